@@ -1,0 +1,2 @@
+// Package lapse issues, authenticates, expires and renews opaque bearer tokens.
+package lapse

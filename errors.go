@@ -1,0 +1,126 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// ErrUnauthenticated is wrapped by every error that means "this token is no
+// good": answer 401, close code 4001, codes.Unauthenticated. An error that does
+// not wrap it means "could not tell": answer 503 and let the client keep its
+// token. Every refusal carries a *Rejection for errors.As.
+var ErrUnauthenticated = errors.New("lapse: unauthenticated")
+
+// Why a token is no good. All wrap ErrUnauthenticated and are matched with
+// errors.Is. Tell them apart in logs; to the client they are one answer.
+var (
+	// ErrMalformed: the text is not a token. Nothing was looked up.
+	ErrMalformed error = &refusal{"malformed token"}
+
+	// ErrUnknown: there is no such token. An absent ID, a wrong secret and
+	// another Manager's prefix are not told apart and cost the same work.
+	ErrUnknown error = &refusal{"unknown token"}
+
+	// ErrExpired: the token ran out or was ended. The Rejection says which.
+	ErrExpired error = &refusal{"token expired"}
+
+	// ErrSubjectRefused: the token is good, but Config.CheckSubject refused its
+	// subject. CheckSubject returns it, wrapped if it has more to say.
+	ErrSubjectRefused error = &refusal{"subject refused"}
+)
+
+// Mistakes of the caller. The text names the field and its limit.
+var (
+	// ErrInvalidConfig: New was given a Config that contradicts its limits.
+	ErrInvalidConfig = errors.New("lapse: invalid config")
+
+	// ErrInvalidGrant: a Grant, or a subject given by itself, is out of limits.
+	ErrInvalidGrant = errors.New("lapse: invalid grant")
+
+	// ErrLimit: the subject has Policy.MaxTokens live tokens. End one of them,
+	// or let AtLimit do it.
+	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may")
+
+	// ErrNotRenewable: the policy is Never. Issue a new token instead.
+	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy")
+
+	// ErrInvalidID: ParseID was given something else than a token's ID.
+	ErrInvalidID = storage.ErrInvalidID
+)
+
+// The store's errors, under the names that applications need. None of them
+// wraps ErrUnauthenticated: a store that is down must not log anybody out.
+var (
+	ErrNotFound       = storage.ErrNotFound
+	ErrConflict       = storage.ErrConflict
+	ErrUnavailable    = storage.ErrUnavailable
+	ErrOutcomeUnknown = storage.ErrOutcomeUnknown
+	ErrClosed         = storage.ErrClosed
+	ErrCorrupt        = storage.ErrCorrupt
+	ErrLocked         = storage.ErrLocked
+)
+
+// refusal is a sentinel that also answers errors.As for a *Rejection, so that
+// refusing a malformed token finds one there and yet costs no allocation.
+type refusal struct{ text string }
+
+func (r *refusal) Error() string { return ErrUnauthenticated.Error() + ": " + r.text }
+func (r *refusal) Unwrap() error { return ErrUnauthenticated }
+func (r *refusal) As(target any) bool {
+	rejection, ok := target.(**Rejection)
+	if ok {
+		*rejection = &Rejection{Err: r}
+	}
+	return ok
+}
+
+// Rejection says why a token was refused, for logs and for the decision what to
+// tell its owner. It holds no secret, no digest and no checksum.
+type Rejection struct {
+	Err     error     // ErrMalformed, ErrUnknown, ErrExpired, or what CheckSubject said
+	ID      ID        // zero if the text was malformed
+	Subject string    // set once the secret has been proved, as are the two below
+	At      time.Time // when the token died: it ran out or was ended
+	Reason  EndReason // why it was ended; zero if it ran out
+}
+
+// Error names the reason and, where they are known, the ID and the instant. It
+// leaves the subject out.
+func (r *Rejection) Error() string {
+	text := r.Err.Error()
+	if r.ID != (ID{}) {
+		text += ": " + r.ID.String()
+	}
+	switch {
+	case r.At.IsZero():
+	case r.Reason == 0:
+		text += " ran out at " + r.At.Format(time.RFC3339)
+	default:
+		text += " was ended at " + r.At.Format(time.RFC3339) + " (" + r.Reason.String() + ")"
+	}
+	return text
+}
+
+// Unwrap returns Err, which wraps ErrUnauthenticated.
+func (r *Rejection) Unwrap() error { return r.Err }
+
+var storeErrors = []error{
+	ErrNotFound, ErrConflict, ErrUnavailable, ErrOutcomeUnknown, ErrClosed, ErrCorrupt, ErrLocked,
+	context.Canceled,
+}
+
+// storeError says which verb an error of the store stopped, and of which kind it
+// is: one that names no kind, a deadline that passed included, means that the
+// store could not answer.
+func storeError(verb string, err error) error {
+	for _, kind := range storeErrors {
+		if errors.Is(err, kind) {
+			return fmt.Errorf("lapse: %s: %w", verb, err)
+		}
+	}
+	return fmt.Errorf("lapse: %s: %w: %w", verb, ErrUnavailable, err)
+}

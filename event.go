@@ -1,0 +1,60 @@
+package lapse
+
+import (
+	"errors"
+	"time"
+)
+
+// EventKind says what an Event tells of.
+type EventKind uint8
+
+const (
+	EventIssued        EventKind = 1 + iota // Issue stored a token
+	EventRenewed                            // Renew stored it, or a use moved its expiry
+	EventEnded                              // it was ended; Token.EndReason says why
+	EventRejected                           // a bearer was refused; Err holds the *Rejection
+	EventRenewalFailed                      // a renewal by use could not be stored; the use stands, Err says why
+)
+
+var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed"}
+
+// String returns one or two lower-case words.
+func (k EventKind) String() string {
+	if int(k) < len(eventKinds) {
+		return eventKinds[k]
+	}
+	return eventKinds[0]
+}
+
+// MarshalText returns the words of String. The error is always nil.
+func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Event is what Config.Observe is told. It never holds a secret. A token that
+// runs out makes no event of its own: the first one that tells of it is the
+// rejection of whoever still presents it.
+type Event struct {
+	Kind  EventKind
+	At    time.Time
+	Token Token // as it is after the effect; of a rejected one what the Rejection knows
+	Err   error // why, for EventRejected and EventRenewalFailed
+}
+
+func (m *Manager) tell(e Event) {
+	if m.observe != nil {
+		m.observe(e)
+	}
+}
+
+// refuse tells of a rejection and returns it.
+func (m *Manager) refuse(err error) error {
+	if m.observe == nil {
+		return err
+	}
+	e := Event{Kind: EventRejected, At: m.now(), Err: err}
+	var r *Rejection
+	if errors.As(err, &r) {
+		e.Token.ID, e.Token.Subject = r.ID, r.Subject
+	}
+	m.observe(e)
+	return err
+}

@@ -1,0 +1,132 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Expire ends the token of id, of whatever prefix, and says whether that took
+// anything: a token that is dead already, or unknown, is false and no error, so
+// it may be repeated. It is durable before it returns. The record stays and says
+// EndExpired.
+func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
+	rec, err := m.store.Get(ctx, id)
+	if err == nil && rec.ID != id {
+		err = errWrongRecord
+	}
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, storeError("expire", err)
+	}
+	tok, ended, err := m.expire(ctx, "expire", rec.Subject, id)
+	if errors.Is(err, ErrNotFound) { // swept meanwhile
+		return false, nil
+	}
+	if ended {
+		m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+	}
+	return ended, err
+}
+
+// ExpireBearer ends the token whose text bearer is, as its holder logs out. It
+// returns the token as it is then. One that is dead already is no error: what was
+// asked for is so. CheckSubject is not asked. It is durable before it returns.
+//
+// Errors are ErrMalformed and ErrUnknown, or the store's, ErrOutcomeUnknown among
+// them. (RFC 7009 section 2.2 answers the first two like a success.)
+func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
+	rec, err := m.prove(ctx, "expire bearer", bearer)
+	if err != nil {
+		return Token{}, err
+	}
+	tok, ended, err := m.expire(ctx, "expire bearer", rec.Subject, rec.ID)
+	if errors.Is(err, ErrNotFound) { // swept meanwhile
+		return m.token(&rec), nil
+	}
+	if err != nil {
+		return Token{}, err
+	}
+	if ended {
+		m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+	}
+	return tok, nil
+}
+
+// expire ends one token if it is alive and returns it as it is then.
+func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok Token, ended bool, err error) {
+	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
+		ended = false
+		rec, err := tx.Get(id)
+		if err != nil {
+			return err
+		}
+		if tok = m.token(&rec); !tok.Live(now) {
+			return nil
+		}
+		ended = true
+		tok, err = m.end(tx, id, EndExpired, now)
+		return err
+	})
+	return tok, ended && err == nil, err
+}
+
+// ExpireSubject logs subject out everywhere: it ends all of its live tokens, of
+// every prefix, but those named in keep, in one transaction, and says how many it
+// ended. Tokens issued later live. It is durable before it returns.
+//
+// ErrInvalidGrant means that no token can have such a subject. An error means
+// that none was ended, unless it is ErrOutcomeUnknown.
+func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID) (ended int, err error) {
+	if err := checkSubject(subject); err != nil {
+		return 0, err
+	}
+	var tokens []Token
+	err = m.update(ctx, "expire subject", subject, func(tx storage.Tx, now time.Time) error {
+		tokens = nil
+		for rec, err := range tx.Records() {
+			if errors.Is(err, ErrCorrupt) {
+				continue // denied as it is
+			}
+			if err != nil {
+				return err
+			}
+			tok := m.token(&rec)
+			if !tok.Live(now) || slices.Contains(keep, tok.ID) {
+				continue
+			}
+			if tok, err = m.end(tx, tok.ID, EndSubject, now); err != nil {
+				return err
+			}
+			tokens = append(tokens, tok)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, tok := range tokens {
+		m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+	}
+	return len(tokens), nil
+}
+
+// end is the only way to die but running out: the record stays, with the instant
+// and the reason. It returns the token as it is then.
+func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token, error) {
+	rec, err := tx.Get(id)
+	if err != nil {
+		return Token{}, err
+	}
+	rec.EndedAt, rec.EndReason = now, why
+	if err := tx.Put(rec); err != nil {
+		return Token{}, fmt.Errorf("end %v: %w", id, err)
+	}
+	return m.token(&rec), nil
+}

@@ -1,0 +1,108 @@
+package lapse
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Grant says for whom and for what Issue makes a token. Lengths are in bytes.
+type Grant struct {
+	Subject string        // required: 1 to 255 bytes, valid UTF-8, no control characters; compared byte for byte
+	Name    string        // for people: "Ana's laptop"; at most 255 bytes, valid UTF-8
+	Scope   string        // words with one space between them, as in RFC 6749 section 3.3; at most 1,024 bytes
+	Data    string        // the caller's own, opaque; at most 4,096 bytes
+	TTL     time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
+}
+
+// check returns ErrInvalidGrant with the name of the first field out of limits.
+func (g Grant) check(p *Policy) error {
+	if err := checkSubject(g.Subject); err != nil {
+		return err
+	}
+	switch {
+	case len(g.Name) > storage.MaxName:
+		return tooLong("Name", g.Name, storage.MaxName)
+	case !utf8.ValidString(g.Name):
+		return fmt.Errorf("%w: Name: not valid UTF-8", ErrInvalidGrant)
+	case len(g.Scope) > storage.MaxScope:
+		return tooLong("Scope", g.Scope, storage.MaxScope)
+	case !validScope(g.Scope):
+		return fmt.Errorf("%w: Scope: want words of printable ASCII without quote and backslash, one space between them", ErrInvalidGrant)
+	case len(g.Data) > storage.MaxData:
+		return tooLong("Data", g.Data, storage.MaxData)
+	}
+	if err := checkDuration(g.TTL, false); err != nil {
+		return fmt.Errorf("%w: TTL: %w", ErrInvalidGrant, err)
+	}
+	if g.TTL > p.MaxTTL {
+		return fmt.Errorf("%w: TTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.TTL, p.MaxTTL)
+	}
+	return nil
+}
+
+// checkSubject returns ErrInvalidGrant unless subject can be one.
+func checkSubject(subject string) error {
+	switch {
+	case subject == "":
+		return fmt.Errorf("%w: Subject: empty", ErrInvalidGrant)
+	case len(subject) > storage.MaxSubject:
+		return tooLong("Subject", subject, storage.MaxSubject)
+	case !utf8.ValidString(subject):
+		return fmt.Errorf("%w: Subject: not valid UTF-8", ErrInvalidGrant)
+	}
+	for _, c := range subject {
+		if unicode.IsControl(c) {
+			return fmt.Errorf("%w: Subject: holds a control character", ErrInvalidGrant)
+		}
+	}
+	return nil
+}
+
+func tooLong(field, value string, limit int) error {
+	return fmt.Errorf("%w: %s: %d bytes are more than %d", ErrInvalidGrant, field, len(value), limit)
+}
+
+// validScope reports whether scope is empty or scope-tokens as RFC 6749 section
+// 3.3 defines them, with a single space between two of them.
+func validScope(scope string) bool {
+	space := true // so that the first byte cannot be one
+	for _, c := range []byte(scope) {
+		if c == ' ' {
+			if space {
+				return false
+			}
+			space = true
+			continue
+		}
+		if c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
+			return false
+		}
+		space = false
+	}
+	return scope == "" || !space
+}
+
+// record returns what is stored of a token granted by g at now, without its ID
+// and digest.
+func (g Grant) record(p *Policy, prefix string, now time.Time) storage.Record {
+	ttl := cmp.Or(g.TTL.Truncate(time.Millisecond), p.TTL)
+	limit := p.capFrom(now)
+	return storage.Record{
+		Token: Token{
+			Prefix:       prefix,
+			Subject:      g.Subject,
+			Name:         g.Name,
+			Scope:        g.Scope,
+			Data:         g.Data,
+			IssuedAt:     now,
+			ExpiresAt:    capped(add(now, ttl), limit),
+			MaxExpiresAt: limit,
+		},
+		TTL: ttl,
+	}
+}

@@ -1,0 +1,128 @@
+// Package index finds the records of a subject, and those that may be dead by an
+// instant, without a scan. It holds IDs only and trusts nobody's memory of a
+// record: whoever asks reads the record and judges by that.
+package index
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Index is not safe for concurrent use; its owner locks. The zero Index is empty.
+type Index struct {
+	bySubject map[string][]storage.ID // each in ID order
+	byDeath   deaths
+}
+
+// due says that the record of id cannot be dead before at. Renewals move the
+// death away without being told here; an end files an earlier entry. So entries
+// are lower bounds, and one whose record is gone means nothing.
+type due struct {
+	at int64 // Unix milliseconds
+	id storage.ID
+}
+
+func dueOf(r storage.Record) due { return due{r.DeadFrom().UnixMilli(), r.ID} }
+
+// Put files r. old is the record that r replaces, nil where r is new.
+func (x *Index) Put(old *storage.Record, r storage.Record) {
+	if old == nil {
+		x.addSubject(r.Subject, r.ID)
+	} else if !r.DeadFrom().Before(old.DeadFrom()) {
+		return
+	}
+	x.Refile(r)
+}
+
+func (x *Index) addSubject(subject string, id storage.ID) {
+	if x.bySubject == nil {
+		x.bySubject = make(map[string][]storage.ID)
+	}
+	ids := x.bySubject[subject]
+	if n := len(ids); n == 0 || ids[n-1].Compare(id) < 0 {
+		x.bySubject[subject] = append(ids, id)
+		return
+	}
+	if at, found := slices.BinarySearchFunc(ids, id, storage.ID.Compare); !found {
+		x.bySubject[subject] = slices.Insert(ids, at, id)
+	}
+}
+
+// Refile files the death of r anew, after Due has taken it out.
+func (x *Index) Refile(r storage.Record) {
+	// This is heap.Push without the allocation that boxing its argument costs.
+	x.byDeath = append(x.byDeath, dueOf(r))
+	heap.Fix(&x.byDeath, len(x.byDeath)-1)
+}
+
+// Load files the first records of an empty index, in any order, at less cost
+// than Put. Ready must be called after the last one.
+func (x *Index) Load(r storage.Record) {
+	x.addSubject(r.Subject, r.ID)
+	x.byDeath = append(x.byDeath, dueOf(r))
+}
+
+// Ready ends a series of Load.
+func (x *Index) Ready() { heap.Init(&x.byDeath) }
+
+// Remove forgets that ids belong to subject.
+func (x *Index) Remove(subject string, ids map[storage.ID]struct{}) {
+	left := slices.DeleteFunc(x.bySubject[subject], func(id storage.ID) bool {
+		_, gone := ids[id]
+		return gone
+	})
+	if len(left) == 0 {
+		delete(x.bySubject, subject)
+		return
+	}
+	x.bySubject[subject] = left
+}
+
+// Subject returns the IDs of subject in order. The slice is the index's own: it
+// must not be changed, nor used after the next change of the index.
+func (x *Index) Subject(subject string) []storage.ID { return x.bySubject[subject] }
+
+// Due takes out one ID whose record may have been dead before the instant, the
+// one that could have died first. It reports false if there is none.
+func (x *Index) Due(before time.Time) (storage.ID, bool) {
+	if len(x.byDeath) == 0 || x.byDeath[0].at >= before.UnixMilli() {
+		return storage.ID{}, false
+	}
+	return heap.Pop(&x.byDeath).(due).id, true
+}
+
+// Before appends the IDs of all records that may be dead before the instant, in
+// ID order and each once. Its cost grows with their number alone.
+func (x *Index) Before(before time.Time) []storage.ID {
+	ids := x.byDeath.before(nil, 0, before.UnixMilli())
+	slices.SortFunc(ids, storage.ID.Compare)
+	return slices.Compact(ids)
+}
+
+// deaths is a heap with the earliest bound on top.
+type deaths []due
+
+func (h deaths) Len() int           { return len(h) }
+func (h deaths) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h deaths) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *deaths) Push(x any)        { *h = append(*h, x.(due)) }
+func (h *deaths) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	*h = (*h)[:last]
+	return x
+}
+
+// before walks the part of the heap from i that lies before at: no entry below
+// one that does not can lie there.
+func (h deaths) before(ids []storage.ID, i int, at int64) []storage.ID {
+	if i >= len(h) || h[i].at >= at {
+		return ids
+	}
+	ids = append(ids, h[i].id)
+	ids = h.before(ids, 2*i+1, at)
+	return h.before(ids, 2*i+2, at)
+}

@@ -1,0 +1,266 @@
+package lapse
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Manager issues, authenticates, renews and ends tokens in one store under one
+// policy and one prefix. It is safe for concurrent use, has no goroutine and no
+// state of its own: any number of Managers may share a store. Make one with New.
+type Manager struct {
+	store   storage.Store
+	policy  Policy // with defaults
+	prefix  string
+	tag     tag
+	clock   Clock
+	check   func(ctx context.Context, subject string) error
+	observe func(Event)
+}
+
+// Config says how a Manager works. The zero Config is a good one.
+type Config struct {
+	Policy Policy
+
+	// Prefix is the first part of every token's text: a lower-case letter, then
+	// lower-case letters, digits and underscores, 16 bytes at most, no underscore
+	// at the end; "" means "lapse". A token authenticates under its own prefix
+	// only.
+	Prefix string
+
+	// Clock tells the time; nil means the system clock.
+	Clock Clock
+
+	// CheckSubject is asked on every Authenticate, Peek and Renew, once the
+	// token is known to be live and before anything is written. It can narrow
+	// what a token opens, never widen it: an error that wraps ErrSubjectRefused
+	// refuses the token; any other error means "could not tell" and is what the
+	// verb returns. nil lets every subject pass.
+	CheckSubject func(ctx context.Context, subject string) error
+
+	// Observe is told of every issue, renewal, end and rejection, after its
+	// effect, outside all locks, in the goroutine that caused it: a slow Observe
+	// makes that call slow and no other. nil tells nobody.
+	Observe func(Event)
+}
+
+// New returns a Manager that keeps its tokens in store. Config is validated once
+// and never read again. ErrInvalidConfig names the field and its limit.
+//
+// New reads the clock once and starts nothing. The store remains the caller's to
+// close.
+func New(store storage.Store, cfg Config) (*Manager, error) {
+	if isNil(store) {
+		return nil, fmt.Errorf("%w: store is nil; memory.New and bolt.Open make one", ErrInvalidConfig)
+	}
+	policy, err := cfg.Policy.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	prefix := cmp.Or(cfg.Prefix, "lapse")
+	if err := checkPrefix(prefix); err != nil {
+		return nil, fmt.Errorf("%w: Prefix %q: %w", ErrInvalidConfig, prefix, err)
+	}
+	clock := cfg.Clock
+	switch {
+	case clock == nil:
+		clock = systemClock{}
+	case isNil(clock):
+		return nil, fmt.Errorf("%w: Clock is a nil %T", ErrInvalidConfig, clock)
+	}
+	return &Manager{
+		store:   store,
+		policy:  policy,
+		prefix:  prefix,
+		tag:     newTag(prefix),
+		clock:   clock,
+		check:   cfg.CheckSubject,
+		observe: cfg.Observe,
+	}, nil
+}
+
+// isNil also sees the nil pointer inside an interface that is not nil.
+func isNil(v any) bool {
+	r := reflect.ValueOf(v)
+	return v == nil || r.Kind() == reflect.Pointer && r.IsNil()
+}
+
+// Authenticate returns the token whose text bearer is, and renews it where the
+// policy says so. The token's ExpiresAt is what every other call would answer
+// too, never a wish: if a renewal could not be stored, the stored one, and
+// Observe is told.
+//
+// A token that is no good is an error that wraps ErrUnauthenticated and carries a
+// *Rejection: ErrMalformed, ErrUnknown, ErrExpired or ErrSubjectRefused. It has
+// written nothing. Any other error means that it could not be told: the store's
+// (ErrUnavailable, ErrCorrupt, ErrClosed), the context's, or CheckSubject's.
+//
+// It costs one read of the store, and one write when a renewal is due, however
+// many tokens the subject has. A malformed bearer costs neither.
+func (m *Manager) Authenticate(ctx context.Context, bearer string) (Token, error) {
+	return m.authenticate(ctx, "authenticate", bearer, true)
+}
+
+// Peek returns what Authenticate would, and writes nothing of any kind: a page
+// that polls, or a health check, keeps no token alive by it.
+func (m *Manager) Peek(ctx context.Context, bearer string) (Token, error) {
+	return m.authenticate(ctx, "peek", bearer, false)
+}
+
+func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool) (Token, error) {
+	rec, err := m.prove(ctx, verb, bearer)
+	if err != nil {
+		return Token{}, err
+	}
+	now := m.now()
+	tok := m.token(&rec)
+	if err := m.admit(ctx, verb, &tok, now); err != nil {
+		return Token{}, err
+	}
+	if use {
+		m.used(ctx, &tok, rec.TTL, now)
+	}
+	return tok, nil
+}
+
+// prove returns the record whose secret bearer holds, dead or alive. It works
+// the same, to the last hash, for a token that does not exist, one whose secret
+// is another and one of another prefix.
+func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Record, error) {
+	var c credential
+	prefix, ok := c.parse(bearer, m.prefix)
+	if !ok {
+		return storage.Record{}, m.refuse(ErrMalformed)
+	}
+	rec, err := m.store.Get(ctx, c.id())
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return storage.Record{}, storeError(verb, err)
+	}
+	if err == nil && rec.ID != c.id() {
+		return storage.Record{}, storeError(verb, errWrongRecord)
+	}
+	proved := rec.Digest.Equal(c.digest(m.tag))
+	if !proved || prefix != m.prefix || rec.Prefix != m.prefix {
+		return storage.Record{}, m.refuse(&Rejection{Err: ErrUnknown, ID: c.id()})
+	}
+	return rec, nil
+}
+
+var errWrongRecord = fmt.Errorf("%w: it answered with another token's record", ErrCorrupt)
+
+// admit says why a token whose secret has been proved is not good at now, if so.
+func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.Time) error {
+	if !tok.Live(now) {
+		return m.refuse(expired(tok))
+	}
+	if m.check == nil {
+		return nil
+	}
+	err := m.check(ctx, tok.Subject)
+	if errors.Is(err, ErrSubjectRefused) {
+		return m.refuse(&Rejection{Err: err, ID: tok.ID, Subject: tok.Subject})
+	}
+	if err != nil {
+		return fmt.Errorf("lapse: %s: CheckSubject could not tell: %w", verb, err)
+	}
+	return nil
+}
+
+func expired(tok *Token) *Rejection {
+	return &Rejection{Err: ErrExpired, ID: tok.ID, Subject: tok.Subject, At: tok.DeadFrom(), Reason: tok.EndReason}
+}
+
+// used records that tok was used at now, if that is due, and brings tok up to
+// what is stored then. That it could not be stored does not unmake the use.
+func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time) {
+	use, due := m.policy.use(tok, ttl, now)
+	if !due {
+		return
+	}
+	if err := m.store.Touch(ctx, tok.ID, use); err != nil {
+		m.tell(Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
+		return
+	}
+	renewed := use.ExpiresAt.After(tok.ExpiresAt)
+	if use.At.After(tok.LastUsedAt) {
+		tok.LastUsedAt = use.At
+	}
+	if renewed {
+		tok.ExpiresAt = use.ExpiresAt
+		m.tell(Event{Kind: EventRenewed, At: now, Token: *tok})
+	}
+}
+
+// Renew gives the token a new TTL from now, up to its cap, because its holder
+// asks for it. It is durable before it returns, and it fails if it could not be
+// stored. Renewing never shortens a life.
+//
+// Errors are those of Authenticate, ErrNotRenewable if the policy is Never, and
+// ErrOutcomeUnknown.
+func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
+	if m.policy.Renewal == Never {
+		return Token{}, ErrNotRenewable
+	}
+	rec, err := m.prove(ctx, "renew", bearer)
+	if err != nil {
+		return Token{}, err
+	}
+	tok := m.token(&rec)
+	if err := m.admit(ctx, "renew", &tok, m.now()); err != nil {
+		return Token{}, err
+	}
+	var at time.Time
+	err = m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
+		rec, err := tx.Get(tok.ID)
+		if err != nil {
+			return err
+		}
+		at, tok = now, m.token(&rec)
+		if !tok.Live(now) {
+			return expired(&tok)
+		}
+		renewal(&tok, rec.TTL, now).Raise(&rec)
+		tok = m.token(&rec)
+		return tx.Put(rec)
+	})
+	switch {
+	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
+		return Token{}, m.refuse(&Rejection{Err: ErrUnknown, ID: tok.ID})
+	case errors.Is(err, ErrExpired):
+		return Token{}, m.refuse(err)
+	case err != nil:
+		return Token{}, err
+	}
+	m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
+	return tok, nil
+}
+
+// update runs fn in a transaction over one subject, at the instant at which that
+// runs: what has died while it waited for its turn is dead to it.
+func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx storage.Tx, now time.Time) error) error {
+	return updateError(verb, m.store.Update(ctx, subject, func(tx storage.Tx) error { return fn(tx, m.now()) }))
+}
+
+// updateError leaves what this package decided inside a transaction as it is.
+func updateError(verb string, err error) error {
+	if err == nil || errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrLimit) {
+		return err
+	}
+	return storeError(verb, err)
+}
+
+// token returns what everyone sees of rec. This Manager's cap is for the tokens
+// of its own prefix; those of another one it only administers.
+func (m *Manager) token(rec *storage.Record) Token {
+	if rec.Prefix != m.prefix {
+		uncapped := Policy{MaxTTL: NoLimit}
+		return uncapped.token(rec)
+	}
+	return m.policy.token(rec)
+}

@@ -1,0 +1,186 @@
+package lapse
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// NoLimit lifts a limit on time: Policy.MaxTTL and Policy.Retention take it.
+const NoLimit time.Duration = math.MaxInt64
+
+// NoTokenLimit lifts Policy.MaxTokens.
+const NoTokenLimit int = math.MaxInt
+
+// Policy says how long tokens live and what renews them. The zero Policy is a
+// token of 30 minutes that each use renews, for 30 days at most. Zero always
+// means the default given here, never "for ever". Durations are rounded down to
+// whole milliseconds.
+//
+// TTL and the cap are copied onto each token at issue. A later policy never
+// lengthens the life of a token that exists; a lower MaxTTL applies at once.
+type Policy struct {
+	TTL        time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
+	MaxTTL     time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
+	Renewal    Renewal       // what renews a token; zero value: OnUse
+	RenewEvery time.Duration // least time between two renewals by use, due when at least this much has passed; 0: every use
+	MaxTokens  int           // live tokens per subject and prefix; 0: 100; NoTokenLimit lifts it
+	AtLimit    AtLimit       // what Issue does when MaxTokens are live; zero value: Refuse
+	Retention  time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it
+}
+
+// Renewal says what renews a token.
+type Renewal uint8
+
+const (
+	OnUse     Renewal = iota // every successful Authenticate, as often as RenewEvery lets it, and Renew
+	OnRequest                // only Renew
+	Never                    // nothing: a token lives for its TTL
+)
+
+// AtLimit says what Issue does when the subject has MaxTokens live tokens.
+type AtLimit uint8
+
+const (
+	Refuse       AtLimit = iota // fail with ErrLimit
+	ExpireOldest                // end the one issued first
+	ExpireIdlest                // end the one unused for longest, counted from issue if it was never used
+)
+
+const (
+	defaultTTL       = 30 * time.Minute
+	defaultMaxTTL    = 30 * 24 * time.Hour
+	defaultMaxTokens = 100
+	defaultRetention = 24 * time.Hour
+)
+
+// withDefaults returns p with every zero replaced by its default and every
+// duration in whole milliseconds, or ErrInvalidConfig with the field's name.
+func (p Policy) withDefaults() (Policy, error) {
+	durations := []struct {
+		name    string
+		value   *time.Duration
+		noLimit bool
+	}{
+		{"TTL", &p.TTL, false},
+		{"MaxTTL", &p.MaxTTL, true},
+		{"RenewEvery", &p.RenewEvery, false},
+		{"Retention", &p.Retention, true},
+	}
+	for _, d := range durations {
+		if err := checkDuration(*d.value, d.noLimit); err != nil {
+			return p, fmt.Errorf("%w: Policy.%s: %w", ErrInvalidConfig, d.name, err)
+		}
+		if *d.value != NoLimit {
+			*d.value = d.value.Truncate(time.Millisecond)
+		}
+	}
+	p.TTL = cmp.Or(p.TTL, defaultTTL)
+	p.MaxTTL = cmp.Or(p.MaxTTL, max(defaultMaxTTL, p.TTL))
+	p.MaxTokens = cmp.Or(p.MaxTokens, defaultMaxTokens)
+	p.Retention = cmp.Or(p.Retention, defaultRetention)
+	switch {
+	case p.MaxTTL < p.TTL:
+		return p, fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)
+	case p.MaxTokens < 0:
+		return p, fmt.Errorf("%w: Policy.MaxTokens: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxTokens)
+	case p.Renewal > Never:
+		return p, fmt.Errorf("%w: Policy.Renewal: %d is none of OnUse, OnRequest, Never", ErrInvalidConfig, p.Renewal)
+	case p.AtLimit > ExpireIdlest:
+		return p, fmt.Errorf("%w: Policy.AtLimit: %d is none of Refuse, ExpireOldest, ExpireIdlest", ErrInvalidConfig, p.AtLimit)
+	}
+	return p, nil
+}
+
+// checkDuration refuses what is neither zero nor at least a millisecond, and
+// NoLimit where it has no meaning.
+func checkDuration(d time.Duration, noLimit bool) error {
+	switch {
+	case d == NoLimit && !noLimit:
+		return fmt.Errorf("NoLimit has no meaning here")
+	case d < 0:
+		return fmt.Errorf("%v is negative", d)
+	case d > 0 && d < time.Millisecond:
+		return fmt.Errorf("%v is under a millisecond", d)
+	}
+	return nil
+}
+
+// capFrom returns the instant that a token issued at the given one cannot pass,
+// zero for none.
+func (p *Policy) capFrom(issued time.Time) time.Time {
+	if p.MaxTTL == NoLimit {
+		return time.Time{}
+	}
+	return add(issued, p.MaxTTL)
+}
+
+// token returns what everyone sees of r: its expiry is the one that decides,
+// under the cap of the record or of the policy, whichever is earlier. Whether it
+// is alive at an instant is Token.Live of that, everywhere.
+func (p *Policy) token(r *storage.Record) Token {
+	t := r.Token
+	t.MaxExpiresAt = earlierCap(t.MaxExpiresAt, p.capFrom(t.IssuedAt))
+	t.ExpiresAt = capped(t.ExpiresAt, t.MaxExpiresAt)
+	return t
+}
+
+// earlierCap returns the earlier of two caps, where zero means none.
+func earlierCap(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// capped returns t, or the cap if there is one and t lies behind it.
+func capped(t, limit time.Time) time.Time {
+	if !limit.IsZero() && limit.Before(t) {
+		return limit
+	}
+	return t
+}
+
+// renewal returns what renewing t at now records. Raising r by it may change
+// nothing: at the cap, or when the clock has stepped back.
+func renewal(t *Token, ttl time.Duration, now time.Time) storage.Use {
+	return storage.Use{At: now, ExpiresAt: capped(add(now, ttl), t.MaxExpiresAt)}
+}
+
+// use returns what a successful use of t at now records, and whether that is
+// due: RenewEvery has passed since the last use that was recorded, or since issue,
+// and something would rise. The last use is recorded whatever renews the token.
+func (p *Policy) use(t *Token, ttl time.Duration, now time.Time) (storage.Use, bool) {
+	last := t.IssuedAt
+	if t.LastUsedAt.After(last) {
+		last = t.LastUsedAt
+	}
+	if now.Sub(last) < p.RenewEvery {
+		return storage.Use{}, false
+	}
+	u := storage.Use{At: now}
+	if p.Renewal == OnUse {
+		u = renewal(t, ttl, now)
+	}
+	return u, u.At.After(t.LastUsedAt) || u.ExpiresAt.After(t.ExpiresAt)
+}
+
+// evict returns which of the subject's live tokens end so that one more has
+// room, the first to go first.
+func (p *Policy) evict(live []Token) []Token {
+	since := func(t Token) time.Time { return t.IssuedAt }
+	if p.AtLimit == ExpireIdlest {
+		since = func(t Token) time.Time {
+			if t.LastUsedAt.After(t.IssuedAt) {
+				return t.LastUsedAt
+			}
+			return t.IssuedAt
+		}
+	}
+	slices.SortStableFunc(live, func(a, b Token) int { return since(a).Compare(since(b)) })
+	return live[:max(0, len(live)+1-p.MaxTokens)]
+}

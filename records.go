@@ -1,0 +1,75 @@
+package lapse
+
+import (
+	"context"
+	"iter"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Token returns the token of id, dead or alive and of whatever prefix, for people
+// who administer. Token.Live tells whether it is alive. ErrNotFound if there is
+// none, or no longer.
+func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
+	rec, err := m.store.Get(ctx, id)
+	if err == nil && rec.ID != id {
+		err = errWrongRecord
+	}
+	if err != nil {
+		return Token{}, storeError("token", err)
+	}
+	return m.token(&rec), nil
+}
+
+// Tokens yields the subject's tokens of every prefix, dead ones too until they
+// are swept, in the order of their IDs, which is the order of issue. The loop body
+// may call any verb.
+//
+// An error that wraps ErrCorrupt stands for one damaged record and the loop goes
+// on; any other error is the last pair. ErrInvalidGrant means that no token can
+// have such a subject.
+func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		if err := checkSubject(subject); err != nil {
+			yield(Token{}, err)
+			return
+		}
+		for rec, err := range m.store.List(ctx, storage.Filter{Subject: subject}) {
+			tok := m.token(&rec)
+			if err != nil {
+				tok, err = Token{ID: rec.ID}, storeError("tokens", err)
+			}
+			if !yield(tok, err) {
+				return
+			}
+		}
+	}
+}
+
+// sweepBatch is how many records one step of Sweep deletes at most.
+const sweepBatch = 500
+
+// Sweep deletes the records of tokens that have been dead for longer than
+// Policy.Retention, of every prefix, in batches between which others get their
+// turn, and says how many it deleted. It ends when none is left or ctx ends; what
+// it deleted by then stays deleted and is counted. A token that is alive, or was
+// renewed while Sweep ran, is never deleted.
+//
+// Call it from a loop of your own, hourly for instance. Managers that share a
+// store sweep the same records: the shortest Retention among them holds.
+func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
+	if m.policy.Retention == NoLimit {
+		return 0, ctx.Err()
+	}
+	before := normalise(m.now().Add(-m.policy.Retention))
+	for {
+		n, err := m.store.Sweep(ctx, before, sweepBatch)
+		deleted += n
+		if err != nil {
+			return deleted, storeError("sweep", err)
+		}
+		if n < sweepBatch {
+			return deleted, nil
+		}
+	}
+}

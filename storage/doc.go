@@ -1,0 +1,76 @@
+// Package storage is the contract between a lapse.Manager and whatever keeps its
+// records. Only authors of a backend need it; everybody else imports lapse and
+// one of the backends below this package.
+//
+// A store keeps records and makes groups of writes atomic. It knows no policy
+// and reads no clock: time reaches it as an argument. Whether a backend keeps
+// this contract is decided by storagetest.Run, whose cases carry the numbers of
+// the clauses below.
+//
+// # Records
+//
+//	S1  A record comes back as it was put: every field, instants to the
+//	    millisecond in UTC from year 1 to 9999 (the zero Time included), strings
+//	    byte for byte up to the limits Max....
+//	S2  Get finds the dead as well as the living. An ID that nobody put is
+//	    ErrNotFound.
+//	S3  Nothing returned shares memory with the store and nothing passed in is
+//	    kept: no later write changes an answer already given.
+//
+// # Update
+//
+//	S4  A Tx sees its subject whole: every record of it, dead ones too, in ID
+//	    order, what the same Tx put included; and nothing of another subject.
+//	S5  All or nothing. An error from fn aborts and comes back unwrapped.
+//	S6  Serializable over one subject: concurrent Updates of it act as if one
+//	    came after the other, and Touches fall before or after, never between.
+//	S7  Put creates or replaces. An ID that another subject holds, or a record
+//	    that names another subject, is ErrConflict, from Put or from Update.
+//	S8  Put never revives: replacing an ended record by one with another EndedAt
+//	    or EndReason is ErrConflict.
+//	S9  A panic or runtime.Goexit in fn aborts, reaches the caller and releases
+//	    every lock; the store goes on.
+//	S10 What Update acknowledged with nil survives Close and a crash.
+//
+// # Touch
+//
+//	S11 Touch raises LastUsedAt and ExpiresAt, each on its own, and lowers
+//	    neither: it is Use.Raise on the stored record.
+//	S12 Touch of an absent or ended record changes nothing and returns nil: it
+//	    creates nothing and revives nothing, however late it is written.
+//	S13 This process sees a Touch at once, in every method; a Touch may be
+//	    written later, within a bound that the backend documents, and Close
+//	    writes what is left.
+//
+// # List and Sweep
+//
+//	S14 List yields every record that the filter selects once, dead ones too, in
+//	    ID order. A record put or deleted meanwhile may be there or not. An error
+//	    that wraps ErrCorrupt stands for one record, of which only the ID may be
+//	    known, and iteration goes on; any other error is the last pair.
+//	S15 The loop body may call the store, Update included, and may stop at any
+//	    time; both leave nothing locked or open.
+//	S16 Sweep deletes only records that were dead before the instant it is given
+//	    (Token.DeadFrom before it); one that died at that very instant stays.
+//	S17 Sweep deletes at most limit records, none for a limit below 1, and says
+//	    how many; fewer than limit means that none is left. It finds them by an
+//	    index: its cost does not grow with what is alive.
+//	S18 Sweep judges by what is stored when it deletes: a record renewed
+//	    meanwhile survives.
+//
+// # Context, errors, closing
+//
+//	S19 A context that ends before the effect means no effect and an error that
+//	    wraps the context's, also while Update waits for its turn or runs fn. Once
+//	    the commit began the true result comes back.
+//	S20 After Close every method returns ErrClosed, and Close returns nil again.
+//	S21 Every method may be called from any goroutine.
+//	S22 An error means that nothing was written, unless it is ErrOutcomeUnknown.
+//
+// fn may run more than once and must be pure: it has no effect except through
+// its Tx and through variables of its caller that each run sets anew. It must not
+// call the store. Identifiers and secrets are drawn before Update.
+//
+// Abilities that not every engine has are separate interfaces, found by
+// assertion. They add features and never weaken safety.
+package storage

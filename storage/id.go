@@ -1,0 +1,66 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/seed-55daa01a/lapse/internal/base62"
+)
+
+// ID names a token. It is public: whoever knows it can neither authenticate nor
+// end the token, and it may be logged. Its 16 bytes are laid out as a UUID of
+// version 7 (RFC 9562 section 5.7), so IDs sort by time of issue to the
+// millisecond. The last 16 bits are a hash of the subject, for engines that
+// route by key. Nothing about a token's life is ever derived from its ID.
+type ID [16]byte
+
+// IDLen is the length of an ID's text: 22 digits of 0-9A-Za-z.
+const IDLen = 2 * base62.Group
+
+// ErrInvalidID is returned by ParseID for a text that is not the ID of a token.
+// Check that all 22 characters were copied and nothing else.
+var ErrInvalidID = errors.New("lapse: not a token ID: want 22 characters of 0-9A-Za-z")
+
+// String returns the 22 characters that also follow the prefix in the token's
+// own text, so that a log line and a token can be matched by eye.
+func (id ID) String() string {
+	text, _ := id.AppendText(nil)
+	return string(text)
+}
+
+// AppendText appends the 22 characters of String to b. The error is always nil.
+func (id ID) AppendText(b []byte) ([]byte, error) {
+	return base62.Append(b, id[:]), nil
+}
+
+// MarshalText returns the 22 characters of String. The error is always nil.
+func (id ID) MarshalText() ([]byte, error) {
+	return id.AppendText(make([]byte, 0, IDLen))
+}
+
+// UnmarshalText sets id from the 22 characters of String. It returns
+// ErrInvalidID for anything else and then leaves id as it was.
+func (id *ID) UnmarshalText(text []byte) error {
+	parsed, err := ParseID(string(text))
+	if err == nil {
+		*id = parsed
+	}
+	return err
+}
+
+// ParseID reads the text of an ID as String writes it: every ID has exactly one
+// spelling, and nothing is trimmed or folded. It returns ErrInvalidID for
+// anything else.
+func ParseID(s string) (ID, error) {
+	if len(s) != IDLen {
+		return ID{}, ErrInvalidID
+	}
+	var id ID
+	if !base62.Decode(id[:], s) {
+		return ID{}, ErrInvalidID
+	}
+	return id, nil
+}
+
+// Compare orders IDs by their bytes, which is their order of issue.
+func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }

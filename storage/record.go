@@ -1,0 +1,96 @@
+package storage
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"time"
+)
+
+// The sizes that a Manager enforces before a Record reaches a Store, in bytes. A
+// Store must take every string up to its limit.
+const (
+	MaxPrefix  = 16
+	MaxSubject = 255
+	MaxName    = 255
+	MaxScope   = 1024
+	MaxData    = 4096
+)
+
+// Record is what a Store keeps of a token: everything but the secret itself.
+// It is a value without pointers to shared memory; copying it is enough to own it.
+type Record struct {
+	Token
+	TTL    time.Duration // what each renewal grants, copied from the policy or the grant at issue
+	Digest Digest        // of the secret
+}
+
+// Digest is the digest of a token's secret with the algorithm that made it. It
+// never prints: fmt, slog, JSON and gob see nothing of it. The zero Digest
+// matches nothing.
+type Digest struct {
+	algorithm byte
+	sum       [32]byte
+}
+
+// SHA256 is the algorithm byte of the digest that lapse makes: SHA-256 over
+// a tag of format version and prefix, the ID and the secret.
+const SHA256 byte = 1
+
+// NewDigest returns the digest that algorithm gave as sum.
+func NewDigest(algorithm byte, sum [32]byte) Digest { return Digest{algorithm, sum} }
+
+// Algorithm returns the number of the algorithm, SHA256 for instance, or 0 for
+// the zero Digest.
+func (d Digest) Algorithm() byte { return d.algorithm }
+
+// Sum returns the digest itself, for stores to keep. It must not be logged.
+func (d Digest) Sum() [32]byte { return d.sum }
+
+// Equal reports whether d and other are the same digest by the same algorithm.
+// Its time does not depend on where they differ, and the zero Digest equals
+// only another zero Digest.
+func (d Digest) Equal(other Digest) bool {
+	same := subtle.ConstantTimeByteEq(d.algorithm, other.algorithm)
+	return same&subtle.ConstantTimeCompare(d.sum[:], other.sum[:]) == 1
+}
+
+// Format writes a placeholder for every verb, so that no digest reaches a log.
+func (d Digest) Format(f fmt.State, _ rune) { io.WriteString(f, "[digest]") }
+
+// Use is what a Touch records: that a token was used at At, and the expiry that
+// this use earned. A zero time raises nothing.
+type Use struct {
+	At        time.Time
+	ExpiresAt time.Time
+}
+
+// Raise applies u to r as idea 3 of the design has it: LastUsedAt and ExpiresAt
+// become the later of what they are and what u says, each on its own, and a
+// record that was ended stays as it is. It reports whether anything changed.
+func (u Use) Raise(r *Record) bool {
+	if !r.EndedAt.IsZero() {
+		return false
+	}
+	changed := false
+	if u.At.After(r.LastUsedAt) {
+		r.LastUsedAt, changed = u.At, true
+	}
+	if u.ExpiresAt.After(r.ExpiresAt) {
+		r.ExpiresAt, changed = u.ExpiresAt, true
+	}
+	return changed
+}
+
+// Filter selects the records that List yields: those that meet every condition
+// that is set. The zero Filter selects every record.
+type Filter struct {
+	Subject       string    // only this subject's; "" for any
+	ExpiresBefore time.Time // only with an ExpiresAt before this instant; zero for any
+}
+
+// Match reports whether r meets every condition of f that is set.
+func (f Filter) Match(r Record) bool {
+	return (f.Subject == "" || f.Subject == r.Subject) &&
+		(f.ExpiresBefore.IsZero() || r.ExpiresAt.Before(f.ExpiresBefore))
+}

@@ -1,0 +1,81 @@
+package storage
+
+import (
+	"strings"
+	"time"
+)
+
+// Token is what everyone may know of a token: a flat, immutable value without
+// secret or digest. Every instant is in UTC, to the millisecond; the zero Time
+// means "not set".
+type Token struct {
+	ID           ID        `json:"id"`
+	Prefix       string    `json:"prefix"`
+	Subject      string    `json:"subject"`
+	Name         string    `json:"name,omitempty"`
+	Scope        string    `json:"scope,omitempty"`
+	Data         string    `json:"data,omitempty"`
+	IssuedAt     time.Time `json:"issued_at"`
+	LastUsedAt   time.Time `json:"last_used_at,omitzero"`   // zero until first used
+	ExpiresAt    time.Time `json:"expires_at"`              // the first instant at which it is dead
+	MaxExpiresAt time.Time `json:"max_expires_at,omitzero"` // no renewal passes this; zero: no cap
+	EndedAt      time.Time `json:"ended_at,omitzero"`       // zero while nobody ended it
+	EndReason    EndReason `json:"end_reason,omitempty"`    // why it was ended; zero while nobody did
+}
+
+// Live reports whether the token is alive at now: nobody has ended it and now is
+// before ExpiresAt. The instant of expiry is dead, and so is a token without one.
+func (t Token) Live(now time.Time) bool {
+	return t.EndedAt.IsZero() && now.Before(t.ExpiresAt)
+}
+
+// Has reports whether scope is one of the space-separated words of Scope. It
+// compares whole words byte for byte, knows no wildcard, and is false for a
+// scope that is empty or holds a space.
+func (t Token) Has(scope string) bool {
+	if scope == "" || strings.Contains(scope, " ") {
+		return false
+	}
+	for word := range strings.SplitSeq(t.Scope, " ") {
+		if word == scope {
+			return true
+		}
+	}
+	return false
+}
+
+// DeadFrom returns the first instant at which the token is dead by what its
+// record says: EndedAt or ExpiresAt, whichever comes first. It is what Sweep
+// counts retention from.
+func (t Token) DeadFrom() time.Time {
+	if !t.EndedAt.IsZero() && t.EndedAt.Before(t.ExpiresAt) {
+		return t.EndedAt
+	}
+	return t.ExpiresAt
+}
+
+// EndReason says why a token was ended before it ran out. Its numbers are stored
+// and never change their meaning.
+type EndReason uint8
+
+// The reasons for which lapse ends a token. The zero EndReason is that of a
+// token which nobody ended, even if it has run out.
+const (
+	EndExpired EndReason = 1 + iota // by Expire or ExpireBearer
+	EndSubject                      // with every token of its subject, by ExpireSubject
+	EndEvicted                      // to make room for another one, by Policy.AtLimit
+)
+
+var endReasons = [...]string{"", "expired", "subject", "evicted"}
+
+// String returns one lower-case word, "" for the zero EndReason, and "unknown"
+// for a reason that a newer version has stored.
+func (r EndReason) String() string {
+	if int(r) < len(endReasons) {
+		return endReasons[r]
+	}
+	return "unknown"
+}
+
+// MarshalText returns the word of String. The error is always nil.
+func (r EndReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

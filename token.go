@@ -1,0 +1,133 @@
+package lapse
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"time"
+	"unsafe"
+
+	"github.com/seed-55daa01a/lapse/internal/base62"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// The text of a token: prefix, underscore, then bodyLen digits of base62.
+const (
+	idLen         = 16 // bytes
+	secretLen     = 32
+	checksumStart = (idLen + secretLen) / 8 * base62.Group // in the body
+	bodyLen       = checksumStart + 6
+	maxBearer     = storage.MaxPrefix + 1 + bodyLen
+)
+
+// credential is what a bearer text says: the ID of a token, then the secret that
+// proves holding it.
+type credential [idLen + secretLen]byte
+
+func (c *credential) id() ID { return ID(c[:idLen]) }
+
+// tag binds a digest to the format version and the prefix, so that a token with
+// another prefix put before it is another token.
+type tag [4]byte
+
+func newTag(prefix string) tag {
+	sum := sha256.Sum256([]byte("lapse token, format 1, prefix " + prefix))
+	return tag(sum[:])
+}
+
+// digest returns what is stored of c: 52 bytes, which is one compression.
+func (c *credential) digest(t tag) storage.Digest {
+	var b [len(t) + len(c)]byte
+	copy(b[:], t[:])
+	copy(b[len(t):], c[:])
+	return storage.NewDigest(storage.SHA256, sha256.Sum256(b[:]))
+}
+
+// text writes c as its holder presents it.
+func (c *credential) text(prefix string) string {
+	b := make([]byte, 0, maxBearer)
+	b = append(append(b, prefix...), '_')
+	b = base62.Append(b, c[:])
+	return string(base62.Append32(b, checksum(unsafe.String(&b[0], len(b)))))
+}
+
+// checksum returns the CRC-32 (IEEE) of text, which hash/crc32 only reads. A
+// conversion would copy it to the heap.
+func checksum(text string) uint32 {
+	return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(text), len(text)))
+}
+
+// parse sets c from a bearer text and says which prefix it has; own is the likely
+// one. It accepts exactly what text writes for some valid prefix: nothing is
+// trimmed or folded, and its work is bounded by maxBearer whatever it is given. It
+// does no I/O and allocates nothing. Where it reports false, c means nothing.
+func (c *credential) parse(bearer, own string) (prefix string, ok bool) {
+	under := len(bearer) - bodyLen - 1
+	if under < 1 || under > storage.MaxPrefix || bearer[under] != '_' {
+		return "", false
+	}
+	if prefix = bearer[:under]; prefix != own && checkPrefix(prefix) != nil {
+		return "", false
+	}
+	body := bearer[under+1:]
+	want, ok := base62.Decode32(body[checksumStart:])
+	if !ok || checksum(bearer[:len(bearer)-6]) != want {
+		return "", false
+	}
+	return prefix, base62.Decode(c[:], body)
+}
+
+// Values, because parse must refuse a foreign prefix without an allocation.
+var (
+	errPrefixLength  = errors.New("want 1 to 16 bytes")
+	errPrefixLetters = errors.New("want a lower-case letter, then lower-case letters, digits and underscores")
+	errPrefixEnd     = errors.New("must not end in an underscore")
+)
+
+// checkPrefix says what is wrong with prefix, if anything.
+func checkPrefix(prefix string) error {
+	if len(prefix) < 1 || len(prefix) > storage.MaxPrefix {
+		return errPrefixLength
+	}
+	for i, c := range []byte(prefix) {
+		letter := c >= 'a' && c <= 'z'
+		if !letter && (i == 0 || c != '_' && (c < '0' || c > '9')) {
+			return errPrefixLetters
+		}
+	}
+	if prefix[len(prefix)-1] == '_' {
+		return errPrefixEnd
+	}
+	return nil
+}
+
+var errNoRandomness = errors.New("lapse: the operating system's random source gave nothing usable; no token was issued")
+
+// mint fills c with a fresh ID for subject, laid out as a UUID of version 7
+// (RFC 9562 section 5.7) whose last 16 bits are the shard tag, and a fresh secret.
+func (c *credential) mint(now time.Time, subject string) error {
+	if _, err := io.ReadFull(rand.Reader, c[:]); err != nil {
+		return fmt.Errorf("%w: %w", errNoRandomness, err)
+	}
+	if [secretLen]byte(c[idLen:]) == ([secretLen]byte{}) {
+		return errNoRandomness
+	}
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(0, now.UnixMilli())))
+	copy(c[:6], ms[2:])
+	c[6] = c[6]&0x0f | 0x70
+	c[8] = c[8]&0x3f | 0x80
+	tag := shardTag(subject)
+	copy(c[idLen-len(tag):], tag[:])
+	return nil
+}
+
+// shardTag returns 16 bits that are the same for all tokens of a subject.
+func shardTag(subject string) [2]byte {
+	sum := sha256.Sum256([]byte("lapse shard tag " + subject))
+	return [2]byte(sum[:])
+}
