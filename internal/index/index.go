@@ -17,15 +17,15 @@ type Index struct {
 	byDeath   deaths
 }
 
-// due says that the record of id cannot be dead before at. Renewals move the
-// death away without being told here; an end files an earlier entry. So entries
-// are lower bounds, and one whose record is gone means nothing.
-type due struct {
+// Due says that the record of ID cannot be dead before an instant. Renewals move
+// the death away without being told here; an end files an earlier entry. So
+// entries are lower bounds, and one whose record is gone means nothing.
+type Due struct {
 	at int64 // Unix milliseconds
-	id storage.ID
+	ID storage.ID
 }
 
-func dueOf(r storage.Record) due { return due{r.DeadFrom().UnixMilli(), r.ID} }
+func dueOf(r storage.Record) Due { return Due{r.DeadFrom().UnixMilli(), r.ID} }
 
 // Put files r. old is the record that r replaces, nil where r is new.
 func (x *Index) Put(old *storage.Record, r storage.Record) {
@@ -51,11 +51,16 @@ func (x *Index) addSubject(subject string, id storage.ID) {
 	}
 }
 
-// Refile files the death of r anew, after Due has taken it out.
-func (x *Index) Refile(r storage.Record) {
-	// This is heap.Push without the allocation that boxing its argument costs.
-	x.byDeath = append(x.byDeath, dueOf(r))
-	heap.Fix(&x.byDeath, len(x.byDeath)-1)
+// Refile files the death of r anew, after Take has taken it out.
+func (x *Index) Refile(r storage.Record) { x.GiveBack(dueOf(r)) }
+
+// GiveBack files what Take has taken out as it was.
+func (x *Index) GiveBack(due ...Due) {
+	for _, d := range due {
+		// This is heap.Push without the allocation that boxing its argument costs.
+		x.byDeath = append(x.byDeath, d)
+		heap.Fix(&x.byDeath, len(x.byDeath)-1)
+	}
 }
 
 // Load files the first records of an empty index, in any order, at less cost
@@ -68,33 +73,49 @@ func (x *Index) Load(r storage.Record) {
 // Ready ends a series of Load.
 func (x *Index) Ready() { heap.Init(&x.byDeath) }
 
-// Remove forgets that ids belong to subject.
-func (x *Index) Remove(subject string, ids map[storage.ID]struct{}) {
-	left := slices.DeleteFunc(x.bySubject[subject], func(id storage.ID) bool {
-		_, gone := ids[id]
-		return gone
-	})
-	if len(left) == 0 {
-		delete(x.bySubject, subject)
-		return
+// Remove forgets which subjects the records belong to. Their deaths are out by
+// then, or come to nothing.
+func (x *Index) Remove(records []storage.Record) {
+	gone := make(map[string]map[storage.ID]struct{})
+	for _, r := range records {
+		if gone[r.Subject] == nil {
+			gone[r.Subject] = make(map[storage.ID]struct{})
+		}
+		gone[r.Subject][r.ID] = struct{}{}
 	}
-	x.bySubject[subject] = left
+	for subject, ids := range gone {
+		left := slices.DeleteFunc(x.bySubject[subject], func(id storage.ID) bool {
+			_, ok := ids[id]
+			return ok
+		})
+		if len(left) == 0 {
+			delete(x.bySubject, subject)
+		} else {
+			x.bySubject[subject] = left
+		}
+	}
 }
 
 // Subject returns the IDs of subject in order. The slice is the index's own: it
 // must not be changed, nor used after the next change of the index.
 func (x *Index) Subject(subject string) []storage.ID { return x.bySubject[subject] }
 
-// Due takes out one ID whose record may have been dead before the instant, the
-// one that could have died first. It reports false if there is none.
-func (x *Index) Due(before time.Time) (storage.ID, bool) {
-	if len(x.byDeath) == 0 || x.byDeath[0].at >= before.UnixMilli() {
-		return storage.ID{}, false
-	}
-	return heap.Pop(&x.byDeath).(due).id, true
+// Any reports whether Take would find anything.
+func (x *Index) Any(before time.Time) bool {
+	return len(x.byDeath) > 0 && x.byDeath[0].at < before.UnixMilli()
 }
 
-// Before appends the IDs of all records that may be dead before the instant, in
+// Take takes out at most n entries of records that may have been dead before the
+// instant, the earliest first. Fewer than n means that none is left.
+func (x *Index) Take(before time.Time, n int) []Due {
+	var due []Due
+	for len(due) < n && x.Any(before) {
+		due = append(due, heap.Pop(&x.byDeath).(Due))
+	}
+	return due
+}
+
+// Before returns the IDs of all records that may be dead before the instant, in
 // ID order and each once. Its cost grows with their number alone.
 func (x *Index) Before(before time.Time) []storage.ID {
 	ids := x.byDeath.before(nil, 0, before.UnixMilli())
@@ -103,12 +124,12 @@ func (x *Index) Before(before time.Time) []storage.ID {
 }
 
 // deaths is a heap with the earliest bound on top.
-type deaths []due
+type deaths []Due
 
 func (h deaths) Len() int           { return len(h) }
 func (h deaths) Less(i, j int) bool { return h[i].at < h[j].at }
 func (h deaths) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *deaths) Push(x any)        { *h = append(*h, x.(due)) }
+func (h *deaths) Push(x any)        { *h = append(*h, x.(Due)) }
 func (h *deaths) Pop() any {
 	last := len(*h) - 1
 	x := (*h)[last]
@@ -122,7 +143,7 @@ func (h deaths) before(ids []storage.ID, i int, at int64) []storage.ID {
 	if i >= len(h) || h[i].at >= at {
 		return ids
 	}
-	ids = append(ids, h[i].id)
+	ids = append(ids, h[i].ID)
 	ids = h.before(ids, 2*i+1, at)
 	return h.before(ids, 2*i+2, at)
 }

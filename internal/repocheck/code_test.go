@@ -1,0 +1,188 @@
+package repocheck
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// wallClockAllowed are the files outside tests and examples that may read the
+// clock or start a timer.
+var wallClockAllowed = exceptions{
+	"clock.go": "the one place where lapse reads the time",
+}
+
+// clockReaders are the functions by which time passes or is told.
+var clockReaders = map[string]*regexp.Regexp{
+	"time":    regexp.MustCompile(`^(Now|Since|Until|After|AfterFunc|Sleep|Tick|NewTimer|NewTicker)$`),
+	"context": regexp.MustCompile(`^With(Timeout|Deadline)(Cause)?$`),
+}
+
+func wallClock(t *tree) []violation {
+	var found []violation
+	for _, f := range t.code {
+		if f.test || f.in("examples") {
+			continue
+		}
+		for name, reader := range clockReaders {
+			for _, sel := range selections(f, name) {
+				if reader.MatchString(sel.Sel.Name) && !t.excuses(wallClockAllowed, f.path) {
+					found = append(found, violation{t.at(sel), name + "." + sel.Sel.Name})
+				}
+			}
+		}
+	}
+	return found
+}
+
+// selections returns every mention of a member of the imported package, called
+// or not. A dot import would hide them: it counts as one.
+func selections(f *goFile, pkg string) []*ast.SelectorExpr {
+	local := ""
+	for _, imp := range f.ast.Imports {
+		if name, _ := strconv.Unquote(imp.Path.Value); name == pkg {
+			local = path.Base(pkg)
+			if imp.Name != nil {
+				local = imp.Name.Name
+			}
+		}
+	}
+	var found []*ast.SelectorExpr
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && local != "" {
+			if x, ok := sel.X.(*ast.Ident); ok && x.Name == local {
+				found = append(found, sel)
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// panicAllowed are the functions outside tests and examples that may panic, as
+// directory: function.
+var panicAllowed = exceptions{}
+
+var enders = map[string]*regexp.Regexp{
+	"os":  regexp.MustCompile(`^Exit$`),
+	"log": regexp.MustCompile(`^(Fatal|Panic)`),
+}
+
+func noPanic(t *tree) []violation {
+	var found []violation
+	for _, f := range t.code {
+		if f.test || f.in("examples") {
+			continue
+		}
+		for _, decl := range f.ast.Decls {
+			for _, call := range panics(decl) {
+				if !t.excuses(panicAllowed, f.dir+": "+declName(decl)) {
+					found = append(found, violation{t.at(call), "panics"})
+				}
+			}
+		}
+		for pkg, ender := range enders {
+			for _, sel := range selections(f, pkg) {
+				if ender.MatchString(sel.Sel.Name) {
+					found = append(found, violation{t.at(sel), pkg + "." + sel.Sel.Name})
+				}
+			}
+		}
+	}
+	return found
+}
+
+func panics(decl ast.Decl) []*ast.CallExpr {
+	var found []*ast.CallExpr
+	ast.Inspect(decl, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if fun, ok := call.Fun.(*ast.Ident); ok && fun.Name == "panic" {
+				found = append(found, call)
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func declName(decl ast.Decl) string {
+	if fn, ok := decl.(*ast.FuncDecl); ok {
+		return fn.Name.Name
+	}
+	return ""
+}
+
+// variablesAllowed are the package variables that are neither errors nor
+// assertions, as directory: name.
+var variablesAllowed = exceptions{
+	".: storeErrors":          "lookup table, never written",
+	".: eventKinds":           "lookup table, never written",
+	"storage: endReasons":     "lookup table, never written",
+	"internal/base62: digits": "lookup table, never written",
+}
+
+var errorName = regexp.MustCompile(`^(Err|err)[A-Z]`)
+
+func packageVariables(t *tree) []violation {
+	var found []violation
+	for _, f := range t.code {
+		if f.test {
+			continue
+		}
+		for _, name := range variables(f.ast) {
+			if name.Name == "_" || errorName.MatchString(name.Name) {
+				continue
+			}
+			if !t.excuses(variablesAllowed, f.dir+": "+name.Name) {
+				found = append(found, violation{t.at(name), "var " + name.Name})
+			}
+		}
+	}
+	return found
+}
+
+func variables(f *ast.File) (names []*ast.Ident) {
+	for _, decl := range f.Decls {
+		if gen, ok := decl.(*ast.GenDecl); ok && gen.Tok == token.VAR {
+			for _, spec := range gen.Specs {
+				names = append(names, spec.(*ast.ValueSpec).Names...)
+			}
+		}
+	}
+	return names
+}
+
+// fuzzSeeds wants f.Add in the target itself: seeds that come from elsewhere can
+// vanish without a sign.
+func fuzzSeeds(t *tree) []violation {
+	var found []violation
+	for _, f := range t.code {
+		for _, decl := range f.ast.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || !f.test || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Fuzz") {
+				continue
+			}
+			if params := fn.Type.Params.List; len(params) != 1 || len(params[0].Names) != 1 || !calls(fn.Body, params[0].Names[0].Name, "Add") {
+				found = append(found, violation{t.at(fn), fmt.Sprintf("%s has no seed", fn.Name.Name)})
+			}
+		}
+	}
+	return found
+}
+
+func calls(body ast.Node, receiver, method string) (found bool) {
+	ast.Inspect(body, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == method {
+				x, ok := sel.X.(*ast.Ident)
+				found = found || ok && x.Name == receiver
+			}
+		}
+		return true
+	})
+	return found
+}

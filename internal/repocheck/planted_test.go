@@ -1,0 +1,456 @@
+package repocheck
+
+import "strings"
+
+// plants are trees that break a rule, and the places where. What a tree holds
+// beside them must pass.
+var plants = []struct {
+	rule  string
+	name  string
+	files string
+	want  []string // sorted
+}{
+	{"package comments", "missing, twice, misplaced", `
+-- doc.go --
+// Package root is told here.
+package root
+
+const here = 1
+-- root.go --
+package root
+-- a/a.go --
+package a
+-- b/b.go --
+// Package b is told here.
+package b
+-- b/c.go --
+// Package b is told again.
+package b
+-- c/c.go --
+// This tells of c.
+package c
+-- d/d.go --
+//go:build linux
+
+// Package d is told once.
+package d
+-- d/d_test.go --
+// These are tests.
+package d
+-- cmd/main.go --
+// Cmd does something.
+package main
+`, []string{"a/a.go", "b/c.go", "c/c.go", "doc.go"}},
+
+	{"package comments", "of the root, elsewhere than in doc.go", `
+-- root.go --
+// Package root is told here.
+package root
+-- nested/go.mod --
+module nested
+-- nested/nested.go --
+package nested
+-- testdata/input.go --
+package input
+`, []string{"root.go"}},
+
+	{"doc comments", "missing", `
+-- a.go --
+package a
+
+type Bare struct{}
+
+// Told is told.
+type Told struct{}
+
+type (
+	Grouped int
+	// Known is told.
+	Known int
+)
+
+func (Bare) Method()  {}
+func (*Told) Method() {}
+func (t told) Method() {}
+
+// Func is told.
+func Func() {}
+
+func Untold() {}
+
+const (
+	One = 1 // the first
+	Two = 2
+	three = 3
+)
+
+// Errors of a.
+var (
+	ErrOne error
+	ErrTwo error
+)
+
+var Bad, Worse int
+
+type told struct{}
+-- a_test.go --
+package a
+
+func Helper() {}
+`, []string{"a.go:14", "a.go:15", "a.go:21", "a.go:25", "a.go:3", "a.go:35", "a.go:35", "a.go:9"}},
+
+	{"dependencies", "everything misplaced", `
+-- root.go --
+package lapse
+
+import (
+	"C"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/benbjohnson/clock"
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/assert"
+	"go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed-55daa01a/lapse/internal/base62"
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
+)
+-- root_test.go --
+package lapse
+
+import (
+	"github.com/benbjohnson/clock"
+	"github.com/google/go-cmp/cmp"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"go.etcd.io/bbolt"
+	"net/http"
+	"testing"
+)
+-- examples/http/main.go --
+package main
+
+import (
+	"github.com/benbjohnson/clock"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"net/http"
+)
+-- storage/storage.go --
+package storage
+
+import "github.com/seed-55daa01a/lapse"
+-- storage/bolt/bolt.go --
+package bolt
+
+import (
+	"github.com/seed-55daa01a/lapse/storage"
+	"go.etcd.io/bbolt"
+	"go.etcd.io/bbolt/errors"
+)
+-- storage/storagetest/run.go --
+package storagetest
+
+import (
+	"github.com/google/go-cmp/cmp"
+	"testing"
+)
+`, []string{
+		"root.go:10", "root.go:11", "root.go:12", "root.go:13", "root.go:14", "root.go:18", "root.go:19",
+		"root.go:20", "root.go:4", "root.go:6", "root.go:7", "root.go:8",
+		"root_test.go:7", "root_test.go:8", "storage/storage.go:3",
+	}},
+
+	{"go.mod", "what it needs", `
+-- go.mod --
+module github.com/seed-55daa01a/lapse
+
+go 1.25.0
+
+require (
+	github.com/benbjohnson/clock v1.3.5
+	github.com/google/go-cmp v0.7.0
+	go.etcd.io/bbolt v1.5.0
+)
+
+require golang.org/x/sys v0.45.0 // indirect
+`, nil},
+
+	{"go.mod", "everything else", `
+-- go.mod --
+module github.com/seed-55daa01a/lapse
+
+go 1.26
+
+toolchain go1.26.8
+
+tool golang.org/x/tools/cmd/stringer
+
+require (
+	github.com/benbjohnson/clock v1.3.5 // indirect
+	github.com/google/go-cmp v0.7.0
+	github.com/stretchr/testify v1.0.0
+	go.etcd.io/bbolt v1.5.0
+)
+
+replace (
+	go.etcd.io/bbolt => ../bbolt
+)
+`, []string{"go.mod", "go.mod", "go.mod", "go.mod:17", "go.mod:5", "go.mod:7"}},
+
+	{"go.mod", "missing", ``, []string{"go.mod"}},
+
+	{"wall clock", "read, started, hidden", `
+-- a/clock.go --
+package a
+
+import "time"
+
+var start = time.Now
+-- clock.go --
+package lapse
+
+import "time"
+
+func now() time.Time { return time.Now() }
+-- b.go --
+package lapse
+
+import (
+	"context"
+	t "time"
+)
+
+func wait(ctx context.Context, d t.Duration) {
+	<-t.After(d)
+	context.WithTimeout(ctx, d)
+	context.WithCancel(ctx)
+	var time struct{ Now int }
+	_ = time.Now
+}
+-- b_test.go --
+package lapse
+
+import "time"
+
+var start = time.Now()
+-- examples/a/main.go --
+package main
+
+import "time"
+
+var start = time.Now()
+`, []string{"a/clock.go:5", "b.go:10", "b.go:9"}},
+
+	{"no panic", "panics and exits", `
+-- a.go --
+package a
+
+import (
+	"log"
+	"os"
+)
+
+func f(panic func()) {
+	log.Println()
+	log.Fatalf("")
+	os.Exit(1)
+}
+
+func g() { panic("no") }
+
+var h = func() int { panic("no") }()
+-- a_test.go --
+package a
+
+func f() { panic("yes") }
+`, []string{"a.go:10", "a.go:11", "a.go:14", "a.go:16"}},
+
+	{"package variables", "state", `
+-- a.go --
+package a
+
+var (
+	ErrOne = 1
+	errTwo = 2
+	errors = 3
+	Errand = 4
+)
+
+var _ = ErrOne
+
+var Default, other = 1, 2
+
+func f() { var local int; _ = local }
+-- a_test.go --
+package a
+
+var update = false
+`, []string{"a.go:12", "a.go:12", "a.go:6", "a.go:7"}},
+
+	{"file size", "one line too many", sized("a.go", 301) + sized("b.go", 300) + sized("c_test.go", 900) +
+		sized("storage/storagetest/a.go", 400) + sized("storage/storagetest/b.go", 401),
+		[]string{"a.go", "storage/storagetest/b.go"}},
+
+	{"function size", "one line too many", `
+-- a.go --
+package a
+
+` + long("f", 60) + long("g", 61) + `
+-- a_test.go --
+package a
+
+` + long("h", 900), []string{"a.go:64"}},
+
+	{"file names", "that say nothing", `
+-- common/a.go --
+package common
+-- common/b.go --
+package common
+-- a/util.go --
+package a
+-- a/helpers_test.go --
+package a
+-- a/types.txt --
+-- a/utility.go --
+package a
+-- a/errors.go --
+package a
+`, []string{"a/helpers_test.go", "a/types.txt", "a/util.go", "common"}},
+
+	{"examples", "missing", `
+-- manager.go --
+package lapse
+
+func (m *Manager) Issue()  {}
+func (m *Manager) Expire() {}
+func (m Manager) Sweep()   {}
+func (m *Manager) now()    {}
+func (t *Token) Live()     {}
+-- example_test.go --
+package lapse_test
+
+func ExampleManager_Issue()        {}
+func ExampleManager_Expire_twice() {}
+-- manager_test.go --
+package lapse_test
+
+func ExampleManager_Sweep() {}
+`, []string{"manager.go:5"}},
+
+	{"readme code", "no README", ``, []string{"README.md"}},
+	{"readme code", "no marker", `
+-- README.md --
+'''go
+m.Issue()
+'''
+-- example_test.go --
+package lapse_test
+
+func Example() { m.Issue() }
+`, []string{"README.md"}},
+
+	{"readme code", "in step and out of step", `
+-- README.md --
+<!-- example: Example -->
+'''go
+a := 1
+
+if a > 0 {
+	m.Issue(a)
+}
+'''
+
+<!-- example: ExampleManager_Issue -->
+
+'''go
+m.Issue(2)
+'''
+
+<!-- example: ExampleManager_Missing -->
+'''go
+'''
+
+<!-- example: ExampleManager_Expire -->
+Nothing here.
+-- example_test.go --
+package lapse_test
+
+func Example() {
+	a := 1
+	// setup
+	dir := temp()
+	defer remove(dir)
+	// end setup
+
+	if a > 0 {
+		m.Issue(a)
+	}
+	// Output: 1
+	// 2
+}
+
+func ExampleManager_Issue() {
+	m.Issue(1)
+	// Unordered output:
+}
+
+func ExampleManager_Expire() { m.Expire() }
+`, []string{"README.md:10", "README.md:16", "README.md:20"}},
+
+	{"links", "broken", `
+-- README.md --
+# The *house*, its "rooms" & more
+
+[a](docs/a.md) [b](docs/b.md "title") [c](https://example.org/x) [d](#the-house-its-rooms--more)
+![e](docs/e.svg) [f](docs) [g](../up.md) [h](#nowhere) [i](docs/a.md#a-heading) [j](docs/a.md#none)
+'''
+[in code](nowhere.md)
+# nowhere
+'''
+Also in` + " `[code](nowhere.md)`" + ` and <img src="docs/chart.svg">.
+
+[k]: docs/k.md
+[l]: docs/a.md
+-- docs/a.md --
+## A heading
+
+[up](../README.md) [down](a/b.md) [mail](mailto:a@example.org) [data](testdata/x.txt)
+-- docs/testdata/x.txt --
+`, []string{
+		"README.md:11", "README.md:3", "README.md:4", "README.md:4", "README.md:4", "README.md:4", "README.md:9",
+		"docs/a.md:3",
+	}},
+
+	{"fuzz seeds", "missing", `
+-- a_test.go --
+package a
+
+func FuzzSeeded(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+}
+
+func FuzzBare(f *testing.F) { clock.Add(1) }
+-- a.go --
+package a
+
+func FuzzyMatch() {}
+`, []string{"a_test.go:9"}},
+}
+
+// sized is a file of n lines.
+func sized(name string, n int) string {
+	return "-- " + name + " --\npackage a\n" + strings.Repeat("\n", n-1)
+}
+
+// long is a function of n lines and an empty one.
+func long(name string, n int) string {
+	return "func " + name + "() {\n" + strings.Repeat("\n", n-2) + "}\n\n"
+}

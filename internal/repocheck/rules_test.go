@@ -1,0 +1,155 @@
+package repocheck
+
+import (
+	"os"
+	"slices"
+	"testing"
+)
+
+// rule is one rule of this repository.
+type rule struct {
+	name  string
+	want  string // the rule, and what to do about a violation
+	check func(*tree) []violation
+	allow exceptions
+}
+
+// violation is one place that breaks a rule.
+type violation struct {
+	at   string // path or path:line
+	what string
+}
+
+func (v violation) String() string { return v.at + ": " + v.what }
+
+var rules = []rule{
+	{
+		name:  "package comments",
+		want:  "Every package has one package comment, \"Package name ...\"; the root's is in doc.go, which holds nothing else.",
+		check: packageComments,
+	},
+	{
+		name:  "doc comments",
+		want:  "Everything exported has a comment: say what it promises, which errors it returns, and nothing about how.",
+		check: docComments,
+	},
+	{
+		name:  "dependencies",
+		want:  "A package imports the standard library and this module; third parties only where imports_test.go lets them.",
+		check: dependencies,
+	},
+	{
+		name:  "go.mod",
+		want:  "go.mod says go 1.25.0, requires bbolt, clock and go-cmp directly and nothing else, and has no toolchain, tool or replace line. Other dependencies go into a nested module.",
+		check: goMod,
+	},
+	{
+		name:  "wall clock",
+		want:  "Only clock.go reads the clock: take the instant as an argument, or use Manager.now and Clock.After.",
+		check: wallClock,
+		allow: wallClockAllowed,
+	},
+	{
+		name:  "no panic",
+		want:  "Library code returns errors; it neither panics nor ends the process.",
+		check: noPanic,
+		allow: panicAllowed,
+	},
+	{
+		name:  "package variables",
+		want:  "No package variable but errors (Err..., err...) and interface assertions (var _). Give a lookup table an entry with its reason in code_test.go.",
+		check: packageVariables,
+		allow: variablesAllowed,
+	},
+	{
+		name:  "file size",
+		want:  "A file outside tests has at most 300 lines (storage/storagetest: 400): split it by idea.",
+		check: fileSize,
+		allow: longFilesAllowed,
+	},
+	{
+		name:  "function size",
+		want:  "A function outside tests has at most 60 lines: give its parts names.",
+		check: functionSize,
+	},
+	{
+		name:  "file names",
+		want:  "Name a file or directory for the idea it holds, not util, helper, common, misc or types.",
+		check: fileNames,
+	},
+	{
+		name:  "examples",
+		want:  "Every exported method of Manager has an ExampleManager_Name in an example*_test.go of the root.",
+		check: verbExamples,
+	},
+	{
+		name:  "readme code",
+		want:  "The Go block after each line <!-- example: Name --> in README.md is the body of func Name in example*_test.go, without its set-up and its output; the marker of func Example must be there. Copy the body over.",
+		check: readmeCode,
+	},
+	{
+		name:  "links",
+		want:  "Every relative link in a Markdown file leads to a file in this repository, and to a heading of it if it names one.",
+		check: links,
+	},
+	{
+		name:  "fuzz seeds",
+		want:  "Every fuzz target adds at least one seed with f.Add, so that plain go test runs it on something.",
+		check: fuzzSeeds,
+	},
+}
+
+func TestRules(t *testing.T) {
+	repo, err := load(os.DirFS(root(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		t.Run(r.name, func(t *testing.T) {
+			found := r.check(repo)
+			for _, v := range found {
+				t.Error(v)
+			}
+			if len(found) > 0 {
+				t.Log(r.want)
+			}
+			for key := range r.allow {
+				if !repo.used[key] {
+					t.Errorf("the exception for %q is not needed any more: remove it", key)
+				}
+			}
+		})
+	}
+}
+
+// TestRulesCatch shows every rule a tree that breaks it, among things that it
+// must let pass, and expects to hear of exactly the places that break it.
+func TestRulesCatch(t *testing.T) {
+	caught := map[string]bool{}
+	for _, p := range plants {
+		t.Run(p.rule+"/"+p.name, func(t *testing.T) {
+			at := slices.IndexFunc(rules, func(r rule) bool { return r.name == p.rule })
+			if at < 0 {
+				t.Fatalf("there is no rule %q", p.rule)
+			}
+			caught[p.rule] = caught[p.rule] || len(p.want) > 0
+			tree, err := load(planted(p.files))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, v := range rules[at].check(tree) {
+				got = append(got, v.at)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, p.want) {
+				t.Errorf("reported %q, want %q", got, p.want)
+			}
+		})
+	}
+	for _, r := range rules {
+		if !caught[r.name] {
+			t.Errorf("rule %q: no planted violation; add one to plants", r.name)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// A record is, in big-endian order:
+//
+//	byte    version of this layout
+//	byte    digest algorithm
+//	byte    end reason
+//	5 × 8   issued, last used, expires, cap, ended: Unix milliseconds;
+//	        the zero Time is what it is in that count
+//	8       TTL in milliseconds
+//	32      digest
+//	5 × 2   lengths of prefix, subject, name, scope, data
+//	…       those five
+//	4       CRC-32 (Castagnoli) of the key and everything before
+//
+// bbolt has no checksum on the pages that hold records. This one is bound to the
+// key, so that a record found under another's key is damage, too.
+const (
+	recordVersion = 1
+	fixedLen      = 3 + 6*8 + 32 + 5*2
+	sumLen        = 4
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	maxLens    = [5]int{storage.MaxPrefix, storage.MaxSubject, storage.MaxName, storage.MaxScope, storage.MaxData}
+)
+
+const maxTTLMilli = uint64(math.MaxInt64 / time.Millisecond)
+
+// The instants that a record may hold: years 1 to 9999.
+var (
+	firstMilli = time.Time{}.UnixMilli()
+	lastMilli  = time.Date(9999, 12, 31, 23, 59, 59, 999_000_000, time.UTC).UnixMilli()
+)
+
+// encode returns r as it is stored under its ID. It refuses a string over its
+// limit.
+func encode(r *storage.Record) ([]byte, error) {
+	texts := [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data}
+	n := fixedLen + sumLen
+	for i, text := range texts {
+		if len(text) > maxLens[i] {
+			return nil, fmt.Errorf("bolt: a string of %d bytes is over its limit of %d", len(text), maxLens[i])
+		}
+		n += len(text)
+	}
+	b := make([]byte, 0, n)
+	b = append(b, recordVersion, r.Digest.Algorithm(), byte(r.EndReason))
+	for _, t := range [5]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt} {
+		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(r.TTL.Milliseconds()))
+	sum := r.Digest.Sum()
+	b = append(b, sum[:]...)
+	for _, text := range texts {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(text)))
+	}
+	for _, text := range texts {
+		b = append(b, text...)
+	}
+	return binary.BigEndian.AppendUint32(b, checksum(r.ID[:], b)), nil
+}
+
+func checksum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
+}
+
+// decode returns the record that is stored as v under key, or ErrCorrupt and a
+// record with nothing but the ID, if the key is one. It accepts only what encode
+// writes, copies everything, and never panics.
+func decode(key, v []byte) (storage.Record, error) {
+	var r storage.Record
+	if len(key) != len(r.ID) {
+		return r, corrupt("its key is not an ID")
+	}
+	r.ID = storage.ID(key)
+	nothing := r
+	if len(v) < fixedLen+sumLen {
+		return nothing, corrupt("it is too short")
+	}
+	body, sum := v[:len(v)-sumLen], v[len(v)-sumLen:]
+	switch {
+	case checksum(key, body) != binary.BigEndian.Uint32(sum):
+		return nothing, corrupt("its checksum does not match")
+	case body[0] != recordVersion:
+		return nothing, corrupt("its version is unknown")
+	}
+	if !decodeFixed(&r, body) || !decodeTexts(&r, body[fixedLen-5*2:]) {
+		return nothing, corrupt("a field is out of its limits")
+	}
+	return r, nil
+}
+
+func corrupt(why string) error { return fmt.Errorf("%w: a record: %s", storage.ErrCorrupt, why) }
+
+func decodeFixed(r *storage.Record, b []byte) bool {
+	r.EndReason = storage.EndReason(b[2])
+	algorithm, rest := b[1], b[3:]
+	for _, t := range [5]*time.Time{&r.IssuedAt, &r.LastUsedAt, &r.ExpiresAt, &r.MaxExpiresAt, &r.EndedAt} {
+		milli := int64(binary.BigEndian.Uint64(rest))
+		if milli < firstMilli || milli > lastMilli {
+			return false
+		}
+		*t, rest = time.UnixMilli(milli).UTC(), rest[8:]
+	}
+	milli := binary.BigEndian.Uint64(rest)
+	if milli > maxTTLMilli {
+		return false
+	}
+	r.TTL = time.Duration(milli) * time.Millisecond
+	r.Digest = storage.NewDigest(algorithm, [32]byte(rest[8:]))
+	return true
+}
+
+// decodeTexts reads the lengths at the start of b and the strings behind them,
+// which must fill it.
+func decodeTexts(r *storage.Record, b []byte) bool {
+	lens, text := b[:5*2], string(b[5*2:])
+	for i, field := range [5]*string{&r.Prefix, &r.Subject, &r.Name, &r.Scope, &r.Data} {
+		n := int(binary.BigEndian.Uint16(lens[i*2:]))
+		if n > maxLens[i] || n > len(text) {
+			return false
+		}
+		*field, text = text[:n], text[n:]
+	}
+	return text == ""
+}

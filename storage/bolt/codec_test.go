@@ -1,0 +1,230 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// full returns a record with every field at its limit.
+func full() storage.Record {
+	r := record(5)
+	r.Prefix = strings.Repeat("p", storage.MaxPrefix)
+	r.Subject = strings.Repeat("s", storage.MaxSubject)
+	r.Name = strings.Repeat("n", storage.MaxName)
+	r.Scope = strings.Repeat("c", storage.MaxScope)
+	r.Data = strings.Repeat("\xff\x00", storage.MaxData/2)
+	r.LastUsedAt = time.UnixMilli(-1).UTC()
+	r.ExpiresAt = time.UnixMilli(lastMilli).UTC()
+	r.EndedAt = time.UnixMilli(firstMilli + 1).UTC()
+	r.EndReason = 255
+	r.TTL = time.Duration(maxTTLMilli) * time.Millisecond
+	return r
+}
+
+func TestCodecRoundTrip(t *testing.T) {
+	for name, want := range map[string]storage.Record{"plain": record(1), "full": full(), "zero": {}} {
+		v, err := encode(&want)
+		if err != nil {
+			t.Fatalf("%s: encode: %v", name, err)
+		}
+		got, err := decode(want.ID[:], v)
+		if err != nil {
+			t.Fatalf("%s: decode: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestCodecKnownBytes pins the layout: what version 1 wrote stays readable.
+func TestCodecKnownBytes(t *testing.T) {
+	r := record(0)
+	r.EndedAt, r.EndReason = r.IssuedAt.Add(time.Minute), storage.EndSubject
+	v, err := encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "010102" +
+		"0000018bcfe56800" + "ffffc77cedd32800" + "0000018bd01c5680" + "0000018bd50bc400" + "0000018bcfe65260" +
+		"000000000036ee80" +
+		strings.Repeat("d", 64) +
+		"00050009000600030000" + "6c61707365" + "7375626a6563742030" + "61206e616d65" + "612062" + "00000000"
+	digest := r.Digest.Sum()
+	got := hex.EncodeToString(v)
+	got = strings.Replace(got[:len(got)-2*sumLen], hex.EncodeToString(digest[:]), strings.Repeat("d", 64), 1)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("layout (-want +got):\n%s", diff)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	r := full()
+	good, err := encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := record(6).ID
+	refuse := func(t *testing.T, name string, key, v []byte) {
+		t.Helper()
+		got, err := decode(key, v)
+		if !errors.Is(err, storage.ErrCorrupt) {
+			t.Errorf("%s: %v; want ErrCorrupt", name, err)
+		}
+		if got.Subject != "" || got.Digest.Algorithm() != 0 {
+			t.Errorf("%s: a refused record came back", name)
+		}
+	}
+	for bit := range len(good) * 8 {
+		bad := bytes.Clone(good)
+		bad[bit/8] ^= 1 << (bit % 8)
+		if _, err := decode(r.ID[:], bad); !errors.Is(err, storage.ErrCorrupt) {
+			t.Fatalf("bit %d: %v; want ErrCorrupt", bit, err)
+		}
+	}
+	for n := range len(good) {
+		if _, err := decode(r.ID[:], good[:n]); !errors.Is(err, storage.ErrCorrupt) {
+			t.Fatalf("first %d bytes: %v; want ErrCorrupt", n, err)
+		}
+	}
+	refuse(t, "another record's key", other[:], good)
+	refuse(t, "short key", r.ID[:15], good)
+	refuse(t, "no key", nil, good)
+	refuse(t, "trailing byte", r.ID[:], append(bytes.Clone(good), 0))
+
+	// Sound checksums around unsound fields.
+	patch := func(at int, b ...byte) []byte {
+		bad := bytes.Clone(good[:len(good)-sumLen])
+		copy(bad[at:], b)
+		return binary.BigEndian.AppendUint32(bad, checksum(r.ID[:], bad))
+	}
+	refuse(t, "version 0", r.ID[:], patch(0, 0))
+	refuse(t, "version 2", r.ID[:], patch(0, 2))
+	refuse(t, "instant after year 9999", r.ID[:], patch(3, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
+	refuse(t, "instant before year 1", r.ID[:], patch(3, 0x80, 0, 0, 0, 0, 0, 0, 0))
+	refuse(t, "negative TTL", r.ID[:], patch(3+5*8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
+	lens := fixedLen - 5*2
+	refuse(t, "prefix over its limit", r.ID[:], patch(lens, 0, storage.MaxPrefix+1))
+	refuse(t, "length past the end", r.ID[:], patch(lens+8, 0xff, 0xff))
+	refuse(t, "bytes left over", r.ID[:], patch(lens+8, 0, 1))
+}
+
+func TestEncodeRefusesLongStrings(t *testing.T) {
+	long := strings.Repeat("x", storage.MaxData+1)
+	for name, set := range map[string]func(*storage.Record){
+		"prefix":  func(r *storage.Record) { r.Prefix = long[:storage.MaxPrefix+1] },
+		"subject": func(r *storage.Record) { r.Subject = long[:storage.MaxSubject+1] },
+		"name":    func(r *storage.Record) { r.Name = long[:storage.MaxName+1] },
+		"scope":   func(r *storage.Record) { r.Scope = long[:storage.MaxScope+1] },
+		"data":    func(r *storage.Record) { r.Data = long },
+	} {
+		r := record(1)
+		set(&r)
+		if _, err := encode(&r); err == nil {
+			t.Errorf("%s over its limit was encoded", name)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, r := range []storage.Record{record(1), full(), {}} {
+		v, err := encode(&r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(r.ID[:], v, true)
+		f.Add(r.ID[:], v, false)
+	}
+	f.Add([]byte("no ID"), []byte{}, false)
+	f.Fuzz(func(t *testing.T, key, v []byte, mend bool) {
+		if mend && len(v) >= sumLen { // so that what lies behind the checksum is reached
+			body := v[:len(v)-sumLen]
+			v = binary.BigEndian.AppendUint32(bytes.Clone(body), checksum(key, body))
+		}
+		r, err := decode(key, v)
+		if err != nil {
+			if !errors.Is(err, storage.ErrCorrupt) {
+				t.Fatalf("refused with %v; want ErrCorrupt", err)
+			}
+			return
+		}
+		again, err := encode(&r)
+		if err != nil || !bytes.Equal(again, v) {
+			t.Fatalf("accepted %x, which encodes as %x, %v", v, again, err)
+		}
+	})
+}
+
+// TestDamagedRecordIsDenied damages one stored record of three and expects every
+// method to deny it and to go on with the others.
+func TestDamagedRecordIsDenied(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := record(0), record(7), record(14) // of one subject
+	put(t, s, a, b, c)
+	damage(t, s, b.ID)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(path, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+
+	if _, err := s.Get(ctx, b.ID); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("Get: %v; want ErrCorrupt", err)
+	}
+	if err := s.Touch(ctx, b.ID, storage.Use{At: a.ExpiresAt}); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("Touch: %v; want ErrCorrupt", err)
+	}
+	err = s.Update(ctx, b.Subject, func(tx storage.Tx) error { return tx.Put(b) })
+	if !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("Put over it: %v; want ErrCorrupt", err)
+	}
+	var listed []storage.ID
+	for r, err := range s.List(ctx, storage.Filter{}) {
+		if errors.Is(err, storage.ErrCorrupt) != (r.ID == b.ID) {
+			t.Errorf("List: %v with %v", r.ID, err)
+		}
+		listed = append(listed, r.ID)
+	}
+	if diff := cmp.Diff([]storage.ID{a.ID, b.ID, c.ID}, listed); diff != "" {
+		t.Errorf("List (-want +got):\n%s", diff)
+	}
+	n, err := s.Sweep(ctx, c.ExpiresAt.Add(time.Hour), 10)
+	if n != 2 || err != nil {
+		t.Errorf("Sweep: %d, %v; want the 2 sound ones", n, err)
+	}
+	if _, err := s.Get(ctx, b.ID); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("Get after Sweep: %v; want it kept, and ErrCorrupt", err)
+	}
+}
+
+// damage flips one bit of a stored record.
+func damage(t *testing.T, s *Store, id storage.ID) {
+	t.Helper()
+	err := s.db.Update(func(btx *bbolt.Tx) error {
+		v := bytes.Clone(btx.Bucket(tokensBucket).Get(id[:]))
+		v[len(v)/2] ^= 0x10
+		return btx.Bucket(tokensBucket).Put(id[:], v)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

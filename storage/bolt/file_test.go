@@ -1,0 +1,335 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// record returns a record that differs from that of every other n.
+func record(n int) storage.Record {
+	var id storage.ID
+	binary.BigEndian.PutUint64(id[:], uint64(n+1))
+	at := time.UnixMilli(1_700_000_000_000 + int64(n)).UTC()
+	return storage.Record{
+		Token: storage.Token{
+			ID: id, Prefix: "lapse", Subject: fmt.Sprintf("subject %d", n%7), Name: "a name", Scope: "a b",
+			Data: strings.Repeat("d", n%50), IssuedAt: at, ExpiresAt: at.Add(time.Hour), MaxExpiresAt: at.Add(24 * time.Hour),
+		},
+		TTL:    time.Hour,
+		Digest: storage.NewDigest(storage.SHA256, sha256.Sum256(id[:])),
+	}
+}
+
+func put(t *testing.T, s *Store, records ...storage.Record) {
+	t.Helper()
+	for _, r := range records {
+		err := s.Update(context.Background(), r.Subject, func(tx storage.Tx) error { return tx.Put(r) })
+		if err != nil {
+			t.Fatalf("put: %v", err)
+		}
+	}
+}
+
+// makeFile returns the path of a closed store with n records, and its bytes.
+func makeFile(t *testing.T, n int) (string, []byte) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		put(t, s, record(i))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, b
+}
+
+// otherProgram returns the bytes of a bbolt file that lapse did not make.
+func otherProgram(t *testing.T, sync bool) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "other.db")
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoFreelistSync: !sync})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket([]byte("sessions"))
+		return errors.Join(err, b.Put([]byte("a"), []byte("b")))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func withSchema(t *testing.T, value string) []byte {
+	t.Helper()
+	path, _ := makeFile(t, 1)
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte(value)) })
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestOpenRefusesWhatIsNoStore(t *testing.T) {
+	_, good := makeFile(t, 300)
+	page := os.Getpagesize()
+	type row struct {
+		name string
+		data []byte
+		want error
+	}
+	rows := []row{
+		{"empty", nil, storage.ErrCorrupt},
+		{"text", []byte("these are not the bytes you are looking for\n"), storage.ErrCorrupt},
+		{"zeros", make([]byte, 4*page), storage.ErrCorrupt},
+		{"noise", bytes.Repeat([]byte{0xA5, 0x5A, 0x00, 0xFF, 0x13}, page), storage.ErrCorrupt},
+		{"another program's", otherProgram(t, true), ErrNotStore},
+		{"another program's without freelist", otherProgram(t, false), ErrNotStore},
+		{"newer schema", withSchema(t, "2"), ErrNewerSchema},
+		{"schema no number", withSchema(t, "two"), storage.ErrCorrupt},
+		{"schema zero", withSchema(t, "0"), storage.ErrCorrupt},
+	}
+	newest := binary.NativeEndian.Uint64(good[pageHeader+metaPages:])
+	if second := binary.NativeEndian.Uint64(good[page+pageHeader+metaPages:]); second > newest {
+		newest = second
+	}
+	whole := int(newest) * page
+	for _, n := range []int{1, 79, 80, page - 1, page, 2*page - 1, 2 * page, 2*page + 1, 3 * page, 4 * page, whole - page, whole - 1} {
+		rows = append(rows, row{fmt.Sprintf("cut to %d bytes", n), good[:n], storage.ErrCorrupt})
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "tokens.db")
+			if err := os.WriteFile(path, row.data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, path, row.want)
+			after, err := os.ReadFile(path)
+			if err != nil || !bytes.Equal(after, row.data) {
+				t.Errorf("the file was changed: %d bytes before, %d after, %v", len(row.data), len(after), err)
+			}
+		})
+	}
+}
+
+// refused opens path, expects want, and leaves nothing beside it.
+func refused(t *testing.T, path string, want error) {
+	t.Helper()
+	s, err := Open(path, nil)
+	if err == nil {
+		s.Close()
+		t.Fatalf("opened; want %v", want)
+	}
+	if !errors.Is(err, want) {
+		t.Errorf("got %v; want %v", err, want)
+	}
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".lapse-*"))
+	if len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestOpenRefusesPaths(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := mkfifo(fifo); err != nil {
+		t.Logf("no FIFO here: %v", err)
+		fifo = dir
+	}
+	for _, row := range []struct {
+		name, path string
+		want       error
+	}{
+		{"no path", "", storage.ErrUnavailable},
+		{"directory", dir, ErrNotStore},
+		{"null device", os.DevNull, ErrNotStore},
+		{"FIFO", fifo, ErrNotStore},
+		{"no such folder", filepath.Join(dir, "none", "tokens.db"), fs.ErrNotExist},
+		{"file as folder", filepath.Join(os.Args[0], "tokens.db"), storage.ErrUnavailable},
+	} {
+		t.Run(row.name, func(t *testing.T) { refused(t, row.path, row.want) })
+	}
+	if _, err := Open(filepath.Join(dir, "x.db"), &Options{LockTimeout: -1}); err == nil {
+		t.Error("a negative LockTimeout was accepted")
+	}
+}
+
+// TestNoSilentStepBack flips every bit of both meta pages in turn. bbolt alone
+// opens such a file one transaction earlier, where a token ended last is alive.
+func TestNoSilentStepBack(t *testing.T) {
+	path, good := makeFile(t, 3)
+	page := os.Getpagesize()
+	for _, at := range []int{pageHeader, page + pageHeader} {
+		for bit := range metaLen * 8 {
+			bad := bytes.Clone(good)
+			bad[at+bit/8] ^= 1 << (bit % 8)
+			if err := os.WriteFile(path, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(path, nil)
+			if err == nil {
+				s.Close()
+			}
+			if !errors.Is(err, storage.ErrCorrupt) {
+				t.Fatalf("byte %d, bit %d: %v", at+bit/8, bit%8, err)
+			}
+		}
+	}
+}
+
+func TestFileIsItsOwnersAlone(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no file mode to check")
+	}
+	for _, mask := range []int{0, 0o022, 0o077, 0o777} {
+		func() {
+			defer umask(umask(mask))
+			path := filepath.Join(t.TempDir(), "tokens.db")
+			os.Chmod(filepath.Dir(path), 0o700)
+			s, err := Open(path, nil)
+			if err != nil {
+				t.Fatalf("umask %03o: %v", mask, err)
+			}
+			defer s.Close()
+			info, err := os.Stat(path)
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("umask %03o: mode %v, %v; want -rw-------", mask, info.Mode(), err)
+			}
+		}()
+	}
+}
+
+func TestLockedFile(t *testing.T) {
+	path, before := makeFile(t, 1)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if _, err := Open(path, nil); !errors.Is(err, storage.ErrLocked) {
+		t.Errorf("second Open in this process: %v; want ErrLocked", err)
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("it took %v to say so", took)
+	}
+	if out := openInChild(t, path); out != "locked" {
+		t.Errorf("second Open in another process: %s; want locked", out)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out := openInChild(t, path); out != "opened" {
+		t.Errorf("Open in another process after Close: %s; want opened", out)
+	}
+	if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
+		t.Error("opening and closing changed the file")
+	}
+}
+
+const childEnv = "LAPSE_TEST_OPEN"
+
+func openInChild(t *testing.T, path string) string {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestMain$")
+	cmd.Env = append(os.Environ(), childEnv+"="+path)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("child: %v", err)
+	}
+	return string(out)
+}
+
+func TestMain(m *testing.M) {
+	path := os.Getenv(childEnv)
+	if path == "" {
+		os.Exit(m.Run())
+	}
+	switch s, err := Open(path, nil); {
+	case err == nil:
+		s.Close()
+		fmt.Print("opened")
+	case errors.Is(err, storage.ErrLocked):
+		fmt.Print("locked")
+	default:
+		fmt.Print(err)
+	}
+}
+
+// TestCreateDoesNotReplace has many stores made at one path at once: one wins and
+// the others find it locked, or open it after.
+func TestCreateDoesNotReplace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	gate, opened := make(chan struct{}), make(chan *Store, 16)
+	for range cap(opened) {
+		go func() {
+			<-gate
+			s, err := Open(path, &Options{LockTimeout: 10 * time.Millisecond})
+			if err != nil && !errors.Is(err, storage.ErrLocked) {
+				t.Errorf("Open: %v", err)
+			}
+			opened <- s
+		}()
+	}
+	close(gate)
+	var won *Store
+	for range cap(opened) {
+		if s := <-opened; s != nil {
+			if won != nil {
+				t.Error("two stores have the file open at once")
+			}
+			won = s
+		}
+	}
+	if won == nil {
+		t.Fatal("nobody got the file")
+	}
+	put(t, won, record(1))
+	if err := won.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := again.Get(context.Background(), record(1).ID); err != nil {
+		t.Errorf("what the winner wrote: %v", err)
+	}
+}

@@ -1,0 +1,9 @@
+//go:build !unix
+
+package bolt
+
+import "errors"
+
+func umask(mask int) int { return mask }
+
+func mkfifo(string) error { return errors.ErrUnsupported }
