@@ -61,7 +61,7 @@ func TestCodecKnownBytes(t *testing.T) {
 		"0000018bcfe56800" + "ffffc77cedd32800" + "0000018bd01c5680" + "0000018bd50bc400" + "0000018bcfe65260" +
 		"000000000036ee80" +
 		strings.Repeat("d", 64) +
-		"00050009000600030000" + "6c61707365" + "7375626a6563742030" + "61206e616d65" + "612062" + "00000000"
+		"00050009000600030000" + "6c61707365" + "7375626a6563742030" + "61206e616d65" + "612062"
 	digest := r.Digest.Sum()
 	got := hex.EncodeToString(v)
 	got = strings.Replace(got[:len(got)-2*sumLen], hex.EncodeToString(digest[:]), strings.Repeat("d", 64), 1)
