@@ -13,16 +13,23 @@ const (
 	Group = 11
 
 	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	bad      = 0x80
+	bad      = 1 << 28 // above every sum of digits, and four of it do not overflow
 )
 
-// digits holds the value of each byte as a digit, or bad.
-var digits = func() (t [256]uint8) {
-	for i := range t {
-		t[i] = bad
+// worth holds what each byte is worth as a digit in the k-th place from the
+// right, or bad: reading four digits is adding four numbers.
+var worth = func() (t [4][256]uint32) {
+	for k := range t {
+		for i := range t[k] {
+			t[k][i] = bad
+		}
 	}
 	for v := range len(alphabet) {
-		t[alphabet[v]] = uint8(v)
+		n := uint32(v)
+		for k := range t {
+			t[k][alphabet[v]] = n
+			n *= 62
+		}
 	}
 	return t
 }()
@@ -52,23 +59,18 @@ func appendDigits(dst []byte, v uint64, n int) []byte {
 // the start of src. It reports false for a src that is too short, a byte outside
 // the alphabet and a group above 2^64-1; dst then means nothing.
 func Decode(dst []byte, src string) bool {
+	t := &worth
 	for ; len(dst) >= 8; dst, src = dst[8:], src[Group:] {
 		if len(src) < Group {
 			return false
 		}
-		a, b, c := digits[src[0]], digits[src[1]], digits[src[2]]
-		d, e, f, g := digits[src[3]], digits[src[4]], digits[src[5]], digits[src[6]]
-		h, i, j, k := digits[src[7]], digits[src[8]], digits[src[9]], digits[src[10]]
-		wrong := (a | b | c | d) | (e | f | g | h) | (i | j | k)
+		head := t[2][src[0]] + t[1][src[1]] + t[0][src[2]]
+		mid := t[3][src[3]] + t[2][src[4]] + t[1][src[5]] + t[0][src[6]]
+		tail := t[3][src[7]] + t[2][src[8]] + t[1][src[9]] + t[0][src[10]]
 
-		// Three short chains instead of one long one, so that they overlap.
-		head := uint64((uint32(a)*62+uint32(b))*62 + uint32(c))
-		mid := uint64(((uint32(d)*62+uint32(e))*62+uint32(f))*62 + uint32(g))
-		tail := uint64(((uint32(h)*62+uint32(i))*62+uint32(j))*62 + uint32(k))
-
-		high, low := bits.Mul64(head, 62*62*62*62*62*62*62*62)
-		low, carry := bits.Add64(low, mid*(62*62*62*62)+tail, 0)
-		if wrong >= bad || high+carry != 0 {
+		high, low := bits.Mul64(uint64(head), 62*62*62*62*62*62*62*62)
+		low, carry := bits.Add64(low, uint64(mid)*(62*62*62*62)+uint64(tail), 0)
+		if head|mid|tail >= bad || high+carry != 0 {
 			return false
 		}
 		binary.BigEndian.PutUint64(dst, low)
@@ -82,12 +84,9 @@ func Decode32(src string) (v uint32, ok bool) {
 	if len(src) < 6 {
 		return 0, false
 	}
-	var n uint64
-	var wrong uint8
-	for i := range 6 {
-		d := digits[src[i]]
-		wrong |= d
-		n = n*62 + uint64(d)
-	}
-	return uint32(n), wrong < bad && n>>32 == 0
+	t := &worth
+	head := t[1][src[0]] + t[0][src[1]]
+	tail := t[3][src[2]] + t[2][src[3]] + t[1][src[4]] + t[0][src[5]]
+	n := uint64(head)*(62*62*62*62) + uint64(tail)
+	return uint32(n), head|tail < bad && n>>32 == 0
 }

@@ -119,6 +119,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/base62"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"github.com/seed-55daa01a/lapse/internal/ratio"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
@@ -162,7 +163,7 @@ import (
 )
 `, []string{
 		"root.go:10", "root.go:11", "root.go:12", "root.go:13", "root.go:14", "root.go:18", "root.go:19",
-		"root.go:20", "root.go:4", "root.go:6", "root.go:7", "root.go:8",
+		"root.go:20", "root.go:21", "root.go:4", "root.go:6", "root.go:7", "root.go:8",
 		"root_test.go:7", "root_test.go:8", "storage/storage.go:3",
 	}},
 
@@ -378,6 +379,11 @@ m.Issue(2)
 
 <!-- example: ExampleManager_Expire -->
 Nothing here.
+
+<!-- example: TestBubble -->
+'''go
+m.Sweep(t)
+'''
 -- example_test.go --
 package lapse_test
 
@@ -401,6 +407,8 @@ func ExampleManager_Issue() {
 }
 
 func ExampleManager_Expire() { m.Expire() }
+
+func TestBubble(t *testing.T) { m.Sweep(t) }
 `, []string{"README.md:10", "README.md:16", "README.md:20"}},
 
 	{"links", "broken", `

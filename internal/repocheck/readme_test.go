@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// examples returns the Example functions of the root by name.
+// examples returns the bodies of the functions in the root's example files by
+// name. Tests are among them: what needs a *testing.T can be no Example.
 func examples(t *tree) map[string]string {
 	found := map[string]string{}
 	for _, f := range t.code {
@@ -17,7 +18,7 @@ func examples(t *tree) map[string]string {
 			continue
 		}
 		for _, decl := range f.ast.Decls {
-			if fn, ok := decl.(*ast.FuncDecl); ok && strings.HasPrefix(fn.Name.Name, "Example") {
+			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Body != nil {
 				body := f.src[t.fset.Position(fn.Body.Lbrace).Offset+1 : t.fset.Position(fn.Body.Rbrace).Offset]
 				found[fn.Name.Name] = string(body)
 			}
@@ -69,10 +70,16 @@ func readmeCode(t *tree) []violation {
 		main = main || m[1] == "Example"
 		at := fmt.Sprintf("README.md:%d", i+1)
 		body, ok := bodies[m[1]]
-		if !ok {
+		block := goBlock(lines[i+1:])
+		switch {
+		case !ok:
 			found = append(found, violation{at, "no func " + m[1] + " in the root's example*_test.go"})
-		} else if what := differs(goBlock(lines[i+1:]), shownPart(body)); what != "" {
-			found = append(found, violation{at, what})
+		case block == "":
+			found = append(found, violation{at, "no block of Go follows"})
+		default:
+			if what := differs(block, shownPart(body)); what != "" {
+				found = append(found, violation{at, what})
+			}
 		}
 	}
 	if !main {

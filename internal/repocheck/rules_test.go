@@ -3,6 +3,7 @@ package repocheck
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -107,6 +108,7 @@ func TestRules(t *testing.T) {
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
 			found := r.check(repo)
+			slices.SortStableFunc(found, func(a, b violation) int { return strings.Compare(a.at, b.at) })
 			for _, v := range found {
 				t.Error(v)
 			}

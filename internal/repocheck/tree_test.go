@@ -150,7 +150,7 @@ func root(tb testing.TB) string {
 var fileHeader = regexp.MustCompile(`(?m)^-- (\S+) --\n`)
 
 // planted makes a tree of one text in which a line "-- path --" begins each file
-// and ”' stands for the fence of a Markdown code block.
+// and three single quotes stand for the fence of a Markdown code block.
 func planted(text string) fs.FS {
 	text = strings.ReplaceAll(text, "'''", "```")
 	fsys := fstest.MapFS{}
