@@ -1,0 +1,141 @@
+package main
+
+import (
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+)
+
+// welcome says where and when we are.
+func (t *tour) welcome() error {
+	where := "a temporary bbolt file"
+	if t.tempDir == "" {
+		where = t.path
+	}
+	t.line("Tokens of %s in %s.", t.subject, where)
+	t.line("A mock clock tells the time; it is %s.", t.clock.Now().Format("Mon 2 Jan 2006, 15:04"))
+	return nil
+}
+
+// lookBack lists what an earlier run left, and sweeps what has been dead for long.
+func (t *tour) lookBack() error {
+	if len(t.earlier) == 0 {
+		return nil
+	}
+	t.heading("An earlier run left %s in this file", count(len(t.earlier), "token"))
+	for _, tok := range t.earlier {
+		t.sayState(tok)
+	}
+	deleted, err := t.sessions.Sweep(t.ctx)
+	if err != nil {
+		return err
+	}
+	t.note("swept", "%s, dead for over 24 hours", count(deleted, "record"))
+	return nil
+}
+
+// slide shows what keeps a token alive, and what does not.
+func (t *tour) slide() error {
+	t.heading("A token lives for 30 minutes, and each use gives it 30 more")
+	laptop, err := t.issue(t.sessions, "laptop")
+	if err != nil {
+		return err
+	}
+	t.present(t.sessions, laptop.Bearer, "laptop")
+
+	t.clock.Add(25 * time.Minute)
+	t.present(t.sessions, laptop.Bearer, "laptop")
+
+	t.clock.Add(25 * time.Minute)
+	tok, err := t.sessions.Renew(t.ctx, laptop.Bearer)
+	if err != nil {
+		return err
+	}
+	t.say("renewed", brief(tok), tok.Name, "lives until %s: its holder asked for it", t.when(tok.ExpiresAt))
+
+	t.clock.Add(29 * time.Minute)
+	tok, err = t.sessions.Peek(t.ctx, laptop.Bearer)
+	if err != nil {
+		return err
+	}
+	t.say("peeked", brief(tok), tok.Name, "lives until %s: a peek renews nothing", t.when(tok.ExpiresAt))
+
+	t.clock.Add(time.Minute)
+	t.present(t.sessions, laptop.Bearer, "laptop")
+	return nil
+}
+
+// reachCap uses a token all day. MaxTTL ends it all the same.
+func (t *tour) reachCap() error {
+	t.heading("However busy it is, it ends after 8 hours")
+	t.clock.Add(10 * time.Minute)
+	desk, err := t.issue(t.sessions, "desk")
+	if err != nil {
+		return err
+	}
+	tok, uses := desk.Token, 0
+	for t.clock.Now().Add(25 * time.Minute).Before(desk.MaxExpiresAt) {
+		t.clock.Add(25 * time.Minute)
+		tok, err = t.sessions.Authenticate(t.ctx, desk.Bearer)
+		if err != nil {
+			return err
+		}
+		uses++
+	}
+	t.say("good", brief(tok), tok.Name, "%s, 25 minutes apart: lives until %s", count(uses, "use"), t.when(tok.ExpiresAt))
+
+	t.clock.Set(desk.MaxExpiresAt)
+	t.present(t.sessions, desk.Bearer, "desk")
+	return nil
+}
+
+// logOutElsewhere ends all of a subject's tokens but the one that asks for it.
+func (t *tour) logOutElsewhere() error {
+	t.heading("Log out everywhere but here")
+	var devices []lapse.Issued
+	for _, name := range []string{"laptop", "phone", "tablet"} {
+		t.clock.Add(5 * time.Minute)
+		device, err := t.issue(t.sessions, name)
+		if err != nil {
+			return err
+		}
+		devices = append(devices, device)
+	}
+	t.laptop = devices[0]
+
+	t.clock.Add(5 * time.Minute)
+	ended, err := t.sessions.ExpireSubject(t.ctx, t.subject, t.laptop.ID)
+	if err != nil {
+		return err
+	}
+	t.say("logged out", brief(t.laptop.Token), "laptop", "stays; %s ended, for good", count(ended, "other token"))
+	for _, device := range devices {
+		t.present(t.sessions, device.Bearer, device.Name)
+	}
+	return nil
+}
+
+// list shows the records of the living and the dead, as a page "your devices" or
+// an administrator would see them.
+func (t *tour) list() error {
+	t.heading("The dead stay on record until they are swept, and say how they died")
+	for tok, err := range t.sessions.Tokens(t.ctx, t.subject) {
+		if err != nil {
+			return err
+		}
+		t.sayState(tok)
+	}
+	return nil
+}
+
+// issue is where every token of this tour is made. A server would send the Bearer
+// to the client and forget it.
+func (t *tour) issue(m *lapse.Manager, name string) (lapse.Issued, error) {
+	tok, err := m.Issue(t.ctx, lapse.Grant{Subject: t.subject, Name: name})
+	if err != nil {
+		return tok, err
+	}
+	t.issued = append(t.issued, tok)
+	t.say("issued", brief(tok.Token), tok.Name, "lives until %s", t.when(tok.ExpiresAt))
+	return tok, nil
+}
