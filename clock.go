@@ -23,17 +23,24 @@ func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d
 // can keep, so that all of them agree on every instant.
 func (m *Manager) now() time.Time { return normalise(m.clock.Now()) }
 
-// The instants that lapse knows: years 1 to 9999, without the zero Time, which
-// means "not set" wherever an instant may be missing.
+// The instants that lapse knows, in Unix milliseconds: years 1 to 9999, without
+// the zero Time, which means "not set" wherever an instant may be missing.
 const (
-	firstInstant = -62135596800_000 + 1 // Unix milliseconds
+	firstInstant = -62135596800_000 + 1
 	lastInstant  = 253402300799_999
 )
 
 // normalise returns t in UTC, rounded down to the millisecond, without a
 // monotonic reading, and moved to the nearest instant that lapse knows.
 func normalise(t time.Time) time.Time {
-	return time.UnixMilli(min(max(t.UnixMilli(), firstInstant), lastInstant)).UTC()
+	milli := t.UnixMilli()
+	switch sec := t.Unix(); { // milliseconds overflow where seconds do not
+	case sec < (firstInstant-1)/1000:
+		milli = firstInstant
+	case sec > lastInstant/1000:
+		milli = lastInstant
+	}
+	return time.UnixMilli(max(milli, firstInstant)).UTC()
 }
 
 // add returns t+d for d >= 0, the last instant lapse knows at most.

@@ -1,2 +1,66 @@
 // Package lapse issues, authenticates, expires and renews opaque bearer tokens.
+//
+// A program makes one [Manager] with [New], over a store: package storage/bolt
+// keeps tokens in a file, storage/memory in the process. At log-in it calls
+// [Manager.Issue] and hands the bearer text to the client; with every request,
+// message or connection it calls [Manager.Authenticate] with the text that came
+// back. Nothing else is needed for the main job, and no transport is assumed:
+// lapse knows neither HTTP nor cookies, and sends nothing anywhere.
+//
+// # Life of a token
+//
+// A token is alive from its issue until it runs out or is ended, whichever comes
+// first. The [Policy] says how long that is: TTL from issue and from each renewal,
+// MaxTTL in all. A renewal moves the expiry, by use or by request, never back and
+// never past the cap. The instant of expiry is dead: a token is alive at now if
+// nobody has ended it and now is before Token.ExpiresAt, and every verb, list and
+// limit asks exactly that ([Token.Live]).
+//
+// Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and
+// for good. Its record stays, says when and why, and makes a later refusal
+// explain itself, until [Manager.Sweep] deletes it after Policy.Retention.
+//
+// Verbs that take a bearer work under their Manager's prefix alone. Verbs that
+// take an ID or a subject are for those who administer, and reach the tokens of
+// every prefix in the store: who logs out everywhere leaves no refresh token
+// behind.
+//
+// # Time
+//
+// Time comes from [Config].Clock, in UTC and rounded down to the millisecond, so
+// that what one call returns is what every other one, and every store, compares
+// with. Suspending the machine lengthens nothing. The years 1 to 9999 work; sums
+// saturate. A clock that steps back neither shortens nor lengthens what is stored,
+// but what ran out is alive again while the clock says so; what was ended is not.
+//
+// Tests travel in time with any type that has Now and After, *clock.Mock of
+// github.com/benbjohnson/clock for one, or with a nil Clock inside testing/synctest.
+//
+// # Errors
+//
+// Every error says which of two kinds it is. One that wraps [ErrUnauthenticated]
+// means that the token is no good, whoever asks again: answer 401, or close code
+// 4001. Any other means that it could not be told, or done, now: answer 503, and
+// let the client keep its token. A store that is down logs nobody out.
+//
+// A refusal carries a [*Rejection] for errors.As, with what may be logged. A write
+// whose fate is unknown says so, with [ErrOutcomeUnknown]; any other error means
+// that nothing was written. No error, event or printed value of this package holds
+// a secret, a digest or a checksum.
+//
+// # Concurrency
+//
+// Everything is safe for concurrent use. A Manager has no goroutine and no state;
+// several may share a store. Whatever must hold across several tokens of a subject,
+// limits and logging out everywhere, is decided in one transaction over it.
+//
+// # Stores
+//
+// Package storage is the contract for backends, and storage/storagetest decides
+// whether one keeps it.
+//
+// # Compatibility
+//
+// A token or a record written by any 1.x version is readable by every later 1.x
+// version. Before 1.0 a change that breaks this is named in the change log.
 package lapse

@@ -84,7 +84,7 @@ type Rejection struct {
 	Err     error     // ErrMalformed, ErrUnknown, ErrExpired, or what CheckSubject said
 	ID      ID        // zero if the text was malformed
 	Subject string    // set once the secret has been proved, as are the two below
-	At      time.Time // when the token died: it ran out or was ended
+	At      time.Time // when the token died: it ran out or was ended; zero if it is alive
 	Reason  EndReason // why it was ended; zero if it ran out
 }
 
@@ -117,10 +117,35 @@ var storeErrors = []error{
 // is: one that names no kind, a deadline that passed included, means that the
 // store could not answer.
 func storeError(verb string, err error) error {
+	err = noVerdict(err)
 	for _, kind := range storeErrors {
 		if errors.Is(err, kind) {
 			return fmt.Errorf("lapse: %s: %w", verb, err)
 		}
 	}
 	return fmt.Errorf("lapse: %s: %w: %w", verb, ErrUnavailable, err)
+}
+
+// noVerdict keeps an error of somebody else's from passing for a verdict on the
+// token at hand. A directory that CheckSubject asks may have refused our own
+// token: that is "could not tell", and must log nobody out.
+func noVerdict(err error) error {
+	if errors.Is(err, ErrUnauthenticated) {
+		return foreignVerdict{err}
+	}
+	return err
+}
+
+// foreignVerdict is an error that wraps whatever err does but refusals.
+type foreignVerdict struct{ err error }
+
+func (f foreignVerdict) Error() string { return f.err.Error() }
+
+func (f foreignVerdict) Is(target error) bool {
+	return !errors.Is(target, ErrUnauthenticated) && errors.Is(f.err, target)
+}
+
+func (f foreignVerdict) As(target any) bool {
+	_, rejection := target.(**Rejection)
+	return !rejection && errors.As(f.err, target)
 }

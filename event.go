@@ -1,9 +1,6 @@
 package lapse
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // EventKind says what an Event tells of.
 type EventKind uint8
@@ -45,14 +42,13 @@ func (m *Manager) tell(e Event) {
 	}
 }
 
-// refuse tells of a rejection and returns it.
+// refuse tells of a rejection and returns it: a *Rejection, or ErrMalformed.
 func (m *Manager) refuse(err error) error {
 	if m.observe == nil {
 		return err
 	}
 	e := Event{Kind: EventRejected, At: m.now(), Err: err}
-	var r *Rejection
-	if errors.As(err, &r) {
+	if r, ok := err.(*Rejection); ok {
 		e.Token.ID, e.Token.Subject = r.ID, r.Subject
 	}
 	m.observe(e)

@@ -53,8 +53,7 @@ type Config struct {
 // New returns a Manager that keeps its tokens in store. Config is validated once
 // and never read again. ErrInvalidConfig names the field and its limit.
 //
-// New reads the clock once and starts nothing. The store remains the caller's to
-// close.
+// New starts nothing. The store remains the caller's to close.
 func New(store storage.Store, cfg Config) (*Manager, error) {
 	if isNil(store) {
 		return nil, fmt.Errorf("%w: store is nil; memory.New and bolt.Open make one", ErrInvalidConfig)
@@ -167,7 +166,7 @@ func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.T
 		return m.refuse(&Rejection{Err: err, ID: tok.ID, Subject: tok.Subject})
 	}
 	if err != nil {
-		return fmt.Errorf("lapse: %s: CheckSubject could not tell: %w", verb, err)
+		return fmt.Errorf("lapse: %s: CheckSubject could not tell: %w", verb, noVerdict(err))
 	}
 	return nil
 }
@@ -249,7 +248,8 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 
 // updateError leaves what this package decided inside a transaction as it is.
 func updateError(verb string, err error) error {
-	if err == nil || errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrLimit) {
+	_, decided := err.(*Rejection)
+	if err == nil || decided || errors.Is(err, ErrLimit) {
 		return err
 	}
 	return storeError(verb, err)

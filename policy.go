@@ -47,7 +47,7 @@ type AtLimit uint8
 
 const (
 	Refuse       AtLimit = iota // fail with ErrLimit
-	ExpireOldest                // end the one issued first
+	ExpireOldest                // end the one issued first, of two at the same millisecond either
 	ExpireIdlest                // end the one unused for longest, counted from issue if it was never used
 )
 

@@ -22,8 +22,8 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 }
 
 // Tokens yields the subject's tokens of every prefix, dead ones too until they
-// are swept, in the order of their IDs, which is the order of issue. The loop body
-// may call any verb.
+// are swept, in the order of their IDs, which is the order of issue to the
+// millisecond. The loop body may call any verb.
 //
 // An error that wraps ErrCorrupt stands for one damaged record and the loop goes
 // on; any other error is the last pair. ErrInvalidGrant means that no token can
@@ -50,7 +50,7 @@ func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, e
 const sweepBatch = 500
 
 // Sweep deletes the records of tokens that have been dead for longer than
-// Policy.Retention, of every prefix, in batches between which others get their
+// Policy.Retention by what the record itself says, of every prefix, in batches between which others get their
 // turn, and says how many it deleted. It ends when none is left or ctx ends; what
 // it deleted by then stays deleted and is counted. A token that is alive, or was
 // renewed while Sweep ran, is never deleted.

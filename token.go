@@ -52,7 +52,8 @@ func (c *credential) text(prefix string) string {
 	b := make([]byte, 0, maxBearer)
 	b = append(append(b, prefix...), '_')
 	b = base62.Append(b, c[:])
-	return string(base62.Append32(b, checksum(unsafe.String(&b[0], len(b)))))
+	b = base62.Append32(b, checksum(unsafe.String(&b[0], len(b))))
+	return unsafe.String(&b[0], len(b)) // nobody else has b
 }
 
 // checksum returns the CRC-32 (IEEE) of text, which hash/crc32 only reads. A

@@ -263,6 +263,33 @@ func TestLockedFile(t *testing.T) {
 	}
 }
 
+// TestSymbolicLink: a link to a store is that store; one to nothing is refused,
+// and nothing is made at either end.
+func TestSymbolicLink(t *testing.T) {
+	path, _ := makeFile(t, 1)
+	link := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(path, link); err != nil {
+		t.Skipf("no symbolic links here: %v", err)
+	}
+	s, err := Open(link, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, nil); !errors.Is(err, storage.ErrLocked) {
+		t.Errorf("the file behind the link: %v; want ErrLocked", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, link, storage.ErrUnavailable)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("behind the dangling link: %v; want nothing", err)
+	}
+}
+
 const childEnv = "LAPSE_TEST_OPEN"
 
 func openInChild(t *testing.T, path string) string {

@@ -173,30 +173,19 @@ func (s *Store) sweepSome(deadBefore time.Time, n int) (deleted int, more bool, 
 	if s.closed {
 		return 0, false, storage.ErrClosed
 	}
-	gone := make(map[string]map[storage.ID]struct{})
-	defer func() {
-		for subject, ids := range gone {
-			s.index.Remove(subject, ids)
-		}
-	}()
-	for range n {
-		id, ok := s.index.Due(deadBefore)
-		if !ok {
-			return deleted, false, nil
-		}
-		r := s.records[id]
+	due := s.index.Take(deadBefore, n)
+	var gone []storage.Record
+	for _, d := range due {
+		r := s.records[d.ID]
 		switch {
 		case r == nil:
 		case r.DeadFrom().Before(deadBefore):
-			delete(s.records, id)
-			if gone[r.Subject] == nil {
-				gone[r.Subject] = make(map[storage.ID]struct{})
-			}
-			gone[r.Subject][id] = struct{}{}
-			deleted++
+			delete(s.records, d.ID)
+			gone = append(gone, *r)
 		default:
 			s.index.Refile(*r)
 		}
 	}
-	return deleted, true, nil
+	s.index.Remove(gone)
+	return len(gone), len(due) == n, nil
 }

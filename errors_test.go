@@ -1,0 +1,343 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+var errOwnDisk = errors.New("disk on fire")
+
+// sentinels are all that errors.Is may be asked for.
+var sentinels = map[string]error{
+	"ErrUnauthenticated": ErrUnauthenticated, "ErrMalformed": ErrMalformed, "ErrUnknown": ErrUnknown,
+	"ErrExpired": ErrExpired, "ErrSubjectRefused": ErrSubjectRefused,
+	"ErrInvalidConfig": ErrInvalidConfig, "ErrInvalidGrant": ErrInvalidGrant, "ErrLimit": ErrLimit,
+	"ErrNotRenewable": ErrNotRenewable, "ErrInvalidID": ErrInvalidID,
+	"ErrNotFound": ErrNotFound, "ErrConflict": ErrConflict, "ErrUnavailable": ErrUnavailable,
+	"ErrOutcomeUnknown": ErrOutcomeUnknown, "ErrClosed": ErrClosed, "ErrCorrupt": ErrCorrupt, "ErrLocked": ErrLocked,
+	"context.Canceled": context.Canceled, "context.DeadlineExceeded": context.DeadlineExceeded,
+	"errOwnDisk": errOwnDisk,
+}
+
+// isOf returns the names of the sentinels that err wraps, sorted.
+func isOf(err error) []string {
+	var names []string
+	for name, sentinel := range sentinels {
+		if errors.Is(err, sentinel) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// causeScene is a Manager with a live token of ana, on which one thing is wrong.
+type causeScene struct {
+	*Manager
+	store  *tallyStore
+	clock  interface{ Set(time.Time) }
+	issued Issued
+	check  error // what CheckSubject says
+}
+
+func newCauseScene(t *testing.T) *causeScene {
+	t.Helper()
+	s := &causeScene{store: newTallyStore()}
+	m, mock := managerOver(t, s.store, Config{
+		Policy:       Policy{MaxTokens: 1},
+		CheckSubject: func(context.Context, string) error { return s.check },
+	})
+	s.Manager, s.clock = m, mock
+	s.issued = issueTo(t, m, Grant{Subject: "ana"})
+	return s
+}
+
+func (s *causeScene) authenticate(t *testing.T) error {
+	_, err := s.Authenticate(t.Context(), s.issued.Bearer)
+	return err
+}
+
+// failing makes the store fail at every turn.
+func (s *causeScene) failing(err error) {
+	for _, method := range []string{"Get", "Touch", "Update", "List", "Sweep"} {
+		s.store.fails[method] = err
+	}
+}
+
+// refusals are the ways in which a token can be no good.
+var refusals = []struct {
+	name string
+	do   func(t *testing.T, s *causeScene) error
+	is   string
+}{
+	{"malformed", func(t *testing.T, s *causeScene) error {
+		_, err := s.Authenticate(t.Context(), s.issued.Bearer+"\n")
+		return err
+	}, "ErrMalformed"},
+	{"no such ID", func(t *testing.T, s *causeScene) error {
+		_, err := s.Authenticate(t.Context(), credentialOf(1).text("lapse"))
+		return err
+	}, "ErrUnknown"},
+	{"wrong secret", func(t *testing.T, s *causeScene) error {
+		_, err := s.Authenticate(t.Context(), s.withOtherSecret().text("lapse"))
+		return err
+	}, "ErrUnknown"},
+	{"another prefix before it", func(t *testing.T, s *causeScene) error {
+		_, err := s.Authenticate(t.Context(), s.credential().text("other"))
+		return err
+	}, "ErrUnknown"},
+	{"ran out", func(t *testing.T, s *causeScene) error {
+		s.clock.Set(after(time.Hour))
+		return s.authenticate(t)
+	}, "ErrExpired"},
+	{"ended by its ID", func(t *testing.T, s *causeScene) error {
+		if _, err := s.Expire(t.Context(), s.issued.ID); err != nil {
+			return err
+		}
+		return s.authenticate(t)
+	}, "ErrExpired"},
+	{"ended with its subject", func(t *testing.T, s *causeScene) error {
+		if _, err := s.ExpireSubject(t.Context(), "ana"); err != nil {
+			return err
+		}
+		return s.authenticate(t)
+	}, "ErrExpired"},
+	{"subject refused", func(t *testing.T, s *causeScene) error {
+		s.check = ErrSubjectRefused
+		return s.authenticate(t)
+	}, "ErrSubjectRefused"},
+	{"subject refused with more to say", func(t *testing.T, s *causeScene) error {
+		s.check = fmt.Errorf("suspended: %w", ErrSubjectRefused)
+		return s.authenticate(t)
+	}, "ErrSubjectRefused"},
+}
+
+// credential returns what the scene's token says.
+func (s *causeScene) credential() *credential {
+	var c credential
+	c.parse(s.issued.Bearer, "lapse")
+	return &c
+}
+
+func (s *causeScene) withOtherSecret() *credential {
+	c := s.credential()
+	c[len(c)-1] ^= 1
+	return c
+}
+
+// TestRefusals: each wraps its own sentinel and the umbrella and nothing else,
+// however often it is wrapped, and carries a *Rejection.
+func TestRefusals(t *testing.T) {
+	for _, tt := range refusals {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tt.do(t, newCauseScene(t))
+			for range 4 { // bare, then wrapped three times
+				if diff := cmp.Diff(sorted(tt.is, "ErrUnauthenticated"), isOf(err)); diff != "" {
+					t.Fatalf("%v wraps (-want +got):\n%s", err, diff)
+				}
+				var r *Rejection
+				if !errors.As(err, &r) || r == nil || !errors.Is(r, sentinels[tt.is]) {
+					t.Fatalf("the Rejection in %v is %v", err, r)
+				}
+				err = fmt.Errorf("handler: %w", err)
+			}
+			err = errors.Join(errOwnDisk, err)
+			if !errors.Is(err, ErrUnauthenticated) {
+				t.Errorf("joined with another error it is %v", isOf(err))
+			}
+		})
+	}
+}
+
+func sorted(names ...string) []string {
+	slices.Sort(names)
+	return names
+}
+
+// TestCouldNotTell: what the store, the context or the caller's own code says is
+// no verdict about the token, and stays findable.
+func TestCouldNotTell(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		is   []string
+	}{
+		{"conflict", ErrConflict, []string{"ErrConflict"}},
+		{"unavailable", ErrUnavailable, []string{"ErrUnavailable"}},
+		{"outcome unknown", ErrOutcomeUnknown, []string{"ErrOutcomeUnknown"}},
+		{"closed", ErrClosed, []string{"ErrClosed"}},
+		{"corrupt", ErrCorrupt, []string{"ErrCorrupt"}},
+		{"locked", ErrLocked, []string{"ErrLocked"}},
+		{"wrapped by the store", fmt.Errorf("page 7: %w", ErrCorrupt), []string{"ErrCorrupt"}},
+		{"of no kind", errOwnDisk, []string{"ErrUnavailable", "errOwnDisk"}},
+		{"of a kind, with a cause", fmt.Errorf("%w: %w", ErrOutcomeUnknown, errOwnDisk), []string{"ErrOutcomeUnknown", "errOwnDisk"}},
+		{"cancelled", context.Canceled, []string{"context.Canceled"}},
+		{"cancelled, wrapped", fmt.Errorf("waiting: %w", context.Canceled), []string{"context.Canceled"}},
+		{"deadline", context.DeadlineExceeded, []string{"ErrUnavailable", "context.DeadlineExceeded"}},
+		{"deadline after the commit began", fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.DeadlineExceeded),
+			[]string{"ErrOutcomeUnknown", "context.DeadlineExceeded"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newCauseScene(t)
+			s.failing(tt.err)
+			for verb, err := range storeVerbs(t, s) {
+				if diff := cmp.Diff(tt.is, isOf(err)); diff != "" {
+					t.Errorf("%s = %v, which wraps (-want +got):\n%s", verb, err, diff)
+				}
+				var r *Rejection
+				if errors.As(err, &r) {
+					t.Errorf("%s carries a Rejection: %v", verb, r)
+				}
+			}
+		})
+	}
+}
+
+// storeVerbs tries every verb on a store that fails.
+func storeVerbs(t *testing.T, s *causeScene) map[string]error {
+	ctx := t.Context()
+	errs := bearerVerbs(ctx, s.Manager, s.issued.Bearer)
+	_, errs["Issue"] = s.Issue(ctx, Grant{Subject: "bob"})
+	_, errs["Expire"] = s.Expire(ctx, s.issued.ID)
+	_, errs["ExpireSubject"] = s.ExpireSubject(ctx, "ana")
+	_, errs["Token"] = s.Token(ctx, s.issued.ID)
+	_, errs["Sweep"] = s.Sweep(ctx)
+	for _, err := range s.Tokens(ctx, "ana") {
+		errs["Tokens"] = err
+	}
+	return errs
+}
+
+// TestContextEnds as the store itself notices it, in every verb.
+func TestContextEnds(t *testing.T) {
+	s := newCauseScene(t)
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancelLate := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancelLate()
+	for name, tt := range map[string]struct {
+		ctx context.Context
+		is  []string
+	}{
+		"cancelled": {cancelled, []string{"context.Canceled"}},
+		"deadline":  {late, []string{"ErrUnavailable", "context.DeadlineExceeded"}},
+	} {
+		errs := bearerVerbs(tt.ctx, s.Manager, s.issued.Bearer)
+		_, errs["Issue"] = s.Issue(tt.ctx, Grant{Subject: "bob"})
+		_, errs["Expire"] = s.Expire(tt.ctx, s.issued.ID)
+		_, errs["ExpireSubject"] = s.ExpireSubject(tt.ctx, "ana")
+		_, errs["Token"] = s.Token(tt.ctx, s.issued.ID)
+		_, errs["Sweep"] = s.Sweep(tt.ctx)
+		for verb, err := range errs {
+			if diff := cmp.Diff(tt.is, isOf(err)); diff != "" {
+				t.Errorf("%s: %s = %v, which wraps (-want +got):\n%s", name, verb, err, diff)
+			}
+		}
+	}
+	if err := s.authenticate(t); err != nil {
+		t.Errorf("after all that the token is %v", err)
+	}
+}
+
+// TestCallersMistakes are of one kind each and never a verdict on a token.
+func TestCallersMistakes(t *testing.T) {
+	s := newCauseScene(t)
+	_, limit := s.Issue(t.Context(), Grant{Subject: "ana"})
+	_, grant := s.Issue(t.Context(), Grant{})
+	_, config := New(s.store, Config{Prefix: "_"})
+	_, id := ParseID(s.issued.ID.String() + "0")
+	_, absent := s.Token(t.Context(), ID{1})
+	never, _ := managerOver(t, s.store, Config{Policy: Policy{Renewal: Never}})
+	_, renewable := never.Renew(t.Context(), s.issued.Bearer)
+	for want, err := range map[string]error{
+		"ErrLimit": limit, "ErrInvalidGrant": grant, "ErrInvalidConfig": config,
+		"ErrInvalidID": id, "ErrNotFound": absent, "ErrNotRenewable": renewable,
+	} {
+		for range 4 {
+			if diff := cmp.Diff([]string{want}, isOf(err)); diff != "" {
+				t.Errorf("%v wraps (-want +got):\n%s", err, diff)
+			}
+			err = fmt.Errorf("handler: %w", err)
+		}
+	}
+}
+
+// TestCheckSubjectCouldNotTell: any error but ErrSubjectRefused is passed on as
+// it is, and Authenticate then writes nothing.
+func TestCheckSubjectCouldNotTell(t *testing.T) {
+	for name, check := range map[string]error{
+		"errOwnDisk": errOwnDisk, "context.Canceled": context.Canceled,
+		"context.DeadlineExceeded": context.DeadlineExceeded, "ErrUnavailable": ErrUnavailable,
+	} {
+		s := newCauseScene(t)
+		s.check = check
+		clear(s.store.calls)
+		_, peek := s.Peek(t.Context(), s.issued.Bearer)
+		_, renew := s.Renew(t.Context(), s.issued.Bearer)
+		for verb, err := range map[string]error{"Authenticate": s.authenticate(t), "Peek": peek, "Renew": renew} {
+			if diff := cmp.Diff([]string{name}, isOf(err)); diff != "" {
+				t.Errorf("%s = %v, which wraps (-want +got):\n%s", verb, err, diff)
+			}
+		}
+		if diff := cmp.Diff(map[string]int{"Get": 3}, s.store.calls); diff != "" {
+			t.Errorf("calls of the store (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestWrongRecord: a store that answers with another token's record has damaged
+// something. Nobody is let in, and nobody is logged out.
+func TestWrongRecord(t *testing.T) {
+	s := newCauseScene(t)
+	bob := issueTo(t, s.Manager, Grant{Subject: "bob"})
+	m, _ := managerOver(t, swappedStore{s.store, bob.ID}, Config{})
+	errs := bearerVerbs(t.Context(), m, s.issued.Bearer)
+	_, errs["Token"] = m.Token(t.Context(), s.issued.ID)
+	_, errs["Expire"] = m.Expire(t.Context(), s.issued.ID)
+	for verb, err := range errs {
+		if diff := cmp.Diff([]string{"ErrCorrupt"}, isOf(err)); diff != "" {
+			t.Errorf("%s = %v, which wraps (-want +got):\n%s", verb, err, diff)
+		}
+	}
+}
+
+// swappedStore answers every Get with one record.
+type swappedStore struct {
+	storage.Store
+	id ID
+}
+
+func (s swappedStore) Get(ctx context.Context, _ ID) (storage.Record, error) {
+	return s.Store.Get(ctx, s.id)
+}
+
+// TestForeignVerdicts: a store or a CheckSubject may itself hold a token of some
+// other Manager. That this one is no good says nothing about the token presented
+// here: its holder must not be logged out.
+func TestForeignVerdicts(t *testing.T) {
+	foreign := fmt.Errorf("calling the directory: %w", &Rejection{Err: ErrExpired, ID: ID{9}})
+	t.Run("of the store", func(t *testing.T) {
+		s := newCauseScene(t)
+		s.failing(foreign)
+		for verb, err := range storeVerbs(t, s) {
+			if errors.Is(err, ErrUnauthenticated) || !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%s = %v, which wraps %v, want ErrUnavailable", verb, err, isOf(err))
+			}
+		}
+	})
+	t.Run("of CheckSubject", func(t *testing.T) {
+		s := newCauseScene(t)
+		s.check = foreign
+		if err := s.authenticate(t); err == nil || errors.Is(err, ErrUnauthenticated) {
+			t.Errorf("Authenticate = %v, which wraps %v", err, isOf(err))
+		}
+	})
+}

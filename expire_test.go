@@ -1,0 +1,271 @@
+package lapse_test
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
+)
+
+// checksumOf returns the six digits that end a token whose text so far is text.
+func checksumOf(text string) string {
+	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	var b [6]byte
+	for i, v := 5, crc32.ChecksumIEEE([]byte(text)); i >= 0; i, v = i-1, v/62 {
+		b[i] = alphabet[v%62]
+	}
+	return string(b[:])
+}
+
+func TestExpire(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	i, other := f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"})
+	f.clock.add(time.Minute)
+	f.events = nil
+	if ended, err := f.Expire(f.ctx, i.ID); !ended || err != nil {
+		t.Fatalf("Expire: %v, %v", ended, err)
+	}
+	want := i.Token
+	want.EndedAt, want.EndReason = startMilli.Add(time.Minute), lapse.EndExpired
+	wantDiff(t, "the record stays and says why", want, f.token(i.ID))
+	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventEnded, At: want.EndedAt, Token: want}}, f.events)
+	wantDiff(t, "the other token", other.Token, f.token(other.ID))
+
+	f.clock.add(time.Minute)
+	for name, id := range map[string]lapse.ID{"again": i.ID, "unknown": {1, 2, 3}} {
+		ended, err := f.Expire(f.ctx, id)
+		if ended || err != nil {
+			t.Errorf("%s: %v, %v; want false, nil", name, ended, err)
+		}
+	}
+	wantDiff(t, "an end is set once", want, f.token(i.ID))
+	if len(f.events) != 1 {
+		t.Errorf("events: %+v; want no more than the one end", f.events)
+	}
+
+	_, err := f.Authenticate(f.ctx, i.Bearer)
+	var r *lapse.Rejection
+	if !errors.As(err, &r) {
+		t.Fatalf("Authenticate: %v; want a Rejection", err)
+	}
+	wantDiff(t, "the rejection", lapse.Rejection{Err: lapse.ErrExpired, ID: i.ID, Subject: "ana", At: want.EndedAt, Reason: lapse.EndExpired}, *r, errorsIs)
+	_, err = f.Renew(f.ctx, i.Bearer)
+	wantIs(t, "Renew of an ended token", err, lapse.ErrExpired)
+}
+
+func TestExpireBearer(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	ran := f.issue(lapse.Grant{Subject: "ana", TTL: time.Second})
+	f.clock.add(time.Minute)
+	want := i.Token
+	want.EndedAt, want.EndReason = startMilli.Add(time.Minute), lapse.EndExpired
+	for _, when := range []string{"first", "again"} {
+		got, err := f.ExpireBearer(f.ctx, i.Bearer)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		wantDiff(t, when, want, got)
+		f.clock.add(time.Minute)
+	}
+	if got, err := f.ExpireBearer(f.ctx, ran.Bearer); err != nil || got != ran.Token {
+		t.Errorf("of one that ran out: %+v, %v; want it as it was", got, err)
+	}
+	_, err := f.ExpireBearer(f.ctx, strangerTo(t, f))
+	wantIs(t, "unknown", err, lapse.ErrUnknown)
+	calls := f.calls(func() { _, err = f.ExpireBearer(f.ctx, "junk") })
+	wantIs(t, "malformed", err, lapse.ErrMalformed)
+	wantDiff(t, "calls for a malformed one", noCalls, calls)
+}
+
+func TestExpireSubject(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	refresh := f.manager(lapse.Config{Prefix: "refresh"})
+	here := f.issue(lapse.Grant{Subject: "ana", Name: "here"})
+	phone := f.issue(lapse.Grant{Subject: "ana", Name: "phone"})
+	ended := f.issue(lapse.Grant{Subject: "ana"})
+	f.issue(lapse.Grant{Subject: "ana", TTL: time.Second})
+	longer, err := refresh.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var others []lapse.Issued
+	for _, s := range []string{"an", "anaa", "ana/", "ana:x", "Ana", "bob"} {
+		others = append(others, f.issue(lapse.Grant{Subject: s}))
+	}
+	if _, err := f.Expire(f.ctx, ended.ID); err != nil {
+		t.Fatal(err)
+	}
+	f.clock.add(time.Minute)
+	f.events = nil
+	var n int
+	calls := f.calls(func() { n, err = f.ExpireSubject(f.ctx, "ana", here.ID) })
+	if n != 2 || err != nil {
+		t.Fatalf("ended %d, %v; want the phone and the refresh token", n, err)
+	}
+	wantDiff(t, "one transaction", []storagetest.Op{opUpdate}, calls)
+	if len(f.events) != 2 {
+		t.Errorf("%d events; want one for each end", len(f.events))
+	}
+	for _, i := range []lapse.Issued{phone, longer} {
+		if tok := f.token(i.ID); tok.EndReason != lapse.EndSubject || !tok.EndedAt.Equal(startMilli.Add(time.Minute)) {
+			t.Errorf("%s: %+v; want it ended with its subject", i.Name, tok)
+		}
+	}
+	if tok := f.token(ended.ID); tok.EndReason != lapse.EndExpired {
+		t.Errorf("what was ended before: %v; want its first reason", tok.EndReason)
+	}
+	for _, i := range append(others, here) {
+		if tok := f.token(i.ID); !tok.EndedAt.IsZero() {
+			t.Errorf("%q %q was ended", i.Subject, i.Name)
+		}
+	}
+	if n, err := f.ExpireSubject(f.ctx, "ana", here.ID); n != 0 || err != nil {
+		t.Errorf("again: %d, %v; want 0", n, err)
+	}
+	if n, err := f.ExpireSubject(f.ctx, "nobody"); n != 0 || err != nil {
+		t.Errorf("unknown subject: %d, %v; want 0", n, err)
+	}
+	_, err = f.ExpireSubject(f.ctx, "")
+	wantIs(t, "no subject", err, lapse.ErrInvalidGrant)
+}
+
+// TestEndedStaysEnded: no use and no renewal that began before an end undoes it.
+func TestEndedStaysEnded(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	f.clock.add(time.Minute)
+	f.store.Before(func(op storagetest.Op) {
+		if op != opTouch && op != opUpdate {
+			return
+		}
+		f.store.Before(nil)
+		if ended, err := f.Expire(f.ctx, i.ID); !ended || err != nil {
+			t.Errorf("Expire in between: %v, %v", ended, err)
+		}
+	})
+	if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
+		t.Errorf("a use that was judged before the end: %v", err)
+	}
+	tok := f.token(i.ID)
+	if tok.EndedAt.IsZero() || !tok.ExpiresAt.Equal(i.ExpiresAt) {
+		t.Errorf("after a renewal by use that came late: %+v", tok)
+	}
+	_, err := f.Authenticate(f.ctx, i.Bearer)
+	wantIs(t, "Authenticate", err, lapse.ErrExpired)
+}
+
+// TestRenewalMeetsDeathInItsTurn: a Renew that was judged in time, but whose turn
+// came after the token had run out or was ended, is refused.
+func TestRenewalMeetsDeathInItsTurn(t *testing.T) {
+	for name, happens := range map[string]func(f *fixture, id lapse.ID){
+		"ran out": func(f *fixture, _ lapse.ID) { f.clock.add(30 * time.Minute) },
+		"ended":   func(f *fixture, id lapse.ID) { f.Expire(f.ctx, id) },
+		"swept": func(f *fixture, _ lapse.ID) {
+			f.clock.add(30 * 24 * time.Hour)
+			if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
+				f.t.Errorf("Sweep: %d, %v", n, err)
+			}
+		},
+	} {
+		f := newFixture(t, lapse.Config{})
+		i := f.issue(lapse.Grant{Subject: "ana"})
+		f.store.Before(func(op storagetest.Op) {
+			if op == opUpdate {
+				f.store.Before(nil)
+				happens(f, i.ID)
+			}
+		})
+		f.events = nil
+		_, err := f.Renew(f.ctx, i.Bearer)
+		wantIs(t, name, err, lapse.ErrUnauthenticated)
+		if last := f.events[len(f.events)-1]; last.Kind != lapse.EventRejected {
+			t.Errorf("%s: last event %v; want the rejection", name, last.Kind)
+		}
+		_, err = f.Authenticate(f.ctx, i.Bearer)
+		wantIs(t, name+": Authenticate", err, lapse.ErrUnauthenticated)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for _, row := range []struct {
+		atLimit lapse.AtLimit
+		goes    int // index of what is ended; -1: the new one is refused
+	}{{lapse.Refuse, -1}, {lapse.ExpireOldest, 0}, {lapse.ExpireIdlest, 1}} {
+		t.Run(fmt.Sprint(row.atLimit), func(t *testing.T) {
+			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: row.atLimit}})
+			var have []lapse.Issued
+			for range 3 {
+				have = append(have, f.issue(lapse.Grant{Subject: "ana"}))
+				f.clock.add(time.Minute)
+			}
+			f.issue(lapse.Grant{Subject: "bob"}) // does not count
+			for _, used := range []int{0, 2} {
+				if _, err := f.Authenticate(f.ctx, have[used].Bearer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+			if row.goes < 0 {
+				wantIs(t, "Issue", err, lapse.ErrLimit)
+				wantDiff(t, "issued", lapse.Issued{}, got)
+			} else {
+				wantDiff(t, "evicted", []lapse.ID{have[row.goes].ID}, got.Evicted)
+			}
+			for n, i := range have {
+				if ended := f.token(i.ID).EndReason == lapse.EndEvicted; ended != (n == row.goes) {
+					t.Errorf("token %d evicted: %v", n, ended)
+				}
+			}
+		})
+	}
+}
+
+// TestLimitCountsTheLiving: what ran out, was ended, or has another prefix makes
+// no difference.
+func TestLimitCountsTheLiving(t *testing.T) {
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 2}})
+	other := f.manager(lapse.Config{Prefix: "other", Policy: lapse.Policy{MaxTokens: 1}})
+	f.issue(lapse.Grant{Subject: "ana", TTL: time.Second})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	f.Expire(f.ctx, i.ID)
+	f.clock.add(time.Second)
+	if _, err := other.Issue(f.ctx, lapse.Grant{Subject: "ana"}); err != nil {
+		t.Fatal(err)
+	}
+	f.issue(lapse.Grant{Subject: "ana"})
+	f.issue(lapse.Grant{Subject: "ana"})
+	_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+	wantIs(t, "the third live one", err, lapse.ErrLimit)
+}
+
+// TestLoweredCapAppliesAtOnce: a later policy cuts what lives, ends nothing, and
+// never lengthens.
+func TestLoweredCapAppliesAtOnce(t *testing.T) {
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: 12 * time.Hour, MaxTTL: 12 * time.Hour}})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	lower := f.manager(lapse.Config{Policy: lapse.Policy{MaxTTL: 6 * time.Hour}})
+	higher := f.manager(lapse.Config{Policy: lapse.Policy{TTL: 48 * time.Hour, MaxTTL: 48 * time.Hour}})
+
+	f.clock.add(6*time.Hour - time.Millisecond)
+	tok, err := lower.Authenticate(f.ctx, i.Bearer)
+	if want := startMilli.Add(6 * time.Hour); err != nil || !tok.ExpiresAt.Equal(want) || !tok.MaxExpiresAt.Equal(want) {
+		t.Errorf("1 ms before the lower cap: %+v, %v", tok, err)
+	}
+	tok, err = higher.Authenticate(f.ctx, i.Bearer)
+	if want := startMilli.Add(12 * time.Hour); err != nil || !tok.ExpiresAt.Equal(want) {
+		t.Errorf("under a higher cap: %+v, %v; want the record's own", tok, err)
+	}
+	f.clock.add(time.Millisecond)
+	_, err = lower.Authenticate(f.ctx, i.Bearer)
+	wantIs(t, "at the lower cap", err, lapse.ErrExpired)
+	_, err = lower.Renew(f.ctx, i.Bearer)
+	wantIs(t, "Renew at the lower cap", err, lapse.ErrExpired)
+	if tok := f.token(i.ID); !tok.EndedAt.IsZero() {
+		t.Errorf("the lower cap ended it: %+v", tok)
+	}
+}

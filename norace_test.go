@@ -1,0 +1,5 @@
+//go:build !race
+
+package lapse
+
+const raceEnabled = false

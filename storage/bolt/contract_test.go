@@ -1,0 +1,41 @@
+package bolt_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
+)
+
+// backend opens stores in folders of their own and finds them again by the path
+// that it remembers.
+func backend() storagetest.Backend {
+	paths := make(map[storage.Store]string)
+	open := func(tb testing.TB, path string) storage.Store {
+		tb.Helper()
+		s, err := bolt.Open(path, nil)
+		if err != nil {
+			tb.Fatalf("Open: %v", err)
+		}
+		tb.Cleanup(func() { s.Close() })
+		paths[s] = path
+		return s
+	}
+	return storagetest.Backend{
+		Open: func(tb testing.TB) storage.Store {
+			return open(tb, filepath.Join(tb.TempDir(), "tokens.db"))
+		},
+		Reopen: func(tb testing.TB, s storage.Store) storage.Store {
+			if err := s.Close(); err != nil {
+				tb.Fatalf("Close: %v", err)
+			}
+			return open(tb, paths[s])
+		},
+	}
+}
+
+func TestContract(t *testing.T) { storagetest.Run(t, backend()) }
+
+func BenchmarkStore(b *testing.B) { storagetest.Bench(b, backend()) }

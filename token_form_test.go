@@ -1,0 +1,177 @@
+package lapse
+
+import (
+	"errors"
+	"hash/crc32"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestChecksumIsOverPrefixAndBody, with all six digits.
+func TestChecksumIsOverPrefixAndBody(t *testing.T) {
+	shortened := 0
+	for i := range uint64(200) {
+		text := credentialOf(i).text("lapse")
+		unsealed := text[:len(text)-6]
+		ofBody := crc32.ChecksumIEEE([]byte(strings.TrimPrefix(unsealed, "lapse_")))
+		refuseText(t, unsealed+spell(big.NewInt(int64(ofBody)), 6))
+		ofPrefix := crc32.ChecksumIEEE([]byte("lapse_"))
+		refuseText(t, unsealed+spell(big.NewInt(int64(ofPrefix)), 6))
+		castagnoli := crc32.Checksum([]byte(unsealed), crc32.MakeTable(crc32.Castagnoli))
+		refuseText(t, unsealed+spell(big.NewInt(int64(castagnoli)), 6))
+		if sum := strings.TrimLeft(text[len(unsealed):], "0"); len(sum) < 6 {
+			shortened++
+			refuseText(t, unsealed+sum)
+		}
+		refuseText(t, unsealed+"0"+text[len(unsealed):])
+	}
+	if shortened == 0 {
+		t.Error("no checksum began with a zero, so shortening one was not tried")
+	}
+}
+
+// prefixCases are judged the same in Config and in a token's text.
+var prefixCases = []struct {
+	name, prefix string
+	err          error // nil: valid
+}{
+	{"one letter", "a", nil},
+	{"first and last letter", "az", nil},
+	{"the default", "lapse", nil},
+	{"digits", "v2", nil},
+	{"underscore inside", "acme_live", nil},
+	{"two underscores inside", "a__b", nil},
+	{"digit after underscore", "a_1", nil},
+	{"16 bytes", "abcdefghijklmnop", nil},
+	{"17 bytes", "abcdefghijklmnopq", errPrefixLength},
+	{"1 MiB", strings.Repeat("a", 1<<20), errPrefixLength},
+	{"upper case", "Lapse", errPrefixLetters},
+	{"upper case inside", "laPse", errPrefixLetters},
+	{"digit first", "1a", errPrefixLetters},
+	{"underscore first", "_a", errPrefixLetters},
+	{"underscore alone", "_", errPrefixLetters},
+	{"underscore last", "lapse_", errPrefixEnd},
+	{"two underscores last", "a__", errPrefixEnd},
+	{"hyphen", "la-pse", errPrefixLetters},
+	{"space", "la pse", errPrefixLetters},
+	{"space last", "lapse ", errPrefixLetters},
+	{"newline last", "lapse\n", errPrefixLetters},
+	{"NUL", "la\x00pse", errPrefixLetters},
+	{"dot", "la.pse", errPrefixLetters},
+	{"percent", "la%70se", errPrefixLetters},
+	{"byte before a", "la`se", errPrefixLetters},
+	{"byte after z", "la{se", errPrefixLetters},
+	{"byte before 0", "la/se", errPrefixLetters},
+	{"byte after 9", "la:se", errPrefixLetters},
+	{"umlaut", "läpse", errPrefixLetters},
+	{"invalid UTF-8", "la\xffse", errPrefixLetters},
+}
+
+// TestPrefixes: the grammar is one, for New and for the parser, and a right
+// checksum does not help a prefix that no Config could have.
+func TestPrefixes(t *testing.T) {
+	for _, tt := range prefixCases {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := checkPrefix(tt.prefix); got != tt.err {
+				t.Errorf("checkPrefix = %v, want %v", got, tt.err)
+			}
+			text := spellToken(tt.prefix, credentialOf(1))
+			if tt.err == nil {
+				mustParse(t, text)
+			} else {
+				refuseText(t, text)
+			}
+			m, err := New(newTallyStore(), Config{Prefix: tt.prefix})
+			switch {
+			case tt.err == nil && err != nil:
+				t.Errorf("New = %v", err)
+			case tt.err != nil && (m != nil || !errors.Is(err, ErrInvalidConfig) || !errors.Is(err, tt.err)):
+				t.Errorf("New = %v, %v, want nil, ErrInvalidConfig with %q", m, err, tt.err)
+			case tt.err != nil && !strings.Contains(err.Error(), "Prefix"):
+				t.Errorf("New = %v, want the name of the field", err)
+			}
+		})
+	}
+	refuseText(t, spellToken("", credentialOf(1))) // which is the default in Config alone
+}
+
+// TestDefaultPrefix: the empty one means lapse.
+func TestDefaultPrefix(t *testing.T) {
+	m, _ := managerOver(t, newTallyStore(), Config{})
+	issued := issueTo(t, m, Grant{Subject: "ana"})
+	if diff := cmp.Diff("lapse", issued.Prefix); diff != "" || !strings.HasPrefix(issued.Bearer, "lapse_") {
+		t.Errorf("prefix of %.6q... (-want +got):\n%s", issued.Bearer, diff)
+	}
+}
+
+// TestExtremesAreWellFormed: all zero and all one are tokens as good as any
+// other, which nobody has.
+func TestExtremesAreWellFormed(t *testing.T) {
+	for name, b := range map[string]byte{"all zero": 0, "all one": 0xff} {
+		t.Run(name, func(t *testing.T) {
+			store := newTallyStore()
+			m, _ := managerOver(t, store, Config{})
+			c := filled(func(int) byte { return b })
+			text := spellToken("lapse", &c)
+			for verb, err := range bearerVerbs(t.Context(), m, text) {
+				if !errors.Is(err, ErrUnknown) {
+					t.Errorf("%s = %v, want ErrUnknown", verb, err)
+				}
+			}
+			if diff := cmp.Diff(map[string]int{"Get": 4}, store.calls); diff != "" {
+				t.Errorf("calls of the store (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestUnknownIsNotAdopted: a well-formed token that nobody issued is not known
+// after it has been presented either.
+func TestUnknownIsNotAdopted(t *testing.T) {
+	store := newTallyStore()
+	m, _ := managerOver(t, store, Config{})
+	text := credentialOf(5).text("lapse")
+	_, _ = m.Authenticate(t.Context(), text)
+	issueTo(t, m, Grant{Subject: "ana"})
+	if _, err := m.Authenticate(t.Context(), text); !errors.Is(err, ErrUnknown) {
+		t.Errorf("Authenticate = %v, want ErrUnknown", err)
+	}
+}
+
+// TestDigestIsNoSecret: who has read the store cannot present what he found.
+func TestDigestIsNoSecret(t *testing.T) {
+	store := newTallyStore()
+	m, _ := managerOver(t, store, Config{})
+	issued := issueTo(t, m, Grant{Subject: "ana"})
+	rec, err := store.Get(t.Context(), issued.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c credential
+	sum := rec.Digest.Sum()
+	copy(c[:], rec.ID[:])
+	copy(c[len(rec.ID):], sum[:])
+	if _, err := m.Authenticate(t.Context(), c.text("lapse")); !errors.Is(err, ErrUnknown) {
+		t.Errorf("Authenticate with the stored digest for a secret = %v, want ErrUnknown", err)
+	}
+}
+
+// TestJunkCostsNothing, however much there is of it.
+func TestJunkCostsNothing(t *testing.T) {
+	m, _ := managerOver(t, newTallyStore(), Config{})
+	for _, size := range []int{1, 71, 72, 73, 74, 78, 89, 90, 1 << 10, 1 << 20, 16 << 20} {
+		for _, unit := range []string{"a", ".", "_", "\x00", "a_"} {
+			junk := strings.Repeat(unit, size)
+			refuseText(t, junk)
+			if raceEnabled {
+				continue
+			}
+			if n := testing.AllocsPerRun(3, func() { _, _ = m.Authenticate(t.Context(), junk) }); n != 0 {
+				t.Errorf("refusing %d times %q makes %v allocations", size, unit, n)
+			}
+		}
+	}
+}
