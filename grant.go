@@ -39,7 +39,7 @@ func (g Grant) check(p *Policy) error {
 	if err := checkDuration(g.TTL, false); err != nil {
 		return fmt.Errorf("%w: TTL: %w", ErrInvalidGrant, err)
 	}
-	if g.TTL > p.MaxTTL {
+	if g.TTL.Truncate(time.Millisecond) > p.MaxTTL {
 		return fmt.Errorf("%w: TTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.TTL, p.MaxTTL)
 	}
 	return nil

@@ -13,8 +13,8 @@ import (
 
 // Issued is a new token with its secret text, shown this once: no store holds
 // it, and it cannot be read again. fmt, slog, JSON and gob of an Issued leave the
-// Bearer out, unless the Issued sits in an unexported field of another type, out
-// of their reach.
+// Bearer out. Out of their reach is an Issued in an unexported field of another
+// type, or under a verb that go vet reports (%p, and %w outside of Errorf).
 type Issued struct {
 	Token
 	Bearer  string // what its holder presents
@@ -160,7 +160,8 @@ type shown struct {
 	Evicted []ID `json:"evicted,omitempty"`
 }
 
-// Format writes the token and what was evicted, for every verb.
+// Format writes the token and what was evicted, for every verb that go vet lets
+// pass.
 func (i Issued) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", shown{i.Token, i.Evicted}) }
 
 // LogValue is the token and what was evicted.

@@ -64,7 +64,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	}
 	prefix := cmp.Or(cfg.Prefix, "lapse")
 	if err := checkPrefix(prefix); err != nil {
-		return nil, fmt.Errorf("%w: Prefix %q: %w", ErrInvalidConfig, prefix, err)
+		return nil, fmt.Errorf("%w: Prefix: %w", ErrInvalidConfig, err)
 	}
 	clock := cfg.Clock
 	switch {
@@ -84,10 +84,16 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	}, nil
 }
 
-// isNil also sees the nil pointer inside an interface that is not nil.
+// isNil also sees the nil pointer, function or map inside an interface that is
+// not nil.
 func isNil(v any) bool {
-	r := reflect.ValueOf(v)
-	return v == nil || r.Kind() == reflect.Pointer && r.IsNil()
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return r.IsNil()
+	}
+	return false
 }
 
 // Authenticate returns the token whose text bearer is, and renews it where the

@@ -59,7 +59,10 @@ const sweepBatch = 500
 // store sweep the same records: the shortest Retention among them holds.
 func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 	if m.policy.Retention == NoLimit {
-		return 0, ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return 0, storeError("sweep", err)
+		}
+		return 0, nil
 	}
 	before := normalise(m.now().Add(-m.policy.Retention))
 	for {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // TestChecksumIsOverPrefixAndBody, with all six digits.
@@ -157,6 +159,69 @@ func TestDigestIsNoSecret(t *testing.T) {
 	if _, err := m.Authenticate(t.Context(), c.text("lapse")); !errors.Is(err, ErrUnknown) {
 		t.Errorf("Authenticate with the stored digest for a secret = %v, want ErrUnknown", err)
 	}
+}
+
+// TestRecordWithoutDigest: absence means deny. No secret opens a record whose
+// digest is missing, or was made by an algorithm that is not ours.
+func TestRecordWithoutDigest(t *testing.T) {
+	store := newTallyStore()
+	m, _ := managerOver(t, store, Config{})
+	issued := issueTo(t, m, Grant{Subject: "ana"})
+	rec, err := store.Get(t.Context(), issued.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := rec.Digest.Sum()
+	for name, digest := range map[string]storage.Digest{
+		"none": {}, "of no algorithm": storage.NewDigest(0, sum), "of another algorithm": storage.NewDigest(2, sum),
+		"all zero": storage.NewDigest(storage.SHA256, [32]byte{}), "of the last bit": storage.NewDigest(storage.SHA256, flipped(sum, 31)),
+		"of the first bit": storage.NewDigest(storage.SHA256, flipped(sum, 0)),
+	} {
+		damaged := rec
+		damaged.Digest = digest
+		put := func(tx storage.Tx) error { return tx.Put(damaged) }
+		if err := store.Update(t.Context(), "ana", put); err != nil {
+			t.Fatal(err)
+		}
+		for verb, err := range bearerVerbs(t.Context(), m, issued.Bearer) {
+			if !errors.Is(err, ErrUnknown) {
+				t.Errorf("%s: %s = %v, want ErrUnknown", name, verb, err)
+			}
+		}
+	}
+}
+
+// TestRecordOfAnotherPrefix: who rewrites the prefix of a record has not made it
+// a token of that prefix, nor left it one of its own.
+func TestRecordOfAnotherPrefix(t *testing.T) {
+	store := newTallyStore()
+	m, _ := managerOver(t, store, Config{})
+	other, _ := managerOver(t, store, Config{Prefix: "other"})
+	issued := issueTo(t, m, Grant{Subject: "ana"})
+	rewrite := func(tx storage.Tx) error {
+		rec, err := tx.Get(issued.ID)
+		if err != nil {
+			return err
+		}
+		rec.Prefix = "other"
+		return tx.Put(rec)
+	}
+	if err := store.Update(t.Context(), "ana", rewrite); err != nil {
+		t.Fatal(err)
+	}
+	renamed := sealed("other_" + strings.Join(body(issued.Bearer), ""))
+	for _, m := range []*Manager{m, other} {
+		for _, text := range []string{issued.Bearer, renamed} {
+			if _, err := m.Authenticate(t.Context(), text); !errors.Is(err, ErrUnknown) {
+				t.Errorf("%.5s as %.5s = %v, want ErrUnknown", text, m.prefix, err)
+			}
+		}
+	}
+}
+
+func flipped(sum [32]byte, at int) [32]byte {
+	sum[at] ^= 1
+	return sum
 }
 
 // TestJunkCostsNothing, however much there is of it.

@@ -19,15 +19,24 @@ const (
 
 // Record is what a Store keeps of a token: everything but the secret itself.
 // It is a value without pointers to shared memory; copying it is enough to own it.
+// It prints without its digest.
 type Record struct {
 	Token
 	TTL    time.Duration // what each renewal grants, copied from the policy or the grant at issue
 	Digest Digest        // of the secret
 }
 
+// Format writes the token and its TTL, for every verb that go vet lets pass.
+func (r Record) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "%+v", struct {
+		Token
+		TTL time.Duration
+	}{r.Token, r.TTL})
+}
+
 // Digest is the digest of a token's secret with the algorithm that made it. It
-// never prints: fmt, slog, JSON and gob see nothing of it. The zero Digest
-// matches nothing.
+// never prints: fmt, slog, JSON and gob see nothing of it. No secret has the zero
+// Digest.
 type Digest struct {
 	algorithm byte
 	sum       [32]byte
@@ -55,7 +64,7 @@ func (d Digest) Equal(other Digest) bool {
 	return same&subtle.ConstantTimeCompare(d.sum[:], other.sum[:]) == 1
 }
 
-// Format writes a placeholder for every verb, so that no digest reaches a log.
+// Format writes a placeholder, so that no digest reaches a log.
 func (d Digest) Format(f fmt.State, _ rune) { io.WriteString(f, "[digest]") }
 
 // Use is what a Touch records: that a token was used at At, and the expiry that

@@ -153,6 +153,29 @@ func TestBytesOutsideTheAlphabet(t *testing.T) {
 	}
 }
 
+// TestManyBytesOutsideTheAlphabet: one wrong byte must not make up for another,
+// in whichever positions they are.
+func TestManyBytesOutsideTheAlphabet(t *testing.T) {
+	for _, b := range []byte{'-', '_', ' ', 0, 0x7f, 0x80, 0xff} {
+		for positions := 1; positions < 1<<Group; positions++ {
+			for _, digit := range []byte{'0', 'A', 'z'} {
+				text := bytes.Repeat([]byte{digit}, Group)
+				for at := range text {
+					if positions>>at&1 == 1 {
+						text[at] = b
+					}
+				}
+				if Decode(make([]byte, 8), string(text)) {
+					t.Fatalf("Decode took %q", text)
+				}
+				if _, ok := Decode32(string(text)); ok && positions&(1<<6-1) != 0 {
+					t.Fatalf("Decode32 took %q", text)
+				}
+			}
+		}
+	}
+}
+
 func TestShortInput(t *testing.T) {
 	for n := range Group {
 		if text := strings.Repeat("0", n); Decode(make([]byte, 8), text) {

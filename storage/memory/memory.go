@@ -6,6 +6,8 @@ package memory
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"sync"
@@ -35,6 +37,10 @@ func New() *Store {
 	s.tx.store, s.tx.records = s, s.tx.each
 	return s
 }
+
+// Format writes the name of the type and nothing of what it holds: the map of
+// records would print with their digests.
+func (s *Store) Format(f fmt.State, _ rune) { io.WriteString(f, "memory.Store") }
 
 // Get implements storage.Store.
 func (s *Store) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
