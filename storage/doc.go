@@ -26,8 +26,8 @@
 //	    came after the other, and Touches fall before or after, never between.
 //	S7  Put creates or replaces. An ID that another subject holds, or a record
 //	    that names another subject, is ErrConflict, from Put or from Update.
-//	S8  Put never revives: replacing an ended record by one with another EndedAt
-//	    or EndReason is ErrConflict.
+//	S8  Put never revives: replacing an ended record, one that this Tx ended
+//	    included, by one with another EndedAt or EndReason is ErrConflict.
 //	S9  A panic or runtime.Goexit in fn aborts, reaches the caller and releases
 //	    every lock; the store goes on.
 //	S10 What Update acknowledged with nil survives Close and a crash.
@@ -53,8 +53,9 @@
 //	S16 Sweep deletes only records that were dead before the instant it is given
 //	    (Token.DeadFrom before it); one that died at that very instant stays.
 //	S17 Sweep deletes at most limit records, none for a limit below 1, and says
-//	    how many; fewer than limit means that none is left. It finds them by an
-//	    index: its cost does not grow with what is alive.
+//	    how many; fewer than limit means that none is left but what another Sweep
+//	    is deleting. It finds them by an index: its cost does not grow with what
+//	    is alive.
 //	S18 Sweep judges by what is stored when it deletes: a record renewed
 //	    meanwhile survives.
 //
@@ -63,9 +64,11 @@
 //	S19 A context that ends before the effect means no effect and an error that
 //	    wraps the context's, also while Update waits for its turn or runs fn. Once
 //	    the commit began the true result comes back.
-//	S20 After Close every method returns ErrClosed, and Close returns nil again.
+//	S20 Close waits for calls under way. After it every method returns ErrClosed,
+//	    and Close returns nil again.
 //	S21 Every method may be called from any goroutine.
 //	S22 An error means that nothing was written, unless it is ErrOutcomeUnknown.
+//	    (With an error, Sweep says how many it had deleted by then.)
 //
 // fn may run more than once and must be pure: it has no effect except through
 // its Tx and through variables of its caller that each run sets anew. It must not

@@ -4,6 +4,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		ids, err := s.selected(f)
-		if err != nil {
+		if err := cmp.Or(ctx.Err(), err); err != nil {
 			yield(storage.Record{}, err)
 			return
 		}
@@ -156,19 +157,17 @@ func (s *Store) Close() error {
 const sweepStep = 256
 
 // Sweep implements storage.Store.
-func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (int, error) {
-	deleted := 0
-	for deleted < limit {
+func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (deleted int, err error) {
+	for {
 		if err := ctx.Err(); err != nil {
 			return deleted, err
 		}
 		n, more, err := s.sweepSome(deadBefore, min(limit-deleted, sweepStep))
 		deleted += n
-		if err != nil || !more {
+		if err != nil || !more || deleted >= limit {
 			return deleted, err
 		}
 	}
-	return deleted, nil
 }
 
 // sweepSome deletes at most n records and looks at no more than that. more is

@@ -1,0 +1,108 @@
+package storagetest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Bench measures a backend at 1e3 and at 1e5 live records, so that a cost which
+// grows with them shows: none of these should. With -short it stays at 1e3, for
+// backends that are slow to fill.
+func Bench(b *testing.B, be Backend) {
+	sizes := []int{1e3, 1e5}
+	if testing.Short() {
+		sizes = sizes[:1]
+	}
+	for _, n := range sizes {
+		b.Run(fmt.Sprintf("live=%d", n), func(b *testing.B) {
+			e := newEnv(b, be)
+			live := e.fill(b, n)
+			b.Run("Get", func(b *testing.B) { e.benchGet(b, live) })
+			b.Run("Touch", func(b *testing.B) { e.benchTouch(b, live) })
+			b.Run("Update", func(b *testing.B) { e.benchUpdate(b, live) })
+			b.Run("ListSubject", func(b *testing.B) { e.benchList(b, live) })
+			b.Run("Sweep", e.benchSweep)
+			check(b, e.store.Close())
+		})
+	}
+}
+
+// perSubject is how many records a subject has, whatever the size.
+const perSubject = 20
+
+// fill puts n live records. It gives each Update one subject's, as users do.
+func (e *env) fill(b *testing.B, n int) []storage.Record {
+	var live []storage.Record
+	for i := range n / perSubject {
+		rs := e.records(perSubject, fmt.Sprint("subject ", i))
+		check(b, e.put(rs...))
+		live = append(live, rs...)
+	}
+	return live
+}
+
+func check(b *testing.B, err error) {
+	if err != nil {
+		b.Helper()
+		b.Fatal(err)
+	}
+}
+
+// pick spreads the i-th access over all of live.
+func pick(live []storage.Record, i int) storage.Record { return live[i*7919%len(live)] }
+
+func (e *env) benchGet(b *testing.B, live []storage.Record) {
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		_, err := e.store.Get(e.ctx, pick(live, i).ID)
+		check(b, err)
+	}
+}
+
+func (e *env) benchTouch(b *testing.B, live []storage.Record) {
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r := pick(live, i)
+		later := instant(int64(i)*1000).AddDate(1, 0, 0)
+		check(b, e.store.Touch(e.ctx, r.ID, storage.Use{At: later, ExpiresAt: later.AddDate(0, 1, 0)}))
+	}
+}
+
+func (e *env) benchUpdate(b *testing.B, live []storage.Record) {
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r := pick(live, i)
+		check(b, e.store.Update(e.ctx, r.Subject, func(tx storage.Tx) error { return tx.Put(r) }))
+	}
+}
+
+func (e *env) benchList(b *testing.B, live []storage.Record) {
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		for _, err := range e.store.List(e.ctx, storage.Filter{Subject: pick(live, i).Subject}) {
+			check(b, err)
+		}
+	}
+}
+
+// benchSweep deletes ten dead records at a time, of a stock that is filled up, off
+// the clock, whenever it is empty.
+func (e *env) benchSweep(b *testing.B) {
+	const batch, stock = 10, 1000
+	b.ReportAllocs()
+	for left := 0; b.Loop(); left -= batch {
+		if left == 0 {
+			b.StopTimer()
+			check(b, e.put(e.records(stock, "dead", expires(instant(1)))...))
+			left = stock
+			b.StartTimer()
+		}
+		n, err := e.store.Sweep(e.ctx, instant(2), batch)
+		check(b, err)
+		if n != batch {
+			b.Fatalf("swept %d, want %d", n, batch)
+		}
+	}
+}

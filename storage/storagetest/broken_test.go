@@ -1,0 +1,182 @@
+package storagetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// flaw is a way to break the contract, and the clauses that it breaks: no more and
+// no fewer may fail.
+type flaw struct {
+	name   string
+	breaks []string
+	in     func(*toy) storage.Store
+}
+
+// tuned is a flaw that a place in toy is made for.
+func tuned(tune func(*toy)) func(*toy) storage.Store {
+	return func(t *toy) storage.Store {
+		tune(t)
+		return t
+	}
+}
+
+func flaws() []flaw {
+	return slices.Concat([]flaw{
+		{"none", nil, tuned(func(*toy) {})},
+		{"counts_nanoseconds", []string{"S1", "S16"}, tuned(func(t *toy) { t.stored = inNanoseconds })},
+		{"zero_means_unset", []string{"S1", "S12", "S16"}, tuned(func(t *toy) { t.stored = zeroUnset })},
+		{"subject_is_a_key_prefix", []string{"S4"}, tuned(func(t *toy) {
+			t.belongs = func(r storage.Record, subject string) bool { return strings.HasPrefix(r.Subject, subject) }
+		})},
+		{"own_puts_come_last", []string{"S4"}, tuned(func(t *toy) { t.order = ownLast })},
+		{"puts_stay_after_an_error", []string{"S5", "S9", "S19", "S22"}, tuned(func(t *toy) { t.direct = true })},
+		{"taken_id_is_overwritten", []string{"S7"}, tuned(func(t *toy) { t.check = takingAny })},
+		{"put_revives", []string{"S8"}, tuned(func(t *toy) { t.check = revivingPut })},
+		{"put_changes_an_end", []string{"S8"}, tuned(func(t *toy) { t.check = redatingPut })},
+		{"sweeps_at_the_instant", []string{"S16"}, tuned(func(t *toy) {
+			t.due = func(r storage.Record, deadBefore time.Time) bool { return !r.DeadFrom().After(deadBefore) }
+		})},
+		{"sweeps_by_expiry_only", []string{"S16", "S17"}, tuned(func(t *toy) {
+			t.due = func(r storage.Record, deadBefore time.Time) bool { return r.ExpiresAt.Before(deadBefore) }
+		})},
+		{"limit_0_is_no_limit", []string{"S17"}, tuned(func(t *toy) { t.atLeast = 1 })},
+	}, readFlaws(), writeFlaws(), lifeFlaws())
+}
+
+// hanging is how long a case may take where a flaw makes it hang. The others have
+// the suite's own patience, so that a slow machine finds no flaw where none is.
+const hanging = 3 * time.Second
+
+func TestEveryFlawIsFound(t *testing.T) {
+	for _, f := range flaws() {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			limit := patience
+			if slices.Contains(hangs(), f.name) {
+				limit = hanging
+			}
+			failed, err := f.failing(t, limit)
+			if diff := cmp.Diff(f.breaks, failed); diff != "" {
+				t.Errorf("clauses that fail (-want +got):\n%s\n%v", diff, err)
+			}
+		})
+	}
+}
+
+func hangs() []string {
+	return []string{"panic_keeps_the_lock", "goexit_keeps_the_lock", "list_holds_the_lock", "stopped_list_holds_the_lock", "deaf_to_contexts"}
+}
+
+// failing returns the clauses that fail, in order, and what they say.
+func (f flaw) failing(t *testing.T, limit time.Duration) ([]string, error) {
+	b := Backend{
+		Open: func(testing.TB) storage.Store { return f.in(newToy()) },
+		Reopen: func(_ testing.TB, s storage.Store) storage.Store {
+			s.Close()
+			if r, ok := s.(interface{ again() storage.Store }); ok {
+				return r.again()
+			}
+			return f.in(under(s).reopened())
+		},
+	}
+	var failed []string
+	var errs []error
+	for _, c := range cases() {
+		if err := c.run(t, b, limit); err != nil {
+			clause, _, _ := strings.Cut(c.name, "_")
+			failed, errs = append(failed, clause), append(errs, fmt.Errorf("%s: %w", c.name, err))
+		}
+	}
+	slices.SortFunc(failed, func(a, b string) int { return clauseNumber(a) - clauseNumber(b) })
+	return slices.Compact(failed), errors.Join(errs...)
+}
+
+// under returns the toy that a flawed store is made of.
+func under(s storage.Store) *toy { return s.(interface{ base() *toy }).base() }
+
+func (t *toy) base() *toy { return t }
+
+func clauseNumber(clause string) int {
+	n, _ := strconv.Atoi(strings.TrimPrefix(clause, "S"))
+	return n
+}
+
+// Every clause must have caught something. A breach of S21 alone is a data race,
+// which is the race detector's to find.
+func TestEveryClauseFindsAFlaw(t *testing.T) {
+	caught := map[int]bool{21: true}
+	for _, f := range flaws() {
+		for _, clause := range f.breaks {
+			caught[clauseNumber(clause)] = true
+		}
+	}
+	for n := 1; n <= clauses; n++ {
+		if !caught[n] {
+			t.Errorf("no flaw breaks S%d", n)
+		}
+	}
+}
+
+func inNanoseconds(r storage.Record) storage.Record {
+	for _, at := range []*time.Time{&r.IssuedAt, &r.LastUsedAt, &r.ExpiresAt, &r.MaxExpiresAt, &r.EndedAt} {
+		if !at.IsZero() {
+			*at = time.Unix(0, at.UnixNano()).UTC()
+		}
+	}
+	return r
+}
+
+func zeroUnset(r storage.Record) storage.Record {
+	for _, at := range []*time.Time{&r.IssuedAt, &r.LastUsedAt, &r.ExpiresAt, &r.MaxExpiresAt, &r.EndedAt} {
+		if at.UnixMilli() == 0 {
+			*at = time.Time{}
+		}
+	}
+	return r
+}
+
+func ownLast(tx *toyTx, rs []storage.Record) {
+	own := func(r storage.Record) int {
+		if _, ok := tx.toy.records[r.ID]; ok {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(rs, func(a, b storage.Record) int {
+		if own(a) != own(b) {
+			return own(a) - own(b)
+		}
+		return byID(a, b)
+	})
+}
+
+func takingAny(subject string, old *storage.Record, r storage.Record) error {
+	if old != nil && old.Subject != subject {
+		old = nil
+	}
+	return storage.CheckPut(subject, old, r)
+}
+
+func revivingPut(subject string, old *storage.Record, r storage.Record) error {
+	if old != nil && old.Subject == subject && r.EndedAt.IsZero() {
+		old = nil
+	}
+	return storage.CheckPut(subject, old, r)
+}
+
+func redatingPut(subject string, old *storage.Record, r storage.Record) error {
+	if old != nil && old.Subject == subject && !r.EndedAt.IsZero() {
+		old = nil
+	}
+	return storage.CheckPut(subject, old, r)
+}

@@ -1,0 +1,99 @@
+package storagetest
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// origin is where the suite's time begins, the year 2100: no store takes these
+// instants for its own.
+const origin = 4102444800_000
+
+// instant is ms milliseconds into the suite's time.
+func instant(ms int64) time.Time { return time.UnixMilli(origin + ms).UTC() }
+
+// record returns a live record that no other one resembles: later ones have
+// greater IDs and later instants, two minutes apart.
+func (e *env) record(subject string, changes ...func(*storage.Record)) storage.Record {
+	n := e.serial.Add(1)
+	issued := instant(n * 120_007)
+	r := storage.Record{
+		Token: storage.Token{
+			ID:           newID(n, issued, subject),
+			Prefix:       "lapse",
+			Subject:      subject,
+			Name:         fmt.Sprint("device ", n),
+			Scope:        fmt.Sprintf("read write:%d", n),
+			Data:         fmt.Sprintf(`{"n":%d}`, n),
+			IssuedAt:     issued,
+			LastUsedAt:   issued.Add(7 * time.Second),
+			ExpiresAt:    issued.Add(30 * time.Minute),
+			MaxExpiresAt: issued.Add(30 * 24 * time.Hour),
+		},
+		TTL:    30*time.Minute + time.Duration(n)*time.Millisecond,
+		Digest: digest(n),
+	}
+	for _, change := range changes {
+		change(&r)
+	}
+	return r
+}
+
+// records returns n records of subject, each with the same changes.
+func (e *env) records(n int, subject string, changes ...func(*storage.Record)) []storage.Record {
+	rs := make([]storage.Record, n)
+	for i := range rs {
+		rs[i] = e.record(subject, changes...)
+	}
+	return rs
+}
+
+// newID lays an ID out as a Manager does, the hash of the subject at its end
+// included, since an engine may route by it.
+func newID(n int64, at time.Time, subject string) storage.ID {
+	id := storage.ID{6: 0x70, 8: 0x80}
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
+	copy(id[:6], ms[2:])
+	binary.BigEndian.PutUint32(id[10:], uint32(n))
+	tag := shardTag(subject)
+	copy(id[14:], tag[:])
+	return id
+}
+
+func shardTag(subject string) [2]byte {
+	sum := sha256.Sum256([]byte("lapse shard tag " + subject))
+	return [2]byte(sum[:])
+}
+
+// rival is a subject with the shard tag of "ana", so that an ID is as good for the
+// one as for the other.
+const rival = "rival 89292"
+
+func digest(n int64) storage.Digest {
+	return storage.NewDigest(storage.SHA256, sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(n))))
+}
+
+func expires(at time.Time) func(*storage.Record) {
+	return func(r *storage.Record) { r.ExpiresAt = at }
+}
+
+func ended(at time.Time, why storage.EndReason) func(*storage.Record) {
+	return func(r *storage.Record) { r.EndedAt, r.EndReason = at, why }
+}
+
+func named(name string) func(*storage.Record) {
+	return func(r *storage.Record) { r.Name = name }
+}
+
+// with returns a copy of r with changes.
+func with(r storage.Record, changes ...func(*storage.Record)) storage.Record {
+	for _, change := range changes {
+		change(&r)
+	}
+	return r
+}

@@ -1,0 +1,177 @@
+package storagetest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+func putCases() []testCase {
+	return []testCase{
+		{"S7_put_replaces", "Put creates or replaces: nothing of the earlier record is left.",
+			checkPutReplaces},
+		{"S7_taken_id_is_a_conflict", "An ID that another subject holds is ErrConflict, from Put or from Update.",
+			checkTakenID},
+		{"S7_foreign_record_is_a_conflict", "A record that names another subject is ErrConflict, from Put or from Update.",
+			checkForeignRecord},
+		{"S8_put_never_revives", "Put never revives: replacing an ended record by a live one is ErrConflict.",
+			checkNeverRevives},
+		{"S8_put_never_changes_an_end", "Replacing an ended record by one with another EndedAt or EndReason is ErrConflict.",
+			checkNeverChangesEnd},
+		{"S8_same_end_may_be_put", "An ended record may be replaced by one with the same end.",
+			checkSameEnd},
+		{"S22_an_error_writes_nothing", "An error means that nothing was written, unless it is ErrOutcomeUnknown.",
+			checkErrorWritesNothing},
+	}
+}
+
+func checkPutReplaces(e *env) error {
+	full := e.record("ana")
+	least := storage.Record{Token: storage.Token{ID: full.ID, Subject: "ana"}, Digest: digest(7)}
+	shorter := with(full, expires(instant(2)), func(r *storage.Record) { r.LastUsedAt = instant(1) })
+	over := with(full, ended(instant(3), storage.EndEvicted), named("ended now"))
+	for _, r := range []storage.Record{full, least, full, shorter, over} {
+		if err := e.put(r); err != nil {
+			return err
+		}
+		if err := errors.Join(e.has(r), e.holds(r), e.inTx(r)); err != nil {
+			return err
+		}
+	}
+	return e.andReopened(func() error { return e.holds(over) })
+}
+
+// conflicting wants ErrConflict for putting r in an Update of subject.
+func (e *env) conflicting(what, subject string, r storage.Record) error {
+	return wants(what, e.update(subject, puts(r)), storage.ErrConflict)
+}
+
+func checkTakenID(e *env) error {
+	taken := []storage.Record{
+		e.record("ana"),
+		e.record("ana", expires(instant(1))),
+		e.record("ana", ended(instant(1), storage.EndSubject)),
+	}
+	if err := e.put(taken...); err != nil {
+		return err
+	}
+	return e.andReopened(func() error {
+		var errs []error
+		for _, r := range taken {
+			r.Subject = rival
+			errs = append(errs, e.conflicting("putting an ID that another subject holds", rival, r))
+		}
+		return errors.Join(errors.Join(errs...), e.holds(taken...), e.has(taken...), e.inTx(taken...), e.empty(rival))
+	})
+}
+
+// empty checks that subject has no records.
+func (e *env) empty(subject string) error {
+	listed, err := e.list(storage.Filter{Subject: subject})
+	inTx := e.update(subject, func(tx storage.Tx) error { return sees(tx) })
+	return errors.Join(err, sameRecords("List of "+subject, nil, listed), inTx)
+}
+
+func checkForeignRecord(e *env) error {
+	mine, bobs := e.record("ana"), e.record("bob")
+	if err := e.put(mine, bobs); err != nil {
+		return err
+	}
+	fresh := e.record("bob")
+	return errors.Join(
+		e.conflicting("putting another subject's new record", "ana", fresh),
+		e.conflicting("putting another subject's record", "ana", with(bobs, named("changed"))),
+		e.conflicting("giving a record away", "ana", with(mine, func(r *storage.Record) { r.Subject = "bob" })),
+		e.conflicting("taking a record", "bob", with(mine, named("changed"))),
+		e.conflicting("putting a record of nobody's", "ana", with(fresh, func(r *storage.Record) { r.Subject = "" })),
+		e.holds(mine, bobs), e.inTx(mine, bobs))
+}
+
+func checkNeverRevives(e *env) error {
+	alive := ended(time.Time{}, 0)
+	dead := e.record("ana", ended(instant(50), storage.EndExpired))
+	if err := e.put(dead); err != nil {
+		return err
+	}
+	return e.andReopened(func() error {
+		return errors.Join(
+			e.conflicting("reviving", "ana", with(dead, alive)),
+			e.conflicting("reviving with a later expiry", "ana", with(dead, alive, expires(dead.ExpiresAt.Add(time.Hour)))),
+			e.conflicting("leaving the end out but for its reason", "ana", with(dead, ended(time.Time{}, dead.EndReason))),
+			e.conflicting("a new token under the ID", "ana", with(e.record("ana"), func(r *storage.Record) { r.ID = dead.ID })),
+			e.has(dead), e.holds(dead), e.inTx(dead))
+	})
+}
+
+func checkNeverChangesEnd(e *env) error {
+	dead := e.record("ana", ended(instant(50), storage.EndSubject))
+	if err := e.put(dead); err != nil {
+		return err
+	}
+	return e.andReopened(func() error {
+		var errs []error
+		for _, end := range []struct {
+			at  time.Time
+			why storage.EndReason
+		}{
+			{instant(49), storage.EndSubject},
+			{instant(51), storage.EndSubject},
+			{instant(50), storage.EndExpired},
+			{instant(50), 0},
+			{instant(49), storage.EndEvicted},
+		} {
+			what := fmt.Sprintf("ending at %v (%v) what ended at %v (%v)", end.at, end.why, dead.EndedAt, dead.EndReason)
+			errs = append(errs, e.conflicting(what, "ana", with(dead, ended(end.at, end.why))))
+		}
+		return errors.Join(errors.Join(errs...), e.has(dead), e.holds(dead))
+	})
+}
+
+func checkSameEnd(e *env) error {
+	dead := e.record("ana", ended(instant(50), storage.EndSubject))
+	if err := e.put(dead); err != nil {
+		return err
+	}
+	for _, r := range []storage.Record{
+		dead,
+		with(dead, named("renamed")),
+		with(dead, expires(instant(40))),
+		with(dead, func(r *storage.Record) { r.Data, r.LastUsedAt = "", instant(60) }),
+	} {
+		if err := errors.Join(e.put(r), e.has(r)); err != nil {
+			return err
+		}
+		dead = r
+	}
+	return e.andReopened(func() error { return e.holds(dead) })
+}
+
+// checkErrorWritesNothing leaves to other clauses which of these must fail.
+func checkErrorWritesNothing(e *env) error {
+	alive, dead := e.record("ana"), e.record("ana", ended(instant(50), storage.EndExpired))
+	bobs := e.record(rival)
+	if err := e.put(alive, dead, bobs); err != nil {
+		return err
+	}
+	last := []storage.Record{
+		with(bobs, func(r *storage.Record) { r.Subject = "ana" }),
+		bobs,
+		with(dead, ended(time.Time{}, 0)),
+		with(dead, ended(instant(51), storage.EndExpired)),
+	}
+	for _, r := range last {
+		before, err := e.list(storage.Filter{})
+		if err != nil {
+			return err
+		}
+		if e.update("ana", puts(with(alive, named("changed")), e.record("ana"), r)) == nil {
+			continue
+		}
+		if err := e.andReopened(func() error { return errors.Join(e.holds(before...), e.inTx(before...)) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,291 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Op is a method of storage.Store.
+type Op uint8
+
+// The methods of a Store.
+const (
+	OpGet Op = 1 + iota
+	OpTouch
+	OpUpdate
+	OpList
+	OpSweep
+	OpClose
+)
+
+// String returns the method's name.
+func (o Op) String() string {
+	switch o {
+	case OpGet:
+		return "Get"
+	case OpTouch:
+		return "Touch"
+	case OpUpdate:
+		return "Update"
+	case OpList:
+		return "List"
+	case OpSweep:
+		return "Sweep"
+	case OpClose:
+		return "Close"
+	}
+	return "unknown"
+}
+
+// Mode says how a call fails.
+type Mode uint8
+
+const (
+	// FailBefore: the error, and no effect.
+	FailBefore Mode = 1 + iota
+
+	// FailAfter: the effect, then the error and nothing of the answer. A call
+	// that fails by itself returns its own error: what fn returned, for Update.
+	// List yields everything, then the error.
+	FailAfter
+
+	// Hang: no effect and no return until the context ends, then the context's
+	// error. Close has no context and returns the error at once.
+	Hang
+
+	// Panic: a panic with the error as its value, and no effect.
+	Panic
+)
+
+// String returns the mode's name.
+func (m Mode) String() string {
+	switch m {
+	case FailBefore:
+		return "FailBefore"
+	case FailAfter:
+		return "FailAfter"
+	case Hang:
+		return "Hang"
+	case Panic:
+		return "Panic"
+	}
+	return "unknown"
+}
+
+var _ storage.Store = (*Faulty)(nil)
+
+// Faulty is a store that fails when it is told to, and else does what the store
+// in it does. It counts calls, and it may hold them. It is safe for concurrent
+// use. A call of List is one whose iteration starts.
+//
+// To see what a fault does in every place, move it along until it no longer fires:
+//
+//	for n := 1; ; n++ {
+//		f.Inject(n, storagetest.FailBefore, storage.ErrUnavailable)
+//		... use f ...
+//		if !f.Fired() {
+//			break
+//		}
+//	}
+type Faulty struct {
+	store storage.Store
+
+	mu    sync.Mutex
+	hook  func(Op)
+	calls []Op
+	fault fault
+	fired bool
+}
+
+// fault is what is to happen to a call, or nothing if mode is 0.
+type fault struct {
+	op   Op  // 0 for any but Close
+	in   int // calls of op from now on
+	mode Mode
+	err  error
+}
+
+func (f fault) concerns(op Op) bool {
+	return f.mode != 0 && (f.op == op || f.op == 0 && op != OpClose)
+}
+
+// NewFaulty returns a Faulty in front of s, without any fault yet.
+func NewFaulty(s storage.Store) *Faulty { return &Faulty{store: s} }
+
+// Inject makes the n-th call from now to any method but Close fail as mode says,
+// once; 1 is the next call, and so is anything less. It takes the place of a fault
+// that has not fired yet.
+func (f *Faulty) Inject(n int, mode Mode, err error) { f.InjectOp(0, n, mode, err) }
+
+// InjectOp is Inject for the n-th call from now to op, which may be OpClose. Calls
+// to other methods do not count.
+func (f *Faulty) InjectOp(op Op, n int, mode Mode, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault, f.fired = fault{op, max(n, 1), mode, err}, false
+}
+
+// Fired reports whether the call that the last Inject chose has come.
+func (f *Faulty) Fired() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.fired
+}
+
+// Calls returns the calls since NewFaulty or the last Reset, in the order in which
+// they came. One that the hook of Before still holds is not among them.
+func (f *Faulty) Calls() []Op {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+// Reset forgets all calls and a fault that has not fired yet. The hook stays.
+func (f *Faulty) Reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls, f.fault, f.fired = nil, fault{}, false
+}
+
+// Before has hook called before each call, in the goroutine of its caller and with
+// no lock held: it may wait for others to arrive, and it may use f. nil takes the
+// hook away.
+func (f *Faulty) Before(hook func(Op)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hook = hook
+}
+
+// arrive counts a call of op and returns the fault that is meant for it, if any.
+func (f *Faulty) arrive(op Op) fault {
+	f.mu.Lock()
+	hook := f.hook
+	f.mu.Unlock()
+	if hook != nil {
+		hook(op)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, op)
+	if !f.fault.concerns(op) {
+		return fault{}
+	}
+	if f.fault.in--; f.fault.in > 0 {
+		return fault{}
+	}
+	hit := f.fault
+	f.fault, f.fired = fault{}, true
+	return hit
+}
+
+// before reports whether the call ends without an effect, and with which error.
+func (f fault) before(ctx context.Context) (error, bool) {
+	switch f.mode {
+	case FailBefore:
+		return f.err, true
+	case Hang:
+		<-ctx.Done()
+		return ctx.Err(), true
+	case Panic:
+		panic(f.err)
+	}
+	return nil, false
+}
+
+// after returns the error of a call that returned err by itself.
+func (f fault) after(err error) error {
+	if err == nil && f.mode == FailAfter {
+		return f.err
+	}
+	return err
+}
+
+// Get implements storage.Store. It returns the store's errors (Err...) and the
+// injected one.
+func (f *Faulty) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+	hit := f.arrive(OpGet)
+	if err, failed := hit.before(ctx); failed {
+		return storage.Record{}, err
+	}
+	r, err := f.store.Get(ctx, id)
+	if err == nil && hit.mode == FailAfter {
+		return storage.Record{}, hit.err
+	}
+	return r, err
+}
+
+// Touch implements storage.Store. It returns the store's errors (Err...) and the
+// injected one.
+func (f *Faulty) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
+	hit := f.arrive(OpTouch)
+	if err, failed := hit.before(ctx); failed {
+		return err
+	}
+	return hit.after(f.store.Touch(ctx, id, use))
+}
+
+// Update implements storage.Store. It returns the store's errors (Err...) and the
+// injected one.
+func (f *Faulty) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	hit := f.arrive(OpUpdate)
+	if err, failed := hit.before(ctx); failed {
+		return err
+	}
+	return hit.after(f.store.Update(ctx, subject, fn))
+}
+
+// List implements storage.Store. It returns the store's errors (Err...) and the
+// injected one.
+func (f *Faulty) List(ctx context.Context, filter storage.Filter) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		hit := f.arrive(OpList)
+		if err, failed := hit.before(ctx); failed {
+			yield(storage.Record{}, err)
+			return
+		}
+		var own bool // whether the store's own error was the last pair
+		for r, err := range f.store.List(ctx, filter) {
+			own = err != nil && !errors.Is(err, storage.ErrCorrupt)
+			if !yield(r, err) {
+				return
+			}
+		}
+		if hit.mode == FailAfter && !own {
+			yield(storage.Record{}, hit.err)
+		}
+	}
+}
+
+// Sweep implements storage.Store. It returns the store's errors (Err...) and the
+// injected one.
+func (f *Faulty) Sweep(ctx context.Context, deadBefore time.Time, limit int) (int, error) {
+	hit := f.arrive(OpSweep)
+	if err, failed := hit.before(ctx); failed {
+		return 0, err
+	}
+	n, err := f.store.Sweep(ctx, deadBefore, limit)
+	if err == nil && hit.mode == FailAfter {
+		return 0, hit.err
+	}
+	return n, err
+}
+
+// Close implements storage.Store. It returns the store's errors (Err...) and the one
+// that InjectOp meant for OpClose; then the store is open, unless the mode is
+// FailAfter.
+func (f *Faulty) Close() error {
+	hit := f.arrive(OpClose)
+	if hit.mode == Hang {
+		hit.mode = FailBefore
+	}
+	if err, failed := hit.before(context.Background()); failed {
+		return err
+	}
+	return hit.after(f.store.Close())
+}

@@ -1,0 +1,197 @@
+package storagetest
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// toy is a correct store, slow and short, with a few places where a flaw can be put
+// in. Unlike memory it outlives Close, so that it takes every case.
+type toy struct {
+	turn chan struct{}
+
+	mu      sync.Mutex
+	records map[storage.ID]storage.Record
+	closed  bool
+
+	check   func(subject string, old *storage.Record, r storage.Record) error
+	belongs func(r storage.Record, subject string) bool
+	order   func(t *toyTx, rs []storage.Record) // of Tx.Records
+	stored  func(r storage.Record) storage.Record
+	due     func(r storage.Record, deadBefore time.Time) bool
+	atLeast int  // what Sweep takes for the least limit there is
+	direct  bool // whether a Put has its effect at once
+}
+
+func newToy() *toy {
+	return &toy{
+		turn:    make(chan struct{}, 1),
+		records: make(map[storage.ID]storage.Record),
+		check:   storage.CheckPut,
+		belongs: func(r storage.Record, subject string) bool { return r.Subject == subject },
+		order:   func(_ *toyTx, rs []storage.Record) { slices.SortFunc(rs, byID) },
+		stored:  func(r storage.Record) storage.Record { return r },
+		due:     func(r storage.Record, deadBefore time.Time) bool { return r.DeadFrom().Before(deadBefore) },
+	}
+}
+
+// reopened returns a toy with the same records and flaws. Nobody uses t any more.
+func (t *toy) reopened() *toy {
+	t.Close()
+	fresh := newToy()
+	fresh.records, fresh.check, fresh.belongs, fresh.order = t.records, t.check, t.belongs, t.order
+	fresh.stored, fresh.due, fresh.atLeast, fresh.direct = t.stored, t.due, t.atLeast, t.direct
+	return fresh
+}
+
+// lock returns without the lock if it returns an error.
+func (t *toy) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return storage.ErrClosed
+	}
+	return nil
+}
+
+func (t *toy) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+	if err := t.lock(ctx); err != nil {
+		return storage.Record{}, err
+	}
+	defer t.mu.Unlock()
+	if r, ok := t.records[id]; ok {
+		return r, nil
+	}
+	return storage.Record{}, storage.ErrNotFound
+}
+
+func (t *toy) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
+	if err := t.lock(ctx); err != nil {
+		return err
+	}
+	defer t.mu.Unlock()
+	if r, ok := t.records[id]; ok && use.Raise(&r) {
+		t.records[id] = r
+	}
+	return nil
+}
+
+func (t *toy) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := t.lock(ctx); err != nil {
+		return err
+	}
+	defer t.mu.Unlock()
+	tx := t.begin(subject)
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.records = tx.records
+	return nil
+}
+
+func (t *toy) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		if err := t.lock(ctx); err != nil {
+			yield(storage.Record{}, err)
+			return
+		}
+		rs := slices.SortedFunc(maps.Values(t.records), byID)
+		t.mu.Unlock()
+		for _, r := range rs {
+			if f.Match(r) && !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (t *toy) Sweep(ctx context.Context, deadBefore time.Time, limit int) (int, error) {
+	if err := t.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer t.mu.Unlock()
+	n := 0
+	for id, r := range t.records {
+		if n < max(limit, t.atLeast) && t.due(r, deadBefore) {
+			delete(t.records, id)
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (t *toy) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	return nil
+}
+
+// toyTx works on a copy of all records.
+type toyTx struct {
+	toy     *toy
+	subject string
+	records map[storage.ID]storage.Record
+}
+
+func (t *toy) begin(subject string) *toyTx {
+	tx := &toyTx{t, subject, t.records}
+	if !t.direct {
+		tx.records = maps.Clone(t.records)
+	}
+	return tx
+}
+
+func (t *toyTx) Get(id storage.ID) (storage.Record, error) {
+	if r, ok := t.records[id]; ok && t.toy.belongs(r, t.subject) {
+		return r, nil
+	}
+	return storage.Record{}, storage.ErrNotFound
+}
+
+func (t *toyTx) Records() iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		var rs []storage.Record
+		for _, r := range t.records {
+			if t.toy.belongs(r, t.subject) {
+				rs = append(rs, r)
+			}
+		}
+		t.toy.order(t, rs)
+		for _, r := range rs {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (t *toyTx) Put(r storage.Record) error {
+	var old *storage.Record
+	if is, ok := t.records[r.ID]; ok {
+		old = &is
+	}
+	if err := t.toy.check(t.subject, old, r); err != nil {
+		return err
+	}
+	t.records[r.ID] = t.toy.stored(r)
+	return nil
+}
