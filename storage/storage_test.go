@@ -1,0 +1,168 @@
+package storage
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func at(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+func TestHas(t *testing.T) {
+	tok := Token{Scope: "read write:all Admin"}
+	for scope, want := range map[string]bool{
+		"read": true, "write:all": true, "Admin": true,
+		"": false, "rea": false, "reads": false, "write": false, "admin": false, "read write:all": false, " ": false, "read ": false,
+	} {
+		if got := tok.Has(scope); got != want {
+			t.Errorf("Has(%q) = %v; want %v", scope, got, want)
+		}
+	}
+	if (Token{}).Has("") || (Token{}).Has("read") {
+		t.Error("a token without scope has one")
+	}
+}
+
+func TestLiveAndDeadFrom(t *testing.T) {
+	for _, row := range []struct {
+		name           string
+		expires, ended int64 // ended 0: nobody did
+		now            int64
+		live           bool
+		deadFrom       int64
+	}{
+		{"before its expiry", 100, 0, 99, true, 100},
+		{"at its expiry", 100, 0, 100, false, 100},
+		{"after its expiry", 100, 0, 101, false, 100},
+		{"ended", 100, 50, 60, false, 50},
+		{"ended, and the clock set back", 100, 50, 40, false, 50},
+		{"ended after it ran out", 100, 150, 200, false, 100},
+		{"ended at its expiry", 100, 100, 99, false, 100},
+	} {
+		tok := Token{ExpiresAt: at(row.expires)}
+		if row.ended != 0 {
+			tok.EndedAt = at(row.ended)
+		}
+		if got := tok.Live(at(row.now)); got != row.live {
+			t.Errorf("%s: Live %v; want %v", row.name, got, row.live)
+		}
+		if got := tok.DeadFrom(); !got.Equal(at(row.deadFrom)) {
+			t.Errorf("%s: DeadFrom %v; want %v", row.name, got, at(row.deadFrom))
+		}
+	}
+	if (Token{}).Live(at(0)) || (Token{}).Live(time.Time{}) {
+		t.Error("a token without expiry is alive")
+	}
+}
+
+func TestRaise(t *testing.T) {
+	stored := Record{Token: Token{LastUsedAt: at(10), ExpiresAt: at(100)}}
+	ended := stored
+	ended.EndedAt = at(20)
+	for _, row := range []struct {
+		name          string
+		record        Record
+		use           Use
+		used, expires int64
+	}{
+		{"both", stored, Use{at(11), at(101)}, 11, 101},
+		{"last use alone", stored, Use{At: at(11)}, 11, 100},
+		{"expiry alone", stored, Use{ExpiresAt: at(101)}, 10, 101},
+		{"the same", stored, Use{at(10), at(100)}, 10, 100},
+		{"both lower", stored, Use{at(9), at(99)}, 10, 100},
+		{"one lower, one higher", stored, Use{at(9), at(101)}, 10, 101},
+		{"nothing", stored, Use{}, 10, 100},
+		{"ended", ended, Use{at(11), at(101)}, 10, 100},
+	} {
+		r := row.record
+		changed := row.use.Raise(&r)
+		want := row.record
+		want.LastUsedAt, want.ExpiresAt = at(row.used), at(row.expires)
+		if diff := cmp.Diff(want, r); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", row.name, diff)
+		}
+		if changed != (want != row.record) {
+			t.Errorf("%s: changed %v", row.name, changed)
+		}
+	}
+}
+
+func TestFilterMatch(t *testing.T) {
+	r := Record{Token: Token{Subject: "ana", ExpiresAt: at(100)}}
+	for _, row := range []struct {
+		filter Filter
+		want   bool
+	}{
+		{Filter{}, true},
+		{Filter{Subject: "ana"}, true},
+		{Filter{Subject: "an"}, false},
+		{Filter{ExpiresBefore: at(100)}, false},
+		{Filter{ExpiresBefore: at(101)}, true},
+		{Filter{"ana", at(101)}, true},
+		{Filter{"bob", at(101)}, false},
+		{Filter{"ana", at(100)}, false},
+	} {
+		if got := row.filter.Match(r); got != row.want {
+			t.Errorf("%+v: %v; want %v", row.filter, got, row.want)
+		}
+	}
+}
+
+func TestCheckPut(t *testing.T) {
+	live := Record{Token: Token{Subject: "ana"}}
+	ended := live
+	ended.EndedAt, ended.EndReason = at(5), EndExpired
+	otherEnd, otherReason, bobs := ended, ended, live
+	otherEnd.EndedAt = at(6)
+	otherReason.EndReason = EndSubject
+	bobs.Subject = "bob"
+	for _, row := range []struct {
+		name string
+		old  *Record
+		new  Record
+		ok   bool
+	}{
+		{"new", nil, live, true},
+		{"replaced", &live, live, true},
+		{"ended", &live, ended, true},
+		{"ended, put again", &ended, ended, true},
+		{"revived", &ended, live, false},
+		{"ended at another instant", &ended, otherEnd, false},
+		{"ended for another reason", &ended, otherReason, false},
+		{"another subject's ID", &bobs, live, false},
+		{"another subject's record", nil, bobs, false},
+	} {
+		err := CheckPut("ana", row.old, row.new)
+		if (err == nil) != row.ok || err != nil && !errors.Is(err, ErrConflict) {
+			t.Errorf("%s: %v", row.name, err)
+		}
+	}
+}
+
+func TestEndReasonText(t *testing.T) {
+	for r, want := range map[EndReason]string{0: "", EndExpired: "expired", EndSubject: "subject", EndEvicted: "evicted", 200: "unknown"} {
+		text, err := r.MarshalText()
+		if r.String() != want || string(text) != want || err != nil {
+			t.Errorf("%d: %q, %q, %v; want %q", uint8(r), r, text, err, want)
+		}
+	}
+}
+
+func TestIDText(t *testing.T) {
+	id := ID{0x01, 0x9b, 0x8d, 0x62, 0xff, 0x7f, 0x70, 0x00, 0x80, 1, 2, 3, 4, 5, 0xfe, 0xff}
+	text := id.String()
+	var back ID
+	if err := back.UnmarshalText([]byte(text)); err != nil || back != id || len(text) != IDLen {
+		t.Fatalf("%q reads back as %v, %v", text, back, err)
+	}
+	for _, bad := range []string{"", text[1:], text + "0", " " + text[1:], text[:21] + "-", "zzzzzzzzzzz" + text[11:], text[:11] + "zzzzzzzzzzz"} {
+		if _, err := ParseID(bad); !errors.Is(err, ErrInvalidID) {
+			t.Errorf("ParseID(%q): %v; want ErrInvalidID", bad, err)
+		}
+		if err := back.UnmarshalText([]byte(bad)); !errors.Is(err, ErrInvalidID) || back != id {
+			t.Errorf("UnmarshalText(%q): %v, and it is %v now", bad, err, back)
+		}
+	}
+}
