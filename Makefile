@@ -15,7 +15,7 @@ race:
 
 # make fuzz PKG=./storage/bolt FUZZ=FuzzName
 fuzz:
-	go test -run '^$$' -fuzz '^$(FUZZ)$$' -fuzztime $(FUZZTIME) $(PKG)
+	go test -run '^$$' -fuzz '^$(FUZZ)$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $(PKG)
 
 bench:
 	go test -run '^$$' -bench . -count 10 ./...
