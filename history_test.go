@@ -293,6 +293,9 @@ func (h *history) compare() error {
 			}
 			slices.SortFunc(want, func(a, b lapse.Token) int { return a.ID.Compare(b.ID) })
 			got, err := collect(h.managers[n].Tokens(h.ctx, subject))
+			if err == nil && slices.Equal(want, got) {
+				continue // without the cost of finding out how they differ
+			}
 			if err := errors.Join(err, same("tokens of "+subject, want, got)); err != nil {
 				return err
 			}
@@ -336,7 +339,7 @@ func script(seed uint64, bytes int) []byte {
 
 func TestHistories(t *testing.T) {
 	dir := t.TempDir()
-	for seed := range uint64(120) {
+	for seed := range uint64(500) {
 		if err := playOnBoth(script(seed, 400), dir); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -348,7 +351,7 @@ func FuzzHistory(f *testing.F) {
 		f.Add(script(seed, 300))
 	}
 	f.Fuzz(func(t *testing.T, script []byte) {
-		if len(script) > 2000 {
+		if len(script) > 1000 {
 			t.Skip("long scripts find nothing that shorter ones do not")
 		}
 		if err := playOnBoth(script, t.TempDir()); err != nil {

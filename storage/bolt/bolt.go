@@ -60,8 +60,8 @@ type Store struct {
 }
 
 // Open opens the store in the file at path, or makes one, readable by its owner
-// alone whatever the umask. nil opts are the zero Options. It reads every record
-// once.
+// alone whatever the umask. nil opts are the zero Options. It reads the file twice:
+// as a file, before it trusts it, and record by record.
 //
 // ErrLocked: the file is open elsewhere, after LockTimeout. ErrCorrupt: the file
 // is damaged as a whole, or empty. ErrNotStore, ErrNewerSchema: see there.
@@ -124,7 +124,7 @@ func (s *Store) Close() error {
 // classify gives an error of bbolt the class that the contract has for it.
 func classify(err error) error {
 	switch {
-	case err == nil, errors.Is(err, storage.ErrCorrupt):
+	case err == nil, errors.Is(err, storage.ErrCorrupt), errors.Is(err, ErrNotStore):
 		return err
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return storage.ErrClosed

@@ -110,24 +110,39 @@ func syncDir(dir string) error {
 
 func options(timeout time.Duration) *bbolt.Options {
 	return &bbolt.Options{
-		Timeout:        timeout,
-		FreelistType:   bbolt.FreelistMapType,
-		NoFreelistSync: true, // with it, opening a file writes nothing into it
-		NoStatistics:   true,
+		Timeout:      timeout,
+		FreelistType: bbolt.FreelistMapType,
+		NoStatistics: true,
 	}
 }
 
-// open opens the file at path, which exists, after a look at it that maps
-// nothing: bbolt would take an empty file for a new one, and die of a short one.
-func open(path string, timeout time.Duration) (db *bbolt.DB, err error) {
+// open opens the file at path, which exists, once preflight has had a good look at
+// it. Where it was locked at first, it looks once the lock has been had.
+func open(path string, timeout time.Duration) (*bbolt.DB, error) {
+	for {
+		db, looked, err := openOnce(path, timeout)
+		if err != nil {
+			return nil, classify(err)
+		}
+		if looked {
+			return db, nil
+		}
+		if err := guard(db.Close); err != nil {
+			return nil, classify(err)
+		}
+	}
+}
+
+// openOnce says, too, whether all of the file was looked at before bbolt opened it.
+func openOnce(path string, timeout time.Duration) (db *bbolt.DB, looked bool, err error) {
 	opts := options(timeout)
 	var file *os.File
 	opts.OpenFile = func(path string, _ int, mode os.FileMode) (*os.File, error) {
-		f, err := os.OpenFile(path, os.O_RDWR, mode) // never O_CREATE
+		f, err := os.OpenFile(path, os.O_RDWR, mode) // never O_CREATE: bbolt would fill an empty file
 		if err != nil {
 			return nil, err
 		}
-		if err := preflight(f); err != nil {
+		if looked, err = preflight(f); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 		file = f
@@ -137,10 +152,10 @@ func open(path string, timeout time.Duration) (db *bbolt.DB, err error) {
 		db, err = bbolt.Open(path, 0o600, opts)
 		return err
 	})
-	if errors.Is(err, storage.ErrCorrupt) && file != nil {
-		file.Close() // bbolt panicked with it open
+	if errors.Is(err, storage.ErrCorrupt) && file != nil { // bbolt panicked with it open
+		err = errors.Join(err, unlock(file), file.Close())
 	}
-	return db, classify(err)
+	return db, looked, err
 }
 
 // checkSchema returns nil if the file is a store in a layout that this package

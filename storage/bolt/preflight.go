@@ -18,45 +18,77 @@ const (
 	metaMagic    = 0xED0CDAED
 	metaVersion  = 2
 	metaPageSize = 8
+	metaRoot     = 16 // the root page of everything
+	metaFreelist = 32 // where the list of free pages is
 	metaPages    = 40 // how many pages the file has
 	metaTx       = 48
 	metaChecksum = 56
 )
 
 type meta struct {
-	pageSize, pages, tx uint64
+	pageSize, root, freelist, pages, tx uint64
 }
 
-// preflight refuses, with ErrCorrupt, a file that is not whole as far as its two
-// meta pages tell. Both must be sound: with one lost, bbolt would silently go
-// back by a transaction, and a token that was ended last would live. It reads the
-// file without mapping it and before it is locked, so it looks again before it
-// believes in damage: another process may have been writing.
-func preflight(f *os.File) error {
-	var err error
+// noFreelist stands in a meta page for a list that was not written. Without one,
+// bbolt reads every page as it opens the file, in a goroutine where a panic cannot
+// be caught, and then writes the list. Ours always has one.
+const noFreelist = 1<<64 - 1
+
+// preflight looks at f, without mapping it, for what would make bbolt panic, loop
+// or take one thing for another, and refuses it with ErrCorrupt; ErrNotStore if f
+// cannot be ours. It takes the file's lock for that and keeps it. Where another
+// process has the lock it looks at the meta pages alone and reports false.
+func preflight(f *os.File) (bool, error) {
+	m, err := steady(func() (meta, error) { return checkMetas(f) })
+	if err != nil {
+		return false, err
+	}
+	if m.freelist == noFreelist {
+		return false, fmt.Errorf("%w: it has no list of free pages", ErrNotStore)
+	}
+	locked, err := tryLock(f)
+	if err != nil || !locked {
+		return false, err
+	}
+	_, err = steady(func() (meta, error) {
+		m, err := checkMetas(f)
+		if err == nil {
+			err = walk(f, m)
+		}
+		return m, err
+	})
+	return true, err
+}
+
+// steady looks again before it believes in damage: while the file is not locked,
+// another process may be writing.
+func steady(look func() (meta, error)) (m meta, err error) {
 	for range 3 {
-		if err = checkMetas(f); err == nil {
-			return nil
+		if m, err = look(); err == nil {
+			return m, nil
 		}
 	}
-	return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+	return m, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 }
 
-func checkMetas(f *os.File) error {
+// checkMetas returns the meta page that counts. Both must be sound: with one lost,
+// bbolt would silently go back by a transaction, and a token that was ended last
+// would live.
+func checkMetas(f *os.File) (meta, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return meta{}, err
 	}
 	if info.Size() == 0 {
-		return fmt.Errorf("the file is empty")
+		return meta{}, fmt.Errorf("the file is empty")
 	}
 	first, err := readMeta(f, 0)
 	if err != nil {
-		return err
+		return meta{}, err
 	}
 	second, err := readMeta(f, int64(first.pageSize))
 	if err != nil {
-		return err
+		return meta{}, err
 	}
 	newest := first
 	if second.tx > first.tx {
@@ -64,11 +96,11 @@ func checkMetas(f *os.File) error {
 	}
 	switch {
 	case first.pageSize != second.pageSize, first.tx+1 != second.tx && second.tx+1 != first.tx:
-		return fmt.Errorf("the two meta pages contradict each other")
+		return meta{}, fmt.Errorf("the two meta pages contradict each other")
 	case newest.pages > uint64(info.Size())/newest.pageSize:
-		return fmt.Errorf("the file has been cut short: %d bytes of %d pages", info.Size(), newest.pages)
+		return meta{}, fmt.Errorf("the file has been cut short: %d bytes of %d pages", info.Size(), newest.pages)
 	}
-	return nil
+	return newest, nil
 }
 
 // readMeta reads the meta page that begins at off.
@@ -85,6 +117,8 @@ func readMeta(f *os.File, off int64) (meta, error) {
 	sum.Write(b[:metaChecksum])
 	m := meta{
 		pageSize: uint64(order.Uint32(b[metaPageSize:])),
+		root:     order.Uint64(b[metaRoot:]),
+		freelist: order.Uint64(b[metaFreelist:]),
 		pages:    order.Uint64(b[metaPages:]),
 		tx:       order.Uint64(b[metaTx:]),
 	}

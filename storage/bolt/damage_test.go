@@ -1,0 +1,208 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// TestZeroedAndSwappedPages damages a file page by page. bbolt panics on most of
+// them; a store says that it is damaged, or denies what it cannot read, and never
+// answers with anything else than what was put.
+func TestZeroedAndSwappedPages(t *testing.T) {
+	const records = 400
+	path, good := makeFile(t, records)
+	page := os.Getpagesize()
+	for at := 2 * page; at < len(good); at += page {
+		zeroed := bytes.Clone(good)
+		clear(zeroed[at : at+page])
+		survives(t, path, zeroed, records)
+		swapped := bytes.Clone(good)
+		other := 2*page + (at+3*page)%(len(good)-2*page)
+		copy(swapped[at:at+page], good[other:])
+		copy(swapped[other:other+page], good[at:])
+		survives(t, path, swapped, records)
+	}
+}
+
+// TestFlippedBits flips one bit at a time, half of them where pages say what they
+// are, and reads and writes what can still be opened.
+func TestFlippedBits(t *testing.T) {
+	const records = 400
+	path, good := makeFile(t, records)
+	page := os.Getpagesize()
+	r := rand.New(rand.NewPCG(1, 2))
+	opened := 0
+	for n := range 1500 {
+		bad := bytes.Clone(good)
+		at := 2*page + r.IntN(len(good)-2*page)
+		if n%2 == 0 {
+			at = at/page*page + r.IntN(4*elementLen)
+		}
+		bad[at] ^= 1 << r.IntN(8)
+		if survives(t, path, bad, records) {
+			opened++
+			worksOn(t, path, n%records)
+		}
+	}
+	if opened == 0 || opened == 1500 {
+		t.Errorf("%d of 1500 damaged files opened: the damage is not what it should be", opened)
+	}
+}
+
+// worksOn writes into the damaged file: whatever comes of it, it comes back.
+func worksOn(t *testing.T, path string, n int) {
+	t.Helper()
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatalf("Open, the second time: %v", err)
+	}
+	ctx := context.Background()
+	end, fresh := record(n), record(100_000)
+	end.EndedAt, end.EndReason = end.IssuedAt, storage.EndExpired
+	for _, r := range []storage.Record{end, fresh} {
+		err := s.Update(ctx, r.Subject, func(tx storage.Tx) error { return tx.Put(r) })
+		if err != nil && !errors.Is(err, storage.ErrCorrupt) {
+			t.Errorf("Update: %v", err)
+		}
+	}
+	if _, err := s.Sweep(ctx, fresh.ExpiresAt.AddDate(1, 0, 0), 1000); err != nil && !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("Sweep: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// TestPreflightLetsSoundFilesPass opens a file again and again while it grows,
+// shrinks inside, and holds records of every size.
+func TestPreflightLetsSoundFilesPass(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	r := rand.New(rand.NewPCG(3, 4))
+	for round, serial := 0, 0; round < 25; round++ {
+		s, err := Open(path, nil)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		for range 8 {
+			err := s.Update(context.Background(), "ana", func(tx storage.Tx) error {
+				for range r.IntN(60) {
+					rec := record(serial)
+					rec.Subject, rec.Data = "ana", strings.Repeat("x", r.IntN(storage.MaxData+1))
+					if r.IntN(3) == 0 {
+						binary.BigEndian.PutUint64(rec.ID[:], r.Uint64()) // out of order
+					}
+					if err := tx.Put(rec); err != nil {
+						return err
+					}
+					serial++
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := record(serial - r.IntN(300)).ExpiresAt
+		if _, err := s.Sweep(context.Background(), before, 10_000); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// survives opens the damaged file and uses it if that works. It reports whether it
+// did.
+func survives(t *testing.T, path string, file []byte, records int) bool {
+	t.Helper()
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, nil)
+	if err != nil {
+		if !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, ErrNotStore) {
+			t.Errorf("Open: %v; want ErrCorrupt", err)
+		}
+		return false
+	}
+	defer s.Close()
+	ctx := context.Background()
+	for n := range records {
+		want := record(n)
+		got, err := s.Get(ctx, want.ID)
+		switch {
+		case err == nil && got != want:
+			t.Fatalf("record %d came back as %+v", n, got)
+		case err != nil && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storage.ErrNotFound):
+			t.Fatalf("record %d: %v", n, err)
+		}
+	}
+	return true
+}
+
+// TestCommitThatFails makes the commit step fail: what became of the write is
+// unknown, nobody is told otherwise, and the store goes on.
+func TestCommitThatFails(t *testing.T) {
+	ctx := context.Background()
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	before := record(7)
+	put(t, s, before)
+
+	s.db.MaxSize = 1 // no page more
+	lost := record(14)
+	lost.Data = strings.Repeat("x", storage.MaxData)
+	for n := 0; err == nil && n < 1000; n++ {
+		lost.ID[15] = byte(n)
+		lost.ID[14] = byte(n >> 8)
+		err = s.Update(ctx, lost.Subject, func(tx storage.Tx) error { return tx.Put(lost) })
+	}
+	if !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
+	}
+	s.db.MaxSize = 0
+
+	if _, err := s.Get(ctx, lost.ID); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("what was not written: %v; want ErrNotFound", err)
+	}
+	// The index took it for written, and must not stumble over it.
+	err = s.Update(ctx, lost.Subject, func(tx storage.Tx) error {
+		for r, err := range tx.Records() {
+			if err != nil || r.ID == lost.ID {
+				t.Errorf("Records: %v, %v", r.ID, err)
+			}
+		}
+		return tx.Put(lost)
+	})
+	if err != nil {
+		t.Errorf("the same Update again: %v", err)
+	}
+	if got, err := s.Get(ctx, lost.ID); err != nil || got != lost {
+		t.Errorf("after the second try: %+v, %v", got, err)
+	}
+	for r, err := range s.List(ctx, storage.Filter{Subject: lost.Subject}) {
+		if err != nil {
+			t.Errorf("List: %v, %v", r.ID, err)
+		}
+	}
+	if n, err := s.Sweep(ctx, lost.ExpiresAt.AddDate(1, 0, 0), 5000); n < 2 || err != nil {
+		t.Errorf("Sweep: %d, %v", n, err)
+	}
+	if got, err := s.Get(ctx, lost.ID); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("after Sweep: %+v, %v; want it gone, though the index had it twice", got, err)
+	}
+}
