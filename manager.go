@@ -147,8 +147,10 @@ func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Recor
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return storage.Record{}, storeError(verb, err)
 	}
-	if err == nil && rec.ID != c.id() {
-		return storage.Record{}, storeError(verb, errWrongRecord)
+	if err == nil {
+		if err := checkRecord(&rec, c.id()); err != nil {
+			return storage.Record{}, storeError(verb, err)
+		}
 	}
 	proved := rec.Digest.Equal(c.digest(m.tag))
 	if !proved || prefix != m.prefix || rec.Prefix != m.prefix {
@@ -157,7 +159,22 @@ func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Recor
 	return rec, nil
 }
 
-var errWrongRecord = fmt.Errorf("%w: it answered with another token's record", ErrCorrupt)
+var (
+	errWrongRecord = fmt.Errorf("%w: it answered with another token's record", ErrCorrupt)
+	errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
+)
+
+// checkRecord says what makes it impossible to tell anything by rec, which the
+// store returned for id.
+func checkRecord(rec *storage.Record, id ID) error {
+	switch {
+	case rec.ID != id:
+		return errWrongRecord
+	case rec.Digest.Algorithm() != storage.SHA256:
+		return errWrongDigest
+	}
+	return nil
+}
 
 // admit says why a token whose secret has been proved is not good at now, if so.
 func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.Time) error {
