@@ -304,6 +304,10 @@ func openInChild(t *testing.T, path string) string {
 }
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(writerEnv); path != "" {
+		write(path)
+		return
+	}
 	path := os.Getenv(childEnv)
 	if path == "" {
 		os.Exit(m.Run())
