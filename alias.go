@@ -3,11 +3,13 @@ package lapse
 import "github.com/seed-55daa01a/lapse/storage"
 
 // Token is what everyone may know of a token: a flat, immutable value without
-// secret or digest.
+// secret or digest. Its fields and methods are those of
+// [github.com/seed-55daa01a/lapse/storage.Token].
 type Token = storage.Token
 
 // ID names a token in public. It prints as 22 characters, which also follow the
-// prefix in the token's own text.
+// prefix in the token's own text. Its methods are those of
+// [github.com/seed-55daa01a/lapse/storage.ID].
 type ID = storage.ID
 
 // EndReason says why a token was ended before it ran out.

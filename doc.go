@@ -14,7 +14,7 @@
 // MaxTTL in all. A renewal moves the expiry, by use or by request, never back and
 // never past the cap. The instant of expiry is dead: a token is alive at now if
 // nobody has ended it and now is before Token.ExpiresAt, and every verb, list and
-// limit asks exactly that ([Token.Live]).
+// limit asks exactly that (Live, a method of Token).
 //
 // Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and
 // for good. Its record stays, says when and why, and makes a later refusal
@@ -29,8 +29,8 @@
 //
 // Time comes from [Config].Clock, in UTC and rounded down to the millisecond, so
 // that what one call returns is what every other one, and every store, compares
-// with. Suspending the machine lengthens nothing. The years 1 to 9999 work; sums
-// saturate. A clock that steps back neither shortens nor lengthens what is stored,
+// with. Suspending the machine lengthens nothing. The years 1 to 9999 work; what
+// would lie behind them is held at their end. A clock that steps back neither shortens nor lengthens what is stored,
 // but what ran out is alive again while the clock says so; what was ended is not.
 //
 // Tests travel in time with any type that has Now and After, *clock.Mock of
@@ -38,26 +38,28 @@
 //
 // # Errors
 //
-// Every error says which of two kinds it is. One that wraps [ErrUnauthenticated]
-// means that the token is no good, whoever asks again: answer 401, or close code
-// 4001. Any other means that it could not be told, or done, now: answer 503, and
-// let the client keep its token. A store that is down logs nobody out.
+// Every error says which kind it is. One that wraps [ErrUnauthenticated] means that
+// the token is no good, whoever asks again: answer 401, or close code 4001.
+// [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidID], [ErrLimit] and
+// [ErrNotRenewable] are about what was asked for, and [ErrNotFound] about an ID
+// without a record. Any other error means that lapse could not tell, or could not
+// do it, now: answer 503, and let the client keep its token. Authenticate and Peek
+// know the first kind and the last alone: a store that is down logs nobody out.
 //
 // A refusal carries a [*Rejection] for errors.As, with what may be logged. A write
 // whose fate is unknown says so, with [ErrOutcomeUnknown]; any other error means
-// that nothing was written. No error, event or printed value of this package holds
-// a secret, a digest or a checksum.
+// that nothing was written, but that Sweep had deleted what it says. No error,
+// event or printed value of this package holds a secret, a digest or a checksum.
 //
 // # Concurrency
 //
-// Everything is safe for concurrent use. A Manager has no goroutine and no state;
-// several may share a store. Whatever must hold across several tokens of a subject,
+// A Manager and both stores are safe for concurrent use. A Manager has no goroutine
+// and no state; several may share a store. Whatever must hold across several tokens of a subject,
 // limits and logging out everywhere, is decided in one transaction over it.
 //
 // # Stores
 //
-// Package storage is the contract for backends, and storage/storagetest decides
-// whether one keeps it.
+// Package storage is the contract for backends, and storage/storagetest checks it.
 //
 // # Compatibility
 //

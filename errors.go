@@ -10,9 +10,9 @@ import (
 )
 
 // ErrUnauthenticated is wrapped by every error that means "this token is no
-// good": answer 401, close code 4001, codes.Unauthenticated. An error that does
-// not wrap it means "could not tell": answer 503 and let the client keep its
-// token. Every refusal carries a *Rejection for errors.As.
+// good": answer 401, close code 4001, codes.Unauthenticated. From Authenticate and
+// Peek any other error means "could not tell": answer 503 and let the client keep
+// its token. Every refusal carries a *Rejection for errors.As.
 var ErrUnauthenticated = errors.New("lapse: unauthenticated")
 
 // Why a token is no good. All wrap ErrUnauthenticated and are matched with
@@ -22,7 +22,8 @@ var (
 	ErrMalformed error = &refusal{"malformed token"}
 
 	// ErrUnknown: there is no such token. An absent ID, a wrong secret and
-	// another Manager's prefix are not told apart and cost the same work.
+	// another Manager's prefix are not told apart: in each case there is one
+	// read, and the secret is hashed and compared.
 	ErrUnknown error = &refusal{"unknown token"}
 
 	// ErrExpired: the token ran out or was ended. The Rejection says which.
@@ -33,12 +34,14 @@ var (
 	ErrSubjectRefused error = &refusal{"subject refused"}
 )
 
-// Mistakes of the caller. The text names the field and its limit.
+// What was asked for cannot be.
 var (
-	// ErrInvalidConfig: New was given a Config that contradicts its limits.
+	// ErrInvalidConfig: New was given a nil store, or a Config out of its
+	// limits. The text names the field and the limit.
 	ErrInvalidConfig = errors.New("lapse: invalid config")
 
-	// ErrInvalidGrant: a Grant, or a subject given by itself, is out of limits.
+	// ErrInvalidGrant: a Grant, or a subject given by itself, is out of its
+	// limits. The text names the field and the limit.
 	ErrInvalidGrant = errors.New("lapse: invalid grant")
 
 	// ErrLimit: the subject has Policy.MaxTokens live tokens. End one of them,
@@ -52,8 +55,9 @@ var (
 	ErrInvalidID = storage.ErrInvalidID
 )
 
-// The store's errors, under the names that applications need. None of them
-// wraps ErrUnauthenticated: a store that is down must not log anybody out.
+// The store's errors, under the names that applications need; package storage
+// says what each means and what to do. None of them wraps ErrUnauthenticated: a
+// store that is down must not log anybody out.
 var (
 	ErrNotFound       = storage.ErrNotFound
 	ErrConflict       = storage.ErrConflict

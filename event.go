@@ -10,7 +10,7 @@ const (
 	EventRenewed                            // Renew stored it, or a use moved its expiry
 	EventEnded                              // it was ended; Token.EndReason says why
 	EventRejected                           // a bearer was refused; Err holds the *Rejection
-	EventRenewalFailed                      // a renewal by use could not be stored; the use stands, Err says why
+	EventRenewalFailed                      // a use could not be recorded; it stands, Err says why
 )
 
 var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed"}

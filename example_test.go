@@ -20,7 +20,7 @@ func Example() {
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "tokens.db")
 	// end setup
-	store, err := bolt.Open(path, nil) // one file, for its owner's eyes alone
+	store, err := bolt.Open(path, nil) // one file, created with mode 0600
 	check(err)
 	defer store.Close()
 	tokens, err := lapse.New(store, lapse.Config{}) // lives 30 minutes; each use gives it 30 more

@@ -24,7 +24,7 @@ type Manager struct {
 	observe func(Event)
 }
 
-// Config says how a Manager works. The zero Config is a good one.
+// Config says how a Manager works. The zero Config is usable.
 type Config struct {
 	Policy Policy
 
@@ -97,17 +97,18 @@ func isNil(v any) bool {
 }
 
 // Authenticate returns the token whose text bearer is, and renews it where the
-// policy says so. The token's ExpiresAt is what every other call would answer
-// too, never a wish: if a renewal could not be stored, the stored one, and
-// Observe is told.
+// policy says so. The token's ExpiresAt is the one that is stored: if a renewal
+// could not be, the one from before, and Observe is told. (Another renewal, or an
+// end, that meets this one in the store may have changed it already.)
 //
 // A token that is no good is an error that wraps ErrUnauthenticated and carries a
 // *Rejection: ErrMalformed, ErrUnknown, ErrExpired or ErrSubjectRefused. It has
 // written nothing. Any other error means that it could not be told: the store's
 // (ErrUnavailable, ErrCorrupt, ErrClosed), the context's, or CheckSubject's.
 //
-// It costs one read of the store, and one write when a renewal is due, however
-// many tokens the subject has. A malformed bearer costs neither.
+// It costs one read of the store, and one write when a use is due to be recorded
+// (Policy.RenewEvery, whatever the Renewal), however many tokens the subject has. A
+// malformed bearer costs neither.
 func (m *Manager) Authenticate(ctx context.Context, bearer string) (Token, error) {
 	return m.authenticate(ctx, "authenticate", bearer, true)
 }
@@ -134,9 +135,9 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 	return tok, nil
 }
 
-// prove returns the record whose secret bearer holds, dead or alive. It works
-// the same, to the last hash, for a token that does not exist, one whose secret
-// is another and one of another prefix.
+// prove returns the record whose secret bearer holds, dead or alive. It reads,
+// hashes and compares for a token that does not exist as for one whose secret or
+// prefix is another.
 func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Record, error) {
 	var c credential
 	prefix, ok := c.parse(bearer, m.prefix)

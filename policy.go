@@ -21,13 +21,14 @@ const NoTokenLimit int = math.MaxInt
 // means the default given here, never "for ever". Durations are rounded down to
 // whole milliseconds.
 //
-// TTL and the cap are copied onto each token at issue. A later policy never
-// lengthens the life of a token that exists; a lower MaxTTL applies at once.
+// TTL and the cap are copied onto each token at issue: a later policy changes
+// neither upwards, and a lower MaxTTL applies at once. The other fields apply as
+// they are now. A RenewEvery at or above a token's TTL means that no use renews it.
 type Policy struct {
 	TTL        time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
 	MaxTTL     time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
 	Renewal    Renewal       // what renews a token; zero value: OnUse
-	RenewEvery time.Duration // least time between two renewals by use, due when at least this much has passed; 0: every use
+	RenewEvery time.Duration // least time between two recorded uses, due when at least this much has passed; 0: every use
 	MaxTokens  int           // live tokens per subject and prefix; 0: 100; NoTokenLimit lifts it
 	AtLimit    AtLimit       // what Issue does when MaxTokens are live; zero value: Refuse
 	Retention  time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it

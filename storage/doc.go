@@ -1,11 +1,11 @@
 // Package storage is the contract between a lapse.Manager and whatever keeps its
-// records. Only authors of a backend need it; everybody else imports lapse and
-// one of the backends below this package.
+// records. Authors of a backend need it; everybody else imports lapse and one of
+// the backends below this package, and finds the fields of Token and ID here.
 //
 // A store keeps records and makes groups of writes atomic. It knows no policy
-// and reads no clock: time reaches it as an argument. Whether a backend keeps
-// this contract is decided by storagetest.Run, whose cases carry the numbers of
-// the clauses below.
+// and reads no clock: time reaches it as an argument. storagetest.Run checks
+// whether a backend keeps this contract; its cases carry the numbers of the
+// clauses below.
 //
 // # Records
 //

@@ -27,14 +27,14 @@ var (
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("storage: closed")
 
-	// ErrCorrupt: what is stored is damaged. A damaged record is denied, and
+	// ErrCorrupt: what is stored is damaged, or is nothing that was stored here. A damaged record is denied, and
 	// every other one goes on working; a file that is damaged as a whole is
 	// refused and left as it is. Restore it from a backup.
 	ErrCorrupt = errors.New("storage: damaged")
 
 	// ErrLocked: another process, or another store in this one, has the file
 	// open. Close it there first.
-	ErrLocked = errors.New("storage: in use by another process")
+	ErrLocked = errors.New("storage: in use: the file is open elsewhere")
 )
 
 var (

@@ -7,8 +7,8 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/base62"
 )
 
-// ID names a token. It is public: whoever knows it can neither authenticate nor
-// end the token, and it may be logged. Its 16 bytes are laid out as a UUID of
+// ID names a token. It is public: whoever knows it cannot authenticate with it, and
+// it may be logged. Its 16 bytes are laid out as a UUID of
 // version 7 (RFC 9562 section 5.7), so IDs sort by time of issue, those of one
 // millisecond in any order, and those of one minute begin alike. The last 16 bits
 // are a hash of the subject, for engines that route by key. Nothing about a

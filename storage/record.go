@@ -74,8 +74,8 @@ type Use struct {
 	ExpiresAt time.Time
 }
 
-// Raise applies u to r as idea 3 of the design has it: LastUsedAt and ExpiresAt
-// become the later of what they are and what u says, each on its own, and a
+// Raise applies u to r as a renewal must, which only ever adds: LastUsedAt and
+// ExpiresAt become the later of what they are and what u says, each on its own, and a
 // record that was ended stays as it is. It reports whether anything changed.
 func (u Use) Raise(r *Record) bool {
 	if !r.EndedAt.IsZero() {

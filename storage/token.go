@@ -61,7 +61,7 @@ type EndReason uint8
 // The reasons for which lapse ends a token. The zero EndReason is that of a
 // token which nobody ended, even if it has run out.
 const (
-	EndExpired EndReason = 1 + iota // by Expire or ExpireBearer
+	EndExpired EndReason = 1 + iota // by Expire or ExpireBearer; one that ran out has no reason
 	EndSubject                      // with every token of its subject, by ExpireSubject
 	EndEvicted                      // to make room for another one, by Policy.AtLimit
 )

@@ -25,6 +25,10 @@ func main() {
 	var cfg config
 	flag.StringVar(&cfg.subject, "subject", "ana@example.com", "whose tokens they are")
 	flag.StringVar(&cfg.db, "db", "", "keep the tokens in this `file` (default: a temporary one)")
+	flag.Usage = func() {
+		fmt.Fprint(os.Stderr, "usage: quickstart [-subject NAME] [-db FILE]\n\nA day in the life of some tokens, on a real file.\n\n")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "quickstart: unexpected argument %q\n", flag.Arg(0))

@@ -46,13 +46,13 @@ var facts = []struct{ fact, pattern string }{
 	{"the list has the ended one", `(?m)^18:50   .* phone .*ended at 18:50: subject$`},
 	{"a typo is malformed", `(?m)^18:55  refused 401 .* malformed: nothing was looked up$`},
 	{"another installation's token is unknown", `(?m)^18:55  refused 401  lapse_.* unknown`},
-	{"another manager's token is unknown", `(?m)^18:55  refused 401  key_.* unknown`},
-	{"its own manager takes it", `(?m)^18:55  good  .*key_.* until 4 Feb 18:55$`},
-	{"a suspended subject is refused", `(?m)^18:55  refused 401 .* subject refused`},
-	{"and let in again", `(?m)^18:55  good .* laptop .* until 19:25$`},
-	{"a closed store could not tell", `(?m)^19:00  failed 503 .* storage: closed$`},
-	{"the token outlives closing and reopening", `(?m)^19:05  good .* laptop .* until 19:35$`},
-	{"no secret is in the file", `(?m)^19:05  found .* none of them; all 6 IDs`},
+	{"another manager's token is unknown", `(?m)^19:00  refused 401  key_.* unknown`},
+	{"its own manager takes it", `(?m)^19:00  good  .*key_.* until 4 Feb 19:00$`},
+	{"a suspended subject is refused", `(?m)^19:00  refused 401 .* subject refused`},
+	{"and let in again", `(?m)^19:00  good .* laptop .* until 19:30$`},
+	{"a closed store could not tell", `(?m)^19:05  failed 503 .* storage: closed$`},
+	{"the token outlives closing and reopening", `(?m)^19:10  good .* laptop .* until 19:40$`},
+	{"no secret is in the file", `(?m)^19:10  found .* none of them; all 6 IDs`},
 }
 
 func TestFirstRun(t *testing.T) {

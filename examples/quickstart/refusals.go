@@ -53,6 +53,7 @@ func (t *tour) refusals() error {
 	}
 	t.present(t.sessions, stranger.Bearer, "other server")
 
+	t.clock.Add(5 * time.Minute) // or its ID would begin like the stranger's
 	t.script, err = t.issue(t.keys, "backup script")
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (t *tour) slide() error {
 
 // reachCap uses a token all day. MaxTTL ends it all the same.
 func (t *tour) reachCap() error {
-	t.heading("However busy it is, it ends after 8 hours")
+	t.heading("However often it is used, its cap ends it: MaxTTL, 8 hours here")
 	t.clock.Add(10 * time.Minute)
 	desk, err := t.issue(t.sessions, "desk")
 	if err != nil {

@@ -28,14 +28,14 @@ var _ storage.Store = (*Store)(nil)
 var (
 	// ErrNotStore: not a regular file, or a bbolt file that another program
 	// made. Name another path.
-	ErrNotStore = errors.New("bolt: not a lapse store")
+	ErrNotStore = errors.New("not a lapse store")
 
 	// ErrNewerSchema: a later version of lapse wrote the file in a way this one
 	// does not know. Upgrade lapse.
-	ErrNewerSchema = errors.New("bolt: written by a newer version of lapse")
+	ErrNewerSchema = errors.New("written by a newer version of lapse")
 )
 
-// Options says how to open a file. The zero Options are good ones.
+// Options says how to open a file. The zero Options are usable.
 type Options struct {
 	// LockTimeout is how long Open waits for another process to let go of the
 	// file; 0 means half a second. Negative: an error.
@@ -59,12 +59,13 @@ type Store struct {
 	index index.Index
 }
 
-// Open opens the store in the file at path, or makes one, readable by its owner
-// alone whatever the umask. nil opts are the zero Options. It reads the file twice:
+// Open opens the store in the file at path, or makes one, with mode 0600 whatever
+// the umask. nil opts are the zero Options. It reads the file twice:
 // as a file, before it trusts it, and record by record.
 //
 // ErrLocked: the file is open elsewhere, after LockTimeout. ErrCorrupt: the file
-// is damaged as a whole, or empty. ErrNotStore, ErrNewerSchema: see there.
+// is empty, damaged as a whole, or not a bbolt file. ErrNotStore, ErrNewerSchema:
+// see there.
 // ErrUnavailable: the operating system refused; its error is wrapped too. In all
 // these cases the file is as it was.
 func Open(path string, opts *Options) (*Store, error) {

@@ -108,7 +108,7 @@ func readMeta(f *os.File, off int64) (meta, error) {
 	var b [metaLen]byte
 	if _, err := f.ReadAt(b[:], off+pageHeader); err != nil {
 		if err == io.EOF {
-			err = fmt.Errorf("the file has been cut short")
+			err = fmt.Errorf("not a bbolt file, or cut short")
 		}
 		return meta{}, err
 	}
