@@ -85,10 +85,10 @@ func TestSecondRunFindsTheFirst(t *testing.T) {
 	want := `An earlier run left 6 tokens in this file
 09:00               lapse_********…  laptop         ran out at 5 Jan 10:20
 09:00               lapse_********…  desk           ran out at 5 Jan 18:30
-09:00               lapse_********…  laptop         ran out at 5 Jan 19:35
+09:00               lapse_********…  laptop         ran out at 5 Jan 19:40
 09:00               lapse_********…  phone          ended at 5 Jan 18:50: subject
 09:00               lapse_********…  tablet         ended at 5 Jan 18:50: subject
-09:00               key_********…    backup script  live until 4 Feb 18:55
+09:00               key_********…    backup script  live until 4 Feb 19:00
 09:00  swept        0 records, dead for over 24 hours
 `
 	if diff := cmp.Diff(want, section(mask(second, db), "An earlier run")); diff != "" {
