@@ -11,8 +11,9 @@ import (
 )
 
 // Expire ends the token of id, of whatever prefix, and says whether that took
-// anything: a token that is dead already, or unknown, is false and no error, so
-// it may be repeated. It is durable before it returns. The record stays and says
+// anything: a token that has been ended or has run out already, or is unknown, is
+// false and no error, so it may be repeated. One that a lowered MaxTTL keeps out
+// is ended for good. It is durable before it returns. The record stays and says
 // EndExpired.
 func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	rec, err := m.store.Get(ctx, id)
@@ -42,8 +43,8 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 // Errors are ErrMalformed and ErrUnknown, or the store's, ErrOutcomeUnknown among
 // them. (RFC 7009 section 2.2 answers the first two like a success.)
 func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
-	rec, err := m.prove(ctx, "expire bearer", bearer)
-	if err != nil {
+	var rec storage.Record
+	if err := m.prove(ctx, "expire bearer", bearer, &rec); err != nil {
 		return Token{}, err
 	}
 	tok, ended, err := m.expire(ctx, "expire bearer", rec.Subject, rec.ID)
@@ -59,15 +60,16 @@ func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error
 	return tok, nil
 }
 
-// expire ends one token if it is alive and returns it as it is then.
+// expire ends one token if its record is alive and returns it as it is then. That
+// a policy keeps it out is no end: another policy would let it in again.
 func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok Token, ended bool, err error) {
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
 		ended = false
-		rec, err := tx.Get(id)
+		rec, err := getIn(tx, id)
 		if err != nil {
 			return err
 		}
-		if tok = m.token(&rec); !tok.Live(now) {
+		if tok = m.token(&rec); !rec.Live(now) {
 			return nil
 		}
 		ended = true
@@ -77,8 +79,8 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok 
 	return tok, ended && err == nil, err
 }
 
-// ExpireSubject logs subject out everywhere: it ends all of its live tokens, of
-// every prefix, but those named in keep, in one transaction, and says how many it
+// ExpireSubject logs subject out everywhere: it ends all of its tokens that have
+// neither been ended nor run out, of every prefix, but those named in keep, in one transaction, and says how many it
 // ended. Tokens issued later live. A damaged record is denied as it is and left
 // alone. It is durable before it returns.
 //
@@ -98,11 +100,11 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 			if err != nil {
 				return err
 			}
-			tok := m.token(&rec)
-			if !tok.Live(now) || slices.Contains(keep, tok.ID) {
+			if !rec.Live(now) || slices.Contains(keep, rec.ID) {
 				continue
 			}
-			if tok, err = m.end(tx, tok.ID, EndSubject, now); err != nil {
+			tok, err := m.end(tx, rec.ID, EndSubject, now)
+			if err != nil {
 				return err
 			}
 			tokens = append(tokens, tok)
@@ -121,7 +123,7 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 // end is the only way to die but running out: the record stays, with the instant
 // and the reason. It returns the token as it is then.
 func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token, error) {
-	rec, err := tx.Get(id)
+	rec, err := getIn(tx, id)
 	if err != nil {
 		return Token{}, err
 	}

@@ -269,3 +269,37 @@ func TestLoweredCapAppliesAtOnce(t *testing.T) {
 		t.Errorf("the lower cap ended it: %+v", tok)
 	}
 }
+
+// TestEndsUnderALoweredCap: what a lowered cap keeps out can still be ended, and
+// stays ended when the cap is raised again.
+func TestEndsUnderALoweredCap(t *testing.T) {
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: 100 * time.Hour, MaxTTL: 100 * time.Hour}})
+	lower := f.manager(lapse.Config{Policy: lapse.Policy{TTL: time.Minute, MaxTTL: time.Hour}})
+	for name, end := range map[string]func(lapse.Issued) error{
+		"Expire": func(i lapse.Issued) error {
+			ended, err := lower.Expire(f.ctx, i.ID)
+			if !ended {
+				t.Error("Expire says that there was nothing to end")
+			}
+			return err
+		},
+		"ExpireBearer": func(i lapse.Issued) error { _, err := lower.ExpireBearer(f.ctx, i.Bearer); return err },
+		"ExpireSubject": func(i lapse.Issued) error {
+			n, err := lower.ExpireSubject(f.ctx, i.Subject)
+			if n != 1 {
+				t.Errorf("ExpireSubject ended %d; want 1", n)
+			}
+			return err
+		},
+	} {
+		i := f.issue(lapse.Grant{Subject: name})
+		f.clock.add(2 * time.Hour)
+		_, err := lower.Peek(f.ctx, i.Bearer)
+		wantIs(t, name+": before, under the lower cap", err, lapse.ErrExpired)
+		if err := end(i); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, err = f.Authenticate(f.ctx, i.Bearer)
+		wantIs(t, name+": after, under the higher cap", err, lapse.ErrExpired)
+	}
+}

@@ -200,7 +200,7 @@ func (h *history) expireBearer(n int) error {
 		if err := h.model.judge(t, p); err != nil && !errors.Is(err, lapse.ErrExpired) {
 			return err
 		}
-		h.model.expire(t, p)
+		h.model.expire(t)
 		return nil
 	})
 }
@@ -213,7 +213,7 @@ func (h *history) expire(n int) error {
 	h.say("%s: expire %s", h.policies[n].prefix, t.id)
 	id, _ := lapse.ParseID(t.id)
 	got, err := h.managers[n].Expire(h.ctx, id)
-	return errors.Join(err, same("ended", h.model.expire(t, h.policies[n]), got))
+	return errors.Join(err, same("ended", h.model.expire(t), got))
 }
 
 func (h *history) expireSubject(n int) error {
@@ -227,7 +227,7 @@ func (h *history) expireSubject(n int) error {
 		keep = nil
 	}
 	got, err := h.managers[n].ExpireSubject(h.ctx, subject, ids...)
-	return errors.Join(err, same("ended", h.model.expireSubject(subject, h.policies[n], keep), got))
+	return errors.Join(err, same("ended", h.model.expireSubject(subject, keep), got))
 }
 
 func (h *history) sweep(n int) error {

@@ -120,44 +120,42 @@ func (m *Manager) Peek(ctx context.Context, bearer string) (Token, error) {
 }
 
 func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool) (Token, error) {
-	rec, err := m.prove(ctx, verb, bearer)
-	if err != nil {
+	var rec storage.Record
+	if err := m.prove(ctx, verb, bearer, &rec); err != nil {
 		return Token{}, err
 	}
 	now := m.now()
-	tok := m.token(&rec)
-	if err := m.admit(ctx, verb, &tok, now); err != nil {
+	m.policy.view(&rec.Token)
+	if err := m.admit(ctx, verb, &rec.Token, now); err != nil {
 		return Token{}, err
 	}
 	if use {
-		m.used(ctx, &tok, rec.TTL, now)
+		m.used(ctx, &rec.Token, rec.TTL, now)
 	}
-	return tok, nil
+	return rec.Token, nil
 }
 
-// prove returns the record whose secret bearer holds, dead or alive. It reads,
+// prove sets rec to the record whose secret bearer holds, dead or alive. It reads,
 // hashes and compares for a token that does not exist as for one whose secret or
 // prefix is another.
-func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Record, error) {
+func (m *Manager) prove(ctx context.Context, verb, bearer string, rec *storage.Record) (err error) {
 	var c credential
 	prefix, ok := c.parse(bearer, m.prefix)
 	if !ok {
-		return storage.Record{}, m.refuse(ErrMalformed)
+		return m.refuse(ErrMalformed)
 	}
-	rec, err := m.store.Get(ctx, c.id())
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return storage.Record{}, storeError(verb, err)
-	}
+	*rec, err = m.store.Get(ctx, c.id())
 	if err == nil {
-		if err := checkRecord(&rec, c.id()); err != nil {
-			return storage.Record{}, storeError(verb, err)
-		}
+		err = checkRecord(rec, c.id())
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return storeError(verb, err)
 	}
 	proved := rec.Digest.Equal(c.digest(m.tag))
-	if !proved || prefix != m.prefix || rec.Prefix != m.prefix {
-		return storage.Record{}, m.refuse(&Rejection{Err: ErrUnknown, ID: c.id()})
+	if err != nil || !proved || prefix != m.prefix || rec.Prefix != m.prefix {
+		return m.refuse(&Rejection{Err: ErrUnknown, ID: c.id()})
 	}
-	return rec, nil
+	return nil
 }
 
 var (
@@ -203,7 +201,7 @@ func expired(tok *Token) *Rejection {
 // what is stored then. That it could not be stored does not unmake the use.
 func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time) {
 	use, due := m.policy.use(tok, ttl, now)
-	if !due {
+	if !due || m.check != nil && !tok.Live(m.now()) { // CheckSubject took too long to renew by
 		return
 	}
 	if err := m.store.Touch(ctx, tok.ID, use); err != nil {
@@ -230,8 +228,8 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 	if m.policy.Renewal == Never {
 		return Token{}, ErrNotRenewable
 	}
-	rec, err := m.prove(ctx, "renew", bearer)
-	if err != nil {
+	var rec storage.Record
+	if err := m.prove(ctx, "renew", bearer, &rec); err != nil {
 		return Token{}, err
 	}
 	tok := m.token(&rec)
@@ -239,8 +237,8 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		return Token{}, err
 	}
 	var at time.Time
-	err = m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
-		rec, err := tx.Get(tok.ID)
+	err := m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
+		rec, err := getIn(tx, tok.ID)
 		if err != nil {
 			return err
 		}
@@ -282,9 +280,20 @@ func updateError(verb string, err error) error {
 // token returns what everyone sees of rec. This Manager's cap is for the tokens
 // of its own prefix; those of another one it only administers.
 func (m *Manager) token(rec *storage.Record) Token {
-	if rec.Prefix != m.prefix {
-		uncapped := Policy{MaxTTL: NoLimit}
-		return uncapped.token(rec)
+	tok := rec.Token
+	if tok.Prefix == m.prefix {
+		m.policy.view(&tok)
+	} else {
+		tok.ExpiresAt = capped(tok.ExpiresAt, tok.MaxExpiresAt)
 	}
-	return m.policy.token(rec)
+	return tok
+}
+
+// getIn returns the record of id in tx, and nothing else that tx may say.
+func getIn(tx storage.Tx, id ID) (storage.Record, error) {
+	rec, err := tx.Get(id)
+	if err == nil && rec.ID != id {
+		err = errWrongRecord
+	}
+	return rec, err
 }

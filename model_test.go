@@ -146,18 +146,21 @@ func (m *model) issue(subject string, p modelPolicy) (evicted []*modelToken, err
 
 func (m *model) end(t *modelToken, why lapse.EndReason) { t.ended, t.reason = m.now, why }
 
-// expire ends t if it is alive, and says so.
-func (m *model) expire(t *modelToken, p modelPolicy) bool {
-	if !m.live(t, p) {
+// lasts reports whether t is alive by its record, whatever a policy makes of it.
+func (m *model) lasts(t *modelToken) bool { return !t.swept && t.ended == never && m.now < t.expires }
+
+// expire ends t if there is life in it, and says so.
+func (m *model) expire(t *modelToken) bool {
+	if !m.lasts(t) {
 		return false
 	}
 	m.end(t, lapse.EndExpired)
 	return true
 }
 
-func (m *model) expireSubject(subject string, p modelPolicy, keep *modelToken) (ended int) {
+func (m *model) expireSubject(subject string, keep *modelToken) (ended int) {
 	for _, t := range m.tokens {
-		if t.subject == subject && t != keep && m.live(t, p) {
+		if t.subject == subject && t != keep && m.lasts(t) {
 			m.end(t, lapse.EndSubject)
 			ended++
 		}

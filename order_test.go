@@ -187,6 +187,27 @@ func TestCheckSubject(t *testing.T) {
 	wantIs(t, "a CheckSubject that lets everybody pass, on an ended token", err, lapse.ErrExpired)
 }
 
+// TestSlowCheckSubject: a use that was in time is good, but it does not renew a
+// token that has run out while CheckSubject made up its mind.
+func TestSlowCheckSubject(t *testing.T) {
+	slow := time.Duration(0)
+	var f *fixture
+	f = newFixture(t, lapse.Config{CheckSubject: func(context.Context, string) error { f.clock.add(slow); return nil }})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	f.clock.add(30*time.Minute - time.Second)
+	slow = 2 * time.Second
+	calls := f.calls(func() {
+		if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
+			t.Errorf("a use in time: %v", err)
+		}
+	})
+	wantDiff(t, "calls", []storagetest.Op{opGet}, calls)
+	_, err := f.Peek(f.ctx, i.Bearer)
+	wantIs(t, "afterwards", err, lapse.ErrExpired)
+	_, err = f.Renew(f.ctx, i.Bearer)
+	wantIs(t, "Renew", err, lapse.ErrExpired)
+}
+
 // TestStoreAnswersWrongly: what a broken store says never opens anything.
 func TestStoreAnswersWrongly(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
@@ -207,7 +228,7 @@ func TestStoreAnswersWrongly(t *testing.T) {
 		"record without end":    {noExpiry, lapse.ErrExpired},
 		"record without digest": {noDigest, lapse.ErrCorrupt},
 	} {
-		m, err := lapse.New(liar{f.store, row.record}, lapse.Config{Clock: f.clock})
+		m, err := lapse.New(liar{f.store, row.record, nil}, lapse.Config{Clock: f.clock})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,10 +247,31 @@ func TestStoreAnswersWrongly(t *testing.T) {
 	}
 }
 
-// liar answers every Get with the same record.
+// TestRecordWithAnError: a record that comes with an error is none.
+func TestRecordWithAnError(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	rec, _ := f.store.Get(f.ctx, i.ID)
+	for _, row := range []struct{ says, want error }{
+		{lapse.ErrNotFound, lapse.ErrUnknown},
+		{lapse.ErrUnavailable, lapse.ErrUnavailable},
+		{lapse.ErrCorrupt, lapse.ErrCorrupt},
+	} {
+		m, err := lapse.New(liar{f.store, rec, row.says}, lapse.Config{Clock: f.clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for verb, do := range bearerVerbs(m) {
+			wantIs(t, verb, do(f.ctx, i.Bearer), row.want)
+		}
+	}
+}
+
+// liar answers every Get with the same.
 type liar struct {
 	storage.Store
 	record storage.Record
+	err    error
 }
 
-func (l liar) Get(context.Context, lapse.ID) (storage.Record, error) { return l.record, nil }
+func (l liar) Get(context.Context, lapse.ID) (storage.Record, error) { return l.record, l.err }

@@ -120,14 +120,12 @@ func (p *Policy) capFrom(issued time.Time) time.Time {
 	return add(issued, p.MaxTTL)
 }
 
-// token returns what everyone sees of r: its expiry is the one that decides,
-// under the cap of the record or of the policy, whichever is earlier. Whether it
-// is alive at an instant is Token.Live of that, everywhere.
-func (p *Policy) token(r *storage.Record) Token {
-	t := r.Token
+// view makes of a record's token what everyone sees of it: its expiry is the one
+// that decides, under the cap of the record or of the policy, whichever is
+// earlier. Whether it is good at an instant is Token.Live of that, everywhere.
+func (p *Policy) view(t *Token) {
 	t.MaxExpiresAt = earlierCap(t.MaxExpiresAt, p.capFrom(t.IssuedAt))
 	t.ExpiresAt = capped(t.ExpiresAt, t.MaxExpiresAt)
-	return t
 }
 
 // earlierCap returns the earlier of two caps, where zero means none.

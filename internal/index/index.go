@@ -15,6 +15,7 @@ import (
 type Index struct {
 	bySubject map[string][]storage.ID // each in ID order
 	byDeath   deaths
+	taken     []Due // by the last Take, until Settle
 }
 
 // Due says that the record of ID cannot be dead before an instant. Renewals move
@@ -112,13 +113,23 @@ func (x *Index) Take(before time.Time, n int) []Due {
 	for len(due) < n && x.Any(before) {
 		due = append(due, heap.Pop(&x.byDeath).(Due))
 	}
+	x.taken = due
 	return due
 }
+
+// Settle says that what the last Take has taken out was dealt with. Until then
+// Before goes on finding it.
+func (x *Index) Settle() { x.taken = nil }
 
 // Before returns the IDs of all records that may be dead before the instant, in
 // ID order and each once. Its cost grows with their number alone.
 func (x *Index) Before(before time.Time) []storage.ID {
 	ids := x.byDeath.before(nil, 0, before.UnixMilli())
+	for _, d := range x.taken {
+		if d.at < before.UnixMilli() {
+			ids = append(ids, d.ID)
+		}
+	}
 	slices.SortFunc(ids, storage.ID.Compare)
 	return slices.Compact(ids)
 }

@@ -145,6 +145,29 @@ func TestGiveBack(t *testing.T) {
 	}
 }
 
+// TestBeforeFindsWhatIsTaken: while a sweep deals with what it has taken out, those
+// who list go on seeing it.
+func TestBeforeFindsWhatIsTaken(t *testing.T) {
+	var x Index
+	dead, renewed := record(1, "ana", 1), record(2, "ana", 2)
+	x.Put(nil, dead)
+	x.Put(nil, renewed)
+	x.Take(at(10), 5)
+	if got := x.Before(at(2)); !slices.Equal(got, []storage.ID{dead.ID}) {
+		t.Errorf("while it is taken: %v; want the one before the instant", got)
+	}
+	renewed.ExpiresAt = at(20)
+	x.Refile(renewed)
+	x.Remove([]storage.Record{dead})
+	x.Settle()
+	if got := x.Before(at(10)); len(got) != 0 {
+		t.Errorf("afterwards, before the new expiry: %v", got)
+	}
+	if got := x.Before(at(21)); !slices.Equal(got, []storage.ID{renewed.ID}) {
+		t.Errorf("afterwards: %v; want the renewed one", got)
+	}
+}
+
 // TestBeforeCostsWhatItFinds: it looks at no more than what it finds and their
 // children in the heap.
 func TestBeforeCostsWhatItFinds(t *testing.T) {

@@ -11,7 +11,9 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -51,6 +53,8 @@ const defaultLockTimeout = 500 * time.Millisecond
 // bbolt transaction and on disk before it returns.
 type Store struct {
 	db     *bbolt.DB
+	file   *os.File      // bbolt's own
+	broken atomic.Bool   // bbolt has panicked and may hold its locks for ever
 	turn   chan struct{} // held by the one writer
 	closed chan struct{} // closed when Close begins
 	once   sync.Once
@@ -79,13 +83,13 @@ func Open(path string, opts *Options) (*Store, error) {
 	if err := ensure(path); err != nil {
 		return nil, err
 	}
-	db, err := open(path, timeout)
+	db, file, err := open(path, timeout)
 	if err != nil {
 		return nil, fmt.Errorf("bolt: open %s: %w", path, err)
 	}
-	s := &Store{db: db, turn: make(chan struct{}, 1), closed: make(chan struct{})}
-	if err := guard(s.load); err != nil {
-		guard(db.Close)
+	s := &Store{db: db, file: file, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	if err := s.guardEdge(s.load); err != nil {
+		s.release()
 		return nil, fmt.Errorf("bolt: open %s: %w", path, err)
 	}
 	return s, nil
@@ -117,9 +121,17 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.closed)
 		s.turn <- struct{}{}
-		err = classify(guard(s.db.Close))
+		err = classify(s.release())
 	})
 	return err
+}
+
+// release lets go of the file, through bbolt if that can still be asked.
+func (s *Store) release() error {
+	if s.broken.Load() {
+		return errors.Join(unlock(s.file), s.file.Close())
+	}
+	return s.guardEdge(s.db.Close)
 }
 
 // classify gives an error of bbolt the class that the contract has for it.

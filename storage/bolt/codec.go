@@ -44,20 +44,29 @@ var (
 	lastMilli  = time.Date(9999, 12, 31, 23, 59, 59, 999_000_000, time.UTC).UnixMilli()
 )
 
-// encode returns r as it is stored under its ID. It refuses a string over its
-// limit.
+// errUnstorable is an error of whoever uses the store: a Manager puts no such
+// record.
+var errUnstorable = fmt.Errorf("%w: the record cannot be stored", storage.ErrUnavailable)
+
+// encode returns r as it is stored under its ID. It refuses what decode would.
 func encode(r *storage.Record) ([]byte, error) {
+	if r.TTL < 0 {
+		return nil, fmt.Errorf("%w: a TTL is negative", errUnstorable)
+	}
 	texts := [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data}
 	n := fixedLen + sumLen
 	for i, text := range texts {
 		if len(text) > maxLens[i] {
-			return nil, fmt.Errorf("bolt: a string of %d bytes is over its limit of %d", len(text), maxLens[i])
+			return nil, fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
 		}
 		n += len(text)
 	}
 	b := make([]byte, 0, n)
 	b = append(b, recordVersion, r.Digest.Algorithm(), byte(r.EndReason))
 	for _, t := range [5]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt} {
+		if year := t.UTC().Year(); year < 1 || year > 9999 {
+			return nil, fmt.Errorf("%w: an instant is outside of the years 1 to 9999", errUnstorable)
+		}
 		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(r.TTL.Milliseconds()))

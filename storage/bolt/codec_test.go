@@ -121,19 +121,23 @@ func TestDecodeRefuses(t *testing.T) {
 	refuse(t, "bytes left over", r.ID[:], patch(lens+8, 0, 1))
 }
 
-func TestEncodeRefusesLongStrings(t *testing.T) {
+// TestEncodeRefuses: what decode would not take is never written.
+func TestEncodeRefuses(t *testing.T) {
 	long := strings.Repeat("x", storage.MaxData+1)
 	for name, set := range map[string]func(*storage.Record){
-		"prefix":  func(r *storage.Record) { r.Prefix = long[:storage.MaxPrefix+1] },
-		"subject": func(r *storage.Record) { r.Subject = long[:storage.MaxSubject+1] },
-		"name":    func(r *storage.Record) { r.Name = long[:storage.MaxName+1] },
-		"scope":   func(r *storage.Record) { r.Scope = long[:storage.MaxScope+1] },
-		"data":    func(r *storage.Record) { r.Data = long },
+		"prefix":     func(r *storage.Record) { r.Prefix = long[:storage.MaxPrefix+1] },
+		"subject":    func(r *storage.Record) { r.Subject = long[:storage.MaxSubject+1] },
+		"name":       func(r *storage.Record) { r.Name = long[:storage.MaxName+1] },
+		"scope":      func(r *storage.Record) { r.Scope = long[:storage.MaxScope+1] },
+		"data":       func(r *storage.Record) { r.Data = long },
+		"year 10000": func(r *storage.Record) { r.ExpiresAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"year 0":     func(r *storage.Record) { r.EndedAt = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
+		"TTL":        func(r *storage.Record) { r.TTL = -1 },
 	} {
 		r := record(1)
 		set(&r)
 		if _, err := encode(&r); err == nil {
-			t.Errorf("%s over its limit was encoded", name)
+			t.Errorf("%s out of its limits was encoded", name)
 		}
 	}
 }

@@ -25,15 +25,11 @@ func (s *Store) write(ctx context.Context, fn func(*tokens) error, finish func(e
 	}
 	defer func() { <-s.turn }()
 
-	var btx *bbolt.Tx
-	err = guard(func() (err error) {
-		btx, err = s.db.Begin(true)
-		return err
-	})
+	btx, err := s.begin(true)
 	if err != nil {
-		return classify(err)
+		return err
 	}
-	defer guard(btx.Rollback) // nothing to do after a commit
+	defer s.guardEdge(btx.Rollback) // nothing to do after a commit
 
 	result := errAborted // what a panic leaves
 	defer func() {
@@ -47,8 +43,19 @@ func (s *Store) write(ctx context.Context, fn func(*tokens) error, finish func(e
 
 var errAborted = errors.New("bolt: transaction aborted")
 
+func (s *Store) begin(writable bool) (btx *bbolt.Tx, err error) {
+	err = s.guardEdge(func() error {
+		btx, err = s.db.Begin(writable)
+		return err
+	})
+	return btx, classify(err)
+}
+
 func (s *Store) commit(ctx context.Context, btx *bbolt.Tx, fn func(*tokens) error) error {
-	t := &tokens{bucket: btx.Bucket(tokensBucket)}
+	t, err := tokensOf(btx)
+	if err != nil {
+		return err
+	}
 	t.bucket.FillPercent = fillPercent
 	if err := fn(t); err != nil {
 		return err
@@ -56,7 +63,7 @@ func (s *Store) commit(ctx context.Context, btx *bbolt.Tx, fn func(*tokens) erro
 	if err := ctx.Err(); err != nil || !t.dirty {
 		return err
 	}
-	if err := guard(btx.Commit); err != nil {
+	if err := s.guardEdge(btx.Commit); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, err)
 	}
 	return nil
@@ -87,14 +94,28 @@ func (s *Store) ready(ctx context.Context) error {
 	case <-s.closed:
 		return storage.ErrClosed
 	default:
-		return ctx.Err()
 	}
+	if s.broken.Load() {
+		return errBroken
+	}
+	return ctx.Err()
 }
 
 // tokens is the bucket of records inside one bbolt transaction.
 type tokens struct {
 	bucket *bbolt.Bucket
 	dirty  bool // something was written
+}
+
+func tokensOf(btx *bbolt.Tx) (*tokens, error) {
+	t := new(tokens)
+	err := guard(func() error {
+		if t.bucket = btx.Bucket(tokensBucket); t.bucket == nil {
+			return fmt.Errorf("%w: its bucket is gone", storage.ErrCorrupt)
+		}
+		return nil
+	})
+	return t, err
 }
 
 // get returns the record of id, whosever it is.

@@ -8,8 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -204,5 +207,83 @@ func TestCommitThatFails(t *testing.T) {
 	}
 	if got, err := s.Get(ctx, lost.ID); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("after Sweep: %+v, %v; want it gone, though the index had it twice", got, err)
+	}
+}
+
+// TestTruncatedWhileOpen cuts the file short under the open store: every call comes
+// back with an error that blames no token, and so does Close.
+func TestTruncatedWhileOpen(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what a memory map does behind the end of its file differs by system")
+	}
+	ctx := context.Background()
+	for _, size := range []int64{0, 1, 4096, 8192, 12288, 20480} {
+		path, _ := makeFile(t, 300)
+		s, err := Open(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		fine := func(what string, err error) {
+			t.Helper()
+			if err != nil && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storage.ErrUnavailable) &&
+				!errors.Is(err, storage.ErrOutcomeUnknown) && !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("cut to %d: %s: %v", size, what, err)
+			}
+		}
+		for n := range 5 {
+			r := record(n * 60)
+			_, err := s.Get(ctx, r.ID)
+			fine("Get", err)
+			fine("Touch", s.Touch(ctx, r.ID, storage.Use{At: r.ExpiresAt}))
+			fine("Update", s.Update(ctx, r.Subject, func(tx storage.Tx) error { return tx.Put(r) }))
+			for _, err := range s.List(ctx, storage.Filter{}) {
+				fine("List", err)
+			}
+			_, err = s.Sweep(ctx, r.ExpiresAt.AddDate(1, 0, 0), 10)
+			fine("Sweep", err)
+		}
+		fine("Close", s.Close())
+		if s, err := Open(path, nil); err == nil {
+			s.Close()
+		} else if errors.Is(err, storage.ErrLocked) {
+			t.Errorf("cut to %d: the lock is still held after Close", size)
+		}
+	}
+}
+
+// TestBackupsOpen: what bbolt itself copies out of a store opens as one, and goes on
+// opening after each commit into it.
+func TestBackupsOpen(t *testing.T) {
+	for commits := range 4 {
+		path, _ := makeFile(t, 10+commits)
+		s, err := Open(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		backup := filepath.Join(t.TempDir(), "backup.db")
+		f, err := os.Create(backup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.db.View(func(btx *bbolt.Tx) error {
+			_, err := btx.WriteTo(f)
+			return err
+		})
+		if err := errors.Join(err, f.Close(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 4 {
+			s, err := Open(backup, nil)
+			if err != nil {
+				t.Fatalf("a backup after %d commits, after %d more: %v", commits, n, err)
+			}
+			put(t, s, record(1000+n))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

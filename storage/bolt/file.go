@@ -116,27 +116,21 @@ func options(timeout time.Duration) *bbolt.Options {
 	}
 }
 
-// open opens the file at path, which exists, once preflight has had a good look at
-// it. Where it was locked at first, it looks once the lock has been had.
-func open(path string, timeout time.Duration) (*bbolt.DB, error) {
-	for {
-		db, looked, err := openOnce(path, timeout)
-		if err != nil {
-			return nil, classify(err)
-		}
-		if looked {
-			return db, nil
-		}
-		if err := guard(db.Close); err != nil {
-			return nil, classify(err)
+// open opens the file at path, which exists. The whole of it is looked at first, or,
+// where the lock could not be had before, as soon as bbolt has it.
+func open(path string, timeout time.Duration) (*bbolt.DB, *os.File, error) {
+	db, file, looked, err := openLooking(path, timeout)
+	if err == nil && !looked {
+		if _, err = look(file); err != nil {
+			err = errors.Join(err, guard(db.Close))
 		}
 	}
+	return db, file, classify(err)
 }
 
-// openOnce says, too, whether all of the file was looked at before bbolt opened it.
-func openOnce(path string, timeout time.Duration) (db *bbolt.DB, looked bool, err error) {
+// openLooking says, too, whether all of the file was looked at before.
+func openLooking(path string, timeout time.Duration) (db *bbolt.DB, file *os.File, looked bool, err error) {
 	opts := options(timeout)
-	var file *os.File
 	opts.OpenFile = func(path string, _ int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(path, os.O_RDWR, mode) // never O_CREATE: bbolt would fill an empty file
 		if err != nil {
@@ -155,7 +149,7 @@ func openOnce(path string, timeout time.Duration) (db *bbolt.DB, looked bool, er
 	if errors.Is(err, storage.ErrCorrupt) && file != nil { // bbolt panicked with it open
 		err = errors.Join(err, unlock(file), file.Close())
 	}
-	return db, looked, err
+	return db, file, looked, err
 }
 
 // checkSchema returns nil if the file is a store in a layout that this package

@@ -263,6 +263,47 @@ func TestLockedFile(t *testing.T) {
 	}
 }
 
+// TestOpenWaitsForTheLock: a file that was locked at first is looked at and opened
+// once it is free.
+func TestOpenWaitsForTheLock(t *testing.T) {
+	path, good := makeFile(t, 50)
+	for name, file := range map[string][]byte{"sound": good, "damaged": cutInTheMiddle(good)} {
+		if err := os.WriteFile(path, good, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		first, err := Open(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, file, 0o600); err != nil { // behind its back
+			t.Fatal(err)
+		}
+		opening := make(chan error, 1)
+		go func() {
+			s, err := Open(path, &Options{LockTimeout: time.Minute})
+			if err == nil {
+				err = s.Close()
+			}
+			opening <- err
+		}()
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-opening; (err == nil) != (name == "sound") || err != nil && !errors.Is(err, storage.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// cutInTheMiddle returns the file with a page of it zeroed.
+func cutInTheMiddle(file []byte) []byte {
+	page := os.Getpagesize()
+	file = bytes.Clone(file)
+	at := len(file) / page / 2 * page
+	clear(file[at : at+page])
+	return file
+}
+
 // TestSymbolicLink: a link to a store is that store; one to nothing is refused,
 // and nothing is made at either end.
 func TestSymbolicLink(t *testing.T) {

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -14,8 +15,22 @@ func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", storage.ErrCorrupt, p)
+			err = fmt.Errorf("%w: %w: %v", storage.ErrCorrupt, errPanicked, p)
 		}
 	}()
 	return f()
 }
+
+var errPanicked = errors.New("bbolt broke off")
+
+// guardEdge is guard for an f that begins or ends a transaction. A panic there
+// leaves bbolt holding locks that nobody gives back, so it is asked nothing more.
+func (s *Store) guardEdge(f func() error) error {
+	err := guard(f)
+	if errors.Is(err, errPanicked) {
+		s.broken.Store(true)
+	}
+	return err
+}
+
+var errBroken = fmt.Errorf("%w: %w over a damaged file; close the store and open it again", storage.ErrUnavailable, errPanicked)

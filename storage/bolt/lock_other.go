@@ -4,8 +4,8 @@ package bolt
 
 import "os"
 
-// tryLock cannot take bbolt's lock beforehand here: the file is looked at without.
-func tryLock(*os.File) (bool, error) { return true, nil }
+// tryLock cannot take bbolt's lock beforehand here.
+func tryLock(*os.File) (bool, error) { return false, nil }
 
 // unlock does nothing: here the lock goes when the file is closed.
 func unlock(*os.File) error { return nil }

@@ -37,11 +37,18 @@ const noFreelist = 1<<64 - 1
 // preflight looks at f, without mapping it, for what would make bbolt panic, loop
 // or take one thing for another, and refuses it with ErrCorrupt; ErrNotStore if f
 // cannot be ours. It takes the file's lock for that and keeps it. Where another
-// process has the lock it looks at the meta pages alone and reports false.
+// process has the lock, or it cannot be taken so early, it looks at the meta pages
+// alone and reports false.
 func preflight(f *os.File) (bool, error) {
-	m, err := steady(func() (meta, error) { return checkMetas(f) })
+	var m meta
+	var err error
+	for range 3 { // another process may be writing
+		if m, err = checkMetas(f); err == nil {
+			break
+		}
+	}
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
 	if m.freelist == noFreelist {
 		return false, fmt.Errorf("%w: it has no list of free pages", ErrNotStore)
@@ -50,25 +57,19 @@ func preflight(f *os.File) (bool, error) {
 	if err != nil || !locked {
 		return false, err
 	}
-	_, err = steady(func() (meta, error) {
-		m, err := checkMetas(f)
-		if err == nil {
-			err = walk(f, m)
-		}
-		return m, err
-	})
-	return true, err
+	return look(f)
 }
 
-// steady looks again before it believes in damage: while the file is not locked,
-// another process may be writing.
-func steady(look func() (meta, error)) (m meta, err error) {
-	for range 3 {
-		if m, err = look(); err == nil {
-			return m, nil
-		}
+// look reads all of f, which is locked. It reports true if it could.
+func look(f *os.File) (bool, error) {
+	m, err := checkMetas(f)
+	if err == nil {
+		err = walk(f, m)
 	}
-	return m, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+	}
+	return true, nil
 }
 
 // checkMetas returns the meta page that counts. Both must be sound: with one lost,
@@ -95,12 +96,19 @@ func checkMetas(f *os.File) (meta, error) {
 		newest = second
 	}
 	switch {
-	case first.pageSize != second.pageSize, first.tx+1 != second.tx && second.tx+1 != first.tx:
+	case first.pageSize != second.pageSize, !neighbours(first.tx, second.tx):
 		return meta{}, fmt.Errorf("the two meta pages contradict each other")
 	case newest.pages > uint64(info.Size())/newest.pageSize:
 		return meta{}, fmt.Errorf("the file has been cut short: %d bytes of %d pages", info.Size(), newest.pages)
 	}
 	return newest, nil
+}
+
+// neighbours reports whether two meta pages can be of one file: bbolt writes them in
+// turn, even transactions first. A copy that bbolt makes has the later one first
+// whichever it is, so the next one may overwrite it.
+func neighbours(first, second uint64) bool {
+	return first+1 == second || second+1 == first || second+2 == first && first%2 == 0
 }
 
 // readMeta reads the meta page that begins at off.

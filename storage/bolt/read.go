@@ -6,8 +6,6 @@ import (
 	"iter"
 	"slices"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -25,17 +23,16 @@ func (s *Store) view(ctx context.Context, fn func(*tokens) error) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	var own error
-	err := guard(func() error {
-		return s.db.View(func(btx *bbolt.Tx) error {
-			own = fn(&tokens{bucket: btx.Bucket(tokensBucket)})
-			return nil
-		})
-	})
+	btx, err := s.begin(false)
 	if err != nil {
-		return classify(err)
+		return err
 	}
-	return own
+	defer s.guardEdge(btx.Rollback)
+	t, err := tokensOf(btx)
+	if err != nil {
+		return err
+	}
+	return guard(func() error { return fn(t) })
 }
 
 // listPage is how many records a read transaction of List takes: none stays open

@@ -86,6 +86,7 @@ func (w *sweep) delete(t *tokens, n int) error {
 
 // file brings the index up to what was deleted.
 func (w *sweep) file(err error) {
+	defer w.store.index.Settle()
 	if err != nil {
 		w.store.index.GiveBack(w.due...)
 		return

@@ -192,5 +192,6 @@ func (s *Store) sweepSome(deadBefore time.Time, n int) (deleted int, more bool, 
 		}
 	}
 	s.index.Remove(gone)
+	s.index.Settle()
 	return len(gone), len(due) == n, nil
 }
