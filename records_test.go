@@ -145,9 +145,12 @@ func TestSweepKeepsForEver(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{Retention: lapse.NoLimit}})
 	f.issue(lapse.Grant{Subject: "ana"})
 	f.clock.add(50 * 365 * 24 * time.Hour)
-	if n, err := f.Sweep(f.ctx); n != 0 || err != nil {
-		t.Errorf("swept %d, %v", n, err)
-	}
+	calls := f.calls(func() {
+		if n, err := f.Sweep(f.ctx); n != 0 || err != nil {
+			t.Errorf("swept %d, %v", n, err)
+		}
+	})
+	wantDiff(t, "calls: for ever has no instant to sweep before", noCalls, calls)
 }
 
 // TestSweepCountsWhatItDid: an end of the context or a fault leaves what was

@@ -180,3 +180,32 @@ func TestBeforeCostsWhatItFinds(t *testing.T) {
 		t.Errorf("%v allocations for 3 of 100,000", got)
 	}
 }
+
+// TestPutTwice: a write whose outcome was unknown may be filed as new again. Its
+// subject has it once.
+func TestPutTwice(t *testing.T) {
+	var x Index
+	want := []storage.ID{record(1, "ana", 5).ID, record(2, "ana", 5).ID, record(3, "ana", 5).ID}
+	for _, n := range []uint64{2, 2, 3, 1, 3, 2, 1} {
+		x.Put(nil, record(n, "ana", 5))
+	}
+	if diff := cmp.Diff(want, x.Subject("ana")); diff != "" {
+		t.Errorf("of ana (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, x.Before(at(6))); diff != "" {
+		t.Errorf("before the instant (-want +got):\n%s", diff)
+	}
+}
+
+// TestPutOfTheSameDeath: what does not bring a death forward files nothing.
+func TestPutOfTheSameDeath(t *testing.T) {
+	var x Index
+	r := record(1, "ana", 5)
+	x.Put(nil, r)
+	for range 10 {
+		x.Put(&r, r)
+	}
+	if got := len(x.Take(at(6), 100)); got != 1 {
+		t.Errorf("it is due %d times; want once", got)
+	}
+}

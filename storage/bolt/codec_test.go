@@ -232,3 +232,62 @@ func damage(t *testing.T, s *Store, id storage.ID) {
 		t.Fatal(err)
 	}
 }
+
+// TestDamagedWhileOpen: a record that is damaged while the store is open keeps its
+// place, and its ID, among its subject's others.
+func TestDamagedWhileOpen(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a, b, c := record(0), record(7), record(14) // of one subject
+	put(t, s, a, b, c)
+	damage(t, s, b.ID)
+	want := []storage.ID{a.ID, b.ID, c.ID}
+	for _, f := range []storage.Filter{{}, {Subject: b.Subject}, {ExpiresBefore: c.ExpiresAt.Add(time.Hour)}} {
+		var got []storage.ID
+		for r, err := range s.List(ctx, f) {
+			if errors.Is(err, storage.ErrCorrupt) != (r.ID == b.ID) {
+				t.Errorf("List: %v with %v", r.ID, err)
+			}
+			got = append(got, r.ID)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("List of %+v (-want +got):\n%s", f, diff)
+		}
+	}
+	err = s.Update(ctx, b.Subject, func(tx storage.Tx) error {
+		var got []storage.ID
+		for r, err := range tx.Records() {
+			if errors.Is(err, storage.ErrCorrupt) != (r.ID == b.ID) {
+				t.Errorf("Records: %v with %v", r.ID, err)
+			}
+			got = append(got, r.ID)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Records (-want +got):\n%s", diff)
+		}
+		if _, err := tx.Get(b.ID); !errors.Is(err, storage.ErrCorrupt) {
+			t.Errorf("Tx.Get: %v; want ErrCorrupt", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDecodeRefusesLongKey(t *testing.T) {
+	r := record(1)
+	good, err := encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := append(r.ID[:len(r.ID):len(r.ID)], 0)
+	body := good[: len(good)-sumLen : len(good)-sumLen]
+	if _, err := decode(long, binary.BigEndian.AppendUint32(body, checksum(long, body))); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("long key: %v; want ErrCorrupt", err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,6 +183,9 @@ func TestCommitThatFails(t *testing.T) {
 	if _, err := s.Get(ctx, lost.ID); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("what was not written: %v; want ErrNotFound", err)
 	}
+	if !slices.Contains(s.index.Subject(lost.Subject), lost.ID) {
+		t.Error("the index does not take it for written: had it been, nobody would find it")
+	}
 	// The index took it for written, and must not stumble over it.
 	err = s.Update(ctx, lost.Subject, func(tx storage.Tx) error {
 		for r, err := range tx.Records() {
@@ -189,7 +193,17 @@ func TestCommitThatFails(t *testing.T) {
 				t.Errorf("Records: %v, %v", r.ID, err)
 			}
 		}
-		return tx.Put(lost)
+		err := tx.Put(lost)
+		times := 0
+		for r := range tx.Records() {
+			if r.ID == lost.ID {
+				times++
+			}
+		}
+		if times != 1 {
+			t.Errorf("Records has it %d times; want once", times)
+		}
+		return err
 	})
 	if err != nil {
 		t.Errorf("the same Update again: %v", err)

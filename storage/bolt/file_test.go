@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -236,72 +235,20 @@ func TestFileIsItsOwnersAlone(t *testing.T) {
 	}
 }
 
-func TestLockedFile(t *testing.T) {
-	path, before := makeFile(t, 1)
-	s, err := Open(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Now()
-	if _, err := Open(path, nil); !errors.Is(err, storage.ErrLocked) {
-		t.Errorf("second Open in this process: %v; want ErrLocked", err)
-	}
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("it took %v to say so", took)
-	}
-	if out := openInChild(t, path); out != "locked" {
-		t.Errorf("second Open in another process: %s; want locked", out)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if out := openInChild(t, path); out != "opened" {
-		t.Errorf("Open in another process after Close: %s; want opened", out)
-	}
-	if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
-		t.Error("opening and closing changed the file")
-	}
-}
-
-// TestOpenWaitsForTheLock: a file that was locked at first is looked at and opened
-// once it is free.
-func TestOpenWaitsForTheLock(t *testing.T) {
-	path, good := makeFile(t, 50)
-	for name, file := range map[string][]byte{"sound": good, "damaged": cutInTheMiddle(good)} {
-		if err := os.WriteFile(path, good, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		first, err := Open(path, nil)
+// TestHalfAStore: a file with one of our two buckets is not ours.
+func TestHalfAStore(t *testing.T) {
+	for _, missing := range [][]byte{metaBucket, tokensBucket} {
+		path, _ := makeFile(t, 1)
+		db, err := bbolt.Open(path, 0o600, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, file, 0o600); err != nil { // behind its back
+		err = db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket(missing) })
+		if err := errors.Join(err, db.Close()); err != nil {
 			t.Fatal(err)
 		}
-		opening := make(chan error, 1)
-		go func() {
-			s, err := Open(path, &Options{LockTimeout: time.Minute})
-			if err == nil {
-				err = s.Close()
-			}
-			opening <- err
-		}()
-		if err := first.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-opening; (err == nil) != (name == "sound") || err != nil && !errors.Is(err, storage.ErrCorrupt) {
-			t.Errorf("%s: %v", name, err)
-		}
+		refused(t, path, ErrNotStore)
 	}
-}
-
-// cutInTheMiddle returns the file with a page of it zeroed.
-func cutInTheMiddle(file []byte) []byte {
-	page := os.Getpagesize()
-	file = bytes.Clone(file)
-	at := len(file) / page / 2 * page
-	clear(file[at : at+page])
-	return file
 }
 
 // TestSymbolicLink: a link to a store is that store; one to nothing is refused,
@@ -328,80 +275,5 @@ func TestSymbolicLink(t *testing.T) {
 	refused(t, link, storage.ErrUnavailable)
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("behind the dangling link: %v; want nothing", err)
-	}
-}
-
-const childEnv = "LAPSE_TEST_OPEN"
-
-func openInChild(t *testing.T, path string) string {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestMain$")
-	cmd.Env = append(os.Environ(), childEnv+"="+path)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("child: %v", err)
-	}
-	return string(out)
-}
-
-func TestMain(m *testing.M) {
-	if path := os.Getenv(writerEnv); path != "" {
-		write(path)
-		return
-	}
-	path := os.Getenv(childEnv)
-	if path == "" {
-		os.Exit(m.Run())
-	}
-	switch s, err := Open(path, nil); {
-	case err == nil:
-		s.Close()
-		fmt.Print("opened")
-	case errors.Is(err, storage.ErrLocked):
-		fmt.Print("locked")
-	default:
-		fmt.Print(err)
-	}
-}
-
-// TestCreateDoesNotReplace has many stores made at one path at once: one wins and
-// the others find it locked, or open it after.
-func TestCreateDoesNotReplace(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "tokens.db")
-	gate, opened := make(chan struct{}), make(chan *Store, 16)
-	for range cap(opened) {
-		go func() {
-			<-gate
-			s, err := Open(path, &Options{LockTimeout: 10 * time.Millisecond})
-			if err != nil && !errors.Is(err, storage.ErrLocked) {
-				t.Errorf("Open: %v", err)
-			}
-			opened <- s
-		}()
-	}
-	close(gate)
-	var won *Store
-	for range cap(opened) {
-		if s := <-opened; s != nil {
-			if won != nil {
-				t.Error("two stores have the file open at once")
-			}
-			won = s
-		}
-	}
-	if won == nil {
-		t.Fatal("nobody got the file")
-	}
-	put(t, won, record(1))
-	if err := won.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Open(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer again.Close()
-	if _, err := again.Get(context.Background(), record(1).ID); err != nil {
-		t.Errorf("what the winner wrote: %v", err)
 	}
 }

@@ -77,7 +77,7 @@ func (t *tx) Records() iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		for _, id := range t.ids() {
 			r, err := t.tokens.get(id)
-			if errors.Is(err, storage.ErrNotFound) {
+			if errors.Is(err, storage.ErrNotFound) || err == nil && r.Subject != t.subject {
 				continue // a write of unknown outcome that did not happen
 			}
 			if err != nil {

@@ -191,7 +191,31 @@ func checkListBody(e *env) error {
 	for i := range rs {
 		named("seen")(&rs[i])
 	}
-	return errors.Join(e.holds(rs...), diff("number of records", len(rs), len(came)))
+	return errors.Join(e.holds(rs...), diff("number of records", len(rs), len(came)), e.listWhileSwept())
+}
+
+// listWhileSwept sweeps the subject that is listed: what goes must not push what
+// stays out of its place. There are more than a store may read at a time.
+func (e *env) listWhileSwept() error {
+	due, kept := e.records(10, "dora", expires(instant(1))), e.records(300, "dora")
+	if err := e.put(append(due, kept...)...); err != nil {
+		return err
+	}
+	var came []storage.Record
+	for r, err := range e.store.List(e.ctx, storage.Filter{Subject: "dora"}) {
+		if err != nil {
+			return err
+		}
+		if r.ID == due[0].ID {
+			if err := e.sweep(instant(2), 100, len(due)); err != nil {
+				return fmt.Errorf("in the loop body: %w", err)
+			}
+		}
+		if r.ExpiresAt.After(instant(1)) {
+			came = append(came, r)
+		}
+	}
+	return sameRecords("those that stay", kept, came)
 }
 
 // bodyOf calls every method but Close.

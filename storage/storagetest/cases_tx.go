@@ -191,15 +191,19 @@ func checkErrorAsItIs(e *env) error {
 }
 
 func checkErrorLeavesNothing(e *env) error {
+	first := e.record("ana") // its ID comes before all others
 	before := append(e.mixed(6, "ana"), e.record("bob"))
 	if err := e.put(before...); err != nil {
 		return err
 	}
 	for _, n := range []int{1, 12} {
 		err := e.update("ana", func(tx storage.Tx) error {
-			rs := e.records(n, "ana", expires(instant(1)))
+			rs := append(e.records(n, "ana", expires(instant(1))), first)
 			if err := puts(append(rs, with(before[2], named("changed")), with(before[2], named("again")))...)(tx); err != nil {
 				return err
+			}
+			for range tx.Records() {
+				break // an order that is found among what was put must not outlive it
 			}
 			return errNo
 		})
@@ -220,7 +224,7 @@ func checkErrorFreesID(e *env) error {
 	if err := e.put(r); err != nil {
 		return err
 	}
-	return errors.Join(e.holds(r), e.inTx(r))
+	return errors.Join(e.holds(r), e.inTx(r), e.empty("ana"))
 }
 
 func checkNilKeepsAll(e *env) error {

@@ -1,0 +1,172 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// TestListAtPageEnds lists as many records as fill pages of List, one less and one
+// more.
+func TestListAtPageEnds(t *testing.T) {
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	have := 0
+	for _, n := range []int{1, listPage - 1, listPage, listPage + 1, 2*listPage - 1, 2 * listPage, 2*listPage + 1} {
+		err := s.Update(context.Background(), "ana", func(tx storage.Tx) error {
+			for ; have < n; have++ {
+				r := record(have)
+				r.Subject = "ana"
+				if err := tx.Put(r); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []storage.Filter{{}, {Subject: "ana"}, {ExpiresBefore: record(n).ExpiresAt}} {
+			got := 0
+			for r, err := range s.List(context.Background(), f) {
+				if err != nil || got < n && r.ID != record(got).ID {
+					t.Fatalf("%d records, %+v: number %d is %v, %v", n, f, got, r.ID, err)
+				}
+				if got++; got > n {
+					break
+				}
+			}
+			if got != n {
+				t.Errorf("%d records, %+v: listed %d", n, f, got)
+			}
+		}
+	}
+}
+
+// TestListWhileTheFileMoves rewrites every record in the loop body, and more until
+// bbolt maps the file anew: List remembers no place in the old one.
+func TestListWhileTheFileMoves(t *testing.T) {
+	const records = 3*listPage + 1
+	path, _ := makeFile(t, records)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got := 0
+	for r, err := range s.List(context.Background(), storage.Filter{}) {
+		if err != nil || r.ID != record(got).ID {
+			t.Fatalf("number %d is %v, %v", got, r.ID, err)
+		}
+		if got++; got%listPage != 0 {
+			continue
+		}
+		for round := range 4 {
+			for n := range 7 {
+				err := s.Update(context.Background(), record(n).Subject, func(tx storage.Tx) error {
+					for i := n; i < records; i += 7 {
+						r := record(i)
+						r.Data = strings.Repeat(fmt.Sprint(round), storage.MaxData/4*(got/listPage))
+						if err := tx.Put(r); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if got != records {
+		t.Errorf("listed %d; want %d", got, records)
+	}
+}
+
+// TestListWhileItsSubjectIsSwept: what is swept in the loop body does not push
+// others out of the way.
+func TestListWhileItsSubjectIsSwept(t *testing.T) {
+	const dead, records = 10, 2 * listPage
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	err = s.Update(context.Background(), "ana", func(tx storage.Tx) error {
+		for i := range records {
+			r := record(i)
+			r.Subject = "ana"
+			if i < dead {
+				r.ExpiresAt = r.IssuedAt
+			}
+			if err := tx.Put(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	for r, err := range s.List(context.Background(), storage.Filter{Subject: "ana"}) {
+		if err != nil || r.ID != record(got).ID {
+			t.Fatalf("number %d is %v, %v", got, r.ID, err)
+		}
+		if got++; got == 1 {
+			if n, err := s.Sweep(context.Background(), record(dead).IssuedAt, records); n != dead || err != nil {
+				t.Fatalf("Sweep: %d, %v", n, err)
+			}
+		}
+	}
+	if got != records {
+		t.Errorf("listed %d; want %d", got, records)
+	}
+}
+
+// TestListErrorIsTheLastPair ends the context after the first of three pages.
+func TestListErrorIsTheLastPair(t *testing.T) {
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	err = s.Update(context.Background(), "ana", func(tx storage.Tx) error {
+		for n := range 3 * listPage {
+			r := record(n)
+			r.Subject = "ana"
+			if err := tx.Put(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []storage.Filter{{}, {Subject: "ana"}, {ExpiresBefore: record(0).ExpiresAt.AddDate(1, 0, 0)}} {
+		ctx, cancel := context.WithCancel(context.Background())
+		var errs []error
+		for _, err := range s.List(ctx, f) {
+			cancel()
+			if err != nil || len(errs) > 0 {
+				errs = append(errs, err)
+			}
+		}
+		cancel()
+		if len(errs) != 1 || !errors.Is(errs[0], context.Canceled) {
+			t.Errorf("%+v: %v; want one error, at the end", f, errs)
+		}
+	}
+}

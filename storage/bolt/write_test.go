@@ -1,0 +1,176 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// TestNothingToWrite: what changes nothing leaves the file as it is, to the byte.
+func TestNothingToWrite(t *testing.T) {
+	ctx := context.Background()
+	path, before := makeFile(t, 3)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := record(1)
+	_, sweep := s.Sweep(ctx, r.IssuedAt, 10)
+	err = errors.Join(sweep,
+		s.Update(ctx, r.Subject, func(tx storage.Tx) error { _, err := tx.Get(r.ID); return err }),
+		s.Touch(ctx, r.ID, storage.Use{ExpiresAt: r.ExpiresAt}),
+		s.Touch(ctx, record(9).ID, storage.Use{At: r.ExpiresAt}),
+		s.Close())
+	if err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file was changed, %v", err)
+	}
+}
+
+// TestWritesAreSynced: no option of bbolt that gives up durability is on.
+func TestWritesAreSynced(t *testing.T) {
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.db.NoSync || s.db.NoGrowSync || s.db.NoFreelistSync {
+		t.Errorf("NoSync %v, NoGrowSync %v, NoFreelistSync %v; want none", s.db.NoSync, s.db.NoGrowSync, s.db.NoFreelistSync)
+	}
+}
+
+// TestSweepForgets: the index does not grow with what is gone.
+func TestSweepForgets(t *testing.T) {
+	path, _ := makeFile(t, 14)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if n, err := s.Sweep(context.Background(), record(14).ExpiresAt, 100); n != 14 || err != nil {
+		t.Fatalf("Sweep: %d, %v", n, err)
+	}
+	for n := range 7 {
+		if ids := s.index.Subject(record(n).Subject); len(ids) != 0 {
+			t.Errorf("%s still has %v", record(n).Subject, ids)
+		}
+	}
+}
+
+// TestAbortedIsNotFiled: the index learns nothing of a put that was undone, by an
+// error or by a panic.
+func TestAbortedIsNotFiled(t *testing.T) {
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := record(1)
+	for name, end := range map[string]func() error{
+		"error": func() error { return storage.ErrConflict },
+		"panic": func() error { panic("no") },
+	} {
+		func() {
+			defer func() { recover() }()
+			s.Update(context.Background(), r.Subject, func(tx storage.Tx) error { return errors.Join(tx.Put(r), end()) })
+		}()
+		if ids := s.index.Subject(r.Subject); len(ids) != 0 || s.index.Any(r.ExpiresAt.AddDate(1, 0, 0)) {
+			t.Errorf("%s: the index has %v", name, ids)
+		}
+	}
+}
+
+// TestCloseSendsWaitersAway: who waits for a turn to write gets ErrClosed as soon
+// as Close begins, and not after whoever has it.
+func TestCloseSendsWaitersAway(t *testing.T) {
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, release := make(chan struct{}), make(chan struct{})
+	holds, waits, closes := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() {
+		holds <- s.Update(context.Background(), "ana", func(storage.Tx) error {
+			close(running)
+			<-release
+			return nil
+		})
+	}()
+	<-running
+	go func() { waits <- s.Touch(context.Background(), record(1).ID, storage.Use{}) }()
+	for range 1000 {
+		runtime.Gosched() // until it waits, most likely; if it does not yet, the test is weaker
+	}
+	go func() { closes <- s.Close() }()
+	if err := <-waits; !errors.Is(err, storage.ErrClosed) { // a hang: it waits for the turn before its own
+		t.Errorf("who waited: %v; want ErrClosed", err)
+	}
+	close(release)
+	if err := errors.Join(<-holds, <-closes); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClassify(t *testing.T) {
+	damage := fmt.Errorf("%w: a page", storage.ErrCorrupt)
+	for _, row := range []struct{ err, want error }{
+		{nil, nil},
+		{damage, damage},
+		{ErrNotStore, ErrNotStore},
+		{berrors.ErrDatabaseNotOpen, storage.ErrClosed},
+		{berrors.ErrTimeout, storage.ErrLocked},
+		{berrors.ErrInvalid, storage.ErrCorrupt},
+		{berrors.ErrChecksum, storage.ErrCorrupt},
+		{berrors.ErrVersionMismatch, storage.ErrCorrupt},
+		{context.DeadlineExceeded, storage.ErrUnavailable},
+		{context.DeadlineExceeded, context.DeadlineExceeded},
+	} {
+		if got := classify(row.err); !errors.Is(got, row.want) {
+			t.Errorf("%v: %v; want %v", row.err, got, row.want)
+		}
+	}
+}
+
+// TestClosedBehindItsBack: a call that finds the file closed only once it reads or
+// writes, because Close came in between, says ErrClosed too.
+func TestClosedBehindItsBack(t *testing.T) {
+	ctx := context.Background()
+	path, _ := makeFile(t, 1)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := record(0)
+	_, get := s.Get(ctx, r.ID)
+	_, sweep := s.Sweep(ctx, r.ExpiresAt.AddDate(1, 0, 0), 1)
+	for name, err := range map[string]error{
+		"Get": get, "Sweep": sweep,
+		"Touch":  s.Touch(ctx, r.ID, storage.Use{At: r.ExpiresAt}),
+		"Update": s.Update(ctx, r.Subject, func(tx storage.Tx) error { return tx.Put(r) }),
+	} {
+		if !errors.Is(err, storage.ErrClosed) {
+			t.Errorf("%s: %v; want ErrClosed", name, err)
+		}
+	}
+	for _, err := range s.List(ctx, storage.Filter{}) {
+		if !errors.Is(err, storage.ErrClosed) {
+			t.Errorf("List: %v; want ErrClosed", err)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package lapse_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// over returns a Manager like the scene's own on another store.
+func (s *scene) over(store storage.Store, policy lapse.Policy) *lapse.Manager {
+	s.t.Helper()
+	m, err := lapse.New(store, lapse.Config{Policy: policy, Clock: s.clock, Observe: func(e lapse.Event) { s.events = append(s.events, e) }})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return m
+}
+
+var scenePolicy = lapse.Policy{MaxTokens: 3, AtLimit: lapse.ExpireOldest}
+
+// TestTxFaults fails each call that each verb makes inside its transaction, one
+// pair of Records counted as a call: the transaction is given up.
+func TestTxFaults(t *testing.T) {
+	for _, verb := range verbs {
+		for n := 1; ; n++ {
+			s := newScene(t)
+			before := s.contents()
+			store := &txFaults{Store: s.store, left: n}
+			s.Manager = s.over(store, scenePolicy)
+			gave, err := verb.do(s.ctx, s)
+			if store.left > 0 {
+				break
+			}
+			wantIs(t, verb.name, err, errDisk)
+			wantIs(t, verb.name, err, lapse.ErrUnavailable)
+			if gave != "" || len(s.events) != 0 {
+				t.Errorf("%s, call %d: it failed and yet gave %q and told of %+v", verb.name, n, gave, s.events)
+			}
+			wantDiff(t, verb.name+": contents", before, s.contents())
+		}
+	}
+}
+
+// txFaults fails one call of a Tx, of which left - 1 others come before.
+type txFaults struct {
+	storage.Store
+	left int
+}
+
+func (f *txFaults) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	return f.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(faultyTx{tx, f}) })
+}
+
+func (f *txFaults) fail() error {
+	if f.left--; f.left == 0 {
+		return errDisk
+	}
+	return nil
+}
+
+type faultyTx struct {
+	storage.Tx
+	f *txFaults
+}
+
+func (tx faultyTx) Get(id storage.ID) (storage.Record, error) {
+	if err := tx.f.fail(); err != nil {
+		return storage.Record{}, err
+	}
+	return tx.Tx.Get(id)
+}
+
+func (tx faultyTx) Put(r storage.Record) error {
+	if err := tx.f.fail(); err != nil {
+		return err
+	}
+	return tx.Tx.Put(r)
+}
+
+func (tx faultyTx) Records() iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for r, err := range tx.Tx.Records() {
+			if failed := tx.f.fail(); failed != nil {
+				yield(storage.Record{}, failed)
+				return
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestTransactionRunsAgain: a store may run a transaction more than once. Nothing
+// of a run that was undone is left, nor its instant.
+func TestTransactionRunsAgain(t *testing.T) {
+	refuse := lapse.Policy{MaxTokens: 4}
+	for _, row := range []struct {
+		name    string
+		policy  lapse.Policy
+		fault   int // call of the first run that fails; 0: none
+		do      func(s *scene, m *lapse.Manager) (int, error)
+		between func(s *scene)
+		want    int
+		events  []lapse.EventKind
+	}{
+		{"Issue with eviction", scenePolicy, 0, issueAgain, nil, 1, []lapse.EventKind{lapse.EventEnded, lapse.EventIssued}},
+		{"Issue into the last place", refuse, 0, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
+		{"Issue after a fault", refuse, 3, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
+		{"Renew", scenePolicy, 0, renewAgain, nil, 1801, []lapse.EventKind{lapse.EventRenewed}},
+		{"Expire", scenePolicy, 0, expireAgain, nil, 1, []lapse.EventKind{lapse.EventEnded}},
+		{"Expire of what another ends in between", scenePolicy, 0, expireAgain, endLive, 0, nil},
+		{"ExpireSubject", scenePolicy, 0, expireSubjectAgain, nil, 3, []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventEnded}},
+		{"ExpireSubject, one of which another ends in between", scenePolicy, 0, expireSubjectAgain, endLive, 2, []lapse.EventKind{lapse.EventEnded, lapse.EventEnded}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newScene(t)
+			s.t = t
+			m := s.over(&twice{s.store, s.clock, row.fault, func() {
+				if row.between != nil {
+					row.between(s)
+				}
+				s.events = nil
+			}}, row.policy)
+			counts := s.clock.Now().Add(time.Second).Truncate(time.Millisecond)
+			got, err := row.do(s, m)
+			if got != row.want || err != nil {
+				t.Errorf("%d, %v; want %d", got, err, row.want)
+			}
+			var kinds []lapse.EventKind
+			for _, e := range s.events {
+				kinds = append(kinds, e.Kind)
+				if !e.At.Equal(counts) {
+					t.Errorf("%v at %v; want %v, of the run that counts", e.Kind, e.At, counts)
+				}
+			}
+			wantDiff(t, "events", row.events, kinds)
+		})
+	}
+}
+
+func issueAgain(s *scene, m *lapse.Manager) (int, error) {
+	i, err := m.Issue(s.ctx, lapse.Grant{Subject: "ana"})
+	return len(i.Evicted), err
+}
+
+// renewAgain returns for how many seconds from its call the token lives.
+func renewAgain(s *scene, m *lapse.Manager) (int, error) {
+	begin := s.clock.Now().Truncate(time.Millisecond)
+	tok, err := m.Renew(s.ctx, s.live.Bearer)
+	return int(tok.ExpiresAt.Sub(begin) / time.Second), err
+}
+
+func expireAgain(s *scene, m *lapse.Manager) (int, error) {
+	ended, err := m.Expire(s.ctx, s.live.ID)
+	return map[bool]int{true: 1}[ended], err
+}
+
+func expireSubjectAgain(s *scene, m *lapse.Manager) (int, error) {
+	return m.ExpireSubject(s.ctx, "ana")
+}
+
+func endLive(s *scene) {
+	if ended, err := s.Expire(s.ctx, s.live.ID); !ended || err != nil {
+		s.t.Errorf("Expire in between: %v, %v", ended, err)
+	}
+}
+
+// twice runs every transaction twice, a second apart, and undoes the first run, in
+// which it makes the call of that number fail. It returns another second later.
+type twice struct {
+	storage.Store
+	clock   *stepClock
+	fault   int
+	between func()
+}
+
+func (w *twice) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	undone := errors.New("undone")
+	first := &txFaults{Store: w.Store, left: w.fault}
+	err := first.Update(ctx, subject, func(tx storage.Tx) error {
+		fn(tx)
+		return undone
+	})
+	if err != undone {
+		return err
+	}
+	w.clock.add(time.Second)
+	w.between()
+	defer w.clock.add(time.Second)
+	return w.Store.Update(ctx, subject, fn)
+}
