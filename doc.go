@@ -30,9 +30,9 @@
 // Time comes from [Config].Clock, in UTC and rounded down to the millisecond, so
 // that what one call returns is what every other one, and every store, compares
 // with. Suspending the machine lengthens nothing. The years 1 to 9999 work; what
-// would lie behind them is held at their end. A clock that steps back neither shortens nor lengthens what is stored,
-// but what ran out is alive again while the clock says so, even if an end was asked
-// for after that; what was ended is not.
+// would lie behind them is held at their end. A clock that steps back neither
+// shortens nor lengthens what is stored, but what ran out is alive again while the
+// clock says so, even if an end was asked for after that; what was ended is not.
 //
 // Tests travel in time with any type that has Now and After, *clock.Mock of
 // github.com/benbjohnson/clock for one, or with a nil Clock inside testing/synctest.

@@ -80,9 +80,9 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok 
 }
 
 // ExpireSubject logs subject out everywhere: it ends all of its tokens that have
-// neither been ended nor run out, of every prefix, but those named in keep, in one transaction, and says how many it
-// ended. Tokens issued later live. A damaged record is denied as it is and left
-// alone. It is durable before it returns.
+// neither been ended nor run out, of every prefix, but those named in keep, in one
+// transaction, and says how many it ended. Tokens issued later live. A damaged
+// record is denied as it is and left alone. It is durable before it returns.
 //
 // ErrInvalidGrant means that no token can have such a subject. An error means
 // that none was ended, unless it is ErrOutcomeUnknown.

@@ -23,8 +23,10 @@ type Issued struct {
 
 // Issue stores a new token for g and returns it with its bearer text. It is
 // durable before it returns. Where the subject has as many live tokens as the
-// policy lets it, AtLimit decides in the same transaction: under any number of
-// callers there is never one too many.
+// policy lets it, AtLimit decides in the same transaction.
+//
+// Its cost grows with the records of the subject, dead ones included until they
+// are swept, unless MaxTokens is NoTokenLimit.
 //
 // ErrInvalidGrant names the field and its limit, ErrLimit means there is no room;
 // neither has changed anything. Of the store's errors, ErrOutcomeUnknown means

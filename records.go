@@ -50,10 +50,10 @@ func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, e
 const sweepBatch = 500
 
 // Sweep deletes the records of tokens that have been dead for longer than
-// Policy.Retention by what the record itself says, of every prefix, in batches between which others get their
-// turn, and says how many it deleted. It ends when none is left or ctx ends; what
-// it deleted by then stays deleted and is counted. A token that is alive, or was
-// renewed while Sweep ran, is never deleted.
+// Policy.Retention by what the record itself says, of every prefix, in batches
+// between which others get their turn, and says how many it deleted. It ends when
+// none is left or ctx ends; what it deleted by then stays deleted and is counted. A
+// token that is alive, or was renewed while Sweep ran, is never deleted.
 //
 // Call it from a loop of your own, hourly for instance. Managers that share a
 // store sweep the same records: the shortest Retention among them holds.
