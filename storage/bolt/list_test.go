@@ -10,6 +10,28 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
+// putAnas puts the records from and below to, all of one subject. Those below dead
+// died as they were issued.
+func putAnas(t *testing.T, s *Store, from, to, dead int) {
+	t.Helper()
+	err := s.Update(context.Background(), "ana", func(tx storage.Tx) error {
+		for n := from; n < to; n++ {
+			r := record(n)
+			r.Subject = "ana"
+			if n < dead {
+				r.ExpiresAt = r.IssuedAt
+			}
+			if err := tx.Put(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestListAtPageEnds lists as many records as fill pages of List, one less and one
 // more.
 func TestListAtPageEnds(t *testing.T) {
@@ -21,19 +43,8 @@ func TestListAtPageEnds(t *testing.T) {
 	defer s.Close()
 	have := 0
 	for _, n := range []int{1, listPage - 1, listPage, listPage + 1, 2*listPage - 1, 2 * listPage, 2*listPage + 1} {
-		err := s.Update(context.Background(), "ana", func(tx storage.Tx) error {
-			for ; have < n; have++ {
-				r := record(have)
-				r.Subject = "ana"
-				if err := tx.Put(r); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		putAnas(t, s, have, n, 0)
+		have = n
 		for _, f := range []storage.Filter{{}, {Subject: "ana"}, {ExpiresBefore: record(n).ExpiresAt}} {
 			got := 0
 			for r, err := range s.List(context.Background(), f) {
@@ -102,22 +113,7 @@ func TestListWhileItsSubjectIsSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	err = s.Update(context.Background(), "ana", func(tx storage.Tx) error {
-		for i := range records {
-			r := record(i)
-			r.Subject = "ana"
-			if i < dead {
-				r.ExpiresAt = r.IssuedAt
-			}
-			if err := tx.Put(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	putAnas(t, s, 0, records, dead)
 	got := 0
 	for r, err := range s.List(context.Background(), storage.Filter{Subject: "ana"}) {
 		if err != nil || r.ID != record(got).ID {
@@ -142,19 +138,7 @@ func TestListErrorIsTheLastPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	err = s.Update(context.Background(), "ana", func(tx storage.Tx) error {
-		for n := range 3 * listPage {
-			r := record(n)
-			r.Subject = "ana"
-			if err := tx.Put(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	putAnas(t, s, 0, 3*listPage, 0)
 	for _, f := range []storage.Filter{{}, {Subject: "ana"}, {ExpiresBefore: record(0).ExpiresAt.AddDate(1, 0, 0)}} {
 		ctx, cancel := context.WithCancel(context.Background())
 		var errs []error

@@ -146,18 +146,13 @@ func (w *walker) branch(p, low, high []byte) error {
 	if len(els) == 0 {
 		return errors.New("a branch without children")
 	}
+	if err := inOrder(els, low, high); err != nil {
+		return err
+	}
 	for i, el := range els {
-		next := high
-		if i+1 < len(els) {
-			next = els[i+1].key
-		}
-		if err := inOrder(el.key, low, next); err != nil {
+		if err := w.tree(el.child, el.key, below(els, i, high)); err != nil {
 			return err
 		}
-		if err := w.tree(el.child, el.key, next); err != nil {
-			return err
-		}
-		low = el.key
 	}
 	return nil
 }
@@ -172,15 +167,10 @@ func (w *walker) leaf(p, low, high []byte) error {
 	if len(els) == 0 && low != nil {
 		return errors.New("an empty leaf below a branch")
 	}
-	for i, el := range els {
-		next := high
-		if i+1 < len(els) {
-			next = els[i+1].key
-		}
-		if err := inOrder(el.key, low, next); err != nil {
-			return err
-		}
-		low = el.key
+	if err := inOrder(els, low, high); err != nil {
+		return err
+	}
+	for _, el := range els {
 		if !el.bucket {
 			continue
 		}
@@ -206,12 +196,26 @@ func (w *walker) bucket(value []byte) error {
 	return w.leaf(inline, nil, nil)
 }
 
-// inOrder says whether key is not below low and below high, where those are given.
-func inOrder(key, low, high []byte) error {
-	if low != nil && bytes.Compare(key, low) < 0 || high != nil && bytes.Compare(key, high) >= 0 {
-		return errors.New("its keys are out of order")
+// inOrder says whether the keys of els ascend, the first not below low and the last
+// below high, where those are given.
+func inOrder(els []element, low, high []byte) error {
+	for i, el := range els {
+		next := below(els, i, high)
+		if low != nil && bytes.Compare(el.key, low) < 0 || next != nil && bytes.Compare(el.key, next) >= 0 {
+			return errors.New("its keys are out of order")
+		}
+		low = el.key
 	}
 	return nil
+}
+
+// below returns what the i-th key of els, and all that hangs from it, is below: the
+// next key, or high.
+func below(els []element, i int, high []byte) []byte {
+	if i+1 < len(els) {
+		return els[i+1].key
+	}
+	return high
 }
 
 // element is one entry of a branch or a leaf.
