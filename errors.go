@@ -46,10 +46,10 @@ var (
 
 	// ErrLimit: the subject has Policy.MaxTokens live tokens. End one of them,
 	// or let AtLimit do it.
-	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may")
+	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may; end one first")
 
 	// ErrNotRenewable: the policy is Never. Issue a new token instead.
-	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy")
+	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy; issue a new one")
 
 	// ErrInvalidID: ParseID was given something else than a token's ID.
 	ErrInvalidID = storage.ErrInvalidID

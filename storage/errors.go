@@ -22,7 +22,7 @@ var (
 
 	// ErrOutcomeUnknown: the write may or may not have happened. Read before
 	// trying again.
-	ErrOutcomeUnknown = errors.New("storage: outcome of the write unknown")
+	ErrOutcomeUnknown = errors.New("storage: outcome of the write unknown; read before trying again")
 
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("storage: closed")
@@ -34,7 +34,7 @@ var (
 
 	// ErrLocked: another process, or another store in this one, has the file
 	// open. Close it there first.
-	ErrLocked = errors.New("storage: in use: the file is open elsewhere")
+	ErrLocked = errors.New("storage: in use: the file is open elsewhere; close it there first")
 )
 
 var (

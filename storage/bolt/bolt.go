@@ -30,11 +30,11 @@ var _ storage.Store = (*Store)(nil)
 var (
 	// ErrNotStore: not a regular file, or a bbolt file that another program
 	// made. Name another path.
-	ErrNotStore = errors.New("not a lapse store")
+	ErrNotStore = errors.New("not a lapse store; name another path")
 
 	// ErrNewerSchema: a later version of lapse wrote the file in a way this one
 	// does not know. Upgrade lapse.
-	ErrNewerSchema = errors.New("written by a newer version of lapse")
+	ErrNewerSchema = errors.New("written by a newer version of lapse; upgrade this one")
 )
 
 // Options says how to open a file. The zero Options are usable.
@@ -64,14 +64,13 @@ type Store struct {
 }
 
 // Open opens the store in the file at path, or makes one, with mode 0600 whatever
-// the umask. nil opts are the zero Options. It reads the file twice:
-// as a file, before it trusts it, and record by record.
+// the umask. nil opts are the zero Options. It reads the file twice: as a file,
+// before it trusts it, and record by record.
 //
 // ErrLocked: the file is open elsewhere, after LockTimeout. ErrCorrupt: the file
 // is empty, damaged as a whole, or not a bbolt file. ErrNotStore, ErrNewerSchema:
-// see there.
-// ErrUnavailable: the operating system refused; its error is wrapped too. In all
-// these cases the file is as it was.
+// see there. ErrUnavailable: the operating system refused; its error is wrapped
+// too. In all these cases the file is as it was.
 func Open(path string, opts *Options) (*Store, error) {
 	timeout := defaultLockTimeout
 	if opts != nil && opts.LockTimeout != 0 {
