@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"strings"
@@ -12,71 +13,70 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
+func init() { children[filler] = func(path string) { fmt.Print(fill(path)) } }
+
 // TestFullDisk lets the file grow no further, as a full disk does: writes fail with
 // an error that says which kind it is, reads go on, and so do writes once there is
-// room.
+// room. The limit is one of the whole process, so it is another one's.
 func TestFullDisk(t *testing.T) {
-	ctx := context.Background()
 	path, _ := makeFile(t, 20)
+	if says := childSays(t, filler, path); says != "<nil>" {
+		t.Fatal(says)
+	}
 	s, err := Open(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if got, err := s.Get(context.Background(), large(0).ID); err != nil || got != large(0) {
+		t.Errorf("what was written in the end: %+v, %v", got, err)
+	}
+}
+
+// large returns a record that needs a page of its own.
+func large(n int) storage.Record {
+	r := record(1000 + n)
+	r.Data = strings.Repeat("x", storage.MaxData)
+	return r
+}
+
+// fill says what went otherwise than it should.
+func fill(path string) error {
+	ctx := context.Background()
+	s, err := Open(path, nil)
+	if err != nil {
+		return err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	allow := limitFileSize(t, uint64(info.Size()))
-	big := record(1000)
-	big.Data = strings.Repeat("x", storage.MaxData)
-	for n := 0; err == nil && n < 100; n++ {
-		big.ID[15] = byte(n)
-		err = s.Update(ctx, big.Subject, func(tx storage.Tx) error { return tx.Put(big) })
+	signal.Ignore(syscall.SIGXFSZ) // the write fails then, and nothing else happens
+	var room syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &room); err != nil {
+		return err
+	}
+	none := room
+	none.Cur = uint64(info.Size())
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &none); err != nil {
+		return err
+	}
+	write := func(r storage.Record) error {
+		return s.Update(ctx, r.Subject, func(tx storage.Tx) error { return tx.Put(r) })
+	}
+	for n := 1; err == nil && n < 100; n++ {
+		err = write(large(n))
 	}
 	if !errors.Is(err, storage.ErrOutcomeUnknown) {
-		t.Errorf("Update on a full disk: %v; want ErrOutcomeUnknown", err)
+		return fmt.Errorf("Update on a full disk: %w; want ErrOutcomeUnknown", err)
 	}
 	for n := range 20 {
 		if got, err := s.Get(ctx, record(n).ID); err != nil || got != record(n) {
-			t.Errorf("Get meanwhile: %+v, %v", got, err)
+			return fmt.Errorf("Get meanwhile: %+v, %w", got, err)
 		}
 	}
-	allow()
-	put(t, s, big)
-	if got, err := s.Get(ctx, big.ID); err != nil || got != big {
-		t.Errorf("once there is room: %+v, %v", got, err)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &room); err != nil {
+		return err
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Open(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again.Close()
-}
-
-// limitFileSize keeps this process from writing behind the n-th byte of any file,
-// until the function that it returns is called, or the test ends.
-func limitFileSize(t *testing.T, n uint64) (allow func()) {
-	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ) // the write fails then, and nothing else happens
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	limit := before
-	limit.Cur = n
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	allow = func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-			t.Fatal(err)
-		}
-		signal.Reset(syscall.SIGXFSZ)
-	}
-	t.Cleanup(allow)
-	return allow
+	return errors.Join(write(large(0)), s.Close())
 }

@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
-
-const writerEnv = "LAPSE_TEST_WRITE"
 
 // write puts, touches and ends records for ever, and says so after each is
 // acknowledged: "n" once record n is there, "-n" once it is ended.
@@ -78,8 +74,7 @@ func TestKilledWriter(t *testing.T) {
 // it had acknowledged lines of them.
 func killAfter(t *testing.T, path string, lines int) (acknowledged []int) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestMain$")
-	cmd.Env = append(os.Environ(), writerEnv+"="+path)
+	cmd := childCommand(writer, path)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -27,13 +25,13 @@ func TestLockedFile(t *testing.T) {
 	if took := time.Since(begin); took > 20*time.Second { // half a second, and what a busy machine adds
 		t.Errorf("it took %v to say so", took)
 	}
-	if out := openInChild(t, path); out != "locked" {
+	if out := childSays(t, opener, path); out != "locked" {
 		t.Errorf("second Open in another process: %s; want locked", out)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if out := openInChild(t, path); out != "opened" {
+	if out := childSays(t, opener, path); out != "opened" {
 		t.Errorf("Open in another process after Close: %s; want opened", out)
 	}
 	if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
@@ -78,39 +76,6 @@ func hollow(file []byte) []byte {
 	file = bytes.Clone(file)
 	clear(file[2*os.Getpagesize():])
 	return file
-}
-
-const childEnv = "LAPSE_TEST_OPEN"
-
-func openInChild(t *testing.T, path string) string {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestMain$")
-	cmd.Env = append(os.Environ(), childEnv+"="+path)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("child: %v", err)
-	}
-	return string(out)
-}
-
-func TestMain(m *testing.M) {
-	if path := os.Getenv(writerEnv); path != "" {
-		write(path)
-		return
-	}
-	path := os.Getenv(childEnv)
-	if path == "" {
-		os.Exit(m.Run())
-	}
-	switch s, err := Open(path, nil); {
-	case err == nil:
-		s.Close()
-		fmt.Print("opened")
-	case errors.Is(err, storage.ErrLocked):
-		fmt.Print("locked")
-	default:
-		fmt.Print(err)
-	}
 }
 
 // TestCreateDoesNotReplace has many stores made at one path at once: one wins and
