@@ -1,149 +1,226 @@
 // Package bolt keeps tokens in one file, on go.etcd.io/bbolt: the default of
-// programs that run on one machine. What is acknowledged is on disk. One process
-// has the file open at a time.
+// programs that run on one machine. One process has the file open at a time, so a
+// table in its memory answers every read, and the file is the log behind it: what
+// an Update acknowledged is on disk, and a Touch is there within
+// Options.FlushEvery.
 //
-// The file holds records and nothing derived from them: bbolt's lock is exclusive,
-// so the indexes live in memory, are rebuilt when the file is opened and cannot
-// disagree with it. Every record carries a checksum bound to its key; a damaged
-// one is denied as ErrCorrupt and everything else goes on working.
+// The file holds records and nothing derived from them: indexes are rebuilt when
+// it is opened and cannot disagree with it. Every record carries a checksum bound
+// to its key; a damaged one is denied as ErrCorrupt and everything else goes on
+// working.
+//
+// # When writing fails
+//
+// A disk that is full, read-only or gone makes writes fail with ErrUnavailable:
+// nothing was written, reads go on, and so does writing once the cause is gone. If
+// the disk fails where nobody can tell whether the write reached it, the error is
+// ErrOutcomeUnknown. What the write would have ended then counts as ended in this
+// process, and the store looks at its file anew, and finishes those ends, before it
+// writes again; until then writes are ErrUnavailable.
 package bolt
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
-
-	"github.com/seed-55daa01a/lapse/internal/index"
+	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 var _ storage.Store = (*Store)(nil)
-
-// Errors of Open that say what the file is instead of a store. The file is left
-// as it was, to the byte.
-var (
-	// ErrNotStore: not a regular file, or a bbolt file that another program
-	// made. Name another path.
-	ErrNotStore = errors.New("not a lapse store; name another path")
-
-	// ErrNewerSchema: a later version of lapse wrote the file in a way this one
-	// does not know. Upgrade lapse.
-	ErrNewerSchema = errors.New("written by a newer version of lapse; upgrade this one")
-)
 
 // Options says how to open a file. The zero Options are usable.
 type Options struct {
 	// LockTimeout is how long Open waits for another process to let go of the
 	// file; 0 means half a second. Negative: an error.
 	LockTimeout time.Duration
+
+	// FlushEvery is how long a Touch may wait before it is written, together with
+	// all others: what a crash can take of the renewals by use. 0 means a second,
+	// FlushAtOnce that each is on disk before Touch returns. Negative, or under a
+	// millisecond: an error.
+	FlushEvery time.Duration
+
+	// MaxTokens is how many records the store holds at most, dead ones that were not
+	// swept included; 0 means 10 million, which take some 2 GB of memory. Negative:
+	// an error.
+	MaxTokens int
+
+	// Repair opens a file of which one of the two meta pages is lost. What was
+	// acknowledged last, an issue or a renewal, may be missing then; no end is. A
+	// file in order is opened as ever. Stats tells whether anything was repaired.
+	Repair bool
+
+	// Progress is told how far Open has come, as done of total pages of the file,
+	// some hundred times in all; a file of less than 16 MB is opened without. It
+	// runs in the goroutine of Open.
+	Progress func(done, total int)
 }
 
-const defaultLockTimeout = 500 * time.Millisecond
+// FlushAtOnce is the FlushEvery that has every Touch on disk before it returns.
+const FlushAtOnce time.Duration = -1
+
+const (
+	defaultLockTimeout = 500 * time.Millisecond
+	defaultFlushEvery  = time.Second
+	defaultMaxTokens   = 10_000_000
+)
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	switch {
+	case opts.LockTimeout < 0:
+		return opts, fmt.Errorf("bolt: Options.LockTimeout: %v is negative", opts.LockTimeout)
+	case opts.FlushEvery < 0 && opts.FlushEvery != FlushAtOnce:
+		return opts, fmt.Errorf("bolt: Options.FlushEvery: %v is negative; FlushAtOnce defers nothing", opts.FlushEvery)
+	case opts.FlushEvery > 0 && opts.FlushEvery < time.Millisecond:
+		return opts, fmt.Errorf("bolt: Options.FlushEvery: %v is under a millisecond; FlushAtOnce defers nothing", opts.FlushEvery)
+	case opts.MaxTokens < 0:
+		return opts, fmt.Errorf("bolt: Options.MaxTokens: %d is negative", opts.MaxTokens)
+	}
+	opts.LockTimeout = cmp.Or(opts.LockTimeout, defaultLockTimeout)
+	opts.FlushEvery = cmp.Or(opts.FlushEvery, defaultFlushEvery)
+	opts.MaxTokens = cmp.Or(opts.MaxTokens, defaultMaxTokens)
+	return opts, nil
+}
 
 // Store is a storage.Store in a file. It is safe for concurrent use. Open makes
 // one; Close ends it.
 //
-// Every Update that puts something, and every Touch that raises something, is one
-// bbolt transaction and on disk before it returns.
+// Get and Touch wait for nobody. Updates run one at a time, and those that wait are
+// written together. Two goroutines belong to a Store, from Open to Close: one
+// writes, one flushes what Touch deferred.
 type Store struct {
-	db     *bbolt.DB
-	file   *os.File      // bbolt's own
-	broken atomic.Bool   // bbolt has panicked and may hold its locks for ever
-	turn   chan struct{} // held by the one writer
-	closed chan struct{} // closed when Close begins
-	once   sync.Once
+	opts    Options
+	table   *table.Table // what is durable, and on top of it what Touch raised
+	damaged atomic.Pointer[map[storage.ID]struct{}]
+	trouble atomic.Pointer[trouble] // why nothing is written, if so
+	closed  chan struct{}           // closed when Close begins
+	once    sync.Once
 
-	mu    sync.RWMutex // guards index; only the writer changes it
-	index index.Index
+	turn  chan struct{} // held by whoever uses what follows
+	log   *log          // also used by the committer, while a group is its
+	stage *table.Stage  // what is written but not durable
+	queue []*group      // waiting for the committer, or in its hands; the oldest first
+	tally tally
+
+	leftovers []storage.ID // swept out of the table, but not yet deleted
+
+	copies sync.RWMutex // held by whoever reads the file to copy it; locked to replace it
+
+	work  chan struct{} // there may be something in queue
+	alarm chan struct{} // there may be something to flush, or to recover from
+	quit  chan struct{} // closed when there will be no more work
+	ended sync.WaitGroup
 }
 
 // Open opens the store in the file at path, or makes one, with mode 0600 whatever
-// the umask. nil opts are the zero Options. It reads the file twice: as a file,
-// before it trusts it, and record by record.
+// the umask. nil opts are the zero Options. It reads the whole file before it
+// trusts it, and every record into memory.
 //
 // ErrLocked: the file is open elsewhere, after LockTimeout. ErrCorrupt: the file
-// is empty, damaged as a whole, or not a bbolt file. ErrNotStore, ErrNewerSchema:
-// see there. ErrUnavailable: the operating system refused; its error is wrapped
-// too. In all these cases the file is as it was.
+// is empty, damaged as a whole, or not a bbolt file. ErrNotStore, ErrNewerSchema,
+// ErrTooMany: see there. ErrUnavailable: the operating system refused; its error is
+// wrapped too. In all these cases the file is as it was.
 func Open(path string, opts *Options) (*Store, error) {
-	timeout := defaultLockTimeout
-	if opts != nil && opts.LockTimeout != 0 {
-		timeout = opts.LockTimeout
-	}
-	if timeout < 0 {
-		return nil, fmt.Errorf("bolt: Options.LockTimeout: %v is negative", timeout)
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
 	}
 	if err := ensure(path); err != nil {
 		return nil, err
 	}
-	db, file, err := open(path, timeout)
+	var in *intake
+	l, err := openLog(path, o, func() visitor {
+		in = newIntake(o)
+		return in.visitor()
+	})
 	if err != nil {
 		return nil, fmt.Errorf("bolt: open %s: %w", path, err)
 	}
-	s := &Store{db: db, file: file, turn: make(chan struct{}, 1), closed: make(chan struct{})}
-	if err := s.guardEdge(s.load); err != nil {
-		s.release()
-		return nil, fmt.Errorf("bolt: open %s: %w", path, err)
+	s := &Store{
+		opts: o, table: in.table, log: l, stage: table.NewStage(in.table), closed: make(chan struct{}),
+		turn: make(chan struct{}, 1), work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
+	s.stage.Damaged = s.isDamaged
+	s.setDamaged(in.damaged)
+	s.ended.Go(s.commitWaiting)
+	s.ended.Go(s.keep)
 	return s, nil
 }
 
-// load checks that the file is a store of ours and fills the index. A record that
-// is damaged belongs to no subject and is never swept.
-func (s *Store) load() error {
-	return s.db.View(func(btx *bbolt.Tx) error {
-		if err := checkSchema(btx); err != nil {
-			return err
-		}
-		err := btx.Bucket(tokensBucket).ForEach(func(k, v []byte) error {
-			if r, err := decode(k, v); err == nil {
-				s.index.Load(r)
-			}
-			return nil
-		})
-		s.index.Ready()
-		return err
-	})
-}
-
 // Close implements storage.Store. It waits for the calls that are under way; those
-// that wait for their turn to write get ErrClosed. Nothing is deferred, so there
-// is nothing to flush.
+// that wait for their turn to write get ErrClosed. It writes what Touch deferred: an
+// error means that some of that, or an end of unknown outcome, may be lost.
 func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
 		close(s.closed)
 		s.turn <- struct{}{}
-		err = classify(s.release())
+		err = s.recover()
+		<-s.turn
+		err = errors.Join(err, s.flush())
+		close(s.quit)
+		s.ended.Wait()
+		s.turn <- struct{}{}
+		err = errors.Join(err, s.log.close())
+		<-s.turn
 	})
 	return err
 }
 
-// release lets go of the file, through bbolt if that can still be asked.
-func (s *Store) release() error {
-	if s.broken.Load() {
-		return errors.Join(unlock(s.file), s.file.Close())
+// take waits for the turn to write.
+func (s *Store) take(ctx context.Context) error {
+	if err := s.writable(ctx); err != nil {
+		return err
 	}
-	return s.guardEdge(s.db.Close)
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closed:
+		return storage.ErrClosed
+	}
+	if err := s.writable(ctx); err != nil {
+		<-s.turn
+		return err
+	}
+	return nil
 }
 
-// classify gives an error of bbolt the class that the contract has for it.
-func classify(err error) error {
-	switch {
-	case err == nil, errors.Is(err, storage.ErrCorrupt), errors.Is(err, ErrNotStore):
+// writable says why a call that writes cannot begin now, if so.
+func (s *Store) writable(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
 		return err
-	case errors.Is(err, berrors.ErrDatabaseNotOpen):
-		return storage.ErrClosed
-	case errors.Is(err, berrors.ErrTimeout):
-		return storage.ErrLocked
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
-	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	if t := s.trouble.Load(); t != nil {
+		return t.err
+	}
+	return nil
+}
+
+// ready says why a call cannot begin now, if so.
+func (s *Store) ready(ctx context.Context) error {
+	select {
+	case <-s.closed:
+		return storage.ErrClosed
+	default:
+	}
+	return ctx.Err()
+}
+
+// ring sends without waiting: whoever listens asks for everything that there is.
+func ring(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

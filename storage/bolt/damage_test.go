@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -154,76 +153,6 @@ func survives(t *testing.T, path string, file []byte, records int) bool {
 	return true
 }
 
-// TestCommitThatFails makes the commit step fail: what became of the write is
-// unknown, nobody is told otherwise, and the store goes on.
-func TestCommitThatFails(t *testing.T) {
-	ctx := context.Background()
-	path, _ := makeFile(t, 0)
-	s, err := Open(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	before := record(7)
-	put(t, s, before)
-
-	s.db.MaxSize = 1 // no page more
-	lost := record(14)
-	lost.Data = strings.Repeat("x", storage.MaxData)
-	for n := 0; err == nil && n < 1000; n++ {
-		lost.ID[15] = byte(n)
-		lost.ID[14] = byte(n >> 8)
-		err = s.Update(ctx, lost.Subject, func(tx storage.Tx) error { return tx.Put(lost) })
-	}
-	if !errors.Is(err, storage.ErrOutcomeUnknown) {
-		t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
-	}
-	s.db.MaxSize = 0
-
-	if _, err := s.Get(ctx, lost.ID); !errors.Is(err, storage.ErrNotFound) {
-		t.Errorf("what was not written: %v; want ErrNotFound", err)
-	}
-	if !slices.Contains(s.index.Subject(lost.Subject), lost.ID) {
-		t.Error("the index does not take it for written: had it been, nobody would find it")
-	}
-	// The index took it for written, and must not stumble over it.
-	err = s.Update(ctx, lost.Subject, func(tx storage.Tx) error {
-		for r, err := range tx.Records() {
-			if err != nil || r.ID == lost.ID {
-				t.Errorf("Records: %v, %v", r.ID, err)
-			}
-		}
-		err := tx.Put(lost)
-		times := 0
-		for r := range tx.Records() {
-			if r.ID == lost.ID {
-				times++
-			}
-		}
-		if times != 1 {
-			t.Errorf("Records has it %d times; want once", times)
-		}
-		return err
-	})
-	if err != nil {
-		t.Errorf("the same Update again: %v", err)
-	}
-	if got, err := s.Get(ctx, lost.ID); err != nil || got != lost {
-		t.Errorf("after the second try: %+v, %v", got, err)
-	}
-	for r, err := range s.List(ctx, storage.Filter{Subject: lost.Subject}) {
-		if err != nil {
-			t.Errorf("List: %v, %v", r.ID, err)
-		}
-	}
-	if n, err := s.Sweep(ctx, lost.ExpiresAt.AddDate(1, 0, 0), 5000); n < 2 || err != nil {
-		t.Errorf("Sweep: %d, %v", n, err)
-	}
-	if got, err := s.Get(ctx, lost.ID); !errors.Is(err, storage.ErrNotFound) {
-		t.Errorf("after Sweep: %+v, %v; want it gone, though the index had it twice", got, err)
-	}
-}
-
 // TestTruncatedWhileOpen cuts the file short under the open store: every call comes
 // back with an error that blames no token, and so does Close.
 func TestTruncatedWhileOpen(t *testing.T) {
@@ -282,7 +211,7 @@ func TestBackupsOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = s.db.View(func(btx *bbolt.Tx) error {
+		err = s.log.db.View(func(btx *bbolt.Tx) error {
 			_, err := btx.WriteTo(f)
 			return err
 		})

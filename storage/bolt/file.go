@@ -3,9 +3,8 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -25,89 +24,6 @@ var (
 // a version of their own.
 const schema = 1
 
-// ensure makes an empty store at path if nothing is there.
-func ensure(path string) error {
-	info, err := os.Stat(path)
-	switch {
-	case err == nil && info.Mode().IsRegular():
-		return nil
-	case err == nil:
-		return fmt.Errorf("bolt: open %s: %w: not a regular file", path, ErrNotStore)
-	case errors.Is(err, fs.ErrNotExist) && path != "":
-		err = create(path)
-	}
-	if err != nil {
-		return fmt.Errorf("bolt: create %s: %w: %w", path, storage.ErrUnavailable, err)
-	}
-	return nil
-}
-
-// create builds a store under another name and then gives it its own: bbolt's
-// first write is not safe against a crash, and nobody must find half a file.
-func create(path string) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".lapse-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	err = errors.Join(temp.Chmod(0o600), temp.Close())
-	if err != nil {
-		return err
-	}
-	if err := initialise(temp.Name()); err != nil {
-		return err
-	}
-	if err := publish(temp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func initialise(path string) error {
-	db, err := bbolt.Open(path, 0o600, options(defaultLockTimeout))
-	if err != nil {
-		return err
-	}
-	err = db.Update(func(btx *bbolt.Tx) error {
-		meta, err := btx.CreateBucket(metaBucket)
-		if err != nil {
-			return err
-		}
-		if _, err := btx.CreateBucket(tokensBucket); err != nil {
-			return err
-		}
-		return meta.Put(schemaKey, []byte(strconv.Itoa(schema)))
-	})
-	return errors.Join(err, db.Close())
-}
-
-// publish gives temp the name path unless something has it by now: then that is
-// the store. A link cannot replace a file; a rename, where there are no links,
-// can only be asked to after a look.
-func publish(temp, path string) error {
-	err := os.Link(temp, path)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.Rename(temp, path)
-}
-
-// syncDir makes a name in dir durable, where directories can be synced.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrInvalid) {
-		return err
-	}
-	return nil
-}
-
 func options(timeout time.Duration) *bbolt.Options {
 	return &bbolt.Options{
 		Timeout:      timeout,
@@ -116,40 +32,78 @@ func options(timeout time.Duration) *bbolt.Options {
 	}
 }
 
-// open opens the file at path, which exists. The whole of it is looked at first, or,
-// where the lock could not be had before, as soon as bbolt has it.
-func open(path string, timeout time.Duration) (*bbolt.DB, *os.File, error) {
-	db, file, looked, err := openLooking(path, timeout)
-	if err == nil && !looked {
-		if _, err = look(file); err != nil {
-			err = errors.Join(err, guard(db.Close))
-		}
+// mapSize is how much address space, which costs no memory, the map of f takes from
+// the beginning: a file that outgrows it must be mapped anew, and bbolt lets nobody
+// read or write meanwhile. Where a map makes its file longer, or addresses are
+// scarce, it is left to bbolt.
+func mapSize(f *os.File) int {
+	info, err := f.Stat()
+	if err != nil || runtime.GOOS == "windows" || strconv.IntSize < 64 {
+		return 0
 	}
-	return db, file, classify(err)
+	return int(max(1<<30, 4*info.Size()))
 }
 
-// openLooking says, too, whether all of the file was looked at before.
-func openLooking(path string, timeout time.Duration) (db *bbolt.DB, file *os.File, looked bool, err error) {
+// allocSize is by how much the file grows at least. bbolt's own 16 MB would be most
+// of a small store.
+const allocSize = 256 << 10
+
+// openLog opens the file at path, which exists. All of it is looked at first, or,
+// where the lock could not be had before, as soon as bbolt has it. begin is called
+// before each look and says who is told what it meets.
+func openLog(path string, opts Options, begin func() visitor) (*log, error) {
+	look := &preflight{repair: opts.Repair, begin: begin}
+	l, err := openLooking(path, opts.LockTimeout, look)
+	if err == nil && !look.looked {
+		err = look.look(l.file)
+	}
+	if err == nil {
+		err = l.adopt(look)
+	}
+	if err != nil && l.db != nil {
+		err = errors.Join(err, l.close())
+	}
+	return l, classify(err)
+}
+
+func openLooking(path string, timeout time.Duration, look *preflight) (*log, error) {
+	l := newLog(path)
 	opts := options(timeout)
 	opts.OpenFile = func(path string, _ int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(path, os.O_RDWR, mode) // never O_CREATE: bbolt would fill an empty file
 		if err != nil {
 			return nil, err
 		}
-		if looked, err = preflight(f); err != nil {
+		if err := look.check(f); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		file = f
+		l.file, opts.InitialMmapSize = f, mapSize(f)
 		return f, nil
 	}
-	err = guard(func() error {
-		db, err = bbolt.Open(path, 0o600, opts)
+	err := guard(func() (err error) {
+		l.db, err = bbolt.Open(path, 0o600, opts)
 		return err
 	})
-	if errors.Is(err, storage.ErrCorrupt) && file != nil { // bbolt panicked with it open
-		err = errors.Join(err, unlock(file), file.Close())
+	if errors.Is(err, storage.ErrCorrupt) && l.file != nil { // bbolt panicked with it open
+		l.db = nil
+		err = errors.Join(err, unlock(l.file), l.file.Close())
 	}
-	return db, file, looked, err
+	return l, err
+}
+
+// adopt makes sure that the file is a store, and what it was when look saw it.
+func (l *log) adopt(look *preflight) (err error) {
+	if l.info, err = l.file.Stat(); err != nil {
+		return err
+	}
+	l.tx, l.repaired = look.meta.tx, look.lost
+	l.least = int64(look.meta.pages * look.meta.pageSize)
+	l.db.AllocSize = allocSize
+	err = l.guardEdge(func() error { return l.db.View(checkSchema) })
+	if err == nil && look.lost {
+		err = l.settle(nil)
+	}
+	return err
 }
 
 // checkSchema returns nil if the file is a store in a layout that this package

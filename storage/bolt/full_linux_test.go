@@ -67,8 +67,8 @@ func fill(path string) error {
 	for n := 1; err == nil && n < 100; n++ {
 		err = write(large(n))
 	}
-	if !errors.Is(err, storage.ErrOutcomeUnknown) {
-		return fmt.Errorf("Update on a full disk: %w; want ErrOutcomeUnknown", err)
+	if !(errors.Is(err, storage.ErrUnavailable) && errors.Is(err, ErrDiskFull)) {
+		return fmt.Errorf("Update on a full disk: %w; want ErrUnavailable and ErrDiskFull", err)
 	}
 	for n := range 20 {
 		if got, err := s.Get(ctx, record(n).ID); err != nil || got != record(n) {

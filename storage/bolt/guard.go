@@ -25,12 +25,10 @@ var errPanicked = errors.New("bbolt broke off")
 
 // guardEdge is guard for an f that begins or ends a transaction. A panic there
 // leaves bbolt holding locks that nobody gives back, so it is asked nothing more.
-func (s *Store) guardEdge(f func() error) error {
+func (l *log) guardEdge(f func() error) error {
 	err := guard(f)
 	if errors.Is(err, errPanicked) {
-		s.broken.Store(true)
+		l.broken, l.cause = true, err
 	}
 	return err
 }
-
-var errBroken = fmt.Errorf("%w: %w over a damaged file; close the store and open it again", storage.ErrUnavailable, errPanicked)

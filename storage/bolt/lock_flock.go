@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// locksEarly: a file can be locked before bbolt has it.
+const locksEarly = true
+
 // tryLock takes the lock that bbolt will take, on the same open file, where taking
 // it twice is taking it once. It reports false if another open file has it.
 func tryLock(f *os.File) (bool, error) {

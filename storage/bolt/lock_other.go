@@ -4,6 +4,9 @@ package bolt
 
 import "os"
 
+// locksEarly: see tryLock.
+const locksEarly = false
+
 // tryLock cannot take bbolt's lock beforehand here.
 func tryLock(*os.File) (bool, error) { return false, nil }
 

@@ -4,126 +4,56 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Get implements storage.Store.
+// Get implements storage.Store, from memory.
 func (s *Store) Get(ctx context.Context, id storage.ID) (r storage.Record, err error) {
-	err = s.view(ctx, func(t *tokens) error {
-		r, err = t.get(id)
-		return err
-	})
-	return r, err
-}
-
-// view runs fn, which must call nothing but its tokens, in a read transaction.
-func (s *Store) view(ctx context.Context, fn func(*tokens) error) error {
 	if err := s.ready(ctx); err != nil {
-		return err
+		return r, err
 	}
-	btx, err := s.begin(false)
-	if err != nil {
-		return err
+	if s.table.Get(id, &r) {
+		return r, nil
 	}
-	defer s.guardEdge(btx.Rollback)
-	t, err := tokensOf(btx)
-	if err != nil {
-		return err
+	if s.isDamaged(id) {
+		return r, errDamaged
 	}
-	return guard(func() error { return fn(t) })
+	return r, storage.ErrNotFound
 }
 
-// listPage is how many records a read transaction of List takes: none stays open
-// while the loop body runs, for an open one keeps the file growing.
-const listPage = 128
+var errDamaged = corrupt("it did not decode when the file was opened; restore the file from a backup, or expire what it was for")
 
-// List implements storage.Store.
+// List implements storage.Store, from memory. A filter selects no damaged record.
 func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
-		for page, err := range s.pages(ctx, f) {
-			if err != nil {
-				yield(storage.Record{}, err)
-				return
-			}
-			for _, e := range page {
-				if e.err == nil && !f.Match(e.record) {
-					continue
-				}
-				if !yield(e.record, e.err) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// entry is one record, or what is known of a damaged one.
-type entry struct {
-	record storage.Record
-	err    error
-}
-
-// pages yields what f may select, page by page, each read in a transaction that
-// has ended by then.
-func (s *Store) pages(ctx context.Context, f storage.Filter) iter.Seq2[[]entry, error] {
-	if f.Subject == "" && f.ExpiresBefore.IsZero() {
-		return s.everything(ctx)
-	}
-	return func(yield func([]entry, error) bool) {
 		if err := s.ready(ctx); err != nil {
-			yield(nil, err)
+			yield(storage.Record{}, err)
 			return
 		}
-		for ids := range slices.Chunk(s.selected(f), listPage) {
-			var page []entry
-			err := s.view(ctx, func(t *tokens) error {
-				for _, id := range ids {
-					if r, err := t.get(id); !errors.Is(err, storage.ErrNotFound) {
-						r.ID = id
-						page = append(page, entry{r, err})
-					}
-				}
-				return nil
-			})
-			if !yield(page, err) {
+		for _, id := range s.selected(f) {
+			r, err := s.Get(ctx, id)
+			damaged := errors.Is(err, storage.ErrCorrupt)
+			switch {
+			case errors.Is(err, storage.ErrNotFound), err == nil && !f.Match(r):
+				continue
+			case damaged:
+				r.ID = id
+			}
+			if !yield(r, err) || err != nil && !damaged {
 				return
 			}
 		}
 	}
 }
 
-// selected returns the IDs of what f may select, in order.
 func (s *Store) selected(f storage.Filter) []storage.ID {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if f.Subject != "" {
-		return slices.Clone(s.index.Subject(f.Subject))
+	ids := s.table.Select(f)
+	if damaged := *s.damaged.Load(); f == (storage.Filter{}) && len(damaged) > 0 {
+		ids = slices.AppendSeq(ids, maps.Keys(damaged))
+		slices.SortFunc(ids, storage.ID.Compare)
 	}
-	return s.index.Before(f.ExpiresBefore)
-}
-
-// everything yields all records in the order of their keys.
-func (s *Store) everything(ctx context.Context) iter.Seq2[[]entry, error] {
-	return func(yield func([]entry, error) bool) {
-		var next []byte // the first key not yet read, or one before it
-		for {
-			var page []entry
-			more := false
-			err := s.view(ctx, func(t *tokens) error {
-				cursor := t.bucket.Cursor()
-				k, v := cursor.Seek(next)
-				for ; k != nil && len(page) < listPage; k, v = cursor.Next() {
-					r, err := decode(k, v)
-					page = append(page, entry{r, err})
-				}
-				more, next = k != nil, slices.Clone(k)
-				return nil
-			})
-			if !yield(page, err) || err != nil || !more {
-				return
-			}
-		}
-	}
+	return ids
 }

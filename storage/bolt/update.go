@@ -2,120 +2,101 @@ package bolt
 
 import (
 	"context"
-	"errors"
-	"iter"
-	"slices"
+	"fmt"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Update implements storage.Store. Updates run one at a time, whatever their
-// subject.
+// subject, and see what those before them put. Those that are waiting to be durable
+// become so together. Get and List show an Update once it is durable, and may show
+// one of its records before another.
+//
+// ErrTooMany, with ErrUnavailable: it would create more records than
+// Options.MaxTokens allows.
 func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	t := &tx{store: s, subject: subject}
-	return s.write(ctx, func(tokens *tokens) error {
-		t.tokens = tokens
-		return fn(t)
-	}, t.file)
+	g, o, err := s.stageUpdate(ctx, subject, fn)
+	if g == nil {
+		return err
+	}
+	<-g.done
+	switch {
+	case o != nil:
+		return o.err
+	case err == nil && g.failed:
+		return errBefore // it wrote nothing, and went by what was not written
+	}
+	return err
 }
 
-// Touch implements storage.Store. It is on disk before it returns.
+// stageUpdate runs fn and stages what it put. Whoever goes by what is not durable
+// waits until it is: group is what to wait for, if not nil, and op is nil if nothing
+// was put.
+func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (*group, *op, error) {
+	if err := s.take(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer func() { <-s.turn }()
+	tx := s.stage.Begin(subject)
+	err := fn(tx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	var o *op
+	if err == nil && len(tx.Writes()) > 0 {
+		if s.table.Len()+s.stage.Created()+tx.Created() > s.opts.MaxTokens {
+			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
+		}
+		o, err = newOp(subject, tx.Writes())
+	}
+	switch {
+	case o != nil:
+		return s.enqueue(o), o, nil
+	case tx.Staged():
+		return s.queue[len(s.queue)-1], nil, err
+	}
+	return nil, nil, err
+}
+
+// Touch implements storage.Store. It is in the file within Options.FlushEvery, or
+// before it returns, with FlushAtOnce. What is deferred costs no wait.
 func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
-	return s.write(ctx, func(tokens *tokens) error {
-		r, err := tokens.get(id)
-		if errors.Is(err, storage.ErrNotFound) {
-			return nil
-		}
-		if err != nil || !use.Raise(&r) {
-			return err
-		}
-		return tokens.put(&r)
-	}, func(error) {}) // the index knows lower bounds, which a renewal leaves true
-}
-
-// tx is one subject's part of a write transaction.
-type tx struct {
-	store   *Store
-	tokens  *tokens
-	subject string
-	changes []change
-}
-
-// change is what the index has to learn of a put.
-type change struct {
-	old *storage.Record // nil if the record is new
-	new storage.Record
-}
-
-func (t *tx) Get(id storage.ID) (storage.Record, error) {
-	r, err := t.tokens.get(id)
-	if err == nil && r.Subject != t.subject {
-		return storage.Record{}, storage.ErrNotFound
-	}
-	return r, err
-}
-
-func (t *tx) Put(r storage.Record) error {
-	var old *storage.Record
-	switch stored, err := t.tokens.get(r.ID); {
-	case err == nil:
-		old = &stored
-	case !errors.Is(err, storage.ErrNotFound):
+	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if err := storage.CheckPut(t.subject, old, r); err != nil {
-		return err
+	if s.opts.FlushEvery == FlushAtOnce {
+		return s.touchAtOnce(ctx, id, use)
 	}
-	if err := t.tokens.put(&r); err != nil {
-		return err
+	if s.table.Touch(id, use) {
+		ring(s.alarm)
+	} else if s.isDamaged(id) {
+		return storage.ErrCorrupt
 	}
-	t.changes = append(t.changes, change{old, r})
 	return nil
 }
 
-func (t *tx) Records() iter.Seq2[storage.Record, error] {
-	return func(yield func(storage.Record, error) bool) {
-		for _, id := range t.ids() {
-			r, err := t.tokens.get(id)
-			if errors.Is(err, storage.ErrNotFound) || err == nil && r.Subject != t.subject {
-				continue // a write of unknown outcome that did not happen
-			}
-			if err != nil {
-				r = storage.Record{Token: storage.Token{ID: id}}
-			}
-			if !yield(r, err) {
-				return
-			}
-		}
+func (s *Store) touchAtOnce(ctx context.Context, id storage.ID, use storage.Use) error {
+	g, o, err := s.stageTouch(ctx, id, use)
+	if g == nil {
+		return err
 	}
+	<-g.done
+	return o.err
 }
 
-// ids returns the subject's IDs in order, those of new records included. Only the
-// writer changes the index, and this is its turn.
-func (t *tx) ids() []storage.ID {
-	ids := t.store.index.Subject(t.subject)
-	var added []storage.ID
-	for _, c := range t.changes {
-		if c.old == nil {
-			added = append(added, c.new.ID)
-		}
+func (s *Store) stageTouch(ctx context.Context, id storage.ID, use storage.Use) (*group, *op, error) {
+	if err := s.take(ctx); err != nil {
+		return nil, nil, err
 	}
-	if added == nil {
-		return ids
+	defer func() { <-s.turn }()
+	tx := s.stage.Begin("")
+	subject, err := tx.Raise(id, use)
+	if err != nil || len(tx.Writes()) == 0 {
+		return nil, nil, err
 	}
-	ids = slices.Concat(ids, added)
-	slices.SortFunc(ids, storage.ID.Compare)
-	return slices.Compact(ids)
-}
-
-// file brings the index up to what was written. A commit of unknown outcome is
-// taken for one that happened: an entry too many means nothing, one too few would
-// hide a token from whoever ends all of a subject's.
-func (t *tx) file(err error) {
-	if err != nil && !errors.Is(err, storage.ErrOutcomeUnknown) {
-		return
+	o, err := newOp(subject, tx.Writes())
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, c := range t.changes {
-		t.store.index.Put(c.old, c.new)
-	}
+	return s.enqueue(o), o, nil
 }

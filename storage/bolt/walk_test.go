@@ -41,7 +41,7 @@ func (a *anatomy) page(id uint64) []byte { return a.file[id*a.meta.pageSize:][:a
 
 func (a *anatomy) elements(p []byte, leaf bool) []element {
 	a.t.Helper()
-	els, err := elements(p, leaf)
+	els, err := elements(nil, p, leaf)
 	if err != nil {
 		a.t.Fatal(err)
 	}

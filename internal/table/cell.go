@@ -1,0 +1,198 @@
+package table
+
+import (
+	"encoding/binary"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// The words of a cell. The first eight share a cache line, and Touch needs no more.
+const (
+	wMeta    = iota // sequence 32, flags 8, length of scope 11, of data 13
+	wHigh           // the ID, first half
+	wLow            // and second half
+	wExpires        // instants are Unix milliseconds, signed
+	wUsed
+	wEnded
+	wTTL // milliseconds 45, signed; nothing 3; algorithm of the digest 8; end reason 8
+	wText
+	wDigest
+	_
+	_
+	_
+	wIssued // milliseconds 49, signed; half of the subject's hash 15
+	wCap    // the same with the other half
+	cellWords
+)
+
+// The sequence number is odd while the cell is locked, and another one after
+// every change. 2^31 changes would have to fall into one look at a cell to go
+// unnoticed.
+const (
+	sequence  = 1<<32 - 1
+	live      = 1 << 32 // the cell holds a record
+	long      = 1 << 33 // its text begins with five lengths
+	scopeBits = 40
+	dataBits  = 51
+	textBits  = uint64(long | (1<<24-1)<<scopeBits)
+
+	hashBits = 15
+	ttlBits  = 19
+)
+
+// cell is the room of one record: 128 bytes without pointers. Its words are
+// written by whoever has locked it and read by anybody; its links belong to whoever
+// holds the table's lock.
+type cell struct {
+	w              words
+	subject, death link
+}
+
+// words are what a cell says of its record.
+type words [cellWords]uint64
+
+type link struct{ prev, next uint32 }
+
+func (c *cell) load(i int) uint64     { return atomic.LoadUint64(&c.w[i]) }
+func (c *cell) store(i int, v uint64) { atomic.StoreUint64(&c.w[i], v) }
+
+// lock waits until nobody else changes the cell. Whoever holds it does so for some
+// dozens of instructions.
+func (c *cell) lock() {
+	for spins := 0; ; spins++ {
+		m := c.load(wMeta)
+		if m&1 == 0 && atomic.CompareAndSwapUint64(&c.w[wMeta], m, m|1) {
+			return
+		}
+		pause(spins)
+	}
+}
+
+// unlock undoes lock. Unless changed, those who were reading need not know.
+func (c *cell) unlock(changed bool) {
+	m := c.load(wMeta)
+	if changed {
+		c.store(wMeta, m&^sequence|(m+1)&sequence)
+	} else {
+		c.store(wMeta, m&^1)
+	}
+}
+
+// pause is one turn of waiting for somebody who will soon be done.
+func pause(spins int) {
+	if spins > 16 {
+		runtime.Gosched()
+	}
+}
+
+// words returns what the cell says. Its caller has locked it, or wants only what
+// writers change and is the writer.
+func (c *cell) words() (w words) {
+	for i := range w {
+		w[i] = c.load(i)
+	}
+	return w
+}
+
+// steady returns what an unlocked cell said at one instant, and whether it held a
+// record then.
+func (c *cell) steady() (w words, ok bool) {
+	for spins := 0; ; spins++ {
+		meta := c.load(wMeta)
+		if meta&1 == 0 {
+			if w = c.words(); w[wMeta] == meta && c.load(wMeta) == meta {
+				return w, meta&live != 0
+			}
+		}
+		pause(spins)
+	}
+}
+
+// id returns the ID in the cell, which only writers change.
+func (c *cell) id() storage.ID {
+	w := words{wHigh: c.load(wHigh), wLow: c.load(wLow)}
+	return w.id()
+}
+
+// set makes the locked cell say w, with flags. A store costs far more than a look,
+// and most of them would change nothing.
+func (c *cell) set(w *words, flags uint64) {
+	for i, v := range w {
+		if i != wMeta && c.load(i) != v {
+			c.store(i, v)
+		}
+	}
+	c.store(wMeta, c.load(wMeta)&sequence|w[wMeta]&^sequence|flags)
+}
+
+// encode returns the words of r but for its texts.
+func encode(r *storage.Record, hash uint64) (w words) {
+	w[wHigh], w[wLow] = binary.BigEndian.Uint64(r.ID[:8]), binary.BigEndian.Uint64(r.ID[8:])
+	w[wExpires], w[wUsed], w[wEnded] = uint64(milli(r.ExpiresAt)), uint64(milli(r.LastUsedAt)), uint64(milli(r.EndedAt))
+	w[wTTL] = uint64(r.TTL.Milliseconds())<<ttlBits | uint64(r.Digest.Algorithm())<<8 | uint64(r.EndReason)
+	w[wIssued] = uint64(milli(r.IssuedAt))<<hashBits | hash&(1<<hashBits-1)
+	w[wCap] = uint64(milli(r.MaxExpiresAt))<<hashBits | hash>>hashBits
+	sum := r.Digest.Sum()
+	for i := range 4 {
+		w[wDigest+i] = binary.LittleEndian.Uint64(sum[8*i:])
+	}
+	return w
+}
+
+// deadFrom is Token.DeadFrom in Unix milliseconds.
+func (w *words) deadFrom() int64 {
+	expires, ended := int64(w[wExpires]), int64(w[wEnded])
+	if ended != zeroMilli && ended < expires {
+		return ended
+	}
+	return expires
+}
+
+func (w *words) hash() uint64 { return w[wIssued]&(1<<hashBits-1) | w[wCap]&(1<<hashBits-1)<<hashBits }
+
+func (w *words) id() (id storage.ID) {
+	binary.BigEndian.PutUint64(id[:8], w[wHigh])
+	binary.BigEndian.PutUint64(id[8:], w[wLow])
+	return id
+}
+
+// merge keeps in w, which replaces was, what has been raised since seen, and
+// reports whether anything was.
+func (w *words) merge(was *words, seen storage.Use) (raised bool) {
+	if used := int64(was[wUsed]); used > milli(seen.At) {
+		w[wUsed], raised = uint64(max(used, int64(w[wUsed]))), true
+	}
+	if expires := int64(was[wExpires]); expires > milli(seen.ExpiresAt) {
+		w[wExpires], raised = uint64(max(expires, int64(w[wExpires]))), true
+	}
+	return raised
+}
+
+const (
+	zeroMilli = -62135596800000 // the zero Time
+	lastMilli = 1<<48 - 1       // in the year 10889
+)
+
+// milli returns t in Unix milliseconds, rounded down and within what a cell can
+// hold.
+func milli(t time.Time) int64 { return max(-lastMilli, min(t.UnixMilli(), lastMilli)) }
+
+// milliUp is milli rounded up: an instant in whole milliseconds lies before t if
+// and only if it lies before that.
+func milliUp(t time.Time) int64 {
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		return milli(t) + 1
+	}
+	return milli(t)
+}
+
+// instant undoes milli.
+func instant(ms int64) time.Time {
+	if ms == zeroMilli {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,142 @@
+package table
+
+import (
+	"math/bits"
+	"testing"
+)
+
+// checkTable compares what the parts of an idle table say about each other.
+func checkTable(t *testing.T, table *Table) {
+	t.Helper()
+	count := table.Len()
+	checkIDs(t, table, count)
+	checkSubjects(t, table, count)
+	checkDeaths(t, table, count)
+	checkTexts(t, table)
+	free := 0
+	for slot := table.slabs.free; slot != 0; slot = table.slabs.cell(slot).death.next {
+		free++
+	}
+	if top := int(table.slabs.top.Load()); count+free != top {
+		t.Errorf("%d records and %d free cells of %d", count, free, top)
+	}
+}
+
+func checkIDs(t *testing.T, table *Table, count int) {
+	t.Helper()
+	filed := 0
+	for i := range table.ids {
+		s := &table.ids[i]
+		words := s.words.Load()
+		if words == nil {
+			continue
+		}
+		used, gone := 0, 0
+		for j := range *words {
+			switch w := (*words)[j]; {
+			case w == 0:
+			case uint32(w) == 0:
+				used, gone = used+1, gone+1
+			default:
+				used, filed = used+1, filed+1
+			}
+		}
+		if used != s.used || gone != s.gone || used >= len(*words) {
+			t.Errorf("shard of %d words: %d used and %d gone; it says %d and %d", len(*words), used, gone, s.used, s.gone)
+		}
+	}
+	if filed != count {
+		t.Errorf("%d IDs for %d records", filed, count)
+	}
+}
+
+func checkSubjects(t *testing.T, table *Table, count int) {
+	t.Helper()
+	x, leaders, records := &table.subjects, uint32(0), 0
+	for n := range x.buckets {
+		first, hashes := x.bucket(n)
+		for slot := *first; slot != 0; slot = x.slabs.cell(slot).subject.prev &^ chained {
+			leaders++
+			if hash := x.hashOf(slot); x.bucketOf(hash) != n || *hashes&hashBit(hash) == 0 {
+				t.Error("a leader in the wrong bucket")
+			}
+			for at, before := slot, uint32(0); at != 0; at, before = x.slabs.cell(at).subject.next, at {
+				records++
+				if prev := x.slabs.cell(at).subject.prev; before != 0 && prev != before || before == 0 && prev&chained == 0 {
+					t.Error("the lists of subjects are torn")
+				}
+			}
+		}
+	}
+	if leaders != x.count || records != count || x.buckets > bucketsPiece && x.buckets > 2*x.count+2 {
+		t.Errorf("%d leaders of %d, %d records of %d, %d buckets", leaders, x.count, records, count, x.buckets)
+	}
+}
+
+func checkDeaths(t *testing.T, table *Table, count int) {
+	t.Helper()
+	x := &table.deaths
+	if x.nodes == nil {
+		return
+	}
+	filed, alive := 0, 0
+	list := func(head uint32, number uint32, list uint8, start, end int64) {
+		prev := inNode | number<<listBits | uint32(list)
+		for slot := head; slot != 0; prev, slot = slot, x.slabs.cell(slot).death.next {
+			filed++
+			if x.slabs.cell(slot).death.prev != prev {
+				t.Error("the lists of deaths are torn")
+			}
+			if key := deathKey(x.deadFrom(slot)); key < start {
+				t.Errorf("filed under %d, but dead from %d", start, key)
+			}
+		}
+	}
+	for number, n := range x.nodes {
+		if n == nil {
+			continue
+		}
+		alive++
+		if number > asideNode && n.filled == 0 && n.rest == 0 {
+			t.Error("a node of nothing")
+		}
+		list(n.rest, uint32(number), restList, n.start, 0)
+		for left := n.filled; left != 0; left &= left - 1 {
+			kid := uint8(bits.TrailingZeros64(left))
+			start := n.start + int64(kid)<<(6*n.level)
+			if number == asideNode {
+				start = 0
+			}
+			if n.nodes>>kid&1 == 0 {
+				list(n.heads[kid], uint32(number), kid, start, 0)
+			} else if child := x.nodes[n.heads[kid]]; child.start != start || child.parent != uint32(number) || child.kid != kid {
+				t.Error("a node in the wrong place")
+			}
+		}
+	}
+	if filed != count || alive+len(x.spare) != len(x.nodes) {
+		t.Errorf("%d deaths of %d records, %d nodes and %d spare ones of %d", filed, count, alive, len(x.spare), len(x.nodes))
+	}
+}
+
+func checkTexts(t *testing.T, table *Table) {
+	t.Helper()
+	x := &table.texts
+	held := make([]int, len(x.info))
+	live0, size := 0, 0
+	for slot := uint32(1); slot <= table.slabs.top.Load(); slot++ {
+		if w, ok := table.slabs.cell(slot).steady(); ok && x.length(&w) > 0 {
+			held[w[wText]>>(placeShift+offsetBits)] += x.length(&w)
+			live0 += x.length(&w)
+		}
+	}
+	for number, info := range x.info {
+		size += info.size
+		if there := (*x.chunks.Load())[number].Load() != nil; info.live != held[number] || there != (info.size > 0) {
+			t.Errorf("chunk %d of %d bytes: %d live; it says %d", number, info.size, held[number], info.live)
+		}
+	}
+	if live0 != x.live || size != x.size || x.garbage() < 0 {
+		t.Errorf("%d bytes live of %d, %d garbage; it says %d of %d", live0, size, x.garbage(), x.live, x.size)
+	}
+}

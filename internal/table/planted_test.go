@@ -1,0 +1,112 @@
+package table
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// The planted faults are tables that do one thing wrong.
+type (
+	losesTouches   struct{ *Table } // in Put
+	deletesAt      struct{ *Table } // what dies at the very instant
+	leavesDead     struct{ *Table } // the last one that TakeDead finds
+	forgetsMarks   struct{ *Table } // of Touch
+	listsTooFew    struct{ *Table } // of a subject
+	revives        struct{ *Table } // the ended, with Touch
+	overlooksEnded struct{ *Table } // in Before
+)
+
+func (f losesTouches) Put(r *storage.Record, _ storage.Use) {
+	var old storage.Record
+	f.Get(r.ID, &old)
+	f.Table.Put(r, storage.Use{At: old.LastUsedAt, ExpiresAt: old.ExpiresAt})
+}
+
+func (f deletesAt) TakeDead(before time.Time, n int, busy func(storage.ID) bool) ([]storage.ID, bool) {
+	return f.Table.TakeDead(before.Add(time.Millisecond), n, busy)
+}
+
+func (f leavesDead) TakeDead(before time.Time, n int, busy func(storage.ID) bool) ([]storage.ID, bool) {
+	gone, more := f.Table.TakeDead(before, n, busy)
+	return gone, more && len(gone) > 0
+}
+
+func (f forgetsMarks) Touch(id storage.ID, use storage.Use) bool {
+	marked := f.TakeUnsaved(1 << 20)
+	defer func() {
+		f.TakeUnsaved(1 << 20)
+		for _, id := range marked {
+			f.MarkUnsaved(id)
+		}
+	}()
+	return f.Table.Touch(id, use)
+}
+
+func (f listsTooFew) Subject(ids []storage.ID, subject string) []storage.ID {
+	got := f.Table.Subject(ids, subject)
+	return got[:max(len(ids), min(len(got), len(ids)+4))]
+}
+
+func (f revives) Touch(id storage.ID, use storage.Use) bool {
+	var r storage.Record
+	if f.Get(id, &r) && r.EndedAt.After(use.At) {
+		r.EndedAt, r.EndReason = time.Time{}, 0
+		f.Table.Put(&r, storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt})
+	}
+	return f.Table.Touch(id, use)
+}
+
+func (f overlooksEnded) Before(before time.Time) []storage.ID {
+	return slices.DeleteFunc(f.Table.Before(before), func(id storage.ID) bool {
+		var r storage.Record
+		return f.Get(id, &r) && !r.ExpiresAt.Before(before)
+	})
+}
+
+// verdict is a test that may fail.
+type verdict struct {
+	testing.TB
+	failed bool
+}
+
+func (v *verdict) Helper() {}
+func (v *verdict) fail() {
+	v.failed = true
+	runtime.Goexit()
+}
+func (v *verdict) Fatal(...any)          { v.fail() }
+func (v *verdict) Fatalf(string, ...any) { v.fail() }
+
+// TestModelCatches gives the model a sound table and then faulty ones.
+func TestModelCatches(t *testing.T) {
+	for name, plant := range map[string]func(*Table) asked{
+		"sound":           func(table *Table) asked { return table },
+		"loses touches":   func(table *Table) asked { return losesTouches{table} },
+		"deletes at":      func(table *Table) asked { return deletesAt{table} },
+		"leaves dead":     func(table *Table) asked { return leavesDead{table} },
+		"forgets marks":   func(table *Table) asked { return forgetsMarks{table} },
+		"lists too few":   func(table *Table) asked { return listsTooFew{table} },
+		"revives":         func(table *Table) asked { return revives{table} },
+		"overlooks ended": func(table *Table) asked { return overlooksEnded{table} },
+	} {
+		v := &verdict{TB: t}
+		var done sync.WaitGroup
+		for seed := range uint64(4) {
+			done.Go(func() {
+				w := newWorld(v, plant(New()), "random", seed)
+				for range 1500 {
+					w.step()
+				}
+			})
+			done.Wait()
+		}
+		if v.failed != (name != "sound") {
+			t.Errorf("%s: caught %v", name, v.failed)
+		}
+	}
+}

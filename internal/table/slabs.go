@@ -1,0 +1,54 @@
+package table
+
+import "sync/atomic"
+
+const (
+	slabBits  = 10
+	slabCells = 1 << slabBits
+)
+
+// slabs are the cells, numbered from 1: 0 is no cell. They are found through a
+// directory that is copied when it grows, so that nobody who reads waits.
+type slabs struct {
+	dir  atomic.Pointer[[]slab]
+	top  atomic.Uint32 // the highest number ever published
+	free uint32        // the first of the cells given back, chained by their death links
+}
+
+type slab struct {
+	cells *[slabCells]cell
+	marks *marks
+}
+
+func (s *slabs) cell(slot uint32) *cell {
+	dir := *s.dir.Load()
+	return &dir[slot>>slabBits].cells[slot%slabCells]
+}
+
+// take returns a cell. fresh means that nobody has ever seen it: it becomes known
+// by publish, and the table's lock must be held until then.
+func (s *slabs) take() (slot uint32, c *cell, fresh bool) {
+	if slot = s.free; slot != 0 {
+		c = s.cell(slot)
+		s.free = c.death.next
+		return slot, c, false
+	}
+	slot = s.top.Load() + 1
+	var dir []slab
+	if old := s.dir.Load(); old != nil {
+		dir = *old
+	}
+	if int(slot>>slabBits) == len(dir) {
+		// The capacity beyond what the others see is nobody else's.
+		dir = append(dir, slab{new([slabCells]cell), new(marks)})
+		s.dir.Store(&dir)
+	}
+	return slot, s.cell(slot), true
+}
+
+func (s *slabs) publish(slot uint32) { s.top.Store(slot) }
+
+func (s *slabs) giveBack(slot uint32, c *cell) {
+	c.death = link{next: s.free}
+	s.free = slot
+}

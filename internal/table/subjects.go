@@ -1,0 +1,217 @@
+package table
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"slices"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// subjects finds the records of a subject. They form a list through their cells,
+// whose first record, its leader, is found by hash: the leaders of one bucket are
+// chained. A leader has nobody before it and keeps the next leader of its bucket
+// there, marked by chained.
+//
+// Buckets are split and merged one at a time, whenever a subject comes or goes, so
+// that nobody ever waits for a table to grow.
+type subjects struct {
+	slabs   *slabs
+	pieces  []*piece
+	buckets uint32
+	count   uint32 // distinct subjects
+}
+
+// piece is some of the buckets: their first leaders, and for each a bit for every
+// hash that one of them may have. A new subject mostly learns from that alone
+// that it is new, without a look at cells elsewhere in memory.
+type piece struct {
+	first  [bucketsPiece]uint32
+	hashes [bucketsPiece]uint8
+}
+
+const (
+	chained      = 1 << 31
+	bucketsPiece = 1024
+	splitsAtOnce = 64
+)
+
+// subjectHash returns as many bits as cells have room for.
+func (t *Table) subjectHash(subject string) uint64 {
+	return maphash.String(t.seed, subject) & (1<<(2*hashBits) - 1)
+}
+
+// bucket returns the first leader of bucket n, and the hashes there.
+func (x *subjects) bucket(n uint32) (first *uint32, hashes *uint8) {
+	p := x.pieces[n/bucketsPiece]
+	return &p.first[n%bucketsPiece], &p.hashes[n%bucketsPiece]
+}
+
+// bucketOf returns the bucket of a hash: the lowest bits of it that name one.
+func (x *subjects) bucketOf(hash uint64) uint32 {
+	mask := uint32(1)<<bits.Len32(x.buckets-1) - 1
+	n := uint32(hash) & mask
+	if n >= x.buckets {
+		n &= mask >> 1
+	}
+	return n
+}
+
+func hashBit(hash uint64) uint8 { return 1 << (hash >> (2*hashBits - 3)) }
+
+func (x *subjects) hashOf(slot uint32) uint64 {
+	c := x.slabs.cell(slot)
+	return c.load(wIssued)&(1<<hashBits-1) | c.load(wCap)&(1<<hashBits-1)<<hashBits
+}
+
+// leader returns the first record of the subject, 0 if it has none.
+func (x *subjects) leader(hash uint64, subject string, texts *texts) uint32 {
+	if x.buckets == 0 {
+		return 0
+	}
+	first, hashes := x.bucket(x.bucketOf(hash))
+	if *hashes&hashBit(hash) == 0 {
+		return 0
+	}
+	for slot := *first; slot != 0; slot = x.slabs.cell(slot).subject.prev &^ chained {
+		if x.hashOf(slot) == hash && x.is(slot, subject, texts) {
+			return slot
+		}
+	}
+	return 0
+}
+
+func (x *subjects) is(slot uint32, subject string, texts *texts) bool {
+	var tok storage.Token
+	c := x.slabs.cell(slot)
+	text := c.load(wText)
+	texts.strings(&tok, text, c.load(wMeta), texts.chunk(text))
+	return tok.Subject == subject
+}
+
+// link files slot, whose cell holds the hash, behind the leader or as one.
+func (x *subjects) link(slot uint32, hash uint64, subject string, texts *texts) {
+	c := x.slabs.cell(slot)
+	if first := x.leader(hash, subject, texts); first != 0 {
+		leader := x.slabs.cell(first)
+		c.subject = link{prev: first, next: leader.subject.next}
+		leader.subject.next = slot
+		if c.subject.next != 0 {
+			x.slabs.cell(c.subject.next).subject.prev = slot
+		}
+		return
+	}
+	if x.buckets == 0 {
+		x.buckets, x.pieces = bucketsPiece, append(x.pieces, new(piece))
+	}
+	x.lead(slot, hash, x.bucketOf(hash))
+	c.subject.next = 0
+	if x.count++; x.count >= x.buckets+splitsAtOnce {
+		x.splitSome()
+	}
+}
+
+// lead makes slot the first leader of the bucket.
+func (x *subjects) lead(slot uint32, hash uint64, bucket uint32) {
+	first, hashes := x.bucket(bucket)
+	x.slabs.cell(slot).subject.prev = chained | *first
+	*first = slot
+	*hashes |= hashBit(hash)
+}
+
+// unlink undoes link. The cell still holds the hash.
+func (x *subjects) unlink(slot uint32) {
+	l := x.slabs.cell(slot).subject
+	if l.prev&chained == 0 {
+		x.slabs.cell(l.prev).subject.next = l.next
+		if l.next != 0 {
+			x.slabs.cell(l.next).subject.prev = l.prev
+		}
+		return
+	}
+	heir := l.prev &^ chained
+	if l.next != 0 {
+		heir = l.next
+		x.slabs.cell(heir).subject.prev = l.prev
+	}
+	first, hashes := x.bucket(x.bucketOf(x.hashOf(slot)))
+	if *first == slot {
+		if *first = heir; heir == 0 {
+			*hashes = 0
+		}
+	} else {
+		before := x.slabs.cell(*first)
+		for before.subject.prev&^chained != slot {
+			before = x.slabs.cell(before.subject.prev &^ chained)
+		}
+		before.subject.prev = chained | heir
+	}
+	if l.next != 0 {
+		return
+	}
+	x.count--
+	// Two at a time, so that the buckets keep up with whom they lose.
+	for range 2 {
+		if x.count < x.buckets/2 && x.buckets > bucketsPiece {
+			x.mergeLast()
+		}
+	}
+}
+
+// splitSome splits some buckets. It looks at their leaders first: those lie anywhere
+// in memory, but wait for each other only once one depends on another.
+func (x *subjects) splitSome() {
+	for n := x.buckets; n < x.buckets+splitsAtOnce; n++ {
+		first, _ := x.bucket(n - highest(n))
+		x.hashOf(*first)
+	}
+	for range splitsAtOnce {
+		x.split()
+	}
+}
+
+// highest returns the highest bit of n. Bucket n is split off the one without it.
+func highest(n uint32) uint32 { return 1 << (bits.Len32(n) - 1) }
+
+// split adds a bucket, to which the leaders of another go whose hashes have one bit
+// more.
+func (x *subjects) split() {
+	added := x.buckets
+	if added%bucketsPiece == 0 {
+		x.pieces = append(x.pieces, new(piece))
+	}
+	x.buckets++
+	high := highest(added)
+	x.leadAll(x.takeAll(added-high), func(hash uint64) uint32 {
+		if uint32(hash)&high != 0 {
+			return added
+		}
+		return added - high
+	})
+}
+
+// mergeLast undoes the last split.
+func (x *subjects) mergeLast() {
+	x.buckets--
+	last := x.buckets
+	x.leadAll(x.takeAll(last), func(uint64) uint32 { return last - highest(last) })
+	if last%bucketsPiece == 0 {
+		x.pieces = slices.Delete(x.pieces, len(x.pieces)-1, len(x.pieces))
+	}
+}
+
+// takeAll empties a bucket and returns the leaders that were there.
+func (x *subjects) takeAll(bucket uint32) (chain uint32) {
+	first, hashes := x.bucket(bucket)
+	chain, *first, *hashes = *first, 0, 0
+	return chain
+}
+
+// leadAll makes all of the chain leaders of the buckets that their hashes go to.
+func (x *subjects) leadAll(chain uint32, to func(hash uint64) uint32) {
+	for chain != 0 {
+		hash, next := x.hashOf(chain), x.slabs.cell(chain).subject.prev&^chained
+		x.lead(chain, hash, to(hash))
+		chain = next
+	}
+}

@@ -1,0 +1,210 @@
+// Package table keeps token records in this process so that a look-up waits for
+// nobody: Get and Touch take no lock that a writer of another record holds, and
+// allocate nothing. Millions of records cost the collector nothing, for they lie
+// in slabs without pointers.
+//
+// It promises one record at a time: what Get returns was stored at one instant,
+// never half of a Put or of a Touch, and a Touch that returned true is never lost
+// to a Put or a TakeDead. What must hold across records is its callers' to keep.
+//
+// Instants are kept to the millisecond, rounded down, from year 1 to 9999, and come
+// back in UTC; TTLs are kept in whole milliseconds. The room of deleted records is
+// used again, and never given back.
+package table
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Table is a table of records by ID, found by subject and by death as well. It is
+// safe for concurrent use; New makes one. Get, Touch, MarkUnsaved, Len, Unsaved
+// and TakeUnsaved never take its lock.
+type Table struct {
+	seed  maphash.Seed // nobody can choose IDs or subjects that collide
+	ids   ids
+	slabs slabs
+	texts texts
+	count atomic.Int64
+	marks atomic.Int64 // how many records are unsaved
+	scan  atomic.Uint32
+
+	mu       sync.Mutex // guards the links of the cells, what follows, and all that only writers use
+	subjects subjects
+	deaths   deaths
+	moving   moving
+}
+
+// New returns an empty table.
+func New() *Table {
+	t := &Table{seed: maphash.MakeSeed()}
+	t.subjects.slabs, t.deaths.slabs = &t.slabs, &t.slabs
+	return t
+}
+
+// Get sets *r to the record of id and returns true, or returns false and leaves
+// *r alone if there is none. The strings of *r never change, and keep at most the
+// texts of a few hundred other records in memory.
+func (t *Table) Get(id storage.ID, r *storage.Record) bool {
+	k := t.key(&id)
+	for {
+		_, c := t.find(k)
+		if c == nil {
+			return false
+		}
+		if found, settled := t.read(c, k, r); settled {
+			if found {
+				r.ID = id
+			}
+			return found
+		}
+	}
+}
+
+// Touch is Use.Raise on the record of id: it reports whether anything rose, and
+// marks the record unsaved if so. An absent or ended record stays as it is.
+func (t *Table) Touch(id storage.ID, use storage.Use) bool {
+	at, expires := milli(use.At), milli(use.ExpiresAt)
+	k := t.key(&id)
+	slot, c := t.hold(k)
+	if c == nil {
+		return false
+	}
+	rose := false
+	if int64(c.load(wEnded)) == zeroMilli {
+		if at > int64(c.load(wUsed)) {
+			c.store(wUsed, uint64(at))
+			rose = true
+		}
+		if expires > int64(c.load(wExpires)) {
+			c.store(wExpires, uint64(expires))
+			rose = true
+		}
+	}
+	if rose {
+		t.mark(slot)
+	}
+	c.unlock(rose)
+	return rose
+}
+
+// Put creates the record r.ID or replaces it. seen is what the writer of r saw of
+// the record that it replaces, LastUsedAt and ExpiresAt, and means nothing if there
+// is none: whichever of the two has been raised since is kept, as the later of the
+// stored one and r's, and marks the record unsaved. An ended r gets
+// them as well; its end stays as r says. Nothing is kept of r.
+func (t *Table) Put(r *storage.Record, seen storage.Use) {
+	k := t.key(&r.ID)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if slot, c := t.find(k); c != nil {
+		t.replace(slot, c, r, seen)
+	} else {
+		t.insert(k, r)
+	}
+	t.tidy(tidyWork + (len(r.Subject)+len(r.Name)+len(r.Scope)+len(r.Data))/tidyBytes)
+}
+
+func (t *Table) insert(k key, r *storage.Record) {
+	hash := t.subjectHash(r.Subject)
+	w := encode(r, hash)
+	t.texts.add(&w, &r.Token)
+	slot, c, fresh := t.slabs.take()
+	if fresh {
+		// Nobody has ever heard of this cell, so it needs no care.
+		w[wMeta] |= live
+		c.w = w
+		t.slabs.publish(slot)
+	} else {
+		c.lock()
+		c.set(&w, live)
+		c.unlock(true)
+	}
+	t.subjects.link(slot, hash, r.Subject, &t.texts)
+	t.deaths.file(slot, w.deadFrom())
+	t.ids.insert(k, slot)
+	t.count.Add(1)
+}
+
+func (t *Table) replace(slot uint32, c *cell, r *storage.Record, seen storage.Use) {
+	hash := t.subjectHash(r.Subject)
+	w := encode(r, hash)
+	var old storage.Token
+	was := c.words()
+	t.texts.fill(&old, &was, t.texts.chunk(was[wText]))
+	kept := sameTexts(&old, &r.Token)
+	if kept {
+		w[wText], w[wMeta] = was[wText], was[wMeta]&textBits
+	} else {
+		t.texts.add(&w, &r.Token)
+	}
+	moved := old.Subject != r.Subject
+	if moved {
+		t.subjects.unlink(slot)
+	}
+	c.lock()
+	was = c.words()
+	if w.merge(&was, seen) {
+		t.mark(slot)
+	}
+	c.set(&w, live)
+	c.unlock(true)
+	if !kept {
+		t.texts.release(&was)
+	}
+	if moved {
+		t.subjects.link(slot, hash, r.Subject, &t.texts)
+	}
+	if dead := w.deadFrom(); dead < was.deadFrom() {
+		t.deaths.unlink(slot)
+		t.deaths.file(slot, dead)
+	}
+}
+
+// Delete removes the record of id and reports whether there was one.
+func (t *Table) Delete(id storage.ID) bool {
+	k := t.key(&id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slot, c := t.find(k)
+	if c == nil {
+		return false
+	}
+	t.kill(slot, c, lastMilli+1)
+	t.remove(slot, c, k)
+	t.tidy(tidyWork)
+	return true
+}
+
+// kill takes the record in the cell out of everybody's sight if it was dead before
+// the instant, and returns its death otherwise. From the lock to the
+// unlock no Touch can raise it; one that comes later finds nothing.
+func (t *Table) kill(slot uint32, c *cell, before int64) (killed bool, dead int64) {
+	c.lock()
+	w := c.words()
+	dead = w.deadFrom()
+	killed = dead < before
+	if killed {
+		t.unmark(slot)
+		c.store(wMeta, c.load(wMeta)&^live)
+	}
+	c.unlock(killed)
+	return killed, dead
+}
+
+// remove forgets a record that kill has taken out of sight.
+func (t *Table) remove(slot uint32, c *cell, k key) {
+	t.ids.remove(k, slot)
+	t.subjects.unlink(slot)
+	t.deaths.unlink(slot)
+	w := c.words()
+	t.texts.release(&w)
+	t.slabs.giveBack(slot, c)
+	t.count.Add(-1)
+}
+
+// Len returns how many records there are.
+func (t *Table) Len() int { return int(t.count.Load()) }

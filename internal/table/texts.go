@@ -1,0 +1,259 @@
+package table
+
+import (
+	"encoding/binary"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// A text word is the place of a record's texts 40, the lengths of subject 8 and
+// name 8, and the number of the prefix 8. A place is the number of a chunk and an
+// offset in it.
+const (
+	offsetBits = 16
+	chunkSize  = 1 << offsetBits
+	placeShift = 24
+
+	// A record whose texts are longer than a cell can say, or whose prefix has no
+	// number, has all five lengths and the prefix among its texts.
+	headerLen   = 5 * 4
+	maxPrefixes = 256
+)
+
+// chunk holds texts one behind the other. What was written once is never written
+// over: strings that were returned lie in it. One text that is longer has
+// a chunk of its own, longer than the type says.
+type chunk [chunkSize]byte
+
+// texts are what the records hold of strings. Writers hold the table's lock.
+type texts struct {
+	chunks   atomic.Pointer[[]atomic.Pointer[chunk]]
+	prefixes atomic.Pointer[[]string]
+
+	numbers map[string]int // of the prefixes
+	info    []chunkInfo
+	dropped []uint32 // numbers of chunks that are free
+	current uint32
+	filled  int // bytes of the current chunk, chunkSize while there is none
+	begun   bool
+	size    int // bytes of all chunks
+	live    int // bytes of them that records hold
+}
+
+type chunkInfo struct {
+	size, live int
+	sparse     bool // its texts are being moved out
+}
+
+// chunk returns where the texts of a text word lie, or nil if that has been
+// dropped since the word was read.
+func (x *texts) chunk(text uint64) *chunk {
+	chunks := x.chunks.Load()
+	if number := text >> (placeShift + offsetBits); chunks != nil && number < uint64(len(*chunks)) {
+		return (*chunks)[number].Load()
+	}
+	return nil
+}
+
+// strings sets the five strings of tok, which share c's memory. The words and c
+// belong together: they come out of one look at an unchanged cell.
+func (x *texts) strings(tok *storage.Token, text, meta uint64, c *chunk) {
+	at := int(text >> placeShift % chunkSize)
+	if meta&long != 0 {
+		lengths := c[at : at+headerLen]
+		at += headerLen
+		for i, s := range [5]*string{&tok.Prefix, &tok.Subject, &tok.Name, &tok.Scope, &tok.Data} {
+			n := int(binary.LittleEndian.Uint32(lengths[4*i:]))
+			*s = stringAt(c, at, n)
+			at += n
+		}
+		return
+	}
+	tok.Prefix = (*x.prefixes.Load())[text%maxPrefixes]
+	n := int(text >> 16 & 0xff)
+	tok.Subject = stringAt(c, at, n)
+	at += n
+	n = int(text >> 8 & 0xff)
+	tok.Name = stringAt(c, at, n)
+	at += n
+	n = int(meta >> scopeBits & (1<<(dataBits-scopeBits) - 1))
+	tok.Scope = stringAt(c, at, n)
+	tok.Data = stringAt(c, at+n, int(meta>>dataBits))
+}
+
+// stringAt returns n bytes of c as a string that shares its memory.
+func stringAt(c *chunk, at, n int) string {
+	if n == 0 {
+		return ""
+	}
+	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(c), at)), n)
+}
+
+// fill sets the strings of tok to those of w. Its caller holds the table's lock.
+func (x *texts) fill(tok *storage.Token, w *words, c *chunk) {
+	x.strings(tok, w[wText], w[wMeta], c)
+}
+
+func sameTexts(a, b *storage.Token) bool {
+	return a.Subject == b.Subject && a.Prefix == b.Prefix && a.Name == b.Name && a.Scope == b.Scope && a.Data == b.Data
+}
+
+// add copies the texts of tok and sets the words that lead to them.
+func (x *texts) add(w *words, tok *storage.Token) {
+	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
+	number, ok := x.number(tok.Prefix)
+	if !ok || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
+		len(tok.Scope) >= 1<<(dataBits-scopeBits) || len(tok.Data) >= 1<<(64-dataBits) {
+		place, b := x.room(headerLen + len(tok.Prefix) + n)
+		b = b[:0]
+		for _, s := range [5]string{tok.Prefix, tok.Subject, tok.Name, tok.Scope, tok.Data} {
+			b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
+		}
+		put(append(b, tok.Prefix...), tok)
+		w[wText], w[wMeta] = place<<placeShift, long
+		return
+	}
+	place, b := x.room(n)
+	put(b[:0], tok)
+	w[wText] = place<<placeShift | uint64(len(tok.Subject))<<16 | uint64(len(tok.Name))<<8 | uint64(number)
+	w[wMeta] = uint64(len(tok.Scope))<<scopeBits | uint64(len(tok.Data))<<dataBits
+}
+
+// put appends all but the prefix to b, which has room for it.
+func put(b []byte, tok *storage.Token) {
+	b = append(b, tok.Subject...)
+	b = append(b, tok.Name...)
+	b = append(b, tok.Scope...)
+	_ = append(b, tok.Data...)
+}
+
+// number returns the number of a prefix. There are few of them, and those that came
+// too late or are too long have none.
+func (x *texts) number(prefix string) (int, bool) {
+	n, ok := x.numbers[prefix]
+	if ok || len(x.numbers) == maxPrefixes || len(prefix) > storage.MaxPrefix {
+		return n, ok
+	}
+	if x.numbers == nil {
+		x.numbers = make(map[string]int)
+	}
+	var known []string
+	if p := x.prefixes.Load(); p != nil {
+		known = *p
+	}
+	prefix = strings.Clone(prefix)
+	x.numbers[prefix] = len(known)
+	grown := append(known, prefix)
+	x.prefixes.Store(&grown)
+	return len(known), true
+}
+
+// room returns n bytes that nobody has used and the place where they are. No
+// bytes are anywhere.
+func (x *texts) room(n int) (place uint64, b []byte) {
+	switch {
+	case n == 0:
+		return 0, nil
+	case n > chunkSize:
+		big := make([]byte, n)
+		number := x.grow((*chunk)(big), n)
+		x.hold(number, n)
+		return uint64(number) << offsetBits, big
+	case !x.begun || x.filled+n > chunkSize:
+		sealed, begun := x.current, x.begun
+		x.current, x.filled, x.begun = x.grow(new(chunk), chunkSize), 0, true
+		if begun {
+			x.dropIfDead(sealed)
+		}
+	}
+	at := x.filled
+	x.filled += n
+	x.hold(x.current, n)
+	return uint64(x.current)<<offsetBits | uint64(at), (*x.chunks.Load())[x.current].Load()[at : at+n : at+n]
+}
+
+// grow takes c in and returns its number.
+func (x *texts) grow(c *chunk, size int) (number uint32) {
+	x.size += size
+	if n := len(x.dropped); n > 0 {
+		number = x.dropped[n-1]
+		x.dropped = x.dropped[:n-1]
+	} else {
+		number = uint32(len(x.info))
+		x.info = append(x.info, chunkInfo{})
+		x.widen()
+	}
+	x.info[number] = chunkInfo{size: size}
+	(*x.chunks.Load())[number].Store(c)
+	return number
+}
+
+// widen makes the list of chunks one longer, in place where nobody looks yet.
+func (x *texts) widen() {
+	var old []atomic.Pointer[chunk]
+	if p := x.chunks.Load(); p != nil {
+		old = *p
+	}
+	if n := len(old); n < cap(old) {
+		old = old[:n+1]
+		x.chunks.Store(&old)
+		return
+	}
+	wider := make([]atomic.Pointer[chunk], len(old)+1, len(old)*5/4+4)
+	for i := range old {
+		wider[i].Store(old[i].Load())
+	}
+	x.chunks.Store(&wider)
+}
+
+func (x *texts) hold(number uint32, n int) {
+	x.info[number].live += n
+	x.live += n
+}
+
+// release gives up the texts of w.
+func (x *texts) release(w *words) {
+	n := x.length(w)
+	if n == 0 {
+		return
+	}
+	number := uint32(w[wText] >> (placeShift + offsetBits))
+	x.info[number].live -= n
+	x.live -= n
+	x.dropIfDead(number)
+}
+
+// length returns how many bytes of a chunk w holds.
+func (x *texts) length(w *words) int {
+	var tok storage.Token
+	x.fill(&tok, w, x.chunk(w[wText]))
+	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
+	if w[wMeta]&long != 0 {
+		n += headerLen + len(tok.Prefix)
+	}
+	return n
+}
+
+// dropIfDead lets go of a chunk of which no record holds anything. Readers may
+// still hold strings in it.
+func (x *texts) dropIfDead(number uint32) {
+	if x.info[number].live > 0 || x.begun && number == x.current {
+		return
+	}
+	x.size -= x.info[number].size
+	x.info[number] = chunkInfo{}
+	(*x.chunks.Load())[number].Store(nil)
+	x.dropped = append(x.dropped, number)
+}
+
+// garbage returns how many bytes nobody will ever ask for again.
+func (x *texts) garbage() int {
+	garbage := x.size - x.live
+	if x.begun {
+		garbage -= chunkSize - x.filled
+	}
+	return garbage
+}

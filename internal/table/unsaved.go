@@ -1,0 +1,101 @@
+package table
+
+import (
+	"math/bits"
+	"sync/atomic"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// marks tell which records of a slab are unsaved, a bit for each cell, and about
+// how many: no fewer than have been marked and told of it.
+type marks struct {
+	bits  [slabCells / 64]atomic.Uint64
+	count atomic.Int64
+}
+
+// mark marks the record in the cell. Its caller has locked the cell.
+func (t *Table) mark(slot uint32) {
+	m, at, bit := t.marksOf(slot)
+	if m.bits[at].Or(bit)&bit == 0 {
+		m.count.Add(1)
+		t.marks.Add(1)
+	}
+}
+
+// unmark undoes mark.
+func (t *Table) unmark(slot uint32) {
+	m, at, bit := t.marksOf(slot)
+	if m.bits[at].Load()&bit != 0 && m.bits[at].And(^bit)&bit != 0 {
+		m.count.Add(-1)
+		t.marks.Add(-1)
+	}
+}
+
+func (t *Table) marksOf(slot uint32) (m *marks, at uint32, bit uint64) {
+	return (*t.slabs.dir.Load())[slot>>slabBits].marks, slot % slabCells / 64, 1 << (slot % 64)
+}
+
+// MarkUnsaved marks the record of id, if there is one.
+func (t *Table) MarkUnsaved(id storage.ID) {
+	if slot, c := t.hold(t.key(&id)); c != nil {
+		t.mark(slot)
+		c.unlock(false)
+	}
+}
+
+// Unsaved returns how many records are marked.
+func (t *Table) Unsaved() int { return max(0, int(t.marks.Load())) }
+
+// TakeUnsaved takes the marks off at most n records and returns their IDs, in any
+// order. Whoever reads a record after that sees what its mark was for, and what
+// comes later marks it again. Every marked record has its turn, however often
+// others are marked anew.
+func (t *Table) TakeUnsaved(n int) (ids []storage.ID) {
+	dir := t.slabs.dir.Load()
+	if dir == nil || t.marks.Load() <= 0 {
+		return nil
+	}
+	at, slots := t.scan.Load(), uint32(len(*dir))*slabCells
+	// One word more than there are, since the first may be begun in its middle.
+	for left := slots/64 + 1; left > 0 && len(ids) < n; left-- {
+		if at >= slots {
+			at = 0
+		}
+		ids, at = t.takeWord(ids, n, at)
+	}
+	t.scan.Store(at)
+	return ids
+}
+
+// takeWord takes marks off the cells from slot at to the end of their word, until
+// ids has n, and returns the slot behind them.
+func (t *Table) takeWord(ids []storage.ID, n int, at uint32) ([]storage.ID, uint32) {
+	m, word, bit := t.marksOf(at)
+	end := at&^63 + 64
+	if m.count.Load() <= 0 {
+		return ids, end
+	}
+	var wanted uint64
+	marked := m.bits[word].Load() &^ (bit - 1)
+	for room := n - len(ids); marked != 0 && room > 0; room-- {
+		wanted |= marked & -marked
+		marked &= marked - 1
+	}
+	if marked != 0 {
+		end = at&^63 + uint32(bits.Len64(wanted))
+	}
+	if wanted == 0 {
+		return ids, end
+	}
+	taken := m.bits[word].And(^wanted) & wanted
+	m.count.Add(-int64(bits.OnesCount64(taken)))
+	t.marks.Add(-int64(bits.OnesCount64(taken)))
+	for ; taken != 0; taken &= taken - 1 {
+		slot := at&^63 + uint32(bits.TrailingZeros64(taken))
+		if w, ok := t.slabs.cell(slot).steady(); ok {
+			ids = append(ids, w.id())
+		}
+	}
+	return ids, end
+}

@@ -1,0 +1,141 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// commitWaiting writes group after group until there will be no more. While one is
+// being written the next one gathers, so that many callers share a sync and nobody
+// waits for a timer.
+func (s *Store) commitWaiting() {
+	for {
+		select {
+		case <-s.work:
+		case <-s.quit:
+			return
+		}
+		for g := s.seal(); g != nil; g = s.seal() {
+			s.write(g)
+			s.finish(g)
+		}
+	}
+}
+
+// seal returns the oldest group, to which nothing is added from now on, or nil.
+func (s *Store) seal() *group {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if len(s.queue) == 0 {
+		return nil
+	}
+	s.queue[0].sealed = true
+	return s.queue[0]
+}
+
+// write commits those ops of g that have no err yet, and sets it. Where one of them
+// cannot be written, the others are written without it, each by itself.
+func (s *Store) write(g *group) {
+	ops := g.waiting()
+	switch {
+	case len(ops) == 0:
+		return
+	case ops[0].compacts:
+		ops[0].next, ops[0].err = s.log.compact()
+		return
+	}
+	err := s.log.commit(ops)
+	var one *opError
+	if !errors.As(err, &one) || len(ops) == 1 {
+		for _, o := range ops {
+			o.err = err
+		}
+		return
+	}
+	for i, o := range ops {
+		if o.err == nil && s.log.uncertain() {
+			o.err = errBefore
+		}
+		if o.err != nil {
+			continue
+		}
+		if o.err = s.log.commit(ops[i : i+1]); o.err != nil {
+			for _, later := range ops[i+1:] {
+				if later.goesBy(o) {
+					later.err = errBefore
+				}
+			}
+		}
+	}
+}
+
+// errBefore is the error of what was to be written after, and upon, something that
+// was not.
+var errBefore = fmt.Errorf("%w: what was to be written just before could not be; try again", storage.ErrUnavailable)
+
+// finish shows what of g is durable, takes back the rest and what went by it, and
+// lets the callers go.
+func (s *Store) finish(g *group) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	defer close(g.done)
+	s.queue = s.queue[1:]
+	var failed, unknown []*op
+	for _, o := range g.ops {
+		if o.next != nil {
+			s.log.close()
+			s.log = o.next
+		}
+		switch {
+		case o.err == nil:
+			s.stage.Show(o.writes)
+			continue
+		case errors.Is(o.err, storage.ErrOutcomeUnknown):
+			s.deny(o)
+			unknown = append(unknown, o)
+		default:
+			s.takeBack(o)
+		}
+		failed = append(failed, o)
+	}
+	s.tally.add(g, failed)
+	if len(failed) > 0 {
+		g.failed = true
+		s.failWaiting(failed, len(failed) == len(g.ops) || s.log.uncertain())
+	}
+	if s.log.uncertain() {
+		s.mistrust(unknown)
+	}
+	if s.table.Unsaved() > 0 {
+		ring(s.alarm)
+	}
+}
+
+// failWaiting fails what waits and went by what has failed, or simply all of it.
+func (s *Store) failWaiting(failed []*op, all bool) {
+	for _, g := range s.queue {
+		for _, o := range g.waiting() {
+			for _, f := range failed {
+				if all || o.goesBy(f) {
+					o.err, g.failed = errBefore, true
+					s.takeBack(o)
+					break
+				}
+			}
+		}
+	}
+}
+
+// takeBack undoes what staging o has done. Once is enough, and twice no harm.
+func (s *Store) takeBack(o *op) {
+	s.stage.Drop(o.writes)
+	for _, p := range o.puts {
+		if p.flushed {
+			s.table.MarkUnsaved(p.id)
+		}
+	}
+	s.leftovers = append(s.leftovers, o.deletes...)
+	o.deletes = nil
+}

@@ -1,0 +1,80 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+)
+
+// Compact gives back to the file system what the file no longer needs: it writes
+// what the file holds into a new one, makes that durable, and puts it in the place of
+// the old one in one step, whenever a crash comes. Nothing of what was deleted is in
+// the new file.
+//
+// Reads go on meanwhile; what is written waits until the end, a second for some
+// hundred megabytes. It needs room for both files. ErrUnavailable: nothing has
+// changed, also where the operating system replaces no file that is open. Waiting ends
+// with ctx only until the work has begun.
+func (s *Store) Compact(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	s.copies.Lock() // a copy of the old file would keep it open
+	defer s.copies.Unlock()
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	o := &op{compacts: true}
+	g := s.enqueue(o)
+	<-s.turn
+	<-g.done
+	return o.err
+}
+
+// compactStep is how much one transaction of a compaction writes, in bytes.
+const compactStep = 16 << 20
+
+// compact puts a new file with the same content at l's path, and returns it. l is
+// the old one by then.
+func (l *log) compact() (*log, error) {
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	temp, err := newTemp(l.path)
+	if err != nil {
+		return nil, classify(err)
+	}
+	next := newLog(temp.Name())
+	next.file, next.repaired = temp, l.repaired
+	if next.db, err = openTemp(temp); err == nil {
+		err = next.copyFrom(l)
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), l.path)
+	}
+	if err != nil {
+		return nil, errors.Join(classify(err), next.close(), os.Remove(temp.Name()))
+	}
+	next.path = l.path
+	return next, classify(syncDir(filepath.Dir(l.path)))
+}
+
+// copyFrom fills l, which is empty, with all that old holds, and makes it durable.
+func (l *log) copyFrom(old *log) (err error) {
+	if l.info, err = l.file.Stat(); err != nil {
+		return err
+	}
+	err = guard(func() error {
+		l.db.NoSync = true // nobody relies on it yet
+		err := bbolt.Compact(l.db, old.db, compactStep)
+		l.db.NoSync = false
+		return errors.Join(err, l.db.Sync())
+	})
+	if err != nil {
+		return err
+	}
+	return l.settle(nil)
+}

@@ -1,0 +1,291 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+func openNew(t *testing.T, opts *Options) *Store {
+	t.Helper()
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// gate holds the commits of a store at the disk.
+type gate struct {
+	arrived chan struct{} // one for each commit that has come so far
+	release chan error    // what the commit returns; nil has it happen
+}
+
+func holdCommits(t *testing.T, s *Store) *gate {
+	t.Helper()
+	g := &gate{make(chan struct{}), make(chan error)}
+	t.Cleanup(func() { letCommits(s) })
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	s.log.commitTx = func(btx *bbolt.Tx) error {
+		g.arrived <- struct{}{}
+		if err := <-g.release; err != nil {
+			return err
+		}
+		return btx.Commit()
+	}
+	return g
+}
+
+func letCommits(s *Store) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	s.log.commitTx = (*bbolt.Tx).Commit
+}
+
+// waiting returns how many ops wait behind the group that is being written.
+func waiting(s *Store) int {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	n := 0
+	for _, g := range s.queue {
+		if !g.sealed {
+			n += len(g.ops)
+		}
+	}
+	return n
+}
+
+func awaitWaiting(s *Store, n int) {
+	for waiting(s) < n {
+		runtime.Gosched()
+	}
+}
+
+func putting(s *Store, records ...storage.Record) error {
+	return s.Update(context.Background(), records[0].Subject, func(tx storage.Tx) error {
+		for _, r := range records {
+			if err := tx.Put(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// async runs f and returns where its error will be.
+func async(f func() error) chan error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return done
+}
+
+func ended(r storage.Record) storage.Record {
+	r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired
+	return r
+}
+
+// TestGroupsGather: what comes while a group is being written becomes one group, and
+// nobody sees any of it before it is durable but the updates that come after.
+func TestGroupsGather(t *testing.T) {
+	const callers = 64
+	s := openNew(t, nil)
+	g := holdCommits(t, s)
+	before := s.Stats().Commits
+	first := async(func() error { return putting(s, record(0)) })
+	<-g.arrived
+	var all []chan error
+	for n := 1; n <= callers; n++ {
+		all = append(all, async(func() error { return putting(s, record(n)) }))
+	}
+	awaitWaiting(s, callers)
+	for n := range callers + 1 {
+		if _, err := s.Get(context.Background(), record(n).ID); !errors.Is(err, storage.ErrNotFound) {
+			t.Fatalf("record %d before it is durable: %v; want ErrNotFound", n, err)
+		}
+	}
+	seen := async(func() error {
+		return s.Update(context.Background(), record(7).Subject, func(tx storage.Tx) error {
+			if _, err := tx.Get(record(7).ID); err != nil {
+				return fmt.Errorf("what an earlier update put: %w", err)
+			}
+			return nil
+		})
+	})
+	g.release <- nil
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	<-g.arrived
+	select {
+	case err := <-seen:
+		t.Errorf("who went by what is not durable came back: %v", err)
+	default:
+	}
+	g.release <- nil
+	for _, done := range append(all, seen) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := s.Stats().Commits - before; got != 2 {
+		t.Errorf("%d commits for %d callers; want 2", got, callers+1)
+	}
+}
+
+// TestBigGroupsAreCut: who comes when the next group is full waits for the one after.
+func TestBigGroupsAreCut(t *testing.T) {
+	s := openNew(t, nil)
+	g := holdCommits(t, s)
+	first := async(func() error { return putting(s, record(0)) })
+	<-g.arrived
+	var big []storage.Record
+	for n := range groupSize {
+		r := record(7 * (n + 1))
+		big = append(big, r)
+	}
+	second := async(func() error { return putting(s, big...) })
+	awaitWaiting(s, 1)
+	third := async(func() error { return putting(s, record(1)) })
+	awaitWaiting(s, 2)
+	for i, done := range []chan error{first, second, third} {
+		if i > 0 {
+			<-g.arrived
+		}
+		g.release <- nil
+		if err := <-done; err != nil {
+			t.Errorf("group %d: %v", i, err)
+		}
+	}
+}
+
+// TestOneFailsAlone: an op that cannot be written fails, and what went by it; the
+// others of its group, and of the next, do not.
+func TestOneFailsAlone(t *testing.T) {
+	s := openNew(t, nil)
+	bad, good, after, behind := record(1), record(2), record(8), record(3) // 1 and 8 are of one subject
+	s.turn <- struct{}{}
+	err := s.log.db.Update(func(btx *bbolt.Tx) error { // a bucket, where a record should go
+		_, err := btx.Bucket(tokensBucket).CreateBucket(bad.ID[:])
+		return err
+	})
+	<-s.turn
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := holdCommits(t, s)
+	first := async(func() error { return putting(s, record(0)) })
+	<-g.arrived
+	fails := async(func() error { return putting(s, bad) })
+	awaitWaiting(s, 1)
+	upon := async(func() error { return putting(s, after) })
+	alone := async(func() error { return putting(s, good) })
+	awaitWaiting(s, 3)
+	g.release <- nil
+	<-g.arrived // good, by itself
+	later := async(func() error { return putting(s, behind) })
+	uponLater := async(func() error { return putting(s, record(15)) })
+	awaitWaiting(s, 2)
+	g.release <- nil
+	<-g.arrived
+	g.release <- nil
+	for name, done := range map[string]chan error{"first": first, "another subject's": alone, "the next group": later} {
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, done := range map[string]chan error{"the bad one": fails, "upon it": upon, "upon it, in the next group": uponLater} {
+		if err := <-done; !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%s: %v; want ErrUnavailable", name, err)
+		}
+	}
+	want := []storage.ID{record(0).ID, good.ID, behind.ID}
+	slices.SortFunc(want, storage.ID.Compare)
+	if got := s.table.All(); !slices.Equal(got, want) {
+		t.Errorf("the table has %v; want %v", got, want)
+	}
+	if st := s.Stats(); st.Err != nil || st.Failed != 3 {
+		t.Errorf("Stats: %+v; want 3 failed and no trouble", st)
+	}
+	letCommits(s)
+	if err := putting(s, after); err != nil {
+		t.Errorf("the same again, upon nothing: %v", err)
+	}
+}
+
+// TestWhoWentByFailureFails: an update that wrote nothing, and saw what then was not
+// written, does not report success.
+func TestWhoWentByFailureFails(t *testing.T) {
+	s := openNew(t, nil)
+	g := holdCommits(t, s)
+	first := async(func() error { return putting(s, record(0)) })
+	<-g.arrived
+	looks := async(func() error {
+		return s.Update(context.Background(), record(0).Subject, func(tx storage.Tx) error {
+			_, err := tx.Get(record(0).ID)
+			return err
+		})
+	})
+	for n := 0; n < 1000; n++ {
+		runtime.Gosched() // until it has looked, most likely
+	}
+	g.release <- errors.New("the disk says no")
+	if err := <-first; !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Errorf("the write: %v; want ErrUnavailable", err)
+	}
+	if err := <-looks; !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("who saw it: %v; want ErrUnavailable, or ErrNotFound if it came late", err)
+	}
+}
+
+// TestCommitsInOrder: many callers write the same records at once; the file ends
+// with what the table shows.
+func TestCommitsInOrder(t *testing.T) {
+	s := openNew(t, nil)
+	var callers sync.WaitGroup
+	for caller := range 8 {
+		callers.Go(func() {
+			for n := range 50 {
+				r := record(n % 5)
+				r.Name = fmt.Sprint(caller, " ", n)
+				if err := putting(s, r); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	for n := range 5 {
+		shown, err := s.Get(context.Background(), record(n).ID)
+		if stored := inFile(t, s, record(n).ID); err != nil || stored != shown {
+			t.Errorf("the file has %+v, the table %+v, %v", stored, shown, err)
+		}
+	}
+}
+
+// inFile returns the record of id as the file has it, or nothing.
+func inFile(t *testing.T, s *Store, id storage.ID) (r storage.Record) {
+	t.Helper()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	err := s.log.db.View(func(btx *bbolt.Tx) (err error) {
+		if v := btx.Bucket(tokensBucket).Get(id[:]); v != nil {
+			r, err = decode(id[:], v)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}

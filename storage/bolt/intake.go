@@ -1,0 +1,94 @@
+package bolt
+
+import (
+	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// intake takes the records of a file into a new table.
+type intake struct {
+	opts    Options
+	table   *table.Table
+	damaged map[storage.ID]struct{}
+
+	first, done, total int // pages: read before the first record, read, to be read
+}
+
+func newIntake(opts Options) *intake { return &intake{opts: opts, table: table.New()} }
+
+func (in *intake) visitor() visitor {
+	tell := seldom(in.opts.Progress)
+	return visitor{pair: in.pair, progress: func(done, total int) {
+		in.done, in.total = done, total
+		tell(done, total)
+	}}
+}
+
+// sample is after how many records the number of all is estimated.
+const sample = 4096
+
+// estimate makes room for as many records as the file seems to have.
+func (in *intake) estimate() {
+	switch in.table.Len() {
+	case 0:
+		in.first = in.done
+	case sample:
+		in.table.Reserve(sample * (in.total - in.first) / (in.done - in.first + 1))
+	}
+}
+
+// pair takes one record. One that is damaged is known by its key from now on; it
+// belongs to no subject and is never swept.
+func (in *intake) pair(key, value []byte) error {
+	r, err := decode(key, value)
+	if err != nil {
+		in.deny(r.ID)
+		return nil
+	}
+	if in.table.Len() >= in.opts.MaxTokens {
+		return ErrTooMany
+	}
+	in.estimate()
+	in.table.Put(&r, storage.Use{})
+	return nil
+}
+
+// check looks at one record of a file that has been taken in before.
+func (in *intake) check(key, value []byte) error {
+	if r, err := decode(key, value); err != nil {
+		in.deny(r.ID)
+	}
+	return nil
+}
+
+func (in *intake) deny(id storage.ID) {
+	if in.damaged == nil {
+		in.damaged = make(map[storage.ID]struct{})
+	}
+	in.damaged[id] = struct{}{}
+}
+
+// quietPages is how many pages are read too soon to tell anybody: 16 MB.
+const quietPages = 4096
+
+// seldom returns a function that tells progress every hundredth part.
+func seldom(progress func(done, total int)) func(done, total int) {
+	if progress == nil {
+		return func(int, int) {}
+	}
+	next := 0
+	return func(done, total int) {
+		if total > quietPages && done >= next {
+			next = done + total/100
+			progress(done, total)
+		}
+	}
+}
+
+// isDamaged reports whether the record of id cannot be read.
+func (s *Store) isDamaged(id storage.ID) bool {
+	_, ok := (*s.damaged.Load())[id]
+	return ok
+}
+
+func (s *Store) setDamaged(ids map[storage.ID]struct{}) { s.damaged.Store(&ids) }

@@ -1,0 +1,186 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// log is the file behind the table. One goroutine at a time writes to it.
+type log struct {
+	path     string
+	db       *bbolt.DB
+	file     *os.File    // bbolt's own
+	info     os.FileInfo // of file, to know it by
+	least    int64       // the file is this long, or somebody has cut it
+	tx       uint64      // the last transaction that is known to be in the file
+	lost     uint64      // the one whose fate is unknown, if there is one
+	cause    error       // why it is, or why bbolt is broken
+	repaired bool        // a meta page was lost
+	broken   bool        // bbolt has panicked and may hold its locks for ever
+
+	commitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
+}
+
+func newLog(path string) *log { return &log{path: path, commitTx: (*bbolt.Tx).Commit} }
+
+// fillPercent is how full bbolt leaves the pages it splits. New keys come after
+// all others, so a page that was split is never written to again.
+const fillPercent = 0.9
+
+// commit makes ops durable in one transaction, all or none. An error means none,
+// unless it is ErrOutcomeUnknown. If a single op cannot be written, the error is an
+// *opError.
+func (l *log) commit(ops []*op) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	btx, err := l.begin(true)
+	if err != nil {
+		return err
+	}
+	defer l.guardEdge(btx.Rollback) // nothing to do after a commit
+	bucket, err := tokensOf(btx)
+	if err != nil {
+		return err
+	}
+	bucket.FillPercent = fillPercent
+	ends := false
+	for i, o := range ops {
+		if err := guard(func() error { return o.apply(bucket) }); err != nil {
+			return &opError{i, classify(err)}
+		}
+		ends = ends || o.ends
+	}
+	return l.end(btx, ends)
+}
+
+// opError says which op could not be written.
+type opError struct {
+	index int
+	err   error
+}
+
+func (e *opError) Error() string { return e.err.Error() }
+func (e *opError) Unwrap() error { return e.err }
+
+// end commits btx. If it holds an end of a token, both meta pages know of it.
+func (l *log) end(btx *bbolt.Tx, ends bool) error {
+	tx, size := uint64(btx.ID()), btx.Size()
+	if err := l.guardEdge(func() error { return l.commitTx(btx) }); err != nil {
+		return l.fate(tx, err)
+	}
+	if ends {
+		if err := mirror(l.file, l.db.Info().PageSize, tx); err != nil {
+			return l.unknown(tx, err)
+		}
+	}
+	l.tx, l.least = tx, size
+	return nil
+}
+
+// fate says what became of transaction tx, whose commit failed with err. If neither
+// meta page is of tx, nothing leads to what it wrote, and nothing will. If one is,
+// it may reach the disk or not.
+func (l *log) fate(tx uint64, err error) error {
+	m, metaErr := checkMetas(l.file)
+	if metaErr == nil && m.tx < tx {
+		return classify(err)
+	}
+	return l.unknown(tx, err)
+}
+
+func (l *log) unknown(tx uint64, err error) error {
+	l.lost, l.cause = tx, because(err)
+	return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, l.cause)
+}
+
+// uncertain reports whether the file must be looked at anew before it is written.
+func (l *log) uncertain() bool { return l.broken || l.lost != 0 }
+
+// check says why nothing should be written to the file, if so: what goes into a
+// file that is no longer at its path is gone, and what was cut off it is.
+func (l *log) check() error {
+	if l.broken {
+		return errBroken
+	}
+	at, err := os.Stat(l.path)
+	if err != nil || !os.SameFile(at, l.info) {
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrReplaced)
+	}
+	if at.Size() < l.least {
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, errCut)
+	}
+	return nil
+}
+
+var (
+	errBroken = fmt.Errorf("%w: %w over a damaged file", storage.ErrUnavailable, errPanicked)
+	errCut    = errors.New("bolt: the file was cut short; close the store and restore it from a backup")
+)
+
+func (l *log) begin(writable bool) (btx *bbolt.Tx, err error) {
+	err = l.guardEdge(func() error {
+		btx, err = l.db.Begin(writable)
+		return err
+	})
+	return btx, classify(err)
+}
+
+func tokensOf(btx *bbolt.Tx) (bucket *bbolt.Bucket, err error) {
+	err = guard(func() error {
+		if bucket = btx.Bucket(tokensBucket); bucket == nil {
+			return fmt.Errorf("%w: its bucket is gone", storage.ErrCorrupt)
+		}
+		return nil
+	})
+	return bucket, err
+}
+
+// settle makes what the file holds durable under both meta pages, and ops with it.
+// For that something has to be written.
+func (l *log) settle(ops []*op) error {
+	return l.commit(append(ops, &op{mark: true, ends: true}))
+}
+
+// close lets go of the file, through bbolt if that can still be asked.
+func (l *log) close() error {
+	if l.db == nil {
+		return nil
+	}
+	db := l.db
+	l.db = nil
+	if l.broken {
+		return errors.Join(unlock(l.file), l.file.Close())
+	}
+	return classify(l.guardEdge(db.Close))
+}
+
+// reopen lets go of the file and opens it again, after looking at every page. It
+// reports whether the commit of unknown outcome is in it. begin is told as by
+// openLog.
+func (l *log) reopen(opts Options, begin func() visitor) (happened bool, err error) {
+	l.close() // whatever it says, the file is opened anew
+	opts.Repair = false
+	again, err := openLog(l.path, opts, begin)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case !os.SameFile(again.info, l.info):
+		err = fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrReplaced)
+	case again.tx < l.tx:
+		err = fmt.Errorf("%w: it has gone back to an older state", storage.ErrCorrupt)
+	}
+	if err != nil {
+		return false, errors.Join(err, again.close())
+	}
+	happened = l.lost != 0 && again.tx >= l.lost
+	again.repaired, again.commitTx = l.repaired, l.commitTx
+	*l = *again
+	return happened, nil
+}
