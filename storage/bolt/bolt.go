@@ -24,6 +24,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,8 +139,12 @@ func Open(path string, opts *Options) (*Store, error) {
 	if err := ensure(path); err != nil {
 		return nil, err
 	}
+	absolute, err := filepath.Abs(path) // the working directory may change
+	if err != nil {
+		return nil, fmt.Errorf("bolt: open %s: %w: %w", path, storage.ErrUnavailable, err)
+	}
 	var in *intake
-	l, err := openLog(path, o, func() visitor {
+	l, err := openLog(absolute, o, func() visitor {
 		in = newIntake(o)
 		return in.visitor()
 	})

@@ -11,11 +11,11 @@ import (
 // being written the next one gathers, so that many callers share a sync and nobody
 // waits for a timer.
 func (s *Store) commitWaiting() {
-	for {
+	for more := true; more; {
 		select {
 		case <-s.work:
 		case <-s.quit:
-			return
+			more = false // but for what was staged before
 		}
 		for g := s.seal(); g != nil; g = s.seal() {
 			s.write(g)

@@ -43,7 +43,11 @@ func (l *log) compact() (*log, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	temp, err := newTemp(l.path)
+	path, err := filepath.EvalSymlinks(l.path) // a link stays one
+	if err != nil {
+		return nil, classify(err)
+	}
+	temp, err := newTemp(path)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -53,13 +57,13 @@ func (l *log) compact() (*log, error) {
 		err = next.copyFrom(l)
 	}
 	if err == nil {
-		err = os.Rename(temp.Name(), l.path)
+		err = os.Rename(temp.Name(), path)
 	}
 	if err != nil {
 		return nil, errors.Join(classify(err), next.close(), os.Remove(temp.Name()))
 	}
 	next.path = l.path
-	return next, classify(syncDir(filepath.Dir(l.path)))
+	return next, classify(syncDir(filepath.Dir(path)))
 }
 
 // copyFrom fills l, which is empty, with all that old holds, and makes it durable.

@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"go.etcd.io/bbolt"
@@ -12,7 +13,7 @@ import (
 
 // log is the file behind the table. One goroutine at a time writes to it.
 type log struct {
-	path     string
+	path     string // absolute
 	db       *bbolt.DB
 	file     *os.File    // bbolt's own
 	info     os.FileInfo // of file, to know it by
@@ -109,13 +110,13 @@ func (l *log) check() error {
 		return errBroken
 	}
 	at, err := os.Stat(l.path)
-	if err != nil || !os.SameFile(at, l.info) {
-		return fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrReplaced)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(at, l.info):
+		err = ErrReplaced
+	case err == nil && at.Size() < l.least:
+		err = errCut
 	}
-	if at.Size() < l.least {
-		return fmt.Errorf("%w: %w", storage.ErrUnavailable, errCut)
-	}
-	return nil
+	return classify(err)
 }
 
 var (

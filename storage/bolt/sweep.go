@@ -3,6 +3,8 @@ package bolt
 import (
 	"context"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // sweepStep bounds how many records one op of Sweep looks at, so that whoever writes
@@ -36,17 +38,13 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 // stageSweep stages the deletion of at most n records. more is false when there is
 // nothing left to look at, and group is nil when nothing was found dead.
 func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (g *group, o *op, more bool, err error) {
-	if len(s.leftovers) == 0 && !s.table.AnyDue(before) {
-		return nil, nil, false, nil
-	}
 	if err := s.take(ctx); err != nil {
 		return nil, nil, false, err
 	}
 	defer func() { <-s.turn }()
 	o = new(op)
-	if left := min(n, len(s.leftovers)); left > 0 {
-		o.deletes, s.leftovers = s.leftovers[:left:left], s.leftovers[left:]
-		more = true
+	if more = len(s.leftovers) > 0; more {
+		o.deletes = s.takeLeftovers(n)
 	} else {
 		o.deletes, more = s.table.TakeDead(before, n, s.stage.Holds)
 	}
@@ -54,4 +52,18 @@ func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (g *gro
 		return nil, nil, more, nil
 	}
 	return s.enqueue(o), o, more, nil
+}
+
+// takeLeftovers returns at most n IDs of what an earlier sweep took out of the table
+// but could not delete. What has been put under such an ID since stays.
+func (s *Store) takeLeftovers(n int) (ids []storage.ID) {
+	n = min(n, len(s.leftovers))
+	var r storage.Record
+	for _, id := range s.leftovers[:n] {
+		if !s.stage.Holds(id) && !s.table.Get(id, &r) {
+			ids = append(ids, id)
+		}
+	}
+	s.leftovers = s.leftovers[n:]
+	return ids
 }
