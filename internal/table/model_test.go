@@ -24,6 +24,7 @@ type model struct {
 
 func (m *model) put(r storage.Record, seen storage.Use) {
 	old, ok := m.records[r.ID]
+	ok = ok && r.EndedAt.IsZero() // an end comes after every Touch
 	if ok && old.LastUsedAt.After(seen.At) {
 		m.unsaved[r.ID] = true
 		if old.LastUsedAt.After(r.LastUsedAt) {

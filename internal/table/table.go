@@ -94,8 +94,8 @@ func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 // Put creates the record r.ID or replaces it. seen is what the writer of r saw of
 // the record that it replaces, LastUsedAt and ExpiresAt, and means nothing if there
 // is none: whichever of the two has been raised since is kept, as the later of the
-// stored one and r's, and marks the record unsaved. An ended r gets
-// them as well; its end stays as r says. Nothing is kept of r.
+// stored one and r's, and marks the record unsaved. An ended r is stored as it is: an
+// end comes after every Touch. Nothing is kept of r.
 func (t *Table) Put(r *storage.Record, seen storage.Use) {
 	k := t.key(&r.ID)
 	t.mu.Lock()
@@ -147,7 +147,7 @@ func (t *Table) replace(slot uint32, c *cell, r *storage.Record, seen storage.Us
 	}
 	c.lock()
 	was = c.words()
-	if w.merge(&was, seen) {
+	if int64(w[wEnded]) == zeroMilli && w.merge(&was, seen) {
 		t.mark(slot)
 	}
 	c.set(&w, live)

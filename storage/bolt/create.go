@@ -19,6 +19,7 @@ func ensure(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.Mode().IsRegular():
+		removeStale(path)
 		return nil
 	case err == nil:
 		return fmt.Errorf("bolt: open %s: %w: not a regular file", path, ErrNotStore)
@@ -82,23 +83,28 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && err2 == nil && os.SameFile(info, at)
 }
 
-// removeStale removes what a crash has left of stores that were to be at path:
-// files that nobody has locked. Where files cannot be locked like that, they stay.
+// removeStale removes what a crash has left beside path of files that were to be
+// there: those that nobody has locked, and names that the file at path had before it
+// got its own. Where files cannot be locked early, the former stay.
 func removeStale(path string) {
-	dir, err := os.ReadDir(filepath.Dir(path))
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return
 	}
-	for _, entry := range dir {
-		if !strings.HasPrefix(entry.Name(), strings.TrimSuffix(tempPattern(path), "*")) {
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		if !strings.HasPrefix(name, strings.TrimSuffix(tempPattern(path), "*")) {
 			continue
 		}
-		name := filepath.Join(filepath.Dir(path), entry.Name())
+		name = filepath.Join(filepath.Dir(path), name)
 		f, err := os.OpenFile(name, os.O_RDWR, 0)
 		if err != nil {
 			continue
 		}
-		if locked, err := tryLock(f); err == nil && locked && isAt(f, name) {
+		if isAt(f, path) {
+			os.Remove(name)
+		} else if locked, err := tryLock(f); err == nil && locked && isAt(f, name) {
 			os.Remove(name)
 		}
 		f.Close()

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -16,74 +15,6 @@ import (
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
-
-// TestZeroedAndSwappedPages damages a file page by page. bbolt panics on most of
-// them; a store says that it is damaged, or denies what it cannot read, and never
-// answers with anything else than what was put.
-func TestZeroedAndSwappedPages(t *testing.T) {
-	const records = 400
-	path, good := makeFile(t, records)
-	page := os.Getpagesize()
-	for at := 2 * page; at < len(good); at += page {
-		zeroed := bytes.Clone(good)
-		clear(zeroed[at : at+page])
-		survives(t, path, zeroed, records)
-		swapped := bytes.Clone(good)
-		other := 2*page + (at+3*page)%(len(good)-2*page)
-		copy(swapped[at:at+page], good[other:])
-		copy(swapped[other:other+page], good[at:])
-		survives(t, path, swapped, records)
-	}
-}
-
-// TestFlippedBits flips one bit at a time, half of them where pages say what they
-// are, and reads and writes what can still be opened.
-func TestFlippedBits(t *testing.T) {
-	const records = 400
-	path, good := makeFile(t, records)
-	page := os.Getpagesize()
-	r := rand.New(rand.NewPCG(1, 2))
-	opened := 0
-	for n := range 1500 {
-		bad := bytes.Clone(good)
-		at := 2*page + r.IntN(len(good)-2*page)
-		if n%2 == 0 {
-			at = at/page*page + r.IntN(4*elementLen)
-		}
-		bad[at] ^= 1 << r.IntN(8)
-		if survives(t, path, bad, records) {
-			opened++
-			worksOn(t, path, n%records)
-		}
-	}
-	if opened == 0 || opened == 1500 {
-		t.Errorf("%d of 1500 damaged files opened: the damage is not what it should be", opened)
-	}
-}
-
-// worksOn writes into the damaged file: whatever comes of it, it comes back.
-func worksOn(t *testing.T, path string, n int) {
-	t.Helper()
-	s, err := Open(path, nil)
-	if err != nil {
-		t.Fatalf("Open, the second time: %v", err)
-	}
-	ctx := context.Background()
-	end, fresh := record(n), record(100_000)
-	end.EndedAt, end.EndReason = end.IssuedAt, storage.EndExpired
-	for _, r := range []storage.Record{end, fresh} {
-		err := s.Update(ctx, r.Subject, func(tx storage.Tx) error { return tx.Put(r) })
-		if err != nil && !errors.Is(err, storage.ErrCorrupt) {
-			t.Errorf("Update: %v", err)
-		}
-	}
-	if _, err := s.Sweep(ctx, fresh.ExpiresAt.AddDate(1, 0, 0), 1000); err != nil && !errors.Is(err, storage.ErrCorrupt) {
-		t.Errorf("Sweep: %v", err)
-	}
-	if err := s.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
-}
 
 // TestPreflightLetsSoundFilesPass opens a file again and again while it grows,
 // shrinks inside, and holds records of every size.
@@ -122,35 +53,6 @@ func TestPreflightLetsSoundFilesPass(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// survives opens the damaged file and uses it if that works. It reports whether it
-// did.
-func survives(t *testing.T, path string, file []byte, records int) bool {
-	t.Helper()
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(path, nil)
-	if err != nil {
-		if !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, ErrNotStore) {
-			t.Errorf("Open: %v; want ErrCorrupt", err)
-		}
-		return false
-	}
-	defer s.Close()
-	ctx := context.Background()
-	for n := range records {
-		want := record(n)
-		got, err := s.Get(ctx, want.ID)
-		switch {
-		case err == nil && got != want:
-			t.Fatalf("record %d came back as %+v", n, got)
-		case err != nil && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storage.ErrNotFound):
-			t.Fatalf("record %d: %v", n, err)
-		}
-	}
-	return true
 }
 
 // TestTruncatedWhileOpen cuts the file short under the open store: every call comes

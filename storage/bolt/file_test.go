@@ -159,7 +159,7 @@ func refused(t *testing.T, path string, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("got %v; want %v", err, want)
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".lapse-*"))
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*.lapse-*"))
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}

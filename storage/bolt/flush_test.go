@@ -15,7 +15,7 @@ import (
 // lazy are options under which nothing is flushed unless a test does it.
 var lazy = Options{FlushEvery: 1000 * time.Hour}
 
-func later(r storage.Record, d time.Duration) storage.Use {
+func by(r storage.Record, d time.Duration) storage.Use {
 	return storage.Use{At: r.IssuedAt.Add(d), ExpiresAt: r.ExpiresAt.Add(d)}
 }
 
@@ -44,7 +44,7 @@ func TestTouchIsDeferred(t *testing.T) {
 	was := record(1)
 	put(t, s, was)
 	commits := s.Stats().Commits
-	want := touch(t, s, was, later(was, time.Minute))
+	want := touch(t, s, was, by(was, time.Minute))
 	if got := shown(t, s, was.ID); got != want {
 		t.Errorf("shown: %+v; want %+v", got, want)
 	}
@@ -79,7 +79,7 @@ func TestTouchOfManyIsFlushedInSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range all {
-		all[i] = touch(t, s, all[i], later(all[i], time.Second))
+		all[i] = touch(t, s, all[i], by(all[i], time.Second))
 	}
 	commits := s.Stats().Commits
 	if err := s.flush(); err != nil {
@@ -101,7 +101,7 @@ func TestCloseFlushes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := touch(t, s, record(1), later(record(1), time.Minute))
+	want := touch(t, s, record(1), by(record(1), time.Minute))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestFlushEvery(t *testing.T) {
 	s := openNew(t, &Options{FlushEvery: time.Millisecond})
 	put(t, s, record(1))
 	for n := range 3 {
-		want := touch(t, s, record(1), later(record(1), time.Duration(n+1)*time.Minute))
+		want := touch(t, s, record(1), by(record(1), time.Duration(n+1)*time.Minute))
 		for inFile(t, s, want.ID) != want {
 			runtime.Gosched()
 		}
@@ -134,8 +134,8 @@ func TestFlushAtOnce(t *testing.T) {
 	put(t, s, was)
 	g := holdCommits(t, s)
 	want := was
-	later(was, time.Minute).Raise(&want)
-	touched := async(func() error { return s.Touch(context.Background(), was.ID, later(was, time.Minute)) })
+	by(was, time.Minute).Raise(&want)
+	touched := async(func() error { return s.Touch(context.Background(), was.ID, by(was, time.Minute)) })
 	<-g.arrived
 	if got := shown(t, s, was.ID); got != was {
 		t.Errorf("shown before it is durable: %+v", got)
@@ -149,8 +149,8 @@ func TestFlushAtOnce(t *testing.T) {
 	}
 	letCommits(s)
 	commits := s.Stats().Commits
-	touch(t, s, want, later(was, time.Minute)) // raises nothing
-	touch(t, s, record(2), later(was, time.Minute))
+	touch(t, s, want, by(was, time.Minute)) // raises nothing
+	touch(t, s, record(2), by(was, time.Minute))
 	if got := s.Stats().Commits; got != commits {
 		t.Errorf("%d commits for nothing", got-commits)
 	}
@@ -169,7 +169,7 @@ func TestTouchMeetsAnEnd(t *testing.T) {
 		g := holdCommits(t, s)
 		var flushed chan error
 		if flushFirst {
-			touch(t, s, was, later(was, time.Second))
+			touch(t, s, was, by(was, time.Second))
 			flushed = async(s.flush)
 			<-g.arrived
 		}
@@ -179,7 +179,7 @@ func TestTouchMeetsAnEnd(t *testing.T) {
 			g.release <- nil
 		}
 		<-g.arrived
-		touch(t, s, was, later(was, time.Minute)) // the end is not durable: it lives
+		touch(t, s, was, by(was, time.Minute)) // the end is not durable: it lives
 		if got := shown(t, s, was.ID); !got.EndedAt.IsZero() || !got.ExpiresAt.Equal(was.ExpiresAt.Add(time.Minute)) {
 			t.Errorf("meanwhile: %+v", got)
 		}
@@ -228,16 +228,16 @@ func TestRenewalMeetsATouch(t *testing.T) {
 	g := holdCommits(t, s)
 	renewed := was
 	renewed.Name = "renewed"
-	later(was, time.Second).Raise(&renewed)
+	by(was, time.Second).Raise(&renewed)
 	renews := async(func() error { return putting(s, renewed) })
 	<-g.arrived
-	touch(t, s, was, later(was, time.Hour))
+	touch(t, s, was, by(was, time.Hour))
 	g.release <- nil
 	if err := <-renews; err != nil {
 		t.Fatal(err)
 	}
 	want := renewed
-	later(was, time.Hour).Raise(&want)
+	by(was, time.Hour).Raise(&want)
 	if got := shown(t, s, was.ID); got != want {
 		t.Errorf("shown: %+v; want %+v", got, want)
 	}
@@ -254,7 +254,7 @@ func TestRenewalMeetsATouch(t *testing.T) {
 func TestFlushThatFails(t *testing.T) {
 	s := openNew(t, &lazy)
 	put(t, s, record(1))
-	want := touch(t, s, record(1), later(record(1), time.Minute))
+	want := touch(t, s, record(1), by(record(1), time.Minute))
 	s.turn <- struct{}{}
 	no := errors.New("no")
 	s.log.commitTx = func(*bbolt.Tx) error { return no }

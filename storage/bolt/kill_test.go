@@ -1,104 +1,99 @@
 package bolt
 
 import (
-	"bufio"
-	"context"
-	"fmt"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
-
-	"github.com/seed-55daa01a/lapse/storage"
+	"time"
 )
 
-// write puts, touches and ends records for ever, and says so after each is
-// acknowledged: "n" once record n is there, "-n" once it is ended.
-func write(path string) {
-	s, err := Open(path, nil)
-	if err != nil {
-		fmt.Println("error", err)
-		return
-	}
-	ctx := context.Background()
-	for n := 1; ; n++ {
-		r := record(n)
-		err := s.Update(ctx, r.Subject, func(tx storage.Tx) error { return tx.Put(r) })
-		if err == nil {
-			fmt.Println(n)
-			err = s.Touch(ctx, r.ID, storage.Use{At: r.IssuedAt, ExpiresAt: r.ExpiresAt.AddDate(0, 0, 1)})
-		}
-		if err == nil && n%3 == 0 {
-			err = s.Update(ctx, r.Subject, func(tx storage.Tx) error {
-				r, err := tx.Get(r.ID)
-				if err != nil {
-					return err
-				}
-				r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired
-				return tx.Put(r)
-			})
-			fmt.Println(-n)
-		}
+// TestKill kills a workload again and again, at one file that is never replaced,
+// and compares what it left with what it had said. The operating system goes on
+// here, so this says nothing of a sync that is missing: TestPowerCut does.
+func TestKill(t *testing.T) {
+	m, seed := newModel(), drawn(t)
+	path := filepath.Join(quickDir(t), "tokens.db")
+	for n, tries := 0, 0; n < *kills; tries++ {
+		r := chance(seed, tries)
+		acks, err := m.killed(path, r, faultFree)
 		if err != nil {
-			fmt.Println("error", err)
+			t.Fatalf("round %d: %v", n, err)
+		}
+		for _, wrong := range m.compare(path) {
+			t.Errorf("round %d: %s", n, wrong)
+		}
+		if t.Failed() {
+			return
+		}
+		if acks >= minAcknowledged {
+			n++
+		}
+		if tries > 3**kills+3 {
+			t.Fatalf("%d of %d rounds had %d acknowledged operations or more; want %d", n, tries, minAcknowledged, *kills)
+		}
+	}
+	t.Logf("%d kills; acknowledged: %s", *kills, m.covered())
+}
+
+// TestKillIsCaught: a store that acknowledges before it writes is caught soon.
+func TestKillIsCaught(t *testing.T) {
+	m, seed := newModel(), drawn(t)
+	path := filepath.Join(quickDir(t), "tokens.db")
+	for n := range 20 {
+		if _, err := m.killed(path, chance(seed, n), hasty); err != nil {
+			t.Fatal(err)
+		}
+		if wrong := m.compare(path); len(wrong) > 0 {
+			t.Logf("caught after %d kills: %s", n+1, wrong[0])
 			return
 		}
 	}
+	t.Error("20 kills have not caught a store that acknowledges before it writes")
 }
 
-// TestKilledWriter kills a process that writes, again and again: the file opens,
-// and everything that was acknowledged is there. (The operating system goes on
-// here, so this says nothing of a sync that is missing.)
-func TestKilledWriter(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6))
-	for round := range 12 {
-		path := filepath.Join(t.TempDir(), "tokens.db")
-		acknowledged := killAfter(t, path, 20+r.IntN(400))
-		s, err := Open(path, nil)
-		if err != nil {
-			t.Fatalf("round %d: %v", round, err)
+// killed runs a workload and kills it once it has acknowledged enough.
+func (m *model) killed(path string, r *rand.Rand, plant string) (acks int, err error) {
+	p := m.plan(r, plant)
+	enough := minAcknowledged + r.IntN(400)
+	return m.run(path, p, func(c *child, acks int, _ string) {
+		if acks == enough {
+			c.cmd.Process.Kill() // it goes on until it is dead
 		}
-		for _, n := range acknowledged {
-			got, err := s.Get(context.Background(), record(max(n, -n)).ID)
-			if err != nil || n < 0 && got.EndReason != storage.EndExpired {
-				t.Errorf("round %d: %d was acknowledged; it is %+v, %v", round, n, got, err)
-			}
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 }
 
-// killAfter returns what the writer acknowledged until it was killed, which is once
-// it had acknowledged lines of them.
-func killAfter(t *testing.T, path string, lines int) (acknowledged []int) {
-	t.Helper()
-	cmd := childCommand(writer, path)
-	out, err := cmd.StdoutPipe()
+// plan draws a plan for the next round.
+func (m *model) plan(r *rand.Rand, plant string) plan {
+	p := plan{seed: r.Uint64(), first: m.next, flush: time.Duration(r.IntN(3)) * 5 * time.Millisecond, plant: plant}
+	_, m.atOnce = flushEvery(p.flush)
+	return p
+}
+
+// run starts a workload and hears it to its end, which watch, who is told of every
+// line, has to bring about.
+func (m *model) run(path string, p plan, watch func(c *child, acks int, line string)) (acks int, err error) {
+	c, err := startChild(worker, path, planEnv+"="+p.String())
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	read := bufio.NewReader(out)
+	defer c.kill()
 	for {
-		var n int
-		line, err := read.ReadString('\n')
-		if err == io.EOF {
-			break
+		line, err := c.line(6 * patience)
+		if errors.Is(err, io.EOF) {
+			return acks, nil
 		}
-		if _, err := fmt.Sscan(line, &n); err != nil {
-			t.Fatalf("the writer says %q", line)
+		if err != nil {
+			return acks, err
 		}
-		if acknowledged = append(acknowledged, n); len(acknowledged) == lines {
-			cmd.Process.Kill() // and read on: it goes on until it is dead
+		acknowledged, err := m.hear(line)
+		if err != nil {
+			return acks, err
 		}
+		if acknowledged {
+			acks++
+		}
+		watch(c, acks, line)
 	}
-	cmd.Wait()
-	if len(acknowledged) < lines {
-		t.Fatalf("the writer stopped by itself after %d of %d", len(acknowledged), lines)
-	}
-	return acknowledged
 }

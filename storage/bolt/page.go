@@ -22,9 +22,13 @@ const (
 	bucketFlag   = 0x01 // of a leaf's element
 )
 
-// inOrder says whether the keys of els ascend, the first not below low and the last
-// below high, where those are given.
+// inOrder says whether the keys of els ascend, from low and to below high, where
+// those are given. The first key is low itself: bbolt finds a child in its branch by
+// it when it writes, and writes a tree with a loop where it does not.
 func inOrder(els []element, low, high []byte) error {
+	if low != nil && len(els) > 0 && !bytes.Equal(els[0].key, low) {
+		return errors.New("its first key is not the one that its branch knows it by")
+	}
 	for i, el := range els {
 		next := below(els, i, high)
 		if low != nil && bytes.Compare(el.key, low) < 0 || next != nil && bytes.Compare(el.key, next) >= 0 {

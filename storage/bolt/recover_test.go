@@ -68,7 +68,7 @@ func TestOutcomeUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	touched := touch(t, s, record(3), later(record(3), time.Minute))
+	touched := touch(t, s, record(3), by(record(3), time.Minute))
 	failCommit(s, syncLost)
 	fresh := record(15) // of the subject of 1
 	err = putting(s, fresh, ended(record(1)))
@@ -155,7 +155,7 @@ func TestTrouble(t *testing.T) {
 		if _, err := s.Get(ctx, fresh.ID); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("what was to be issued: %v; want ErrNotFound", err)
 		}
-		touched = touch(t, s, touched, later(touched, time.Minute))
+		touched = touch(t, s, touched, by(touched, time.Minute))
 		if got := shown(t, s, touched.ID); got != touched {
 			t.Errorf("a check meanwhile: %+v; want %+v", got, touched)
 		}

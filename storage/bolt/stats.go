@@ -29,6 +29,15 @@ func (s *Store) Stats() Stats {
 		Tokens: s.table.Len(), Damaged: len(*s.damaged.Load()), Unsaved: s.table.Unsaved(), Repaired: s.log.repaired,
 		Commits: s.tally.commits, Writes: s.tally.writes, Failed: s.tally.failed,
 	}
+	for _, g := range s.queue {
+		for _, o := range g.ops {
+			for _, e := range o.puts {
+				if e.flushed {
+					st.Unsaved++
+				}
+			}
+		}
+	}
 	if info, err := os.Stat(s.log.path); err == nil {
 		st.FileSize = info.Size()
 	}

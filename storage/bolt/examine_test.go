@@ -1,0 +1,221 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// examinerEnv tells an examiner its seed, the first file, the one after the last,
+// and how to open them.
+const examinerEnv = "LAPSE_TEST_DAMAGE"
+
+// What an examiner says of a file, before its number.
+const (
+	saysFile    = "file"     // it begins; with its mutation
+	saysRefused = "refused"  // it was not opened
+	saysDenied  = "denied"   // some record of it was
+	saysGone    = "vanished" // some record of it was not there
+	saysSound   = "harmless"
+	saysWrong   = "WRONG" // with the first thing that was
+	saysAll     = "all"
+
+	wrongAccept = "wrong accept" // in what follows saysWrong
+)
+
+// examine is the process that opens the damaged files of the specimen in dir, one
+// after the other, and uses each.
+func examine(dir string) {
+	var seed uint64
+	var from, to int
+	var how string
+	_, err := fmt.Sscan(os.Getenv(examinerEnv), &seed, &from, &to, &how)
+	if err != nil {
+		fmt.Println(saysWrong, err)
+		return
+	}
+	s, err := readSpecimen(dir)
+	if err != nil {
+		fmt.Println(saysWrong, err)
+		return
+	}
+	e := &examiner{open: openers[how], path: filepath.Join(dir, fmt.Sprintf("damaged-%d.db", os.Getpid()))}
+	defer os.Remove(e.path)
+	truth, err := e.truth(s.file())
+	if err != nil {
+		fmt.Println(saysWrong, err)
+		return
+	}
+	for n := from; n < to; n++ {
+		name, file := s.mutate(seed, n)
+		fmt.Println(saysFile, n, name)
+		switch outcome := e.examine(file, truth); {
+		case len(e.wrong) == 0:
+			fmt.Println(outcome, n)
+		default:
+			fmt.Printf("%s %d %q and %d more\n", saysWrong, n, e.wrong[0], len(e.wrong)-1)
+		}
+	}
+	fmt.Println(saysAll)
+}
+
+// examiner uses one damaged file.
+type examiner struct {
+	open    func(path string) (storage.Store, error)
+	path    string
+	allowed map[storage.ID][]storage.Record // besides being denied or gone
+	wrong   []string
+	denied  int
+	gone    int
+}
+
+// truth returns what the sound file holds.
+func (e *examiner) truth(file []byte) ([]storage.Record, error) {
+	if err := os.WriteFile(e.path, file, 0o600); err != nil {
+		return nil, err
+	}
+	s, err := Open(e.path, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	var all []storage.Record
+	for r, err := range s.List(context.Background(), storage.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func (e *examiner) bad(format string, args ...any) {
+	e.wrong = append(e.wrong, fmt.Sprintf(format, args...))
+}
+
+// brief is a record without what makes it long.
+func brief(r storage.Record) storage.Record {
+	r.Data = fmt.Sprintf("%d bytes", len(r.Data))
+	return r
+}
+
+// examine returns what came of the file, with what was wrong in e.wrong.
+func (e *examiner) examine(file []byte, truth []storage.Record) (outcome string) {
+	*e = examiner{open: e.open, path: e.path, allowed: make(map[storage.ID][]storage.Record)}
+	for _, r := range truth {
+		e.allowed[r.ID] = []storage.Record{r}
+	}
+	if err := os.WriteFile(e.path, file, 0o600); err != nil {
+		e.bad("%v", err)
+	}
+	s, err := e.open(e.path)
+	if err != nil {
+		e.refusal(err, file)
+		return saysRefused
+	}
+	e.look(s)
+	switch {
+	case e.denied > 0:
+		outcome = saysDenied
+	case e.gone > 0:
+		outcome = saysGone
+	default:
+		outcome = saysSound
+	}
+	e.use(s, truth)
+	e.typed("Close", s.Close())
+	if s, err := e.open(e.path); err != nil {
+		e.refusal(err, nil)
+	} else {
+		e.look(s)
+		e.typed("Close", s.Close())
+	}
+	return outcome
+}
+
+// refusal checks the error of Open, and that it left the file as it was.
+func (e *examiner) refusal(err error, file []byte) {
+	if !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, ErrNotStore) && !errors.Is(err, ErrNewerSchema) {
+		e.bad("Open: %v", err)
+	}
+	if after, err := os.ReadFile(e.path); file != nil && (err != nil || !bytes.Equal(after, file)) {
+		e.bad("the file was refused and changed, %v", err)
+	}
+}
+
+// typed checks the error of a call on an open store.
+func (e *examiner) typed(what string, err error) {
+	for _, class := range []error{nil, storage.ErrCorrupt, storage.ErrNotFound, storage.ErrUnavailable, storage.ErrOutcomeUnknown} {
+		if errors.Is(err, class) {
+			return
+		}
+	}
+	e.bad("%s: %v", what, err)
+}
+
+// look reads everything: each record is one of those allowed, or denied, or gone.
+func (e *examiner) look(s storage.Store) {
+	ctx := context.Background()
+	for id, allowed := range e.allowed {
+		got, err := s.Get(ctx, id)
+		switch {
+		case err == nil && !slices.Contains(allowed, got):
+			e.bad("%s: %+v", wrongAccept, brief(got))
+		case errors.Is(err, storage.ErrCorrupt):
+			e.denied++
+		case errors.Is(err, storage.ErrNotFound):
+			e.gone++
+		default:
+			e.typed("Get", err)
+		}
+	}
+	for _, f := range []storage.Filter{{}, {Subject: record(1).Subject}, {ExpiresBefore: epoch.AddDate(10, 0, 0)}} {
+		for got, err := range s.List(ctx, f) {
+			if err != nil {
+				e.typed("List", err)
+			} else if !slices.Contains(e.allowed[got.ID], got) {
+				e.bad("%s by List: %+v", wrongAccept, brief(got))
+			}
+		}
+	}
+}
+
+// use ends, issues, renews and sweeps some.
+func (e *examiner) use(s storage.Store, truth []storage.Record) {
+	ctx := context.Background()
+	for n := 3; n < len(truth); n += len(truth) / 4 {
+		r := truth[n]
+		ended := r
+		if r.EndedAt.IsZero() {
+			ended.EndedAt, ended.EndReason = epoch.AddDate(0, 1, 0), storage.EndSubject
+		}
+		e.put(s, ended)
+		e.put(s, specimenRecord(1000+n))
+		use := storage.Use{At: epoch.AddDate(0, 0, 3), ExpiresAt: epoch.AddDate(0, 2, 0)}
+		touched := truth[n-1]
+		use.Raise(&touched)
+		e.allowed[touched.ID] = append(e.allowed[touched.ID], touched)
+		e.typed("Touch", s.Touch(ctx, touched.ID, use))
+	}
+	_, err := s.Sweep(ctx, epoch.Add(100*time.Millisecond), 50)
+	e.typed("Sweep", err)
+}
+
+// put puts r, which then is what must be read.
+func (e *examiner) put(s storage.Store, r storage.Record) {
+	err := s.Update(context.Background(), r.Subject, func(tx storage.Tx) error { return tx.Put(r) })
+	e.typed("Update", err)
+	switch {
+	case err == nil:
+		e.allowed[r.ID] = []storage.Record{r}
+	case errors.Is(err, storage.ErrOutcomeUnknown):
+		e.allowed[r.ID] = append(e.allowed[r.ID], r)
+	}
+}

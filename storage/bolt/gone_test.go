@@ -1,0 +1,81 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// goneIsTold: a store whose file has another name, another file in its place or none
+// at all acknowledges nothing more that would go with it.
+const goneIsTold = true
+
+// TestFileGoesWhileOpen: a store whose path no longer leads to its file says so
+// before it acknowledges anything, and goes on reading.
+func TestFileGoesWhileOpen(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows lets nobody rename or remove an open file")
+	}
+	if !goneIsTold {
+		t.Skip("not told yet")
+	}
+	move := func(from, to string) func() error { return func() error { return os.Rename(from, to) } }
+	for name, goes := range map[string]func(path string) (back func() error, err error){
+		"removed": func(path string) (func() error, error) { return nil, os.Remove(path) },
+		"renamed": func(path string) (func() error, error) {
+			return move(path+".old", path), os.Rename(path, path+".old")
+		},
+		"replaced": func(path string) (func() error, error) {
+			file, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(path+".new", file, 0o600)
+			}
+			return nil, errors.Join(err, os.Rename(path+".new", path))
+		},
+		"in a folder that was renamed": func(path string) (func() error, error) {
+			dir := filepath.Dir(path)
+			return move(dir+".old", dir), os.Rename(dir, dir+".old")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "folder", "tokens.db")
+			if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			put(t, s, record(1))
+			back, err := goes(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				err := s.Update(context.Background(), record(2).Subject, func(tx storage.Tx) error { return tx.Put(record(2)) })
+				if !errors.Is(err, storage.ErrUnavailable) {
+					t.Errorf("Update: %v; want ErrUnavailable", err)
+				}
+			}
+			if got, err := s.Get(context.Background(), record(1).ID); err != nil || got != record(1) {
+				t.Errorf("Get: %+v, %v", got, err)
+			}
+			if _, err := s.Get(context.Background(), record(2).ID); !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("what was not written: %v; want ErrNotFound", err)
+			}
+			if back == nil {
+				return
+			}
+			if err := back(); err != nil {
+				t.Fatal(err)
+			}
+			put(t, s, record(3))
+		})
+	}
+}

@@ -1,0 +1,90 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// TestLostMetaKeepsTheEnd damages one meta page after an end was acknowledged: each
+// bit of it in turn, and all of it. The file is refused; and bbolt alone, which takes
+// the other page for good, finds the token ended there, too.
+func TestLostMetaKeepsTheEnd(t *testing.T) {
+	for commits := range 2 { // so that the newest meta page is each of the two
+		good, single, ended := endedLast(t, commits)
+		for how, file := range map[string][]byte{soundly: good, barely: good, soundly + ", under one meta page": single} {
+			how, _, _ := strings.Cut(how, ",")
+			if revived := reviving(t, file, ended, how); len(revived) > 0 {
+				t.Errorf("after %d commits, %s: %d damages have revived it, %s first", commits, how, len(revived), revived[0])
+			}
+		}
+		if revived := reviving(t, single, ended, barely); len(revived) < 8*metaLen {
+			t.Errorf("an end under one meta page was revived %d times; want it for every bit of that page", len(revived))
+		}
+	}
+}
+
+// endedLast returns the bytes of a store whose last commit ended a record, and those
+// that it would have if the end were under one meta page only.
+func endedLast(t *testing.T, commits int) (good, single []byte, r storage.Record) {
+	t.Helper()
+	path, before := makeFile(t, 3+commits)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = ended(record(1))
+	put(t, s, r)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if good, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	a := dissect(t, good)
+	copy(a.page((a.meta.tx+1)%2), before[(a.meta.tx+1)%2*a.meta.pageSize:][:a.meta.pageSize])
+	return good, a.file, r
+}
+
+// reviving returns which damages to a meta page make the record live again.
+func reviving(t *testing.T, good []byte, ended storage.Record, how string) (revived []string) {
+	t.Helper()
+	path, page := filepath.Join(quickDir(t), "tokens.db"), os.Getpagesize()
+	try := func(name string, bad []byte) {
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openers[how](path)
+		if err != nil {
+			if !errors.Is(err, storage.ErrCorrupt) {
+				t.Errorf("%s: %v; want ErrCorrupt", name, err)
+			}
+			return
+		}
+		defer s.Close()
+		if got, err := s.Get(context.Background(), ended.ID); err != nil || got != ended {
+			revived = append(revived, fmt.Sprintf("%s: %+v, %v", name, got, err))
+		}
+	}
+	for _, at := range []int{0, page} {
+		for bit := range (pageHeader + metaLen) * 8 {
+			bad := bytes.Clone(good)
+			bad[at+bit/8] ^= 1 << (bit % 8)
+			try(fmt.Sprintf("byte %d, bit %d", at+bit/8, bit%8), bad)
+		}
+		zeroed := bytes.Clone(good)
+		clear(zeroed[at : at+page])
+		try(fmt.Sprintf("page at %d zeroed", at), zeroed)
+		older := bytes.Clone(good)
+		copy(older[at:at+page], good[page-at:])
+		try(fmt.Sprintf("page at %d overwritten by the other", at), older)
+	}
+	return revived
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package bolt
+
+// raceEnabled makes the campaigns shorter: the race detector makes them slow.
+const raceEnabled = true

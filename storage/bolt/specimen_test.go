@@ -1,0 +1,189 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// specimen is a file to be damaged: its bytes, and those that it had before each of
+// its last commits, the latest last.
+type specimen struct {
+	versions [][]byte
+	pages    map[pageKind][]int // where they begin
+}
+
+// pageKind is what a page of a specimen is for.
+type pageKind string
+
+const (
+	kindMeta     pageKind = "meta"
+	kindList     pageKind = "freelist"
+	kindBranch   pageKind = "branch"
+	kindLeaf     pageKind = "leaf"
+	kindOverflow pageKind = "overflow" // goes on with a leaf
+	kindFree     pageKind = "free"
+)
+
+const specimenRecords = 480
+
+// specimenRecord returns what the specimen's n-th record is at first. Most are so
+// large that few fit on a page; some need several pages.
+func specimenRecord(n int) storage.Record {
+	r := record(n)
+	switch {
+	case n%25 == 0:
+		r.Data = strings.Repeat("z", storage.MaxData)
+	case n%4 != 0:
+		r.Data = strings.Repeat("y", 1200+n)
+	}
+	return r
+}
+
+// makeSpecimen writes the versions of a new specimen into dir. It has pages of every
+// kind, on several levels, and records that live, that ran out and that were ended.
+func makeSpecimen(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, "tokens.db")
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	commit := func(from, to int, change func(*storage.Record)) {
+		for n := from; n < to; {
+			subject := record(n).Subject
+			err := s.Update(context.Background(), subject, func(tx storage.Tx) error {
+				for ; n < to && record(n).Subject == subject; n++ {
+					r, err := tx.Get(record(n).ID)
+					if err != nil {
+						r = specimenRecord(n)
+					}
+					change(&r)
+					if err := tx.Put(r); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ends := func(r *storage.Record) { r.EndedAt, r.EndReason = r.IssuedAt.AddDate(0, 0, 1), storage.EndExpired }
+	commit(0, specimenRecords, func(r *storage.Record) {
+		if n := serialOf(r.ID); n%10 == 3 {
+			r.ExpiresAt = r.IssuedAt // ran out
+		} else if n%3 == 0 {
+			ends(r)
+		}
+	})
+	commit(200, 230, func(r *storage.Record) { r.LastUsedAt = r.IssuedAt.AddDate(0, 0, 2) })
+	if _, err := s.Sweep(context.Background(), record(60).IssuedAt, 100); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; ; n++ { // one record changes: its leaf moves between a few pages
+		commit(rewritten, rewritten+1, func(r *storage.Record) {
+			r.ExpiresAt = r.ExpiresAt.AddDate(0, 0, 1)
+		})
+		file, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(versionPath(dir, n), file, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := readSpecimen(dir)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case n >= 10 && len(made.choices(sameLeaf)) > 0:
+			return
+		case n == 100:
+			t.Fatal("no leaf ever comes back to where it was")
+		}
+	}
+}
+
+// rewritten is the record whose leaf the last versions have in different states.
+const rewritten = 310
+
+func versionPath(dir string, n int) string { return filepath.Join(dir, fmt.Sprintf("version-%d", n)) }
+
+// readSpecimen reads what makeSpecimen has left in dir.
+func readSpecimen(dir string) (*specimen, error) {
+	s := &specimen{pages: make(map[pageKind][]int)}
+	for n := 0; ; n++ {
+		file, err := os.ReadFile(versionPath(dir, n))
+		if os.IsNotExist(err) && n > 0 {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.versions = append(s.versions, file)
+	}
+	s.sort()
+	return s, nil
+}
+
+func (s *specimen) file() []byte { return s.versions[len(s.versions)-1] }
+
+// newest returns where the meta page that counts begins.
+func newest(file []byte) int {
+	page := os.Getpagesize()
+	tx := func(at int) uint64 { return binary.NativeEndian.Uint64(file[at+pageHeader+metaTx:]) }
+	if tx(page) > tx(0) {
+		return page
+	}
+	return 0
+}
+
+// sort finds out what each page is.
+func (s *specimen) sort() {
+	file, page := s.file(), os.Getpagesize()
+	number := func(at int) int { return int(binary.NativeEndian.Uint64(file[at:])) }
+	meta := newest(file) + pageHeader
+	list := number(meta+metaFreelist) * page
+	free := make(map[int]bool)
+	for n := range int(binary.NativeEndian.Uint16(file[list+pageCount:])) {
+		free[number(list+pageHeader+8*n)] = true
+	}
+	s.pages[kindMeta] = []int{0, page}
+	for id := 2; id < number(meta+metaPages); id++ {
+		at, overflow := id*page, 0
+		kind := map[uint16]pageKind{branchPage: kindBranch, leafPage: kindLeaf, freelistPage: kindList}[binary.NativeEndian.Uint16(file[at+pageFlags:])]
+		if free[id] {
+			kind = kindFree
+		} else {
+			overflow = int(binary.NativeEndian.Uint32(file[at+pageOverflow:]))
+		}
+		s.pages[kind] = append(s.pages[kind], at)
+		for range overflow {
+			id++
+			s.pages[kindOverflow] = append(s.pages[kindOverflow], id*page)
+		}
+	}
+}
+
+// firstKey returns the first key of the leaf that begins at, nil if it has none
+// where one would be.
+func firstKey(file []byte, at int) []byte {
+	page := file[at:]
+	if binary.NativeEndian.Uint16(page[pageFlags:]) != leafPage || binary.NativeEndian.Uint16(page[pageCount:]) == 0 {
+		return nil
+	}
+	pos := int(binary.NativeEndian.Uint32(page[pageHeader+4:]))
+	if pos > len(page)-pageHeader-16 {
+		return nil
+	}
+	return bytes.Clone(page[pageHeader+pos:][:16])
+}
