@@ -29,7 +29,7 @@ func TestBytesPerRecord(t *testing.T) {
 // TestManyAtOnce goes through growth and back, with IDs that were chosen, and with one
 // subject that has them all or one each.
 func TestManyAtOnce(t *testing.T) {
-	const n = 60_000
+	const n = 20_000
 	for _, subjects := range []int{1, 100, n} {
 		for _, how := range []string{"counted at the front", "equal halves"} {
 			table := New()

@@ -11,9 +11,14 @@ const (
 // directory that is copied when it grows, so that nobody who reads waits.
 type slabs struct {
 	dir  atomic.Pointer[[]slab]
+	_    apart
 	top  atomic.Uint32 // the highest number ever published
 	free uint32        // the first of the cells given back, chained by their death links
 }
+
+// apart keeps what readers load all the time out of the cache line that writers
+// change all the time.
+type apart [64]byte
 
 type slab struct {
 	cells *[slabCells]cell

@@ -158,12 +158,20 @@ func (x *subjects) unlink(slot uint32) {
 	}
 }
 
-// splitSome splits some buckets. It looks at their leaders first: those lie anywhere
-// in memory, but wait for each other only once one depends on another.
+// splitSome splits some buckets. It looks at their leaders first, at the first ones,
+// then at the second ones and so on: those lie anywhere in memory, and so the
+// processor waits for many of them at once instead of for one after the other.
 func (x *subjects) splitSome() {
-	for n := x.buckets; n < x.buckets+splitsAtOnce; n++ {
+	var ahead [splitsAtOnce]uint32
+	for i := range ahead {
+		n := x.buckets + uint32(i)
 		first, _ := x.bucket(n - highest(n))
-		x.hashOf(*first)
+		ahead[i] = *first
+	}
+	for range 3 {
+		for i, slot := range ahead {
+			ahead[i] = x.slabs.cell(slot).subject.prev &^ chained // of cell 0 nothing
+		}
 	}
 	for range splitsAtOnce {
 		x.split()

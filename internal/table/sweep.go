@@ -44,7 +44,7 @@ func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (g
 			t.deaths.file(slot, at)
 		}
 	}
-	t.tidy(tidyWork * len(gone))
+	t.tidy(tidyWork / 4 * len(gone))
 	none := 0
 	_, more = t.deaths.due(key, &none)
 	return gone, more || t.deaths.putBack() != 0

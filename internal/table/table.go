@@ -8,8 +8,9 @@
 // to a Put or a TakeDead. What must hold across records is its callers' to keep.
 //
 // Instants are kept to the millisecond, rounded down, from year 1 to 9999, and come
-// back in UTC; TTLs are kept in whole milliseconds. The room of deleted records is
-// used again, and never given back.
+// back in UTC; TTLs are kept in whole milliseconds. What is kept of texts stays in
+// proportion to the living ones; the 128 bytes of a deleted record besides are used
+// again, and never given back.
 package table
 
 import (
@@ -27,6 +28,7 @@ type Table struct {
 	seed  maphash.Seed // nobody can choose IDs or subjects that collide
 	ids   ids
 	slabs slabs
+	_     apart
 	texts texts
 	count atomic.Int64
 	marks atomic.Int64 // how many records are unsaved
@@ -46,8 +48,8 @@ func New() *Table {
 }
 
 // Get sets *r to the record of id and returns true, or returns false and leaves
-// *r alone if there is none. The strings of *r never change, and keep at most the
-// texts of a few hundred other records in memory.
+// *r alone if there is none. The strings of *r never change; while one of them is
+// held, so are the 64 KiB of texts around it.
 func (t *Table) Get(id storage.ID, r *storage.Record) bool {
 	k := t.key(&id)
 	for {

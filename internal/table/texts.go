@@ -32,6 +32,7 @@ type chunk [chunkSize]byte
 type texts struct {
 	chunks   atomic.Pointer[[]atomic.Pointer[chunk]]
 	prefixes atomic.Pointer[[]string]
+	_        apart
 
 	numbers map[string]int // of the prefixes
 	info    []chunkInfo

@@ -52,7 +52,7 @@ func (l *log) compact() (*log, error) {
 		return nil, classify(err)
 	}
 	next := newLog(temp.Name())
-	next.file, next.repaired = temp, l.repaired
+	next.file, next.repaired, next.sum = temp, l.repaired, l.sum
 	if next.db, err = openTemp(temp); err == nil {
 		err = next.copyFrom(l)
 	}

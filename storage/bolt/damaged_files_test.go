@@ -144,8 +144,8 @@ func (d *damaging) some(from, to int, patience time.Duration) (at int, name stri
 		case saysFile:
 			at, name = n, what
 		case saysWrong:
-			if !lostWritesAreNoticed && strings.HasSuffix(name, fromBefore) && strings.Contains(what, wrongAccept) {
-				d.count(name, "an older record")
+			if name == metaFromBefore && strings.Contains(what, wrongAccept) {
+				d.count(name, "as before the last commit")
 				continue
 			}
 			d.count(name, verb)

@@ -75,7 +75,7 @@ func classify(err error) error {
 		return storage.ErrClosed
 	case errors.Is(err, berrors.ErrTimeout):
 		return storage.ErrLocked
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+	case errors.Is(err, errLost), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
 	return fmt.Errorf("%w: %w", storage.ErrUnavailable, because(err))

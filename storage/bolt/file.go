@@ -96,10 +96,18 @@ func (l *log) adopt(look *preflight) (err error) {
 	if l.info, err = l.file.Stat(); err != nil {
 		return err
 	}
-	l.tx, l.repaired = look.meta.tx, look.lost
+	l.tx, l.repaired, l.sum = look.meta.tx, look.lost, look.sum
 	l.least = int64(look.meta.pages * look.meta.pageSize)
 	l.db.AllocSize = allocSize
-	err = l.guardEdge(func() error { return l.db.View(checkSchema) })
+	err = l.guardEdge(func() error {
+		return l.db.View(func(btx *bbolt.Tx) error {
+			err := checkSchema(btx)
+			if err == nil && !look.damaged { // or the damage explains the difference
+				err = l.sum.check(btx, l.tx, look.lost)
+			}
+			return err
+		})
+	})
 	if err == nil && look.lost {
 		err = l.settle(nil)
 	}

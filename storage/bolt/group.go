@@ -44,15 +44,24 @@ func newOp(subject string, writes []table.Write) (*op, error) {
 	return o, nil
 }
 
-// apply writes o into the bucket of tokens.
-func (o *op) apply(bucket *bbolt.Bucket) error {
+// apply writes o into the bucket of tokens, and what that changes into all.
+func (o *op) apply(bucket *bbolt.Bucket, all *sum) error {
 	for i := range o.puts {
-		if err := bucket.Put(o.puts[i].id[:], o.puts[i].value); err != nil {
+		key, value := o.puts[i].id[:], o.puts[i].value
+		if old := bucket.Get(key); old != nil {
+			all.remove(key, old)
+		}
+		all.add(key, value)
+		if err := bucket.Put(key, value); err != nil {
 			return err
 		}
 	}
 	for i := range o.deletes {
-		if err := bucket.Delete(o.deletes[i][:]); err != nil {
+		key := o.deletes[i][:]
+		if old := bucket.Get(key); old != nil {
+			all.remove(key, old)
+		}
+		if err := bucket.Delete(key); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ type log struct {
 	info     os.FileInfo // of file, to know it by
 	least    int64       // the file is this long, or somebody has cut it
 	tx       uint64      // the last transaction that is known to be in the file
+	sum      sum         // of the records that are known to be in the file
 	lost     uint64      // the one whose fate is unknown, if there is one
 	cause    error       // why it is, or why bbolt is broken
 	repaired bool        // a meta page was lost
@@ -50,14 +51,21 @@ func (l *log) commit(ops []*op) error {
 		return err
 	}
 	bucket.FillPercent = fillPercent
-	ends := false
+	ends, all := false, l.sum
 	for i, o := range ops {
-		if err := guard(func() error { return o.apply(bucket) }); err != nil {
+		if err := guard(func() error { return o.apply(bucket, &all) }); err != nil {
 			return &opError{i, classify(err)}
 		}
 		ends = ends || o.ends
 	}
-	return l.end(btx, ends)
+	if err := guard(func() error { return all.put(btx) }); err != nil {
+		return classify(err)
+	}
+	if err := l.end(btx, ends); err != nil {
+		return err
+	}
+	l.sum = all
+	return nil
 }
 
 // opError says which op could not be written.

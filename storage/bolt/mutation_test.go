@@ -18,9 +18,10 @@ const (
 	fromBefore = " of an older version" // what a write that the disk lost leaves
 )
 
-// lostWritesAreNoticed: a store whose file has one page of an older version, sound in
-// itself, does not take that for the truth.
-const lostWritesAreNoticed = false
+// metaFromBefore is what is left when the disk loses the last write of a commit. It is
+// as if that had never been, and nothing can tell: what it ended is under the other
+// meta page as well, and what it renewed or issued is gone.
+const metaFromBefore = "meta page" + fromBefore
 
 // mutations are all of them; the n-th damaged file of a campaign has the n-th, and
 // begins again after the last.
@@ -76,7 +77,10 @@ func pagesLost() []mutation {
 			return bad
 		}},
 		{"page" + fromBefore, func(r *rand.Rand, s *specimen) []byte {
-			return s.older(r, func(*specimen, int, []byte) bool { return true })
+			return s.older(r, func(_ *specimen, at int, _ []byte) bool { return at >= 2*page })
+		}},
+		{metaFromBefore, func(r *rand.Rand, s *specimen) []byte {
+			return s.older(r, func(_ *specimen, at int, _ []byte) bool { return at < 2*page })
 		}},
 		{"leaf" + fromBefore, func(r *rand.Rand, s *specimen) []byte {
 			return s.older(r, sameLeaf)

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,9 @@ type preflight struct {
 	meta   meta
 	looked bool // every page was read under the lock
 	lost   bool // a meta page was lost
+
+	sum     sum  // of all records, as they were found
+	damaged bool // some record is
 }
 
 // check looks at f, without mapping it, for what would make bbolt panic, loop or
@@ -62,10 +66,8 @@ func (p *preflight) look(f *os.File) error {
 	if err := readAhead(f, p.meta); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
-	seen := visitor{}
-	if p.begin != nil {
-		seen = p.begin()
-	}
+	seen := p.begin()
+	seen.pair = p.count(seen.pair)
 	if err := walk(f, p.meta, seen); err != nil {
 		if errors.Is(err, ErrTooMany) {
 			return err
@@ -74,6 +76,18 @@ func (p *preflight) look(f *os.File) error {
 	}
 	p.looked = true
 	return nil
+}
+
+// count returns pair, and has it count on the way.
+func (p *preflight) count(pair func(key, value []byte) error) func(key, value []byte) error {
+	p.sum, p.damaged = sum{}, false
+	return func(key, value []byte) error {
+		p.sum.add(key, value)
+		if body := max(0, len(value)-sumLen); len(value) < sumLen || checksum(key, value[:body]) != binary.BigEndian.Uint32(value[body:]) {
+			p.damaged = true
+		}
+		return pair(key, value)
+	}
 }
 
 // readAhead reads a file front to back once. The pages are then read in the order
