@@ -42,8 +42,7 @@ func (in *intake) estimate() {
 func (in *intake) pair(key, value []byte) error {
 	r, err := decode(key, value)
 	if err != nil {
-		in.deny(r.ID)
-		return nil
+		return in.deny(r.ID, err)
 	}
 	if in.table.Len() >= in.opts.MaxTokens {
 		return ErrTooMany
@@ -55,17 +54,19 @@ func (in *intake) pair(key, value []byte) error {
 
 // check looks at one record of a file that has been taken in before.
 func (in *intake) check(key, value []byte) error {
-	if r, err := decode(key, value); err != nil {
-		in.deny(r.ID)
+	r, err := decode(key, value)
+	if err != nil {
+		return in.deny(r.ID, err)
 	}
 	return nil
 }
 
-func (in *intake) deny(id storage.ID) {
+func (in *intake) deny(id storage.ID, err error) error {
 	if in.damaged == nil {
 		in.damaged = make(map[storage.ID]struct{})
 	}
 	in.damaged[id] = struct{}{}
+	return err
 }
 
 // quietPages is how many pages are read too soon to tell anybody: 16 MB.

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -78,15 +77,17 @@ func (p *preflight) look(f *os.File) error {
 	return nil
 }
 
-// count returns pair, and has it count on the way.
+// count returns pair, which says ErrCorrupt of what is damaged, and has it count on
+// the way.
 func (p *preflight) count(pair func(key, value []byte) error) func(key, value []byte) error {
 	p.sum, p.damaged = sum{}, false
 	return func(key, value []byte) error {
 		p.sum.add(key, value)
-		if body := max(0, len(value)-sumLen); len(value) < sumLen || checksum(key, value[:body]) != binary.BigEndian.Uint32(value[body:]) {
-			p.damaged = true
+		err := pair(key, value)
+		if errors.Is(err, storage.ErrCorrupt) {
+			p.damaged, err = true, nil
 		}
-		return pair(key, value)
+		return err
 	}
 }
 

@@ -25,6 +25,7 @@ type walker struct {
 type visitor struct {
 	// pair is given every key and value of the bucket of tokens, in the order of the
 	// keys. Both belong to the walk.
+	// ErrCorrupt means that this one is damaged, and the walk goes on.
 	pair func(key, value []byte) error
 
 	// progress is told after every page how many of how many have been read.
