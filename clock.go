@@ -33,14 +33,14 @@ const (
 // normalise returns t in UTC, rounded down to the millisecond, without a
 // monotonic reading, and moved to the nearest instant that lapse knows.
 func normalise(t time.Time) time.Time {
-	milli := t.UnixMilli()
-	switch sec := t.Unix(); { // milliseconds overflow where seconds do not
-	case sec < (firstInstant-1)/1000:
-		milli = firstInstant
+	sec, nsec := t.Unix(), t.Nanosecond()
+	switch {
+	case sec < (firstInstant-1)/1000, sec == (firstInstant-1)/1000 && nsec < int(time.Millisecond):
+		return time.UnixMilli(firstInstant).UTC()
 	case sec > lastInstant/1000:
-		milli = lastInstant
+		return time.UnixMilli(lastInstant).UTC()
 	}
-	return time.UnixMilli(max(milli, firstInstant)).UTC()
+	return time.Unix(sec, int64(nsec-nsec%int(time.Millisecond))).UTC()
 }
 
 // add returns t+d for d >= 0, the last instant lapse knows at most.

@@ -110,29 +110,37 @@ func isNil(v any) bool {
 // (Policy.RenewEvery, whatever the Renewal), however many tokens the subject has. A
 // malformed bearer costs neither.
 func (m *Manager) Authenticate(ctx context.Context, bearer string) (Token, error) {
-	return m.authenticate(ctx, "authenticate", bearer, true)
+	var rec storage.Record
+	if err := m.authenticate(ctx, "authenticate", bearer, true, &rec); err != nil {
+		return Token{}, err
+	}
+	return rec.Token, nil
 }
 
 // Peek returns what Authenticate would, and writes nothing of any kind: a page
 // that polls, or a health check, keeps no token alive by it.
 func (m *Manager) Peek(ctx context.Context, bearer string) (Token, error) {
-	return m.authenticate(ctx, "peek", bearer, false)
+	var rec storage.Record
+	if err := m.authenticate(ctx, "peek", bearer, false, &rec); err != nil {
+		return Token{}, err
+	}
+	return rec.Token, nil
 }
 
-func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool) (Token, error) {
-	var rec storage.Record
-	if err := m.prove(ctx, verb, bearer, &rec); err != nil {
-		return Token{}, err
+// authenticate sets rec to the record whose token is good, as its Manager sees it.
+func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool, rec *storage.Record) error {
+	if err := m.prove(ctx, verb, bearer, rec); err != nil {
+		return err
 	}
 	now := m.now()
 	m.policy.view(&rec.Token)
 	if err := m.admit(ctx, verb, &rec.Token, now); err != nil {
-		return Token{}, err
+		return err
 	}
 	if use {
 		m.used(ctx, &rec.Token, rec.TTL, now)
 	}
-	return rec.Token, nil
+	return nil
 }
 
 // prove sets rec to the record whose secret bearer holds, dead or alive. It reads,

@@ -38,8 +38,8 @@ func (r Record) Format(f fmt.State, _ rune) {
 // never prints: fmt, slog, JSON and gob see nothing of it. No secret has the zero
 // Digest.
 type Digest struct {
+	words     [4]uint64 // little-endian; words, because they are compared and copied faster than bytes
 	algorithm byte
-	sum       [32]byte
 }
 
 // SHA256 is the algorithm byte of the digest that lapse makes: SHA-256 over
@@ -47,23 +47,29 @@ type Digest struct {
 const SHA256 byte = 1
 
 // NewDigest returns the digest that algorithm gave as sum.
-func NewDigest(algorithm byte, sum [32]byte) Digest { return Digest{algorithm, sum} }
+func NewDigest(algorithm byte, sum [32]byte) Digest {
+	order := binary.LittleEndian
+	return Digest{[4]uint64{order.Uint64(sum[0:]), order.Uint64(sum[8:]), order.Uint64(sum[16:]), order.Uint64(sum[24:])}, algorithm}
+}
 
 // Algorithm returns the number of the algorithm, SHA256 for instance, or 0 for
 // the zero Digest.
 func (d Digest) Algorithm() byte { return d.algorithm }
 
 // Sum returns the digest itself, for stores to keep. It must not be logged.
-func (d Digest) Sum() [32]byte { return d.sum }
+func (d Digest) Sum() (sum [32]byte) {
+	for i, w := range d.words {
+		binary.LittleEndian.PutUint64(sum[8*i:], w)
+	}
+	return sum
+}
 
 // Equal reports whether d and other are the same digest by the same algorithm.
 // Its time does not depend on where they differ, and the zero Digest equals
 // only another zero Digest.
 func (d Digest) Equal(other Digest) bool {
-	differ := uint64(d.algorithm ^ other.algorithm)
-	for i := 0; i < len(d.sum); i += 8 { // in words, and without a branch on what they are
-		differ |= binary.NativeEndian.Uint64(d.sum[i:]) ^ binary.NativeEndian.Uint64(other.sum[i:])
-	}
+	a, b := &d.words, &other.words
+	differ := (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | uint64(d.algorithm^other.algorithm)
 	return differ == 0
 }
 
