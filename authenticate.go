@@ -1,0 +1,140 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Authenticate returns the token whose text bearer is, and renews it where the
+// policy says so. The token's ExpiresAt is the one that is stored: if a renewal
+// could not be, the one from before, and Observe is told. (Another renewal, or an
+// end, that meets this one in the store may have changed it already.)
+//
+// A token that is no good is an error that wraps ErrUnauthenticated and carries a
+// *Rejection: ErrMalformed, ErrUnknown, ErrExpired or ErrSubjectRefused. It has
+// written nothing. Any other error means that it could not be told: the store's
+// (ErrUnavailable, ErrCorrupt, ErrClosed), the context's, or CheckSubject's.
+//
+// It costs one read of the store, and one write when a use is due to be recorded
+// (Policy.RenewEvery, whatever the Renewal), however many tokens the subject has. A
+// malformed bearer costs neither.
+func (m *Manager) Authenticate(ctx context.Context, bearer string) (Token, error) {
+	var rec storage.Record
+	if err := m.authenticate(ctx, "authenticate", bearer, true, &rec); err != nil {
+		return Token{}, err
+	}
+	return rec.Token, nil
+}
+
+// Peek returns what Authenticate would, and writes nothing of any kind: a page
+// that polls, or a health check, keeps no token alive by it.
+func (m *Manager) Peek(ctx context.Context, bearer string) (Token, error) {
+	var rec storage.Record
+	if err := m.authenticate(ctx, "peek", bearer, false, &rec); err != nil {
+		return Token{}, err
+	}
+	return rec.Token, nil
+}
+
+// authenticate sets rec to the record whose token is good, as its Manager sees it.
+func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool, rec *storage.Record) error {
+	if err := m.prove(ctx, verb, bearer, rec); err != nil {
+		return err
+	}
+	now := m.now()
+	m.policy.view(&rec.Token)
+	if err := m.admit(ctx, verb, &rec.Token, now); err != nil {
+		return err
+	}
+	if use {
+		m.used(ctx, &rec.Token, rec.TTL, now)
+	}
+	return nil
+}
+
+// prove sets rec to the record whose secret bearer holds, dead or alive. It reads,
+// hashes and compares for a token that does not exist as for one whose secret or
+// prefix is another.
+func (m *Manager) prove(ctx context.Context, verb, bearer string, rec *storage.Record) (err error) {
+	var c credential
+	prefix, ok := c.parse(bearer, m.prefix)
+	if !ok {
+		return m.refuse(ErrMalformed)
+	}
+	*rec, err = m.store.Get(ctx, c.id())
+	if err == nil {
+		err = checkRecord(rec, c.id())
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return storeError(verb, err)
+	}
+	proved := rec.Digest.Equal(c.digest(m.tag))
+	if err != nil || !proved || prefix != m.prefix || rec.Prefix != m.prefix {
+		return m.refuse(&Rejection{Err: ErrUnknown, ID: c.id()})
+	}
+	return nil
+}
+
+var (
+	errWrongRecord = fmt.Errorf("%w: it answered with another token's record", ErrCorrupt)
+	errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
+)
+
+// checkRecord says what makes it impossible to tell anything by rec, which the
+// store returned for id.
+func checkRecord(rec *storage.Record, id ID) error {
+	switch {
+	case rec.ID != id:
+		return errWrongRecord
+	case rec.Digest.Algorithm() != storage.SHA256:
+		return errWrongDigest
+	}
+	return nil
+}
+
+// admit says why a token whose secret has been proved is not good at now, if so.
+func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.Time) error {
+	if !tok.Live(now) {
+		return m.refuse(expired(tok))
+	}
+	if m.check == nil {
+		return nil
+	}
+	err := m.check(ctx, tok.Subject)
+	if errors.Is(err, ErrSubjectRefused) {
+		return m.refuse(&Rejection{Err: err, ID: tok.ID, Subject: tok.Subject})
+	}
+	if err != nil {
+		return fmt.Errorf("lapse: %s: CheckSubject could not tell: %w", verb, noVerdict(err))
+	}
+	return nil
+}
+
+func expired(tok *Token) *Rejection {
+	return &Rejection{Err: ErrExpired, ID: tok.ID, Subject: tok.Subject, At: tok.DeadFrom(), Reason: tok.EndReason}
+}
+
+// used records that tok was used at now, if that is due, and brings tok up to
+// what is stored then. That it could not be stored does not unmake the use.
+func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time) {
+	use, due := m.policy.use(tok, ttl, now)
+	if !due || m.check != nil && !tok.Live(m.now()) { // CheckSubject took too long to renew by
+		return
+	}
+	if err := m.store.Touch(ctx, tok.ID, use); err != nil {
+		m.tell(Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
+		return
+	}
+	renewed := use.ExpiresAt.After(tok.ExpiresAt)
+	if use.At.After(tok.LastUsedAt) {
+		tok.LastUsedAt = use.At
+	}
+	if renewed {
+		tok.ExpiresAt = use.ExpiresAt
+		m.tell(Event{Kind: EventRenewed, At: now, Token: *tok})
+	}
+}

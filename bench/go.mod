@@ -1,0 +1,29 @@
+module github.com/seed-55daa01a/lapse/bench
+
+go 1.25.0
+
+require (
+	aidanwoods.dev/go-paseto v1.6.0
+	github.com/alexedwards/scs/v2 v2.9.0
+	github.com/golang-jwt/jwt/v5 v5.3.1
+	github.com/gorilla/securecookie v1.1.2
+	github.com/seed-55daa01a/lapse v0.0.0
+	go.etcd.io/bbolt v1.5.0
+	golang.org/x/image v0.30.0
+	gonum.org/v1/plot v0.17.0
+)
+
+require (
+	aidanwoods.dev/go-result v0.3.1 // indirect
+	codeberg.org/go-fonts/liberation v0.5.0 // indirect
+	codeberg.org/go-latex/latex v0.2.0 // indirect
+	codeberg.org/go-pdf/fpdf v0.11.1 // indirect
+	git.sr.ht/~sbinet/gg v0.7.0 // indirect
+	github.com/ajstarks/svgo v0.0.0-20211024235047-1546f124cd8b // indirect
+	github.com/golang/freetype v0.0.0-20170609003504-e2365dfdc4a0 // indirect
+	golang.org/x/crypto v0.46.0 // indirect
+	golang.org/x/sys v0.45.0 // indirect
+	golang.org/x/text v0.32.0 // indirect
+)
+
+replace github.com/seed-55daa01a/lapse => ../
