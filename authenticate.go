@@ -61,7 +61,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 // prefix is another.
 func (m *Manager) prove(ctx context.Context, verb, bearer string, rec *storage.Record) (err error) {
 	var c credential
-	prefix, ok := c.parse(bearer, m.prefix)
+	prefix, ok := c.parse(bearer, m.prefix, m.begun)
 	if !ok {
 		return m.refuse(ErrMalformed)
 	}

@@ -65,7 +65,7 @@ func bareParts(b *testing.B, bearers []string) func(int) {
 	digests := make(map[ID]*[32]byte, len(bearers))
 	for _, bearer := range bearers {
 		var c credential
-		c.parse(bearer, "lapse")
+		c.parse(bearer, "lapse", begin("lapse"))
 		sum := sha256.Sum256(c[:])
 		digests[c.id()] = &sum
 	}
@@ -126,7 +126,7 @@ func BenchmarkParse(b *testing.B) {
 	_, bearers := benchManager(b, 1_000, never, nil)
 	parse := func(i int) {
 		var c credential
-		if _, ok := c.parse(bearers[i%len(bearers)], "lapse"); !ok {
+		if _, ok := c.parse(bearers[i%len(bearers)], "lapse", begin("lapse")); !ok {
 			b.Fatal("refused")
 		}
 	}

@@ -121,7 +121,7 @@ var refusals = []struct {
 // credential returns what the scene's token says.
 func (s *causeScene) credential() *credential {
 	var c credential
-	c.parse(s.issued.Bearer, "lapse")
+	c.parse(s.issued.Bearer, "lapse", begin("lapse"))
 	return &c
 }
 

@@ -19,6 +19,7 @@ type Manager struct {
 	policy  Policy // with defaults
 	prefix  string
 	tag     tag
+	begun   uint32 // begin(prefix)
 	clock   Clock
 	check   func(ctx context.Context, subject string) error
 	observe func(Event)
@@ -78,6 +79,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 		policy:  policy,
 		prefix:  prefix,
 		tag:     newTag(prefix),
+		begun:   begin(prefix),
 		clock:   clock,
 		check:   cfg.CheckSubject,
 		observe: cfg.Observe,

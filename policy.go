@@ -158,7 +158,7 @@ func (p *Policy) use(t *Token, ttl time.Duration, now time.Time) (storage.Use, b
 	if t.LastUsedAt.After(last) {
 		last = t.LastUsedAt
 	}
-	if now.Sub(last) < p.RenewEvery {
+	if now.Before(last.Add(p.RenewEvery)) {
 		return storage.Use{}, false
 	}
 	u := storage.Use{At: now}

@@ -59,7 +59,7 @@ func (s secrets) leaks(output string) (found []string) {
 func secretsOf(bearer string) secrets {
 	s := secrets{}
 	var c credential
-	prefix, ok := c.parse(bearer, "lapse")
+	prefix, ok := c.parse(bearer, "lapse", begin("lapse"))
 	if !ok {
 		panic("not a token")
 	}

@@ -42,8 +42,8 @@ func newTag(prefix string) tag {
 // digest returns what is stored of c: 52 bytes, which is one compression.
 func (c *credential) digest(t tag) storage.Digest {
 	var b [len(t) + len(c)]byte
-	copy(b[:], t[:])
-	copy(b[len(t):], c[:])
+	*(*tag)(b[:]) = t
+	*(*credential)(b[len(t):]) = *c
 	return storage.NewDigest(storage.SHA256, sha256.Sum256(b[:]))
 }
 
@@ -52,31 +52,37 @@ func (c *credential) text(prefix string) string {
 	b := make([]byte, 0, maxBearer)
 	b = append(append(b, prefix...), '_')
 	b = base62.Append(b, c[:])
-	b = base62.Append32(b, checksum(unsafe.String(&b[0], len(b))))
+	b = base62.Append32(b, checksum(0, unsafe.String(&b[0], len(b))))
 	return unsafe.String(&b[0], len(b)) // nobody else has b
 }
 
-// checksum returns the CRC-32 (IEEE) of text, which hash/crc32 only reads. A
-// conversion would copy it to the heap.
-func checksum(text string) uint32 {
-	return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(text), len(text)))
+// checksum returns the CRC-32 (IEEE) of text behind something whose checksum is
+// begun. hash/crc32 only reads it; a conversion would copy it to the heap.
+func checksum(begun uint32, text string) uint32 {
+	return crc32.Update(begun, crc32.IEEETable, unsafe.Slice(unsafe.StringData(text), len(text)))
 }
 
+// begin returns the checksum of what comes before the body of a token with prefix.
+func begin(prefix string) uint32 { return checksum(checksum(0, prefix), "_") }
+
 // parse sets c from a bearer text and says which prefix it has; own is the likely
-// one. It accepts exactly what text writes for some valid prefix: nothing is
+// one, and begun is begin(own). It accepts exactly what text writes for some valid prefix: nothing is
 // trimmed or folded, and its work is bounded by maxBearer whatever it is given. It
 // does no I/O and allocates nothing. Where it reports false, c means nothing.
-func (c *credential) parse(bearer, own string) (prefix string, ok bool) {
+func (c *credential) parse(bearer, own string, begun uint32) (prefix string, ok bool) {
 	under := len(bearer) - bodyLen - 1
 	if under < 1 || under > storage.MaxPrefix || bearer[under] != '_' {
 		return "", false
 	}
-	if prefix = bearer[:under]; prefix != own && checkPrefix(prefix) != nil {
-		return "", false
+	if prefix = bearer[:under]; prefix != own {
+		if checkPrefix(prefix) != nil {
+			return "", false
+		}
+		begun = begin(prefix)
 	}
 	body := bearer[under+1:]
 	want, ok := base62.Decode32(body[checksumStart:])
-	if !ok || checksum(bearer[:len(bearer)-6]) != want {
+	if !ok || checksum(begun, body[:checksumStart]) != want {
 		return "", false
 	}
 	return prefix, base62.Decode(c[:], body)

@@ -104,7 +104,7 @@ func refuseText(t *testing.T, text string) {
 	t.Helper()
 	for _, own := range []string{"lapse", "other"} {
 		var c credential
-		if prefix, ok := c.parse(text, own); ok {
+		if prefix, ok := c.parse(text, own, begin(own)); ok {
 			t.Errorf("parse(%.200q, %q) took it as a token of prefix %q", text, own, prefix)
 		}
 	}
@@ -113,7 +113,7 @@ func refuseText(t *testing.T, text string) {
 func mustParse(t *testing.T, text string) {
 	t.Helper()
 	var c credential
-	if _, ok := c.parse(text, "lapse"); !ok {
+	if _, ok := c.parse(text, "lapse", begin("lapse")); !ok {
 		t.Errorf("parse(%q) refused a good token", text)
 	}
 }
@@ -150,7 +150,7 @@ func TestChecksumHasOneSpelling(t *testing.T) {
 	for i := range uint64(50) {
 		text := credentialOf(i).text("lapse")
 		unsealed := text[:len(text)-6]
-		sum := big.NewInt(int64(checksum(unsealed)))
+		sum := big.NewInt(int64(checksum(0, unsealed)))
 		mustParse(t, unsealed+spell(sum, 6))
 		for n := int64(1); n <= 12; n++ { // 62^6 is over 13 * 2^32
 			refuseText(t, unsealed+spell(new(big.Int).Add(sum, big.NewInt(n<<32)), 6))

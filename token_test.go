@@ -125,7 +125,7 @@ func TestKnownAnswers(t *testing.T) {
 				t.Errorf("the second implementation writes %q, want %q", got, tt.text)
 			}
 			var back credential
-			prefix, ok := back.parse(tt.text, "lapse")
+			prefix, ok := back.parse(tt.text, "lapse", begin("lapse"))
 			if !ok || prefix != tt.prefix || back != tt.c {
 				t.Errorf("parse = %q, %v, %x, want %q, true, %x", prefix, ok, back, tt.prefix, tt.c)
 			}
@@ -144,7 +144,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		for _, own := range []string{prefix, "lapse", "other"} {
 			var back credential
-			if got, ok := back.parse(text, own); !ok || got != prefix || back != *c {
+			if got, ok := back.parse(text, own, begin(own)); !ok || got != prefix || back != *c {
 				t.Fatalf("parse(%q, %q) = %q, %v, %x, want %q, true, %x", text, own, got, ok, back, prefix, *c)
 			}
 		}
