@@ -22,27 +22,28 @@ import (
 // It costs one read of the store, and one write when a use is due to be recorded
 // (Policy.RenewEvery, whatever the Renewal), however many tokens the subject has. A
 // malformed bearer costs neither.
-func (m *Manager) Authenticate(ctx context.Context, bearer string) (Token, error) {
-	var rec storage.Record
-	if err := m.authenticate(ctx, "authenticate", bearer, true, &rec); err != nil {
-		return Token{}, err
-	}
-	return rec.Token, nil
+func (m *Manager) Authenticate(ctx context.Context, bearer string) (tok Token, err error) {
+	err = m.authenticate(ctx, "authenticate", bearer, true, &tok)
+	return tok, err
 }
 
 // Peek returns what Authenticate would, and writes nothing of any kind: a page
 // that polls, or a health check, keeps no token alive by it.
-func (m *Manager) Peek(ctx context.Context, bearer string) (Token, error) {
-	var rec storage.Record
-	if err := m.authenticate(ctx, "peek", bearer, false, &rec); err != nil {
-		return Token{}, err
-	}
-	return rec.Token, nil
+func (m *Manager) Peek(ctx context.Context, bearer string) (tok Token, err error) {
+	err = m.authenticate(ctx, "peek", bearer, false, &tok)
+	return tok, err
 }
 
-// authenticate sets rec to the record whose token is good, as its Manager sees it.
-func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool, rec *storage.Record) error {
-	if err := m.prove(ctx, verb, bearer, rec); err != nil {
+// authenticate sets tok if bearer is good. A record is large, and what it costs to
+// copy one shows here: it is copied once from the store, and once to the caller.
+func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool, tok *Token) error {
+	var c credential
+	prefix, ok := c.parse(bearer, m.prefix, m.begun)
+	if !ok {
+		return m.refuse(ErrMalformed)
+	}
+	rec, err := m.store.Get(ctx, c.id())
+	if err := m.verify(verb, &c, prefix, &rec, err); err != nil {
 		return err
 	}
 	now := m.now()
@@ -53,26 +54,35 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 	if use {
 		m.used(ctx, &rec.Token, rec.TTL, now)
 	}
+	*tok = rec.Token
 	return nil
 }
 
-// prove sets rec to the record whose secret bearer holds, dead or alive. It reads,
-// hashes and compares for a token that does not exist as for one whose secret or
-// prefix is another.
-func (m *Manager) prove(ctx context.Context, verb, bearer string, rec *storage.Record) (err error) {
+// prove returns the record whose secret bearer holds, dead or alive.
+func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Record, error) {
 	var c credential
 	prefix, ok := c.parse(bearer, m.prefix, m.begun)
 	if !ok {
-		return m.refuse(ErrMalformed)
+		return storage.Record{}, m.refuse(ErrMalformed)
 	}
-	*rec, err = m.store.Get(ctx, c.id())
-	if err == nil {
-		err = checkRecord(rec, c.id())
+	rec, err := m.store.Get(ctx, c.id())
+	return rec, m.verify(verb, &c, prefix, &rec, err)
+}
+
+// verify says why rec, which the store returned for c with err, is not the record of
+// whoever holds c, if so. It hashes and compares for a token that does not exist as
+// for one whose secret or prefix is another.
+func (m *Manager) verify(verb string, c *credential, prefix string, rec *storage.Record, err error) error {
+	if err == nil && rec.ID != c.id() {
+		err = errWrongRecord
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return storeError(verb, err)
 	}
 	proved := rec.Digest.Equal(c.digest(m.tag))
+	if err == nil && !proved && rec.Digest.Algorithm() != storage.SHA256 {
+		return storeError(verb, errWrongDigest)
+	}
 	if err != nil || !proved || prefix != m.prefix || rec.Prefix != m.prefix {
 		return m.refuse(&Rejection{Err: ErrUnknown, ID: c.id()})
 	}
@@ -83,18 +93,6 @@ var (
 	errWrongRecord = fmt.Errorf("%w: it answered with another token's record", ErrCorrupt)
 	errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
 )
-
-// checkRecord says what makes it impossible to tell anything by rec, which the
-// store returned for id.
-func checkRecord(rec *storage.Record, id ID) error {
-	switch {
-	case rec.ID != id:
-		return errWrongRecord
-	case rec.Digest.Algorithm() != storage.SHA256:
-		return errWrongDigest
-	}
-	return nil
-}
 
 // admit says why a token whose secret has been proved is not good at now, if so.
 func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.Time) error {

@@ -43,8 +43,8 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 // Errors are ErrMalformed and ErrUnknown, or the store's, ErrOutcomeUnknown among
 // them. (RFC 7009 section 2.2 answers the first two like a success.)
 func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
-	var rec storage.Record
-	if err := m.prove(ctx, "expire bearer", bearer, &rec); err != nil {
+	rec, err := m.prove(ctx, "expire bearer", bearer)
+	if err != nil {
 		return Token{}, err
 	}
 	tok, ended, err := m.expire(ctx, "expire bearer", rec.Subject, rec.ID)

@@ -108,8 +108,8 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 	if m.policy.Renewal == Never {
 		return Token{}, ErrNotRenewable
 	}
-	var rec storage.Record
-	if err := m.prove(ctx, "renew", bearer, &rec); err != nil {
+	rec, err := m.prove(ctx, "renew", bearer)
+	if err != nil {
 		return Token{}, err
 	}
 	tok := m.token(&rec)
@@ -117,7 +117,7 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		return Token{}, err
 	}
 	var at time.Time
-	err := m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
+	err = m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
 		rec, err := getIn(tx, tok.ID)
 		if err != nil {
 			return err
