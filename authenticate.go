@@ -48,10 +48,12 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 	}
 	now := m.now()
 	m.policy.view(&rec.Token)
-	if err := m.admit(ctx, verb, &rec.Token, now); err != nil {
-		return err
+	if !rec.Live(now) || m.check != nil { // or there is nothing to ask
+		if err := m.admit(ctx, verb, &rec.Token, now); err != nil {
+			return err
+		}
 	}
-	if use {
+	if use && m.policy.due(&rec.Token, now) {
 		m.used(ctx, &rec.Token, rec.TTL, now)
 	}
 	*tok = rec.Token
@@ -79,7 +81,7 @@ func (m *Manager) verify(verb string, c *credential, prefix string, rec *storage
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return storeError(verb, err)
 	}
-	proved := rec.Digest.Equal(c.digest(m.tag))
+	proved := c.proves(m.tag, &rec.Digest)
 	if err == nil && !proved && rec.Digest.Algorithm() != storage.SHA256 {
 		return storeError(verb, errWrongDigest)
 	}
@@ -116,11 +118,11 @@ func expired(tok *Token) *Rejection {
 	return &Rejection{Err: ErrExpired, ID: tok.ID, Subject: tok.Subject, At: tok.DeadFrom(), Reason: tok.EndReason}
 }
 
-// used records that tok was used at now, if that is due, and brings tok up to
-// what is stored then. That it could not be stored does not unmake the use.
+// used records that tok was used at now, which is due, if that raises something, and
+// brings tok up to what is stored then. That it could not be stored does not unmake the use.
 func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time) {
-	use, due := m.policy.use(tok, ttl, now)
-	if !due || m.check != nil && !tok.Live(m.now()) { // CheckSubject took too long to renew by
+	use, raises := m.policy.dueUse(tok, ttl, now)
+	if !raises || m.check != nil && !tok.Live(m.now()) { // CheckSubject took too long to renew by
 		return
 	}
 	if err := m.store.Touch(ctx, tok.ID, use); err != nil {
@@ -133,6 +135,8 @@ func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now t
 	}
 	if renewed {
 		tok.ExpiresAt = use.ExpiresAt
+	}
+	if renewed && m.observe != nil { // an Event is large
 		m.tell(Event{Kind: EventRenewed, At: now, Token: *tok})
 	}
 }

@@ -150,17 +150,27 @@ func renewal(t *Token, ttl time.Duration, now time.Time) storage.Use {
 	return storage.Use{At: now, ExpiresAt: capped(add(now, ttl), t.MaxExpiresAt)}
 }
 
-// use returns what a successful use of t at now records, and whether that is
-// due: RenewEvery has passed since the last use that was recorded, or since issue,
-// and something would rise. The last use is recorded whatever renews the token.
-func (p *Policy) use(t *Token, ttl time.Duration, now time.Time) (storage.Use, bool) {
+// due reports whether RenewEvery has passed, at now, since the last use of t that was
+// recorded, or since its issue.
+func (p *Policy) due(t *Token, now time.Time) bool {
 	last := t.IssuedAt
 	if t.LastUsedAt.After(last) {
 		last = t.LastUsedAt
 	}
-	if now.Before(last.Add(p.RenewEvery)) {
+	return !now.Before(last.Add(p.RenewEvery))
+}
+
+// use returns what a successful use of t at now records, and whether that is due and
+// raises something. The last use is recorded whatever renews the token.
+func (p *Policy) use(t *Token, ttl time.Duration, now time.Time) (storage.Use, bool) {
+	if !p.due(t, now) {
 		return storage.Use{}, false
 	}
+	return p.dueUse(t, ttl, now)
+}
+
+// dueUse is use where it is known to be due.
+func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (storage.Use, bool) {
 	u := storage.Use{At: now}
 	if p.Renewal == OnUse {
 		u = renewal(t, ttl, now)

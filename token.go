@@ -39,12 +39,20 @@ func newTag(prefix string) tag {
 	return tag(sum[:])
 }
 
-// digest returns what is stored of c: 52 bytes, which is one compression.
-func (c *credential) digest(t tag) storage.Digest {
+// digest returns what is stored of c.
+func (c *credential) digest(t tag) storage.Digest { return storage.NewDigest(storage.SHA256, c.sum(t)) }
+
+// proves reports whether stored is the digest of c.
+func (c *credential) proves(t tag, stored *storage.Digest) bool {
+	return stored.Equal(storage.NewDigest(storage.SHA256, c.sum(t)))
+}
+
+// sum hashes 52 bytes, which is one compression.
+func (c *credential) sum(t tag) [sha256.Size]byte {
 	var b [len(t) + len(c)]byte
 	*(*tag)(b[:]) = t
 	*(*credential)(b[len(t):]) = *c
-	return storage.NewDigest(storage.SHA256, sha256.Sum256(b[:]))
+	return sha256.Sum256(b[:])
 }
 
 // text writes c as its holder presents it.
