@@ -38,17 +38,27 @@ func (s *slabs) take() (slot uint32, c *cell, fresh bool) {
 		s.free = c.death.next
 		return slot, c, false
 	}
-	slot = s.top.Load() + 1
+	if slot = s.top.Load() + 1; int(slot>>slabBits) == s.count() {
+		s.grow()
+	}
+	return slot, s.cell(slot), true
+}
+
+func (s *slabs) count() int {
+	if dir := s.dir.Load(); dir != nil {
+		return len(*dir)
+	}
+	return 0
+}
+
+func (s *slabs) grow() {
 	var dir []slab
 	if old := s.dir.Load(); old != nil {
 		dir = *old
 	}
-	if int(slot>>slabBits) == len(dir) {
-		// The capacity beyond what the others see is nobody else's.
-		dir = append(dir, slab{new([slabCells]cell), new(marks)})
-		s.dir.Store(&dir)
-	}
-	return slot, s.cell(slot), true
+	// The capacity beyond what the others see is nobody else's.
+	dir = append(dir, slab{new([slabCells]cell), new(marks)})
+	s.dir.Store(&dir)
 }
 
 func (s *slabs) publish(slot uint32) { s.top.Store(slot) }
