@@ -110,8 +110,11 @@ type Store struct {
 	turn  chan struct{} // held by whoever uses what follows
 	log   *log          // also used by the committer, while a group is its
 	stage *table.Stage  // what is written but not durable
-	queue []*group      // waiting for the committer, or in its hands; the oldest first
+	queue []*group      // waiting to be written, or being written; the oldest first
 	tally tally
+
+	writing bool // somebody writes the oldest group
+	crowded bool // the last group was several callers', or another one was waiting
 
 	leftovers []storage.ID // swept out of the table, but not yet deleted
 
@@ -173,6 +176,7 @@ func (s *Store) Close() error {
 		err = s.recover()
 		<-s.turn
 		err = errors.Join(err, s.flush())
+		s.drain()
 		close(s.quit)
 		s.ended.Wait()
 		s.turn <- struct{}{}
@@ -182,23 +186,48 @@ func (s *Store) Close() error {
 	return err
 }
 
+// drain waits until all that is staged has been written. Nothing more is.
+func (s *Store) drain() {
+	for {
+		s.turn <- struct{}{}
+		n := len(s.queue)
+		if n == 0 {
+			<-s.turn
+			return
+		}
+		last := s.queue[n-1]
+		<-s.turn
+		<-last.done
+	}
+}
+
 // take waits for the turn to write.
 func (s *Store) take(ctx context.Context) error {
 	if err := s.writable(ctx); err != nil {
 		return err
 	}
 	select {
+	case s.turn <- struct{}{}: // cheaper by itself
+		return s.admitted(ctx)
+	default:
+	}
+	select {
 	case s.turn <- struct{}{}:
+		return s.admitted(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.closed:
 		return storage.ErrClosed
 	}
-	if err := s.writable(ctx); err != nil {
+}
+
+// admitted gives the turn back if it cannot be used any more.
+func (s *Store) admitted(ctx context.Context) error {
+	err := s.writable(ctx)
+	if err != nil {
 		<-s.turn
-		return err
 	}
-	return nil
+	return err
 }
 
 // writable says why a call that writes cannot begin now, if so.

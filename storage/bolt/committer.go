@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -11,28 +12,41 @@ import (
 // being written the next one gathers, so that many callers share a sync and nobody
 // waits for a timer.
 func (s *Store) commitWaiting() {
-	for more := true; more; {
+	for {
 		select {
 		case <-s.work:
 		case <-s.quit:
-			more = false // but for what was staged before
+			return
 		}
 		for g := s.seal(); g != nil; g = s.seal() {
 			s.write(g)
 			s.finish(g)
+			runtime.Gosched() // whom finish has let go may join the next group
 		}
 	}
 }
 
-// seal returns the oldest group, to which nothing is added from now on, or nil.
+// seal returns the oldest group, to which nothing is added from now on, if there is
+// one and nobody is writing.
 func (s *Store) seal() *group {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
-	if len(s.queue) == 0 {
+	if s.writing || len(s.queue) == 0 {
 		return nil
 	}
-	s.queue[0].sealed = true
+	s.writing, s.queue[0].sealed = true, true
 	return s.queue[0]
+}
+
+// lead has the caller itself write g, which it has just begun, if nobody is writing and
+// it seems to be the only one who does: then nobody has to be woken for it. Its caller
+// has the turn.
+func (s *Store) lead(g *group) bool {
+	if s.writing || s.queue[0] != g || s.crowded {
+		return false
+	}
+	s.writing, g.sealed = true, true
+	return true
 }
 
 // write commits those ops of g that have no err yet, and sets it. Where one of them
@@ -81,7 +95,10 @@ func (s *Store) finish(g *group) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	defer close(g.done)
-	s.queue = s.queue[1:]
+	s.queue, s.writing, s.crowded = s.queue[1:], false, len(g.ops) > 1 || len(s.queue) > 1
+	if len(s.queue) > 0 {
+		ring(s.work)
+	}
 	var failed, unknown []*op
 	for _, o := range g.ops {
 		if o.next != nil {

@@ -107,6 +107,14 @@ const groupSize = 1024
 
 // enqueue has the committer write o. Its caller has the turn.
 func (s *Store) enqueue(o *op) *group {
+	g := s.join(o)
+	ring(s.work)
+	return g
+}
+
+// join adds o to the last group, or to a new one. Its caller has the turn, and sees to
+// it that the group is written.
+func (s *Store) join(o *op) *group {
 	s.stage.Hold(o.writes)
 	var g *group
 	if n := len(s.queue); n > 0 && !s.queue[n-1].sealed && s.queue[n-1].size+o.size() <= groupSize {
@@ -116,6 +124,5 @@ func (s *Store) enqueue(o *op) *group {
 		s.queue = append(s.queue, g)
 	}
 	g.ops, g.size = append(g.ops, o), g.size+o.size()
-	ring(s.work)
 	return g
 }

@@ -15,9 +15,13 @@ import (
 // ErrTooMany, with ErrUnavailable: it would create more records than
 // Options.MaxTokens allows.
 func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	g, o, err := s.stageUpdate(ctx, subject, fn)
+	g, o, lead, err := s.stageUpdate(ctx, subject, fn)
 	if g == nil {
 		return err
+	}
+	if lead {
+		s.write(g)
+		s.finish(g)
 	}
 	<-g.done
 	switch {
@@ -31,31 +35,34 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 
 // stageUpdate runs fn and stages what it put. Whoever goes by what is not durable
 // waits until it is: group is what to wait for, if not nil, and op is nil if nothing
-// was put.
-func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (*group, *op, error) {
+// was put. If lead is true, the caller is to write the group.
+func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (g *group, o *op, lead bool, err error) {
 	if err := s.take(ctx); err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	defer func() { <-s.turn }()
 	tx := s.stage.Begin(subject)
-	err := fn(tx)
+	err = fn(tx)
 	if err == nil {
 		err = ctx.Err()
 	}
-	var o *op
 	if err == nil && len(tx.Writes()) > 0 {
 		if s.table.Len()+s.stage.Created()+tx.Created() > s.opts.MaxTokens {
-			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
+			return nil, nil, false, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 		}
 		o, err = newOp(subject, tx.Writes())
 	}
 	switch {
 	case o != nil:
-		return s.enqueue(o), o, nil
+		g = s.join(o)
+		if lead = s.lead(g); !lead {
+			ring(s.work)
+		}
+		return g, o, lead, nil
 	case tx.Staged():
-		return s.queue[len(s.queue)-1], nil, err
+		return s.queue[len(s.queue)-1], nil, false, err
 	}
-	return nil, nil, err
+	return nil, nil, false, err
 }
 
 // Touch implements storage.Store. It is in the file within Options.FlushEvery, or
