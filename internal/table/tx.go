@@ -38,7 +38,7 @@ func NewStage(t *Table) *Stage {
 	return s
 }
 
-// keepRoom is for how many writes a stage keeps the memory from one update to the
+// keepRoom is for how many records a stage keeps the memory from one update to the
 // next.
 const keepRoom = 256
 
@@ -46,9 +46,10 @@ const keepRoom = 256
 // it ends with the next Begin.
 func (s *Stage) Begin(subject string) *Tx {
 	t := &s.tx
-	if cap(t.writes) > keepRoom {
+	if max(cap(t.known), cap(t.writes), cap(t.ids)) > keepRoom {
 		t.known, t.writes, t.ids = nil, nil, nil
 	}
+	t.index = nil
 	clear(t.writes) // let go of the strings
 	t.subject, t.known, t.writes, t.staged = subject, t.known[:0], t.writes[:0], false
 	return t
@@ -69,7 +70,8 @@ func (s *Stage) Hold(writes []Write) {
 }
 
 // Show has the table show writes, held or not. What a Touch has raised since an
-// update read it stays raised.
+// update read it stays raised, as if it had come after the update: unless that has
+// ended the record, for then it would have changed nothing.
 func (s *Stage) Show(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
@@ -92,18 +94,21 @@ func (s *Stage) letGo(w *Write) {
 	if !w.creates {
 		return
 	}
+	w.creates = false // another one may create it by now
 	subject := w.Record.Subject
 	ids := s.created[subject]
 	at := slices.Index(ids, w.Record.ID)
-	if at < 0 {
+	switch {
+	case at < 0:
 		return
+	case len(ids) == 1:
+		delete(s.created, subject)
+	case at == 0: // as ever when the oldest is let go first
+		s.created[subject] = ids[1:]
+	default:
+		s.created[subject] = slices.Delete(ids, at, at+1)
 	}
 	s.creating--
-	if ids = slices.Delete(ids, at, at+1); len(ids) == 0 {
-		delete(s.created, subject)
-	} else {
-		s.created[subject] = ids
-	}
 }
 
 // Created returns how many records are held that the table does not have.
@@ -118,16 +123,11 @@ type Tx struct {
 	stage   *Stage
 	records iter.Seq2[storage.Record, error] // each
 	subject string
-	known   []known // what it read or wrote, in ID order
+	known   []known            // what it read or wrote, in ID order, or as it came if there is an index
+	index   map[storage.ID]int // the places in known, once keeping the order would cost too much
 	writes  []Write
 	ids     []storage.ID
 	staged  bool // something that it read is not shown yet
-}
-
-type known struct {
-	id    storage.ID
-	seen  storage.Use
-	write int // its place in writes, or -1
 }
 
 // Writes returns what the transaction has put. It is the transaction's until the
@@ -166,42 +166,36 @@ func (t *Tx) read(id storage.ID, r *storage.Record) (int, error) {
 		*r = t.writes[t.known[at].write].Record
 		return at, nil
 	}
-	k := known{id: id, write: -1}
 	if w := t.stage.held[id]; w != nil {
 		t.staged = true
-		*r, k.seen = w.Record, w.seen
-	} else if t.stage.table.Get(id, r) {
-		if found {
-			r.LastUsedAt, r.ExpiresAt = t.known[at].seen.At, t.known[at].seen.ExpiresAt
-			return at, nil
-		}
-		k.seen = storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}
-	} else {
+		*r = w.Record
+		t.stage.raise(r, w.seen)
+	} else if !t.stage.table.Get(id, r) {
 		if t.stage.Damaged != nil && t.stage.Damaged(id) {
 			return 0, storage.ErrCorrupt
 		}
 		return 0, storage.ErrNotFound
 	}
-	if !found {
-		t.known = slices.Insert(t.known, at, k)
+	if found {
+		r.LastUsedAt, r.ExpiresAt = t.known[at].seen.At, t.known[at].seen.ExpiresAt
+		return at, nil
 	}
-	return at, nil
+	return t.know(at, known{id: id, write: -1, seen: storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}}), nil
 }
 
-// find returns where id is in known, or belongs. Updates mostly read in ID order,
-// and what they have just read.
-func (t *Tx) find(id storage.ID) (int, bool) {
-	n := len(t.known)
-	if n == 0 {
-		return 0, false
+// raise applies to r, which is held, what a Touch has raised in the table since the
+// update that put r saw it: r will be shown like that.
+func (s *Stage) raise(r *storage.Record, seen storage.Use) {
+	var shown storage.Record
+	if !r.EndedAt.IsZero() || !s.table.Get(r.ID, &shown) {
+		return
 	}
-	switch c := t.known[n-1].id.Compare(id); {
-	case c == 0:
-		return n - 1, true
-	case c < 0:
-		return n, false
+	if shown.LastUsedAt.After(seen.At) && shown.LastUsedAt.After(r.LastUsedAt) {
+		r.LastUsedAt = shown.LastUsedAt
 	}
-	return slices.BinarySearchFunc(t.known, id, func(k known, id storage.ID) int { return k.id.Compare(id) })
+	if shown.ExpiresAt.After(seen.ExpiresAt) && shown.ExpiresAt.After(r.ExpiresAt) {
+		r.ExpiresAt = shown.ExpiresAt
+	}
 }
 
 // Put implements storage.Tx.
@@ -231,7 +225,7 @@ func (t *Tx) create(r storage.Record) error {
 		return err
 	}
 	at, _ := t.find(r.ID)
-	t.known = slices.Insert(t.known, at, known{id: r.ID, write: len(t.writes)})
+	t.know(at, known{id: r.ID, write: len(t.writes)})
 	t.writes = append(t.writes, Write{Record: r, creates: true})
 	return nil
 }

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -21,6 +22,7 @@ func (s *Store) Backup(w io.Writer) error {
 		return err
 	}
 	s.copies.RLock()
+	defer ring(s.copied)
 	defer s.copies.RUnlock()
 	if err := s.flush(); err != nil {
 		return err
@@ -29,12 +31,12 @@ func (s *Store) Backup(w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer guard(btx.Rollback) // whatever w does
 	out := &sink{to: w}
 	err = guard(func() error {
 		_, err := btx.WriteTo(out)
 		return err
 	})
-	guard(btx.Rollback)
 	switch {
 	case out.err != nil:
 		return fmt.Errorf("bolt: backup: %w", out.err)
@@ -50,7 +52,10 @@ type sink struct {
 	err error
 }
 
+var errWriter = errors.New("the writer panicked")
+
 func (w *sink) Write(p []byte) (int, error) {
+	w.err = errWriter // unless it comes back
 	n, err := w.to.Write(p)
 	w.err = err
 	return n, err

@@ -52,9 +52,10 @@ type Options struct {
 	// an error.
 	MaxTokens int
 
-	// Repair opens a file of which one of the two meta pages is lost. What was
-	// acknowledged last, an issue or a renewal, may be missing then; no end is. A
-	// file in order is opened as ever. Stats tells whether anything was repaired.
+	// Repair opens a file of which one of the two meta pages is lost, or as it was some
+	// time ago. What was acknowledged last, an issue or a renewal, may be missing then;
+	// no end is. A file in order is opened as ever. Stats tells whether anything was
+	// repaired.
 	Repair bool
 
 	// Progress is told how far Open has come, as done of total pages of the file,
@@ -118,12 +119,17 @@ type Store struct {
 
 	leftovers []storage.ID // swept out of the table, but not yet deleted
 
-	copies sync.RWMutex // held by whoever reads the file to copy it; locked to replace it
+	flushing  chan struct{} // held by whoever flushes
+	unflushed atomic.Int64  // how many renewals it has in hand
+
+	copies sync.RWMutex  // held by whoever reads the file to copy it; locked to replace it
+	copied chan struct{} // copies may be free
 
 	work  chan struct{} // there may be something in queue
 	alarm chan struct{} // there may be something to flush, or to recover from
 	quit  chan struct{} // closed when there will be no more work
-	ended sync.WaitGroup
+
+	keeping, committing sync.WaitGroup
 }
 
 // Open opens the store in the file at path, or makes one, with mode 0600 whatever
@@ -157,11 +163,12 @@ func Open(path string, opts *Options) (*Store, error) {
 	s := &Store{
 		opts: o, table: in.table, log: l, stage: table.NewStage(in.table), closed: make(chan struct{}),
 		turn: make(chan struct{}, 1), work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), quit: make(chan struct{}),
+		copied: make(chan struct{}, 1), flushing: make(chan struct{}, 1),
 	}
 	s.stage.Damaged = s.isDamaged
 	s.setDamaged(in.damaged)
-	s.ended.Go(s.commitWaiting)
-	s.ended.Go(s.keep)
+	s.committing.Go(s.commitWaiting)
+	s.keeping.Go(s.keep)
 	return s, nil
 }
 
@@ -172,13 +179,16 @@ func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
 		close(s.closed)
+		s.keeping.Wait() // it gives the committer work, too
 		s.turn <- struct{}{}
 		err = s.recover()
 		<-s.turn
-		err = errors.Join(err, s.flush())
+		if err == nil {
+			err = s.flush()
+		}
 		s.drain()
 		close(s.quit)
-		s.ended.Wait()
+		s.committing.Wait()
 		s.turn <- struct{}{}
 		err = errors.Join(err, s.log.close())
 		<-s.turn

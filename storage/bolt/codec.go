@@ -48,6 +48,13 @@ var (
 // record.
 var errUnstorable = fmt.Errorf("%w: the record cannot be stored", storage.ErrUnavailable)
 
+var errInstant = fmt.Errorf("%w: an instant is outside of the years 1 to 9999", errUnstorable)
+
+func storable(t time.Time) bool {
+	sec := t.Unix()
+	return sec >= firstMilli/1000 && sec <= lastMilli/1000
+}
+
 // encode returns r as it is stored under its ID. It refuses what decode would.
 func encode(r *storage.Record) ([]byte, error) {
 	if r.TTL < 0 {
@@ -64,8 +71,8 @@ func encode(r *storage.Record) ([]byte, error) {
 	b := make([]byte, 0, n)
 	b = append(b, recordVersion, r.Digest.Algorithm(), byte(r.EndReason))
 	for _, t := range [5]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt} {
-		if year := t.UTC().Year(); year < 1 || year > 9999 {
-			return nil, fmt.Errorf("%w: an instant is outside of the years 1 to 9999", errUnstorable)
+		if !storable(t) {
+			return nil, errInstant
 		}
 		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
 	}

@@ -8,15 +8,15 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// commitWaiting writes group after group until there will be no more. While one is
-// being written the next one gathers, so that many callers share a sync and nobody
-// waits for a timer.
+// commitWaiting writes group after group until there will be no more, and all that
+// there are then. While one is being written the next one gathers, so that many
+// callers share a sync and nobody waits for a timer.
 func (s *Store) commitWaiting() {
-	for {
+	for more := true; more; {
 		select {
 		case <-s.work:
 		case <-s.quit:
-			return
+			more = false
 		}
 		for g := s.seal(); g != nil; g = s.seal() {
 			s.write(g)
@@ -38,15 +38,15 @@ func (s *Store) seal() *group {
 	return s.queue[0]
 }
 
-// lead has the caller itself write g, which it has just begun, if nobody is writing and
-// it seems to be the only one who does: then nobody has to be woken for it. Its caller
-// has the turn.
-func (s *Store) lead(g *group) bool {
-	if s.writing || s.queue[0] != g || s.crowded {
-		return false
+// lead has the committer write o, or the caller, in await, if nobody else is writing or
+// seems about to: then nobody has to be woken for it. Its caller has the turn.
+func (s *Store) lead(o *op) *group {
+	if s.writing || s.crowded || len(s.queue) > 0 {
+		return s.enqueue(o)
 	}
-	s.writing, g.sealed = true, true
-	return true
+	g := s.join(o)
+	s.writing, g.sealed, o.leads = true, true, true
+	return g
 }
 
 // write commits those ops of g that have no err yet, and sets it. Where one of them
@@ -118,7 +118,7 @@ func (s *Store) finish(g *group) {
 		failed = append(failed, o)
 	}
 	s.tally.add(g, failed)
-	if len(failed) > 0 {
+	if len(failed) > 0 && !failed[0].compacts { // by which nobody goes
 		g.failed = true
 		s.failWaiting(failed, len(failed) == len(g.ops) || s.log.uncertain())
 	}
@@ -130,13 +130,15 @@ func (s *Store) finish(g *group) {
 	}
 }
 
-// failWaiting fails what waits and went by what has failed, or simply all of it.
+// failWaiting fails what waits and went by what has failed, or simply all of it. Who
+// waits for a group without a part in it may have read what failed.
 func (s *Store) failWaiting(failed []*op, all bool) {
 	for _, g := range s.queue {
+		g.failed = true
 		for _, o := range g.waiting() {
 			for _, f := range failed {
 				if all || o.goesBy(f) {
-					o.err, g.failed = errBefore, true
+					o.err = errBefore
 					s.takeBack(o)
 					break
 				}
@@ -145,8 +147,12 @@ func (s *Store) failWaiting(failed []*op, all bool) {
 	}
 }
 
-// takeBack undoes what staging o has done. Once is enough, and twice no harm.
+// takeBack undoes what staging o has done, once.
 func (s *Store) takeBack(o *op) {
+	if o.undone {
+		return
+	}
+	o.undone = true
 	s.stage.Drop(o.writes)
 	for _, p := range o.puts {
 		if p.flushed {
@@ -154,5 +160,4 @@ func (s *Store) takeBack(o *op) {
 		}
 	}
 	s.leftovers = append(s.leftovers, o.deletes...)
-	o.deletes = nil
 }

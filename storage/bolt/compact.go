@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Compact gives back to the file system what the file no longer needs: it writes
@@ -15,14 +17,24 @@ import (
 // the new file.
 //
 // Reads go on meanwhile; what is written waits until the end, a second for some
-// hundred megabytes. It needs room for both files. ErrUnavailable: nothing has
-// changed, also where the operating system replaces no file that is open. Waiting ends
-// with ctx only until the work has begun.
+// hundred megabytes. It needs room for both files; what a crash leaves of the new one
+// the next Compact removes. ErrUnavailable: nothing has changed, also where the
+// operating system replaces no file that is open. Waiting, for a Backup for instance,
+// ends with ctx only until the work has begun.
 func (s *Store) Compact(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	s.copies.Lock() // a copy of the old file would keep it open
+	for !s.copies.TryLock() { // a copy of the old file would keep it open
+		select {
+		case <-s.copied:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.closed:
+			return storage.ErrClosed
+		}
+	}
+	defer ring(s.copied) // others may wait
 	defer s.copies.Unlock()
 	if err := s.take(ctx); err != nil {
 		return err
@@ -47,6 +59,7 @@ func (l *log) compact() (*log, error) {
 	if err != nil {
 		return nil, classify(err)
 	}
+	removeStale(path)
 	temp, err := newTemp(path)
 	if err != nil {
 		return nil, classify(err)
@@ -80,5 +93,8 @@ func (l *log) copyFrom(old *log) (err error) {
 	if err != nil {
 		return err
 	}
-	return l.settle(nil)
+	if err = l.settle(nil); errors.Is(err, storage.ErrOutcomeUnknown) {
+		return l.cause // and nobody needs to know
+	}
+	return err
 }

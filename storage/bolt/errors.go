@@ -69,13 +69,13 @@ func isAny(err error, causes ...syscall.Errno) bool {
 func classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrUnavailable),
-		errors.Is(err, ErrNotStore), errors.Is(err, ErrTooMany):
+		errors.Is(err, storage.ErrLocked), errors.Is(err, ErrNotStore), errors.Is(err, ErrTooMany):
 		return err
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return storage.ErrClosed
 	case errors.Is(err, berrors.ErrTimeout):
 		return storage.ErrLocked
-	case errors.Is(err, errLost), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+	case errors.Is(err, errLost), errors.Is(err, errMetaLost), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
 	return fmt.Errorf("%w: %w", storage.ErrUnavailable, because(err))

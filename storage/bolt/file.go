@@ -52,6 +52,21 @@ const allocSize = 256 << 10
 // where the lock could not be had before, as soon as bbolt has it. begin is called
 // before each look and says who is told what it meets.
 func openLog(path string, opts Options, begin func() visitor) (*log, error) {
+	l, err := openOnce(path, opts, begin)
+	for range 2 {
+		if !errors.Is(err, errCompacted) {
+			break
+		}
+		l, err = openOnce(path, opts, begin)
+	}
+	return l, classify(err)
+}
+
+// errCompacted: while Open waited for the lock, whoever had it put another file in
+// the place of this one.
+var errCompacted = fmt.Errorf("%w, where it was just compacted", storage.ErrLocked)
+
+func openOnce(path string, opts Options, begin func() visitor) (*log, error) {
 	look := &preflight{repair: opts.Repair, begin: begin}
 	l, err := openLooking(path, opts.LockTimeout, look)
 	if err == nil && !look.looked {
@@ -63,7 +78,7 @@ func openLog(path string, opts Options, begin func() visitor) (*log, error) {
 	if err != nil && l.db != nil {
 		err = errors.Join(err, l.close())
 	}
-	return l, classify(err)
+	return l, err
 }
 
 func openLooking(path string, timeout time.Duration, look *preflight) (*log, error) {
@@ -96,6 +111,9 @@ func (l *log) adopt(look *preflight) (err error) {
 	if l.info, err = l.file.Stat(); err != nil {
 		return err
 	}
+	if !isAt(l.file, l.path) {
+		return errCompacted
+	}
 	l.tx, l.repaired, l.sum = look.meta.tx, look.lost, look.sum
 	l.least = int64(look.meta.pages * look.meta.pageSize)
 	l.db.AllocSize = allocSize
@@ -108,7 +126,10 @@ func (l *log) adopt(look *preflight) (err error) {
 			return err
 		})
 	})
-	if err == nil && look.lost {
+	if errors.Is(err, errMetaLost) && look.repair {
+		l.repaired, err = true, nil
+	}
+	if err == nil && l.repaired {
 		err = l.settle(nil)
 	}
 	return err

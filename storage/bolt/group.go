@@ -18,6 +18,8 @@ type op struct {
 	mark    bool         // writes the schema again, so that there is something to commit
 	ends    bool         // ends a token, or finishes what must survive like an end
 	err     error        // what became of it, once its group is done
+	undone  bool         // taken back
+	leads   bool         // its caller writes the group
 
 	compacts bool // writes nothing: it compacts the file, and has a group for itself
 	next     *log // the compacted file
@@ -86,7 +88,7 @@ type group struct {
 	ops    []*op
 	size   int
 	sealed bool          // in the committer's hands
-	failed bool          // some op did
+	failed bool          // some op did, or one before it by which somebody may have gone
 	done   chan struct{} // closed once every op has its err
 }
 

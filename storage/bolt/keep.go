@@ -10,25 +10,30 @@ import (
 // recoverEvery is the pause between two tries to end a time of trouble.
 const recoverEvery = time.Second
 
-// keep flushes what Touch has deferred, and ends times of trouble, at its pace. It
-// has a timer only while there is something to wait for, and nothing about the life
-// of a token depends on when it goes off.
+// keep flushes what Touch has deferred, every FlushEvery, and ends times of trouble.
+// It has a timer only while there is something to wait for, and nothing about the
+// life of a token depends on when it goes off.
 func (s *Store) keep() {
 	pace := s.opts.FlushEvery
 	if pace == FlushAtOnce {
 		pace = recoverEvery
 	}
+	var flush, again <-chan time.Time // nil while there is nothing to flush, or no trouble
 	for {
 		select {
 		case <-s.alarm:
+			switch trouble := s.trouble.Load() != nil; {
+			case trouble && again == nil:
+				again = time.NewTimer(recoverEvery).C
+			case !trouble && flush == nil && s.table.Unsaved() > 0:
+				flush = time.NewTimer(pace).C
+			}
+			continue
+		case <-flush:
+			flush = nil
+		case <-again:
+			again = nil
 		case <-s.closed:
-			return
-		}
-		timer := time.NewTimer(pace)
-		select {
-		case <-timer.C:
-		case <-s.closed:
-			timer.Stop()
 			return
 		}
 		s.turn <- struct{}{}
@@ -38,44 +43,71 @@ func (s *Store) keep() {
 	}
 }
 
+// flush writes what Touch has deferred until it is called, and no more: who keeps
+// touching keeps nobody waiting. There is one at a time, so that all of it is durable,
+// or unsaved again, when the next one begins.
+func (s *Store) flush() error {
+	s.flushing <- struct{}{}
+	defer func() { <-s.flushing }()
+	ids := s.table.TakeUnsaved(s.table.Len())
+	slices.SortFunc(ids, storage.ID.Compare) // neighbours in the file
+	s.unflushed.Store(int64(len(ids)))
+	defer s.unflushed.Store(0)
+	var err error
+	for round := 0; round < 2 && len(ids) > 0 && err == nil; round++ {
+		ids, err = s.flushOnce(ids)
+	}
+	if len(ids) > 0 {
+		for _, id := range ids {
+			s.table.MarkUnsaved(id)
+		}
+		ring(s.alarm)
+	}
+	return err
+}
+
 // flushStep is how many renewals one op of a flush holds: who writes meanwhile waits
 // for no more.
 const flushStep = 256
 
-// flush writes what Touch has deferred, but for records that wait to be written
-// anyway.
-func (s *Store) flush() error {
-	for {
-		g, o, err := s.stageFlush()
-		if g == nil || err != nil {
-			return err
+// flushOnce writes the records of ids, but for those that wait to be written anyway:
+// it returns them when what they waited for is done. What is held of them by then was
+// put after they were touched, and has it in it. With an error it returns what is
+// still to be marked.
+func (s *Store) flushOnce(ids []storage.ID) (held []storage.ID, err error) {
+	for len(ids) > 0 {
+		n := min(flushStep, len(ids))
+		g, o, err := s.stageFlush(ids[:n], &held)
+		if err != nil {
+			return append(held, ids...), err
 		}
-		if <-g.done; o.err != nil {
-			return o.err
+		ids = ids[n:]
+		if g != nil {
+			<-g.done
+		}
+		if o != nil && o.err != nil {
+			return append(held, ids...), o.err
 		}
 	}
+	return held, nil
 }
 
-// stageFlush stages the next step of a flush. There is none if group is nil.
-func (s *Store) stageFlush() (*group, *op, error) {
+// stageFlush stages the records of ids, and adds to held what has to wait for others.
+// group is what to wait for, if anything, and op is nil if nothing was staged.
+func (s *Store) stageFlush(ids []storage.ID, held *[]storage.ID) (*group, *op, error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	if t := s.trouble.Load(); t != nil {
-		if s.table.Unsaved() == 0 {
-			return nil, nil, nil
-		}
 		return nil, nil, t.err
 	}
-	ids := s.table.TakeUnsaved(flushStep)
-	slices.SortFunc(ids, storage.ID.Compare) // neighbours in the file
 	o := new(op)
 	for _, id := range ids {
-		if s.stage.Holds(id) {
-			s.table.MarkUnsaved(id) // and showing what is held rings again
-			continue
-		}
 		var r storage.Record
-		if !s.table.Get(id, &r) {
+		switch {
+		case s.stage.Holds(id):
+			*held = append(*held, id)
+			continue
+		case !s.table.Get(id, &r):
 			continue
 		}
 		value, err := encode(&r)
@@ -84,8 +116,8 @@ func (s *Store) stageFlush() (*group, *op, error) {
 		}
 		o.puts = append(o.puts, entry{id: id, value: value, flushed: true})
 	}
-	if len(o.puts) == 0 {
-		return nil, nil, nil
+	if len(o.puts) > 0 {
+		return s.enqueue(o), o, nil
 	}
-	return s.enqueue(o), o, nil
+	return s.newest(), nil, nil
 }

@@ -36,13 +36,16 @@ type meta struct {
 // be caught, and then writes the list. Ours always has one.
 const noFreelist = 1<<64 - 1
 
-// errMetaLost: one of the two meta pages is sound and the other is not.
+// errMetaLost: one of the two meta pages is sound and the other is not, or is out of
+// date.
 var errMetaLost = errors.New("one of its two meta pages is lost, so what was written last may be missing; " +
 	"no end of a token is; Options.Repair opens it without the rest")
 
+var errContradict = errors.New("the two meta pages contradict each other")
+
 // checkMetas returns the meta page that counts, and errMetaLost with it if the
-// other one is damaged: then this may be the one before the last, and bbolt would
-// go on from it without a word.
+// other one is damaged or out of date: then this may be the one before the last, and
+// bbolt would go on from it without a word.
 func checkMetas(f *os.File) (meta, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -68,10 +71,13 @@ func checkMetas(f *os.File) (meta, error) {
 	switch {
 	case newest.pageSize == 0:
 		return meta{}, err
-	case err == nil && (first.pageSize != second.pageSize || !neighbours(first.tx, second.tx)):
-		return meta{}, errors.New("the two meta pages contradict each other")
+	case err == nil && (first.pageSize != second.pageSize || first.tx == second.tx):
+		return meta{}, errContradict
 	case newest.pages > uint64(info.Size())/newest.pageSize:
 		return meta{}, fmt.Errorf("the file has been cut short: %d bytes of %d pages", info.Size(), newest.pages)
+	}
+	if err == nil && !neighbours(first.tx, second.tx) { // one of them is what it was some time ago
+		err = fmt.Errorf("%w: %w", errMetaLost, errContradict)
 	}
 	return newest, err
 }

@@ -73,7 +73,6 @@ func (s *Store) reopen(t *trouble) error {
 			continue
 		}
 		t.finish = append(t.finish, o.lastWill())
-		o.deletes = nil
 		s.takeBack(o)
 	}
 	t.unknown = nil
@@ -81,9 +80,9 @@ func (s *Store) reopen(t *trouble) error {
 }
 
 // lastWill returns the part of o that must come to be although o did not: ends, for
-// this process has shown them, and the deletion of what it no longer has.
+// this process has shown them.
 func (o *op) lastWill() *op {
-	will := &op{deletes: o.deletes, ends: true}
+	will := &op{ends: true}
 	for i := range o.writes {
 		if !o.writes[i].Record.EndedAt.IsZero() {
 			will.puts = append(will.puts, o.puts[i])

@@ -26,17 +26,8 @@ func (s *Store) Stats() Stats {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	st := Stats{
-		Tokens: s.table.Len(), Damaged: len(*s.damaged.Load()), Unsaved: s.table.Unsaved(), Repaired: s.log.repaired,
+		Tokens: s.table.Len(), Damaged: len(*s.damaged.Load()), Unsaved: s.table.Unsaved() + int(s.unflushed.Load()), Repaired: s.log.repaired,
 		Commits: s.tally.commits, Writes: s.tally.writes, Failed: s.tally.failed,
-	}
-	for _, g := range s.queue {
-		for _, o := range g.ops {
-			for _, e := range o.puts {
-				if e.flushed {
-					st.Unsaved++
-				}
-			}
-		}
 	}
 	if info, err := os.Stat(s.log.path); err == nil {
 		st.FileSize = info.Size()

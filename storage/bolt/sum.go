@@ -64,8 +64,11 @@ func (s *sum) check(btx *bbolt.Tx, tx uint64, mirrored bool) error {
 	}
 	said := sum{binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])}
 	of := binary.BigEndian.Uint64(value[2*8:])
-	if *s != said || of != tx && !(mirrored && of == tx+1) {
+	switch {
+	case *s != said, of != tx && of != tx+1:
 		return errLost
+	case of == tx+1 && !mirrored:
+		return errMetaLost // the newest one, which is as it was some time ago
 	}
 	return nil
 }

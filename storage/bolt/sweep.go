@@ -42,6 +42,9 @@ func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (g *gro
 		return nil, nil, false, err
 	}
 	defer func() { <-s.turn }()
+	if len(s.leftovers) == 0 && !s.table.AnyDue(before) {
+		return nil, nil, false, nil
+	}
 	o = new(op)
 	if more = len(s.leftovers) > 0; more {
 		o.deletes = s.takeLeftovers(n)

@@ -15,11 +15,17 @@ import (
 // ErrTooMany, with ErrUnavailable: it would create more records than
 // Options.MaxTokens allows.
 func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	g, o, lead, err := s.stageUpdate(ctx, subject, fn)
+	return s.await(s.stageUpdate(ctx, subject, fn))
+}
+
+// await returns what became of an op, or err where there is none: but if that was
+// said by what is not durable, it waits until it is. There is nothing to wait for if
+// group is nil.
+func (s *Store) await(g *group, o *op, err error) error {
 	if g == nil {
 		return err
 	}
-	if lead {
+	if o != nil && o.leads {
 		s.write(g)
 		s.finish(g)
 	}
@@ -28,41 +34,45 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 	case o != nil:
 		return o.err
 	case err == nil && g.failed:
-		return errBefore // it wrote nothing, and went by what was not written
+		return errBefore
 	}
 	return err
 }
 
-// stageUpdate runs fn and stages what it put. Whoever goes by what is not durable
-// waits until it is: group is what to wait for, if not nil, and op is nil if nothing
-// was put. If lead is true, the caller is to write the group.
-func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (g *group, o *op, lead bool, err error) {
+// stageUpdate runs fn and stages what it put. Its results are for await; op is nil
+// if nothing was put.
+func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (*group, *op, error) {
 	if err := s.take(ctx); err != nil {
-		return nil, nil, false, err
+		return nil, nil, err
 	}
 	defer func() { <-s.turn }()
 	tx := s.stage.Begin(subject)
-	err = fn(tx)
+	err := fn(tx)
 	if err == nil {
 		err = ctx.Err()
 	}
+	var o *op
 	if err == nil && len(tx.Writes()) > 0 {
-		if s.table.Len()+s.stage.Created()+tx.Created() > s.opts.MaxTokens {
-			return nil, nil, false, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
+		if s.table.Len()+len(s.leftovers)+s.stage.Created()+tx.Created() > s.opts.MaxTokens {
+			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 		}
 		o, err = newOp(subject, tx.Writes())
 	}
 	switch {
 	case o != nil:
-		g = s.join(o)
-		if lead = s.lead(g); !lead {
-			ring(s.work)
-		}
-		return g, o, lead, nil
+		return s.lead(o), o, nil
 	case tx.Staged():
-		return s.queue[len(s.queue)-1], nil, false, err
+		return s.newest(), nil, err
 	}
-	return nil, nil, false, err
+	return nil, nil, err
+}
+
+// newest returns the group that is written last of those there are, or nil.
+func (s *Store) newest() *group {
+	if len(s.queue) == 0 {
+		return nil
+	}
+	return s.queue[len(s.queue)-1]
 }
 
 // Touch implements storage.Store. It is in the file within Options.FlushEvery, or
@@ -72,7 +82,10 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 		return err
 	}
 	if s.opts.FlushEvery == FlushAtOnce {
-		return s.touchAtOnce(ctx, id, use)
+		return s.await(s.stageTouch(ctx, id, use))
+	}
+	if !storable(use.At) || !storable(use.ExpiresAt) {
+		return errInstant
 	}
 	if s.table.Touch(id, use) {
 		ring(s.alarm)
@@ -82,15 +95,7 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 	return nil
 }
 
-func (s *Store) touchAtOnce(ctx context.Context, id storage.ID, use storage.Use) error {
-	g, o, err := s.stageTouch(ctx, id, use)
-	if g == nil {
-		return err
-	}
-	<-g.done
-	return o.err
-}
-
+// stageTouch stages what use raises, if anything. Its results are for await.
 func (s *Store) stageTouch(ctx context.Context, id storage.ID, use storage.Use) (*group, *op, error) {
 	if err := s.take(ctx); err != nil {
 		return nil, nil, err
@@ -98,6 +103,9 @@ func (s *Store) stageTouch(ctx context.Context, id storage.ID, use storage.Use) 
 	defer func() { <-s.turn }()
 	tx := s.stage.Begin("")
 	subject, err := tx.Raise(id, use)
+	if err == nil && len(tx.Writes()) == 0 && tx.Staged() {
+		return s.newest(), nil, nil
+	}
 	if err != nil || len(tx.Writes()) == 0 {
 		return nil, nil, err
 	}
@@ -105,5 +113,5 @@ func (s *Store) stageTouch(ctx context.Context, id storage.ID, use storage.Use) 
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.enqueue(o), o, nil
+	return s.lead(o), o, nil
 }

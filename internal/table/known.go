@@ -1,0 +1,57 @@
+package table
+
+import (
+	"slices"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// known is a record that a transaction has read or written.
+type known struct {
+	id    storage.ID
+	seen  storage.Use
+	write int // its place in writes, or -1
+}
+
+// find returns where id is in known, or belongs. Updates mostly read in ID order,
+// and what they have just read.
+func (t *Tx) find(id storage.ID) (int, bool) {
+	n := len(t.known)
+	if n == 0 {
+		return 0, false
+	}
+	if t.index != nil {
+		at, found := t.index[id]
+		if !found {
+			at = n
+		}
+		return at, found
+	}
+	switch c := t.known[n-1].id.Compare(id); {
+	case c == 0:
+		return n - 1, true
+	case c < 0:
+		return n, false
+	}
+	return slices.BinarySearchFunc(t.known, id, func(k known, id storage.ID) int { return k.id.Compare(id) })
+}
+
+// maxShift is how many entries of known are moved to make room for another one.
+const maxShift = 64
+
+// know adds k to known, at a place that find gave, and returns where it is.
+func (t *Tx) know(at int, k known) int {
+	if t.index == nil && len(t.known)-at <= maxShift {
+		t.known = slices.Insert(t.known, at, k)
+		return at
+	}
+	if t.index == nil {
+		t.index = make(map[storage.ID]int)
+		for i := range t.known {
+			t.index[t.known[i].id] = i
+		}
+	}
+	at = len(t.known)
+	t.known, t.index[k.id] = append(t.known, k), at
+	return at
+}

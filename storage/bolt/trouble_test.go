@@ -1,0 +1,119 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// loseCommit makes the next commit of s one of unknown outcome, and the path lead nowhere
+// until the function that it returns is called.
+func loseCommit(t *testing.T, s *Store, happens bool) (restore func()) {
+	t.Helper()
+	path := s.log.path
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	s.log.commitTx = func(btx *bbolt.Tx) error {
+		var err error
+		if happens {
+			err = btx.Commit()
+		}
+		return errors.Join(err, os.Rename(path, path+".away"), errors.New("no answer from the disk"))
+	}
+	return func() {
+		s.turn <- struct{}{}
+		s.log.commitTx = (*bbolt.Tx).Commit
+		<-s.turn
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func end(s *Store, n int) error {
+	return s.Update(context.Background(), record(n).Subject, func(tx storage.Tx) error {
+		r, err := tx.Get(record(n).ID)
+		if err != nil {
+			return err
+		}
+		r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired
+		return tx.Put(r)
+	})
+}
+
+// TestTroubleEndsWithinASecond, however seldom renewals are flushed.
+func TestTroubleEndsWithinASecond(t *testing.T) {
+	for _, every := range []time.Duration{time.Millisecond, time.Second, time.Hour, FlushAtOnce} {
+		path, _ := makeFile(t, 3)
+		synctest.Test(t, func(t *testing.T) {
+			s, err := Open(path, &Options{FlushEvery: every})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if every != FlushAtOnce { // there is something to flush, and a timer for it
+				if err := s.Touch(context.Background(), record(0).ID, storage.Use{At: record(0).ExpiresAt}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			restore := loseCommit(t, s, true)
+			if err := end(s, 1); !errors.Is(err, storage.ErrOutcomeUnknown) {
+				t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
+			}
+			if err := end(s, 2); !errors.Is(err, storage.ErrUnavailable) || s.Stats().Err == nil {
+				t.Errorf("FlushEvery %v: Update in time of trouble: %v; Stats: %v", every, err, s.Stats().Err)
+			}
+			time.Sleep(5 * time.Second)
+			restore()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if err := s.Stats().Err; err != nil {
+				t.Errorf("FlushEvery %v: a second after the file is back: %v", every, err)
+			}
+			if err := end(s, 2); err != nil {
+				t.Errorf("FlushEvery %v: Update after the trouble: %v", every, err)
+			}
+		})
+	}
+}
+
+// TestTroubleIsLookedAtEverySecond, and no more often, for every look reads the whole
+// file.
+func TestTroubleIsLookedAtEverySecond(t *testing.T) {
+	for _, every := range []time.Duration{time.Millisecond, time.Hour} {
+		path, _ := makeFile(t, 3)
+		synctest.Test(t, func(t *testing.T) {
+			s, err := Open(path, &Options{FlushEvery: every})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			loseCommit(t, s, true)
+			if err := end(s, 1); !errors.Is(err, storage.ErrOutcomeUnknown) {
+				t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
+			}
+			looks, last := 0, s.trouble.Load()
+			for n := range 10_000 {
+				if err := s.Touch(context.Background(), record(0).ID, storage.Use{At: record(n).IssuedAt}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+				if now := s.trouble.Load(); now != last {
+					looks, last = looks+1, now
+				}
+			}
+			if looks < 9 || looks > 11 {
+				t.Errorf("FlushEvery %v: looked %d times in 10 seconds; want 10", every, looks)
+			}
+		})
+	}
+}
