@@ -141,24 +141,14 @@ func (w *world) churned(ctx context.Context, any bool) (use, error) {
 		return use{}, err
 	}
 	c := churner{w, m, make([]int, 2*churnRounds+1)}
-	n := w.plan.churn
-	live := lifetimes(n, any, true)
-	for round := 0; ; round++ {
-		if err := c.issue(ctx, round, live); err != nil {
+	if err := c.issue(ctx, 0, lifetimes(w.plan.churn, any, true)); err != nil {
+		return use{}, err
+	}
+	for round := 1; round <= churnRounds; round++ {
+		clock.set(time.Duration(round) * roundTime)
+		if err := c.replace(ctx, round, lifetimes(w.plan.churn/churnRounds, any, false)); err != nil {
 			return use{}, err
 		}
-		if round == churnRounds {
-			break
-		}
-		clock.set(time.Duration(round+1) * roundTime)
-		deleted, err := m.Sweep(ctx)
-		if err == nil && deleted != c.dying[round+1] {
-			err = fmt.Errorf("%d swept in round %d, %d had died", deleted, round+1, c.dying[round+1])
-		}
-		if err != nil {
-			return use{}, err
-		}
-		live = lifetimes(n/churnRounds, any, false)
 	}
 	if err := store.Close(); err != nil {
 		return use{}, err
@@ -191,6 +181,19 @@ type churner struct {
 	dying []int
 }
 
+// replace sweeps those that have died by a round and issues others.
+func (c *churner) replace(ctx context.Context, round int, lives []int) error {
+	deleted, err := c.m.Sweep(ctx)
+	if err == nil && deleted != c.dying[round] {
+		err = fmt.Errorf("%d swept in round %d, %d had died", deleted, round, c.dying[round])
+	}
+	if err != nil {
+		return err
+	}
+	return c.issue(ctx, round, lives)
+}
+
+// issue issues a token for each of the lives, which are counted in rounds.
 func (c *churner) issue(ctx context.Context, round int, lives []int) error {
 	for _, life := range lives {
 		if at := round + life; at < len(c.dying) {

@@ -83,7 +83,7 @@ func (w *world) keep(store storage.Store, path string, n, workers int, grant fun
 		return nil, err
 	}
 	k := &kept{store: store, tokens: m, path: path}
-	k.bearers, err = issueAll(m, n, workers, w.order(n), grant)
+	k.bearers, err = issueAll(w.ctx, m, n, workers, w.order(n), grant)
 	return k, err
 }
 
@@ -104,8 +104,7 @@ func (w *world) order(n int) []int {
 
 // issueAll issues n tokens and returns their bearers, that of token i in place
 // order[i].
-func issueAll(m *lapse.Manager, n, workers int, order []int, grant func(i int) lapse.Grant) (texts, error) {
-	ctx := context.Background()
+func issueAll(ctx context.Context, m *lapse.Manager, n, workers int, order []int, grant func(i int) lapse.Grant) (texts, error) {
 	first, err := m.Issue(ctx, grant(0))
 	if err != nil {
 		return texts{}, err

@@ -12,7 +12,7 @@ import (
 
 func quickWorld(t *testing.T) *world {
 	t.Helper()
-	w, err := newWorld(quickPlan(), t.TempDir(), io.Discard)
+	w, err := newWorld(t.Context(), quickPlan(), t.TempDir(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

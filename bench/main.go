@@ -1,7 +1,7 @@
 // Bench measures lapse against what its users would otherwise use, and against the
 // bare parts that no such operation can do without, and prints one table of ratios.
 //
-//	go -C bench run .                                 # everything, about ten minutes
+//	go -C bench run .                                 # everything: some minutes, 5 GB of memory
 //	go -C bench run . -quick                          # a smoke run: its figures mean nothing
 //	go -C bench run . -rows check/1e3                 # some rows; -list names them all
 //	go -C bench run . -out ../docs/bench/NAME.json -charts ../docs/img
@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"syscall"
 )
 
 // options are the flags.
@@ -35,7 +36,7 @@ type options struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	opts, err := parse(os.Args[1:], os.Stderr)
 	if err != nil {

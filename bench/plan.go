@@ -43,7 +43,7 @@ func fullPlan(large int) plan {
 		costlyRounds: 5,
 
 		sweeps: 3, idle: 400 * time.Millisecond,
-		churn: 100_000, allocCalls: 2_000, collects: 9, builders: 256,
+		churn: 400_000, allocCalls: 2_000, collects: 9, builders: 256,
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -143,6 +144,20 @@ func TestRowsOfARun(t *testing.T) {
 	opts.rows = regexp.MustCompile("nothing is called this")
 	if _, err := measureAll(t.Context(), quickPlan(), opts, io.Discard, io.Discard); err == nil {
 		t.Error("a run without rows was no error")
+	}
+}
+
+// TestInterrupted wants a run that is interrupted to say so and to leave no file.
+func TestInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := measureAll(ctx, quickPlan(), options{quick: true, dir: dir}, io.Discard, io.Discard)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v instead of a run that was interrupted", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

@@ -33,7 +33,7 @@ func experiments(p plan) []experiment {
 // measureAll runs the experiments that have rows the options ask for, and prints
 // each as soon as it is done.
 func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (rec *record, err error) {
-	w, err := newWorld(p, o.dir, stderr)
+	w, err := newWorld(ctx, p, o.dir, stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -43,29 +43,18 @@ func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer
 		return nil, err
 	}
 	if rec.Machine.Sync < 10_000 {
-		w.say("warning: nothing is as fast as the disk below %s claims to be; name a directory on a real one with -dir", w.dir)
+		w.say("warning: no disk is as fast as the one below %s claims to be; name a real one with -dir", w.dir)
 	}
 	t := table{w: stdout}
 	t.head(rec)
-	size := -1
 	for _, e := range experiments(p) {
 		rows := chosen(e.rows(), o.rows)
 		if len(rows) == 0 {
 			continue
 		}
-		g := e.about()
-		if g.Tokens != size {
-			if err := w.release(); err != nil {
-				return nil, err
-			}
-			size = g.Tokens
-		}
-		w.say("measuring %s", g.ID)
-		if g.Results, g.Sides, err = e.run(ctx, w, rows); err != nil {
-			return nil, fmt.Errorf("%s: %w", g.ID, err)
-		}
-		if len(g.Results) != len(rows) {
-			return nil, fmt.Errorf("%s: %d results for %d rows", g.ID, len(g.Results), len(rows))
+		g, err := w.measure(ctx, e, rows)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.about().ID, err)
 		}
 		t.group(g)
 		rec.Groups = append(rec.Groups, g)
@@ -76,6 +65,23 @@ func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer
 	t.foot(rec)
 	w.say("done; at most %s of memory in use", field("/proc/self/status", "VmHWM"))
 	return rec, t.err
+}
+
+// measure runs one experiment. Stores of another size are let go of before.
+func (w *world) measure(ctx context.Context, e experiment, rows []row) (g group, err error) {
+	g = e.about()
+	if g.Tokens != w.tokens {
+		if err := w.release(); err != nil {
+			return g, err
+		}
+		w.tokens = g.Tokens
+	}
+	w.say("measuring %s", g.ID)
+	g.Results, g.Sides, err = e.run(ctx, w, rows)
+	if err == nil && len(g.Results) != len(rows) {
+		err = fmt.Errorf("%d results for %d rows", len(g.Results), len(rows))
+	}
+	return g, err
 }
 
 func chosen(rows []row, by *regexp.Regexp) []row {

@@ -152,9 +152,8 @@ func (s *spaces) fill(store storage.Store, workers, shared int) error {
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
 	return together(workers, s.size, func(i int) error {
-		_, err := m.Issue(ctx, lapse.Grant{Subject: strings.Clone(subject(i / shared))})
+		_, err := m.Issue(s.w.ctx, lapse.Grant{Subject: strings.Clone(subject(i / shared))})
 		return err
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,23 +13,25 @@ import (
 // world is what rows are measured on. Stores that several rows need are made once
 // and live until release.
 type world struct {
+	ctx   context.Context // of the run: what takes long gives up with it
 	plan  plan
 	dir   string // on the disk that is measured
 	log   io.Writer
 	begin time.Time
 
 	ticks  *tickClock // of all managers that renew: no use is before one that is recorded
+	tokens int        // live in the stores that are made
 	made   map[string]any
 	closes []func() error
 	files  int
 }
 
-func newWorld(p plan, dir string, log io.Writer) (*world, error) {
+func newWorld(ctx context.Context, p plan, dir string, log io.Writer) (*world, error) {
 	dir, err := os.MkdirTemp(dir, "lapse-bench-")
 	if err != nil {
 		return nil, err
 	}
-	return &world{plan: p, dir: dir, log: log, begin: time.Now(), ticks: new(tickClock), made: map[string]any{}}, nil
+	return &world{ctx: ctx, plan: p, dir: dir, log: log, begin: time.Now(), ticks: new(tickClock), made: map[string]any{}}, nil
 }
 
 // close ends everything and deletes the files.
