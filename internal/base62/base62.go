@@ -38,21 +38,30 @@ var worth = func() (t [4][256]uint32) {
 // leading zeros included.
 func Append(dst, src []byte) []byte {
 	for ; len(src) >= 8; src = src[8:] {
-		dst = appendDigits(dst, binary.BigEndian.Uint64(src), Group)
+		v := binary.BigEndian.Uint64(src)
+		head, tail := v/(62*62*62*62*62*62*62*62), v%(62*62*62*62*62*62*62*62)
+		dst = append(dst, "00000000000"...)
+		to := (*[Group]byte)(dst[len(dst)-Group:])
+		digits(to[:3], uint32(head)) // three short chains of divisions, which run side by side
+		digits(to[3:7], uint32(tail/(62*62*62*62)))
+		digits(to[7:], uint32(tail%(62*62*62*62)))
 	}
 	return dst
 }
 
 // Append32 appends v as six digits, leading zeros included.
-func Append32(dst []byte, v uint32) []byte { return appendDigits(dst, uint64(v), 6) }
+func Append32(dst []byte, v uint32) []byte {
+	dst = append(dst, "000000"...)
+	digits(dst[len(dst)-6:], v)
+	return dst
+}
 
-func appendDigits(dst []byte, v uint64, n int) []byte {
-	dst = append(dst, "00000000000"[:n]...)
-	for i := len(dst) - 1; v > 0; i-- {
-		dst[i] = alphabet[v%62]
+// digits fills to with the last digits of v.
+func digits(to []byte, v uint32) {
+	for i := len(to) - 1; i >= 0; i-- {
+		to[i] = alphabet[v%62]
 		v /= 62
 	}
-	return dst
 }
 
 // Decode fills dst, whole groups of 8 bytes, from as many groups of digits at

@@ -12,7 +12,6 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-
 // TestNobodyGoesByWhatFails: an Update that reads what another one is still writing,
 // and puts nothing, fails with it.
 func TestNobodyGoesByWhatFails(t *testing.T) {

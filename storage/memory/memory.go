@@ -94,9 +94,13 @@ func (s *Store) take(ctx context.Context) error {
 		return err
 	}
 	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	case s.turn <- struct{}{}: // cheaper by itself
+	default:
+		select {
+		case s.turn <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if _, err := s.ready(ctx); err != nil { // closed meanwhile
 		<-s.turn
