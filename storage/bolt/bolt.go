@@ -115,6 +115,7 @@ type Store struct {
 	tally tally
 
 	writing bool // somebody writes the oldest group
+	flushed bool // by Close: nothing is staged any more
 	crowded bool // the last group was several callers', or another one was waiting
 
 	leftovers []storage.ID // swept out of the table, but not yet deleted
@@ -180,15 +181,22 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.closed)
 		s.keeping.Wait() // it gives the committer work, too
+		s.drain()
 		s.turn <- struct{}{}
 		err = s.recover()
 		<-s.turn
 		if err == nil {
 			err = s.flush()
 		}
+		s.turn <- struct{}{}
+		s.flushed = true
+		<-s.turn
 		s.drain()
 		close(s.quit)
 		s.committing.Wait()
+		if t := s.trouble.Load(); t != nil && err == nil {
+			err = t.err
+		}
 		s.turn <- struct{}{}
 		err = errors.Join(err, s.log.close())
 		<-s.turn

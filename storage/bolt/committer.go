@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -120,9 +121,10 @@ func (s *Store) finish(g *group) {
 	s.tally.add(g, failed)
 	if len(failed) > 0 && !failed[0].compacts { // by which nobody goes
 		g.failed = true
-		s.failWaiting(failed, len(failed) == len(g.ops) || s.log.uncertain())
+		all := len(failed) == len(g.ops) && !slices.ContainsFunc(failed, (*op).failedAlone)
+		s.failWaiting(failed, all || s.log.uncertain())
 	}
-	if s.log.uncertain() {
+	if s.log.uncertain() && s.trouble.Load() == nil { // or this is one of those that waited, and the trouble knows more
 		s.mistrust(unknown)
 	}
 	if s.table.Unsaved() > 0 {

@@ -87,6 +87,9 @@ func isAt(f *os.File, path string) bool {
 // there: those that nobody has locked, and names that the file at path had before it
 // got its own. Where files cannot be locked early, the former stay.
 func removeStale(path string) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // where Compact builds its file
+	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return

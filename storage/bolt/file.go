@@ -114,7 +114,7 @@ func (l *log) adopt(look *preflight) (err error) {
 	if !isAt(l.file, l.path) {
 		return errCompacted
 	}
-	l.tx, l.repaired, l.sum = look.meta.tx, look.lost, look.sum
+	l.tx, l.repaired, l.sum, l.damaged = look.meta.tx, look.lost, look.sum, look.damaged
 	l.least = int64(look.meta.pages * look.meta.pageSize)
 	l.db.AllocSize = allocSize
 	err = l.guardEdge(func() error {

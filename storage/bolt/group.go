@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"strconv"
 
 	"go.etcd.io/bbolt"
@@ -82,6 +83,13 @@ func (o *op) size() int {
 
 // goesBy reports whether o may have been staged upon what other was to write.
 func (o *op) goesBy(other *op) bool { return o.subject != "" && o.subject == other.subject }
+
+// failedAlone reports whether o failed for a reason of its own, which says nothing of
+// what waits.
+func (o *op) failedAlone() bool {
+	var one *opError
+	return o.compacts || errors.As(o.err, &one)
+}
 
 // group is what one transaction writes.
 type group struct {

@@ -97,6 +97,9 @@ func (s *Store) flushOnce(ids []storage.ID) (held []storage.ID, err error) {
 func (s *Store) stageFlush(ids []storage.ID, held *[]storage.ID) (*group, *op, error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
+	if s.flushed { // this one is of a Backup that began before
+		return nil, nil, storage.ErrClosed
+	}
 	if t := s.trouble.Load(); t != nil {
 		return nil, nil, t.err
 	}

@@ -21,6 +21,8 @@ type log struct {
 	tx       uint64      // the last transaction that is known to be in the file
 	sum      sum         // of the records that are known to be in the file
 	lost     uint64      // the one whose fate is unknown, if there is one
+	lostSum  sum         // of the records as that one would have left them
+	damaged  bool        // some record was, when the file was looked at
 	cause    error       // why it is, or why bbolt is broken
 	repaired bool        // a meta page was lost
 	broken   bool        // bbolt has panicked and may hold its locks for ever
@@ -62,6 +64,7 @@ func (l *log) commit(ops []*op) error {
 		return classify(err)
 	}
 	if err := l.end(btx, ends); err != nil {
+		l.lostSum = all
 		return err
 	}
 	l.sum = all
@@ -128,8 +131,10 @@ func (l *log) check() error {
 }
 
 var (
-	errBroken = fmt.Errorf("%w: %w over a damaged file", storage.ErrUnavailable, errPanicked)
-	errCut    = errors.New("bolt: the file was cut short; close the store and restore it from a backup")
+	errBroken    = fmt.Errorf("%w: %w over a damaged file", storage.ErrUnavailable, errPanicked)
+	errElsewhere = fmt.Errorf("%w: another process has written to the file meanwhile; close the store and open it again", storage.ErrUnavailable)
+
+	errCut = errors.New("bolt: the file was cut short; close the store and restore it from a backup")
 )
 
 func (l *log) begin(writable bool) (btx *bbolt.Tx, err error) {
@@ -170,8 +175,9 @@ func (l *log) close() error {
 }
 
 // reopen lets go of the file and opens it again, after looking at every page. It
-// reports whether the commit of unknown outcome is in it. begin is told as by
-// openLog.
+// reports whether the commit of unknown outcome is in it. Others may have written to it
+// while nobody had its lock: then the sum of its records fits neither. begin is told as
+// by openLog.
 func (l *log) reopen(opts Options, begin func() visitor) (happened bool, err error) {
 	l.close() // whatever it says, the file is opened anew
 	opts.Repair = false
@@ -179,16 +185,18 @@ func (l *log) reopen(opts Options, begin func() visitor) (happened bool, err err
 	if err != nil {
 		return false, err
 	}
+	happened = l.lost != 0 && again.tx >= l.lost && (again.damaged || again.sum == l.lostSum)
 	switch {
 	case !os.SameFile(again.info, l.info):
 		err = fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrReplaced)
 	case again.tx < l.tx:
 		err = fmt.Errorf("%w: it has gone back to an older state", storage.ErrCorrupt)
+	case !happened && !again.damaged && again.sum != l.sum:
+		err = errElsewhere
 	}
 	if err != nil {
 		return false, errors.Join(err, again.close())
 	}
-	happened = l.lost != 0 && again.tx >= l.lost
 	again.repaired, again.commitTx = l.repaired, l.commitTx
 	*l = *again
 	return happened, nil

@@ -69,7 +69,7 @@ func (s *Store) reopen(t *trouble) error {
 	}
 	for _, o := range t.unknown {
 		if happened {
-			s.stage.Show(o.writes)
+			s.showAgain(o)
 			continue
 		}
 		t.finish = append(t.finish, o.lastWill())
@@ -77,6 +77,20 @@ func (s *Store) reopen(t *trouble) error {
 	}
 	t.unknown = nil
 	return s.log.settle(t.finish)
+}
+
+// showAgain has the table show what o wrote but for what somebody after o has ended:
+// that was shown before, and must not be seen alive again.
+func (s *Store) showAgain(o *op) {
+	var r storage.Record
+	for i := range o.writes {
+		w := o.writes[i : i+1]
+		if w[0].Record.EndedAt.IsZero() && s.table.Get(w[0].Record.ID, &r) && !r.EndedAt.IsZero() {
+			s.stage.Drop(w)
+		} else {
+			s.stage.Show(w)
+		}
+	}
 }
 
 // lastWill returns the part of o that must come to be although o did not: ends, for

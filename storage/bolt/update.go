@@ -53,7 +53,8 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 	}
 	var o *op
 	if err == nil && len(tx.Writes()) > 0 {
-		if s.table.Len()+len(s.leftovers)+s.stage.Created()+tx.Created() > s.opts.MaxTokens {
+		n := tx.Created()
+		if n > 0 && s.table.Len()+len(s.leftovers)+s.stage.Created()+n > s.opts.MaxTokens {
 			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 		}
 		o, err = newOp(subject, tx.Writes())
@@ -89,6 +90,7 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 	}
 	if s.table.Touch(id, use) {
 		ring(s.alarm)
+		return s.ready(context.Background()) // Close may have looked for what is deferred before
 	} else if s.isDamaged(id) {
 		return storage.ErrCorrupt
 	}

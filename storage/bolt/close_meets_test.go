@@ -1,0 +1,270 @@
+package bolt
+
+import (
+	"go.etcd.io/bbolt"
+
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// closing waits until Close of s has begun, and is where it will say what.
+func closing(s *Store) chan error {
+	done := async(s.Close)
+	<-s.closed
+	for range 1000 {
+		runtime.Gosched()
+	}
+	return done
+}
+
+// TestCloseFlushesWhatIsHeld: a Touch of a record that waits to be written anyway is
+// in the file when Close has returned.
+func TestCloseFlushesWhatIsHeld(t *testing.T) {
+	path, _ := makeFile(t, 10)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := holdCommits(t, s)
+	renamed := record(1)
+	renamed.Name = "another"
+	writes := async(func() error { return putting(s, renamed) })
+	<-g.arrived
+	touch(t, s, record(1), by(record(1), time.Minute))
+	closed := closing(s)
+	g.release <- nil
+	if err := <-writes; err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; {
+		select {
+		case <-g.arrived:
+			g.release <- nil
+		case err := <-closed:
+			if done = true; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if s, err = Open(path, &lazy); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	use := by(record(1), time.Minute)
+	use.Raise(&renamed)
+	if got := shown(t, s, renamed.ID); got != renamed {
+		t.Errorf("after Close: %+v; want %+v", got, renamed)
+	}
+}
+
+// TestCloseWhileTheKeeperFlushes: Close comes back, though the keeper finds more to
+// flush when there is nobody to write it.
+func TestCloseWhileTheKeeperFlushes(t *testing.T) {
+	for range 100 {
+		path, _ := makeFile(t, 3)
+		s, err := Open(path, &Options{FlushEvery: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := holdCommits(t, s)
+		first := async(func() error { return putting(s, record(20)) })
+		<-g.arrived
+		touch(t, s, record(0), by(record(0), time.Minute))
+		awaitWaiting(s, 1) // the flush of it
+		renamed := record(1)
+		renamed.Name = "another"
+		second := async(func() error { return putting(s, renamed) })
+		awaitWaiting(s, 2)
+		touch(t, s, record(1), by(record(1), time.Minute))
+		closed := closing(s)
+		letCommits(s)
+		g.release <- nil
+		if err := errors.Join(<-first, <-second); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("Close does not come back")
+		}
+	}
+}
+
+// TestCloseSaysThatAnEndMayBeLost, also of one that was being written when it began.
+func TestCloseSaysThatAnEndMayBeLost(t *testing.T) {
+	path, _ := makeFile(t, 3)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := holdCommits(t, s)
+	ends := async(func() error { return putting(s, ended(record(1))) })
+	<-g.arrived
+	closed := closing(s)
+	lose(t, path)
+	g.release <- errDisk
+	if err := <-ends; !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	if err := <-closed; err == nil {
+		t.Error("Close: nil; want an error: nobody knows whether the end is in the file")
+	}
+}
+
+// TestFlushMeetsClose: a flush that comes too late says so, even if something could
+// not be written before: there is nobody to write it.
+func TestFlushMeetsClose(t *testing.T) {
+	path, _ := makeFile(t, 3)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	touch(t, s, record(1), by(record(1), time.Minute))
+	failCommit(s, func(*bbolt.Tx) error { return errDisk })
+	if err := s.Close(); err == nil {
+		t.Error("Close: nil; want an error")
+	}
+	select {
+	case err := <-async(func() error { return s.flush() }): // of a Backup that began before
+		if !errors.Is(err, storage.ErrClosed) {
+			t.Errorf("flush: %v; want ErrClosed", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the flush does not come back")
+	}
+}
+
+type discard struct{}
+
+func (*discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// exits ends the goroutine that writes to it.
+type exits struct{}
+
+func (exits) Write([]byte) (int, error) { runtime.Goexit(); return 0, nil }
+
+// TestBackupToOneThatExits: a writer that ends its goroutine, as t.FailNow does, leaves
+// nothing open.
+func TestBackupToOneThatExits(t *testing.T) {
+	path, _ := makeFile(t, 3)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		s.Backup(exits{})
+	}()
+	<-gone
+	select {
+	case err := <-async(s.Close):
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Close does not come back")
+	}
+}
+
+type panics struct{}
+
+func (panics) Write([]byte) (int, error) { panic("of the caller") }
+
+// TestFlushAtOnceWaitsForAnother: a Touch that has nothing to raise beyond one that is
+// being written waits for that.
+func TestFlushAtOnceWaitsForAnother(t *testing.T) {
+	s := openNew(t, &Options{FlushEvery: FlushAtOnce})
+	put(t, s, record(1))
+	g := holdCommits(t, s)
+	use := by(record(1), time.Minute)
+	first := async(func() error { return s.Touch(context.Background(), record(1).ID, use) })
+	<-g.arrived
+	second := async(func() error { return s.Touch(context.Background(), record(1).ID, use) })
+	for range 10_000 {
+		runtime.Gosched()
+	}
+	select {
+	case err := <-second:
+		t.Errorf("Touch came back with %v before anything was on disk", err)
+		second <- err
+	default:
+	}
+	g.release <- errDisk
+	if err := <-first; !errors.Is(err, storage.ErrUnavailable) {
+		t.Error(err)
+	}
+	letCommits(s)
+	<-second
+}
+
+// TestLeftoversCount: what was swept and is still in the file counts, or the file is
+// refused when it is opened again.
+func TestLeftoversCount(t *testing.T) {
+	ctx := context.Background()
+	path, _ := makeFile(t, 10)
+	opts := lazy
+	opts.MaxTokens = 10
+	s, err := Open(path, &opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failCommit(s, func(*bbolt.Tx) error { return errDisk })
+	if _, err := s.Sweep(ctx, record(0).ExpiresAt.AddDate(1, 0, 0), 100); err == nil {
+		t.Fatal("Sweep: nil")
+	}
+	room := 0
+	for n := range 10 {
+		err := putting(s, record(20+n))
+		if err == nil {
+			room++
+		} else if !errors.Is(err, ErrTooMany) {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(path, &opts); err != nil {
+		t.Fatalf("after %d more records: %v", room, err)
+	}
+	s.Close()
+	os.Remove(path)
+}
+
+// TestLaterPutLowers: an update that lowers an expiry which one before it, not
+// durable yet, has raised, is not taken for one that has missed a Touch.
+func TestLaterPutLowers(t *testing.T) {
+	s := openNew(t, &lazy)
+	put(t, s, record(1))
+	g := holdCommits(t, s)
+	first := async(func() error { return putting(s, record(20)) })
+	<-g.arrived
+	longer, shorter := record(1), record(1)
+	longer.ExpiresAt = longer.ExpiresAt.Add(time.Hour)
+	shorter.ExpiresAt = shorter.ExpiresAt.Add(time.Minute)
+	second := async(func() error { return putting(s, longer) })
+	awaitWaiting(s, 1)
+	third := async(func() error { return putting(s, shorter) })
+	awaitWaiting(s, 2)
+	letCommits(s)
+	g.release <- nil
+	if err := errors.Join(<-first, <-second, <-third); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(t, s, shorter.ID); got != shorter {
+		t.Errorf("shown: %+v; want %+v", got, shorter)
+	}
+	if n := s.Stats().Unsaved; n != 0 {
+		t.Errorf("%d are unsaved; want 0", n)
+	}
+}

@@ -1,0 +1,241 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// TestTroubleKeepsItsEnds: groups that waited behind the commit of unknown outcome
+// come to their end in the time of trouble, and do not make the store forget what is
+// to be finished.
+func TestTroubleKeepsItsEnds(t *testing.T) {
+	path, good := makeFile(t, 10)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := holdCommits(t, s)
+	doomed := record(1)
+	first := async(func() error { return putting(s, ended(doomed)) })
+	<-g.arrived
+	behind := async(func() error { return putting(s, record(20)) })
+	awaitWaiting(s, 1)
+	lose(t, path)
+	g.release <- errDisk
+	if err := <-first; !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
+	}
+	if err := <-behind; !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("the one behind: %v; want ErrUnavailable", err)
+	}
+	letCommits(s)
+	if err := os.WriteFile(path, good, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := tryAgain(s); err != nil {
+		t.Fatal(err)
+	}
+	if got := inFile(t, s, doomed.ID); got != ended(doomed) {
+		t.Errorf("what was to be ended is %+v in the file", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTroubleAndAnotherWriter: while the file is let go of, another store may open it
+// and end a token. What the first one knows is out of date then: it must not write.
+func TestTroubleAndAnotherWriter(t *testing.T) {
+	path, good := makeFile(t, 10)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	doomed := record(2)
+	touch(t, s, doomed, by(doomed, time.Minute))
+	failCommit(s, func(*bbolt.Tx) error {
+		lose(t, path)
+		return errDisk
+	})
+	if err := putting(s, record(20)); !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, good, 0); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, other, ended(doomed))
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err = tryAgain(s)
+	s.flush()
+	s.Close()
+	again, err2 := Open(path, &lazy)
+	if err2 != nil {
+		t.Fatal(err2)
+	}
+	defer again.Close()
+	if got := shown(t, again, doomed.ID); got.EndedAt.IsZero() {
+		t.Errorf("an end that another store wrote is undone: %+v; looking again said %v", got, err)
+	}
+}
+
+// TestDeniedStaysDenied: an end of unknown outcome that did happen is never out of
+// sight again, not even while the writes before it are shown.
+func TestDeniedStaysDenied(t *testing.T) {
+	const between = 900
+	path, _ := makeFile(t, 10)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	doomed := record(1)
+	g := holdCommits(t, s)
+	first := async(func() error { return putting(s, record(20)) })
+	<-g.arrived
+	renamed := doomed
+	renamed.Name = "another"
+	all := []chan error{async(func() error { return putting(s, renamed) })}
+	awaitWaiting(s, 1)
+	for n := range between {
+		all = append(all, async(func() error { return putting(s, record(100+n)) }))
+	}
+	awaitWaiting(s, between+1)
+	dead := ended(renamed)
+	all = append(all, async(func() error { return putting(s, dead) }))
+	awaitWaiting(s, between+2)
+	failCommitHeld := func(btx *bbolt.Tx) error {
+		g.arrived <- struct{}{}
+		<-g.release
+		return errors.Join(btx.Commit(), errDisk)
+	}
+	s.turn <- struct{}{}
+	s.log.commitTx = failCommitHeld
+	<-s.turn
+	g.release <- nil
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	<-g.arrived
+	letCommits(s)
+	var stop, revived atomic.Bool
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		var r storage.Record
+		for seen := false; !stop.Load(); {
+			if !s.table.Get(doomed.ID, &r) {
+				continue
+			}
+			if !r.EndedAt.IsZero() {
+				seen = true
+			} else if seen {
+				revived.Store(true)
+				return
+			}
+		}
+	}()
+	g.release <- nil
+	for _, done := range all {
+		if err := <-done; !errors.Is(err, storage.ErrOutcomeUnknown) {
+			t.Errorf("%v; want ErrOutcomeUnknown", err)
+		}
+	}
+	stop.Store(true)
+	<-looked
+	if revived.Load() {
+		t.Error("what was ended was seen alive again")
+	}
+}
+
+// TestReaderWentByOneThatFails: who went by a write that fails alone does not report
+// success because the group behind it is in order.
+func TestReaderWentByOneThatFails(t *testing.T) {
+	s := openNew(t, nil)
+	bad := record(1)
+	s.turn <- struct{}{}
+	err := s.log.db.Update(func(btx *bbolt.Tx) error { // a bucket, where a record should go
+		_, err := btx.Bucket(tokensBucket).CreateBucket(bad.ID[:])
+		return err
+	})
+	<-s.turn
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := holdCommits(t, s)
+	first := async(func() error { return putting(s, record(0)) })
+	<-g.arrived
+	fails := async(func() error { return putting(s, bad) })
+	awaitWaiting(s, 1)
+	good := async(func() error { return putting(s, record(2)) })
+	awaitWaiting(s, 2)
+	g.release <- nil
+	<-g.arrived // good, by itself: bad has failed, and nobody knows
+	behind := async(func() error { return putting(s, record(3)) })
+	awaitWaiting(s, 1)
+	looked := make(chan struct{})
+	looks := async(func() error {
+		return s.Update(context.Background(), bad.Subject, func(tx storage.Tx) error {
+			defer close(looked)
+			_, err := tx.Get(bad.ID)
+			return err
+		})
+	})
+	<-looked
+	s.turn <- struct{}{}
+	<-s.turn
+	g.release <- nil
+	<-g.arrived
+	g.release <- nil
+	for _, done := range []chan error{first, good, behind} {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-fails; err == nil {
+		t.Error("the bad one: nil")
+	}
+	if err := <-looks; !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("who saw it: %v; want ErrUnavailable", err)
+	}
+}
+
+// TestTroubleIsLookedAtEverySecond, whatever the pace of flushes.
+func TestTroubleEndsByItself(t *testing.T) {
+	path, good := makeFile(t, 3)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	failCommit(s, func(*bbolt.Tx) error {
+		lose(t, path)
+		return errDisk
+	})
+	if err := putting(s, record(20)); !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, good, 0); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); s.Stats().Err != nil; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the store does not look at its file anew")
+		}
+	}
+}
