@@ -22,10 +22,16 @@ func (s *Store) commitWaiting() {
 		for g := s.seal(); g != nil; g = s.seal() {
 			s.write(g)
 			s.finish(g)
-			runtime.Gosched() // whom finish has let go may join the next group
+			for range yields {
+				runtime.Gosched()
+			}
 		}
 	}
 }
+
+// yields is how often the committer lets others run before it takes the next group: whom
+// the last one has let go may join that.
+const yields = 16
 
 // seal returns the oldest group, to which nothing is added from now on, if there is
 // one and nobody is writing.
