@@ -10,30 +10,36 @@ import (
 // recoverEvery is the pause between two tries to end a time of trouble.
 const recoverEvery = time.Second
 
-// keep flushes what Touch has deferred, every FlushEvery, and ends times of trouble.
-// It has a timer only while there is something to wait for, and nothing about the
-// life of a token depends on when it goes off.
+// keep flushes what Touch has deferred, every FlushEvery, and ends times of trouble. In
+// one of those nothing can be flushed, so that a single timer does for both. It runs only
+// while there is something to wait for, and nothing about the life of a token depends on
+// when it goes off.
 func (s *Store) keep() {
 	pace := s.opts.FlushEvery
-	if pace == FlushAtOnce {
+	if pace == FlushAtOnce { // and then there is hardly ever anything to flush
 		pace = recoverEvery
 	}
-	var flush, again <-chan time.Time // nil while there is nothing to flush, or no trouble
+	timer := time.NewTimer(pace)
+	timer.Stop()
+	waiting, troubled := false, false // for the timer, which was set in a time of trouble
 	for {
 		select {
 		case <-s.alarm:
-			switch trouble := s.trouble.Load() != nil; {
-			case trouble && again == nil:
-				again = time.NewTimer(recoverEvery).C
-			case !trouble && flush == nil && s.table.Unsaved() > 0:
-				flush = time.NewTimer(pace).C
+			trouble := s.trouble.Load() != nil
+			switch {
+			case trouble && !(waiting && troubled):
+				timer.Reset(recoverEvery)
+			case !trouble && !waiting && s.table.Unsaved() > 0:
+				timer.Reset(pace)
+			default:
+				continue
 			}
+			waiting, troubled = true, trouble
 			continue
-		case <-flush:
-			flush = nil
-		case <-again:
-			again = nil
+		case <-timer.C:
+			waiting = false
 		case <-s.closed:
+			timer.Stop()
 			return
 		}
 		s.turn <- struct{}{}

@@ -1,14 +1,12 @@
 package bolt
 
 import (
-	"go.etcd.io/bbolt"
-
-	"context"
 	"errors"
-	"os"
 	"runtime"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -21,46 +19,6 @@ func closing(s *Store) chan error {
 		runtime.Gosched()
 	}
 	return done
-}
-
-// TestCloseFlushesWhatIsHeld: a Touch of a record that waits to be written anyway is
-// in the file when Close has returned.
-func TestCloseFlushesWhatIsHeld(t *testing.T) {
-	path, _ := makeFile(t, 10)
-	s, err := Open(path, &lazy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := holdCommits(t, s)
-	renamed := record(1)
-	renamed.Name = "another"
-	writes := async(func() error { return putting(s, renamed) })
-	<-g.arrived
-	touch(t, s, record(1), by(record(1), time.Minute))
-	closed := closing(s)
-	g.release <- nil
-	if err := <-writes; err != nil {
-		t.Fatal(err)
-	}
-	for done := false; !done; {
-		select {
-		case <-g.arrived:
-			g.release <- nil
-		case err := <-closed:
-			if done = true; err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if s, err = Open(path, &lazy); err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	use := by(record(1), time.Minute)
-	use.Raise(&renamed)
-	if got := shown(t, s, renamed.ID); got != renamed {
-		t.Errorf("after Close: %+v; want %+v", got, renamed)
-	}
 }
 
 // TestCloseWhileTheKeeperFlushes: Close comes back, though the keeper finds more to
@@ -152,94 +110,9 @@ type exits struct{}
 
 func (exits) Write([]byte) (int, error) { runtime.Goexit(); return 0, nil }
 
-// TestBackupToOneThatExits: a writer that ends its goroutine, as t.FailNow does, leaves
-// nothing open.
-func TestBackupToOneThatExits(t *testing.T) {
-	path, _ := makeFile(t, 3)
-	s, err := Open(path, &lazy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		s.Backup(exits{})
-	}()
-	<-gone
-	select {
-	case err := <-async(s.Close):
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("Close does not come back")
-	}
-}
-
 type panics struct{}
 
 func (panics) Write([]byte) (int, error) { panic("of the caller") }
-
-// TestFlushAtOnceWaitsForAnother: a Touch that has nothing to raise beyond one that is
-// being written waits for that.
-func TestFlushAtOnceWaitsForAnother(t *testing.T) {
-	s := openNew(t, &Options{FlushEvery: FlushAtOnce})
-	put(t, s, record(1))
-	g := holdCommits(t, s)
-	use := by(record(1), time.Minute)
-	first := async(func() error { return s.Touch(context.Background(), record(1).ID, use) })
-	<-g.arrived
-	second := async(func() error { return s.Touch(context.Background(), record(1).ID, use) })
-	for range 10_000 {
-		runtime.Gosched()
-	}
-	select {
-	case err := <-second:
-		t.Errorf("Touch came back with %v before anything was on disk", err)
-		second <- err
-	default:
-	}
-	g.release <- errDisk
-	if err := <-first; !errors.Is(err, storage.ErrUnavailable) {
-		t.Error(err)
-	}
-	letCommits(s)
-	<-second
-}
-
-// TestLeftoversCount: what was swept and is still in the file counts, or the file is
-// refused when it is opened again.
-func TestLeftoversCount(t *testing.T) {
-	ctx := context.Background()
-	path, _ := makeFile(t, 10)
-	opts := lazy
-	opts.MaxTokens = 10
-	s, err := Open(path, &opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	failCommit(s, func(*bbolt.Tx) error { return errDisk })
-	if _, err := s.Sweep(ctx, record(0).ExpiresAt.AddDate(1, 0, 0), 100); err == nil {
-		t.Fatal("Sweep: nil")
-	}
-	room := 0
-	for n := range 10 {
-		err := putting(s, record(20+n))
-		if err == nil {
-			room++
-		} else if !errors.Is(err, ErrTooMany) {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if s, err = Open(path, &opts); err != nil {
-		t.Fatalf("after %d more records: %v", room, err)
-	}
-	s.Close()
-	os.Remove(path)
-}
 
 // TestLaterPutLowers: an update that lowers an expiry which one before it, not
 // durable yet, has raised, is not taken for one that has missed a Touch.

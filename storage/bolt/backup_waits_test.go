@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -36,5 +37,12 @@ func TestBackupWaitsForAFlush(t *testing.T) {
 	defer again.Close()
 	if got := shown(t, again, want.ID); got != want {
 		t.Errorf("in the copy: %+v; want %+v", got, want)
+	}
+}
+
+// awaitNothing gives others the time to go wrong.
+func awaitNothing() {
+	for range 10_000 {
+		runtime.Gosched()
 	}
 }

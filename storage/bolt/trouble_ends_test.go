@@ -1,10 +1,8 @@
 package bolt
 
 import (
-	"context"
 	"errors"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -160,82 +158,5 @@ func TestDeniedStaysDenied(t *testing.T) {
 	<-looked
 	if revived.Load() {
 		t.Error("what was ended was seen alive again")
-	}
-}
-
-// TestReaderWentByOneThatFails: who went by a write that fails alone does not report
-// success because the group behind it is in order.
-func TestReaderWentByOneThatFails(t *testing.T) {
-	s := openNew(t, nil)
-	bad := record(1)
-	s.turn <- struct{}{}
-	err := s.log.db.Update(func(btx *bbolt.Tx) error { // a bucket, where a record should go
-		_, err := btx.Bucket(tokensBucket).CreateBucket(bad.ID[:])
-		return err
-	})
-	<-s.turn
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := holdCommits(t, s)
-	first := async(func() error { return putting(s, record(0)) })
-	<-g.arrived
-	fails := async(func() error { return putting(s, bad) })
-	awaitWaiting(s, 1)
-	good := async(func() error { return putting(s, record(2)) })
-	awaitWaiting(s, 2)
-	g.release <- nil
-	<-g.arrived // good, by itself: bad has failed, and nobody knows
-	behind := async(func() error { return putting(s, record(3)) })
-	awaitWaiting(s, 1)
-	looked := make(chan struct{})
-	looks := async(func() error {
-		return s.Update(context.Background(), bad.Subject, func(tx storage.Tx) error {
-			defer close(looked)
-			_, err := tx.Get(bad.ID)
-			return err
-		})
-	})
-	<-looked
-	s.turn <- struct{}{}
-	<-s.turn
-	g.release <- nil
-	<-g.arrived
-	g.release <- nil
-	for _, done := range []chan error{first, good, behind} {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	if err := <-fails; err == nil {
-		t.Error("the bad one: nil")
-	}
-	if err := <-looks; !errors.Is(err, storage.ErrUnavailable) {
-		t.Errorf("who saw it: %v; want ErrUnavailable", err)
-	}
-}
-
-// TestTroubleIsLookedAtEverySecond, whatever the pace of flushes.
-func TestTroubleEndsByItself(t *testing.T) {
-	path, good := makeFile(t, 3)
-	s, err := Open(path, &lazy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	failCommit(s, func(*bbolt.Tx) error {
-		lose(t, path)
-		return errDisk
-	})
-	if err := putting(s, record(20)); !errors.Is(err, storage.ErrOutcomeUnknown) {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, good, 0); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(30 * time.Second); s.Stats().Err != nil; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatal("the store does not look at its file anew")
-		}
 	}
 }

@@ -61,26 +61,3 @@ func TestCloseMeetsTouches(t *testing.T) {
 		}
 	}
 }
-
-// TestTouchThatCannotBeStored is refused, and does not cost others their renewal.
-func TestTouchThatCannotBeStored(t *testing.T) {
-	path, _ := makeFile(t, 3)
-	s, err := Open(path, &lazy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	want := touch(t, s, record(0), by(record(0), time.Minute))
-	use := by(record(1), 0)
-	use.ExpiresAt = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
-	if err := s.Touch(context.Background(), record(1).ID, use); !errors.Is(err, storage.ErrUnavailable) {
-		t.Errorf("Touch: %v; want ErrUnavailable", err)
-	}
-	s.flush()
-	if err := s.flush(); err != nil {
-		t.Error(err)
-	}
-	if got := inFile(t, s, record(0).ID); got != want {
-		t.Errorf("in the file: %+v; want %+v", got, want)
-	}
-}
