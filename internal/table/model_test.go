@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,7 +77,7 @@ type asked interface {
 	All() []storage.ID
 	TakeDead(time.Time, int, func(storage.ID) bool) ([]storage.ID, bool)
 	AnyDue(time.Time) bool
-	TakeUnsaved(int) []storage.ID
+	TakeUnsaved(int, *atomic.Int64) []storage.ID
 	MarkUnsaved(storage.ID)
 	Unsaved() int
 }
@@ -178,7 +179,7 @@ func (w *world) takeDead(at time.Time) {
 func (w *world) takeUnsaved(n int) {
 	t := w.t
 	t.Helper()
-	got := w.table.TakeUnsaved(n)
+	got := w.table.TakeUnsaved(n, new(atomic.Int64))
 	if len(got) != min(n, len(w.model.unsaved)) {
 		t.Fatalf("%d taken, of %d at most %d", len(got), len(w.model.unsaved), n)
 	}

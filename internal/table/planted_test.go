@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,9 +38,9 @@ func (f leavesDead) TakeDead(before time.Time, n int, busy func(storage.ID) bool
 }
 
 func (f forgetsMarks) Touch(id storage.ID, use storage.Use) bool {
-	marked := f.TakeUnsaved(1 << 20)
+	marked := f.TakeUnsaved(1<<20, new(atomic.Int64))
 	defer func() {
-		f.TakeUnsaved(1 << 20)
+		f.TakeUnsaved(1<<20, new(atomic.Int64))
 		for _, id := range marked {
 			f.MarkUnsaved(id)
 		}

@@ -133,7 +133,7 @@ func TestNeverTorn(t *testing.T) {
 		table.Touch(name(rng.IntN(ids)), storage.Use{At: at, ExpiresAt: at.Add(usedBefore)})
 	})
 	list := until(func(rng *rand.Rand) {
-		table.TakeUnsaved(10)
+		table.TakeUnsaved(10, new(atomic.Int64))
 		table.MarkUnsaved(name(rng.IntN(ids)))
 		for _, got := range [][]storage.ID{table.All(), table.Before(epoch.Add(2 * usedBefore)), table.Subject(nil, "17")} {
 			if !slices.IsSortedFunc(got, storage.ID.Compare) {

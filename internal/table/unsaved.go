@@ -51,7 +51,10 @@ func (t *Table) Unsaved() int { return max(0, int(t.marks.Load())) }
 // order. Whoever reads a record after that sees what its mark was for, and what
 // comes later marks it again. Every marked record has its turn, however often
 // others are marked anew.
-func (t *Table) TakeUnsaved(n int) (ids []storage.ID) {
+//
+// It adds to inHand how many it takes, before it takes them: who reads Unsaved and
+// then inHand misses none.
+func (t *Table) TakeUnsaved(n int, inHand *atomic.Int64) (ids []storage.ID) {
 	dir := t.slabs.dir.Load()
 	if dir == nil || t.marks.Load() <= 0 {
 		return nil
@@ -62,7 +65,7 @@ func (t *Table) TakeUnsaved(n int) (ids []storage.ID) {
 		if at >= slots {
 			at = 0
 		}
-		ids, at = t.takeWord(ids, n, at)
+		ids, at = t.takeWord(ids, n, at, inHand)
 	}
 	t.scan.Store(at)
 	return ids
@@ -70,7 +73,7 @@ func (t *Table) TakeUnsaved(n int) (ids []storage.ID) {
 
 // takeWord takes marks off the cells from slot at to the end of their word, until
 // ids has n, and returns the slot behind them.
-func (t *Table) takeWord(ids []storage.ID, n int, at uint32) ([]storage.ID, uint32) {
+func (t *Table) takeWord(ids []storage.ID, n int, at uint32, inHand *atomic.Int64) ([]storage.ID, uint32) {
 	m, word, bit := t.marksOf(at)
 	end := at&^63 + 64
 	if m.count.Load() <= 0 {
@@ -88,7 +91,9 @@ func (t *Table) takeWord(ids []storage.ID, n int, at uint32) ([]storage.ID, uint
 	if wanted == 0 {
 		return ids, end
 	}
+	inHand.Add(int64(bits.OnesCount64(wanted)))
 	taken := m.bits[word].And(^wanted) & wanted
+	inHand.Add(int64(bits.OnesCount64(taken) - bits.OnesCount64(wanted))) // an end may have taken some
 	m.count.Add(-int64(bits.OnesCount64(taken)))
 	t.marks.Add(-int64(bits.OnesCount64(taken)))
 	for ; taken != 0; taken &= taken - 1 {

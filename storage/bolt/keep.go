@@ -55,10 +55,8 @@ func (s *Store) keep() {
 func (s *Store) flush() error {
 	s.flushing <- struct{}{}
 	defer func() { <-s.flushing }()
-	ids := s.table.TakeUnsaved(s.table.Len())
+	ids := s.table.TakeUnsaved(s.table.Len(), &s.unflushed)
 	slices.SortFunc(ids, storage.ID.Compare) // neighbours in the file
-	s.unflushed.Store(int64(len(ids)))
-	defer s.unflushed.Store(0)
 	var err error
 	for round := 0; round < 2 && len(ids) > 0 && err == nil; round++ {
 		ids, err = s.flushOnce(ids)
@@ -69,6 +67,9 @@ func (s *Store) flush() error {
 		}
 		ring(s.alarm)
 	}
+	s.turn <- struct{}{} // or Stats might look for marks before they are back, and here after
+	s.unflushed.Store(0)
+	<-s.turn
 	return err
 }
 

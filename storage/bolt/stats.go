@@ -26,9 +26,10 @@ func (s *Store) Stats() Stats {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	st := Stats{
-		Tokens: s.table.Len(), Damaged: len(*s.damaged.Load()), Unsaved: s.table.Unsaved() + int(s.unflushed.Load()), Repaired: s.log.repaired,
+		Tokens: s.table.Len(), Damaged: len(*s.damaged.Load()), Unsaved: s.table.Unsaved(), Repaired: s.log.repaired,
 		Commits: s.tally.commits, Writes: s.tally.writes, Failed: s.tally.failed,
 	}
+	st.Unsaved += int(s.unflushed.Load()) // later than the marks: what is taken in between counts twice, not never
 	if info, err := os.Stat(s.log.path); err == nil {
 		st.FileSize = info.Size()
 	}
