@@ -15,15 +15,17 @@ const (
 	MaxName    = 255
 	MaxScope   = 1024
 	MaxData    = 4096
+	MaxSealed  = 512
 )
 
 // Record is what a Store keeps of a token: everything but the secret itself.
 // It is a value without pointers to shared memory; copying it is enough to own it.
-// It prints without its digest.
+// It prints without its digest and what is sealed in it.
 type Record struct {
 	Token
 	TTL    time.Duration // what each renewal grants, copied from the policy or the grant at issue
 	Digest Digest        // of the secret
+	Sealed Sealed        // what a Manager keeps for itself of some tokens
 }
 
 // Format writes the token and its TTL, for every verb that go vet lets pass.
@@ -75,6 +77,26 @@ func (d Digest) Equal(other Digest) bool {
 
 // Format writes a placeholder, so that no digest reaches a log.
 func (d Digest) Format(f fmt.State, _ rune) { io.WriteString(f, "[digest]") }
+
+// Sealed is what a Manager keeps in a record that only a bearer, or a key of the
+// Manager, makes anything of: at most MaxSealed bytes that a store keeps as they are.
+// It never prints: fmt, slog, JSON and gob see nothing of it.
+type Sealed struct{ text string }
+
+// NewSealed returns text as what is sealed, "" as nothing.
+func NewSealed(text string) Sealed { return Sealed{text} }
+
+// Text returns the bytes, for stores to keep. They must not be logged.
+func (s Sealed) Text() string { return s.text }
+
+// Len returns how many bytes there are.
+func (s Sealed) Len() int { return len(s.text) }
+
+// Equal reports whether s and other hold the same bytes.
+func (s Sealed) Equal(other Sealed) bool { return s == other }
+
+// Format writes a placeholder, so that nothing sealed reaches a log.
+func (s Sealed) Format(f fmt.State, _ rune) { io.WriteString(f, "[sealed]") }
 
 // Use is what a Touch records: that a token was used at At, and the expiry that
 // this use earned. A zero time raises nothing.

@@ -21,6 +21,13 @@ type Token struct {
 	MaxExpiresAt time.Time `json:"max_expires_at,omitzero"` // no renewal passes this; zero: no cap
 	EndedAt      time.Time `json:"ended_at,omitzero"`       // zero while nobody ended it
 	EndReason    EndReason `json:"end_reason,omitempty"`    // why it was ended; zero while nobody did
+
+	Family      ID  `json:"family,omitzero"`      // the first token of those that a rotation or a delegation ties together; zero: none
+	Parent      ID  `json:"parent,omitzero"`      // whose delegate it is; zero: nobody's
+	Predecessor ID  `json:"predecessor,omitzero"` // which it replaces; zero: none
+	Successor   ID  `json:"successor,omitzero"`   // which replaces it; zero: none yet
+	MaxUses     int `json:"max_uses,omitempty"`   // how often it can be used in all; zero: as often as it lives
+	UsesLeft    int `json:"uses_left,omitempty"`  // how many of them are left
 }
 
 // Live reports whether the token is alive at now: nobody has ended it and now is
@@ -45,13 +52,22 @@ func (t Token) Has(scope string) bool {
 }
 
 // DeadFrom returns the first instant at which the token is dead by what its
-// record says: EndedAt or ExpiresAt, whichever comes first. It is what Sweep
-// counts retention from.
+// record says: EndedAt or ExpiresAt, whichever comes first.
 func (t Token) DeadFrom() time.Time {
 	if !t.EndedAt.IsZero() && t.EndedAt.Before(t.ExpiresAt) {
 		return t.EndedAt
 	}
 	return t.ExpiresAt
+}
+
+// RetainFrom returns the instant that Sweep counts retention from: DeadFrom, but for
+// a token that was ended with EndRotated its ExpiresAt. Whoever presents such a token
+// must be known by it for as long as it would have lived.
+func (t Token) RetainFrom() time.Time {
+	if t.EndReason == EndRotated {
+		return t.ExpiresAt
+	}
+	return t.DeadFrom()
 }
 
 // EndReason says why a token was ended before it ran out. Its numbers are stored
@@ -61,12 +77,16 @@ type EndReason uint8
 // The reasons for which lapse ends a token. The zero EndReason is that of a
 // token which nobody ended, even if it has run out.
 const (
-	EndExpired EndReason = 1 + iota // by Expire or ExpireBearer; one that ran out has no reason
-	EndSubject                      // with every token of its subject, by ExpireSubject
-	EndEvicted                      // to make room for another one, by Policy.AtLimit
+	EndExpired   EndReason = 1 + iota // by Expire or ExpireBearer; one that ran out has no reason
+	EndSubject                        // with every token of its subject, by ExpireSubject
+	EndEvicted                        // to make room for another one, by Policy.AtLimit
+	EndRotated                        // since its successor took its place
+	EndReused                         // with all of its family, when a token that had been rotated was presented again
+	EndExhausted                      // by its last use
+	EndParent                         // with the token that it was delegated from
 )
 
-var endReasons = [...]string{"", "expired", "subject", "evicted"}
+var endReasons = [...]string{"", "expired", "subject", "evicted", "rotated", "reused", "exhausted", "parent"}
 
 // String returns one lower-case word, "" for the zero EndReason, and "unknown"
 // for a reason that a newer version has stored.

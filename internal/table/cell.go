@@ -34,7 +34,7 @@ const (
 const (
 	sequence  = 1<<32 - 1
 	live      = 1 << 32 // the cell holds a record
-	long      = 1 << 33 // its text begins with five lengths
+	long      = 1 << 33 // its text begins with lengths
 	scopeBits = 40
 	dataBits  = 51
 	textBits  = uint64(long | (1<<24-1)<<scopeBits)
@@ -142,10 +142,10 @@ func encode(r *storage.Record, hash uint64) (w words) {
 	return w
 }
 
-// deadFrom is Token.DeadFrom in Unix milliseconds.
-func (w *words) deadFrom() int64 {
+// retainFrom is Token.RetainFrom in Unix milliseconds.
+func (w *words) retainFrom() int64 {
 	expires, ended := int64(w[wExpires]), int64(w[wEnded])
-	if ended != zeroMilli && ended < expires {
+	if ended != zeroMilli && ended < expires && storage.EndReason(w[wTTL]) != storage.EndRotated {
 		return ended
 	}
 	return expires

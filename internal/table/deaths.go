@@ -163,7 +163,7 @@ func (x *deaths) spreadOne(number uint32) bool {
 	if n.rest != 0 {
 		x.slabs.cell(n.rest).death.prev = inNode | number<<listBits | restList
 	}
-	key := deathKey(x.deadFrom(slot))
+	key := deathKey(x.retainFrom(slot))
 	if (key^n.start)>>(6*(n.level+1)) == 0 {
 		x.fileFrom(number, slot, key)
 		return true
@@ -173,11 +173,11 @@ func (x *deaths) spreadOne(number uint32) bool {
 	return x.nodes[number] == n
 }
 
-func (x *deaths) deadFrom(slot uint32) int64 {
+func (x *deaths) retainFrom(slot uint32) int64 {
 	var w words
 	c := x.slabs.cell(slot)
-	w[wExpires], w[wEnded] = c.load(wExpires), c.load(wEnded)
-	return w.deadFrom()
+	w[wExpires], w[wEnded], w[wTTL] = c.load(wExpires), c.load(wEnded), c.load(wTTL)
+	return w.retainFrom()
 }
 
 // due takes at most budget steps towards a record filed under a key below before

@@ -87,7 +87,7 @@ func checkDeaths(t *testing.T, table *Table, count int) {
 			if x.slabs.cell(slot).death.prev != prev {
 				t.Error("the lists of deaths are torn")
 			}
-			if key := deathKey(x.deadFrom(slot)); key < start {
+			if key := deathKey(x.retainFrom(slot)); key < start {
 				t.Errorf("filed under %d, but dead from %d", start, key)
 			}
 		}

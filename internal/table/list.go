@@ -73,14 +73,14 @@ func (t *Table) Before(before time.Time) []storage.ID {
 	var ids []storage.ID
 	if all {
 		for _, slot := range slots {
-			if t.deaths.deadFrom(slot) < ms {
+			if t.deaths.retainFrom(slot) < ms {
 				ids = append(ids, t.slabs.cell(slot).id())
 			}
 		}
 	}
 	t.mu.Unlock()
 	if !all {
-		ids = t.walk(func(w *words) bool { return w.deadFrom() < ms })
+		ids = t.walk(func(w *words) bool { return w.retainFrom() < ms })
 	}
 	return inOrder(ids)
 }

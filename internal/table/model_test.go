@@ -148,7 +148,7 @@ func (w *world) takeDead(at time.Time) {
 	if w.rng.IntN(2) == 0 {
 		busy = func(id storage.ID) bool { return (id[7]^id[15])%4 == 0 }
 	}
-	dead := w.model.which(func(r storage.Record) bool { return r.DeadFrom().Before(at) })
+	dead := w.model.which(func(r storage.Record) bool { return r.RetainFrom().Before(at) })
 	if len(dead) > 0 && !w.table.AnyDue(at) {
 		t.Fatal("nothing is due, but much is dead")
 	}
@@ -207,7 +207,7 @@ func (w *world) lists(at time.Time) {
 	if !slices.IsSortedFunc(got, storage.ID.Compare) || len(slices.Compact(slices.Clone(got))) != len(got) {
 		t.Fatal("not in order, or some twice")
 	}
-	for _, id := range w.model.which(func(r storage.Record) bool { return r.DeadFrom().Before(at) || r.ExpiresAt.Before(at) }) {
+	for _, id := range w.model.which(func(r storage.Record) bool { return r.RetainFrom().Before(at) || r.ExpiresAt.Before(at) }) {
 		if _, found := slices.BinarySearchFunc(got, id, storage.ID.Compare); !found {
 			t.Fatal("Before misses one")
 		}

@@ -42,7 +42,7 @@ func (t *Table) read(c *cell, k key, r *storage.Record) (found, settled bool) {
 		r.IssuedAt = instant(int64(issued) >> hashBits)
 		r.MaxExpiresAt = instant(int64(limit) >> hashBits)
 		r.ExpiresAt, r.LastUsedAt, r.EndedAt = instant(int64(expires)), instant(int64(used)), instant(int64(ended))
-		t.texts.strings(&r.Token, text, meta, texts)
+		t.texts.strings(r, text, meta, texts)
 		r.Digest = digest // last, when the parts have settled in memory
 		return true, true
 	}

@@ -82,11 +82,11 @@ func (x *subjects) leader(hash uint64, subject string, texts *texts) uint32 {
 }
 
 func (x *subjects) is(slot uint32, subject string, texts *texts) bool {
-	var tok storage.Token
+	var r storage.Record
 	c := x.slabs.cell(slot)
 	text := c.load(wText)
-	texts.strings(&tok, text, c.load(wMeta), texts.chunk(text))
-	return tok.Subject == subject
+	texts.strings(&r, text, c.load(wMeta), texts.chunk(text))
+	return r.Subject == subject
 }
 
 // link files slot, whose cell holds the hash, behind the leader or as one.

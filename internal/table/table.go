@@ -113,7 +113,7 @@ func (t *Table) Put(r *storage.Record, seen storage.Use) {
 func (t *Table) insert(k key, r *storage.Record) {
 	hash := t.subjectHash(r.Subject)
 	w := encode(r, hash)
-	t.texts.add(&w, &r.Token)
+	t.texts.add(&w, r)
 	slot, c, fresh := t.slabs.take()
 	if fresh {
 		// Nobody has ever heard of this cell, so it needs no care.
@@ -126,7 +126,7 @@ func (t *Table) insert(k key, r *storage.Record) {
 		c.unlock(true)
 	}
 	t.subjects.link(slot, hash, r.Subject, &t.texts)
-	t.deaths.file(slot, w.deadFrom())
+	t.deaths.file(slot, w.retainFrom())
 	t.ids.insert(k, slot)
 	t.count.Add(1)
 }
@@ -134,14 +134,14 @@ func (t *Table) insert(k key, r *storage.Record) {
 func (t *Table) replace(slot uint32, c *cell, r *storage.Record, seen storage.Use) {
 	hash := t.subjectHash(r.Subject)
 	w := encode(r, hash)
-	var old storage.Token
+	var old storage.Record
 	was := c.words()
 	t.texts.fill(&old, &was, t.texts.chunk(was[wText]))
-	kept := sameTexts(&old, &r.Token)
+	kept := sameTexts(&old, r)
 	if kept {
 		w[wText], w[wMeta] = was[wText], was[wMeta]&textBits
 	} else {
-		t.texts.add(&w, &r.Token)
+		t.texts.add(&w, r)
 	}
 	moved := old.Subject != r.Subject
 	if moved {
@@ -160,7 +160,7 @@ func (t *Table) replace(slot uint32, c *cell, r *storage.Record, seen storage.Us
 	if moved {
 		t.subjects.link(slot, hash, r.Subject, &t.texts)
 	}
-	if dead := w.deadFrom(); dead < was.deadFrom() {
+	if dead := w.retainFrom(); dead < was.retainFrom() {
 		t.deaths.unlink(slot)
 		t.deaths.file(slot, dead)
 	}
@@ -187,7 +187,7 @@ func (t *Table) Delete(id storage.ID) bool {
 func (t *Table) kill(slot uint32, c *cell, before int64) (killed bool, dead int64) {
 	c.lock()
 	w := c.words()
-	dead = w.deadFrom()
+	dead = w.retainFrom()
 	killed = dead < before
 	if killed {
 		t.unmark(slot)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/seed-55daa01a/lapse/internal/ties"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -17,9 +18,10 @@ const (
 	chunkSize  = 1 << offsetBits
 	placeShift = 24
 
-	// A record whose texts are longer than a cell can say, or whose prefix has no
-	// number, has all five lengths and the prefix among its texts.
-	headerLen   = 5 * 4
+	// A record whose texts are longer than a cell can say, whose prefix has no
+	// number, or that has ties, has all six lengths, the prefix and the ties among
+	// its texts.
+	headerLen   = 6 * 4
 	maxPrefixes = 256
 )
 
@@ -59,20 +61,23 @@ func (x *texts) chunk(text uint64) *chunk {
 	return nil
 }
 
-// strings sets the five strings of tok, which share c's memory. The words and c
-// belong together: they come out of one look at an unchanged cell.
-func (x *texts) strings(tok *storage.Token, text, meta uint64, c *chunk) {
+// strings sets the five strings and the ties of r, which share c's memory. The words
+// and c belong together: they come out of one look at an unchanged cell.
+func (x *texts) strings(r *storage.Record, text, meta uint64, c *chunk) {
+	tok := &r.Token
 	at := int(text >> placeShift % chunkSize)
 	if meta&long != 0 {
-		lengths := c[at : at+headerLen]
+		lengths, form := c[at:at+headerLen], ""
 		at += headerLen
-		for i, s := range [5]*string{&tok.Prefix, &tok.Subject, &tok.Name, &tok.Scope, &tok.Data} {
+		for i, s := range [6]*string{&tok.Prefix, &tok.Subject, &tok.Name, &tok.Scope, &tok.Data, &form} {
 			n := int(binary.LittleEndian.Uint32(lengths[4*i:]))
 			*s = stringAt(c, at, n)
 			at += n
 		}
+		ties.Parse(form, r) // which Append has written
 		return
 	}
+	ties.Clear(r)
 	tok.Prefix = (*x.prefixes.Load())[text%maxPrefixes]
 	n := int(text >> 16 & 0xff)
 	tok.Subject = stringAt(c, at, n)
@@ -93,27 +98,30 @@ func stringAt(c *chunk, at, n int) string {
 	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(c), at)), n)
 }
 
-// fill sets the strings of tok to those of w. Its caller holds the table's lock.
-func (x *texts) fill(tok *storage.Token, w *words, c *chunk) {
-	x.strings(tok, w[wText], w[wMeta], c)
+// fill sets what strings does to what w says. Its caller holds the table's lock.
+func (x *texts) fill(r *storage.Record, w *words, c *chunk) {
+	x.strings(r, w[wText], w[wMeta], c)
 }
 
-func sameTexts(a, b *storage.Token) bool {
-	return a.Subject == b.Subject && a.Prefix == b.Prefix && a.Name == b.Name && a.Scope == b.Scope && a.Data == b.Data
+func sameTexts(a, b *storage.Record) bool {
+	return a.Subject == b.Subject && a.Prefix == b.Prefix && a.Name == b.Name && a.Scope == b.Scope && a.Data == b.Data &&
+		a.Sealed == b.Sealed && a.Family == b.Family && a.Parent == b.Parent && a.Predecessor == b.Predecessor &&
+		a.Successor == b.Successor && a.MaxUses == b.MaxUses && a.UsesLeft == b.UsesLeft
 }
 
-// add copies the texts of tok and sets the words that lead to them.
-func (x *texts) add(w *words, tok *storage.Token) {
+// add copies the texts and ties of r and sets the words that lead to them.
+func (x *texts) add(w *words, r *storage.Record) {
+	tok, tied := &r.Token, ties.Len(r)
 	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
 	number, ok := x.number(tok.Prefix)
-	if !ok || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
+	if !ok || tied > 0 || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
 		len(tok.Scope) >= 1<<(dataBits-scopeBits) || len(tok.Data) >= 1<<(64-dataBits) {
-		place, b := x.room(headerLen + len(tok.Prefix) + n)
+		place, b := x.room(headerLen + len(tok.Prefix) + n + tied)
 		b = b[:0]
-		for _, s := range [5]string{tok.Prefix, tok.Subject, tok.Name, tok.Scope, tok.Data} {
-			b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
+		for _, n := range [6]int{len(tok.Prefix), len(tok.Subject), len(tok.Name), len(tok.Scope), len(tok.Data), tied} {
+			b = binary.LittleEndian.AppendUint32(b, uint32(n))
 		}
-		put(append(b, tok.Prefix...), tok)
+		ties.Append(put(append(b, tok.Prefix...), tok), r)
 		w[wText], w[wMeta] = place<<placeShift, long
 		return
 	}
@@ -123,12 +131,12 @@ func (x *texts) add(w *words, tok *storage.Token) {
 	w[wMeta] = uint64(len(tok.Scope))<<scopeBits | uint64(len(tok.Data))<<dataBits
 }
 
-// put appends all but the prefix to b, which has room for it.
-func put(b []byte, tok *storage.Token) {
+// put appends all texts but the prefix to b, which has room for them.
+func put(b []byte, tok *storage.Token) []byte {
 	b = append(b, tok.Subject...)
 	b = append(b, tok.Name...)
 	b = append(b, tok.Scope...)
-	_ = append(b, tok.Data...)
+	return append(b, tok.Data...)
 }
 
 // number returns the number of a prefix. There are few of them, and those that came
@@ -229,11 +237,11 @@ func (x *texts) release(w *words) {
 
 // length returns how many bytes of a chunk w holds.
 func (x *texts) length(w *words) int {
-	var tok storage.Token
-	x.fill(&tok, w, x.chunk(w[wText]))
-	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
+	var r storage.Record
+	x.fill(&r, w, x.chunk(w[wText]))
+	n := len(r.Subject) + len(r.Name) + len(r.Scope) + len(r.Data)
 	if w[wMeta]&long != 0 {
-		n += headerLen + len(tok.Prefix)
+		n += headerLen + len(r.Prefix) + ties.Len(&r)
 	}
 	return n
 }

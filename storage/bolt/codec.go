@@ -7,12 +7,13 @@ import (
 	"math"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/ties"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // A record is, in big-endian order:
 //
-//	byte    version of this layout
+//	byte    version of this layout: 1, or 2 for a record with ties
 //	byte    digest algorithm
 //	byte    end reason
 //	5 × 8   issued, last used, expires, cap, ended: Unix milliseconds;
@@ -21,14 +22,16 @@ import (
 //	32      digest
 //	5 × 2   lengths of prefix, subject, name, scope, data
 //	…       those five
+//	…       in version 2, the ties (internal/ties), which are not empty
 //	4       CRC-32 (Castagnoli) of the key and everything before
 //
 // bbolt has no checksum on the pages that hold records. This one is bound to the
 // key, so that a record found under another's key is damage, too.
 const (
-	recordVersion = 1
-	fixedLen      = 3 + 6*8 + 32 + 5*2
-	sumLen        = 4
+	plainVersion = 1
+	tiedVersion  = 2
+	fixedLen     = 3 + 6*8 + 32 + 5*2
+	sumLen       = 4
 )
 
 var (
@@ -61,7 +64,14 @@ func encode(r *storage.Record) ([]byte, error) {
 		return nil, fmt.Errorf("%w: a TTL is negative", errUnstorable)
 	}
 	texts := [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data}
-	n := fixedLen + sumLen
+	if !ties.Valid(r) {
+		return nil, fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
+	}
+	tied := ties.Len(r)
+	version, n := byte(plainVersion), fixedLen+tied+sumLen
+	if tied > 0 {
+		version = tiedVersion
+	}
 	for i, text := range texts {
 		if len(text) > maxLens[i] {
 			return nil, fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
@@ -69,7 +79,7 @@ func encode(r *storage.Record) ([]byte, error) {
 		n += len(text)
 	}
 	b := make([]byte, 0, n)
-	b = append(b, recordVersion, r.Digest.Algorithm(), byte(r.EndReason))
+	b = append(b, version, r.Digest.Algorithm(), byte(r.EndReason))
 	for _, t := range [5]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt} {
 		if !storable(t) {
 			return nil, errInstant
@@ -85,6 +95,7 @@ func encode(r *storage.Record) ([]byte, error) {
 	for _, text := range texts {
 		b = append(b, text...)
 	}
+	b = ties.Append(b, r)
 	return binary.BigEndian.AppendUint32(b, checksum(r.ID[:], b)), nil
 }
 
@@ -109,10 +120,10 @@ func decode(key, v []byte) (storage.Record, error) {
 	switch {
 	case checksum(key, body) != binary.BigEndian.Uint32(sum):
 		return nothing, corrupt("its checksum does not match")
-	case body[0] != recordVersion:
+	case body[0] != plainVersion && body[0] != tiedVersion:
 		return nothing, corrupt("its version is unknown")
 	}
-	if !decodeFixed(&r, body) || !decodeTexts(&r, body[fixedLen-5*2:]) {
+	if !decodeFixed(&r, body) || !decodeTexts(&r, body) {
 		return nothing, corrupt("a field is out of its limits")
 	}
 	return r, nil
@@ -139,10 +150,10 @@ func decodeFixed(r *storage.Record, b []byte) bool {
 	return true
 }
 
-// decodeTexts reads the lengths at the start of b and the strings behind them,
-// which must fill it.
+// decodeTexts reads the lengths of the strings, those behind them, and the ties, which
+// must fill b.
 func decodeTexts(r *storage.Record, b []byte) bool {
-	lens, text := b[:5*2], string(b[5*2:])
+	lens, text := b[fixedLen-5*2:], string(b[fixedLen:])
 	for i, field := range [5]*string{&r.Prefix, &r.Subject, &r.Name, &r.Scope, &r.Data} {
 		n := int(binary.BigEndian.Uint16(lens[i*2:]))
 		if n > maxLens[i] || n > len(text) {
@@ -150,5 +161,5 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 		}
 		*field, text = text[:n], text[n:]
 	}
-	return text == ""
+	return (text != "") == (b[0] == tiedVersion) && ties.Parse(text, r)
 }

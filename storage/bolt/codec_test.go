@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,8 +34,17 @@ func full() storage.Record {
 	return r
 }
 
+// tied returns full with every tie.
+func tied() storage.Record {
+	r := full()
+	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{1}, storage.ID{2}, storage.ID{3}, storage.ID{15: 4}
+	r.MaxUses, r.UsesLeft = math.MaxInt32, math.MaxInt32-1
+	r.Sealed = storage.NewSealed(strings.Repeat("\xff\x00", storage.MaxSealed/2))
+	return r
+}
+
 func TestCodecRoundTrip(t *testing.T) {
-	for name, want := range map[string]storage.Record{"plain": record(1), "full": full(), "zero": {}} {
+	for name, want := range map[string]storage.Record{"plain": record(1), "full": full(), "tied": tied(), "zero": {}} {
 		v, err := encode(&want)
 		if err != nil {
 			t.Fatalf("%s: encode: %v", name, err)
@@ -70,8 +80,31 @@ func TestCodecKnownBytes(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
-	r := full()
+// TestCodecKnownTies pins what version 2 has more.
+func TestCodecKnownTies(t *testing.T) {
+	r := record(0)
+	plain, err := encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Family, r.Successor = storage.ID{1}, storage.ID{15: 2}
+	r.MaxUses, r.UsesLeft, r.Sealed = 258, 3, storage.NewSealed("sealed")
+	v, err := encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "02" + hex.EncodeToString(plain[1:len(plain)-sumLen]) +
+		"39" + "01" + strings.Repeat("00", 15) + strings.Repeat("00", 15) + "02" + "00000102" + "00000003" + hex.EncodeToString([]byte("sealed"))
+	if got := hex.EncodeToString(v[:len(v)-sumLen]); got != want {
+		t.Errorf("layout (-want +got):\n%s", cmp.Diff(want, got))
+	}
+}
+
+func TestDecodeRefusesPlain(t *testing.T) { testDecodeRefuses(t, full()) }
+
+func TestDecodeRefusesTied(t *testing.T) { testDecodeRefuses(t, tied()) }
+
+func testDecodeRefuses(t *testing.T, r storage.Record) {
 	good, err := encode(&r)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +144,8 @@ func TestDecodeRefuses(t *testing.T) {
 		return binary.BigEndian.AppendUint32(bad, checksum(r.ID[:], bad))
 	}
 	refuse(t, "version 0", r.ID[:], patch(0, 0))
-	refuse(t, "version 2", r.ID[:], patch(0, 2))
+	refuse(t, "the other version", r.ID[:], patch(0, plainVersion+tiedVersion-good[0]))
+	refuse(t, "version 3", r.ID[:], patch(0, 3))
 	refuse(t, "instant after year 9999", r.ID[:], patch(3, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
 	refuse(t, "instant before year 1", r.ID[:], patch(3, 0x80, 0, 0, 0, 0, 0, 0, 0))
 	refuse(t, "negative TTL", r.ID[:], patch(3+5*8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
@@ -133,6 +167,10 @@ func TestEncodeRefuses(t *testing.T) {
 		"year 10000": func(r *storage.Record) { r.ExpiresAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"year 0":     func(r *storage.Record) { r.EndedAt = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
 		"TTL":        func(r *storage.Record) { r.TTL = -1 },
+		"uses":       func(r *storage.Record) { r.MaxUses = -1 },
+		"most uses":  func(r *storage.Record) { r.MaxUses = math.MaxInt },
+		"uses left":  func(r *storage.Record) { r.MaxUses, r.UsesLeft = 1, 2 },
+		"sealed":     func(r *storage.Record) { r.Sealed = storage.NewSealed(long) },
 	} {
 		r := record(1)
 		set(&r)
@@ -143,7 +181,7 @@ func TestEncodeRefuses(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, r := range []storage.Record{record(1), full(), {}} {
+	for _, r := range []storage.Record{record(1), full(), tied(), {}} {
 		v, err := encode(&r)
 		if err != nil {
 			f.Fatal(err)

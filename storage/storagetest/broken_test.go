@@ -34,6 +34,15 @@ func flaws() []flaw {
 	return slices.Concat([]flaw{
 		{"none", nil, tuned(func(*toy) {})},
 		{"counts_nanoseconds", []string{"S1", "S16"}, tuned(func(t *toy) { t.stored = inNanoseconds })},
+		{"forgets_what_is_sealed", []string{"S1", "S7"}, tuned(func(t *toy) {
+			t.stored = func(r storage.Record) storage.Record { r.Sealed = storage.Sealed{}; return r }
+		})},
+		{"spends_nothing", []string{"S1", "S7"}, tuned(func(t *toy) {
+			t.stored = func(r storage.Record) storage.Record { r.UsesLeft = r.MaxUses; return r }
+		})},
+		{"sweeps_who_was_rotated", []string{"S16"}, tuned(func(t *toy) {
+			t.due = func(r storage.Record, deadBefore time.Time) bool { return r.DeadFrom().Before(deadBefore) }
+		})},
 		{"zero_means_unset", []string{"S1", "S12", "S16"}, tuned(func(t *toy) { t.stored = zeroUnset })},
 		{"subject_is_a_key_prefix", []string{"S4"}, tuned(func(t *toy) {
 			t.belongs = func(r storage.Record, subject string) bool { return strings.HasPrefix(r.Subject, subject) }
@@ -44,7 +53,7 @@ func flaws() []flaw {
 		{"put_revives", []string{"S8"}, tuned(func(t *toy) { t.check = revivingPut })},
 		{"put_changes_an_end", []string{"S8"}, tuned(func(t *toy) { t.check = redatingPut })},
 		{"sweeps_at_the_instant", []string{"S16"}, tuned(func(t *toy) {
-			t.due = func(r storage.Record, deadBefore time.Time) bool { return !r.DeadFrom().After(deadBefore) }
+			t.due = func(r storage.Record, deadBefore time.Time) bool { return !r.RetainFrom().After(deadBefore) }
 		})},
 		{"sweeps_by_expiry_only", []string{"S16", "S17"}, tuned(func(t *toy) {
 			t.due = func(r storage.Record, deadBefore time.Time) bool { return r.ExpiresAt.Before(deadBefore) }

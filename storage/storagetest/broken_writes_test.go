@@ -148,7 +148,7 @@ type indexed struct {
 func newIndexed(t *toy) *indexed {
 	x := &indexed{t, make(map[storage.ID]time.Time)}
 	for id, r := range t.records {
-		x.dies[id] = r.DeadFrom()
+		x.dies[id] = r.RetainFrom()
 	}
 	t.due = func(r storage.Record, deadBefore time.Time) bool { return x.dies[r.ID].Before(deadBefore) }
 	return x
@@ -160,7 +160,7 @@ func (x *indexed) Update(ctx context.Context, subject string, fn func(storage.Tx
 		err := fn(spy)
 		if err == nil {
 			for _, r := range spy.puts {
-				x.dies[r.ID] = r.DeadFrom()
+				x.dies[r.ID] = r.RetainFrom()
 			}
 		}
 		return err

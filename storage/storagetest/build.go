@@ -86,6 +86,12 @@ func ended(at time.Time, why storage.EndReason) func(*storage.Record) {
 	return func(r *storage.Record) { r.EndedAt, r.EndReason = at, why }
 }
 
+// tied ties r to four others, gives it a budget and seals something in it.
+func tied(r *storage.Record) {
+	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{1, 15: 9}, storage.ID{2}, storage.ID{3}, storage.ID{15: 4}
+	r.MaxUses, r.UsesLeft, r.Sealed = 300, 299, storage.NewSealed("\x00 sealed \xff")
+}
+
 func named(name string) func(*storage.Record) {
 	return func(r *storage.Record) { r.Name = name }
 }

@@ -32,7 +32,8 @@ func checkPutReplaces(e *env) error {
 	least := storage.Record{Token: storage.Token{ID: full.ID, Subject: "ana"}, Digest: digest(7)}
 	shorter := with(full, expires(instant(2)), func(r *storage.Record) { r.LastUsedAt = instant(1) })
 	over := with(full, ended(instant(3), storage.EndEvicted), named("ended now"))
-	for _, r := range []storage.Record{full, least, full, shorter, over} {
+	spent := with(full, tied, func(r *storage.Record) { r.UsesLeft, r.Sealed = 0, storage.Sealed{} })
+	for _, r := range []storage.Record{full, least, with(full, tied), spent, full, shorter, over} {
 		if err := e.put(r); err != nil {
 			return err
 		}

@@ -18,6 +18,8 @@ func recordCases() []testCase {
 			roundTrip(instantRows)},
 		{"S1_every_string", "Strings come back byte for byte up to the limits Max....",
 			roundTrip(stringRows)},
+		{"S1_ties", "A record comes back as it was put: the IDs of others, the budget of uses, what is sealed, each alone and all.",
+			roundTrip(tieRows)},
 		{"S1_every_number", "Numbers that this version gives no meaning to come back as they were put.",
 			roundTrip(numberRows)},
 		{"S2_the_dead_are_found", "Get finds the dead as well as the living.",
@@ -172,6 +174,28 @@ func stringRows(e *env) []storage.Record {
 		e.record("ana", data(" \r\n\t"), named("line\nline")),
 		e.record("\x01\x7f", named("\u2028 \U0010ffff")),
 	}
+}
+
+func tieRows(e *env) []storage.Record {
+	var every [storage.MaxSealed]byte
+	for i := range every {
+		every[i] = byte(i)
+	}
+	rs := []storage.Record{e.record("ana", tied), e.record("ana", tied, ended(instant(1), storage.EndRotated))}
+	for _, change := range []func(*storage.Record){
+		func(r *storage.Record) { r.Family = r.ID },
+		func(r *storage.Record) { r.Parent = storage.ID{15: 1} },
+		func(r *storage.Record) { r.Predecessor = storage.ID{1} },
+		func(r *storage.Record) { r.Successor = storage.ID{255} },
+		func(r *storage.Record) { r.MaxUses, r.UsesLeft = 1, 1 },
+		func(r *storage.Record) { r.MaxUses = math.MaxInt32 },
+		func(r *storage.Record) { r.MaxUses, r.UsesLeft = math.MaxInt32, math.MaxInt32 },
+		func(r *storage.Record) { r.Sealed = storage.NewSealed("\x00") },
+		func(r *storage.Record) { r.Sealed = storage.NewSealed(string(every[:])) },
+	} {
+		rs = append(rs, e.record("ana", change), e.record("bob", tied, change))
+	}
+	return rs
 }
 
 func numberRows(e *env) []storage.Record {

@@ -48,13 +48,14 @@ func checkSweepBoundary(e *env) error {
 		99:  {e.record("ana", expires(instant(99))), e.record("ana", expires(far), ended(instant(99), storage.EndSubject))},
 		100: {e.record("bob", expires(instant(100))), e.record("bob", expires(far), ended(instant(100), storage.EndExpired))},
 		101: {e.record("ana", expires(instant(101))), e.record("bob", expires(instant(101)), ended(instant(102), storage.EndExpired))},
+		103: {e.record("ana", expires(instant(103)), ended(instant(99), storage.EndRotated))},
 		102: {e.record("ana", expires(instant(102)), ended(instant(102), storage.EndEvicted))},
 	}
 	left := slices.Concat(slices.Concat(deaths...), e.records(3, "ana"))
 	if err := e.put(sortedBySubject(left)...); err != nil {
 		return err
 	}
-	for ms := 98; ms <= 104; ms++ {
+	for ms := 98; ms <= 105; ms++ {
 		var want []storage.Record
 		if ms-1 < len(deaths) {
 			want = deaths[ms-1]

@@ -37,7 +37,7 @@ func newToy() *toy {
 		belongs: func(r storage.Record, subject string) bool { return r.Subject == subject },
 		order:   func(_ *toyTx, rs []storage.Record) { slices.SortFunc(rs, byID) },
 		stored:  func(r storage.Record) storage.Record { return r },
-		due:     func(r storage.Record, deadBefore time.Time) bool { return r.DeadFrom().Before(deadBefore) },
+		due:     func(r storage.Record, deadBefore time.Time) bool { return r.RetainFrom().Before(deadBefore) },
 	}
 }
 

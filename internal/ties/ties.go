@@ -1,0 +1,135 @@
+// Package ties is the compact form of what only some records hold: what ties a token
+// to others, its budget of uses, and what is sealed in it. Stores keep it behind the
+// fields that every record has.
+package ties
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// The form is a byte that says which parts follow, and these: the IDs of the family,
+// the parent, the predecessor and the successor, 16 bytes each; MaxUses and UsesLeft,
+// 4 bytes each, big-endian; and all the rest is what is sealed. A record without any
+// of it has the empty form.
+const (
+	hasFamily = 1 << iota
+	hasParent
+	hasPredecessor
+	hasSuccessor
+	hasUses
+	hasSealed
+	all = 1<<iota - 1
+
+	usesLen = 2 * 4
+)
+
+// MaxLen is the length of the longest form.
+const MaxLen = 1 + 4*len(storage.ID{}) + usesLen + storage.MaxSealed
+
+// links are the IDs in their order.
+func links(tok *storage.Token) [4]*storage.ID {
+	return [4]*storage.ID{&tok.Family, &tok.Parent, &tok.Predecessor, &tok.Successor}
+}
+
+// parts says which parts r has.
+func parts(r *storage.Record) (mask byte) {
+	for i, id := range links(&r.Token) {
+		if *id != (storage.ID{}) {
+			mask |= hasFamily << i
+		}
+	}
+	if r.MaxUses != 0 || r.UsesLeft != 0 {
+		mask |= hasUses
+	}
+	if r.Sealed != (storage.Sealed{}) {
+		mask |= hasSealed
+	}
+	return mask
+}
+
+// None reports whether the form of r is empty.
+func None(r *storage.Record) bool { return parts(r) == 0 }
+
+// Valid reports whether r can be kept: no number of uses is below zero or over
+// MaxInt32, none is left that was never there, and what is sealed is no longer
+// than storage.MaxSealed.
+func Valid(r *storage.Record) bool {
+	return 0 <= r.UsesLeft && r.UsesLeft <= r.MaxUses && r.MaxUses <= math.MaxInt32 && r.Sealed.Len() <= storage.MaxSealed
+}
+
+// Len returns the length of the form of r.
+func Len(r *storage.Record) int {
+	mask := parts(r)
+	if mask == 0 {
+		return 0
+	}
+	n := 1 + r.Sealed.Len()
+	for i := range links(&r.Token) {
+		if mask&(hasFamily<<i) != 0 {
+			n += len(storage.ID{})
+		}
+	}
+	if mask&hasUses != 0 {
+		n += usesLen
+	}
+	return n
+}
+
+// Append appends the form of r, which is Valid, to b.
+func Append(b []byte, r *storage.Record) []byte {
+	mask := parts(r)
+	if mask == 0 {
+		return b
+	}
+	b = append(b, mask)
+	for _, id := range links(&r.Token) {
+		if *id != (storage.ID{}) {
+			b = append(b, id[:]...)
+		}
+	}
+	if mask&hasUses != 0 {
+		b = binary.BigEndian.AppendUint32(b, uint32(r.MaxUses))
+		b = binary.BigEndian.AppendUint32(b, uint32(r.UsesLeft))
+	}
+	return append(b, r.Sealed.Text()...)
+}
+
+// Clear takes from r all that its form would say.
+func Clear(r *storage.Record) {
+	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{}, storage.ID{}, storage.ID{}, storage.ID{}
+	r.MaxUses, r.UsesLeft, r.Sealed = 0, 0, storage.Sealed{}
+}
+
+// Parse sets the fields of r to what form says, and reports whether it is what Append
+// writes of a Valid record. What is sealed shares the memory of form.
+func Parse(form string, r *storage.Record) bool {
+	Clear(r)
+	if form == "" {
+		return true
+	}
+	mask, rest := form[0], form[1:]
+	for i, id := range links(&r.Token) {
+		if mask&(hasFamily<<i) == 0 {
+			continue
+		}
+		if len(rest) < len(id) {
+			return false
+		}
+		rest = rest[copy(id[:], rest):]
+	}
+	if mask&hasUses != 0 {
+		if len(rest) < usesLen {
+			return false
+		}
+		r.MaxUses, r.UsesLeft, rest = number(rest), number(rest[4:]), rest[usesLen:]
+	}
+	r.Sealed = storage.NewSealed(rest)
+	return mask&^all == 0 && mask == parts(r) && mask != 0 && Valid(r)
+}
+
+func number(b string) int {
+	return int(b[0])<<24 | int(b[1])<<16 | int(b[2])<<8 | int(b[3])
+}

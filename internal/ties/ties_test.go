@@ -1,0 +1,78 @@
+package ties
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// every calls f with each combination of parts.
+func every(f func(mask byte, r storage.Record)) {
+	for mask := range byte(all + 1) {
+		var r storage.Record
+		for i, id := range links(&r.Token) {
+			if mask&(hasFamily<<i) != 0 {
+				id[i] = byte(i + 1)
+			}
+		}
+		if mask&hasUses != 0 {
+			r.MaxUses, r.UsesLeft = math.MaxInt32, 1<<24+2<<16+3<<8+4
+		}
+		if mask&hasSealed != 0 {
+			r.Sealed = storage.NewSealed(strings.Repeat("s", storage.MaxSealed))
+		}
+		f(mask, r)
+	}
+}
+
+func TestEveryCombination(t *testing.T) {
+	longest := 0
+	every(func(mask byte, want storage.Record) {
+		form := string(Append([]byte("before"), &want)[len("before"):])
+		longest = max(longest, len(form))
+		got := storage.Record{Sealed: storage.NewSealed("of another")}
+		got.Family, got.Parent, got.Predecessor, got.Successor = storage.ID{9}, storage.ID{9}, storage.ID{9}, storage.ID{9}
+		got.MaxUses, got.UsesLeft = 9, 9
+		if !Parse(form, &got) || !cmp.Equal(want, got) {
+			t.Errorf("%06b: %v", mask, cmp.Diff(want, got))
+		}
+		if Len(&want) != len(form) || None(&want) != (form == "") || !Valid(&want) {
+			t.Errorf("%06b: %d bytes; Len %d, None %v", mask, len(form), Len(&want), None(&want))
+		}
+		for n := 1; n < len(form)-want.Sealed.Len(); n++ {
+			if Parse(form[:n], new(storage.Record)) && mask&hasSealed == 0 {
+				t.Errorf("%06b: %d of %d bytes were taken", mask, n, len(form))
+			}
+		}
+	})
+	if longest != MaxLen {
+		t.Errorf("the longest form has %d bytes; MaxLen is %d", longest, MaxLen)
+	}
+}
+
+// TestParseRefuses: a record has one form, and no other is taken.
+func TestParseRefuses(t *testing.T) {
+	zeros := strings.Repeat("\x00", 16)
+	for name, form := range map[string]string{
+		"no part":            "\x00",
+		"an unknown part":    "\x40",
+		"all bits":           "\xff" + strings.Repeat("x", 100),
+		"a family of zeros":  "\x01" + zeros,
+		"half an ID":         "\x01" + zeros[:8],
+		"no uses at all":     "\x10" + zeros[:8],
+		"half of the uses":   "\x10" + "\x00\x00\x00\x01",
+		"more left than all": "\x10" + "\x00\x00\x00\x01" + "\x00\x00\x00\x02",
+		"uses over the most": "\x10" + "\x80\x00\x00\x00" + "\x00\x00\x00\x01",
+		"nothing sealed":     "\x20",
+		"too much sealed":    "\x20" + strings.Repeat("s", storage.MaxSealed+1),
+		"bytes left over":    "\x10" + "\x00\x00\x00\x01" + "\x00\x00\x00\x01" + "s",
+	} {
+		if Parse(form, new(storage.Record)) {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
