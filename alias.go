@@ -17,9 +17,13 @@ type EndReason = storage.EndReason
 
 // Why lapse ends a token.
 const (
-	EndExpired = storage.EndExpired // by Expire or ExpireBearer
-	EndSubject = storage.EndSubject // with every token of its subject, by ExpireSubject
-	EndEvicted = storage.EndEvicted // to make room for another one, by Policy.AtLimit
+	EndExpired   = storage.EndExpired   // by Expire or ExpireBearer
+	EndSubject   = storage.EndSubject   // with every token of its subject, by ExpireSubject
+	EndEvicted   = storage.EndEvicted   // to make room for another one, by Policy.AtLimit
+	EndRotated   = storage.EndRotated   // since its successor took its place
+	EndReused    = storage.EndReused    // with its family, when a refresh token was presented again
+	EndExhausted = storage.EndExhausted // by its last use, of Grant.MaxUses
+	EndParent    = storage.EndParent    // with the token that it was delegated from
 )
 
 // ParseID reads the 22 characters that an ID prints as. It returns ErrInvalidID

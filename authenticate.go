@@ -48,15 +48,23 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 	}
 	now := m.now()
 	m.policy.view(&rec.Token)
-	if !rec.Live(now) || m.check != nil { // or there is nothing to ask
+	if !rec.Live(now) || m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
 		if err := m.admit(ctx, verb, &rec.Token, now); err != nil {
 			return err
 		}
 	}
+	if use && rec.MaxUses != 0 {
+		*tok, err = m.spend(ctx, verb, rec.Token)
+		return err
+	}
+	parents := rec.ExpiresAt // no later than theirs
 	if use && m.policy.due(&rec.Token, now) {
 		m.used(ctx, &rec.Token, rec.TTL, now)
 	}
 	*tok = rec.Token
+	if tok.Parent != (ID{}) {
+		tok.ExpiresAt = capped(tok.ExpiresAt, parents)
+	}
 	return nil
 }
 
@@ -96,8 +104,14 @@ var (
 	errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
 )
 
-// admit says why a token whose secret has been proved is not good at now, if so.
+// admit says why a token whose secret has been proved is not good at now, if so. It
+// lowers the expiry of a delegate to that of those it was delegated from.
 func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.Time) error {
+	if tok.Live(now) && tok.Parent != (ID{}) {
+		if err := m.boundBy(ctx, verb, tok); err != nil {
+			return err
+		}
+	}
 	if !tok.Live(now) {
 		return m.refuse(expired(tok))
 	}
@@ -115,7 +129,11 @@ func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.T
 }
 
 func expired(tok *Token) *Rejection {
-	return &Rejection{Err: ErrExpired, ID: tok.ID, Subject: tok.Subject, At: tok.DeadFrom(), Reason: tok.EndReason}
+	why := ErrExpired
+	if tok.EndReason == EndExhausted {
+		why = ErrExhausted
+	}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, At: tok.DeadFrom(), Reason: tok.EndReason}
 }
 
 // used records that tok was used at now, which is due, if that raises something, and

@@ -32,6 +32,18 @@ var (
 	// ErrSubjectRefused: the token is good, but Config.CheckSubject refused its
 	// subject. CheckSubject returns it, wrapped if it has more to say.
 	ErrSubjectRefused error = &refusal{"subject refused"}
+
+	// ErrExhausted: the token had a budget (Grant.MaxUses), and its last use is
+	// spent.
+	ErrExhausted error = &refusal{"token has no uses left"}
+
+	// ErrReused: a refresh token was presented again after it had been rotated, by
+	// its holder or by a thief. Its whole family has been ended: log in anew.
+	ErrReused error = &refusal{"refresh token reused"}
+
+	// ErrBadCredentials: a Verifier knows the credentials for wrong, or no Verifier
+	// knows them for its own. A Verifier returns it, wrapped if it has more to say.
+	ErrBadCredentials error = &refusal{"bad credentials"}
 )
 
 // What was asked for cannot be.
@@ -50,6 +62,24 @@ var (
 
 	// ErrNotRenewable: the policy is Never. Issue a new token instead.
 	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy; issue a new one")
+
+	// ErrNotDelegable: a token with a budget of uses delegates nothing, nor does
+	// one that is MaxDelegation delegations deep. Issue a token instead.
+	ErrNotDelegable = errors.New("lapse: the token cannot be delegated from; issue one instead")
+
+	// ErrRotated: the token has a successor that is in use. Rotate that one.
+	ErrRotated = errors.New("lapse: the token has been rotated and its successor is in use; rotate the successor")
+
+	// ErrScope: a token's scope lacks words that are asked for; the text names them.
+	// Answer 403. The token itself is good: this does not wrap ErrUnauthenticated.
+	ErrScope = errors.New("lapse: insufficient scope")
+
+	// ErrNoKeys: Obtain was called on a Manager without Config.Keys.
+	ErrNoKeys = errors.New("lapse: Obtain needs Config.Keys; give at least one of 32 random bytes")
+
+	// ErrNotMine: what a Verifier returns for credentials that are another's to
+	// verify. Login asks the next one.
+	ErrNotMine = errors.New("lapse: not this verifier's credentials")
 
 	// ErrInvalidID: ParseID was given something else than a token's ID.
 	ErrInvalidID = storage.ErrInvalidID

@@ -3,15 +3,14 @@ package lapse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Expire ends the token of id, of whatever prefix, and says whether that took
-// anything: a token that has been ended or has run out already, or is unknown, is
+// Expire ends the token of id, of whatever prefix, with all that was delegated from it
+// in the same transaction, and says whether that took anything: a token that has been ended or has run out already, or is unknown, is
 // false and no error, so it may be repeated. One that a lowered MaxTTL keeps out
 // is ended for good. It is durable before it returns. The record stays and says
 // EndExpired.
@@ -26,18 +25,15 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	if err != nil {
 		return false, storeError("expire", err)
 	}
-	tok, ended, err := m.expire(ctx, "expire", rec.Subject, id)
+	_, ended, err = m.expire(ctx, "expire", rec.Subject, id)
 	if errors.Is(err, ErrNotFound) { // swept meanwhile
 		return false, nil
-	}
-	if ended {
-		m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
 	}
 	return ended, err
 }
 
-// ExpireBearer ends the token whose text bearer is, as its holder logs out. It
-// returns the token as it is then. One that is dead already is no error: what was
+// ExpireBearer ends the token whose text bearer is, with all that was delegated from
+// it, as its holder logs out. It returns the token as it is then. One that is dead already is no error: what was
 // asked for is so. CheckSubject is not asked. It is durable before it returns.
 //
 // Errors are ErrMalformed and ErrUnknown, or the store's, ErrOutcomeUnknown among
@@ -47,24 +43,23 @@ func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error
 	if err != nil {
 		return Token{}, err
 	}
-	tok, ended, err := m.expire(ctx, "expire bearer", rec.Subject, rec.ID)
+	tok, _, err := m.expire(ctx, "expire bearer", rec.Subject, rec.ID)
 	if errors.Is(err, ErrNotFound) { // swept meanwhile
 		return m.token(&rec), nil
 	}
 	if err != nil {
 		return Token{}, err
 	}
-	if ended {
-		m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
-	}
 	return tok, nil
 }
 
-// expire ends one token if its record is alive and returns it as it is then. That
-// a policy keeps it out is no end: another policy would let it in again.
+// expire ends one token, and what was delegated from it, if its record is alive, and
+// returns it as it is then. That a policy keeps it out is no end: another policy would
+// let it in again.
 func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok Token, ended bool, err error) {
+	var all []Token
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
-		ended = false
+		all = nil
 		rec, err := getIn(tx, id)
 		if err != nil {
 			return err
@@ -72,16 +67,20 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok 
 		if tok = m.token(&rec); !rec.Live(now) {
 			return nil
 		}
-		ended = true
-		tok, err = m.end(tx, id, EndExpired, now)
+		all, err = m.endTied(tx, id, EndExpired, now)
 		return err
 	})
-	return tok, ended && err == nil, err
+	if err != nil || len(all) == 0 {
+		return tok, false, err
+	}
+	m.tellEnded(all)
+	return all[0], true, nil
 }
 
 // ExpireSubject logs subject out everywhere: it ends all of its tokens that have
 // neither been ended nor run out, of every prefix, but those named in keep, in one
-// transaction, and says how many it ended. Tokens issued later live. A damaged
+// transaction, and says how many it ended. One to keep that was delegated from one that
+// ends is ended all the same. Tokens issued later live. A damaged
 // record is denied as it is and left alone. It is durable before it returns.
 //
 // ErrInvalidGrant means that no token can have such a subject. An error means
@@ -109,27 +108,16 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 			}
 			tokens = append(tokens, tok)
 		}
-		return nil
+		if len(keep) == 0 {
+			return nil
+		}
+		var err error
+		tokens, err = m.endDelegates(tx, tokens, now)
+		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	for _, tok := range tokens {
-		m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
-	}
+	m.tellEnded(tokens)
 	return len(tokens), nil
-}
-
-// end is the only way to die but running out: the record stays, with the instant
-// and the reason. It returns the token as it is then.
-func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token, error) {
-	rec, err := getIn(tx, id)
-	if err != nil {
-		return Token{}, err
-	}
-	rec.EndedAt, rec.EndReason = now, why
-	if err := tx.Put(rec); err != nil {
-		return Token{}, fmt.Errorf("end %v: %w", id, err)
-	}
-	return m.token(&rec), nil
 }

@@ -3,6 +3,7 @@ package lapse
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -17,6 +18,7 @@ type Grant struct {
 	Scope   string        // words with one space between them, as in RFC 6749 section 3.3; at most 1,024 bytes
 	Data    string        // the caller's own, opaque; at most 4,096 bytes
 	TTL     time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
+	MaxUses int           // how often it can be used in all, each use spent durably; 0: as often as it lives; 1: a one-time token
 }
 
 // check returns ErrInvalidGrant with the name of the first field out of limits.
@@ -35,6 +37,9 @@ func (g Grant) check(p *Policy) error {
 		return fmt.Errorf("%w: Scope: want words of printable ASCII without quote and backslash, one space between them", ErrInvalidGrant)
 	case len(g.Data) > storage.MaxData:
 		return tooLong("Data", g.Data, storage.MaxData)
+	}
+	if g.MaxUses < 0 || g.MaxUses > math.MaxInt32 {
+		return fmt.Errorf("%w: MaxUses: %d is not between 0 and %d", ErrInvalidGrant, g.MaxUses, math.MaxInt32)
 	}
 	if err := checkDuration(g.TTL, false); err != nil {
 		return fmt.Errorf("%w: TTL: %w", ErrInvalidGrant, err)
@@ -102,6 +107,8 @@ func (g Grant) record(p *Policy, prefix string, now time.Time) storage.Record {
 			IssuedAt:     now,
 			ExpiresAt:    capped(add(now, ttl), limit),
 			MaxExpiresAt: limit,
+			MaxUses:      g.MaxUses,
+			UsesLeft:     g.MaxUses,
 		},
 		TTL: ttl,
 	}

@@ -2,24 +2,13 @@ package lapse
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
-
-// Issued is a new token with its secret text, shown this once: no store holds
-// it, and it cannot be read again. fmt, slog, JSON and gob of an Issued leave the
-// Bearer out. Out of their reach is an Issued in an unexported field of another
-// type, or under a verb that go vet reports (%p, and %w outside of Errorf).
-type Issued struct {
-	Token
-	Bearer  string // what its holder presents
-	Evicted []ID   // what Policy.AtLimit ended to make room; never the new token itself
-}
 
 // Issue stores a new token for g and returns it with its bearer text. It is
 // durable before it returns. Where the subject has as many live tokens as the
@@ -36,20 +25,24 @@ func (m *Manager) Issue(ctx context.Context, g Grant) (Issued, error) {
 		return Issued{}, err
 	}
 	d := draft{m: m, grant: g}
-	var err error
+	if err := d.issue(ctx, "issue"); err != nil {
+		return Issued{}, err
+	}
+	return d.issued(), nil
+}
+
+// issue draws the credential and stores the record.
+func (d *draft) issue(ctx context.Context, verb string) (err error) {
 	for range mintAttempts {
-		if err = d.cred.mint(m.now(), g.Subject); err != nil {
-			return Issued{}, err
+		if err = d.cred.mint(d.m.now(), d.grant.Subject); err != nil {
+			return err
 		}
-		err = updateError("issue", m.store.Update(ctx, g.Subject, d.store))
+		err = updateError(verb, d.m.store.Update(ctx, d.grant.Subject, d.store))
 		if !errors.Is(err, ErrConflict) {
 			break
 		}
 	}
-	if err != nil {
-		return Issued{}, err
-	}
-	return d.issued(), nil
+	return err
 }
 
 // mintAttempts is how often Issue draws an ID before it reports the conflict. One
@@ -66,10 +59,16 @@ type draft struct {
 	rec     storage.Record
 	evicted []Token
 
+	tie   func(tx storage.Tx, d *draft) error // sets what ties rec to others, and writes those; may be nil
+	spare []ID                                // never evicted
+
+	reduced []string // what tie says that a parent made smaller
+
 	live    int     // tokens of the subject and prefix
 	tokens  []Token // those tokens, if they are to be kept
 	keep    bool
 	listErr error
+	tx      storage.Tx
 }
 
 // store makes room if it must, and puts the new record.
@@ -81,6 +80,11 @@ func (d *draft) store(tx storage.Tx) error {
 		return errTakenID
 	} else if !errors.Is(err, ErrNotFound) {
 		return err
+	}
+	if d.tie != nil {
+		if err := d.tie(tx, d); err != nil {
+			return err
+		}
 	}
 	if err := d.makeRoom(tx); err != nil {
 		return err
@@ -106,12 +110,19 @@ func (d *draft) makeRoom(tx storage.Tx) error {
 	if err := d.count(tx, true); err != nil {
 		return err
 	}
-	for _, tok := range p.evict(d.tokens) {
-		ended, err := d.m.end(tx, tok.ID, EndEvicted, d.now)
+	victims := p.evict(d.tokens, d.spare...)
+	if d.live-len(victims) >= p.MaxTokens { // too many are to be spared
+		return fmt.Errorf("%w: %d of %d", ErrLimit, d.live, p.MaxTokens)
+	}
+	for _, tok := range victims {
+		if slices.ContainsFunc(d.evicted, func(e Token) bool { return e.ID == tok.ID }) { // with its parent
+			continue
+		}
+		ended, err := d.m.endTied(tx, tok.ID, EndEvicted, d.now)
 		if err != nil {
 			return err
 		}
-		d.evicted = append(d.evicted, ended)
+		d.evicted = append(d.evicted, ended...)
 	}
 	return nil
 }
@@ -119,13 +130,13 @@ func (d *draft) makeRoom(tx storage.Tx) error {
 // count counts the subject's live tokens of this prefix, and keeps them if told
 // to: most of the time their number is all that matters.
 func (d *draft) count(tx storage.Tx, keep bool) error {
-	d.live, d.tokens, d.keep, d.listErr = 0, nil, keep, nil
+	d.live, d.tokens, d.keep, d.listErr, d.tx = 0, nil, keep, nil, tx
 	tx.Records()(d.add)
 	return d.listErr
 }
 
 // add is the body of count's loop. A record that is damaged is denied, so it does
-// not count.
+// not count, nor does one whose successor counts for it.
 func (d *draft) add(rec storage.Record, err error) bool {
 	if err != nil {
 		if !errors.Is(err, ErrCorrupt) {
@@ -133,10 +144,16 @@ func (d *draft) add(rec storage.Record, err error) bool {
 		}
 		return d.listErr == nil
 	}
-	if rec.Prefix != d.m.prefix {
+	if rec.Prefix != d.m.prefix || rec.Successor != (ID{}) {
 		return true
 	}
-	if tok := d.m.token(&rec); tok.Live(d.now) {
+	tok := d.m.token(&rec)
+	if tok.Parent != (ID{}) {
+		if d.listErr = bound(&tok, d.m, d.tx.Get); d.listErr != nil {
+			return false
+		}
+	}
+	if tok.Live(d.now) {
 		d.live++
 		if d.keep {
 			d.tokens = append(d.tokens, tok)
@@ -147,32 +164,11 @@ func (d *draft) add(rec storage.Record, err error) bool {
 
 // issued is what Issue returns once the draft is stored.
 func (d *draft) issued() Issued {
-	i := Issued{Token: d.m.token(&d.rec), Bearer: d.cred.text(d.m.prefix)}
+	i := Issued{Token: d.m.token(&d.rec), Bearer: d.cred.text(d.m.prefix), Reduced: d.reduced}
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)
-		d.m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
 	}
+	d.m.tellEnded(d.evicted)
 	d.m.tell(Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})
 	return i
-}
-
-// shown is an Issued without its secret.
-type shown struct {
-	Token
-	Evicted []ID `json:"evicted,omitempty"`
-}
-
-// Format writes the token and what was evicted, for every verb that go vet lets
-// pass.
-func (i Issued) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", shown{i.Token, i.Evicted}) }
-
-// LogValue is the token and what was evicted.
-func (i Issued) LogValue() slog.Value { return slog.AnyValue(shown{i.Token, i.Evicted}) }
-
-// MarshalJSON writes the token and what was evicted.
-func (i Issued) MarshalJSON() ([]byte, error) { return json.Marshal(shown{i.Token, i.Evicted}) }
-
-// GobEncode refuses: what would be stored is the secret.
-func (i Issued) GobEncode() ([]byte, error) {
-	return nil, errors.New("lapse: an Issued is shown once and not to be stored; encode its Token")
 }

@@ -151,7 +151,10 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 // updateError leaves what this package decided inside a transaction as it is.
 func updateError(verb string, err error) error {
 	_, decided := err.(*Rejection)
-	if err == nil || decided || errors.Is(err, ErrLimit) {
+	for _, decision := range [...]error{ErrLimit, ErrNotDelegable, ErrRotated} {
+		decided = decided || errors.Is(err, decision)
+	}
+	if err == nil || decided {
 		return err
 	}
 	return storeError(verb, err)

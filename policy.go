@@ -179,8 +179,10 @@ func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (storage.Use
 }
 
 // evict returns which of the subject's live tokens end so that one more has
-// room, the first to go first.
-func (p *Policy) evict(live []Token) []Token {
+// room, the first to go first: fewer than it takes if too many are to be spared.
+func (p *Policy) evict(live []Token, spare ...ID) []Token {
+	n := max(0, len(live)+1-p.MaxTokens)
+	live = slices.DeleteFunc(live, func(t Token) bool { return slices.Contains(spare, t.ID) })
 	since := func(t Token) time.Time { return t.IssuedAt }
 	if p.AtLimit == ExpireIdlest {
 		since = func(t Token) time.Time {
@@ -191,5 +193,5 @@ func (p *Policy) evict(live []Token) []Token {
 		}
 	}
 	slices.SortStableFunc(live, func(a, b Token) int { return since(a).Compare(since(b)) })
-	return live[:max(0, len(live)+1-p.MaxTokens)]
+	return live[:min(n, len(live))]
 }
