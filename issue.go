@@ -164,11 +164,13 @@ func (d *draft) add(rec storage.Record, err error) bool {
 
 // issued is what Issue returns once the draft is stored.
 func (d *draft) issued() Issued {
-	i := Issued{Token: d.m.token(&d.rec), Bearer: d.cred.text(d.m.prefix), Reduced: d.reduced}
+	i := Issued{Token: d.m.token(&d.rec), Bearer: d.cred.textAfter(d.m.prefix, d.m.begun), Reduced: d.reduced}
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)
 	}
 	d.m.tellEnded(d.evicted)
-	d.m.tell(Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})
+	if d.m.observe != nil { // an Event is large
+		d.m.tell(Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})
+	}
 	return i
 }

@@ -56,11 +56,14 @@ func (c *credential) sum(t tag) [sha256.Size]byte {
 }
 
 // text writes c as its holder presents it.
-func (c *credential) text(prefix string) string {
-	b := make([]byte, 0, maxBearer)
+func (c *credential) text(prefix string) string { return c.textAfter(prefix, begin(prefix)) }
+
+// textAfter is text where begun is begin(prefix).
+func (c *credential) textAfter(prefix string, begun uint32) string {
+	b := make([]byte, 0, len(prefix)+1+bodyLen)
 	b = append(append(b, prefix...), '_')
 	b = base62.Append(b, c[:])
-	b = base62.Append32(b, checksum(0, unsafe.String(&b[0], len(b))))
+	b = base62.Append32(b, checksum(begun, unsafe.String(&b[len(prefix)+1], checksumStart)))
 	return unsafe.String(&b[0], len(b)) // nobody else has b
 }
 
@@ -141,8 +144,13 @@ func (c *credential) mint(now time.Time, subject string) error {
 	return nil
 }
 
-// shardTag returns 16 bits that are the same for all tokens of a subject.
+// shardTag returns 16 bits that are the same for all tokens of a subject: its FNV-1a
+// of 32 bits, the halves XORed. Engines route by it, so it can never be another one.
 func shardTag(subject string) [2]byte {
-	sum := sha256.Sum256([]byte("lapse shard tag " + subject))
-	return [2]byte(sum[:])
+	h := uint32(2166136261)
+	for i := range len(subject) {
+		h = (h ^ uint32(subject[i])) * 16777619
+	}
+	h ^= h >> 16
+	return [2]byte{byte(h >> 8), byte(h)}
 }

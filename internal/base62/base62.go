@@ -42,9 +42,10 @@ func Append(dst, src []byte) []byte {
 		head, tail := v/(62*62*62*62*62*62*62*62), v%(62*62*62*62*62*62*62*62)
 		dst = append(dst, "00000000000"...)
 		to := (*[Group]byte)(dst[len(dst)-Group:])
-		digits(to[:3], uint32(head)) // three short chains of divisions, which run side by side
-		digits(to[3:7], uint32(tail/(62*62*62*62)))
-		digits(to[7:], uint32(tail%(62*62*62*62)))
+		to[0] = alphabet[head/(62*62)%62]
+		two((*[2]byte)(to[1:]), uint32(head)%(62*62))
+		four((*[4]byte)(to[3:]), uint32(tail/(62*62*62*62)))
+		four((*[4]byte)(to[7:]), uint32(tail%(62*62*62*62)))
 	}
 	return dst
 }
@@ -52,16 +53,21 @@ func Append(dst, src []byte) []byte {
 // Append32 appends v as six digits, leading zeros included.
 func Append32(dst []byte, v uint32) []byte {
 	dst = append(dst, "000000"...)
-	digits(dst[len(dst)-6:], v)
+	to := (*[6]byte)(dst[len(dst)-6:])
+	two((*[2]byte)(to[:]), v/(62*62*62*62))
+	four((*[4]byte)(to[2:]), v%(62*62*62*62))
 	return dst
 }
 
-// digits fills to with the last digits of v.
-func digits(to []byte, v uint32) {
-	for i := len(to) - 1; i >= 0; i-- {
-		to[i] = alphabet[v%62]
-		v /= 62
-	}
+// four fills to with the digits of v, which are no more. Halves that do not wait for
+// each other are worked out side by side.
+func four(to *[4]byte, v uint32) {
+	two((*[2]byte)(to[:]), v/(62*62))
+	two((*[2]byte)(to[2:]), v%(62*62))
+}
+
+func two(to *[2]byte, v uint32) {
+	to[0], to[1] = alphabet[v/62%62], alphabet[v%62]
 }
 
 // Decode fills dst, whole groups of 8 bytes, from as many groups of digits at

@@ -22,17 +22,22 @@ type subjects struct {
 	count   uint32 // distinct subjects
 }
 
-// piece is some of the buckets: their first leaders, and for each a bit for every
-// hash that one of them may have. A new subject mostly learns from that alone
-// that it is new, without a look at cells elsewhere in memory.
-type piece struct {
-	first  [bucketsPiece]uint32
-	hashes [bucketsPiece]uint8
+// piece is some of the buckets, as many to a cache line as fit.
+type piece [bucketsPiece / bucketsLine]line
+
+// line is the first leaders of buckets, and for each a bit for every hash that one
+// of its leaders may have. A new subject mostly learns from that alone that it is
+// new, without a look at cells elsewhere in memory.
+type line struct {
+	first  [bucketsLine]uint32
+	hashes [bucketsLine]uint8
+	_      [4]byte
 }
 
 const (
 	chained      = 1 << 31
-	bucketsPiece = 1024
+	bucketsLine  = 12
+	bucketsPiece = 336 * bucketsLine
 	splitsAtOnce = 64
 )
 
@@ -43,8 +48,8 @@ func (t *Table) subjectHash(subject string) uint64 {
 
 // bucket returns the first leader of bucket n, and the hashes there.
 func (x *subjects) bucket(n uint32) (first *uint32, hashes *uint8) {
-	p := x.pieces[n/bucketsPiece]
-	return &p.first[n%bucketsPiece], &p.hashes[n%bucketsPiece]
+	l := &x.pieces[n/bucketsPiece][n%bucketsPiece/bucketsLine]
+	return &l.first[n%bucketsLine], &l.hashes[n%bucketsLine]
 }
 
 // bucketOf returns the bucket of a hash: the lowest bits of it that name one.
@@ -82,9 +87,12 @@ func (x *subjects) leader(hash uint64, subject string, texts *texts) uint32 {
 }
 
 func (x *subjects) is(slot uint32, subject string, texts *texts) bool {
-	var r storage.Record
 	c := x.slabs.cell(slot)
 	text := c.load(wText)
+	if c.load(wMeta)&long == 0 { // its subject comes first
+		return int(text>>16&0xff) == len(subject) && stringAt(texts.chunk(text), int(text>>placeShift%chunkSize), len(subject)) == subject
+	}
+	var r storage.Record
 	texts.strings(&r, text, c.load(wMeta), texts.chunk(text))
 	return r.Subject == subject
 }

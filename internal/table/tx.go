@@ -204,7 +204,7 @@ func (t *Tx) Put(r storage.Record) error {
 	at, err := t.read(r.ID, &old)
 	switch {
 	case err == storage.ErrNotFound:
-		return t.create(r)
+		return t.create(&r)
 	case err != nil:
 		return err
 	}
@@ -220,13 +220,15 @@ func (t *Tx) Put(r storage.Record) error {
 	return nil
 }
 
-func (t *Tx) create(r storage.Record) error {
-	if err := storage.CheckPut(t.subject, nil, r); err != nil {
-		return err
+func (t *Tx) create(r *storage.Record) error {
+	if r.Subject != t.subject { // a call copies the record
+		return storage.CheckPut(t.subject, nil, *r)
 	}
 	at, _ := t.find(r.ID)
-	t.know(at, known{id: r.ID, write: len(t.writes)})
-	t.writes = append(t.writes, Write{Record: r, creates: true})
+	n := len(t.writes)
+	t.know(at, known{id: r.ID, write: n})
+	t.writes = append(t.writes, Write{creates: true})
+	t.writes[n].Record = *r
 	return nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -65,14 +67,16 @@ func newID(n int64, at time.Time, subject string) storage.ID {
 	return id
 }
 
-func shardTag(subject string) [2]byte {
-	sum := sha256.Sum256([]byte("lapse shard tag " + subject))
-	return [2]byte(sum[:])
+func shardTag(subject string) (tag [2]byte) {
+	h := fnv.New32a()
+	io.WriteString(h, subject)
+	binary.BigEndian.PutUint16(tag[:], uint16(h.Sum32()>>16^h.Sum32()))
+	return tag
 }
 
 // rival is a subject with the shard tag of "ana", so that an ID is as good for the
 // one as for the other.
-const rival = "rival 89292"
+const rival = "rival 104116"
 
 func digest(n int64) storage.Digest {
 	return storage.NewDigest(storage.SHA256, sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(n))))
