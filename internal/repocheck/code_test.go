@@ -125,7 +125,8 @@ var variablesAllowed = exceptions{
 	"storage/bolt: metaBucket":   "a key; bbolt takes slices and does not write to them",
 	"storage/bolt: tokensBucket": "a key; bbolt takes slices and does not write to them",
 	"storage/bolt: schemaKey":    "a key; bbolt takes slices and does not write to them",
-	"storage/bolt: sumKey":       "a key; bbolt takes slices and does not write to them",
+	"storage/bolt: notesBucket":  "a key; bbolt takes slices and does not write to them",
+	"storage/bolt: noteKey":      "a key; bbolt takes slices and does not write to them",
 }
 
 var errorName = regexp.MustCompile(`^(Err|err)[A-Z]`)

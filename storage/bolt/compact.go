@@ -87,6 +87,9 @@ func (l *log) copyFrom(old *log) (err error) {
 	err = guard(func() error {
 		l.db.NoSync = true // nobody relies on it yet
 		err := bbolt.Compact(l.db, old.db, compactStep)
+		if err == nil {
+			err = l.emptyNotes()
+		}
 		l.db.NoSync = false
 		return errors.Join(err, l.db.Sync())
 	})
@@ -97,4 +100,13 @@ func (l *log) copyFrom(old *log) (err error) {
 		return l.cause // and nobody needs to know
 	}
 	return err
+}
+
+// emptyNotes forgets what was noted of the transactions of another file.
+func (l *log) emptyNotes() error {
+	err := l.db.View(func(btx *bbolt.Tx) (err error) {
+		l.notes, err = findNotes(btx, l.file)
+		return err
+	})
+	return errors.Join(err, l.notes.clear())
 }

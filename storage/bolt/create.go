@@ -136,6 +136,9 @@ func initialise(db *bbolt.DB) error {
 		if _, err := btx.CreateBucket(tokensBucket); err != nil {
 			return err
 		}
+		if err := makeNotes(btx); err != nil {
+			return err
+		}
 		return meta.Put(schemaKey, []byte(strconv.Itoa(schema)))
 	})
 }

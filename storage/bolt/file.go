@@ -120,8 +120,11 @@ func (l *log) adopt(look *preflight) (err error) {
 	err = l.guardEdge(func() error {
 		return l.db.View(func(btx *bbolt.Tx) error {
 			err := checkSchema(btx)
+			if err == nil {
+				l.notes, err = findNotes(btx, l.file)
+			}
 			if err == nil && !look.damaged { // or the damage explains the difference
-				err = l.sum.check(btx, l.tx, look.lost)
+				err = l.sum.check(btx.Bucket(tokensBucket), l.tx, look.lost)
 			}
 			return err
 		})
@@ -129,10 +132,35 @@ func (l *log) adopt(look *preflight) (err error) {
 	if errors.Is(err, errMetaLost) && look.repair {
 		l.repaired, err = true, nil
 	}
-	if err == nil && l.repaired {
-		err = l.settle(nil)
+	if err != nil {
+		return err
 	}
-	return err
+	return l.catchUp(look.noted)
+}
+
+// catchUp makes what is noted of transactions that are not in the file, and what was
+// repaired, durable under both meta pages, and then tells noted of each record. If that
+// is nil, notes are left alone.
+func (l *log) catchUp(noted func(*storage.Record)) (err error) {
+	var will *op
+	var ops []*op
+	var records []storage.Record
+	if noted != nil {
+		will, records, err = l.recall()
+	}
+	if err != nil || len(records) == 0 && !l.repaired {
+		return err
+	}
+	if len(records) > 0 {
+		ops = append(ops, will)
+	}
+	if err := l.settle(ops); err != nil {
+		return err
+	}
+	for i := range records {
+		noted(&records[i])
+	}
+	return nil
 }
 
 // checkSchema returns nil if the file is a store in a layout that this package

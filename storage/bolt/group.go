@@ -4,8 +4,6 @@ import (
 	"errors"
 	"strconv"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -24,52 +22,55 @@ type op struct {
 
 	compacts bool // writes nothing: it compacts the file, and has a group for itself
 	next     *log // the compacted file
+
+	one struct { // the memory of an op with one write, as most are
+		write [1]table.Write
+		put   [1]entry
+	}
 }
 
 type entry struct {
 	id      storage.ID
 	value   []byte
+	created bool // neither the table nor what was held had it
 	flushed bool // the table shows it by now, and called it unsaved
 }
 
 // newOp encodes what an update of subject has put.
 func newOp(subject string, writes []table.Write) (*op, error) {
-	o := &op{subject: subject, writes: append([]table.Write(nil), writes...), puts: make([]entry, len(writes))}
+	o := &op{subject: subject}
+	if len(writes) == 1 {
+		o.puts, o.writes = o.one.put[:], o.one.write[:]
+	} else {
+		o.puts, o.writes = make([]entry, len(writes)), make([]table.Write, len(writes))
+	}
+	copy(o.writes, writes)
 	for i := range o.writes {
 		r := &o.writes[i].Record
 		value, err := encode(r)
 		if err != nil {
 			return nil, err
 		}
-		o.puts[i] = entry{id: r.ID, value: value}
+		o.puts[i] = entry{id: r.ID, value: value, created: o.writes[i].Creates()}
 		o.ends = o.ends || !r.EndedAt.IsZero()
 	}
 	return o, nil
 }
 
-// apply writes o into the bucket of tokens, and what that changes into all.
-func (o *op) apply(bucket *bbolt.Bucket, all *sum) error {
+// apply writes o.
+func (o *op) apply(w *writer) error {
 	for i := range o.puts {
-		key, value := o.puts[i].id[:], o.puts[i].value
-		if old := bucket.Get(key); old != nil {
-			all.remove(key, old)
-		}
-		all.add(key, value)
-		if err := bucket.Put(key, value); err != nil {
+		if err := w.put(&o.puts[i]); err != nil {
 			return err
 		}
 	}
 	for i := range o.deletes {
-		key := o.deletes[i][:]
-		if old := bucket.Get(key); old != nil {
-			all.remove(key, old)
-		}
-		if err := bucket.Delete(key); err != nil {
+		if err := w.delete(o.deletes[i][:]); err != nil {
 			return err
 		}
 	}
 	if o.mark {
-		return bucket.Tx().Bucket(metaBucket).Put(schemaKey, []byte(strconv.Itoa(schema)))
+		return w.tokens.Tx().Bucket(metaBucket).Put(schemaKey, []byte(strconv.Itoa(schema)))
 	}
 	return nil
 }

@@ -18,10 +18,14 @@ func newIntake(opts Options) *intake { return &intake{opts: opts, table: table.N
 
 func (in *intake) visitor() visitor {
 	tell := seldom(in.opts.Progress)
-	return visitor{pair: in.pair, progress: func(done, total int) {
-		in.done, in.total = done, total
-		tell(done, total)
-	}}
+	return visitor{
+		pair: in.pair,
+		progress: func(done, total int) {
+			in.done, in.total = done, total
+			tell(done, total)
+		},
+		noted: func(r *storage.Record) { in.table.Put(r, storage.Use{}) },
+	}
 }
 
 // sample is after how many records the number of all is estimated.

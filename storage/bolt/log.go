@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -26,15 +27,12 @@ type log struct {
 	cause    error       // why it is, or why bbolt is broken
 	repaired bool        // a meta page was lost
 	broken   bool        // bbolt has panicked and may hold its locks for ever
+	notes    notes       // of what transactions end
 
 	commitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
 }
 
 func newLog(path string) *log { return &log{path: path, commitTx: (*bbolt.Tx).Commit} }
-
-// fillPercent is how full bbolt leaves the pages it splits. New keys come after
-// all others, so a page that was split is never written to again.
-const fillPercent = 0.9
 
 // commit makes ops durable in one transaction, all or none. An error means none,
 // unless it is ErrOutcomeUnknown. If a single op cannot be written, the error is an
@@ -52,22 +50,28 @@ func (l *log) commit(ops []*op) error {
 	if err != nil {
 		return err
 	}
-	bucket.FillPercent = fillPercent
-	ends, all := false, l.sum
-	for i, o := range ops {
-		if err := guard(func() error { return o.apply(bucket, &all) }); err != nil {
-			return &opError{i, classify(err)}
+	w := newWriter(bucket, l.sum)
+	at := 0
+	err = guard(func() error {
+		for i, o := range ops {
+			at = i
+			if err := o.apply(w); err != nil {
+				return err
+			}
 		}
-		ends = ends || o.ends
+		return nil
+	})
+	if err != nil {
+		return &opError{at, classify(err)}
 	}
-	if err := guard(func() error { return all.put(btx) }); err != nil {
+	if err := guard(w.finish); err != nil {
 		return classify(err)
 	}
-	if err := l.end(btx, ends); err != nil {
-		l.lostSum = all
+	if err := l.end(btx, ops); err != nil {
+		l.lostSum = w.all
 		return err
 	}
-	l.sum = all
+	l.sum = w.all
 	return nil
 }
 
@@ -80,13 +84,20 @@ type opError struct {
 func (e *opError) Error() string { return e.err.Error() }
 func (e *opError) Unwrap() error { return e.err }
 
-// end commits btx. If it holds an end of a token, both meta pages know of it.
-func (l *log) end(btx *bbolt.Tx, ends bool) error {
-	tx, size := uint64(btx.ID()), btx.Size()
-	if err := l.guardEdge(func() error { return l.commitTx(btx) }); err != nil {
-		return l.fate(tx, err)
-	}
+// end commits btx, which holds ops. What it ends survives the loss of either meta page:
+// it is noted before, or, where that cannot be, both of them know of it afterwards.
+func (l *log) end(btx *bbolt.Tx, ops []*op) error {
+	tx, size, ends, noted := uint64(btx.ID()), btx.Size(), slices.ContainsFunc(ops, endsSome), false
 	if ends {
+		var err error
+		if noted, err = l.notes.write(tx, ops); err != nil {
+			return l.undo(tx, err, noted)
+		}
+	}
+	if err := l.guardEdge(func() error { return l.commitTx(btx) }); err != nil {
+		return l.fate(tx, err, noted)
+	}
+	if ends && !noted {
 		if err := mirror(l.file, l.db.Info().PageSize, tx); err != nil {
 			return l.unknown(tx, err)
 		}
@@ -95,15 +106,28 @@ func (l *log) end(btx *bbolt.Tx, ends bool) error {
 	return nil
 }
 
+func endsSome(o *op) bool { return o.ends }
+
 // fate says what became of transaction tx, whose commit failed with err. If neither
 // meta page is of tx, nothing leads to what it wrote, and nothing will. If one is,
 // it may reach the disk or not.
-func (l *log) fate(tx uint64, err error) error {
+func (l *log) fate(tx uint64, err error, noted bool) error {
 	m, metaErr := checkMetas(l.file)
-	if metaErr == nil && m.tx < tx {
-		return classify(err)
+	if metaErr != nil || m.tx >= tx {
+		return l.unknown(tx, err)
 	}
-	return l.unknown(tx, err)
+	return l.undo(tx, err, noted)
+}
+
+// undo takes back what was noted of tx, which err has kept from being committed: as
+// long as that may be in the file, whoever opens it ends those tokens.
+func (l *log) undo(tx uint64, err error, noted bool) error {
+	if noted {
+		if eraseErr := l.notes.erase(tx); eraseErr != nil {
+			return l.unknown(tx, errors.Join(err, eraseErr))
+		}
+	}
+	return classify(err)
 }
 
 func (l *log) unknown(tx uint64, err error) error {
@@ -120,14 +144,23 @@ func (l *log) check() error {
 	if l.broken {
 		return errBroken
 	}
-	at, err := os.Stat(l.path)
+	same, size, err := lookAt(l.path, l.info)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(at, l.info):
+	case errors.Is(err, fs.ErrNotExist), err == nil && !same:
 		err = ErrReplaced
-	case err == nil && at.Size() < l.least:
+	case err == nil && size < l.least:
 		err = errCut
 	}
 	return classify(err)
+}
+
+// lookAtAll is lookAt by way of all that a file system says of a file.
+func lookAtAll(path string, info os.FileInfo) (same bool, size int64, err error) {
+	at, err := os.Stat(path)
+	if err != nil {
+		return false, 0, err
+	}
+	return os.SameFile(at, info), at.Size(), nil
 }
 
 var (
@@ -156,9 +189,13 @@ func tokensOf(btx *bbolt.Tx) (bucket *bbolt.Bucket, err error) {
 }
 
 // settle makes what the file holds durable under both meta pages, and ops with it.
-// For that something has to be written.
+// For that something has to be written. What was noted before matters no more then.
 func (l *log) settle(ops []*op) error {
-	return l.commit(append(ops, &op{mark: true, ends: true}))
+	err := l.commit(append(ops, &op{mark: true, ends: true}))
+	if err == nil {
+		l.notes.clear() // or they are looked at again
+	}
+	return err
 }
 
 // close lets go of the file, through bbolt if that can still be asked.

@@ -19,8 +19,8 @@ const (
 )
 
 // metaFromBefore is what is left when the disk loses the last write of a commit. It is
-// as if that had never been, and nothing can tell: what it ended is under the other
-// meta page as well, and what it renewed or issued is gone.
+// as if that had never been, and nothing can tell: what it ended is noted besides, and
+// what it renewed or issued is gone.
 const metaFromBefore = "meta page" + fromBefore
 
 // mutations are all of them; the n-th damaged file of a campaign has the n-th, and

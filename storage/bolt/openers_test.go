@@ -18,6 +18,7 @@ const (
 	soundly   = "soundly"
 	unchecked = "without-checksums"
 	barely    = "without-a-look-before"
+	repairing = "with-repair"
 	stuck     = "never"
 )
 
@@ -27,6 +28,7 @@ var openers = map[string]func(path string) (storage.Store, error){
 		s, err := Open(path, nil)
 		return credulous{s}, err
 	},
+	repairing: func(path string) (storage.Store, error) { return Open(path, &Options{Repair: true}) },
 	barely: func(path string) (storage.Store, error) {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
 		return bareStore{db: db}, classify(err)

@@ -15,11 +15,8 @@ import (
 // It finds accidents. Who can write the file can make it fit.
 type sum struct{ records, marks uint64 }
 
-var (
-	sumKey  = []byte("sum") // in metaBucket; a file that was never written to has none
-	errLost = errors.New("its records are not the ones that were written last: a page is older than the others, or some are missing; " +
-		"restore the file from a backup")
-)
+var errLost = errors.New("its records are not the ones that were written last: a page is older than the others, or some are missing; " +
+	"restore the file from a backup")
 
 func (s *sum) add(key, value []byte) {
 	s.records++
@@ -39,36 +36,41 @@ func mark(key, value []byte) uint64 {
 	if len(value) >= sumLen {
 		m |= uint64(binary.BigEndian.Uint32(value[len(value)-sumLen:]))
 	}
-	m = (m ^ m>>32) * 0xd6e8feb86659fd93 // spread over all bits, or differences would cancel out
-	m = (m ^ m>>32) * 0xd6e8feb86659fd93
+	return spread(m) // or differences would cancel out
+}
+
+// spread makes each bit of m depend on all of them.
+func spread(m uint64) uint64 {
+	const odd = 0xd6e8feb86659fd93
+	m = (m ^ m>>32) * odd
+	m = (m ^ m>>32) * odd
 	return m ^ m>>32
 }
 
-// put writes s, and of which transaction it is, since the page that it lies on may
+// word returns what a file says of s, as it is by transaction tx: never 0, which a file
+// says that was never written to. It holds tx too, since the page that it lies on may
 // itself be the older one.
-func (s *sum) put(btx *bbolt.Tx) error {
-	value := binary.BigEndian.AppendUint64(nil, s.records)
-	value = binary.BigEndian.AppendUint64(value, s.marks)
-	return btx.Bucket(metaBucket).Put(sumKey, binary.BigEndian.AppendUint64(value, uint64(btx.ID())))
+func (s *sum) word(tx uint64) uint64 {
+	return max(spread(s.marks^spread(s.records^spread(tx))), 1)
+}
+
+// put writes s as the sequence of the bucket of tokens, which lies beside the number of
+// its root page.
+func (s *sum) put(tokens *bbolt.Bucket) error {
+	return tokens.SetSequence(s.word(uint64(tokens.Tx().ID())))
 }
 
 // check compares s, which was made from all records, with what the last commit said.
 // That is transaction tx, or, under a meta page that mirrors it, the one after.
-func (s *sum) check(btx *bbolt.Tx, tx uint64, mirrored bool) error {
-	value := btx.Bucket(metaBucket).Get(sumKey)
-	if value == nil {
+func (s *sum) check(tokens *bbolt.Bucket, tx uint64, mirrored bool) error {
+	switch tokens.Sequence() {
+	case 0, s.word(tx):
 		return nil
-	}
-	if len(value) != 3*8 {
-		return errLost
-	}
-	said := sum{binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])}
-	of := binary.BigEndian.Uint64(value[2*8:])
-	switch {
-	case *s != said, of != tx && of != tx+1:
-		return errLost
-	case of == tx+1 && !mirrored:
+	case s.word(tx + 1):
+		if mirrored {
+			return nil
+		}
 		return errMetaLost // the newest one, which is as it was some time ago
 	}
-	return nil
+	return errLost
 }
