@@ -45,7 +45,7 @@ func TestDamageIsCaught(t *testing.T) {
 	}{
 		{unchecked, wrongAccept, 200, patience},
 		{barely, "crash", 200, patience},
-		{stuck, "hang", 1, 100 * time.Millisecond},
+		{stuck, errHangs.Error(), 1, 100 * time.Millisecond},
 	} {
 		t.Run(row.how, func(t *testing.T) {
 			d := &damaging{dir: dir, seed: 1, how: row.how, patience: row.patience, enough: row.want}
@@ -115,6 +115,9 @@ func (d *damaging) report(n int, name, wrong string) {
 	d.wrong, d.files = append(d.wrong, fmt.Sprintf("file %d, %s: %s", n, name, wrong)), append(d.files, n)
 }
 
+// startPatience is how long a process may take to start.
+const startPatience = 30 * time.Second
+
 // some has one process examine files. It returns the last one that it began, and
 // an error if it did not come through.
 func (d *damaging) some(from, to int, patience time.Duration) (at int, name string, err error) {
@@ -125,12 +128,16 @@ func (d *damaging) some(from, to int, patience time.Duration) (at int, name stri
 	defer c.kill()
 	at = from
 	for {
-		line, err := c.line(patience)
+		limit := patience
+		if name == "" { // it is starting
+			limit = max(limit, startPatience)
+		}
+		line, err := c.line(limit)
 		switch {
 		case errors.Is(err, io.EOF):
 			return at, name, fmt.Errorf("crash: %v: %.2000s", c.status, &c.stderr)
 		case err != nil:
-			return at, name, fmt.Errorf("a hang of over %v", patience)
+			return at, name, fmt.Errorf("%w: over %v", errHangs, limit)
 		case line == saysAll:
 			return at, name, nil
 		}
