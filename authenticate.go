@@ -115,12 +115,18 @@ func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.T
 	if !tok.Live(now) {
 		return m.refuse(expired(tok))
 	}
+	return m.permit(ctx, verb, tok.ID, tok.Subject)
+}
+
+// permit asks CheckSubject. id is that of the subject's token, zero where there is none
+// yet.
+func (m *Manager) permit(ctx context.Context, verb string, id ID, subject string) error {
 	if m.check == nil {
 		return nil
 	}
-	err := m.check(ctx, tok.Subject)
+	err := m.check(ctx, subject)
 	if errors.Is(err, ErrSubjectRefused) {
-		return m.refuse(&Rejection{Err: err, ID: tok.ID, Subject: tok.Subject})
+		return m.refuse(&Rejection{Err: err, ID: id, Subject: subject})
 	}
 	if err != nil {
 		return fmt.Errorf("lapse: %s: CheckSubject could not tell: %w", verb, noVerdict(err))

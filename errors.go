@@ -49,7 +49,8 @@ var (
 // What was asked for cannot be.
 var (
 	// ErrInvalidConfig: New was given a nil store, or a Config out of its
-	// limits. The text names the field and the limit.
+	// limits, or Login or Identify no Verifier, or Expiring no time to look ahead. The text names
+	// the field and the limit.
 	ErrInvalidConfig = errors.New("lapse: invalid config")
 
 	// ErrInvalidGrant: a Grant, or a subject given by itself, is out of its
@@ -115,7 +116,7 @@ func (r *refusal) As(target any) bool {
 // Rejection says why a token was refused, for logs and for the decision what to
 // tell its owner. It holds no secret, no digest and no checksum.
 type Rejection struct {
-	Err     error     // ErrMalformed, ErrUnknown, ErrExpired, or what CheckSubject said
+	Err     error     // ErrMalformed, ErrUnknown, ErrExpired, or what CheckSubject or a Verifier said
 	ID      ID        // zero if the text was malformed
 	Subject string    // set once the secret has been proved, as are the two below
 	At      time.Time // when the token died: it ran out or was ended; zero if it is alive

@@ -205,6 +205,10 @@ func storeVerbs(t *testing.T, s *causeScene) map[string]error {
 	for _, err := range s.Tokens(ctx, "ana") {
 		errs["Tokens"] = err
 	}
+	for _, err := range s.Expiring(ctx, time.Hour) {
+		errs["Expiring"] = err
+	}
+	_, errs["Login"] = Login(ctx, s.Manager, "password", Grant{}, VerifierFunc[string](func(context.Context, string) (string, error) { return "bob", nil }))
 	return errs
 }
 

@@ -80,6 +80,19 @@ var verbs = []struct {
 		}
 		return "all", nil
 	}},
+	{"Expiring", func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.Expiring(ctx, time.Hour) {
+			if err != nil {
+				return "", err
+			}
+		}
+		return "all", nil
+	}},
+	{"Login", func(ctx context.Context, s *scene) (string, error) {
+		ana := lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })
+		i, err := lapse.Login(ctx, s.Manager, "password", lapse.Grant{}, ana)
+		return i.Bearer, err
+	}},
 	{"Sweep", func(ctx context.Context, s *scene) (string, error) {
 		n, err := s.Sweep(ctx)
 		return map[bool]string{true: "swept"}[n > 0], err

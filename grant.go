@@ -19,6 +19,7 @@ type Grant struct {
 	Data    string        // the caller's own, opaque; at most 4,096 bytes
 	TTL     time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
 	MaxUses int           // how often it can be used in all, each use spent durably; 0: as often as it lives; 1: a one-time token
+	Jitter  float64       // 0 to 0.5: the TTL, of renewals too, is shorter by a random share, this one at most; the cap stays
 }
 
 // check returns ErrInvalidGrant with the name of the first field out of limits.
@@ -47,7 +48,7 @@ func (g Grant) check(p *Policy) error {
 	if g.TTL.Truncate(time.Millisecond) > p.MaxTTL {
 		return fmt.Errorf("%w: TTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.TTL, p.MaxTTL)
 	}
-	return nil
+	return checkJitter(g.Jitter)
 }
 
 // checkSubject returns ErrInvalidGrant unless subject can be one.
@@ -95,7 +96,7 @@ func validScope(scope string) bool {
 // record returns what is stored of a token granted by g at now, without its ID
 // and digest.
 func (g Grant) record(p *Policy, prefix string, now time.Time) storage.Record {
-	ttl := cmp.Or(g.TTL.Truncate(time.Millisecond), p.TTL)
+	ttl := g.ttl(p)
 	limit := p.capFrom(now)
 	return storage.Record{
 		Token: Token{
@@ -113,3 +114,6 @@ func (g Grant) record(p *Policy, prefix string, now time.Time) storage.Record {
 		TTL: ttl,
 	}
 }
+
+// ttl returns the life, in whole milliseconds, that g asks for.
+func (g Grant) ttl(p *Policy) time.Duration { return cmp.Or(g.TTL.Truncate(time.Millisecond), p.TTL) }

@@ -31,8 +31,11 @@ func (m *Manager) Issue(ctx context.Context, g Grant) (Issued, error) {
 	return d.issued(), nil
 }
 
-// issue draws the credential and stores the record.
+// issue draws the credential, and the TTL where it is spread, and stores the record.
 func (d *draft) issue(ctx context.Context, verb string) (err error) {
+	if err := d.grant.spread(&d.m.policy); err != nil {
+		return err
+	}
 	for range mintAttempts {
 		if err = d.cred.mint(d.m.now(), d.grant.Subject); err != nil {
 			return err

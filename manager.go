@@ -39,7 +39,8 @@ type Config struct {
 	Clock Clock
 
 	// CheckSubject is asked on every Authenticate, Peek and Renew, once the
-	// token is known to be live and before anything is written. It can narrow
+	// token is known to be live and before anything is written, and on every Login
+	// and Identify once the credentials are known to be good. It can narrow
 	// what a token opens, never widen it: an error that wraps ErrSubjectRefused
 	// refuses the token; any other error means "could not tell" and is what the
 	// verb returns. nil lets every subject pass.

@@ -66,6 +66,12 @@ func (s *causeScene) every(t *testing.T, heard *said, text string) {
 		heard.value(tok)
 		heard.err(err)
 	}
+	for tok, err := range s.Expiring(t.Context(), time.Hour) {
+		heard.value(tok)
+		heard.err(err)
+	}
+	_, err = Login(t.Context(), s.Manager, text, Grant{}, VerifierFunc[string](func(context.Context, string) (string, error) { return "", ErrBadCredentials }))
+	heard.err(err)
 	_, err = s.Sweep(t.Context())
 	heard.err(err)
 	_, err = s.Expire(t.Context(), s.issued.ID)

@@ -1,0 +1,150 @@
+package lapse
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Expiring yields the tokens, of every subject and prefix, that are alive now and will
+// not be when the time within has passed unless something renews them: those with an
+// ExpiresAt after now and at the latest at now plus within, soonest first, of those
+// that expire together in the order of their IDs. It is for notices to their owners.
+//
+// A token that has been rotated is left out while its successor lives, since nobody
+// has to do anything about it. A delegate expires with the token that it was delegated
+// from, if that is sooner.
+//
+// All of them are read when the loop begins, as of that instant, and held in memory
+// until it ends: about 300 bytes each, and their texts. What it reads is what the
+// store's index of expiries has up to then, dead tokens that no Sweep has deleted
+// included, and the records that a rotated or a delegated token is tied to. So what is
+// found is what expires in time by its own record. Under a MaxTTL that has been lowered
+// since, such a token is yielded with the earlier expiry, or not at all once it is dead;
+// but one whose record promises more than within is not found, even if the lowered
+// MaxTTL, or the token that it was delegated from, ends it sooner.
+//
+// An error that wraps ErrCorrupt stands for one damaged record; such pairs come first.
+// Any other error is the only pair: ErrInvalidConfig for a within of less than a
+// millisecond, which would find nothing whatever happens, or the store's. NoLimit
+// finds every token that is alive. The loop body may call any verb.
+func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		s := soon{m: m, ctx: ctx}
+		if err := s.collect(within); err != nil {
+			yield(Token{}, err)
+			return
+		}
+		for _, d := range s.damaged {
+			if !yield(Token{ID: d.id}, d.err) {
+				return
+			}
+		}
+		for _, tok := range s.tokens {
+			if !yield(tok, nil) {
+				return
+			}
+		}
+	}
+}
+
+// soon is what expires soon, as it is being collected.
+type soon struct {
+	m       *Manager
+	ctx     context.Context
+	now     time.Time
+	tokens  []Token
+	damaged []damage
+}
+
+// damage is a record that cannot be judged, and why.
+type damage struct {
+	id  ID
+	err error
+}
+
+func (s *soon) collect(within time.Duration) error {
+	if within < time.Millisecond {
+		return fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within)
+	}
+	s.now = s.m.now()
+	var filter storage.Filter // no store has to know an instant behind the last one
+	if last := add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < lastInstant {
+		filter.ExpiresBefore = last.Add(time.Millisecond)
+	}
+	for rec, err := range s.m.store.List(s.ctx, filter) {
+		if err := s.found(&rec, err); err != nil {
+			return err
+		}
+	}
+	all := s.tokens
+	s.tokens = all[:0] // never ahead of what is judged
+	for i := range all {
+		if err := s.judge(&all[i]); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(s.tokens, func(a, b Token) int {
+		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), a.ID.Compare(b.ID))
+	})
+	return nil
+}
+
+// found keeps what the record alone says expires soon.
+func (s *soon) found(rec *storage.Record, err error) error {
+	if err != nil {
+		return s.failed(rec.ID, storeError("expiring", err))
+	}
+	if tok := s.m.token(rec); tok.Live(s.now) {
+		s.tokens = append(s.tokens, tok)
+	}
+	return nil
+}
+
+// failed notes a damaged record, and returns any other error.
+func (s *soon) failed(id ID, err error) error {
+	if !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	s.damaged = append(s.damaged, damage{id, err})
+	return nil
+}
+
+// judge keeps tok if the records that it is tied to agree.
+func (s *soon) judge(tok *Token) error {
+	if tok.Parent != (ID{}) {
+		if err := s.m.boundBy(s.ctx, "expiring", tok); err != nil {
+			return s.failed(tok.ID, err)
+		}
+		if !tok.Live(s.now) {
+			return nil
+		}
+	}
+	replaced, err := s.alive(tok.Successor)
+	if err == nil && !replaced {
+		s.tokens = append(s.tokens, *tok)
+	}
+	return err
+}
+
+// alive reports whether the token of id can be used: not if there is none, or its
+// record is damaged.
+func (s *soon) alive(id ID) (bool, error) {
+	if id == (ID{}) {
+		return false, nil
+	}
+	rec, err := s.m.store.Get(s.ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrCorrupt):
+		return false, nil
+	case err != nil:
+		return false, storeError("expiring", err)
+	}
+	return rec.ID == id && s.m.token(&rec).Live(s.now), nil
+}

@@ -1,0 +1,233 @@
+package lapse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
+)
+
+// names returns the names of the tokens that seq yields, in order; one that is an error
+// stands as what it wraps.
+func names(seq iter.Seq2[lapse.Token, error]) (all []string) {
+	for tok, err := range seq {
+		switch {
+		case err == nil:
+			all = append(all, tok.Name)
+		case errors.Is(err, lapse.ErrCorrupt):
+			all = append(all, "corrupt")
+		default:
+			all = append(all, "failed")
+		}
+	}
+	return all
+}
+
+// TestExpiringBoundaries: (now, now+within], to the millisecond.
+func TestExpiringBoundaries(t *testing.T) {
+	const ms, hour = time.Millisecond, time.Hour
+	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		m, clock := gateManager(t, store, lapse.Policy{TTL: hour, MaxTTL: lapse.NoLimit})
+		for _, left := range []time.Duration{-ms, 0, ms, hour - ms, hour, hour + ms, 2 * hour} {
+			issueFor(t, m, lapse.Grant{Subject: "ana", Name: left.String(), TTL: 10*time.Minute + left})
+		}
+		clock.add(10 * time.Minute)
+		for _, tt := range []struct {
+			within time.Duration
+			want   []string
+		}{
+			{ms, []string{"1ms"}},
+			{2*ms - 1, []string{"1ms"}},
+			{hour - 2*ms, []string{"1ms"}},
+			{hour - ms, []string{"1ms", "59m59.999s"}},
+			{hour, []string{"1ms", "59m59.999s", "1h0m0s"}},
+			{hour + ms - 1, []string{"1ms", "59m59.999s", "1h0m0s"}},
+			{hour + ms, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s"}},
+			{lapse.NoLimit - 1, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s", "2h0m0s"}},
+			{lapse.NoLimit, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s", "2h0m0s"}},
+		} {
+			wantDiff(t, fmt.Sprintf("within %v", tt.within), tt.want, names(m.Expiring(t.Context(), tt.within)))
+		}
+	})
+}
+
+// TestExpiringLooksAhead only forwards: a within that can find nothing is a mistake.
+func TestExpiringLooksAhead(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	f.issue(lapse.Grant{Subject: "ana"})
+	for _, within := range []time.Duration{0, 1, time.Millisecond - 1, -1, -time.Hour, -1 << 63} {
+		calls := f.calls(func() {
+			n := 0
+			for tok, err := range f.Expiring(f.ctx, within) {
+				n++
+				if wantIs(t, within.String(), err, lapse.ErrInvalidConfig); tok != (lapse.Token{}) {
+					t.Errorf("%v yields %+v", within, tok)
+				}
+			}
+			if n != 1 {
+				t.Errorf("%v yields %d pairs", within, n)
+			}
+		})
+		wantDiff(t, "calls", noCalls, calls)
+	}
+}
+
+// TestExpiringOrder: soonest first, then by ID, whoever's they are and of whatever
+// prefix; the dead are no news.
+func TestExpiringOrder(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	keys := f.manager(lapse.Config{Prefix: "key"})
+	issue := func(m *lapse.Manager, subject, name string, ttl time.Duration) lapse.Issued {
+		return issueFor(t, m, lapse.Grant{Subject: subject, Name: name, TTL: ttl})
+	}
+	issue(f.Manager, "ana", "third", 20*time.Minute)
+	issue(keys, "bob", "first", 5*time.Minute)
+	issue(f.Manager, "bob", "second", 10*time.Minute)
+	f.clock.add(time.Minute)
+	issue(keys, "ana", "fourth", 19*time.Minute) // with the third, and issued later
+	ended := issue(f.Manager, "ana", "ended", 10*time.Minute)
+	if _, err := f.Expire(f.ctx, ended.ID); err != nil {
+		t.Fatal(err)
+	}
+	spent := issueFor(t, f.Manager, lapse.Grant{Subject: "ana", Name: "spent", TTL: 10 * time.Minute, MaxUses: 1})
+	if _, err := f.Authenticate(f.ctx, spent.Bearer); err != nil {
+		t.Fatal(err)
+	}
+	f.events = nil
+	calls := f.calls(func() {
+		wantDiff(t, "tokens", []string{"first", "second", "third", "fourth"}, names(f.Expiring(f.ctx, time.Hour)))
+	})
+	wantDiff(t, "calls", []storagetest.Op{storagetest.OpList}, calls)
+	for tok, err := range f.Expiring(f.ctx, time.Hour) {
+		if want := f.token(tok.ID); err != nil || tok != want || len(f.events) != 0 {
+			t.Errorf("yields %+v, %v; want what Token says: %+v", tok, err, want)
+		}
+	}
+}
+
+// TestExpiringAfterARenewal: what was renewed out of the time is not in it.
+func TestExpiringAfterARenewal(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	i := f.issue(lapse.Grant{Subject: "ana", Name: "renewed"})
+	f.issue(lapse.Grant{Subject: "ana", Name: "idle"})
+	f.clock.add(20 * time.Minute)
+	wantDiff(t, "before", 2, len(names(f.Expiring(f.ctx, 10*time.Minute))))
+	if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
+		t.Fatal(err)
+	}
+	wantDiff(t, "after", []string{"idle"}, names(f.Expiring(f.ctx, 10*time.Minute)))
+}
+
+// TestExpiringUnderALoweredCap, as its comment says it.
+func TestExpiringUnderALoweredCap(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	f.issue(lapse.Grant{Subject: "ana", Name: "30 m"})
+	f.issue(lapse.Grant{Subject: "ana", Name: "2 h", TTL: 2 * time.Hour})
+	f.issue(lapse.Grant{Subject: "ana", Name: "5 h", TTL: 5 * time.Hour})
+	lowered := f.manager(lapse.Config{Policy: lapse.Policy{MaxTTL: time.Hour}})
+	wantDiff(t, "found by their records", []string{"30 m", "2 h"}, names(lowered.Expiring(f.ctx, 2*time.Hour)))
+	for tok := range lowered.Expiring(f.ctx, 2*time.Hour) {
+		if want := startMilli.Add(time.Hour); tok.Name == "2 h" && !tok.ExpiresAt.Equal(want) {
+			t.Errorf("until %v, want the cap of now: %v", tok.ExpiresAt, want)
+		}
+	}
+	f.clock.add(time.Hour)
+	wantDiff(t, "dead by the lowered cap", []string(nil), names(lowered.Expiring(f.ctx, 4*time.Hour)))
+	wantDiff(t, "and not by the old one", []string{"2 h", "5 h"}, names(f.Expiring(f.ctx, 4*time.Hour)))
+}
+
+// TestExpiringDamaged: one record that cannot be read is said to be so, and hides no
+// other.
+func TestExpiringDamaged(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	for _, name := range []string{"a", "b", "c"} {
+		f.issue(lapse.Grant{Subject: name, Name: name})
+		f.clock.add(time.Millisecond)
+	}
+	id := f.contents()[1].ID
+	m, err := lapse.New(&damaged{Store: f.store, id: id}, lapse.Config{Clock: f.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantDiff(t, "tokens", []string{"corrupt", "a", "c"}, names(m.Expiring(f.ctx, time.Hour)))
+	for tok, err := range m.Expiring(f.ctx, time.Hour) {
+		if tok != (lapse.Token{ID: id}) || errors.Is(err, lapse.ErrUnauthenticated) {
+			t.Errorf("%+v, %v", tok, err)
+		}
+		break
+	}
+}
+
+// TestExpiringBody may call any verb, and stop.
+func TestExpiringBody(t *testing.T) {
+	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		m, _ := gateManager(t, store, lapse.Policy{})
+		for range 3 {
+			issueFor(t, m, lapse.Grant{Subject: "ana"})
+		}
+		for range m.Expiring(t.Context(), time.Hour) {
+			break
+		}
+		n := 0
+		for tok, err := range m.Expiring(t.Context(), time.Hour) {
+			if n++; err != nil {
+				t.Fatal(err)
+			}
+			if ended, err := m.Expire(t.Context(), tok.ID); !ended || err != nil {
+				t.Errorf("Expire in the loop: %v, %v", ended, err)
+			}
+		}
+		if left := names(m.Expiring(t.Context(), time.Hour)); n != 3 || len(left) != 0 {
+			t.Errorf("%d yielded, %v left after their end", n, left)
+		}
+	})
+}
+
+// asked is a store that keeps what its List was asked for.
+type asked struct {
+	storage.Store
+	filter storage.Filter
+}
+
+func (a *asked) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
+	a.filter = f
+	return a.Store.List(ctx, f)
+}
+
+// TestExpiringAtTheEndOfTime: what lives until the last instant is found there, and
+// nobody is asked for what lies behind it.
+func TestExpiringAtTheEndOfTime(t *testing.T) {
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}})
+	i := f.issue(lapse.Grant{Subject: "ana", Name: "last"})
+	last := time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	f.change(i.ID, func(r *storage.Record) { r.ExpiresAt = last })
+	store := &asked{Store: f.store}
+	for _, tt := range []struct {
+		now    time.Time
+		within time.Duration
+		want   []string
+		before time.Time
+	}{
+		{startMilli, lapse.NoLimit, []string{"last"}, time.Time{}},
+		{startMilli, time.Hour, nil, startMilli.Add(time.Hour + time.Millisecond)},
+		{startMilli, lapse.NoLimit - 1, nil, startMilli.Add((lapse.NoLimit - 1).Truncate(time.Millisecond)).Add(time.Millisecond)},
+		{last.Add(-time.Hour), time.Hour - time.Millisecond, nil, last},
+		{last.Add(-time.Hour), time.Hour, []string{"last"}, time.Time{}},
+		{last.Add(-time.Hour), 2 * time.Hour, []string{"last"}, time.Time{}},
+	} {
+		clock := &dialClock{tt.now}
+		m, err := lapse.New(store, lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}, Clock: clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		what := fmt.Sprintf("at %v, within %v", tt.now, tt.within)
+		wantDiff(t, what, tt.want, names(m.Expiring(f.ctx, tt.within)))
+		wantDiff(t, what+": asked for", storage.Filter{ExpiresBefore: tt.before}, store.filter)
+	}
+}

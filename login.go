@@ -1,0 +1,138 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Verifier knows who holds some credentials of type C: a password, a signed
+// certificate, a code from a mail. It must be safe for concurrent use.
+//
+// Verify returns the subject whose credentials they are, or
+//   - ErrNotMine, wrapped or not: it does not know such credentials. The next
+//     Verifier is asked.
+//   - ErrBadCredentials, wrapped or not: it knows them for wrong. Nobody else is asked.
+//   - any other error: it could not tell. Nobody else is asked, and nobody is refused.
+//
+// What it returns reaches the caller of Login as it is, so it should not repeat the
+// credentials. That an account exists and is suspended is for Config.CheckSubject to say.
+type Verifier[C any] interface {
+	Verify(ctx context.Context, credentials C) (subject string, err error)
+}
+
+// VerifierFunc is a function that is a Verifier.
+type VerifierFunc[C any] func(ctx context.Context, credentials C) (subject string, err error)
+
+// Verify calls f.
+func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, error) {
+	return f(ctx, credentials)
+}
+
+// Login issues a token of m to whoever the first of verifiers that knows the
+// credentials says holds them. Grant.Subject is that subject, or empty, which is
+// the same. It does, in this order and stopping at the first that fails:
+//
+//  1. Is there a Manager, and a Verifier, and none of them nil? ErrInvalidConfig.
+//  2. Is the Grant within its limits? ErrInvalidGrant. A wrong one costs no check of a
+//     password.
+//  3. The verifiers, in the order given, as long as ctx has not ended.
+//     ErrBadCredentials if one says so, with all that it wrapped, or if none knows the
+//     credentials. What else one says, that it could not tell, is wrapped as it is.
+//  4. Is the subject one that a token can have? ErrInvalidGrant.
+//  5. Config.CheckSubject. ErrSubjectRefused, or what else it says.
+//  6. Is the subject that of the Grant? ErrInvalidGrant.
+//  7. Issue, durably, with its errors.
+//
+// ErrBadCredentials and ErrSubjectRefused wrap ErrUnauthenticated and carry a
+// *Rejection, without an ID: there is no token. Observe is told of both. Of bad
+// credentials it is told nothing but that. Any other error says nothing about who
+// asked; a Verifier that returns another's refusal, of a token of its own for
+// instance, could not tell.
+//
+// Until step 7 nothing is written. A Verifier that panics ends Login with its panic,
+// and has begun nothing either.
+func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verifiers ...Verifier[C]) (Issued, error) {
+	if err := checkVerifiers(m, verifiers); err != nil {
+		return Issued{}, err
+	}
+	probe := g
+	if probe.Subject == "" {
+		probe.Subject = "known later"
+	}
+	if err := probe.check(&m.policy); err != nil {
+		return Issued{}, err
+	}
+	subject, err := identify(ctx, m, "login", credentials, verifiers)
+	if err != nil {
+		return Issued{}, err
+	}
+	if g.Subject != "" && g.Subject != subject {
+		return Issued{}, fmt.Errorf("%w: Subject: the credentials are another's; leave it empty", ErrInvalidGrant)
+	}
+	g.Subject = subject
+	d := draft{m: m, grant: g}
+	if err := d.issue(ctx, "login"); err != nil {
+		return Issued{}, err
+	}
+	return d.issued(), nil
+}
+
+// Identify returns the subject that Login would issue a token to, and issues none. It
+// is steps 1 and 3 to 5 of Login, for those who then give out something else than a new token.
+func Identify[C any](ctx context.Context, m *Manager, credentials C, verifiers ...Verifier[C]) (subject string, err error) {
+	if err := checkVerifiers(m, verifiers); err != nil {
+		return "", err
+	}
+	return identify(ctx, m, "identify", credentials, verifiers)
+}
+
+// checkVerifiers returns ErrInvalidConfig for what only a programmer can mend.
+func checkVerifiers[C any](m *Manager, verifiers []Verifier[C]) error {
+	switch {
+	case m == nil:
+		return fmt.Errorf("%w: the Manager to log in to is nil; New makes one", ErrInvalidConfig)
+	case len(verifiers) == 0:
+		return fmt.Errorf("%w: nobody can verify credentials; give at least one Verifier", ErrInvalidConfig)
+	}
+	for i, v := range verifiers {
+		if isNil(v) {
+			return fmt.Errorf("%w: Verifier %d of %d is nil; leave it out", ErrInvalidConfig, i+1, len(verifiers))
+		}
+	}
+	return nil
+}
+
+// identify returns the subject that the first verifier to know the credentials names,
+// if CheckSubject lets it pass.
+func identify[C any](ctx context.Context, m *Manager, verb string, credentials C, verifiers []Verifier[C]) (string, error) {
+	for _, v := range verifiers {
+		if err := ctx.Err(); err != nil {
+			return "", storeError(verb, err)
+		}
+		subject, err := v.Verify(ctx, credentials)
+		switch {
+		case errors.Is(err, ErrBadCredentials):
+			return "", m.badCredentials(err)
+		case errors.Is(err, ErrNotMine):
+			continue
+		case err != nil:
+			return "", fmt.Errorf("lapse: %s: a Verifier could not tell: %w", verb, noVerdict(err))
+		}
+		if err := checkSubject(subject); err != nil {
+			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb, err)
+		}
+		if err := m.permit(ctx, verb, ID{}, subject); err != nil {
+			return "", err
+		}
+		return subject, nil
+	}
+	return "", m.badCredentials(fmt.Errorf("%w: no Verifier knows them for its own", ErrBadCredentials))
+}
+
+// badCredentials refuses. What a Verifier has to say may repeat what it was given, and
+// reaches the caller alone: no event holds a secret.
+func (m *Manager) badCredentials(err error) error {
+	_ = m.refuse(&Rejection{Err: ErrBadCredentials})
+	return &Rejection{Err: err}
+}
