@@ -62,6 +62,31 @@ func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]T
 	return ended, nil
 }
 
+// endFamily ends what still lives by its record of a family, for the reason why; what
+// was delegated ends with EndParent, but for reuse. It returns them as they are then.
+// A damaged record is denied as it is.
+func (m *Manager) endFamily(tx storage.Tx, family ID, why EndReason, now time.Time) (ended []Token, err error) {
+	for rec, err := range tx.Records() {
+		switch {
+		case errors.Is(err, ErrCorrupt):
+			continue
+		case err != nil:
+			return nil, err
+		case rec.Family != family || !rec.Live(now):
+			continue
+		}
+		rec.EndedAt, rec.EndReason = now, why
+		if rec.Parent != (ID{}) && why != EndReused {
+			rec.EndReason = EndParent
+		}
+		if err := tx.Put(rec); err != nil {
+			return nil, fmt.Errorf("end %v: %w", rec.ID, err)
+		}
+		ended = append(ended, m.token(&rec))
+	}
+	return ended, nil
+}
+
 func (m *Manager) tellEnded(tokens []Token) {
 	for _, tok := range tokens {
 		m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})

@@ -65,6 +65,9 @@ type draft struct {
 	tie   func(tx storage.Tx, d *draft) error // sets what ties rec to others, and writes those; may be nil
 	spare []ID                                // never evicted
 
+	replaces bool // a live token of its prefix gives way to it, which tie says: no room is made
+	families bool // who makes room goes with its family
+
 	reduced []string // what tie says that a parent made smaller
 
 	live    int     // tokens of the subject and prefix
@@ -75,8 +78,11 @@ type draft struct {
 }
 
 // store makes room if it must, and puts the new record.
-func (d *draft) store(tx storage.Tx) error {
-	d.now = d.m.now()
+func (d *draft) store(tx storage.Tx) error { return d.storeAt(tx, d.m.now()) }
+
+// storeAt is store at the instant of a transaction that stores more than this.
+func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
+	d.now = now
 	d.rec = d.grant.record(&d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest = d.cred.id(), d.cred.digest(d.m.tag)
 	if _, err := tx.Get(d.rec.ID); err == nil {
@@ -101,7 +107,7 @@ var errTakenID = fmt.Errorf("%w: the random source repeats itself", ErrConflict)
 func (d *draft) makeRoom(tx storage.Tx) error {
 	d.evicted = nil
 	p := &d.m.policy
-	if p.MaxTokens == NoTokenLimit {
+	if p.MaxTokens == NoTokenLimit || d.replaces {
 		return nil
 	}
 	if err := d.count(tx, false); err != nil || d.live < p.MaxTokens {
@@ -118,16 +124,24 @@ func (d *draft) makeRoom(tx storage.Tx) error {
 		return fmt.Errorf("%w: %d of %d", ErrLimit, d.live, p.MaxTokens)
 	}
 	for _, tok := range victims {
-		if slices.ContainsFunc(d.evicted, func(e Token) bool { return e.ID == tok.ID }) { // with its parent
+		if slices.ContainsFunc(d.evicted, func(e Token) bool { return e.ID == tok.ID }) { // with its parent or family
 			continue
 		}
-		ended, err := d.m.endTied(tx, tok.ID, EndEvicted, d.now)
+		ended, err := d.evict(tx, &tok)
 		if err != nil {
 			return err
 		}
 		d.evicted = append(d.evicted, ended...)
 	}
 	return nil
+}
+
+// evict ends tok, with what was delegated from it or with its family.
+func (d *draft) evict(tx storage.Tx, tok *Token) ([]Token, error) {
+	if d.families && tok.Family != (ID{}) {
+		return d.m.endFamily(tx, tok.Family, EndEvicted, d.now)
+	}
+	return d.m.endTied(tx, tok.ID, EndEvicted, d.now)
 }
 
 // count counts the subject's live tokens of this prefix, and keeps them if told
@@ -167,13 +181,19 @@ func (d *draft) add(rec storage.Record, err error) bool {
 
 // issued is what Issue returns once the draft is stored.
 func (d *draft) issued() Issued {
-	i := Issued{Token: d.m.token(&d.rec), Bearer: d.cred.textAfter(d.m.prefix, d.m.begun), Reduced: d.reduced}
-	for _, tok := range d.evicted {
-		i.Evicted = append(i.Evicted, tok.ID)
-	}
+	i := d.answer()
 	d.m.tellEnded(d.evicted)
 	if d.m.observe != nil { // an Event is large
 		d.m.tell(Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})
+	}
+	return i
+}
+
+// answer is what there is to say of a draft that is stored.
+func (d *draft) answer() Issued {
+	i := Issued{Token: d.m.token(&d.rec), Bearer: d.cred.textAfter(d.m.prefix, d.m.begun), Reduced: d.reduced}
+	for _, tok := range d.evicted {
+		i.Evicted = append(i.Evicted, tok.ID)
 	}
 	return i
 }

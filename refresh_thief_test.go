@@ -1,0 +1,225 @@
+package lapse_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+)
+
+var thiefSteps = flag.Int("thiefsteps", 5, "up to how many steps of a client and a thief are tried in every order; 8 takes a minute")
+
+// step is what one of the two does, or that time passes.
+type step byte
+
+const (
+	clientRefreshes step = 'c' // and gets the answer
+	clientLoses     step = 'l' // refreshes, and the answer is lost: what was asked with is asked with again
+	thiefSteals     step = 's' // whatever the client holds
+	thiefRefreshes  step = 't'
+	timePasses      step = '+' // half of the grace
+	graceEnds       step = '*'
+)
+
+const theftGrace = 10 * time.Second
+
+// family is what Pairs does, said once more: refresh tokens are numbers in the order
+// in which they come to be, and all of one family.
+type family struct {
+	now     time.Duration
+	rotated map[int]time.Duration // when each was first
+	tip     int
+	dead    bool
+}
+
+// refresh returns the number of the token that presenting n gives.
+func (f *family) refresh(n int) (int, error) {
+	at, rotated := f.rotated[n]
+	switch {
+	case rotated && n == f.tip-1 && f.now < at+theftGrace:
+		if f.dead {
+			return 0, lapse.ErrExpired
+		}
+		return f.tip, nil
+	case rotated:
+		f.dead = true
+		return 0, lapse.ErrReused
+	case f.dead:
+		return 0, lapse.ErrExpired
+	}
+	f.rotated[n] = f.now
+	f.tip++
+	return f.tip, nil
+}
+
+// refresher is Pairs, or something that is nearly as good.
+type refresher interface {
+	Refresh(p *pairs, token string) (lapse.Credentials, error)
+}
+
+type asItIs struct{}
+
+func (asItIs) Refresh(p *pairs, token string) (lapse.Credentials, error) {
+	return p.Refresh(p.ctx, token)
+}
+
+// act has the steps happen to p and to the model, and says where they part, or which
+// promise was broken.
+func act(p *pairs, r refresher, subject string, steps []step) error {
+	first, err := p.Pairs.Issue(p.ctx, lapse.Grant{Subject: subject})
+	if err != nil {
+		return err
+	}
+	all := []lapse.Credentials{first} // by number
+	f := &family{rotated: map[int]time.Duration{}}
+	client, thief, lost, late, stolen := 0, -1, false, false, false
+	for _, s := range steps {
+		who := &client
+		switch s {
+		case thiefSteals:
+			thief = client
+			continue
+		case timePasses, graceEnds:
+			d := map[step]time.Duration{timePasses: theftGrace / 2, graceEnds: theftGrace}[s]
+			f.now += d
+			p.clock.add(d)
+			late = late || lost && f.now >= f.rotated[client]+theftGrace
+			continue
+		case thiefRefreshes:
+			who, stolen = &thief, true
+		}
+		want, wantErr := f.refresh(*who)
+		got, err := r.Refresh(p, all[*who].Refresh.Bearer)
+		switch {
+		case !errors.Is(err, wantErr):
+			return fmt.Errorf("%c with token %d: %v; want %v", s, *who, err, wantErr)
+		case err != nil && s != thiefRefreshes && !stolen && !late:
+			return fmt.Errorf("%c: without a theft and within the grace the client is out: %v", s, err)
+		case err == nil && want == len(all):
+			all = append(all, got)
+		case err == nil && (got.Refresh.Bearer != all[want].Refresh.Bearer || got.Access.Bearer != all[want].Access.Bearer):
+			return fmt.Errorf("%c with token %d: not the credentials of before", s, *who)
+		}
+		if s != clientLoses && err == nil {
+			*who = want
+		}
+		if s != thiefRefreshes {
+			lost = s == clientLoses && err == nil
+		}
+		if err := out(p, f, all); err != nil {
+			return fmt.Errorf("after %c: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// out checks that once the family is dead nothing that anybody holds works, and that
+// until then the newest access token does.
+func out(p *pairs, f *family, all []lapse.Credentials) error {
+	if !f.dead {
+		_, err := p.Peek(p.ctx, all[f.tip].Access.Bearer)
+		return err
+	}
+	for n, c := range all {
+		if _, err := p.Peek(p.ctx, c.Access.Bearer); !errors.Is(err, lapse.ErrExpired) {
+			return fmt.Errorf("access token %d after reuse: %v", n, err)
+		}
+	}
+	return nil
+}
+
+// follows are the steps that say something after those so far: time passes between two
+// things that happen, and there is a theft before a thief.
+func follows(sofar []step, n int) (next []step) {
+	var last step
+	if len(sofar) > 0 {
+		last = sofar[len(sofar)-1]
+	}
+	between := len(sofar) > 0 && len(sofar) < n-1
+	for _, s := range []step{clientRefreshes, clientLoses, thiefSteals, thiefRefreshes, timePasses, graceEnds} {
+		ok := true
+		switch s {
+		case thiefSteals:
+			ok = last != thiefSteals
+		case thiefRefreshes:
+			ok = slices.Contains(sofar, thiefSteals)
+		case timePasses:
+			ok = between && last != graceEnds
+		case graceEnds:
+			ok = between && last != graceEnds && last != timePasses
+		}
+		if ok {
+			next = append(next, s)
+		}
+	}
+	return next
+}
+
+// orders yields every sequence of n such steps.
+func orders(n int) iter.Seq[[]step] {
+	return func(yield func([]step) bool) {
+		var extend func(sofar []step) bool
+		extend = func(sofar []step) bool {
+			if len(sofar) == n {
+				return yield(sofar)
+			}
+			for _, s := range follows(sofar, n) {
+				if !extend(append(sofar[:len(sofar):len(sofar)], s)) {
+					return false
+				}
+			}
+			return true
+		}
+		extend(nil)
+	}
+}
+
+// draws yields count sequences of n such steps at random.
+func draws(rng *rand.Rand, count, n int) iter.Seq[[]step] {
+	return func(yield func([]step) bool) {
+		for range count {
+			var steps []step
+			for len(steps) < n {
+				next := follows(steps, n)
+				steps = append(steps, next[rng.IntN(len(next))])
+			}
+			if !yield(steps) {
+				return
+			}
+		}
+	}
+}
+
+// firstFault plays each sequence with r, by a subject of its own, and returns how many
+// that were and the first that went wrong.
+func firstFault(t *testing.T, r refresher, sequences iter.Seq[[]step]) (played int, fault error) {
+	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Observe: func(lapse.Event) {}}, Grace: theftGrace})
+	for steps := range sequences {
+		if err := act(p, r, fmt.Sprint("ana ", played), steps); err != nil {
+			return played, fmt.Errorf("%s: %w", steps, err)
+		}
+		played++
+	}
+	return played, nil
+}
+
+// TestClientAndThief plays all orders up to a few steps, and some of eight.
+func TestClientAndThief(t *testing.T) {
+	for n := 1; n <= *thiefSteps; n++ {
+		played, fault := firstFault(t, asItIs{}, orders(n))
+		if fault != nil {
+			t.Fatal(fault)
+		}
+		t.Logf("%d orders of %d steps", played, n)
+	}
+	seed := rand.Uint64()
+	if _, fault := firstFault(t, asItIs{}, draws(rand.New(rand.NewPCG(seed, 0)), 500, 8)); fault != nil {
+		t.Fatalf("seed %d: %v", seed, fault)
+	}
+}
