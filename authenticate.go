@@ -15,20 +15,26 @@ import (
 // end, that meets this one in the store may have changed it already.)
 //
 // A token that is no good is an error that wraps ErrUnauthenticated and carries a
-// *Rejection: ErrMalformed, ErrUnknown, ErrExpired or ErrSubjectRefused. It has
-// written nothing. Any other error means that it could not be told: the store's
+// *Rejection: ErrMalformed, ErrUnknown, ErrExpired, ErrExhausted or ErrSubjectRefused.
+// It has written nothing. Any other error means that it could not be told: the store's
 // (ErrUnavailable, ErrCorrupt, ErrClosed), the context's, or CheckSubject's.
 //
 // It costs one read of the store, and one write when a use is due to be recorded
 // (Policy.RenewEvery, whatever the Renewal), however many tokens the subject has. A
-// malformed bearer costs neither.
+// malformed bearer costs neither. A delegate costs one read more for each token above
+// it.
+//
+// A use of a budget (Grant.MaxUses) is spent, and its renewal stored, before it
+// succeeds: here a failed write is a failed use, and ErrOutcomeUnknown means that it
+// may have been spent. The last use returns the token as that ends it, with
+// EndExhausted.
 func (m *Manager) Authenticate(ctx context.Context, bearer string) (tok Token, err error) {
 	err = m.authenticate(ctx, "authenticate", bearer, true, &tok)
 	return tok, err
 }
 
 // Peek returns what Authenticate would, and writes nothing of any kind: a page
-// that polls, or a health check, keeps no token alive by it.
+// that polls, or a health check, keeps no token alive by it, and spends no use.
 func (m *Manager) Peek(ctx context.Context, bearer string) (tok Token, err error) {
 	err = m.authenticate(ctx, "peek", bearer, false, &tok)
 	return tok, err
@@ -48,23 +54,24 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 	}
 	now := m.now()
 	m.policy.view(&rec.Token)
+	var above *lineage
 	if !rec.Live(now) || m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
-		if err := m.admit(ctx, verb, &rec.Token, now); err != nil {
+		if above, err = m.admitUnder(ctx, verb, &rec.Token, now); err != nil {
 			return err
 		}
 	}
-	if use && rec.MaxUses != 0 {
-		*tok, err = m.spend(ctx, verb, rec.Token)
+	switch {
+	case rec.MaxUses == 0:
+	case rec.UsesLeft <= 0: // in a store that lost the end of the last use
+		return m.refuse(exhausted(&rec.Token))
+	case use:
+		*tok, err = m.spend(ctx, verb, rec.ID, rec.Subject)
 		return err
 	}
-	parents := rec.ExpiresAt // no later than theirs
 	if use && m.policy.due(&rec.Token, now) {
-		m.used(ctx, &rec.Token, rec.TTL, now)
+		m.used(ctx, &rec.Token, rec.TTL, now, above)
 	}
 	*tok = rec.Token
-	if tok.Parent != (ID{}) {
-		tok.ExpiresAt = capped(tok.ExpiresAt, parents)
-	}
 	return nil
 }
 
@@ -105,13 +112,24 @@ var (
 )
 
 // admit says why a token whose secret has been proved is not good at now, if so. It
-// lowers the expiry of a delegate to that of those it was delegated from.
+// makes of a delegate what everyone sees of it.
 func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.Time) error {
-	if tok.Live(now) && tok.Parent != (ID{}) {
-		if err := m.boundBy(ctx, verb, tok); err != nil {
-			return err
+	_, err := m.admitUnder(ctx, verb, tok, now)
+	return err
+}
+
+// admitUnder is admit, and returns who is above tok.
+func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, now time.Time) (above *lineage, err error) {
+	if tok.Live(now) {
+		if above, err = m.underStored(ctx, verb, tok); err != nil {
+			return nil, err
 		}
 	}
+	return above, m.judge(ctx, verb, tok, now)
+}
+
+// judge is what is left of admit once tok is what everyone sees of it.
+func (m *Manager) judge(ctx context.Context, verb string, tok *Token, now time.Time) error {
 	if !tok.Live(now) {
 		return m.refuse(expired(tok))
 	}
@@ -143,8 +161,9 @@ func expired(tok *Token) *Rejection {
 }
 
 // used records that tok was used at now, which is due, if that raises something, and
-// brings tok up to what is stored then. That it could not be stored does not unmake the use.
-func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time) {
+// brings tok up to what everyone sees then. That it could not be stored does not unmake
+// the use.
+func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *lineage) {
 	use, raises := m.policy.dueUse(tok, ttl, now)
 	if !raises || m.check != nil && !tok.Live(m.now()) { // CheckSubject took too long to renew by
 		return
@@ -153,6 +172,7 @@ func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now t
 		m.tell(Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
 		return
 	}
+	use.ExpiresAt = above.soonest(use.ExpiresAt)
 	renewed := use.ExpiresAt.After(tok.ExpiresAt)
 	if use.At.After(tok.LastUsedAt) {
 		tok.LastUsedAt = use.At

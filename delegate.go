@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -18,14 +17,15 @@ const MaxDelegation = 4
 // life. It is durable before it returns.
 //
 // Grant.Subject is empty or that of the token. Grant.Scope holds words of the token's
-// scope only, or the error is ErrScope; an empty one is an empty scope. A life that
-// was asked for beyond the end of the token's own is shortened, and Issued.Reduced
-// says so. Name, Data and MaxUses are the delegate's own, and so is each later
-// renewal, never past the cap of the token it came from.
+// scope only, or the error is ErrScope; an empty one is an empty scope. Name, Data and
+// MaxUses are the delegate's own, and so is each later renewal.
 //
-// What ends the token ends its delegates in the same transaction, with EndParent; when
-// the token runs out, they cannot be used either. So each use of a delegate reads the
-// records above it as well.
+// ExpiresAt and MaxExpiresAt of a delegate are never past those of the token, as they
+// are at any time: when the token runs out, its delegates have run out, and when it is
+// renewed, they live on for as long as they would by themselves. Where that shortens
+// the life that was asked for, Issued.Reduced says so. What ends the token ends its
+// delegates in the same transaction, with EndParent. So each use of a delegate reads
+// the records above it as well; if one of them is damaged, the error is ErrCorrupt.
 //
 // Errors are those of Authenticate and Issue, ErrScope, and ErrNotDelegable for a
 // token with a budget of uses or MaxDelegation deep.
@@ -70,23 +70,19 @@ func delegateOf(id ID) func(tx storage.Tx, d *draft) error {
 		if err != nil {
 			return err
 		}
-		parent, depth := d.m.token(&rec), 1
-		d.spare = []ID{id}
-		for above := parent.Parent; above != (ID{}); depth++ {
-			next, err := getIn(tx, above)
-			if err != nil && !errors.Is(err, ErrNotFound) {
-				return err
-			}
-			d.spare = append(d.spare, above)
-			above = next.Parent
-		}
-		if err := bound(&parent, d.m, tx.Get); err != nil {
+		parent := d.m.token(&rec)
+		above, err := d.m.under(&parent, tx.Get)
+		if err != nil {
 			return err
+		}
+		d.spare = []ID{id}
+		if above != nil {
+			d.spare = append(d.spare, above.ids[:above.depth]...)
 		}
 		switch {
 		case !parent.Live(d.now):
 			return expired(&parent)
-		case parent.MaxUses != 0 || depth > MaxDelegation:
+		case parent.MaxUses != 0 || len(d.spare) > MaxDelegation:
 			return ErrNotDelegable
 		}
 		if rec.Family == (ID{}) { // so that its end looks for delegates
@@ -96,50 +92,18 @@ func delegateOf(id ID) func(tx storage.Tx, d *draft) error {
 			}
 		}
 		d.rec.Family, d.rec.Parent = rec.Family, rec.ID
-		d.rec.MaxExpiresAt = earlierCap(d.rec.MaxExpiresAt, parent.MaxExpiresAt)
-		d.reduced = nil
-		if limit := d.rec.MaxExpiresAt; !limit.IsZero() && limit.Before(d.rec.ExpiresAt) {
-			d.rec.ExpiresAt, d.reduced = limit, []string{"TTL"}
-		}
+		d.under(&lineage{until: parent.ExpiresAt, limit: parent.MaxExpiresAt})
 		return nil
 	}
 }
 
-// bound lowers the expiry of a delegate to that of each token it was delegated from,
-// which get returns. One without its parents has none.
-func bound(tok *Token, m *Manager, get func(ID) (storage.Record, error)) error {
-	id := tok.Parent
-	for range MaxDelegation {
-		if id == (ID{}) {
-			return nil
-		}
-		rec, err := get(id)
-		switch {
-		case errors.Is(err, ErrNotFound): // swept, so it has long been dead
-			tok.ExpiresAt = time.Time{}
-			return nil
-		case err != nil:
-			return err
-		case rec.ID != id:
-			return errWrongRecord
-		}
-		parent := m.token(&rec)
-		if dead := parent.DeadFrom(); dead.Before(tok.ExpiresAt) {
-			tok.ExpiresAt = dead
-		}
-		id = parent.Parent
+// under puts the draft under those above it, and says what that took.
+func (d *draft) under(above *lineage) {
+	asked := d.rec.ExpiresAt
+	d.rec.MaxExpiresAt = earlierCap(d.rec.MaxExpiresAt, above.limit)
+	d.rec.ExpiresAt = capped(asked, d.rec.MaxExpiresAt)
+	d.above, d.reduced = above, nil
+	if above.soonest(d.rec.ExpiresAt).Before(asked) {
+		d.reduced = []string{"TTL"}
 	}
-	if id != (ID{}) { // deeper than Delegate makes them
-		tok.ExpiresAt = time.Time{}
-	}
-	return nil
-}
-
-// boundBy is bound by what the store says now.
-func (m *Manager) boundBy(ctx context.Context, verb string, tok *Token) error {
-	err := bound(tok, m, func(id ID) (storage.Record, error) { return m.store.Get(ctx, id) })
-	if err != nil {
-		return storeError(verb, err)
-	}
-	return nil
 }

@@ -10,10 +10,11 @@ import (
 )
 
 // Expire ends the token of id, of whatever prefix, with all that was delegated from it
-// in the same transaction, and says whether that took anything: a token that has been ended or has run out already, or is unknown, is
-// false and no error, so it may be repeated. One that a lowered MaxTTL keeps out
-// is ended for good. It is durable before it returns. The record stays and says
-// EndExpired.
+// in the same transaction, and says whether that took anything: a token that has been
+// ended or has run out already, or is unknown, is false and no error, so it may be
+// repeated. (A delegate has run out with any of those above it.) One that a lowered
+// MaxTTL keeps out is ended for good. It is durable before it returns. The record stays
+// and says EndExpired.
 func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	rec, err := m.store.Get(ctx, id)
 	if err == nil && rec.ID != id {
@@ -33,8 +34,9 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 }
 
 // ExpireBearer ends the token whose text bearer is, with all that was delegated from
-// it, as its holder logs out. It returns the token as it is then. One that is dead already is no error: what was
-// asked for is so. CheckSubject is not asked. It is durable before it returns.
+// it, as its holder logs out. It returns the token as it is then. One that is dead
+// already is no error: what was asked for is so. CheckSubject is not asked. It is
+// durable before it returns.
 //
 // Errors are ErrMalformed and ErrUnknown, or the store's, ErrOutcomeUnknown among
 // them. (RFC 7009 section 2.2 answers the first two like a success.)
@@ -45,7 +47,10 @@ func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error
 	}
 	tok, _, err := m.expire(ctx, "expire bearer", rec.Subject, rec.ID)
 	if errors.Is(err, ErrNotFound) { // swept meanwhile
-		return m.token(&rec), nil
+		tok = m.token(&rec)
+		if _, err = m.underStored(ctx, "expire bearer", &tok); errors.Is(err, ErrCorrupt) {
+			err = nil
+		}
 	}
 	if err != nil {
 		return Token{}, err
@@ -53,9 +58,9 @@ func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error
 	return tok, nil
 }
 
-// expire ends one token, and what was delegated from it, if its record is alive, and
-// returns it as it is then. That a policy keeps it out is no end: another policy would
-// let it in again.
+// expire ends one token, and what was delegated from it, if it lasts, and returns it as
+// it is then. That a policy keeps it out is no end: another policy would let it in
+// again.
 func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok Token, ended bool, err error) {
 	var all []Token
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
@@ -64,11 +69,19 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok 
 		if err != nil {
 			return err
 		}
-		if tok = m.token(&rec); !rec.Live(now) {
-			return nil
+		alive, err := lasts(&rec, now, tx.Get)
+		if err != nil {
+			return err
 		}
-		all, err = m.endTied(tx, id, EndExpired, now)
-		return err
+		if alive {
+			all, err = m.endTied(tx, id, EndExpired, now)
+			return err
+		}
+		tok = m.token(&rec)
+		if _, err := m.under(&tok, tx.Get); !errors.Is(err, ErrCorrupt) { // it is dead, whatever is above it
+			return err
+		}
+		return nil
 	})
 	if err != nil || len(all) == 0 {
 		return tok, false, err
@@ -92,27 +105,23 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	var tokens []Token
 	err = m.update(ctx, "expire subject", subject, func(tx storage.Tx, now time.Time) error {
 		tokens = nil
-		for rec, err := range tx.Records() {
-			if errors.Is(err, ErrCorrupt) {
-				continue // denied as it is
-			}
-			if err != nil {
-				return err
-			}
-			if !rec.Live(now) || slices.Contains(keep, rec.ID) {
+		ids, err := lasting(tx, now)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if slices.Contains(keep, id) {
 				continue
 			}
-			tok, err := m.end(tx, rec.ID, EndSubject, now)
+			tok, err := m.end(tx, id, EndSubject, now)
 			if err != nil {
 				return err
 			}
 			tokens = append(tokens, tok)
 		}
-		if len(keep) == 0 {
-			return nil
+		if len(keep) > 0 {
+			tokens, err = m.endDelegates(tx, tokens, now)
 		}
-		var err error
-		tokens, err = m.endDelegates(tx, tokens, now)
 		return err
 	})
 	if err != nil {
@@ -120,4 +129,24 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	}
 	m.tellEnded(tokens)
 	return len(tokens), nil
+}
+
+// lasting returns the IDs of the subject's tokens that last.
+func lasting(tx storage.Tx, now time.Time) (ids []ID, err error) {
+	for rec, err := range tx.Records() {
+		if errors.Is(err, ErrCorrupt) {
+			continue // denied as it is
+		}
+		if err != nil {
+			return nil, err
+		}
+		alive, err := lasts(&rec, now, tx.Get)
+		if err != nil {
+			return nil, err
+		}
+		if alive {
+			ids = append(ids, rec.ID)
+		}
+	}
+	return ids, nil
 }

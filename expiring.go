@@ -119,7 +119,7 @@ func (s *soon) failed(id ID, err error) error {
 // judge keeps tok if the records that it is tied to agree.
 func (s *soon) judge(tok *Token) error {
 	if tok.Parent != (ID{}) {
-		if err := s.m.boundBy(s.ctx, "expiring", tok); err != nil {
+		if _, err := s.m.underStored(s.ctx, "expiring", tok); err != nil {
 			return s.failed(tok.ID, err)
 		}
 		if !tok.Live(s.now) {

@@ -19,6 +19,9 @@ var errDisk = errors.New("disk on fire")
 type scene struct {
 	*fixture
 	live, idle lapse.Issued
+
+	family []lapse.Issued // of eve, each delegated from the one before
+	budget lapse.Issued   // of tim, with one use
 }
 
 func newScene(t *testing.T) *scene {
@@ -28,6 +31,12 @@ func newScene(t *testing.T) *scene {
 	f.clock.add(25 * time.Hour)
 	s := &scene{fixture: f, idle: f.issue(lapse.Grant{Subject: "ana"}), live: f.issue(lapse.Grant{Subject: "ana"})}
 	f.issue(lapse.Grant{Subject: "ana"})
+	s.budget = f.issue(lapse.Grant{Subject: "tim", MaxUses: 1})
+	s.family = []lapse.Issued{f.issue(lapse.Grant{Subject: "eve"})}
+	for n := range 2 {
+		f.clock.add(time.Millisecond)
+		s.family = append(s.family, f.delegate(s.family[n], lapse.Grant{}))
+	}
 	f.clock.add(time.Minute)
 	f.events = nil
 	f.store.Reset()
@@ -67,6 +76,42 @@ var verbs = []struct {
 	{"ExpireSubject", func(ctx context.Context, s *scene) (string, error) {
 		n, err := s.ExpireSubject(ctx, "ana")
 		return map[bool]string{true: "ended"}[n > 0], err
+	}},
+	{"Authenticate with a budget", func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Authenticate(ctx, s.budget.Bearer)
+		return tok.Subject, err
+	}},
+	{"Peek at a delegate", func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Peek(ctx, s.family[2].Bearer)
+		return tok.Subject, err
+	}},
+	{"Renew of a delegate", func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Renew(ctx, s.family[2].Bearer)
+		return tok.Subject, err
+	}},
+	{"Delegate", func(ctx context.Context, s *scene) (string, error) { // which evicts a family
+		i, err := s.Delegate(ctx, s.family[0].Bearer, lapse.Grant{})
+		return i.Bearer, err
+	}},
+	{"Expire of a family", func(ctx context.Context, s *scene) (string, error) {
+		ended, err := s.Expire(ctx, s.family[0].ID)
+		return map[bool]string{true: "ended"}[ended], err
+	}},
+	{"ExpireSubject of a family but one", func(ctx context.Context, s *scene) (string, error) {
+		n, err := s.ExpireSubject(ctx, "eve", s.family[2].ID)
+		return map[bool]string{true: "ended"}[n > 0], err
+	}},
+	{"Token of a delegate", func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Token(ctx, s.family[2].ID)
+		return tok.Subject, err
+	}},
+	{"Tokens of a family", func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.Tokens(ctx, "eve") {
+			if err != nil {
+				return "", err
+			}
+		}
+		return "all", nil
 	}},
 	{"Token", func(ctx context.Context, s *scene) (string, error) {
 		tok, err := s.Token(ctx, s.live.ID)
@@ -161,6 +206,7 @@ func TestStorageFaults(t *testing.T) {
 					if fault.mode != storagetest.FailAfter {
 						wantDiff(t, "contents", before, s.contents())
 					}
+					wantRecordsAgree(t, s.fixture) // no family is half ended
 					if len(s.events) != 0 {
 						t.Errorf("events of what did not happen: %+v", s.events)
 					}

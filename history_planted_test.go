@@ -101,13 +101,63 @@ func TestHistoriesFindPlantedFaults(t *testing.T) {
 			}
 			return r
 		}},
+		"an end forgets far descendants": {put: func(r storage.Record) storage.Record {
+			if r.EndReason == lapse.EndParent && r.Parent != r.Family {
+				r.EndedAt, r.EndReason = time.Time{}, 0
+			}
+			return r
+		}},
+		"a delegate outlives its parent": {get: func(r storage.Record) storage.Record {
+			if r.ID == r.Family {
+				r.ExpiresAt = r.ExpiresAt.Add(time.Hour)
+			}
+			return r
+		}},
+		"a delegate passes the cap of its parent": {put: func(r storage.Record) storage.Record {
+			if r.Parent != (lapse.ID{}) {
+				r.MaxExpiresAt = r.MaxExpiresAt.Add(time.Millisecond)
+			}
+			return r
+		}},
+		"forgets whose delegate it is": {put: func(r storage.Record) storage.Record {
+			r.Parent = lapse.ID{}
+			return r
+		}},
+		"forgets families": {put: func(r storage.Record) storage.Record {
+			r.Family = lapse.ID{}
+			return r
+		}},
+		"spends a use twice": {put: func(r storage.Record) storage.Record {
+			if r.UsesLeft == 1 && r.MaxUses > 1 {
+				r.UsesLeft = 0
+			}
+			return r
+		}},
+		"gives a use for nothing": {put: func(r storage.Record) storage.Record {
+			if r.UsesLeft == 2 && r.MaxUses == 3 {
+				r.UsesLeft = 3
+			}
+			return r
+		}},
+		"forgets the last use": {put: func(r storage.Record) storage.Record {
+			if r.EndReason == lapse.EndExhausted {
+				r.EndedAt, r.EndReason, r.UsesLeft = time.Time{}, 0, 1
+			}
+			return r
+		}},
+		"lets the exhausted live": {put: func(r storage.Record) storage.Record {
+			if r.EndReason == lapse.EndExhausted {
+				r.EndedAt, r.EndReason = time.Time{}, 0
+			}
+			return r
+		}},
 		"acknowledges what it did not do": {update: func(n int) bool { return n%29 != 0 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(120) {
 				store := fault
 				store.Store = memory.New()
-				if play(script(seed, 400), &store, nil) != nil {
+				if play(script(seed, 600), &store, nil) != nil {
 					return
 				}
 			}

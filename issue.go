@@ -68,7 +68,8 @@ type draft struct {
 	replaces bool // a live token of its prefix gives way to it, which tie says: no room is made
 	families bool // who makes room goes with its family
 
-	reduced []string // what tie says that a parent made smaller
+	above   *lineage // of a delegate, which tie says
+	reduced []string // what those above made smaller
 
 	live    int     // tokens of the subject and prefix
 	tokens  []Token // those tokens, if they are to be kept
@@ -123,13 +124,22 @@ func (d *draft) makeRoom(tx storage.Tx) error {
 	if d.live-len(victims) >= p.MaxTokens { // too many are to be spared
 		return fmt.Errorf("%w: %d of %d", ErrLimit, d.live, p.MaxTokens)
 	}
+	left := d.live
 	for _, tok := range victims {
-		if slices.ContainsFunc(d.evicted, func(e Token) bool { return e.ID == tok.ID }) { // with its parent or family
+		if left < p.MaxTokens {
+			break // some went with those that they came from, or with their family
+		}
+		if among(d.evicted, tok.ID) {
 			continue
 		}
 		ended, err := d.evict(tx, &tok)
 		if err != nil {
 			return err
+		}
+		for _, e := range ended {
+			if among(d.tokens, e.ID) {
+				left--
+			}
 		}
 		d.evicted = append(d.evicted, ended...)
 	}
@@ -144,6 +154,11 @@ func (d *draft) evict(tx storage.Tx, tok *Token) ([]Token, error) {
 	return d.m.endTied(tx, tok.ID, EndEvicted, d.now)
 }
 
+// among reports whether one of tokens has that ID.
+func among(tokens []Token, id ID) bool {
+	return slices.ContainsFunc(tokens, func(t Token) bool { return t.ID == id })
+}
+
 // count counts the subject's live tokens of this prefix, and keeps them if told
 // to: most of the time their number is all that matters.
 func (d *draft) count(tx storage.Tx, keep bool) error {
@@ -152,8 +167,8 @@ func (d *draft) count(tx storage.Tx, keep bool) error {
 	return d.listErr
 }
 
-// add is the body of count's loop. A record that is damaged is denied, so it does
-// not count, nor does one whose successor counts for it.
+// add is the body of count's loop. A record that is damaged is denied, and one under it
+// as well, so they do not count, nor does one whose successor counts for it.
 func (d *draft) add(rec storage.Record, err error) bool {
 	if err != nil {
 		if !errors.Is(err, ErrCorrupt) {
@@ -166,8 +181,8 @@ func (d *draft) add(rec storage.Record, err error) bool {
 	}
 	tok := d.m.token(&rec)
 	if tok.Parent != (ID{}) {
-		if d.listErr = bound(&tok, d.m, d.tx.Get); d.listErr != nil {
-			return false
+		if _, err := d.m.under(&tok, d.tx.Get); err != nil {
+			return d.add(rec, err)
 		}
 	}
 	if tok.Live(d.now) {
@@ -192,6 +207,7 @@ func (d *draft) issued() Issued {
 // answer is what there is to say of a draft that is stored.
 func (d *draft) answer() Issued {
 	i := Issued{Token: d.m.token(&d.rec), Bearer: d.cred.textAfter(d.m.prefix, d.m.begun), Reduced: d.reduced}
+	d.above.lower(&i.Token)
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)
 	}

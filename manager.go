@@ -124,17 +124,22 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 			return err
 		}
 		at, tok = now, m.token(&rec)
-		if !tok.Live(now) {
+		above, err := m.under(&tok, tx.Get)
+		switch {
+		case err != nil:
+			return err
+		case !tok.Live(now):
 			return expired(&tok)
 		}
 		renewal(&tok, rec.TTL, now).Raise(&rec)
 		tok = m.token(&rec)
+		above.lower(&tok)
 		return tx.Put(rec)
 	})
 	switch {
 	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
 		return Token{}, m.refuse(&Rejection{Err: ErrUnknown, ID: tok.ID})
-	case errors.Is(err, ErrExpired):
+	case errors.Is(err, ErrUnauthenticated):
 		return Token{}, m.refuse(err)
 	case err != nil:
 		return Token{}, err

@@ -14,17 +14,25 @@ import (
 type model struct {
 	now    int64
 	tokens []*modelToken
+	told   []string // of which ends, in this step
 }
 
 type modelToken struct {
-	id, prefix, subject, bearer       string
-	issued, used, expires, limit, ttl int64 // used: never; limit: never, if there is no cap
-	ended                             int64
-	reason                            lapse.EndReason
-	swept                             bool
+	id, prefix, subject, scope, bearer string
+	issued, used, expires, limit, ttl  int64 // used: never; limit: never, if there is no cap
+	ended                              int64
+	reason                             lapse.EndReason
+	swept                              bool
+	uses, left                         int // of a budget; uses: 0, if there is none
+
+	family                         *modelToken
+	parent, predecessor, successor *modelToken
 }
 
-const never = math.MaxInt64
+const (
+	never = math.MaxInt64
+	gone  = math.MinInt64 // of an expiry: there is none left
+)
 
 // modelPolicy is a lapse.Policy in milliseconds, with nothing left to default.
 type modelPolicy struct {
@@ -54,7 +62,7 @@ func plus(a, b int64) int64 {
 	return a + b
 }
 
-// capOf is the cap of t as a Manager of p sees it.
+// capOf is the cap of t as a Manager of p sees it, for the part of t alone.
 func (t *modelToken) capOf(p modelPolicy) int64 {
 	if t.prefix != p.prefix {
 		return t.limit
@@ -62,10 +70,31 @@ func (t *modelToken) capOf(p modelPolicy) int64 {
 	return min(t.limit, plus(t.issued, p.maxTTL))
 }
 
-func (t *modelToken) expiry(p modelPolicy) int64 { return min(t.expires, t.capOf(p)) }
+// seen is t as a Manager of p sees it.
+func (t *modelToken) seen(p modelPolicy) modelToken {
+	s := *t
+	s.limit = t.capOf(p)
+	s.expires = min(t.expires, s.limit)
+	if t.ended != never {
+		return s
+	}
+	for above := t.parent; above != nil; above = above.parent {
+		if above.swept {
+			s.expires = gone
+			break
+		}
+		s.limit = min(s.limit, above.capOf(p))
+		s.expires = min(s.expires, above.expires, s.limit)
+		if s.ended = min(s.ended, above.ended); s.ended != never {
+			s.reason = lapse.EndParent
+		}
+	}
+	return s
+}
 
 func (m *model) live(t *modelToken, p modelPolicy) bool {
-	return !t.swept && t.ended == never && m.now < t.expiry(p)
+	s := t.seen(p)
+	return !t.swept && s.ended == never && m.now < s.expires
 }
 
 // judge says what presenting t to a Manager of p comes to.
@@ -73,6 +102,8 @@ func (m *model) judge(t *modelToken, p modelPolicy) error {
 	switch {
 	case t.swept || t.prefix != p.prefix:
 		return lapse.ErrUnknown
+	case t.reason == lapse.EndExhausted:
+		return lapse.ErrExhausted
 	case !m.live(t, p):
 		return lapse.ErrExpired
 	}
@@ -83,14 +114,18 @@ func (m *model) authenticate(t *modelToken, p modelPolicy) error {
 	if err := m.judge(t, p); err != nil {
 		return err
 	}
+	t.left = max(0, t.left-1)
+	spent := t.uses > 0 && t.left == 0
 	last := t.issued
 	if t.used != never {
 		last = max(last, t.used)
 	}
-	if m.now-last < p.renewEvery || m.now < last {
-		return nil
+	if m.now-last >= p.renewEvery && m.now >= last {
+		m.use(t, p, p.renewal == lapse.OnUse && !spent)
 	}
-	m.use(t, p, p.renewal == lapse.OnUse)
+	if spent {
+		m.end(t, lapse.EndExhausted)
+	}
 	return nil
 }
 
@@ -110,23 +145,25 @@ func (m *model) use(t *modelToken, p modelPolicy, renews bool) {
 		t.used = m.now
 	}
 	if renews {
-		t.expires = max(t.expires, min(m.now+t.ttl, t.capOf(p)))
+		t.expires = max(t.expires, min(m.now+t.ttl, t.seen(p).limit))
 	}
 }
 
-// issue says which tokens go to make room for one more, or that there is none.
-func (m *model) issue(subject string, p modelPolicy) (evicted []*modelToken, err error) {
+// issue says which tokens go to make room for one more under those of the line, or that
+// there is none.
+func (m *model) issue(subject string, p modelPolicy, line ...*modelToken) (evicted []*modelToken, err error) {
 	var live []*modelToken
 	for _, t := range m.tokens {
-		if t.subject == subject && t.prefix == p.prefix && m.live(t, p) {
+		if t.subject == subject && t.prefix == p.prefix && t.successor == nil && m.live(t, p) {
 			live = append(live, t)
 		}
 	}
-	over := len(live) + 1 - p.maxTokens
-	if over <= 0 {
+	left := len(live)
+	if left < p.maxTokens {
 		return nil, nil
 	}
-	if p.atLimit == lapse.Refuse {
+	candidates := slices.DeleteFunc(slices.Clone(live), func(t *modelToken) bool { return slices.Contains(line, t) })
+	if p.atLimit == lapse.Refuse || left-len(candidates) >= p.maxTokens {
 		return nil, lapse.ErrLimit
 	}
 	since := func(t *modelToken) int64 {
@@ -135,37 +172,47 @@ func (m *model) issue(subject string, p modelPolicy) (evicted []*modelToken, err
 		}
 		return t.issued
 	}
-	slices.SortFunc(live, func(a, b *modelToken) int {
+	slices.SortFunc(candidates, func(a, b *modelToken) int {
 		return cmp.Or(cmp.Compare(since(a), since(b)), cmp.Compare(a.id, b.id))
 	})
-	for _, t := range live[:over] {
-		m.end(t, lapse.EndEvicted)
+	for _, t := range candidates {
+		if left >= p.maxTokens && t.ended == never {
+			for _, e := range m.endTied(t, lapse.EndEvicted) {
+				evicted = append(evicted, e)
+				if slices.Contains(live, e) {
+					left--
+				}
+			}
+		}
 	}
-	return live[:over], nil
+	return evicted, nil
 }
 
-func (m *model) end(t *modelToken, why lapse.EndReason) { t.ended, t.reason = m.now, why }
-
-// lasts reports whether t is alive by its record, whatever a policy makes of it.
-func (m *model) lasts(t *modelToken) bool { return !t.swept && t.ended == never && m.now < t.expires }
+func (m *model) end(t *modelToken, why lapse.EndReason) {
+	t.ended, t.reason = m.now, why
+	m.told = append(m.told, t.id)
+}
 
 // expire ends t if there is life in it, and says so.
 func (m *model) expire(t *modelToken) bool {
 	if !m.lasts(t) {
 		return false
 	}
-	m.end(t, lapse.EndExpired)
+	m.endTied(t, lapse.EndExpired)
 	return true
 }
 
-func (m *model) expireSubject(subject string, keep *modelToken) (ended int) {
+func (m *model) expireSubject(subject string, keep *modelToken) int {
+	var ended []*modelToken
 	for _, t := range m.tokens {
 		if t.subject == subject && t != keep && m.lasts(t) {
-			m.end(t, lapse.EndSubject)
-			ended++
+			ended = append(ended, t)
 		}
 	}
-	return ended
+	for _, t := range ended {
+		m.end(t, lapse.EndSubject)
+	}
+	return len(m.endDelegates(ended))
 }
 
 func (m *model) sweep(p modelPolicy) (swept int) {
@@ -180,18 +227,34 @@ func (m *model) sweep(p modelPolicy) (swept int) {
 
 // view is what a Manager of p shows of t.
 func (t *modelToken) view(p modelPolicy) lapse.Token {
+	s := t.seen(p)
+	return s.stored()
+}
+
+// stored is the record of t, but for what a Manager keeps to itself.
+func (t *modelToken) stored() lapse.Token {
 	at := func(ms int64) time.Time {
-		if ms == never {
+		if ms == never || ms == gone {
 			return time.Time{}
 		}
 		return time.UnixMilli(ms).UTC()
+	}
+	return lapse.Token{
+		ID: t.real(), Prefix: t.prefix, Subject: t.subject, Scope: t.scope, IssuedAt: at(t.issued), LastUsedAt: at(t.used),
+		ExpiresAt: at(t.expires), MaxExpiresAt: at(t.limit), EndedAt: at(t.ended), EndReason: t.reason,
+		Family: t.family.real(), Parent: t.parent.real(), Predecessor: t.predecessor.real(), Successor: t.successor.real(),
+		MaxUses: t.uses, UsesLeft: t.left,
+	}
+}
+
+// real is the ID of t, the zero one of nobody.
+func (t *modelToken) real() lapse.ID {
+	if t == nil {
+		return lapse.ID{}
 	}
 	id, err := lapse.ParseID(t.id)
 	if err != nil {
 		panic(err)
 	}
-	return lapse.Token{
-		ID: id, Prefix: t.prefix, Subject: t.subject, IssuedAt: at(t.issued), LastUsedAt: at(t.used),
-		ExpiresAt: at(t.expiry(p)), MaxExpiresAt: at(t.capOf(p)), EndedAt: at(t.ended), EndReason: t.reason,
-	}
+	return id
 }

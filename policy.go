@@ -123,9 +123,15 @@ func (p *Policy) capFrom(issued time.Time) time.Time {
 // view makes of a record's token what everyone sees of it: its expiry is the one
 // that decides, under the cap of the record or of the policy, whichever is
 // earlier. Whether it is good at an instant is Token.Live of that, everywhere.
+//
+// It writes what changes alone: whoever copies t next need not wait for it.
 func (p *Policy) view(t *Token) {
-	t.MaxExpiresAt = earlierCap(t.MaxExpiresAt, p.capFrom(t.IssuedAt))
-	t.ExpiresAt = capped(t.ExpiresAt, t.MaxExpiresAt)
+	if limit := p.capFrom(t.IssuedAt); !limit.IsZero() && (t.MaxExpiresAt.IsZero() || limit.Before(t.MaxExpiresAt)) {
+		t.MaxExpiresAt = limit
+	}
+	if !t.MaxExpiresAt.IsZero() && t.MaxExpiresAt.Before(t.ExpiresAt) {
+		t.ExpiresAt = t.MaxExpiresAt
+	}
 }
 
 // earlierCap returns the earlier of two caps, where zero means none.

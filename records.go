@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -9,7 +10,7 @@ import (
 
 // Token returns the token of id, dead or alive and of whatever prefix, for people
 // who administer. Token.Live tells whether it is alive. ErrNotFound if there is
-// none, or no longer.
+// none, or no longer; ErrCorrupt if its record is damaged, or one above a delegate.
 func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 	rec, err := m.store.Get(ctx, id)
 	if err == nil && rec.ID != id {
@@ -18,16 +19,20 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 	if err != nil {
 		return Token{}, storeError("token", err)
 	}
-	return m.token(&rec), nil
+	tok := m.token(&rec)
+	if _, err := m.underStored(ctx, "token", &tok); err != nil {
+		return Token{}, err
+	}
+	return tok, nil
 }
 
 // Tokens yields the subject's tokens of every prefix, dead ones too until they
 // are swept, in the order of their IDs, which is the order of issue to the
 // millisecond. The loop body may call any verb.
 //
-// An error that wraps ErrCorrupt stands for one damaged record and the loop goes
-// on; any other error is the last pair. ErrInvalidGrant means that no token can
-// have such a subject.
+// An error that wraps ErrCorrupt stands for one record that is damaged, or is a
+// delegate's under one that is, and the loop goes on; any other error is the last pair.
+// ErrInvalidGrant means that no token can have such a subject.
 func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if err := checkSubject(subject); err != nil {
@@ -37,9 +42,14 @@ func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, e
 		for rec, err := range m.store.List(ctx, storage.Filter{Subject: subject}) {
 			tok := m.token(&rec)
 			if err != nil {
-				tok, err = Token{ID: rec.ID}, storeError("tokens", err)
+				err = storeError("tokens", err)
+			} else {
+				_, err = m.underStored(ctx, "tokens", &tok)
 			}
-			if !yield(tok, err) {
+			if err != nil {
+				tok = Token{ID: rec.ID}
+			}
+			if !yield(tok, err) || err != nil && !errors.Is(err, ErrCorrupt) {
 				return
 			}
 		}

@@ -44,7 +44,8 @@ func (c *credential) digest(t tag) storage.Digest { return storage.NewDigest(sto
 
 // proves reports whether stored is the digest of c.
 func (c *credential) proves(t tag, stored *storage.Digest) bool {
-	return stored.Equal(storage.NewDigest(storage.SHA256, c.sum(t)))
+	sum := c.sum(t)
+	return stored.Matches(storage.SHA256, &sum)
 }
 
 // sum hashes 52 bytes, which is one compression.

@@ -113,6 +113,10 @@ func TestTransactionRunsAgain(t *testing.T) {
 		{"Issue into the last place", refuse, 0, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Issue after a fault", refuse, 3, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Renew", scenePolicy, 0, renewAgain, nil, 1801, []lapse.EventKind{lapse.EventRenewed}},
+		{"Delegate with eviction", scenePolicy, 0, delegateAgain, nil, 2, []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventIssued}},
+		{"Delegate after a fault", refuse, 4, delegateAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
+		{"the last use of a budget", scenePolicy, 0, spendAgain, nil, 0, []lapse.EventKind{lapse.EventEnded}},
+		{"Expire of a family", scenePolicy, 0, expireFamilyAgain, nil, 1, []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventEnded}},
 		{"Expire", scenePolicy, 0, expireAgain, nil, 1, []lapse.EventKind{lapse.EventEnded}},
 		{"Expire of what another ends in between", scenePolicy, 0, expireAgain, endLive, 0, nil},
 		{"ExpireSubject", scenePolicy, 0, expireSubjectAgain, nil, 3, []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventEnded}},
@@ -147,6 +151,22 @@ func TestTransactionRunsAgain(t *testing.T) {
 func issueAgain(s *scene, m *lapse.Manager) (int, error) {
 	i, err := m.Issue(s.ctx, lapse.Grant{Subject: "ana"})
 	return len(i.Evicted), err
+}
+
+func delegateAgain(s *scene, m *lapse.Manager) (int, error) {
+	i, err := m.Delegate(s.ctx, s.family[0].Bearer, lapse.Grant{})
+	return len(i.Evicted), err
+}
+
+// spendAgain returns how many uses are left.
+func spendAgain(s *scene, m *lapse.Manager) (int, error) {
+	tok, err := m.Authenticate(s.ctx, s.budget.Bearer)
+	return tok.UsesLeft, err
+}
+
+func expireFamilyAgain(s *scene, m *lapse.Manager) (int, error) {
+	ended, err := m.Expire(s.ctx, s.family[0].ID)
+	return map[bool]int{true: 1}[ended], err
 }
 
 // renewAgain returns for how many seconds from its call the token lives.

@@ -75,6 +75,16 @@ func (d Digest) Equal(other Digest) bool {
 	return differ == 0
 }
 
+// Matches reports what d.Equal(NewDigest(algorithm, *sum)) does, in a time that does not
+// depend on where they differ either. Whoever has only just got the sum need not wait
+// until a Digest of it has settled in memory.
+func (d *Digest) Matches(algorithm byte, sum *[32]byte) bool {
+	order := binary.LittleEndian
+	differ := (d.words[0] ^ order.Uint64(sum[0:])) | (d.words[1] ^ order.Uint64(sum[8:])) |
+		(d.words[2] ^ order.Uint64(sum[16:])) | (d.words[3] ^ order.Uint64(sum[24:])) | uint64(d.algorithm^algorithm)
+	return differ == 0
+}
+
 // Format writes a placeholder, so that no digest reaches a log.
 func (d Digest) Format(f fmt.State, _ rune) { io.WriteString(f, "[digest]") }
 

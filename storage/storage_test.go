@@ -191,3 +191,31 @@ func TestIDText(t *testing.T) {
 		}
 	}
 }
+
+// TestDigestMatches: the same sum by the same algorithm and no other, as Equal says.
+func TestDigestMatches(t *testing.T) {
+	var sum [32]byte
+	for i := range sum {
+		sum[i] = byte(7*i + 1)
+	}
+	digest := NewDigest(SHA256, sum)
+	for bit := range 8*len(sum) + 1 { // the last one changes nothing
+		other := sum
+		if bit < 8*len(sum) {
+			other[bit/8] ^= 1 << (bit % 8)
+		}
+		for _, algorithm := range []byte{SHA256, 0, SHA256 + 2} {
+			want := bit == 8*len(sum) && algorithm == SHA256
+			if got := digest.Matches(algorithm, &other); got != want {
+				t.Errorf("bit %d, algorithm %d: %v; want %v", bit, algorithm, got, want)
+			}
+			if got := digest.Equal(NewDigest(algorithm, other)); got != want {
+				t.Errorf("bit %d, algorithm %d: Equal: %v; want %v", bit, algorithm, got, want)
+			}
+		}
+	}
+	var none Digest
+	if none.Matches(SHA256, new([32]byte)) || none.Matches(SHA256, &sum) {
+		t.Error("the zero Digest matches a sum")
+	}
+}
