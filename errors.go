@@ -53,22 +53,24 @@ var (
 	// the field and the limit.
 	ErrInvalidConfig = errors.New("lapse: invalid config")
 
-	// ErrInvalidGrant: a Grant, or a subject given by itself, is out of its
-	// limits. The text names the field and the limit.
+	// ErrInvalidGrant: a Grant, or a subject or an overlap given by itself, is out of
+	// its limits. The text names the field and the limit.
 	ErrInvalidGrant = errors.New("lapse: invalid grant")
 
 	// ErrLimit: the subject has Policy.MaxTokens live tokens. End one of them,
 	// or let AtLimit do it.
 	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may; end one first")
 
-	// ErrNotRenewable: the policy is Never. Issue a new token instead.
+	// ErrNotRenewable: the policy is Never; issue a new token instead. Or Rotate was
+	// given an access token of Pairs; refresh the pair.
 	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy; issue a new one")
 
 	// ErrNotDelegable: a token with a budget of uses delegates nothing, nor does
 	// one that is MaxDelegation delegations deep. Issue a token instead.
 	ErrNotDelegable = errors.New("lapse: the token cannot be delegated from; issue one instead")
 
-	// ErrRotated: the token has a successor that is in use. Rotate that one.
+	// ErrRotated: the token has a successor that is in use, or that another call has
+	// made meanwhile. Rotate that one.
 	ErrRotated = errors.New("lapse: the token has been rotated and its successor is in use; rotate the successor")
 
 	// ErrScope: a token's scope lacks words that are asked for; the text names them.

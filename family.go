@@ -27,9 +27,12 @@ func (p *Pairs) drafts(g Grant, ttl time.Duration) *pairDrafts {
 	return d
 }
 
+// paired is what is sealed in an access token: Refresh replaces it, and nothing else.
+const paired = "a1"
+
 // tieAccess ties the access token to the refresh token, which is stored before it.
 func (d *pairDrafts) tieAccess(_ storage.Tx, a *draft) error {
-	a.rec.Family = d.refresh.rec.Family
+	a.rec.Family, a.rec.Sealed = d.refresh.rec.Family, storage.NewSealed(paired)
 	a.rec.MaxExpiresAt = earlierCap(a.rec.MaxExpiresAt, d.refresh.rec.MaxExpiresAt)
 	a.rec.ExpiresAt = capped(a.rec.ExpiresAt, a.rec.MaxExpiresAt)
 	return nil

@@ -32,7 +32,10 @@ func (m *Manager) Issue(ctx context.Context, g Grant) (Issued, error) {
 }
 
 // issue draws the credential, and the TTL where it is spread, and stores the record.
-func (d *draft) issue(ctx context.Context, verb string) (err error) {
+func (d *draft) issue(ctx context.Context, verb string) error { return d.run(ctx, verb, d.store) }
+
+// run draws what is random and runs fn in a transaction of the subject.
+func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error) (err error) {
 	if err := d.grant.spread(&d.m.policy); err != nil {
 		return err
 	}
@@ -40,7 +43,10 @@ func (d *draft) issue(ctx context.Context, verb string) (err error) {
 		if err = d.cred.mint(d.m.now(), d.grant.Subject); err != nil {
 			return err
 		}
-		err = updateError(verb, d.m.store.Update(ctx, d.grant.Subject, d.store))
+		if d.key != nil {
+			d.sealed = d.cred.derive(d.key, d.m.tag)
+		}
+		err = updateError(verb, d.m.store.Update(ctx, d.grant.Subject, fn))
 		if !errors.Is(err, ErrConflict) {
 			break
 		}
@@ -57,19 +63,22 @@ const mintAttempts = 3
 type draft struct {
 	m       *Manager
 	grant   Grant
+	key     key // what derives the secret; nil: it is random
 	cred    credential
-	now     time.Time // of the transaction
+	sealed  storage.Sealed // what the secret is derived from
+	now     time.Time      // of the transaction
 	rec     storage.Record
 	evicted []Token
 
 	tie   func(tx storage.Tx, d *draft) error // sets what ties rec to others, and writes those; may be nil
 	spare []ID                                // never evicted
 
-	replaces bool // a live token of its prefix gives way to it, which tie says: no room is made
+	inPlace  bool // it takes the room of another one, as tie may say: no room is made
 	families bool // who makes room goes with its family
 
 	above   *lineage // of a delegate, which tie says
 	reduced []string // what those above made smaller
+	ended   []Token  // by tie
 
 	live    int     // tokens of the subject and prefix
 	tokens  []Token // those tokens, if they are to be kept
@@ -78,14 +87,14 @@ type draft struct {
 	tx      storage.Tx
 }
 
-// store makes room if it must, and puts the new record.
+// store is storeAt at the instant at which the transaction runs.
 func (d *draft) store(tx storage.Tx) error { return d.storeAt(tx, d.m.now()) }
 
-// storeAt is store at the instant of a transaction that stores more than this.
+// storeAt makes room if it must, and puts the new record.
 func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
-	d.now = now
+	d.now, d.ended = now, nil
 	d.rec = d.grant.record(&d.m.policy, d.m.prefix, d.now)
-	d.rec.ID, d.rec.Digest = d.cred.id(), d.cred.digest(d.m.tag)
+	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.cred.digest(d.m.tag), d.sealed
 	if _, err := tx.Get(d.rec.ID); err == nil {
 		return errTakenID
 	} else if !errors.Is(err, ErrNotFound) {
@@ -96,8 +105,11 @@ func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
 			return err
 		}
 	}
-	if err := d.makeRoom(tx); err != nil {
-		return err
+	d.evicted = nil
+	if !d.inPlace {
+		if err := d.makeRoom(tx); err != nil {
+			return err
+		}
 	}
 	return tx.Put(d.rec)
 }
@@ -106,9 +118,8 @@ var errTakenID = fmt.Errorf("%w: the random source repeats itself", ErrConflict)
 
 // makeRoom ends what AtLimit says so that one more token stays within the limit.
 func (d *draft) makeRoom(tx storage.Tx) error {
-	d.evicted = nil
 	p := &d.m.policy
-	if p.MaxTokens == NoTokenLimit || d.replaces {
+	if p.MaxTokens == NoTokenLimit {
 		return nil
 	}
 	if err := d.count(tx, false); err != nil || d.live < p.MaxTokens {
@@ -140,6 +151,13 @@ func (d *draft) makeRoom(tx storage.Tx) error {
 			if among(d.tokens, e.ID) {
 				left--
 			}
+		}
+		d.evicted = append(d.evicted, ended...)
+		if slices.Contains(d.spare, tok.Predecessor) {
+			continue
+		}
+		if ended, err = d.m.endPredecessor(tx, &tok, EndEvicted, d.now); err != nil { // or that would count from now on
+			return err
 		}
 		d.evicted = append(d.evicted, ended...)
 	}
@@ -176,16 +194,18 @@ func (d *draft) add(rec storage.Record, err error) bool {
 		}
 		return d.listErr == nil
 	}
-	if rec.Prefix != d.m.prefix || rec.Successor != (ID{}) {
+	if rec.Prefix != d.m.prefix {
 		return true
 	}
 	tok := d.m.token(&rec)
-	if tok.Parent != (ID{}) {
-		if _, err := d.m.under(&tok, d.tx.Get); err != nil {
-			return d.add(rec, err)
-		}
+	live, err := d.lives(&tok)
+	if live && err == nil && tok.Successor != (ID{}) {
+		live, err = d.alone(&tok)
 	}
-	if tok.Live(d.now) {
+	if err != nil {
+		return d.add(rec, err)
+	}
+	if live {
 		d.live++
 		if d.keep {
 			d.tokens = append(d.tokens, tok)
@@ -194,9 +214,35 @@ func (d *draft) add(rec storage.Record, err error) bool {
 	return true
 }
 
+// lives reports whether tok is alive by itself and by those it was delegated from.
+func (d *draft) lives(tok *Token) (bool, error) {
+	if _, err := d.m.under(tok, d.tx.Get); err != nil {
+		return false, err
+	}
+	return tok.Live(d.now), nil
+}
+
+// alone reports whether the successor of tok is dead, so that tok counts itself.
+func (d *draft) alone(tok *Token) (bool, error) {
+	if tok.Successor == d.rec.ID { // which is about to be stored
+		return false, nil
+	}
+	rec, err := getIn(d.tx, tok.Successor)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	successor := d.m.token(&rec)
+	live, err := d.lives(&successor)
+	return !live, err
+}
+
 // issued is what Issue returns once the draft is stored.
 func (d *draft) issued() Issued {
 	i := d.answer()
+	d.m.tellEnded(d.ended)
 	d.m.tellEnded(d.evicted)
 	if d.m.observe != nil { // an Event is large
 		d.m.tell(Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})

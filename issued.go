@@ -7,14 +7,15 @@ import (
 	"log/slog"
 )
 
-// Issued is a new token with its secret text, shown this once: no store holds
-// it, and it cannot be read again. fmt, slog, JSON and gob of an Issued leave the
+// Issued is a token with its secret text, shown this once: no store holds it, and
+// nothing but Obtain gives one again. fmt, slog, JSON and gob of an Issued leave the
 // Bearer out. Out of their reach is an Issued in an unexported field of another
 // type, or under a verb that go vet reports (%p, and %w outside of Errorf).
 type Issued struct {
 	Token
 	Bearer  string // what its holder presents
 	Evicted []ID   // what Policy.AtLimit ended to make room; never the new token itself
+	Reused  bool   // Obtain found it, and it is not new
 
 	// Reduced names the fields of the Grant that the token's parent made smaller
 	// than they were asked for: "TTL", or nothing.
@@ -25,10 +26,11 @@ type Issued struct {
 type shown struct {
 	Token
 	Evicted []ID     `json:"evicted,omitempty"`
+	Reused  bool     `json:"reused,omitempty"`
 	Reduced []string `json:"reduced,omitempty"`
 }
 
-func (i *Issued) shown() shown { return shown{i.Token, i.Evicted, i.Reduced} }
+func (i *Issued) shown() shown { return shown{i.Token, i.Evicted, i.Reused, i.Reduced} }
 
 // Format writes the token and what was evicted, for every verb that go vet lets
 // pass.

@@ -23,6 +23,7 @@ type Manager struct {
 	clock   Clock
 	check   func(ctx context.Context, subject string) error
 	observe func(Event)
+	keys    []key // of Config.Keys, the one in use first
 }
 
 // Config says how a Manager works. The zero Config is usable.
@@ -50,6 +51,14 @@ type Config struct {
 	// effect, outside all locks, in the goroutine that caused it: a slow Observe
 	// makes that call slow and no other. nil tells nobody.
 	Observe func(Event)
+
+	// Keys are what Obtain derives secrets from: 32 random bytes each, no two the
+	// same. The first is in use; the tokens of the others are still given again, so a
+	// new key goes to the front and an old one behind it until it is retired. Keep
+	// them where the records are not. They are copied. fmt and slog of a Config say how
+	// many there are, but for one in an unexported field of another type, which they
+	// print as it is. None: Obtain is refused.
+	Keys [][]byte
 }
 
 // New returns a Manager that keeps its tokens in store. Config is validated once
@@ -75,6 +84,10 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	case isNil(clock):
 		return nil, fmt.Errorf("%w: Clock is a nil %T", ErrInvalidConfig, clock)
 	}
+	keys, err := newKeys(cfg.Keys)
+	if err != nil {
+		return nil, err
+	}
 	return &Manager{
 		store:   store,
 		policy:  policy,
@@ -84,6 +97,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 		clock:   clock,
 		check:   cfg.CheckSubject,
 		observe: cfg.Observe,
+		keys:    keys,
 	}, nil
 }
 

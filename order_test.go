@@ -119,6 +119,7 @@ func bearerVerbs(m *lapse.Manager) map[string]func(context.Context, string) erro
 		"Authenticate": func(ctx context.Context, b string) error { _, err := m.Authenticate(ctx, b); return err },
 		"Peek":         func(ctx context.Context, b string) error { _, err := m.Peek(ctx, b); return err },
 		"Renew":        func(ctx context.Context, b string) error { _, err := m.Renew(ctx, b); return err },
+		"Rotate":       func(ctx context.Context, b string) error { _, err := m.Rotate(ctx, b, time.Second); return err },
 		"ExpireBearer": func(ctx context.Context, b string) error { _, err := m.ExpireBearer(ctx, b); return err },
 	}
 }

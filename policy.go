@@ -157,8 +157,12 @@ func renewal(t *Token, ttl time.Duration, now time.Time) storage.Use {
 }
 
 // due reports whether RenewEvery has passed, at now, since the last use of t that was
-// recorded, or since its issue.
+// recorded, or since its issue. The first use of a successor is always due: Rotate must
+// know of it.
 func (p *Policy) due(t *Token, now time.Time) bool {
+	if t.LastUsedAt.IsZero() && t.Predecessor != (ID{}) {
+		return true
+	}
 	last := t.IssuedAt
 	if t.LastUsedAt.After(last) {
 		last = t.LastUsedAt

@@ -201,12 +201,12 @@ func (r *rotation) rotate(tx storage.Tx, rec storage.Record, access []storage.Re
 		return err
 	}
 	r.ended = append(r.ended, r.p.refresh.token(&rec))
-	d.access.replaces = false
+	d.access.inPlace = false
 	predecessor, err := r.retire(tx, access, now)
 	if err != nil {
 		return err
 	}
-	d.refresh.replaces = true
+	d.refresh.inPlace = true
 	d.refresh.tie = func(_ storage.Tx, next *draft) error {
 		next.rec.Family, next.rec.Predecessor, next.rec.TTL = rec.Family, rec.ID, rec.TTL
 		next.rec.MaxExpiresAt = r.old.MaxExpiresAt // never after that of the policy, which it was seen under
@@ -229,7 +229,7 @@ func (r *rotation) retire(tx storage.Tx, access []storage.Record, now time.Time)
 		ends := r.p.grace == 0 || rec.Successor != (ID{})
 		if rec.Successor == (ID{}) {
 			tok := m.token(&rec)
-			next.replaces = next.replaces || tok.Live(now)
+			next.inPlace = next.inPlace || tok.Live(now)
 			current, rec.Successor = rec.ID, next.cred.id()
 			if !ends {
 				rec.MaxExpiresAt = earlierCap(rec.MaxExpiresAt, add(now, r.p.grace))

@@ -250,6 +250,7 @@ func bearerVerbs(ctx context.Context, m *Manager, text string) map[string]error 
 	_, authenticate := m.Authenticate(ctx, text)
 	_, peek := m.Peek(ctx, text)
 	_, renew := m.Renew(ctx, text)
+	_, rotate := m.Rotate(ctx, text, time.Second)
 	_, expire := m.ExpireBearer(ctx, text)
-	return map[string]error{"Authenticate": authenticate, "Peek": peek, "Renew": renew, "ExpireBearer": expire}
+	return map[string]error{"Rotate": rotate, "Authenticate": authenticate, "Peek": peek, "Renew": renew, "ExpireBearer": expire}
 }

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+)
+
+// oauthShape is the answer that OAuth 2 clients expect, RFC 6749 section 5.1.
+func oauthShape(w io.Writer) error {
+	t, err := newTour(w, lapse.Policy{}, django{})
+	if err != nil {
+		return err
+	}
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{
+		Access: lapse.Config{
+			Policy:       lapse.Policy{TTL: time.Hour, Renewal: lapse.Never},
+			Clock:        t.clock,
+			CheckSubject: t.users.check,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	t.lapse.tokens = pairs.Access()
+	t.heading("The answer in the shape of OAuth 2",
+		"a Response with access_token, token_type, expires_in, refresh_token and scope",
+		"NewPairs, Access TTL one hour; Identify, then Pairs.Issue; the JSON of Credentials")
+	return t.pairs(pairs)
+}
+
+// pairs logs in, refreshes, and shows what a stolen refresh token is worth.
+func (t *tour) pairs(pairs *lapse.Pairs) error {
+	ctx := t.lapse.ctx
+	subject, err := lapse.Identify(ctx, pairs.Access(), ana, t.lapse.verifiers...)
+	if err != nil {
+		return err
+	}
+	first, err := pairs.Issue(ctx, lapse.Grant{Subject: subject, Scope: "read write"})
+	if err != nil {
+		return err
+	}
+	if err := t.shape("log in", first); err != nil {
+		return err
+	}
+	t.at(50 * time.Minute)
+	t.note("a request", t.lapse.header(first.Access.Bearer))
+	second, err := pairs.Refresh(ctx, first.Refresh.Bearer)
+	if err != nil {
+		return err
+	}
+	if err := t.shape("refresh", second); err != nil {
+		return err
+	}
+	t.at(100 * time.Minute)
+	t.note("with the new access token", t.lapse.header(second.Access.Bearer))
+	_, err = pairs.Refresh(ctx, first.Refresh.Bearer)
+	t.note("the old refresh token again", refusal(400, err))
+	t.note("after which all of them are dead", t.lapse.header(second.Access.Bearer))
+	return t.err
+}
+
+// note is a step that has no counterpart.
+func (t *tour) note(what string, lapse answer) {
+	t.line("%s  %-32s  lapse   %v", t.now(), what, lapse)
+}
+
+// shape prints the JSON of c as Django and a client would see it, but for the secrets.
+func (t *tour) shape(what string, c lapse.Credentials) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	access, refresh := t.lapse.number(c.Access.Bearer), t.lapse.number(c.Refresh.Bearer)
+	names := strings.NewReplacer(c.Access.Bearer, fmt.Sprint("token ", access), c.Refresh.Bearer, fmt.Sprint("token ", refresh))
+	t.line("%s  %-32s  lapse   200", t.now(), what)
+	t.line("    %s", names.Replace(string(text)))
+	return nil
+}
+
+// activation is the one-time token that a fork of temporary-tokens adds: what a mail
+// to a new user holds.
+func activation(w io.Writer) error {
+	t, err := newTour(w, lapse.Policy{TTL: 2880 * time.Minute, Renewal: lapse.Never}, django{})
+	if err != nil {
+		return err
+	}
+	t.heading("A token in a mail, good for one use within two days",
+		"ACTIVATION_TOKENS MINUTES 2880, in a table of its own",
+		"Policy{TTL: 2880 * time.Minute, Renewal: Never}; Issue with Grant.MaxUses 1")
+	issued, err := t.lapse.tokens.Issue(t.lapse.ctx, lapse.Grant{Subject: "bob", MaxUses: 1})
+	t.note("sent", t.lapse.given(issued, err))
+	if err != nil {
+		return err
+	}
+	t.at(day)
+	t.note("the link is opened", t.lapse.request(1))
+	t.note("and opened again", t.lapse.request(1))
+	return t.err
+}

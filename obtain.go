@@ -1,0 +1,125 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Obtain returns the subject's live token with the Name, Scope and MaxUses of g,
+// renewed and with the same bearer text as before, or issues one where there is none.
+// Issued.Reused says which. This is the log-in of programs that keep one token for each
+// subject, or for each subject and device (by Name): however many log in at once, all
+// hold the same token. It is durable before it returns.
+//
+// Only tokens made by Obtain are given again, and only by a Manager of the same prefix;
+// of several the newest. Their secrets are derived from Config.Keys, the token's ID and
+// a random salt, and only the salt is stored. So whoever holds a key and the records
+// can make their bearers; without a key the records are worth as little as those of any
+// other token.
+//
+// A token that is given again keeps its own Data and TTL, whatever g says. It is renewed
+// as by Renew, under OnRequest too, and never past its cap; under Never it is given as
+// it is. Giving it again costs no room, and spends none of its uses.
+//
+// One whose key is no longer among Config.Keys authenticates until Obtain is asked for
+// it. Then it is ended with EndRotated, together with what was delegated from it, and a
+// new token is its Token.Successor, in the same transaction. The successor is made by g,
+// but for the uses: those that were left. It takes the room of the old one. A token in
+// the overlap of a Rotate is not given again; its successor is.
+//
+// As for Issue, CheckSubject is not asked, and AtLimit decides where there is no room
+// for a new token. Its cost grows with the records of the subject, dead ones included
+// until they are swept.
+//
+// Errors are ErrNoKeys and those of Issue; each but ErrOutcomeUnknown has changed
+// nothing, and after that one Obtain gives the token that it may have made.
+func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
+	if len(m.keys) == 0 {
+		return Issued{}, ErrNoKeys
+	}
+	if err := g.check(&m.policy); err != nil {
+		return Issued{}, err
+	}
+	o := obtaining{draft: draft{m: m, grant: g, key: m.keys[0]}}
+	if err := o.draft.run(ctx, "obtain", o.decide); err != nil {
+		return Issued{}, err
+	}
+	if !o.found {
+		return o.draft.issued(), nil
+	}
+	if !o.renewedAt.IsZero() {
+		m.tell(Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
+	}
+	return Issued{Token: o.token, Bearer: o.held.text(m.prefix), Reused: true}, nil
+}
+
+// obtaining is a draft that is not needed if the subject has its token already.
+type obtaining struct {
+	draft draft
+
+	found     bool // the rest is about what was found
+	held      credential
+	token     Token
+	renewedAt time.Time // zero: not renewed
+}
+
+// decide finds the token to give again, or issues one.
+func (o *obtaining) decide(tx storage.Tx) error {
+	d := &o.draft
+	now := d.m.now()
+	rec, err := d.candidate(tx, now)
+	if err != nil {
+		return err
+	}
+	if o.found = rec.ID != (ID{}) && d.m.reveal(&rec, &o.held); o.found {
+		return o.renew(tx, &rec, now)
+	}
+	d.tie, d.inPlace = nil, false
+	if rec.ID != (ID{}) { // its key is retired
+		d.tie = func(tx storage.Tx, d *draft) error { return d.succeed(tx, &rec, 0) }
+	}
+	return d.storeAt(tx, now)
+}
+
+// renew gives rec, which is live, a new TTL unless the policy is Never.
+func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) error {
+	m := o.draft.m
+	o.token = m.token(rec)
+	if m.policy.Renewal == Never {
+		return nil
+	}
+	renewal(&o.token, rec.TTL, now).Raise(rec)
+	o.token, o.renewedAt = m.token(rec), now
+	return tx.Put(*rec)
+}
+
+// candidate returns the newest of the live tokens that were made by Obtain for a grant
+// like the draft's and have no successor, or a record without ID. One that is damaged is
+// denied, so it is none.
+func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, err error) {
+	for rec, err := range tx.Records() {
+		if errors.Is(err, ErrCorrupt) {
+			continue
+		}
+		if err != nil {
+			return storage.Record{}, err
+		}
+		if _, ok := saltOf(&rec); !ok || !d.fits(&rec) {
+			continue
+		}
+		if tok := d.m.token(&rec); tok.Live(now) && !rec.IssuedAt.Before(found.IssuedAt) {
+			found = rec
+		}
+	}
+	return found, nil
+}
+
+// fits reports whether rec is what the draft's grant asks for.
+func (d *draft) fits(rec *storage.Record) bool {
+	g := &d.grant
+	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Scope == g.Scope &&
+		rec.MaxUses == g.MaxUses && rec.Successor == (ID{})
+}

@@ -1,0 +1,298 @@
+package lapse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
+)
+
+// replacement is a verb that gives a bearer in the place of another one, on tokens for
+// which it has everything to do that it can.
+type replacement struct {
+	name  string
+	keys  []byte
+	ready func(f *fixture) (do func(ctx context.Context, m *lapse.Manager) (lapse.Issued, error))
+	tells []lapse.EventKind // without a fault
+	again error             // what a second call says after the first has had its effect
+}
+
+var replacePolicy = lapse.Policy{MaxTokens: 3, AtLimit: lapse.ExpireOldest}
+
+type doing = func(ctx context.Context, m *lapse.Manager) (lapse.Issued, error)
+
+func obtaining(g lapse.Grant) doing {
+	return func(ctx context.Context, m *lapse.Manager) (lapse.Issued, error) { return m.Obtain(ctx, g) }
+}
+
+func rotating(bearer string, overlap time.Duration) doing {
+	return func(ctx context.Context, m *lapse.Manager) (lapse.Issued, error) {
+		return m.Rotate(ctx, bearer, overlap)
+	}
+}
+
+// withDelegate has the token of bearer delegate, and gives the delegate's bearer.
+func (f *fixture) withDelegate(bearer string) string {
+	f.t.Helper()
+	i, err := f.Delegate(f.ctx, bearer, lapse.Grant{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return i.Bearer
+}
+
+var (
+	evEnded, evIssued = lapse.EventEnded, lapse.EventIssued
+	forAna            = lapse.Grant{Subject: "ana"}
+)
+
+var replacements = []replacement{
+	{"Obtain a new one", []byte{1}, func(f *fixture) doing {
+		f.issue(forAna)
+		f.issue(forAna)
+		return obtaining(forAna)
+	}, []lapse.EventKind{evEnded, evIssued}, nil},
+	{"Obtain the same", []byte{1}, func(f *fixture) doing {
+		obtain(f.t, f, f.Manager, forAna)
+		return obtaining(forAna)
+	}, []lapse.EventKind{lapse.EventRenewed}, nil},
+	{"Obtain for a retired key", []byte{2}, func(f *fixture) doing {
+		f.withDelegate(obtain(f.t, f, f.Manager, forAna).Bearer)
+		return obtaining(forAna)
+	}, []lapse.EventKind{evEnded, evEnded, evIssued}, nil},
+	{"Rotate", []byte{1}, func(f *fixture) doing {
+		return rotating(obtain(f.t, f, f.Manager, forAna).Bearer, time.Minute)
+	}, []lapse.EventKind{evIssued}, nil},
+	{"Rotate at once", nil, func(f *fixture) doing {
+		bearer := f.issue(forAna).Bearer
+		f.withDelegate(bearer)
+		return rotating(bearer, 0)
+	}, []lapse.EventKind{evEnded, evEnded, evIssued}, lapse.ErrExpired},
+	{"Rotate again", nil, func(f *fixture) doing {
+		bearer := f.issue(forAna).Bearer
+		rotate(f.t, f, bearer, time.Hour)
+		return rotating(bearer, time.Minute)
+	}, []lapse.EventKind{evEnded, evIssued}, nil},
+	{"Rotate over a predecessor", nil, func(f *fixture) doing {
+		bearer := f.issue(forAna).Bearer
+		next := rotate(f.t, f, bearer, time.Hour).Bearer
+		f.withDelegate(bearer)
+		return rotating(next, time.Minute)
+	}, []lapse.EventKind{evEnded, evEnded, evIssued}, nil},
+	{"Rotate a delegate", nil, func(f *fixture) doing {
+		return rotating(f.withDelegate(f.issue(forAna).Bearer), time.Minute)
+	}, []lapse.EventKind{evIssued}, nil},
+}
+
+// scene has everything ready, the clock a little later, and a Manager for r on store.
+func (r *replacement) scene(t *testing.T, over func(f *fixture) storage.Store) (*fixture, *lapse.Manager, doing) {
+	t.Helper()
+	f := newFixture(t, keyed(replacePolicy, 1))
+	f.issue(lapse.Grant{Subject: "ana", TTL: 10 * time.Minute}) // the oldest
+	f.clock.add(time.Second)
+	do := r.ready(f)
+	f.clock.add(time.Second)
+	cfg := keyed(replacePolicy, r.keys...)
+	cfg.Clock = f.clock
+	cfg.Observe = func(e lapse.Event) { f.events = append(f.events, e) }
+	m, err := lapse.New(over(f), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.events = nil
+	f.store.Reset()
+	return f, m, do
+}
+
+func itself(f *fixture) storage.Store { return f.store }
+
+// TestReplacementFaults fails each call to the store of Obtain and Rotate, in each way:
+// nothing has happened, or the error says that it may have. Then the same again works,
+// and leaves one successor.
+func TestReplacementFaults(t *testing.T) {
+	for _, r := range replacements {
+		f, m, do := r.scene(t, itself)
+		if _, err := do(f.ctx, m); err != nil {
+			t.Fatalf("%s without a fault: %v", r.name, err)
+		}
+		wantDiff(t, r.name+": events", r.tells, f.kinds())
+		calls := f.store.Calls()
+		for n := range calls {
+			for _, fault := range []struct {
+				mode      storagetest.Mode
+				err, want error
+			}{
+				{storagetest.FailBefore, storage.ErrUnavailable, lapse.ErrUnavailable},
+				{storagetest.FailBefore, errDisk, lapse.ErrUnavailable},
+				{storagetest.FailBefore, storage.ErrClosed, lapse.ErrClosed},
+				{storagetest.FailBefore, storage.ErrCorrupt, lapse.ErrCorrupt},
+				{storagetest.FailAfter, storage.ErrOutcomeUnknown, lapse.ErrOutcomeUnknown},
+				{storagetest.Hang, nil, context.Canceled},
+			} {
+				t.Run(fmt.Sprintf("%s/%v %d/%v %v", r.name, calls[n], n, fault.mode, fault.err), func(t *testing.T) {
+					f, m, do := r.scene(t, itself)
+					before := f.contents()
+					f.store.Reset()
+					f.store.Inject(n+1, fault.mode, fault.err)
+					ctx, cancel := context.WithCancel(f.ctx)
+					defer cancel()
+					left := n
+					f.store.Before(func(opOf) {
+						if left--; left < 0 && fault.mode == storagetest.Hang {
+							cancel() // as the call that hangs arrives
+						}
+					})
+					got, err := do(ctx, m)
+					f.store.Before(nil)
+					if !f.store.Fired() {
+						t.Fatal("the fault did not happen")
+					}
+					f.wantNothing(t, got, err, fault.want)
+					happened := fault.mode == storagetest.FailAfter && calls[n] == opUpdate
+					if !happened {
+						wantDiff(t, "contents", before, f.contents())
+					}
+					f.wantDoneBy(t, &r, m, do, happened)
+				})
+			}
+		}
+	}
+}
+
+// wantNothing: the verb failed as want says, and gave and told of nothing.
+func (f *fixture) wantNothing(t *testing.T, got lapse.Issued, err, want error) {
+	t.Helper()
+	wantIs(t, "error", err, want)
+	if errors.Is(err, lapse.ErrUnauthenticated) || errors.Is(err, lapse.ErrRotated) || errors.Is(err, lapse.ErrLimit) {
+		t.Errorf("a fault of the store reads as a verdict: %v", err)
+	}
+	if got.Bearer != "" || len(f.events) != 0 {
+		t.Errorf("it failed, and yet gave a bearer (%v) and told of %+v", got.Bearer != "", f.events)
+	}
+}
+
+// wantDoneBy calls the verb once more, after one call that may have had its effect.
+func (f *fixture) wantDoneBy(t *testing.T, r *replacement, m *lapse.Manager, do doing, happened bool) {
+	t.Helper()
+	got, err := do(f.ctx, m)
+	if happened && r.again != nil {
+		wantIs(t, "once more", err, r.again)
+	} else if err != nil {
+		t.Errorf("once more: %v", err)
+	} else if _, err := m.Authenticate(f.ctx, got.Bearer); err != nil {
+		t.Errorf("what it gave then: %v", err)
+	}
+	if err := f.wellTied(map[lapse.ID]time.Time{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReplacementTxFaults fails each call inside the transactions: they are given up.
+func TestReplacementTxFaults(t *testing.T) {
+	for _, r := range replacements {
+		n := 1
+		for ; ; n++ {
+			var store *txFaults
+			f, m, do := r.scene(t, func(f *fixture) storage.Store {
+				store = &txFaults{Store: f.store}
+				return store
+			})
+			before := f.contents()
+			store.left = n
+			got, err := do(f.ctx, m)
+			if store.left > 0 {
+				break
+			}
+			f.wantNothing(t, got, err, errDisk)
+			wantDiff(t, fmt.Sprint(r.name, ", call ", n), before, f.contents())
+			f.wantDoneBy(t, &r, m, do, false)
+		}
+		if n < 4 {
+			t.Errorf("%s: %d calls were failed; the harness sees too few", r.name, n-1)
+		}
+	}
+}
+
+// TestReplacementRunsAgain: nothing is left of a run that the store undid, whichever of
+// its calls failed.
+func TestReplacementRunsAgain(t *testing.T) {
+	for _, r := range replacements {
+		for fault := range 6 {
+			f, m, do := r.scene(t, func(f *fixture) storage.Store { return &twice{f.store, f.clock, fault, func() {}} })
+			counts := f.clock.Now().Add(time.Second).Truncate(time.Millisecond)
+			got, err := do(f.ctx, m)
+			if err != nil {
+				t.Fatalf("%s, fault %d: %v", r.name, fault, err)
+			}
+			for _, e := range f.events {
+				if !e.At.Equal(counts) {
+					t.Errorf("%s, fault %d: %v at %v; want %v, of the run that counts", r.name, fault, e.Kind, e.At, counts)
+				}
+			}
+			wantDiff(t, r.name+": events", r.tells, f.kinds())
+			if tok, err := m.Peek(f.ctx, got.Bearer); err != nil || tok != got.Token {
+				t.Errorf("%s, fault %d: Peek: %+v, %v", r.name, fault, tok, err)
+			}
+			if err := f.wellTied(map[lapse.ID]time.Time{}); err != nil {
+				t.Errorf("%s, fault %d: %v", r.name, fault, err)
+			}
+		}
+	}
+}
+
+// TestRetiredMeanwhile: between two runs of a transaction, another call ends the token
+// that the first one would have replaced. Then the new one is no successor, and needs
+// room of its own.
+func TestRetiredMeanwhile(t *testing.T) {
+	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	old := obtain(t, f, f.Manager, forAna)
+	other := f.issue(forAna)
+	cfg := keyed(lapse.Policy{MaxTokens: 1, AtLimit: lapse.ExpireOldest}, 2)
+	cfg.Clock = f.clock
+	m, err := lapse.New(&twice{f.store, f.clock, 0, func() { f.Expire(f.ctx, old.ID) }}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Obtain(f.ctx, forAna)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantDiff(t, "evicted", []lapse.ID{other.ID}, got.Evicted)
+	if was := f.token(old.ID); got.Predecessor != (lapse.ID{}) || was.EndReason != lapse.EndExpired {
+		t.Errorf("%+v replaces %+v", got.Token, was)
+	}
+}
+
+// TestReplacementStops at an ended context, a closed store and a panic, without effect.
+func TestReplacementStops(t *testing.T) {
+	for _, r := range replacements {
+		f, m, do := r.scene(t, itself)
+		before := f.contents()
+		ctx, cancel := context.WithCancel(f.ctx)
+		cancel()
+		got, err := do(ctx, m)
+		f.wantNothing(t, got, err, context.Canceled)
+		f.store.InjectOp(opUpdate, 1, storagetest.Panic, nil)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: the store's panic was swallowed", r.name)
+				}
+			}()
+			do(f.ctx, m)
+		}()
+		wantDiff(t, r.name+": contents", before, f.contents())
+		f.wantDoneBy(t, &r, m, do, false)
+		if err := f.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.events = nil
+		got, err = do(f.ctx, m)
+		f.wantNothing(t, got, err, lapse.ErrClosed)
+	}
+}
