@@ -25,6 +25,25 @@
 // every prefix in the store: who logs out everywhere leaves no refresh token
 // behind.
 //
+// # Beyond one token
+//
+// [Login] asks verifiers whose credentials it was given, and issues. [Manager.Obtain]
+// gives the subject the token it has, with the same bearer, or issues one. [Pairs] are a
+// short-lived access token and a refresh token that is good once: each refresh makes one
+// successor, and one that comes back late ends its family. [Manager.Rotate] replaces a
+// long-lived token without a gap. Grant.MaxUses is a budget, of which each use is
+// spent durably: 1 makes a one-time token. [Manager.Delegate] makes a token that may do
+// less and lives no longer; what ends a token ends those delegated from it.
+// [Require] asks a token for scopes, [Policy.Timeline] says what a policy does before
+// it does it, and [Manager.Expiring] finds what runs out soon.
+//
+// # Connections
+//
+// [Manager.Hold] is Authenticate for a connection that lasts: its context ends when the
+// token's life does, by whatever cause, and says which. To have the peer see a close
+// code and not a connection that broke, close from context.AfterFunc of that context,
+// and read and write with another one.
+//
 // # Time
 //
 // Time comes from [Config].Clock, in UTC and rounded down to the millisecond, so
@@ -41,9 +60,10 @@
 //
 // Every error says which kind it is. One that wraps [ErrUnauthenticated] means that
 // the token is no good, whoever asks again: answer 401, or close code 4001.
-// [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidID], [ErrLimit] and
-// [ErrNotRenewable] are about what was asked for, and [ErrNotFound] about an ID
-// without a record. Any other error means that lapse could not tell, or could not
+// [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidID], [ErrLimit], [ErrNotRenewable],
+// [ErrNotDelegable], [ErrRotated] and [ErrNoKeys] are about what was asked for, [ErrScope]
+// about what a good token may not do (403), and [ErrNotFound] about an ID without a
+// record. Any other error means that lapse could not tell, or could not
 // do it, now: answer 503, and let the client keep its token. Authenticate and Peek
 // know the first kind and the last alone: a store that is down logs nobody out.
 //
@@ -55,7 +75,7 @@
 // # Concurrency
 //
 // A Manager and both stores are safe for concurrent use. A Manager has no goroutine
-// and no state; several may share a store. Whatever must hold across several tokens of a subject,
+// but while connections are held, and no state besides; several may share a store. Whatever must hold across several tokens of a subject,
 // limits and logging out everywhere, is decided in one transaction over it.
 //
 // # Stores
