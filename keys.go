@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -98,10 +99,12 @@ type shownConfig struct {
 	CheckSubject bool   // whether there is one
 	Observe      bool
 	Keys         int // how many
+
+	RecheckSubject, PollHolds time.Duration
 }
 
 func (c *Config) shown() shownConfig {
-	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.CheckSubject != nil, c.Observe != nil, len(c.Keys)}
+	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.CheckSubject != nil, c.Observe != nil, len(c.Keys), c.RecheckSubject, c.PollHolds}
 }
 
 // Format writes the Config without its Keys, for every verb that go vet lets pass.

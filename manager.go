@@ -12,8 +12,9 @@ import (
 )
 
 // Manager issues, authenticates, renews and ends tokens in one store under one
-// policy and one prefix. It is safe for concurrent use, has no goroutine and no
-// state of its own: any number of Managers may share a store. Make one with New.
+// policy and one prefix. It is safe for concurrent use. It has neither a goroutine nor
+// a state of its own, but while it holds connections (Hold): any number of Managers may
+// share a store. Make one with New.
 type Manager struct {
 	store   storage.Store
 	policy  Policy // with defaults
@@ -23,7 +24,10 @@ type Manager struct {
 	clock   Clock
 	check   func(ctx context.Context, subject string) error
 	observe func(Event)
-	keys    []key // of Config.Keys, the one in use first
+	keys    []key         // of Config.Keys, the one in use first
+	recheck time.Duration // Config.RecheckSubject
+	poll    time.Duration // Config.PollHolds, with its default
+	holds   holds
 }
 
 // Config says how a Manager works. The zero Config is usable.
@@ -46,6 +50,16 @@ type Config struct {
 	// refuses the token; any other error means "could not tell" and is what the
 	// verb returns. nil lets every subject pass.
 	CheckSubject func(ctx context.Context, subject string) error
+
+	// RecheckSubject is how often CheckSubject is asked again about those who hold
+	// a connection (Hold), once for each subject: one that is refused by then is cut,
+	// and any other error cuts nobody. Its context ends with the last hold. 0: never.
+	RecheckSubject time.Duration
+
+	// PollHolds is how often the tokens of held connections are read again where the
+	// store is no storage.Watcher, or its Watch has failed, and how soon a token is that
+	// could not be read; 0: 5 seconds. Memory and bolt are Watchers.
+	PollHolds time.Duration
 
 	// Observe is told of every issue, renewal, end and rejection, after its
 	// effect, outside all locks, in the goroutine that caused it: a slow Observe
@@ -77,6 +91,9 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	if err := checkPrefix(prefix); err != nil {
 		return nil, fmt.Errorf("%w: Prefix: %w", ErrInvalidConfig, err)
 	}
+	if err := cfg.checkIntervals(); err != nil {
+		return nil, err
+	}
 	clock := cfg.Clock
 	switch {
 	case clock == nil:
@@ -98,7 +115,23 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 		check:   cfg.CheckSubject,
 		observe: cfg.Observe,
 		keys:    keys,
+		recheck: cfg.RecheckSubject,
+		poll:    cmp.Or(cfg.PollHolds, defaultPollHolds),
 	}, nil
+}
+
+// checkIntervals refuses what a hold cannot keep to.
+func (cfg *Config) checkIntervals() error {
+	if err := checkDuration(cfg.RecheckSubject, false); err != nil {
+		return fmt.Errorf("%w: RecheckSubject: %w", ErrInvalidConfig, err)
+	}
+	if err := checkDuration(cfg.PollHolds, false); err != nil {
+		return fmt.Errorf("%w: PollHolds: %w", ErrInvalidConfig, err)
+	}
+	if cfg.RecheckSubject > 0 && cfg.CheckSubject == nil {
+		return fmt.Errorf("%w: RecheckSubject: there is no CheckSubject to ask", ErrInvalidConfig)
+	}
+	return nil
 }
 
 // isNil also sees the nil pointer, function or map inside an interface that is

@@ -70,6 +70,21 @@
 //	S22 An error means that nothing was written, unless it is ErrOutcomeUnknown.
 //	    (With an error, Sweep says how many it had deleted by then.)
 //
+// # Watch
+//
+// These are for a store that is a Watcher.
+//
+//	S23 A watch begins with a Gap. Then it tells every record that an Update puts
+//	    which began after the Gap was told: once it can be read, and before Update
+//	    returns. The order is not promised, and a record may be told more than once.
+//	    A Gap at any later time stands for whatever was not told before it. Touch and
+//	    Sweep need not be told.
+//	S24 A loop body that is slow makes no writer wait. What it misses is a Gap.
+//	S25 The loop body may call the store, Update included, and may stop at any time;
+//	    both leave nothing locked.
+//	S26 A pair with an error is the last one: the context's once that has ended,
+//	    ErrClosed once the store is closed, or why nothing is heard any more.
+//
 // fn may run more than once and must be pure: it has no effect except through
 // its Tx and through variables of its caller that each run sets anew. It must not
 // call the store. Identifiers and secrets are drawn before Update.

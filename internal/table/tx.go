@@ -4,6 +4,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -19,6 +20,9 @@ type Stage struct {
 	// Damaged, if it is not nil, reports the IDs whose records cannot be read: they
 	// are ErrCorrupt for every update.
 	Damaged func(storage.ID) bool
+
+	// Feed is told of what the table shows.
+	Feed *feed.Feed
 
 	tx Tx // the one that runs, used again and again
 }
@@ -37,7 +41,7 @@ func (w *Write) Creates() bool { return w.creates }
 
 // NewStage returns a stage in front of t.
 func NewStage(t *Table) *Stage {
-	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string][]storage.ID)}
+	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string][]storage.ID), Feed: new(feed.Feed)}
 	s.tx.stage, s.tx.records = s, s.tx.each
 	return s
 }
@@ -80,6 +84,7 @@ func (s *Stage) Show(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
 		s.table.Put(&w.Record, w.seen)
+		s.Feed.Tell(w.Record.ID, w.Record.Subject)
 		s.letGo(w)
 	}
 }

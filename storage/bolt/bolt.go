@@ -180,6 +180,7 @@ func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
 		close(s.closed)
+		s.stage.Feed.Close()
 		s.keeping.Wait() // it gives the committer work, too
 		s.drain()
 		s.turn <- struct{}{}

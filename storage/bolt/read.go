@@ -57,3 +57,9 @@ func (s *Store) selected(f storage.Filter) []storage.ID {
 	}
 	return ids
 }
+
+// Watch implements storage.Watcher. An end whose outcome is unknown counts as ended
+// here, and is told.
+func (s *Store) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
+	return s.stage.Feed.Watch(ctx)
+}

@@ -67,6 +67,7 @@ func (s *Store) reopen(t *trouble) error {
 	for id := range in.damaged {
 		s.table.Delete(id)
 	}
+	s.stage.Feed.Gap()
 	for _, o := range t.unknown {
 		if happened {
 			s.showAgain(o)

@@ -12,11 +12,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-var _ storage.Store = (*Store)(nil)
+var (
+	_ storage.Store   = (*Store)(nil)
+	_ storage.Watcher = (*Store)(nil)
+)
 
 // Store is a storage.Store in memory. It is safe for concurrent use. Nothing in
 // it outlives the process, so durable means here: until Close. Get and Touch wait
@@ -25,12 +29,14 @@ type Store struct {
 	table atomic.Pointer[table.Table] // nil once closed
 	turn  chan struct{}               // held by the one Update or Sweep; a channel, so that waiting can be given up
 	stage *table.Stage                // used by whoever has the turn
+	feed  *feed.Feed
 }
 
 // New returns an empty store.
 func New() *Store {
 	t := table.New()
 	s := &Store{turn: make(chan struct{}, 1), stage: table.NewStage(t)}
+	s.feed = s.stage.Feed
 	s.table.Store(t)
 	return s
 }
@@ -135,9 +141,13 @@ func (s *Store) Close() error {
 	s.turn <- struct{}{}
 	s.table.Store(nil)
 	s.stage = nil
+	s.feed.Close()
 	<-s.turn
 	return nil
 }
+
+// Watch implements storage.Watcher.
+func (s *Store) Watch(ctx context.Context) iter.Seq2[storage.Change, error] { return s.feed.Watch(ctx) }
 
 // sweepStep bounds how many records are looked at between two chances for others
 // to write.

@@ -143,6 +143,7 @@ func (c closingOnce) Close() error {
 	}
 	defer c.mu.Unlock()
 	c.closed = true
+	c.feed.Close()
 	return nil
 }
 

@@ -55,6 +55,7 @@ func (o optimistic) Update(ctx context.Context, subject string, fn func(storage.
 	for _, r := range tx.puts {
 		o.records[r.ID] = r
 	}
+	o.tell(o.toy, tx.puts)
 	return nil
 }
 

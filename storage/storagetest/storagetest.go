@@ -1,5 +1,5 @@
 // Package storagetest is the contract of package storage as runnable tests: a
-// backend that passes Run keeps the clauses S1 to S22, as far as they can be
+// backend that passes Run keeps the clauses S1 to S26, as far as they can be
 // checked from outside. It is for authors of backends:
 //
 //	func TestStore(t *testing.T) {
@@ -10,7 +10,8 @@
 //
 // Run it with -race: most of S21 is the race detector's to find. That the cost of
 // Sweep does not grow with what is alive (S17) is for Bench to show, and what
-// survives a crash (S10) is for tests of the backend's own.
+// survives a crash (S10) is for tests of the backend's own. The cases of S23 to S26 are
+// skipped where the store is no storage.Watcher.
 //
 // Faulty wraps any store and makes a chosen call fail, for tests of whatever
 // uses a store.
@@ -51,7 +52,7 @@ func Run(t *testing.T, b Backend) {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.run(t, b, patience)
 			switch {
-			case err == errNoReopen:
+			case err == errNoReopen, err == errNoWatch:
 				t.Skip(err)
 			case errors.Is(err, errHung):
 				t.Errorf("%s\n%v\n%s", c.rule, err, stacks())
@@ -72,7 +73,7 @@ type testCase struct {
 
 func cases() []testCase {
 	return slices.Concat(recordCases(), txCases(), putCases(), serialCases(), touchCases(), listCases(),
-		sweepCases(), contextCases(), durableCases(), closeCases())
+		sweepCases(), contextCases(), durableCases(), closeCases(), watchCases())
 }
 
 var (

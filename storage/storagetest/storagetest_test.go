@@ -17,7 +17,7 @@ func TestMemory(t *testing.T) {
 }
 
 // clauses is how many the contract has.
-const clauses = 22
+const clauses = 26
 
 func TestCasesCoverTheContract(t *testing.T) {
 	pattern := regexp.MustCompile(`^S[0-9]+_[a-z0-9_]+$`)
@@ -87,5 +87,17 @@ func TestCasesThatNeedReopenSaySo(t *testing.T) {
 	}
 	if skipped == 0 {
 		t.Error("no case was skipped")
+	}
+}
+
+// TestMute: a store that tells nothing takes every case but those of a Watcher.
+func TestMute(t *testing.T) {
+	b := Backend{Open: func(testing.TB) storage.Store { return struct{ storage.Store }{memory.New()} }}
+	for _, c := range cases() {
+		clause, _, _ := strings.Cut(c.name, "_")
+		err := c.run(t, b, patience)
+		if (err == errNoWatch) != (clauseNumber(clause) >= 23) || err != nil && err != errNoWatch && err != errNoReopen {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -27,6 +28,11 @@ type toy struct {
 	due     func(r storage.Record, deadBefore time.Time) bool
 	atLeast int  // what Sweep takes for the least limit there is
 	direct  bool // whether a Put has its effect at once
+
+	feed  *feed.Feed
+	tell  func(t *toy, rs []storage.Record) // of what an Update has put
+	watch func(t *toy, ctx context.Context) iter.Seq2[storage.Change, error]
+	known map[storage.ID]bool // to those who tell
 }
 
 func newToy() *toy {
@@ -38,6 +44,9 @@ func newToy() *toy {
 		order:   func(_ *toyTx, rs []storage.Record) { slices.SortFunc(rs, byID) },
 		stored:  func(r storage.Record) storage.Record { return r },
 		due:     func(r storage.Record, deadBefore time.Time) bool { return r.RetainFrom().Before(deadBefore) },
+		feed:    new(feed.Feed),
+		tell:    tellAll,
+		watch:   func(t *toy, ctx context.Context) iter.Seq2[storage.Change, error] { return t.feed.Watch(ctx) },
 	}
 }
 
@@ -47,6 +56,7 @@ func (t *toy) reopened() *toy {
 	fresh := newToy()
 	fresh.records, fresh.check, fresh.belongs, fresh.order = t.records, t.check, t.belongs, t.order
 	fresh.stored, fresh.due, fresh.atLeast, fresh.direct = t.stored, t.due, t.atLeast, t.direct
+	fresh.tell, fresh.watch, fresh.known = t.tell, t.watch, t.known
 	return fresh
 }
 
@@ -104,8 +114,17 @@ func (t *toy) Update(ctx context.Context, subject string, fn func(storage.Tx) er
 		return err
 	}
 	t.records = tx.records
+	t.tell(t, tx.put)
 	return nil
 }
+
+func tellAll(t *toy, rs []storage.Record) {
+	for _, r := range rs {
+		t.feed.Tell(r.ID, r.Subject)
+	}
+}
+
+func (t *toy) Watch(ctx context.Context) iter.Seq2[storage.Change, error] { return t.watch(t, ctx) }
 
 func (t *toy) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
@@ -142,6 +161,7 @@ func (t *toy) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
+	t.feed.Close()
 	return nil
 }
 
@@ -150,10 +170,11 @@ type toyTx struct {
 	toy     *toy
 	subject string
 	records map[storage.ID]storage.Record
+	put     []storage.Record
 }
 
 func (t *toy) begin(subject string) *toyTx {
-	tx := &toyTx{t, subject, t.records}
+	tx := &toyTx{toy: t, subject: subject, records: t.records}
 	if !t.direct {
 		tx.records = maps.Clone(t.records)
 	}
@@ -193,5 +214,6 @@ func (t *toyTx) Put(r storage.Record) error {
 		return err
 	}
 	t.records[r.ID] = t.toy.stored(r)
+	t.put = append(t.put, r)
 	return nil
 }

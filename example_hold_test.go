@@ -1,0 +1,74 @@
+package lapse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+)
+
+func ExampleManager_Hold() {
+	// setup
+	ctx := context.Background()
+	tokens, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com"})
+	check(err)
+	bearer := issued.Bearer
+	// end setup
+	conn, hangUp := context.WithCancel(ctx) // ends with the connection
+	defer hangUp()
+	held, tok, err := tokens.Hold(conn, bearer)
+	if err != nil { // as of Authenticate: answer 401, or 503
+		return
+	}
+	fmt.Println("connected:", tok.Subject)
+
+	_, err = tokens.ExpireSubject(ctx, tok.Subject) // log out everywhere
+	check(err)
+
+	<-held.Done() // at once; or when the token runs out
+	var why *lapse.Rejection
+	if errors.As(context.Cause(held), &why) {
+		fmt.Println("cut:", why.Reason)
+	}
+	// Output:
+	// connected: ana@example.com
+	// cut: subject
+}
+
+// Whoever holds a connection by the context alone sees it break. Close it from
+// context.AfterFunc instead, and say why: a client that knows that it was logged out
+// does not connect again and again.
+func ExampleManager_Hold_goodbye() {
+	// setup
+	ctx := context.Background()
+	tokens, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com"})
+	check(err)
+	closed := make(chan struct{})
+	closeWith := func(code int, reason string) {
+		fmt.Println("close", code, reason)
+		close(closed)
+	}
+	// end setup
+	held, _, err := tokens.Hold(ctx, issued.Bearer)
+	check(err)
+	stop := context.AfterFunc(held, func() {
+		if errors.Is(context.Cause(held), lapse.ErrUnauthenticated) {
+			closeWith(4001, "sign in again")
+		} else {
+			closeWith(1001, "try again later") // the store was closed, or the server goes down
+		}
+	})
+	defer stop() // where the peer hangs up first
+
+	_, err = tokens.ExpireBearer(ctx, issued.Bearer)
+	check(err)
+	<-closed
+	// Output:
+	// close 4001 sign in again
+}

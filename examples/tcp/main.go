@@ -1,0 +1,52 @@
+// Tcp serves a line protocol to whoever holds a token: the first line is the token,
+// and from then on the connection lives as long as the token does.
+//
+//	go run ./examples/tcp            # prints a token, and how to use it
+//
+// Read serve.go: its function attend is what a server of any protocol does, and
+// farewell how it says why before it hangs up.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:7007", "listen on this `address`")
+	ttl := flag.Duration("ttl", time.Minute, "how long a token lives from its last use")
+	flag.Parse()
+	if err := run(*addr, *ttl); err != nil {
+		fmt.Fprintln(os.Stderr, "tcp:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until it is interrupted.
+func run(addr string, ttl time.Duration) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	tokens, err := lapse.New(memory.New(), lapse.Config{Policy: lapse.Policy{TTL: ttl}})
+	if err != nil {
+		return err
+	}
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com", Name: "terminal"})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Connect twice: nc %s\nThe first line is this token of %s:\n%s\n", l.Addr(), issued.Subject, issued.Bearer)
+	fmt.Printf("Then say anything, or who, or logout. %v of silence, and the token runs out.\n", ttl)
+	return serve(ctx, l, tokens)
+}

@@ -1,0 +1,263 @@
+package lapse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// directory is a CheckSubject: what it says of whom, and how often it was asked.
+type directory struct {
+	mu    sync.Mutex
+	asked map[string]int
+	says  map[string]func(ctx context.Context) error
+}
+
+func (d *directory) check(ctx context.Context, subject string) error {
+	d.mu.Lock()
+	if d.asked == nil {
+		d.asked = make(map[string]int)
+	}
+	d.asked[subject]++
+	says := d.says[subject]
+	d.mu.Unlock()
+	if says == nil {
+		return nil
+	}
+	return says(ctx)
+}
+
+// say has d answer for subject as f does from now on, and forget how often it was asked.
+func (d *directory) say(subject string, f func(ctx context.Context) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.asked)
+	if d.says == nil {
+		d.says = make(map[string]func(ctx context.Context) error)
+	}
+	d.says[subject] = f
+}
+
+func (d *directory) count(subject string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked[subject]
+}
+
+var errHoliday = fmt.Errorf("%w: on holiday", lapse.ErrSubjectRefused)
+
+// TestRecheckSubject: who is refused is cut within the interval, by what was said, and
+// nobody else is.
+func TestRecheckSubject(t *testing.T) {
+	for _, on := range holdStores {
+		dir := new(directory)
+		inBubble(t, on.name, on.open, lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}, func(h *holder) {
+			i, j := h.issue(lapse.Grant{TTL: time.Hour}), h.issue(lapse.Grant{TTL: time.Hour})
+			held := []context.Context{h.hold(i.Bearer), h.hold(j.Bearer), h.hold(j.Bearer)}
+			bob := h.hold(h.issue(lapse.Grant{Subject: "bob", TTL: time.Hour}).Bearer)
+			time.Sleep(90 * time.Second)
+			dir.say("ana", func(context.Context) error { return errHoliday })
+			time.Sleep(30*time.Second - time.Millisecond)
+			for _, held := range held {
+				h.alive("until she is asked about", held)
+			}
+			for n, id := range []lapse.ID{i.ID, j.ID, j.ID} {
+				cause := h.cut("asked", held[n], time.Millisecond)
+				h.wantRejection(cause, errHoliday, id, time.Time{}, 0)
+			}
+			if n := dir.count("ana"); n != 1 {
+				t.Errorf("asked %d times about one subject; want once", n)
+			}
+			time.Sleep(10 * time.Minute)
+			h.alive("somebody else", bob)
+		})
+	}
+}
+
+// TestRecheckSubjectIsOff by default: only uses ask.
+func TestRecheckSubjectIsOff(t *testing.T) {
+	dir := new(directory)
+	onMemory(t, "off", lapse.Config{CheckSubject: dir.check}, func(h *holder) {
+		held := h.hold(h.issue(lapse.Grant{TTL: time.Hour}).Bearer)
+		dir.say("ana", func(context.Context) error { return errHoliday })
+		time.Sleep(time.Hour - time.Millisecond)
+		h.alive("all the time", held)
+		if n := dir.count("ana"); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// TestRecheckSubjectThatCannotTell cuts nobody and keeps nobody waiting: who runs out
+// or is ended meanwhile is cut as ever.
+func TestRecheckSubjectThatCannotTell(t *testing.T) {
+	for name, says := range map[string]func(ctx context.Context) error{
+		"fails":             func(context.Context) error { return errDisk },
+		"is refused itself": func(context.Context) error { return lapse.ErrExpired },
+		"hangs":             func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"is slow": func(ctx context.Context) error {
+			select {
+			case <-time.After(3 * time.Minute):
+			case <-ctx.Done():
+			}
+			return nil
+		},
+	} {
+		dir := new(directory)
+		onMemory(t, name, lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}, func(h *holder) {
+			stays := h.issue(lapse.Grant{TTL: 2 * time.Hour})
+			ends, runsOut := h.issue(lapse.Grant{Subject: "bob"}), h.issue(lapse.Grant{})
+			held := []context.Context{h.hold(stays.Bearer), h.hold(ends.Bearer), h.hold(runsOut.Bearer)}
+			dir.say("ana", says)
+			dir.say("bob", says)
+			time.Sleep(10 * time.Minute)
+			for _, held := range held {
+				h.alive(name, held)
+			}
+			if _, err := h.Expire(h.ctx, ends.ID); err != nil {
+				t.Fatal(err)
+			}
+			h.cut("ended", held[1], 0)
+			time.Sleep(20*time.Minute - time.Millisecond)
+			h.alive("until then", held[2])
+			h.cut("ran out", held[2], time.Millisecond)
+			time.Sleep(time.Hour)
+			h.alive(name, held[0])
+		})
+	}
+}
+
+// TestRecheckSubjectThatNeverReturns, although nobody is held any more for whom it was
+// asked, keeps nobody from being asked about those who came later.
+func TestRecheckSubjectThatNeverReturns(t *testing.T) {
+	dir := new(directory)
+	onMemory(t, "deaf", lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}, func(h *holder) {
+		back := make(chan struct{})
+		defer close(back)
+		first, second := h.issue(lapse.Grant{}), h.issue(lapse.Grant{Subject: "bob"})
+		held := h.hold(first.Bearer)
+		dir.say("ana", func(context.Context) error { <-back; return errHoliday })
+		time.Sleep(time.Minute)
+		h.end(first.ID, lapse.EndExpired)
+		h.cut("ended", held, 0)
+		held = h.hold(second.Bearer)
+		dir.say("bob", func(context.Context) error { return errHoliday })
+		wantIs(t, "cause", h.cut("refused", held, time.Minute), lapse.ErrSubjectRefused)
+	})
+}
+
+// TestRecheckSubjectAfterTheClockWasSetBack is as often as before.
+func TestRecheckSubjectAfterTheClockWasSetBack(t *testing.T) {
+	dir, bent := new(directory), new(bentClock)
+	cfg := lapse.Config{Clock: bent, CheckSubject: dir.check, RecheckSubject: time.Minute}
+	onMemory(t, "back", cfg, func(h *holder) {
+		held := h.hold(h.issue(lapse.Grant{}).Bearer)
+		time.Sleep(10 * time.Minute)
+		bent.step(-1000 * time.Hour)
+		dir.say("ana", func(context.Context) error { return errHoliday })
+		wantIs(t, "cause", h.cut("refused", held, time.Minute+15*time.Second), lapse.ErrSubjectRefused)
+	})
+}
+
+// TestPollAfterTheClockWasSetBack is as often as before, too.
+func TestPollAfterTheClockWasSetBack(t *testing.T) {
+	bent := new(bentClock)
+	inBubble(t, "polled", holdStores[2].open, lapse.Config{Clock: bent}, func(h *holder) {
+		i := h.issue(lapse.Grant{})
+		held := h.hold(i.Bearer)
+		time.Sleep(10 * time.Minute)
+		bent.step(-1000 * time.Hour)
+		h.change(i.ID, func(r *storage.Record) {
+			r.EndedAt, r.EndReason = bent.Now().Truncate(time.Millisecond), lapse.EndExpired
+		})
+		h.cut("ended", held, 20*time.Second)
+	})
+}
+
+// TestHoldFromWithin: whatever lapse calls may call Hold.
+func TestHoldFromWithin(t *testing.T) {
+	dir := new(directory)
+	var h *holder
+	var within sync.Once
+	also := func() {
+		within.Do(func() {
+			if held, _, err := h.Hold(h.ctx, h.bearer); err != nil || held.Err() != nil {
+				h.t.Errorf("Hold from within: %v, %v", err, context.Cause(held))
+			}
+		})
+	}
+	cfg := lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}
+	for _, from := range []string{"CheckSubject", "CheckSubject, asked again", "Observe", "AfterFunc"} {
+		within = sync.Once{}
+		dir.say("ana", nil)
+		cfg.Observe = nil
+		if from == "Observe" {
+			cfg.Observe = func(e lapse.Event) {
+				if e.Kind == lapse.EventRejected {
+					also()
+				}
+			}
+		}
+		onMemory(t, from, cfg, func(inside *holder) {
+			h = inside
+			i := h.issue(lapse.Grant{Subject: "bob"})
+			held := h.hold(i.Bearer)
+			h.issue(lapse.Grant{})
+			asked := func(context.Context) error { also(); return nil }
+			switch from {
+			case "CheckSubject":
+				dir.say("bob", asked)
+				h.hold(i.Bearer)
+			case "CheckSubject, asked again":
+				dir.say("bob", asked)
+				time.Sleep(time.Minute)
+			case "Observe":
+				if _, _, err := h.Hold(h.ctx, "nonsense"); !errors.Is(err, lapse.ErrMalformed) {
+					t.Error(err)
+				}
+			case "AfterFunc":
+				context.AfterFunc(held, also)
+			}
+			dir.say("bob", nil)
+			synctest.Wait()
+			if _, err := h.Expire(h.ctx, i.ID); err != nil {
+				t.Fatal(err)
+			}
+			h.cut("ended", held, 0)
+		})
+	}
+}
+
+// TestHoldIntervals: what a hold cannot keep to is refused.
+func TestHoldIntervals(t *testing.T) {
+	dir := new(directory)
+	for name, row := range map[string]struct {
+		cfg lapse.Config
+		bad bool
+	}{
+		"defaults":             {lapse.Config{}, false},
+		"the least":            {lapse.Config{RecheckSubject: time.Millisecond, PollHolds: time.Millisecond, CheckSubject: dir.check}, false},
+		"recheck negative":     {lapse.Config{RecheckSubject: -1, CheckSubject: dir.check}, true},
+		"recheck too short":    {lapse.Config{RecheckSubject: time.Millisecond - 1, CheckSubject: dir.check}, true},
+		"recheck without end":  {lapse.Config{RecheckSubject: lapse.NoLimit, CheckSubject: dir.check}, true},
+		"recheck by nobody":    {lapse.Config{RecheckSubject: time.Minute}, true},
+		"polling negative":     {lapse.Config{PollHolds: -1}, true},
+		"polling too often":    {lapse.Config{PollHolds: time.Millisecond - 1}, true},
+		"polling without end":  {lapse.Config{PollHolds: lapse.NoLimit}, true},
+		"polling once a year":  {lapse.Config{PollHolds: 365 * 24 * time.Hour}, false},
+		"recheck once a year":  {lapse.Config{RecheckSubject: 365 * 24 * time.Hour, CheckSubject: dir.check}, false},
+		"checking but not yet": {lapse.Config{CheckSubject: dir.check}, false},
+	} {
+		_, err := lapse.New(mute{}, row.cfg)
+		if errors.Is(err, lapse.ErrInvalidConfig) != row.bad || err != nil && !row.bad {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

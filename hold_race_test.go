@@ -1,0 +1,222 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+)
+
+var interleavings = flag.Int("interleavings", 2_000, "how many times TestHoldAgainstEnds lets Hold and an end loose on each other")
+
+// jitter is a store in memory whose answers take a few turns of the scheduler, as many
+// as were drawn for each place.
+type jitter struct {
+	*memory.Store
+	turns [4]int
+}
+
+func (j *jitter) dawdle(place int) {
+	for range j.turns[place] {
+		runtime.Gosched()
+	}
+}
+
+func (j *jitter) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+	j.dawdle(0)
+	defer j.dawdle(1)
+	return j.Store.Get(ctx, id)
+}
+
+func (j *jitter) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	j.dawdle(2)
+	defer j.dawdle(3)
+	return j.Store.Update(ctx, subject, fn)
+}
+
+// bare hides that j tells.
+type bare struct{ storage.Store }
+
+type holding func(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error)
+
+func properly(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
+	return m.Hold(ctx, bearer)
+}
+
+// tooLate is the fault that the harness must find: it registers what it has read.
+func tooLate(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
+	held, cancel := context.WithCancelCause(ctx)
+	h := &hold{cancel: cancel}
+	h.stop = context.AfterFunc(ctx, func() { m.holds.drop(h) })
+	tok, err := m.Authenticate(ctx, bearer)
+	if err != nil {
+		cancel(err)
+		return held, tok, err
+	}
+	m.holds.add(m, h, tok.ID)
+	m.holds.arm(h, &tok, at(m.now()))
+	return held, tok, nil
+}
+
+// duel lets a Hold and an end of its token loose on each other, and returns what is
+// wrong afterwards. It runs in a bubble.
+type duel struct {
+	rng  *rand.Rand
+	hold holding
+}
+
+func (d duel) fight() error {
+	ctx, release := context.WithCancel(context.Background())
+	defer synctest.Wait()
+	defer release()
+	store := &jitter{Store: memory.New()}
+	for place := range store.turns {
+		store.turns[place] = d.rng.IntN(12)
+	}
+	polled := d.rng.IntN(8) == 0
+	var s storage.Store = store
+	if polled {
+		s = bare{store}
+	}
+	m, err := New(s, Config{Policy: Policy{MaxTokens: 1, AtLimit: ExpireOldest}})
+	if err != nil {
+		return err
+	}
+	issued, err := m.Issue(ctx, Grant{Subject: "ana"})
+	if err != nil {
+		return err
+	}
+	if err := d.standing(ctx, m, issued.Bearer); err != nil {
+		return err
+	}
+	how := d.rng.IntN(len(duelEnds))
+	first, second := d.rng.IntN(20), d.rng.IntN(20)
+	var held context.Context
+	var errHold, errEnd error
+	open := make(chan struct{})
+	var both sync.WaitGroup
+	both.Go(func() {
+		<-open
+		spin(first)
+		held, _, errHold = d.hold(ctx, m, issued.Bearer)
+	})
+	both.Go(func() {
+		<-open
+		spin(second)
+		errEnd = duelEnds[how](ctx, m, issued)
+	})
+	synctest.Wait() // both have arrived
+	close(open)
+	both.Wait()
+	if polled {
+		time.Sleep(defaultPollHolds)
+	}
+	synctest.Wait()
+	return verdict(how, held, errHold, errEnd)
+}
+
+// standing has some held before, or nobody: then the first look that a Manager takes at
+// all finds what was missed.
+func (d duel) standing(ctx context.Context, m *Manager, bearer string) error {
+	switch d.rng.IntN(4) {
+	case 0:
+		return nil
+	case 1: // by the same token
+		_, _, err := m.Hold(ctx, bearer)
+		synctest.Wait()
+		return err
+	}
+	bob, err := m.Issue(ctx, Grant{Subject: "bob"})
+	if err == nil {
+		_, _, err = m.Hold(ctx, bob.Bearer)
+	}
+	synctest.Wait()
+	return err
+}
+
+func spin(turns int) {
+	for range turns {
+		runtime.Gosched()
+	}
+}
+
+var duelEnds = []func(ctx context.Context, m *Manager, i Issued) error{
+	func(ctx context.Context, m *Manager, i Issued) error { _, err := m.Expire(ctx, i.ID); return err },
+	func(ctx context.Context, m *Manager, _ Issued) error {
+		_, err := m.ExpireSubject(ctx, "ana")
+		return err
+	},
+	func(ctx context.Context, m *Manager, _ Issued) error {
+		_, err := m.Issue(ctx, Grant{Subject: "ana"})
+		return err
+	},
+}
+
+var errMissed = errors.New("an end was missed")
+
+func verdict(how int, held context.Context, errHold, errEnd error) error {
+	reason := []EndReason{EndExpired, EndSubject, EndEvicted}[how]
+	cause := context.Cause(held)
+	why, ok := cause.(*Rejection)
+	switch {
+	case errEnd != nil:
+		return errEnd
+	case cause == nil:
+		return errMissed
+	case !ok || !errors.Is(why, ErrExpired) || why.Reason != reason || why.Subject != "ana":
+		return fmt.Errorf("cut by %v; want the reason %v", cause, reason)
+	case errHold != nil && errHold != cause:
+		return fmt.Errorf("the error is %v, and the cause %v", errHold, cause)
+	}
+	return nil
+}
+
+// duels fights n times and returns how often an end was missed, and what else was wrong.
+func duels(t *testing.T, n int, seed uint64, hold holding) (missed int, wrong error) {
+	const inOneBubble = 500
+	for done := 0; done < n && wrong == nil; done += inOneBubble {
+		synctest.Test(t, func(t *testing.T) {
+			d := duel{rand.New(rand.NewPCG(seed, uint64(done))), hold}
+			for range min(inOneBubble, n-done) {
+				switch err := d.fight(); {
+				case err == errMissed:
+					missed++
+				case err != nil:
+					wrong = err
+					return
+				}
+			}
+		})
+	}
+	return missed, wrong
+}
+
+// TestHoldAgainstEnds: an end that returns after Hold was called cuts it, whatever the
+// two race.
+func TestHoldAgainstEnds(t *testing.T) {
+	seed := rand.Uint64()
+	missed, wrong := duels(t, *interleavings, seed, properly)
+	if missed > 0 || wrong != nil {
+		t.Errorf("seed %d: of %d ends %d were missed; %v", seed, *interleavings, missed, wrong)
+	}
+}
+
+// TestHoldAgainstEndsFindsAGap: the harness must find a registry that registers what it
+// has read, in no more attempts than the test above makes.
+func TestHoldAgainstEndsFindsAGap(t *testing.T) {
+	for round := range uint64(20) {
+		if missed, _ := duels(t, 100, round, tooLate); missed > 0 {
+			return
+		}
+	}
+	t.Error("not found")
+}

@@ -1,0 +1,124 @@
+package lapse
+
+import "context"
+
+// lookLater has t read again, since somebody said that it may have changed.
+func (r *holdRun) lookLater(t *heldToken) {
+	if !t.looking {
+		t.looking = true
+		r.look = append(r.look, t)
+		ring(r.looks)
+	}
+}
+
+// lookAtAll has all read again.
+func (r *holdRun) lookAtAll() {
+	for _, t := range r.m.holds.tokens {
+		r.lookLater(t)
+	}
+}
+
+// readOn reads what is to be read again.
+func (r *holdRun) readOn() {
+	ctx, giveUp := context.WithCancel(r.ctx)
+	defer func() { giveUp() }()
+	r.giveUp.Store(&giveUp)
+	for {
+		select {
+		case <-r.looks:
+		case <-r.ctx.Done():
+			return
+		}
+		for _, t := range r.takeLooks() {
+			if ctx.Err() != nil { // given up
+				ctx, giveUp = context.WithCancel(r.ctx)
+				r.giveUp.Store(&giveUp)
+			}
+			r.lookAt(ctx, t)
+		}
+	}
+}
+
+// takeLooks returns what is to be read again, and whoever changes from now on is to
+// be read once more.
+func (r *holdRun) takeLooks() []*heldToken {
+	s := &r.m.holds
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	look := r.look
+	r.look = nil
+	for _, t := range look {
+		t.looking = false
+	}
+	return look
+}
+
+// lookAt reads t and what it is tied to, and cuts those it holds if it is over.
+func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
+	s := &r.m.holds
+	for more := true; more && r.ctx.Err() == nil; {
+		r.reading.Store(true)
+		o := r.m.outlook(ctx, s.from(t))
+		r.reading.Store(false)
+		more = false
+		switch {
+		case o.blind:
+			s.blind(t, at(r.m.now()))
+			return
+		case o.cause != nil:
+			s.cut(t, o.cause)
+		default:
+			more = s.renew(t, &o)
+		}
+		r.read.Add(1)
+	}
+}
+
+// from returns where to begin to read what decides about t.
+func (s *holds) from(t *heldToken) ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.ties == nil {
+		return t.id
+	}
+	return t.ties.from
+}
+
+// renew sets what o says of t, and reports whether to look once more, since something
+// decides now of which changes were not heard before.
+func (s *holds) renew(t *heldToken, o *outlook) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.knows(t) {
+		return false
+	}
+	more = s.tie(t, o)
+	t.due, t.overdue, t.againAt = o.due, false, noInstant
+	s.file(t)
+	s.run.wakeFor(t)
+	return more
+}
+
+// blind has t, which could not be read, read again later, or cuts those it holds if it
+// is due.
+func (s *holds) blind(t *heldToken, now instant) {
+	s.mu.Lock()
+	if !s.knows(t) {
+		s.mu.Unlock()
+		return
+	}
+	if t.overdue || t.due != unknown && t.due <= now {
+		cause := t.ranOut()
+		first := s.detach(t, cause)
+		s.mu.Unlock()
+		first.endAll(cause)
+		return
+	}
+	defer s.mu.Unlock()
+	t.againAt = now.plus(s.run.m.poll)
+	if t.due == unknown { // nobody is armed yet
+		return
+	}
+	s.file(t)
+	s.run.wakeFor(t)
+}

@@ -1,0 +1,221 @@
+package lapse
+
+import (
+	"container/heap"
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+const (
+	// wakeEvery is the longest that anybody waits without reading the clock again: it
+	// may have been set, and the machine may have slept.
+	wakeEvery = 15 * time.Second
+
+	// strikeEvery is how often it is noted that the store has not answered, and
+	// strikes how often in a row that is until it counts as silent. One note says
+	// little: this process may have been asleep.
+	strikeEvery = 100 * time.Millisecond
+	strikes     = 10
+
+	defaultPollHolds = 5 * time.Second
+)
+
+// holdRun is what serves the holds of m while there are any: one goroutine waits, one
+// reads, one listens to the store, and while CheckSubject is to be asked one asks.
+// What is not atomic is under the lock of m.holds, but for what the waiting one notes.
+type holdRun struct {
+	m     *Manager
+	ctx   context.Context // ends with the last hold
+	stop  context.CancelFunc
+	wake  chan struct{} // the next instant is another one
+	looks chan struct{} // there is something to be read again
+
+	look    []*heldToken // what is to be read again
+	overdue []*heldToken // and among it what is due
+	check   []*heldToken // whose subject is to be asked again
+	asking  bool         // somebody does that
+	deaf    bool         // the store tells nothing, so that it must be polled
+	pollAt  instant      // when, if so
+	now     instant      // when what was due was last looked for
+
+	reading atomic.Bool   // the store is being asked
+	read    atomic.Uint64 // how often it has answered
+	giveUp  atomic.Pointer[context.CancelFunc]
+
+	noted    uint64 // read, when last looked at
+	struck   int    // how often in a row it was no more
+	strikeAt instant
+}
+
+// startHolds starts serving the holds of m, whose lock its caller has.
+func startHolds(m *Manager) *holdRun {
+	ctx, stop := context.WithCancel(context.Background())
+	r := &holdRun{m: m, ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
+	r.deaf, r.pollAt, r.now = true, noInstant, unknown
+	if watcher, ok := m.store.(storage.Watcher); ok {
+		go r.listen(watcher)
+	}
+	go r.readOn()
+	go r.wait()
+	return r
+}
+
+// wait does what is due at each instant that comes.
+func (r *holdRun) wait() {
+	for {
+		now := at(r.m.now())
+		next := r.tick(now)
+		timer := r.m.clock.After(next.sub(now))
+		if at(r.m.now()) >= next { // it may have come before the timer was set
+			continue
+		}
+		select {
+		case <-timer:
+		case <-r.wake:
+		case <-r.ctx.Done():
+			return
+		}
+	}
+}
+
+// tick does what is due at now, and returns when there will be more.
+func (r *holdRun) tick(now instant) (next instant) {
+	s := &r.m.holds
+	silent := r.silent(now)
+	s.mu.Lock()
+	if s.run != r {
+		s.mu.Unlock()
+		return now.plus(wakeEvery)
+	}
+	if now < r.now {
+		s.setBack(r.m, now)
+		r.pollAt = min(r.pollAt, now.plus(r.m.poll))
+	}
+	r.now = now
+	r.due(now)
+	r.poll(now)
+	late := r.late(silent)
+	next = r.next(now)
+	if len(r.check) > 0 && !r.asking {
+		r.asking = true
+		go r.ask()
+	}
+	s.mu.Unlock()
+	for _, e := range late {
+		e.first.endAll(e.cause)
+	}
+	return next
+}
+
+// due looks for the tokens whose time for something has come.
+func (r *holdRun) due(now instant) {
+	s := &r.m.holds
+	for len(s.queue) > 0 && s.queue[0].at <= now {
+		t := s.queue[0]
+		if t.checkAt <= now {
+			t.checkAt = now.plus(r.m.recheck)
+			r.checkLater(t)
+		}
+		if t.againAt <= now {
+			t.againAt = noInstant
+			r.lookLater(t)
+		}
+		if t.due > now {
+			s.file(t)
+			continue
+		}
+		heap.Remove(&s.queue, 0)
+		t.overdue = true
+		r.overdue = append(r.overdue, t)
+		r.lookLater(t)
+	}
+}
+
+// poll looks at all where nothing is told.
+func (r *holdRun) poll(now instant) {
+	if r.pollAt == noInstant {
+		r.pollAt = now.plus(r.m.poll)
+	}
+	if r.deaf && r.pollAt <= now {
+		r.pollAt = now.plus(r.m.poll)
+		r.lookAtAll()
+	}
+}
+
+// ending is a cause, and those whose contexts it is to end.
+type ending struct {
+	first *hold
+	cause error
+}
+
+// late returns whom to cut since a token is due, and the store, which may know of a
+// renewal, silent.
+func (r *holdRun) late(silent bool) (late []ending) {
+	s := &r.m.holds
+	r.overdue = slices.DeleteFunc(r.overdue, func(t *heldToken) bool { return !t.overdue || !s.knows(t) })
+	if !silent {
+		return nil
+	}
+	for _, t := range r.overdue {
+		cause := t.ranOut()
+		late = append(late, ending{s.detach(t, cause), cause})
+	}
+	r.overdue = nil
+	return late
+}
+
+// ranOut is the cause for those whose token could not be read when it was due.
+func (t *heldToken) ranOut() error {
+	return &Rejection{Err: ErrExpired, ID: t.id, Subject: t.subject, At: t.due.time()}
+}
+
+// silent notes at now whether the store has answered, and reports whether it has not
+// for too long. It gives up what is being asked then.
+func (r *holdRun) silent(now instant) bool {
+	read := r.read.Load()
+	switch soon := now.plus(strikeEvery); {
+	case !r.reading.Load() || read != r.noted:
+		r.noted, r.struck, r.strikeAt = read, 0, soon
+	case now >= r.strikeAt || r.strikeAt > soon:
+		r.struck++
+		r.strikeAt = soon
+		if r.struck%strikes == 0 {
+			(*r.giveUp.Load())()
+		}
+	}
+	return r.struck >= strikes
+}
+
+// next returns when there will be more to do.
+func (r *holdRun) next(now instant) instant {
+	s, next := &r.m.holds, now.plus(wakeEvery)
+	if len(s.queue) > 0 {
+		next = min(next, s.queue[0].at)
+	}
+	if r.deaf {
+		next = min(next, r.pollAt)
+	}
+	if len(r.overdue) > 0 || r.reading.Load() {
+		next = min(next, now.plus(strikeEvery))
+	}
+	return next
+}
+
+// wakeFor wakes the one who waits if t is next.
+func (r *holdRun) wakeFor(t *heldToken) {
+	if r.m.holds.queue[0] == t {
+		ring(r.wake)
+	}
+}
+
+// ring sends without waiting: whoever listens asks for everything that there is.
+func ring(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

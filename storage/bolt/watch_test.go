@@ -1,0 +1,124 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// watching returns what s tells from now on. The Gap has been taken off.
+func watching(t *testing.T, s *Store) <-chan storage.Change {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	told, ended := make(chan storage.Change, 1_000), make(chan struct{})
+	t.Cleanup(func() { cancel(); <-ended })
+	go func() {
+		defer close(ended)
+		for c, err := range s.Watch(ctx) {
+			if err != nil {
+				return
+			}
+			told <- c
+		}
+	}()
+	if c := <-told; !c.Gap {
+		t.Fatalf("told of %+v; want a Gap first", c)
+	}
+	return told
+}
+
+// TestWatchTellsWhatIsDurable, and nothing that is still being written.
+func TestWatchTellsWhatIsDurable(t *testing.T) {
+	s := openNew(t, nil)
+	told := watching(t, s)
+	g := holdCommits(t, s)
+	first := async(func() error { return putting(s, record(1)) })
+	<-g.arrived
+	second := async(func() error { return putting(s, record(2)) })
+	awaitWaiting(s, 1)
+	if len(told) > 0 {
+		t.Errorf("told of %+v before it was durable", <-told)
+	}
+	letCommits(s)
+	g.release <- nil
+	for n, done := range []chan error{first, second} {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if c := <-told; c.ID != record(n+1).ID || c.Subject != record(n+1).Subject {
+			t.Errorf("told of %+v; want record %d", c, n+1)
+		}
+	}
+	failCommit(s, func(*bbolt.Tx) error { return errDisk })
+	if err := putting(s, record(3)); err == nil {
+		t.Fatal("the commit did not fail")
+	}
+	put(t, s, record(4))
+	if c := <-told; c.ID != record(4).ID {
+		t.Errorf("told of %+v, which was not written", c)
+	}
+}
+
+// TestWatchTellsAnEndOfUnknownOutcome, since it counts as an end here, but no creation
+// that may not have happened. When the store has looked at its file anew, there is a
+// Gap.
+func TestWatchTellsAnEndOfUnknownOutcome(t *testing.T) {
+	path, good := makeFile(t, 10)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	told := watching(t, s)
+	failCommit(s, func(*bbolt.Tx) error {
+		lose(t, path)
+		return errDisk
+	})
+	fresh, dead := record(15), ended(record(1)) // of one subject
+	if err := putting(s, fresh, dead); !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
+	}
+	if c := <-told; c.ID != dead.ID || c.Subject != dead.Subject {
+		t.Errorf("told of %+v; want the end", c)
+	}
+	if got := shown(t, s, dead.ID); got.EndedAt.IsZero() {
+		t.Error("it was told of an end that cannot be read")
+	}
+	if err := os.WriteFile(path, good, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := tryAgain(s); err != nil {
+		t.Fatal(err)
+	}
+	if c := <-told; !c.Gap {
+		t.Errorf("told of %+v; want a Gap", c)
+	}
+	if len(told) > 0 {
+		t.Errorf("and of %+v, which did not happen", <-told)
+	}
+}
+
+// TestWatchTellsWhatHappenedAfterAll: a commit of unknown outcome that is found in the
+// file is covered by the Gap.
+func TestWatchTellsWhatHappenedAfterAll(t *testing.T) {
+	path, _ := makeFile(t, 10)
+	s, err := Open(path, &lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	told := watching(t, s)
+	failCommit(s, syncLost)
+	if err := putting(s, record(15)); !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
+	}
+	if c := <-told; !c.Gap && c.ID != record(15).ID {
+		t.Errorf("told of %+v; want a Gap or the record", c)
+	}
+	shown(t, s, record(15).ID)
+}
