@@ -22,25 +22,46 @@ import (
 // patienceWith is how long a browser may take for anything before a test gives up.
 const patienceWith = time.Minute
 
-// browser starts a headless browser for one test.
-func browser(t *testing.T) context.Context {
+// findBrowser returns the path of a browser, or skips the test.
+func findBrowser(t *testing.T) string {
 	t.Helper()
-	path := ""
 	for _, name := range []string{
 		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
 		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 	} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
+		if path, err := exec.LookPath(name); err == nil {
+			return path
 		}
 	}
-	if path == "" {
-		if os.Getenv("LAPSE_REQUIRE_ALL") == "1" {
-			t.Fatal("there is no chromium or google-chrome to test the page in; install one")
-		}
-		t.Skip("there is no chromium or google-chrome to test the page in")
+	if os.Getenv("LAPSE_REQUIRE_ALL") == "1" {
+		t.Fatal("there is no chromium or google-chrome to test the page in; install one")
 	}
+	t.Skip("there is no chromium or google-chrome to test the page in")
+	return ""
+}
+
+// browser starts a headless browser for one test. On a busy machine one may hang as it
+// starts: then it is another one's turn.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path := findBrowser(t)
+	for try := 1; ; try++ {
+		ctx, err := startBrowser(t, path)
+		if err == nil {
+			return ctx
+		}
+		if try == 3 {
+			t.Fatalf("the browser does not start: %v", err)
+		}
+		t.Logf("the browser does not start: %v", err)
+	}
+}
+
+// lifeOfABrowser is how long one lives, whatever hangs.
+const lifeOfABrowser = 3 * time.Minute
+
+func startBrowser(t *testing.T, path string) (context.Context, error) {
+	t.Helper()
 	opts := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.UserDataDir(t.TempDir()),
@@ -51,17 +72,18 @@ func browser(t *testing.T) context.Context {
 	} {
 		opts = append(opts, chromedp.Flag(flag, true))
 	}
-	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
+	life, kill := context.WithTimeout(context.Background(), lifeOfABrowser)
+	t.Cleanup(kill)
+	alloc, stop := chromedp.NewExecAllocator(life, opts...)
 	t.Cleanup(stop)
 	ctx, quit := chromedp.NewContext(alloc)
 	t.Cleanup(func() { // it must have gone before its folder can
+		defer time.AfterFunc(patienceWith/4, kill).Stop()
 		chromedp.Cancel(ctx)
 		quit()
 	})
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("the browser does not start: %v", err)
-	}
-	return ctx
+	defer time.AfterFunc(patienceWith/2, kill).Stop()
+	return ctx, chromedp.Do(ctx)
 }
 
 // tab is one tab of the browser, which is one device.
@@ -140,7 +162,9 @@ func value[T any](p *tab, action chromedp.Action[T]) T {
 // call sends a command of the protocol, or fails the test.
 func call[P, R any](p *tab, command cdp.Command[P, R], params P) {
 	p.t.Helper()
-	if _, err := chromedp.Call(p.ctx, command, params); err != nil {
+	ctx, cancel := context.WithTimeout(p.ctx, patienceWith)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, command, params); err != nil {
 		p.t.Fatal(err)
 	}
 }
