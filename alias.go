@@ -17,7 +17,7 @@ type EndReason = storage.EndReason
 
 // Why lapse ends a token.
 const (
-	EndExpired   = storage.EndExpired   // by Expire or ExpireBearer
+	EndExpired   = storage.EndExpired   // by Expire or ExpireBearer, or Expire of Pairs
 	EndSubject   = storage.EndSubject   // with every token of its subject, by ExpireSubject
 	EndEvicted   = storage.EndEvicted   // to make room for another one, by Policy.AtLimit
 	EndRotated   = storage.EndRotated   // since its successor took its place

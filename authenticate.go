@@ -86,6 +86,15 @@ func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Recor
 	return rec, m.verify(verb, &c, prefix, &rec, err)
 }
 
+// good is prove, and returns what everyone sees of the token, if it is good now.
+func (m *Manager) good(ctx context.Context, verb, bearer string) (rec storage.Record, tok Token, err error) {
+	if rec, err = m.prove(ctx, verb, bearer); err != nil {
+		return rec, tok, err
+	}
+	tok = m.token(&rec)
+	return rec, tok, m.admit(ctx, verb, &tok, m.now())
+}
+
 // verify says why rec, which the store returned for c with err, is not the record of
 // whoever holds c, if so. It hashes and compares for a token that does not exist as
 // for one whose secret or prefix is another.

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -37,12 +36,8 @@ func (m *Manager) spend(ctx context.Context, verb string, id ID, subject string)
 		return tx.Put(rec)
 	})
 	switch {
-	case errors.Is(err, ErrNotFound): // swept meanwhile
-		return Token{}, m.refuse(&Rejection{Err: ErrUnknown, ID: id})
-	case errors.Is(err, ErrUnauthenticated):
-		return Token{}, m.refuse(err)
 	case err != nil:
-		return Token{}, err
+		return Token{}, m.verdict(id, err)
 	case renewed:
 		m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
 	case !tok.EndedAt.IsZero():

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -30,12 +29,8 @@ const MaxDelegation = 4
 // Errors are those of Authenticate and Issue, ErrScope, and ErrNotDelegable for a
 // token with a budget of uses or MaxDelegation deep.
 func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued, error) {
-	rec, err := m.prove(ctx, "delegate", bearer)
+	_, parent, err := m.good(ctx, "delegate", bearer)
 	if err != nil {
-		return Issued{}, err
-	}
-	parent := m.token(&rec)
-	if err := m.admit(ctx, "delegate", &parent, m.now()); err != nil {
 		return Issued{}, err
 	}
 	if g.Subject == "" {
@@ -51,14 +46,8 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued,
 		return Issued{}, err
 	}
 	d := draft{m: m, grant: g, tie: delegateOf(parent.ID)}
-	err = d.issue(ctx, "delegate")
-	switch {
-	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
-		return Issued{}, m.refuse(&Rejection{Err: ErrUnknown, ID: parent.ID})
-	case errors.Is(err, ErrUnauthenticated):
-		return Issued{}, m.refuse(err)
-	case err != nil:
-		return Issued{}, err
+	if err := d.issue(ctx, "delegate"); err != nil {
+		return Issued{}, m.verdict(parent.ID, err)
 	}
 	return d.issued(), nil
 }
@@ -102,7 +91,7 @@ func (d *draft) under(above *lineage) {
 	asked := d.rec.ExpiresAt
 	d.rec.MaxExpiresAt = earlierCap(d.rec.MaxExpiresAt, above.limit)
 	d.rec.ExpiresAt = capped(asked, d.rec.MaxExpiresAt)
-	d.above, d.reduced = above, nil
+	d.above = above
 	if above.soonest(d.rec.ExpiresAt).Before(asked) {
 		d.reduced = []string{"TTL"}
 	}

@@ -130,3 +130,47 @@ func TestEvictionOfDelegateThenParent(t *testing.T) {
 		}
 	}
 }
+
+// TestEvictionInAnOverlap: the end of a successor makes no room while what it replaces is
+// spared, so another goes, or there is none.
+func TestEvictionInAnOverlap(t *testing.T) {
+	for _, others := range []int{0, 1} {
+		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1 + others, AtLimit: lapse.ExpireOldest}})
+		old := f.issue(lapse.Grant{Subject: "ana"})
+		next := rotate(t, f, old.Bearer, time.Minute)
+		f.clock.add(time.Second)
+		var want []lapse.ID
+		for range others {
+			want = append(want, f.issue(lapse.Grant{Subject: "ana"}).ID)
+		}
+		got, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{})
+		if others == 0 {
+			wantIs(t, "without another", err, lapse.ErrLimit)
+		} else if err != nil || !slices.Equal(got.Evicted, want) {
+			t.Errorf("evicted %v, %v; want %v", got.Evicted, err, want)
+		}
+		if !f.live(old.ID) || !f.live(next.ID) {
+			t.Errorf("%d others: the old one lives: %v, its successor: %v", others, f.live(old.ID), f.live(next.ID))
+		}
+	}
+}
+
+// TestEvictionCountsWhatWentAlong: who goes with a predecessor has made room as well.
+func TestEvictionCountsWhatWentAlong(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	old := f.issue(lapse.Grant{Subject: "ana"})
+	next := rotate(t, f, old.Bearer, time.Minute)
+	f.clock.add(time.Second)
+	bystander := f.issue(lapse.Grant{Subject: "ana"})
+	f.clock.add(time.Second)
+	child := f.delegate(old, lapse.Grant{})
+	m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.ExpireOldest}})
+	got, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantDiff(t, "evicted", []lapse.ID{next.ID, old.ID, child.ID}, got.Evicted)
+	if !f.live(bystander.ID) {
+		t.Error("one more went than had to")
+	}
+}

@@ -48,9 +48,9 @@ var (
 
 // What was asked for cannot be.
 var (
-	// ErrInvalidConfig: New was given a nil store, or a Config out of its
-	// limits, or Login or Identify no Verifier, or Expiring no time to look ahead. The text names
-	// the field and the limit.
+	// ErrInvalidConfig: New or NewPairs was given a nil store, or a Config out of its
+	// limits, or Login or Identify no Manager or no Verifier, or Expiring no time to
+	// look ahead. The text names the field and the limit.
 	ErrInvalidConfig = errors.New("lapse: invalid config")
 
 	// ErrInvalidGrant: a Grant, or a subject or an overlap given by itself, is out of
@@ -62,7 +62,7 @@ var (
 	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may; end one first")
 
 	// ErrNotRenewable: the policy is Never; issue a new token instead. Or Rotate was
-	// given an access token of Pairs; refresh the pair.
+	// given a token of Pairs; refresh the pair.
 	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy; issue a new one")
 
 	// ErrNotDelegable: a token with a budget of uses delegates nothing, nor does
@@ -118,8 +118,8 @@ func (r *refusal) As(target any) bool {
 // Rejection says why a token was refused, for logs and for the decision what to
 // tell its owner. It holds no secret, no digest and no checksum.
 type Rejection struct {
-	Err     error     // ErrMalformed, ErrUnknown, ErrExpired, or what CheckSubject or a Verifier said
-	ID      ID        // zero if the text was malformed
+	Err     error     // ErrMalformed, ErrUnknown, ErrExpired, ErrExhausted, ErrReused, or what CheckSubject or a Verifier said
+	ID      ID        // zero if the text was malformed, or if credentials were refused
 	Subject string    // set once the secret has been proved, as are the two below
 	At      time.Time // when the token died: it ran out or was ended; zero if it is alive
 	Reason  EndReason // why it was ended; zero if it ran out

@@ -79,7 +79,7 @@ func TestUnknownIsOneAnswer(t *testing.T) {
 		}
 		calls = append(calls, map[string]int{"Get": s.store.calls["Get"], "all": len(s.store.calls)})
 	}
-	one := map[string]int{"Get": 5, "all": 1}
+	one := map[string]int{"Get": 6, "all": 1}
 	if diff := cmp.Diff([]map[string]int{one, one, one}, calls); diff != "" {
 		t.Errorf("calls of the store (-want +got):\n%s", diff)
 	}

@@ -6,8 +6,8 @@ import "time"
 type EventKind uint8
 
 const (
-	EventIssued        EventKind = 1 + iota // Issue stored a token
-	EventRenewed                            // Renew stored it, or a use moved its expiry
+	EventIssued        EventKind = 1 + iota // a token was stored, by whatever verb makes one
+	EventRenewed                            // Renew or Obtain stored it, or a use moved its expiry
 	EventEnded                              // it was ended; Token.EndReason says why
 	EventRejected                           // a bearer was refused, or a log-in; Err holds the *Rejection
 	EventRenewalFailed                      // a use could not be recorded; it stands, Err says why

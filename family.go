@@ -3,6 +3,7 @@ package lapse
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -27,8 +28,28 @@ func (p *Pairs) drafts(g Grant, ttl time.Duration) *pairDrafts {
 	return d
 }
 
-// paired is what is sealed in an access token: Refresh replaces it, and nothing else.
-const paired = "a1"
+// What is sealed in the tokens of a pair, a kind and its version: Refresh replaces them,
+// and nothing else does.
+const (
+	paired   = "a1" // in an access token
+	awaiting = "r1" // in a refresh token until it is rotated; the prefix of its access tokens follows
+)
+
+// ofPair reports whether rec is a token of Pairs that has not been rotated.
+func ofPair(rec *storage.Record) bool {
+	text := rec.Sealed.Text()
+	return text == paired || strings.HasPrefix(text, awaiting)
+}
+
+// awaits is what is sealed in the refresh tokens of p, so that those of other Pairs with
+// the same prefix get no access tokens of p.
+func (p *Pairs) awaits() storage.Sealed { return storage.NewSealed(awaiting + p.access.prefix) }
+
+// made reports whether rec, a refresh token by its prefix, is one that p made, or one
+// that has been rotated, which says no longer who made it.
+func (p *Pairs) made(rec *storage.Record) bool {
+	return rec.Family != (ID{}) && rec.Parent == (ID{}) && (rec.EndReason == EndRotated || rec.Sealed.Equal(p.awaits()))
+}
 
 // tieAccess ties the access token to the refresh token, which is stored before it.
 func (d *pairDrafts) tieAccess(_ storage.Tx, a *draft) error {

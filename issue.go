@@ -92,7 +92,7 @@ func (d *draft) store(tx storage.Tx) error { return d.storeAt(tx, d.m.now()) }
 
 // storeAt makes room if it must, and puts the new record.
 func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
-	d.now, d.ended = now, nil
+	d.now, d.ended, d.above, d.reduced = now, nil, nil, nil
 	d.rec = d.grant.record(&d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.cred.digest(d.m.tag), d.sealed
 	if _, err := tx.Get(d.rec.ID); err == nil {
@@ -153,23 +153,22 @@ func (d *draft) makeRoom(tx storage.Tx) error {
 			}
 		}
 		d.evicted = append(d.evicted, ended...)
-		if slices.Contains(d.spare, tok.Predecessor) {
-			continue
-		}
-		if ended, err = d.m.endPredecessor(tx, &tok, EndEvicted, d.now); err != nil { // or that would count from now on
-			return err
-		}
-		d.evicted = append(d.evicted, ended...)
 	}
 	return nil
 }
 
-// evict ends tok, with what was delegated from it or with its family.
+// evict ends tok, with what was delegated from it or with its family, and what it
+// replaces, which would count from now on.
 func (d *draft) evict(tx storage.Tx, tok *Token) ([]Token, error) {
 	if d.families && tok.Family != (ID{}) {
 		return d.m.endFamily(tx, tok.Family, EndEvicted, d.now)
 	}
-	return d.m.endTied(tx, tok.ID, EndEvicted, d.now)
+	ended, err := d.m.endTied(tx, tok.ID, EndEvicted, d.now)
+	if err != nil {
+		return nil, err
+	}
+	predecessor, err := d.m.endPredecessor(tx, tok, EndEvicted, d.now)
+	return append(ended, predecessor...), err
 }
 
 // among reports whether one of tokens has that ID.

@@ -7,8 +7,8 @@ import (
 	"log/slog"
 )
 
-// Issued is a token with its secret text, shown this once: no store holds it, and
-// nothing but Obtain gives one again. fmt, slog, JSON and gob of an Issued leave the
+// Issued is a token with its secret text, shown this once: no store holds it in the
+// clear, and nothing but Obtain, and Refresh within its grace, gives one again. fmt, slog, JSON and gob of an Issued leave the
 // Bearer out. Out of their reach is an Issued in an unexported field of another
 // type, or under a verb that go vet reports (%p, and %w outside of Errorf).
 type Issued struct {

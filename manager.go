@@ -43,12 +43,13 @@ type Config struct {
 	// Clock tells the time; nil means the system clock.
 	Clock Clock
 
-	// CheckSubject is asked on every Authenticate, Peek and Renew, once the
-	// token is known to be live and before anything is written, and on every Login
-	// and Identify once the credentials are known to be good. It can narrow
-	// what a token opens, never widen it: an error that wraps ErrSubjectRefused
-	// refuses the token; any other error means "could not tell" and is what the
-	// verb returns. nil lets every subject pass.
+	// CheckSubject is asked on every Authenticate, Peek, Renew, Rotate and Delegate,
+	// once the token is known to be live and before anything is written, on every
+	// Refresh of Pairs that is not a reuse, and on every Login and Identify once the
+	// credentials are known to be good. Issue, Obtain and what ends tokens do not ask.
+	// It can narrow what a token opens, never widen it: an error that wraps
+	// ErrSubjectRefused refuses the token; any other error means "could not tell" and
+	// is what the verb returns. nil lets every subject pass.
 	CheckSubject func(ctx context.Context, subject string) error
 
 	// RecheckSubject is how often CheckSubject is asked again about those who hold
@@ -156,12 +157,8 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 	if m.policy.Renewal == Never {
 		return Token{}, ErrNotRenewable
 	}
-	rec, err := m.prove(ctx, "renew", bearer)
+	_, tok, err := m.good(ctx, "renew", bearer)
 	if err != nil {
-		return Token{}, err
-	}
-	tok := m.token(&rec)
-	if err := m.admit(ctx, "renew", &tok, m.now()); err != nil {
 		return Token{}, err
 	}
 	var at time.Time
@@ -183,13 +180,8 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		above.lower(&tok)
 		return tx.Put(rec)
 	})
-	switch {
-	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
-		return Token{}, m.refuse(&Rejection{Err: ErrUnknown, ID: tok.ID})
-	case errors.Is(err, ErrUnauthenticated):
-		return Token{}, m.refuse(err)
-	case err != nil:
-		return Token{}, err
+	if err != nil {
+		return Token{}, m.verdict(tok.ID, err)
 	}
 	m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
 	return tok, nil
@@ -211,6 +203,18 @@ func updateError(verb string, err error) error {
 		return err
 	}
 	return storeError(verb, err)
+}
+
+// verdict returns err, which a transaction over the token of id returned, and tells of
+// it if that refuses the token.
+func (m *Manager) verdict(id ID, err error) error {
+	switch {
+	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
+		return m.refuse(&Rejection{Err: ErrUnknown, ID: id})
+	case errors.Is(err, ErrUnauthenticated):
+		return m.refuse(err)
+	}
+	return err
 }
 
 // token returns what everyone sees of rec. This Manager's cap is for the tokens

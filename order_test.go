@@ -120,6 +120,10 @@ func bearerVerbs(m *lapse.Manager) map[string]func(context.Context, string) erro
 		"Peek":         func(ctx context.Context, b string) error { _, err := m.Peek(ctx, b); return err },
 		"Renew":        func(ctx context.Context, b string) error { _, err := m.Renew(ctx, b); return err },
 		"Rotate":       func(ctx context.Context, b string) error { _, err := m.Rotate(ctx, b, time.Second); return err },
+		"Delegate": func(ctx context.Context, b string) error {
+			_, err := m.Delegate(ctx, b, lapse.Grant{})
+			return err
+		},
 		"ExpireBearer": func(ctx context.Context, b string) error { _, err := m.ExpireBearer(ctx, b); return err },
 	}
 }
@@ -171,7 +175,7 @@ func TestCheckSubject(t *testing.T) {
 		{"gave up", context.DeadlineExceeded, context.DeadlineExceeded, false},
 	} {
 		answer = row.answer
-		for _, name := range []string{"Authenticate", "Peek", "Renew"} {
+		for _, name := range []string{"Authenticate", "Peek", "Renew", "Rotate", "Delegate"} {
 			err := bearerVerbs(f.Manager)[name](f.ctx, i.Bearer)
 			wantIs(t, row.name+": "+name, err, row.want)
 			if got := errors.Is(err, lapse.ErrUnauthenticated); got != row.unauthorized {

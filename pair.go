@@ -29,10 +29,12 @@ type PairConfig struct {
 	// however much they are used.
 	Access Config
 
-	// Refresh is for the refresh tokens. Prefix "" means "lapse_refresh"; it must
-	// differ from that of Access. Policy.TTL is how long a refresh token waits to be
+	// Refresh is for the refresh tokens. Prefix "" means "lapse_refresh"; it must differ
+	// from that of Access. Pairs that share it and differ in Access.Prefix take no
+	// refresh token of each other. Policy.TTL is how long a refresh token waits to be
 	// used, and 0 means 30 days; MaxTTL is how long a family lives in all, and 0 means
-	// 90 days, or TTL if longer. MaxTokens is how many families a subject has, and
+	// 90 days, or TTL if longer. (One that is lowered later counts for a family from the
+	// refresh token that it has then.) MaxTokens is how many families a subject has, and
 	// whoever AtLimit evicts goes with its family. Renewal and RenewEvery have no
 	// meaning, since a refresh token is rotated, not renewed, nor has Retention, since
 	// Sweep of Access sweeps both. A nil Clock, CheckSubject or Observe is that of
@@ -128,7 +130,7 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (Credentials, error) {
 	}
 	d := p.drafts(g, g.ttl(&p.access.policy))
 	d.refresh.tie = func(_ storage.Tx, r *draft) error {
-		r.rec.Family, r.rec.TTL = r.rec.ID, d.access.grant.TTL
+		r.rec.Family, r.rec.TTL, r.rec.Sealed = r.rec.ID, d.access.grant.TTL, p.awaits()
 		return nil
 	}
 	err := d.put(ctx, "issue pair", g.Subject, func(tx storage.Tx, now time.Time) error {
@@ -176,7 +178,7 @@ func (p *Pairs) Expire(ctx context.Context, bearer string) error {
 	if err != nil {
 		return err
 	}
-	if rec.Family == (ID{}) || rec.Parent != (ID{}) {
+	if rec.Family == (ID{}) || rec.Parent != (ID{}) || m == p.access && !ofPair(&rec) {
 		_, _, err := m.expire(ctx, verb, rec.Subject, rec.ID)
 		if errors.Is(err, ErrNotFound) { // swept meanwhile
 			return nil

@@ -189,10 +189,14 @@ func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (storage.Use
 }
 
 // evict returns which of the subject's live tokens end so that one more has
-// room, the first to go first: fewer than it takes if too many are to be spared.
+// room, the first to go first: fewer than it takes if too many are to be spared. The
+// end of a successor makes no room while what it replaces is spared, which would count
+// in its place.
 func (p *Policy) evict(live []Token, spare ...ID) []Token {
 	n := max(0, len(live)+1-p.MaxTokens)
-	live = slices.DeleteFunc(live, func(t Token) bool { return slices.Contains(spare, t.ID) })
+	live = slices.DeleteFunc(live, func(t Token) bool {
+		return slices.Contains(spare, t.ID) || slices.Contains(spare, t.Predecessor)
+	})
 	since := func(t Token) time.Time { return t.IssuedAt }
 	if p.AtLimit == ExpireIdlest {
 		since = func(t Token) time.Time {

@@ -56,7 +56,7 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	if err != nil {
 		return Credentials{}, err
 	}
-	if rec.Family == (ID{}) || rec.Parent != (ID{}) { // none of ours
+	if !p.made(&rec) {
 		return Credentials{}, m.refuse(&Rejection{Err: ErrUnknown, ID: rec.ID})
 	}
 	tok, found := m.token(&rec), p.standing(&rec, m.now())
@@ -133,15 +133,8 @@ func (r *rotation) run(ctx context.Context, scope string, ttl time.Duration) (Cr
 	r.drafts = r.p.drafts(Grant{Subject: r.old.Subject, Name: r.old.Name, Scope: r.old.Scope, Data: r.old.Data}, ttl)
 	r.drafts.access.grant.Scope = scope
 	r.drafts.drawn = r.seal
-	err := r.drafts.put(ctx, "refresh", r.old.Subject, r.do)
-	rejection, refused := err.(*Rejection)
-	switch {
-	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
-		return Credentials{}, m.refuse(&Rejection{Err: ErrUnknown, ID: r.old.ID})
-	case refused:
-		return Credentials{}, m.refuse(rejection)
-	case err != nil:
-		return Credentials{}, err
+	if err := r.drafts.put(ctx, "refresh", r.old.Subject, r.do); err != nil {
+		return Credentials{}, m.verdict(r.old.ID, err)
 	}
 	r.p.tellEnded(r.ended)
 	switch r.found {
@@ -209,6 +202,7 @@ func (r *rotation) rotate(tx storage.Tx, rec storage.Record, access []storage.Re
 	d.refresh.inPlace = true
 	d.refresh.tie = func(_ storage.Tx, next *draft) error {
 		next.rec.Family, next.rec.Predecessor, next.rec.TTL = rec.Family, rec.ID, rec.TTL
+		next.rec.Sealed = r.p.awaits()
 		next.rec.MaxExpiresAt = r.old.MaxExpiresAt // never after that of the policy, which it was seen under
 		next.rec.ExpiresAt = capped(next.rec.ExpiresAt, next.rec.MaxExpiresAt)
 		return nil
@@ -269,6 +263,9 @@ func (r *rotation) repeat(tx storage.Tx, rec *storage.Record, now time.Time) err
 	tok := r.p.refresh.token(&next)
 	if !tok.Live(now) {
 		return expired(&r.old)
+	}
+	if !r.p.made(&next) {
+		return &Rejection{Err: ErrUnknown, ID: r.old.ID}
 	}
 	held, err := getIn(tx, access.id())
 	if err != nil && !errors.Is(err, ErrNotFound) {

@@ -278,7 +278,7 @@ func TestSealedIsWiped(t *testing.T) {
 		row.do(p, b, other)
 		n := 0
 		for _, r := range p.contents() {
-			if r.Sealed.Len() > len("a1") {
+			if r.Sealed.Len() > len("r1lapse") {
 				n++
 			}
 			if r.Sealed.Len() > storage.MaxSealed {

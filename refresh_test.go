@@ -141,7 +141,7 @@ func TestNoGrace(t *testing.T) {
 	wantIs(t, "Delegate", err, nil)
 	b := p.next(a)
 	for _, r := range p.contents() {
-		if r.Sealed.Len() > len("a1") {
+		if r.Sealed.Len() > len("r1lapse") {
 			t.Errorf("%v keeps something that nobody will ask for", r.ID)
 		}
 	}

@@ -10,19 +10,19 @@ import (
 )
 
 // Rotate replaces a long-lived token: it stores a successor, and lets the token whose
-// text bearer is live on for overlap, so that whoever uses it has time to change over, but
-// not past the expiry that it has now: nothing renews it any longer. With an overlap of 0, for a
-// token that has leaked, it is ended at once, with EndRotated. It is durable before it
-// returns.
+// text bearer is live on for overlap, so that whoever uses it has time to change over,
+// but not past the expiry that it has now: nothing renews it any longer. With an overlap
+// of 0, for a token that has leaked, it is ended at once, with EndRotated. It is durable
+// before it returns.
 //
 // The successor has the old token's subject, name, scope, data and TTL, and a life of
 // its own, from now on by the policy: a delegate's ends with its parent all the same. Of
 // a budget of uses it has those that are left; such a token takes an overlap of 0 only,
 // or its uses could be spent twice. The two name each other as Token.Successor and
 // Token.Predecessor, and share a Token.Family. The end of one is not the end of the
-// other, but where AtLimit makes room. What was delegated from the old token dies with it and is not handed on. The
-// successor of a token made by Obtain is what Obtain gives from then on, if the Manager
-// has Config.Keys.
+// other, but where AtLimit makes room. What was delegated from the old token dies with
+// it and is not handed on. The successor of a token made by Obtain is what Obtain gives
+// from then on, if the Manager has Config.Keys.
 //
 // At most one of a token's predecessors is alive: rotating a token that is still in its
 // own predecessor's overlap ends that predecessor. Nothing lengthens an overlap. A token
@@ -32,30 +32,27 @@ import (
 // A token never has two live successors. If the answer of Rotate got lost, call it again
 // with the old token, within the overlap: a successor that has never been used is then
 // ended with EndRotated and replaced by another. One that has been used (Authenticate,
-// Renew, Delegate), whether it is still alive or not, is not: ErrRotated, and nothing has
-// changed. (A use that could not be recorded, or that a crash lost, is none.) Nor does a call replace a successor that was not there yet when it looked: of
-// calls that meet exactly one succeeds, and the others get ErrRotated, or ErrExpired with
-// an overlap of 0. Of calls one after the other the last that succeeded holds the
-// successor that is alive.
+// Renew, Delegate, or Obtain where that renews), whether it is still alive or not, is
+// not: ErrRotated, and nothing has changed. (A use that could not be recorded, or that a
+// crash lost, is none.) Nor does a call replace a successor that was not there yet when
+// it looked: of calls that meet exactly one succeeds, and the others get ErrRotated, or
+// ErrExpired with an overlap of 0. Of calls one after the other the last that succeeded
+// holds the successor that is alive.
 //
-// Errors are those of Authenticate and Issue, but for ErrLimit; ErrRotated; and
-// ErrNotRenewable for an access token of Pairs, which Refresh replaces; and
-// ErrInvalidGrant for an overlap that is negative, under a millisecond but not 0, or over
-// the policy's MaxTTL, or not 0 for a token with a budget. After ErrOutcomeUnknown call
-// again; if the overlap was 0 and that is ErrExpired, issue a token instead.
+// Errors are those of Authenticate and Issue, but for ErrLimit; ErrRotated;
+// ErrNotRenewable for a token of Pairs, which Refresh replaces; and ErrInvalidGrant for
+// an overlap that is negative, under a millisecond but not 0, or over the policy's
+// MaxTTL, or not 0 for a token with a budget. After ErrOutcomeUnknown call again; if the
+// overlap was 0 and that is ErrExpired, issue a token instead.
 func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
 	}
-	rec, err := m.prove(ctx, "rotate", bearer)
+	rec, tok, err := m.good(ctx, "rotate", bearer)
 	if err != nil {
 		return Issued{}, err
 	}
-	tok := m.token(&rec)
-	if err := m.admit(ctx, "rotate", &tok, m.now()); err != nil {
-		return Issued{}, err
-	}
-	if rec.Sealed.Text() == paired {
+	if ofPair(&rec) {
 		return Issued{}, fmt.Errorf("%w: it is one of a pair; refresh that", ErrNotRenewable)
 	}
 	if tok.MaxUses != 0 && overlap != 0 {
@@ -68,14 +65,8 @@ func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Durati
 	if _, ok := saltOf(&rec); ok && len(m.keys) > 0 {
 		d.key = m.keys[0]
 	}
-	err = d.issue(ctx, "rotate")
-	switch {
-	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
-		return Issued{}, m.refuse(&Rejection{Err: ErrUnknown, ID: tok.ID})
-	case errors.Is(err, ErrUnauthenticated):
-		return Issued{}, m.refuse(err)
-	case err != nil:
-		return Issued{}, err
+	if err := d.issue(ctx, "rotate"); err != nil {
+		return Issued{}, m.verdict(tok.ID, err)
 	}
 	return d.issued(), nil
 }

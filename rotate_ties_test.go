@@ -196,19 +196,6 @@ func TestLimitCountsOneOfTwo(t *testing.T) {
 	}
 }
 
-// TestEvictionSparesTheParent, also where its successor is what goes.
-func TestEvictionSparesTheParent(t *testing.T) {
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.ExpireOldest}})
-	old := f.issue(lapse.Grant{Subject: "ana"})
-	got := rotate(t, f, old.Bearer, time.Minute)
-	delegate, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantDiff(t, "evicted", []lapse.ID{got.ID}, delegate.Evicted)
-	f.wantPeek(t, "the delegate", delegate.Bearer, nil)
-}
-
 // TestRotateWhatWasObtained: Obtain gives the successor, if the Manager had keys.
 func TestRotateWhatWasObtained(t *testing.T) {
 	for _, row := range []struct {

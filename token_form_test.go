@@ -123,7 +123,7 @@ func TestExtremesAreWellFormed(t *testing.T) {
 					t.Errorf("%s = %v, want ErrUnknown", verb, err)
 				}
 			}
-			if diff := cmp.Diff(map[string]int{"Get": 5}, store.calls); diff != "" {
+			if diff := cmp.Diff(map[string]int{"Get": 6}, store.calls); diff != "" {
 				t.Errorf("calls of the store (-want +got):\n%s", diff)
 			}
 		})

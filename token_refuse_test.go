@@ -251,6 +251,7 @@ func bearerVerbs(ctx context.Context, m *Manager, text string) map[string]error 
 	_, peek := m.Peek(ctx, text)
 	_, renew := m.Renew(ctx, text)
 	_, rotate := m.Rotate(ctx, text, time.Second)
+	_, delegate := m.Delegate(ctx, text, Grant{})
 	_, expire := m.ExpireBearer(ctx, text)
-	return map[string]error{"Rotate": rotate, "Authenticate": authenticate, "Peek": peek, "Renew": renew, "ExpireBearer": expire}
+	return map[string]error{"Rotate": rotate, "Delegate": delegate, "Authenticate": authenticate, "Peek": peek, "Renew": renew, "ExpireBearer": expire}
 }
