@@ -45,9 +45,12 @@ func script(seed uint64, bytes int) []byte {
 	return b
 }
 
+// histories is how many scripts find what there is to find.
+const histories = 400
+
 func TestHistories(t *testing.T) {
 	dir := t.TempDir()
-	for seed := range uint64(400) {
+	for seed := range uint64(histories) {
 		if err := playOnBoth(script(seed, 600), dir); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

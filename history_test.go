@@ -1,7 +1,6 @@
 package lapse_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +14,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// history plays a script on two Managers over one store and on the model, and
+// history plays a script on three Managers over one store and on the model, and
 // compares them after each step. The script decides everything that is not
 // secret, so a failure can be played again.
 type history struct {
@@ -25,10 +24,13 @@ type history struct {
 	clock    *stepClock
 	store    storage.Store
 	reopen   func(storage.Store) (storage.Store, error) // nil: the store cannot
-	policies [2]modelPolicy
-	managers [2]*lapse.Manager
+	policies [3]modelPolicy
+	managers [3]*lapse.Manager
+	pairs    *lapse.Pairs // the last Manager is that of its access tokens
 	log      []string
-	told     []string // IDs of the tokens of which an end was told, in this step
+
+	modelPairs modelPairs
+	told       []string // IDs of the tokens of which an end was told, in this step
 }
 
 // next takes a number below n from the script, 0 once it has ended.
@@ -60,6 +62,7 @@ func (h *history) policy(prefix string) modelPolicy {
 		maxTokens:  pick(h, 2, 100, 1, 100, 3),
 		atLimit:    pick(h, lapse.Refuse, lapse.ExpireOldest, lapse.ExpireIdlest),
 		retention:  pick[int64](h, 1, hour, day),
+		keys:       pick(h, []byte{1}, []byte{2, 1}, []byte{2}, []byte{3, 1, 2}, nil),
 	}
 }
 
@@ -75,7 +78,7 @@ func play(script []byte, store storage.Store, reopen func(storage.Store) (storag
 		h.told, h.model.told = nil, nil
 		err := h.step()
 		if err == nil {
-			err = errors.Join(h.compareEnds(), h.compare(), h.compareRecords())
+			err = errors.Join(h.compareEnds(), h.compare(), h.compareRecords(), h.sound())
 		}
 		if err != nil {
 			return fmt.Errorf("after %d steps\n%s\n%w", len(h.log), strings.Join(h.log, "\n"), err)
@@ -84,17 +87,23 @@ func play(script []byte, store storage.Store, reopen func(storage.Store) (storag
 	return nil
 }
 
-// configure makes both Managers anew, under policies from the script.
+// configure makes all Managers anew, under policies from the script.
 func (h *history) configure() error {
 	for n, prefix := range []string{"a", "b"} {
 		p := h.policy(prefix)
-		m, err := lapse.New(h.store, lapse.Config{Policy: p.real(), Prefix: prefix, Clock: h.clock, Observe: h.observe})
+		m, err := lapse.New(h.store, h.config(p))
 		if err != nil {
 			return err
 		}
 		h.policies[n], h.managers[n] = p, m
 	}
-	return nil
+	return h.configurePairs()
+}
+
+func (h *history) config(p modelPolicy) lapse.Config {
+	cfg := keyed(p.real(), p.keys...)
+	cfg.Prefix, cfg.Clock, cfg.Observe = p.prefix, h.clock, h.observe
+	return cfg
 }
 
 func (h *history) say(format string, args ...any) {
@@ -105,9 +114,10 @@ func (h *history) say(format string, args ...any) {
 func (h *history) step() error {
 	steps := []func(int) error{
 		h.issue, h.issue, h.delegate, h.delegate, h.delegate, h.authenticate, h.authenticate, h.authenticate, h.authenticate,
-		h.peek, h.renew, h.expire, h.expireBearer, h.expireSubject, h.sweep, h.sweep, h.forward, h.forward, h.edge, h.edge, h.back, h.restart, h.forge,
+		h.rotate, h.rotate, h.rotate, h.obtain, h.obtain,
+		h.issuePair, h.issuePair, h.refresh, h.refresh, h.refresh, h.refresh, h.refresh, h.expirePair, h.replay, h.peek, h.renew, h.renew, h.expire, h.expireBearer, h.expireSubject, h.sweep, h.sweep, h.forward, h.forward, h.edge, h.edge, h.back, h.restart, h.forge,
 	}
-	return steps[h.next(len(steps))](h.next(2))
+	return steps[h.next(len(steps))](pick(h, 0, 1, 0, 1, 2))
 }
 
 func same(what string, want, got any) error {
@@ -148,34 +158,25 @@ func (h *history) issue(n int) error {
 	g := lapse.Grant{
 		Subject: h.subject(), Scope: pick(h, "a b", "", "a b"), TTL: pick[time.Duration](h, 0, minute, hour, 1, 3*hour) * time.Millisecond, MaxUses: pick(h, 0, 0, 0, 0, 1, 3),
 	}
+	g.Name, g.Data = "name of "+g.Subject, "data of "+g.Subject
 	h.say("%s issues for %s, scope %q, ttl %v, %d uses", p.prefix, g.Subject, g.Scope, g.TTL, g.MaxUses)
 	got, err := h.managers[n].Issue(h.ctx, g)
 	if g.TTL.Milliseconds() > p.maxTTL {
 		return sameError(lapse.ErrInvalidGrant, err)
 	}
-	evicted, want := h.model.issue(g.Subject, p)
+	evicted, want := h.model.room(g.Subject, p, false)
 	if want != nil || err != nil {
 		return sameError(want, err)
 	}
-	return h.issued(p, g, nil, got, evicted)
+	return h.issued(p, h.model.draft(p, g), got, evicted)
 }
 
-// issued takes a new token into the model, under its parent if it has one, and compares
-// it with what the real one is.
-func (h *history) issued(p modelPolicy, g lapse.Grant, parent *modelToken, got lapse.Issued, evicted []*modelToken) error {
-	t := &modelToken{
-		id: got.ID.String(), prefix: p.prefix, subject: g.Subject, scope: g.Scope, bearer: got.Bearer, parent: parent,
-		issued: h.model.now, used: never, ended: never, ttl: cmp.Or(g.TTL.Milliseconds(), p.ttl), limit: plus(h.model.now, p.maxTTL),
-		uses: g.MaxUses, left: g.MaxUses,
-	}
-	asked := h.model.now + t.ttl
-	if parent != nil {
-		t.family, t.limit = parent.family, min(t.limit, parent.seen(p).limit)
-	}
-	t.expires = min(asked, t.limit)
+// issued takes a new token into the model, and compares it with what the real one is.
+func (h *history) issued(p modelPolicy, t *modelToken, got lapse.Issued, evicted []*modelToken) error {
+	t.id, t.bearer = got.ID.String(), got.Bearer
 	h.model.tokens = append(h.model.tokens, t)
 	var reduced, ids, gotIDs []string
-	if t.seen(p).expires < asked {
+	if t.parent != nil && t.seen(p).expires < min(t.issued+t.ttl, plus(t.issued, p.maxTTL)) {
 		reduced = []string{"TTL"}
 	}
 	for _, e := range evicted {
@@ -184,17 +185,22 @@ func (h *history) issued(p modelPolicy, g lapse.Grant, parent *modelToken, got l
 	for _, id := range got.Evicted {
 		gotIDs = append(gotIDs, id.String())
 	}
-	return errors.Join(same("issued", t.view(p), got.Token), same("evicted", ids, gotIDs), same("reduced", reduced, got.Reduced))
+	return errors.Join(
+		same("issued", t.view(p), got.Token), same("evicted", ids, gotIDs), same("reduced", reduced, got.Reduced), same("reused", false, got.Reused),
+	)
 }
 
 // present compares a verb that takes a bearer with what the model says of it.
-func (h *history) present(n int, name string, verb func(context.Context, string) (lapse.Token, error), model func(*modelToken, modelPolicy) error) error {
+func (h *history) present(n int, name string, verb func(*lapse.Manager, context.Context, string) (lapse.Token, error), model func(*modelToken, modelPolicy) error) error {
 	t := h.some(4)
 	if t == nil {
 		return nil
 	}
+	if o := h.overlapping(); o != nil && h.next(3) == 0 {
+		t, n = o, h.own(o, n)
+	}
 	h.say("%s: %s %s", h.policies[n].prefix, name, t.id)
-	got, err := verb(h.ctx, t.bearer)
+	got, err := verb(h.managers[n], h.ctx, t.bearer)
 	if want := model(t, h.policies[n]); want != nil || err != nil {
 		return sameError(want, err)
 	}
@@ -202,19 +208,19 @@ func (h *history) present(n int, name string, verb func(context.Context, string)
 }
 
 func (h *history) authenticate(n int) error {
-	return h.present(n, "authenticate", h.managers[n].Authenticate, h.model.authenticate)
+	return h.present(n, "authenticate", (*lapse.Manager).Authenticate, h.model.authenticate)
 }
 
 func (h *history) peek(n int) error {
-	return h.present(n, "peek", h.managers[n].Peek, h.model.judge)
+	return h.present(n, "peek", (*lapse.Manager).Peek, h.model.judge)
 }
 
 func (h *history) renew(n int) error {
-	return h.present(n, "renew", h.managers[n].Renew, h.model.renew)
+	return h.present(n, "renew", (*lapse.Manager).Renew, h.model.renew)
 }
 
 func (h *history) expireBearer(n int) error {
-	return h.present(n, "expire bearer", h.managers[n].ExpireBearer, func(t *modelToken, p modelPolicy) error {
+	return h.present(n, "expire bearer", (*lapse.Manager).ExpireBearer, func(t *modelToken, p modelPolicy) error {
 		if err := h.model.judge(t, p); errors.Is(err, lapse.ErrUnknown) {
 			return err
 		}
@@ -252,36 +258,6 @@ func (h *history) sweep(n int) error {
 	return errors.Join(err, same("swept", h.model.sweep(h.policies[n]), got))
 }
 
-func (h *history) move(ms int64) {
-	h.say("clock moves by %d", ms)
-	h.model.now += ms
-	h.clock.add(time.Duration(ms) * time.Millisecond)
-}
-
-func (h *history) forward(int) error {
-	h.move(pick[int64](h, 1, second, minute, 10*minute, 29*minute, 30*minute, hour, day))
-	return nil
-}
-
-// edge moves the clock to where something changes for a token, or a millisecond beside.
-func (h *history) edge(n int) error {
-	t := h.some(4)
-	if t == nil {
-		return nil
-	}
-	kept := min(t.expires, t.ended) + h.policies[n].retention
-	to := pick(h, t.seen(h.policies[n]).expires, kept) + pick[int64](h, 1, 0, -1)
-	if to > h.model.now && to < h.model.now+2*day { // and not where there is no expiry
-		h.move(to - h.model.now)
-	}
-	return nil
-}
-
-func (h *history) back(int) error {
-	h.move(-pick[int64](h, 1, minute, 30*minute, day))
-	return nil
-}
-
 // restart closes the store, where it can be opened again, and comes back with
 // other policies.
 func (h *history) restart(int) error {
@@ -309,27 +285,4 @@ func (h *history) forge(n int) error {
 	}
 	_, err := h.managers[n].Authenticate(h.ctx, string(b))
 	return sameError(lapse.ErrMalformed, err)
-}
-
-// compare holds everything that is stored against the model.
-func (h *history) compare() error {
-	for n, p := range h.policies {
-		for _, subject := range []string{"ana", "bob", "an"} {
-			var want []lapse.Token
-			for _, t := range h.model.tokens {
-				if t.subject == subject && !t.swept {
-					want = append(want, t.view(p))
-				}
-			}
-			slices.SortFunc(want, func(a, b lapse.Token) int { return a.ID.Compare(b.ID) })
-			got, err := collect(h.managers[n].Tokens(h.ctx, subject))
-			if err == nil && slices.Equal(want, got) {
-				continue // without the cost of finding out how they differ
-			}
-			if err := errors.Join(err, same("tokens of "+subject, want, got)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -19,7 +19,12 @@ func (t *modelToken) line() (line []*modelToken) {
 // lasts reports whether t and those above it are alive by their records, whatever a
 // policy makes of them.
 func (m *model) lasts(t *modelToken) bool {
-	return !slices.ContainsFunc(t.line(), func(t *modelToken) bool { return t.swept || t.ended != never || m.now >= t.expires })
+	return !slices.ContainsFunc(t.line(), func(t *modelToken) bool { return !m.lives(t) })
+}
+
+// lives is lasts by the record of t alone.
+func (m *model) lives(t *modelToken) bool {
+	return !t.swept && t.ended == never && m.now < t.expires
 }
 
 // delegate says what delegating from t to one with that scope comes to, and what has to
@@ -33,7 +38,7 @@ func (m *model) delegate(t *modelToken, scope string, p modelPolicy) (evicted []
 	if t.uses > 0 || len(t.line()) > lapse.MaxDelegation {
 		return nil, lapse.ErrNotDelegable
 	}
-	if evicted, err = m.issue(t.subject, p, t.line()...); err == nil && t.family == nil {
+	if evicted, err = m.room(t.subject, p, false, t.line()...); err == nil && t.family == nil {
 		t.family = t
 	}
 	return evicted, err
@@ -51,7 +56,7 @@ func (m *model) endDelegates(ended []*modelToken) []*modelToken {
 	byID := slices.SortedFunc(slices.Values(m.tokens), func(a, b *modelToken) int { return cmp.Compare(a.id, b.id) })
 	for i := 0; i < len(ended); i++ {
 		for _, t := range byID {
-			if t.parent == ended[i] && !t.swept && t.ended == never && m.now < t.expires {
+			if t.parent == ended[i] && m.lives(t) {
 				m.end(t, lapse.EndParent)
 				ended = append(ended, t)
 			}

@@ -3,7 +3,6 @@ package lapse_test
 import (
 	"cmp"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
@@ -13,17 +12,24 @@ import (
 // Unix milliseconds, a slice, and no idea of storage.
 type model struct {
 	now    int64
+	latest int64 // that now ever was
 	tokens []*modelToken
 	told   []string // of which ends, in this step
 }
 
 type modelToken struct {
-	id, prefix, subject, scope, bearer string
-	issued, used, expires, limit, ttl  int64 // used: never; limit: never, if there is no cap
-	ended                              int64
-	reason                             lapse.EndReason
-	swept                              bool
-	uses, left                         int // of a budget; uses: 0, if there is none
+	id, prefix, subject, bearer       string
+	name, scope, data                 string
+	issued, used, expires, limit, ttl int64 // used: never; limit: never, if there is no cap
+	ended                             int64
+	reason                            lapse.EndReason
+	swept                             bool
+	uses, left                        int // of a budget; uses: 0, if there is none
+
+	key    byte        // which derives its secret; 0: it is random
+	paired bool        // an access token of Pairs
+	sealed bool        // its successor and that one's access token are kept in it
+	with   *modelToken // the access token that came with a refresh token
 
 	family                         *modelToken
 	parent, predecessor, successor *modelToken
@@ -41,6 +47,7 @@ type modelPolicy struct {
 	renewal                            lapse.Renewal
 	maxTokens                          int
 	atLimit                            lapse.AtLimit
+	keys                               []byte
 }
 
 func (p modelPolicy) real() lapse.Policy {
@@ -60,6 +67,23 @@ func plus(a, b int64) int64 {
 		return never
 	}
 	return a + b
+}
+
+// draft is a token that a Manager of p makes for g now, before it has an ID.
+func (m *model) draft(p modelPolicy, g lapse.Grant) *modelToken {
+	t := &modelToken{
+		prefix: p.prefix, subject: g.Subject, name: g.Name, scope: g.Scope, data: g.Data, uses: g.MaxUses, left: g.MaxUses,
+		issued: m.now, used: never, ended: never, ttl: cmp.Or(g.TTL.Milliseconds(), p.ttl), limit: plus(m.now, p.maxTTL),
+	}
+	t.expires = min(m.now+t.ttl, t.limit)
+	return t
+}
+
+// under puts t, a draft, under parent, if there is one.
+func (t *modelToken) under(parent *modelToken, p modelPolicy) {
+	t.parent = parent
+	t.limit = t.seen(p).limit
+	t.expires = min(t.expires, t.limit)
 }
 
 // capOf is the cap of t as a Manager of p sees it, for the part of t alone.
@@ -120,7 +144,7 @@ func (m *model) authenticate(t *modelToken, p modelPolicy) error {
 	if t.used != never {
 		last = max(last, t.used)
 	}
-	if m.now-last >= p.renewEvery && m.now >= last {
+	if m.now-last >= p.renewEvery && m.now >= last || t.used == never && t.predecessor != nil {
 		m.use(t, p, p.renewal == lapse.OnUse && !spent)
 	}
 	if spent {
@@ -147,45 +171,6 @@ func (m *model) use(t *modelToken, p modelPolicy, renews bool) {
 	if renews {
 		t.expires = max(t.expires, min(m.now+t.ttl, t.seen(p).limit))
 	}
-}
-
-// issue says which tokens go to make room for one more under those of the line, or that
-// there is none.
-func (m *model) issue(subject string, p modelPolicy, line ...*modelToken) (evicted []*modelToken, err error) {
-	var live []*modelToken
-	for _, t := range m.tokens {
-		if t.subject == subject && t.prefix == p.prefix && t.successor == nil && m.live(t, p) {
-			live = append(live, t)
-		}
-	}
-	left := len(live)
-	if left < p.maxTokens {
-		return nil, nil
-	}
-	candidates := slices.DeleteFunc(slices.Clone(live), func(t *modelToken) bool { return slices.Contains(line, t) })
-	if p.atLimit == lapse.Refuse || left-len(candidates) >= p.maxTokens {
-		return nil, lapse.ErrLimit
-	}
-	since := func(t *modelToken) int64 {
-		if p.atLimit == lapse.ExpireIdlest && t.used != never {
-			return max(t.used, t.issued)
-		}
-		return t.issued
-	}
-	slices.SortFunc(candidates, func(a, b *modelToken) int {
-		return cmp.Or(cmp.Compare(since(a), since(b)), cmp.Compare(a.id, b.id))
-	})
-	for _, t := range candidates {
-		if left >= p.maxTokens && t.ended == never {
-			for _, e := range m.endTied(t, lapse.EndEvicted) {
-				evicted = append(evicted, e)
-				if slices.Contains(live, e) {
-					left--
-				}
-			}
-		}
-	}
-	return evicted, nil
 }
 
 func (m *model) end(t *modelToken, why lapse.EndReason) {
@@ -215,9 +200,17 @@ func (m *model) expireSubject(subject string, keep *modelToken) int {
 	return len(m.endDelegates(ended))
 }
 
+// retained is when the retention of t begins. Who was rotated must be known for longer.
+func (t *modelToken) retained() int64 {
+	if t.reason == lapse.EndRotated {
+		return t.expires
+	}
+	return min(t.expires, t.ended)
+}
+
 func (m *model) sweep(p modelPolicy) (swept int) {
 	for _, t := range m.tokens {
-		if !t.swept && min(t.expires, t.ended) < m.now-p.retention {
+		if !t.swept && t.retained() < m.now-p.retention {
 			t.swept = true
 			swept++
 		}
@@ -240,7 +233,7 @@ func (t *modelToken) stored() lapse.Token {
 		return time.UnixMilli(ms).UTC()
 	}
 	return lapse.Token{
-		ID: t.real(), Prefix: t.prefix, Subject: t.subject, Scope: t.scope, IssuedAt: at(t.issued), LastUsedAt: at(t.used),
+		ID: t.real(), Prefix: t.prefix, Subject: t.subject, Name: t.name, Scope: t.scope, Data: t.data, IssuedAt: at(t.issued), LastUsedAt: at(t.used),
 		ExpiresAt: at(t.expires), MaxExpiresAt: at(t.limit), EndedAt: at(t.ended), EndReason: t.reason,
 		Family: t.family.real(), Parent: t.parent.real(), Predecessor: t.predecessor.real(), Successor: t.successor.real(),
 		MaxUses: t.uses, UsesLeft: t.left,
