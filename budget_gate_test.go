@@ -131,13 +131,7 @@ func TestBudgetFaults(t *testing.T) {
 				f.events = nil
 				f.store.Reset()
 				f.store.Inject(row.call, row.mode, row.err)
-				ctx, cancel := context.WithTimeout(f.ctx, time.Minute)
-				defer cancel()
-				if row.mode == storagetest.Hang {
-					ctx, cancel = context.WithTimeout(f.ctx, time.Millisecond)
-					defer cancel()
-				}
-				tok, err := f.Authenticate(ctx, i.Bearer)
+				tok, err := f.Authenticate(lateAt(f.ctx, f.store, row.call, row.mode), i.Bearer)
 				if !f.store.Fired() {
 					t.Fatal("the fault did not happen")
 				}

@@ -221,8 +221,8 @@ func TestMaxUsesLimits(t *testing.T) {
 		}
 	}
 	bad := []int{-1, math.MinInt}
-	if math.MaxInt > math.MaxInt32 {
-		bad = append(bad, math.MaxInt32+1, math.MaxInt)
+	if over := math.MaxInt32; math.MaxInt > over {
+		bad = append(bad, over+1, math.MaxInt)
 	}
 	for _, uses := range bad {
 		_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana", MaxUses: uses})

@@ -182,13 +182,7 @@ func TestStorageFaults(t *testing.T) {
 					before := s.contents()
 					s.store.Reset()
 					s.store.Inject(n, fault.mode, fault.err)
-					ctx, cancel := context.WithCancel(s.ctx)
-					defer cancel()
-					if fault.mode == storagetest.Hang {
-						ctx, cancel = context.WithTimeout(ctx, time.Millisecond)
-						defer cancel()
-					}
-					gave, err := verb.do(ctx, s)
+					gave, err := verb.do(lateAt(s.ctx, s.store, n, fault.mode), s)
 					if !s.store.Fired() {
 						t.Fatal("the fault did not happen")
 					}

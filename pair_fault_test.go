@@ -111,12 +111,7 @@ func TestPairFaults(t *testing.T) {
 					before := s.contents()
 					s.store.Reset()
 					s.store.Inject(n, fault.mode, fault.err)
-					ctx, cancel := context.WithCancel(s.ctx)
-					if fault.mode == storagetest.Hang {
-						ctx, cancel = context.WithTimeout(s.ctx, time.Millisecond)
-					}
-					defer cancel()
-					gave, err := verb.do(ctx, s)
+					gave, err := verb.do(lateAt(s.ctx, s.store, n, fault.mode), s)
 					s.wantFault(t, gave, err, fault.want)
 					if fault.mode != storagetest.FailAfter {
 						wantDiff(t, "contents", before, s.contents())
