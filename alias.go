@@ -24,6 +24,7 @@ const (
 	EndReused    = storage.EndReused    // with its family, when a refresh token was presented again
 	EndExhausted = storage.EndExhausted // by its last use, of Grant.MaxUses
 	EndParent    = storage.EndParent    // with the token that it was delegated from
+	EndClock     = storage.EndClock     // with all issued before the clock proved to have been wrong
 )
 
 // ParseID reads the 22 characters that an ID prints as. It returns ErrInvalidID

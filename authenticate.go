@@ -48,11 +48,17 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 	if !ok {
 		return m.refuse(ErrMalformed)
 	}
+	if err := m.ready(verb); err != nil {
+		return err
+	}
 	rec, err := m.store.Get(ctx, c.id())
 	if err := m.verify(verb, &c, prefix, &rec, err); err != nil {
 		return err
 	}
 	now := m.now()
+	if m.earlier(&rec) {
+		m.endedByClock(&rec)
+	}
 	m.policy.view(&rec.Token)
 	var above *lineage
 	if !rec.Live(now) || m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
@@ -81,6 +87,9 @@ func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Recor
 	prefix, ok := c.parse(bearer, m.prefix, m.begun)
 	if !ok {
 		return storage.Record{}, m.refuse(ErrMalformed)
+	}
+	if err := m.ready(verb); err != nil {
+		return storage.Record{}, err
 	}
 	rec, err := m.store.Get(ctx, c.id())
 	return rec, m.verify(verb, &c, prefix, &rec, err)

@@ -27,10 +27,15 @@ func (c *tickClock) After(d time.Duration) <-chan time.Time { return time.After(
 // subject, and their bearers. A nil clock is the system's.
 func benchManager(b *testing.B, tokens int, renewEvery time.Duration, clock Clock) (*Manager, []string) {
 	b.Helper()
-	m, err := New(memory.New(), Config{
+	return benchGuarded(b, tokens, Config{
 		Policy: Policy{TTL: 10_000 * time.Hour, MaxTTL: NoLimit, RenewEvery: renewEvery, MaxTokens: NoTokenLimit},
 		Clock:  clock,
 	})
+}
+
+func benchGuarded(b *testing.B, tokens int, cfg Config) (*Manager, []string) {
+	b.Helper()
+	m, err := New(memory.New(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -94,6 +99,17 @@ func BenchmarkAuthenticate(b *testing.B) {
 			ratio.Of(b, 20_000, using(b, m.Authenticate, bearers), bareParts(b, bearers))
 		})
 	}
+}
+
+// BenchmarkGuard is what a clock that cannot be turned back costs each call.
+func BenchmarkGuard(b *testing.B) {
+	cfg := Config{Policy: Policy{TTL: 10_000 * time.Hour, MaxTTL: NoLimit, RenewEvery: never, MaxTokens: NoTokenLimit}}
+	on, onBearers := benchGuarded(b, 1_000, cfg)
+	cfg.ClockGuard = GuardOff
+	off, offBearers := benchGuarded(b, 1_000, cfg)
+	b.Run("tokens=1000/peer=guardoff", func(b *testing.B) {
+		ratio.Of(b, 20_000, using(b, on.Authenticate, onBearers), using(b, off.Authenticate, offBearers))
+	})
 }
 
 func BenchmarkPeek(b *testing.B) {

@@ -1,27 +1,74 @@
 package lapse
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
-// Clock tells a Manager the time. It must be safe for concurrent use. It may go
-// backwards, but nothing that is stored is ever shortened or lengthened by that.
-// *clock.Mock of github.com/benbjohnson/clock is a Clock as it is, and so is
-// anything else with these two methods.
+// Clock tells a Manager the time. It must be safe for concurrent use, and may go
+// backwards: what decisions see does not (Config.ClockGuard). *clock.Mock of
+// github.com/benbjohnson/clock is a Clock as it is, and so is anything else with
+// these two methods.
+//
+// A Clock may also have a method Elapsed() time.Duration: how much time has passed
+// since some instant, whatever the clock was set to meanwhile, the time that the
+// machine was suspended included where that can be known. Without it nobody can tell a
+// clock that was set back from one that is waiting, and time stands still until the
+// clock has caught up.
 type Clock interface {
 	Now() time.Time
 	After(d time.Duration) <-chan time.Time
 }
 
+// elapser is a Clock that knows how much time has passed.
+type elapser interface{ Elapsed() time.Duration }
+
+// glancer is an elapser that can nearly always be asked at no cost.
+type glancer interface {
+	elapser
+	elapsedAt(read time.Time) time.Duration // Elapsed when read was read, by what Elapsed has found out before
+}
+
 // systemClock is what a nil Config.Clock means. In a testing/synctest bubble it
 // follows the bubble's time.
-type systemClock struct{}
+type systemClock struct {
+	start time.Time     // with a monotonic reading
+	awake time.Duration // how long the machine had been suspended by then, at most
+	slept atomic.Int64  // how long it has been since, as far as is known
+}
 
-func (systemClock) Now() time.Time                         { return time.Now() }
-func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+func newSystemClock() *systemClock {
+	_, awake := suspended()
+	return &systemClock{start: time.Now(), awake: awake}
+}
 
-// now is the only reader of the clock. Without a monotonic reading a suspended
-// machine cannot lengthen a life, and whole milliseconds are what every store
+func (*systemClock) Now() time.Time                         { return time.Now() }
+func (*systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// Elapsed is the time since s was made. Go's own monotonic clock stands still while
+// the machine is suspended, on most systems; that is added. It is asked for apart, so
+// that in a bubble, whose time is its own, nothing is.
+func (s *systemClock) Elapsed() time.Duration {
+	if least, _ := suspended(); least > s.awake {
+		s.slept.Store(int64(least - s.awake))
+	}
+	return s.elapsedAt(time.Now())
+}
+
+func (s *systemClock) elapsedAt(read time.Time) time.Duration {
+	return read.Sub(s.start) + time.Duration(s.slept.Load())
+}
+
+// now is the only reader of the clock, and what it returns the only time that
+// decisions see: it never goes back but under GuardOff. Without a monotonic reading a
+// suspended machine cannot lengthen a life, and whole milliseconds are what every store
 // can keep, so that all of them agree on every instant.
-func (m *Manager) now() time.Time { return normalise(m.clock.Now()) }
+func (m *Manager) now() time.Time {
+	if m.time == nil {
+		return normalise(m.clock.Now())
+	}
+	return m.time.now()
+}
 
 // The instants that lapse knows, in Unix milliseconds: years 1 to 9999, without
 // the zero Time, which means "not set" wherever an instant may be missing.

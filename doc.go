@@ -48,10 +48,33 @@
 //
 // Time comes from [Config].Clock, in UTC and rounded down to the millisecond, so
 // that what one call returns is what every other one, and every store, compares
-// with. Suspending the machine lengthens nothing. The years 1 to 9999 work; what
-// would lie behind them is held at their end. A clock that steps back neither
-// shortens nor lengthens what is stored, but what ran out is alive again while the
-// clock says so, even if an end was asked for after that; what was ended is not.
+// with. The years 1 to 9999 work; what would lie behind them is held at their end.
+//
+// Time, as decisions see it, never goes back: not between calls, goroutines or the
+// Managers of one store, and not over a restart, but for what passed since a mark was
+// written, which is a minute of use at most, if the program was killed. It is the latest
+// of what the clock says, of what anybody has seen before, and of that plus what has
+// elapsed since, the time that the machine was suspended included where that can be
+// known. So a clock that is set back revives nothing and lengthens no life. If it stays
+// behind by more than ClockTolerance for longer than ClockSettle, then it was time that
+// was wrong: tokens end with EndClock, time follows the clock, and whoever was logged in
+// logs in once more ([ClockGuard]). Nothing is swept for 24 hours after that.
+//
+//	the clock                      time
+//	goes on, jumps ahead           follows it
+//	is behind, by 5 minutes        goes on as fast as it elapses
+//	is behind, by more             the same for 10 minutes; then every token of before
+//	                               ends and time follows the clock
+//	is behind, another keeps up    the same as that other one
+//	says a year before 2001 or     goes on as fast as it elapses, if it has been within
+//	after 2199                     those years before
+//	is a Clock without Elapsed     stands still until the clock has caught up
+//	is behind when New is called   goes on from the mark, and then as above; what was
+//	                               behind in an earlier run counts
+//	mark lost or damaged           follows the clock; every token of before ends
+//
+// What passes while the program is closed and its clock is wrong, nobody can know, nor
+// that somebody has put back an old copy of a whole file.
 //
 // Tests travel in time with any type that has Now and After, *clock.Mock of
 // github.com/benbjohnson/clock for one, or with a nil Clock inside testing/synctest.

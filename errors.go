@@ -77,6 +77,10 @@ var (
 	// Answer 403. The token itself is good: this does not wrap ErrUnauthenticated.
 	ErrScope = errors.New("lapse: insufficient scope")
 
+	// ErrClock: the clock has stayed behind the time that tokens were judged by, and
+	// Config.ClockGuard is GuardStrict. Set the clock right, or call AcceptClock.
+	ErrClock = errors.New("lapse: the clock is behind; set it right, or accept it with AcceptClock")
+
 	// ErrNoKeys: Obtain was called on a Manager without Config.Keys.
 	ErrNoKeys = errors.New("lapse: Obtain needs Config.Keys; give at least one of 32 random bytes")
 

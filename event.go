@@ -11,9 +11,10 @@ const (
 	EventEnded                              // it was ended; Token.EndReason says why
 	EventRejected                           // a bearer was refused, or a log-in; Err holds the *Rejection
 	EventRenewalFailed                      // a use could not be recorded; it stands, Err says why
+	EventClock                              // the clock was behind, and is followed now: earlier tokens are ended with EndClock
 )
 
-var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed"}
+var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock"}
 
 // String returns one or two lower-case words.
 func (k EventKind) String() string {

@@ -16,6 +16,9 @@ import (
 // MaxTTL keeps out is ended for good. It is durable before it returns. The record stays
 // and says EndExpired.
 func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
+	if err := m.ready("expire"); err != nil {
+		return false, err
+	}
 	rec, err := m.store.Get(ctx, id)
 	if err == nil && rec.ID != id {
 		err = errWrongRecord
@@ -69,6 +72,7 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok 
 		if err != nil {
 			return err
 		}
+		m.endedByClock(&rec)
 		alive, err := lasts(&rec, now, tx.Get)
 		if err != nil {
 			return err
@@ -102,10 +106,13 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	if err := checkSubject(subject); err != nil {
 		return 0, err
 	}
+	if err := m.ready("expire subject"); err != nil {
+		return 0, err
+	}
 	var tokens []Token
 	err = m.update(ctx, "expire subject", subject, func(tx storage.Tx, now time.Time) error {
 		tokens = nil
-		ids, err := lasting(tx, now)
+		ids, err := m.lasting(tx, now)
 		if err != nil {
 			return err
 		}
@@ -132,7 +139,7 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 }
 
 // lasting returns the IDs of the subject's tokens that last.
-func lasting(tx storage.Tx, now time.Time) (ids []ID, err error) {
+func (m *Manager) lasting(tx storage.Tx, now time.Time) (ids []ID, err error) {
 	for rec, err := range tx.Records() {
 		if errors.Is(err, ErrCorrupt) {
 			continue // denied as it is
@@ -140,6 +147,7 @@ func lasting(tx storage.Tx, now time.Time) (ids []ID, err error) {
 		if err != nil {
 			return nil, err
 		}
+		m.endedByClock(&rec)
 		alive, err := lasts(&rec, now, tx.Get)
 		if err != nil {
 			return nil, err

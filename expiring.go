@@ -73,6 +73,9 @@ func (s *soon) collect(within time.Duration) error {
 	if within < time.Millisecond {
 		return fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within)
 	}
+	if err := s.m.ready("expiring"); err != nil {
+		return err
+	}
 	s.now = s.m.now()
 	var filter storage.Filter // no store has to know an instant behind the last one
 	if last := add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < lastInstant {

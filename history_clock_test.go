@@ -4,9 +4,13 @@ import "time"
 
 func (h *history) move(ms int64) {
 	h.say("clock moves by %d", ms)
-	h.model.now += ms
 	h.clock.add(time.Duration(ms) * time.Millisecond)
+	h.model.now = max(h.model.now, h.clock.Now().UnixMilli())
+	h.look()
 }
+
+// look has somebody see what the clock says, so that time does not go back behind it.
+func (h *history) look() { h.managers[0].ExpireSubject(h.ctx, "nobody") }
 
 func (h *history) forward(int) error {
 	h.move(pick[int64](h, 1, second, minute, 10*minute, 29*minute, 30*minute, hour, day))

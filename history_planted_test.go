@@ -67,6 +67,8 @@ func (w *wrong) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 	return w.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(wrongTx{tx, w}) })
 }
 
+func (w *wrong) Marks() *storage.Marks { return w.Store.(storage.Marker).Marks() }
+
 type wrongTx struct {
 	storage.Tx
 	w *wrong

@@ -73,6 +73,7 @@ func play(script []byte, store storage.Store, reopen func(storage.Store) (storag
 	if err := h.configure(); err != nil {
 		return err
 	}
+	h.look()
 	defer func() { h.store.Close() }()
 	for len(h.script) > 0 {
 		h.told, h.model.told = nil, nil

@@ -156,7 +156,7 @@ func TestRecheckSubjectThatNeverReturns(t *testing.T) {
 // TestRecheckSubjectAfterTheClockWasSetBack is as often as before.
 func TestRecheckSubjectAfterTheClockWasSetBack(t *testing.T) {
 	dir, bent := new(directory), new(bentClock)
-	cfg := lapse.Config{Clock: bent, CheckSubject: dir.check, RecheckSubject: time.Minute}
+	cfg := lapse.Config{Clock: bent, ClockGuard: lapse.GuardOff, CheckSubject: dir.check, RecheckSubject: time.Minute}
 	onMemory(t, "back", cfg, func(h *holder) {
 		held := h.hold(h.issue(lapse.Grant{}).Bearer)
 		time.Sleep(10 * time.Minute)
@@ -169,7 +169,7 @@ func TestRecheckSubjectAfterTheClockWasSetBack(t *testing.T) {
 // TestPollAfterTheClockWasSetBack is as often as before, too.
 func TestPollAfterTheClockWasSetBack(t *testing.T) {
 	bent := new(bentClock)
-	inBubble(t, "polled", holdStores[2].open, lapse.Config{Clock: bent}, func(h *holder) {
+	inBubble(t, "polled", holdStores[2].open, lapse.Config{Clock: bent, ClockGuard: lapse.GuardOff}, func(h *holder) {
 		i := h.issue(lapse.Grant{})
 		held := h.hold(i.Bearer)
 		time.Sleep(10 * time.Minute)

@@ -11,7 +11,16 @@ func (r *holdRun) lookLater(t *heldToken) {
 	}
 }
 
-// lookAtAll has all read again.
+// lookAtAll has all read again, if there are any.
+func (s *holds) lookAtAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run != nil {
+		s.run.lookAtAll()
+	}
+}
+
+// lookAtAll is that for whoever has the lock.
 func (r *holdRun) lookAtAll() {
 	for _, t := range r.m.holds.tokens {
 		r.lookLater(t)

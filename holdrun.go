@@ -30,6 +30,7 @@ const (
 type holdRun struct {
 	m     *Manager
 	ctx   context.Context // ends with the last hold
+	epoch uint32          // that the tokens held were seen alive in; for the waiting one
 	stop  context.CancelFunc
 	wake  chan struct{} // the next instant is another one
 	looks chan struct{} // there is something to be read again
@@ -54,7 +55,7 @@ type holdRun struct {
 // startHolds starts serving the holds of m, whose lock its caller has.
 func startHolds(m *Manager) *holdRun {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &holdRun{m: m, ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
+	r := &holdRun{m: m, epoch: m.marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
 	r.deaf, r.pollAt, r.now = true, noInstant, unknown
 	if watcher, ok := m.store.(storage.Watcher); ok {
 		go r.listen(watcher)
@@ -67,6 +68,10 @@ func startHolds(m *Manager) *holdRun {
 // wait does what is due at each instant that comes.
 func (r *holdRun) wait() {
 	for {
+		if r.m.ready("hold"); r.m.marks.Epoch() != r.epoch { // and time may have gone back
+			r.epoch = r.m.marks.Epoch()
+			r.m.holds.lookAtAll()
+		}
 		now := at(r.m.now())
 		next := r.tick(now)
 		timer := r.m.clock.After(next.sub(now))

@@ -36,6 +36,9 @@ func (d *draft) issue(ctx context.Context, verb string) error { return d.run(ctx
 
 // run draws what is random and runs fn in a transaction of the subject.
 func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error) (err error) {
+	if err := d.m.ready(verb); err != nil {
+		return err
+	}
 	if err := d.grant.spread(&d.m.policy); err != nil {
 		return err
 	}
@@ -92,9 +95,14 @@ func (d *draft) store(tx storage.Tx) error { return d.storeAt(tx, d.m.now()) }
 
 // storeAt makes room if it must, and puts the new record.
 func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
+	at, epoch := d.m.stamp()
+	if at.Before(now) { // time began anew meanwhile
+		now = at
+	}
 	d.now, d.ended, d.above, d.reduced = now, nil, nil, nil
 	d.rec = d.grant.record(&d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.cred.digest(d.m.tag), d.sealed
+	d.rec.Epoch = epoch
 	if _, err := tx.Get(d.rec.ID); err == nil {
 		return errTakenID
 	} else if !errors.Is(err, ErrNotFound) {

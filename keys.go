@@ -101,10 +101,13 @@ type shownConfig struct {
 	Keys         int // how many
 
 	RecheckSubject, PollHolds time.Duration
+
+	ClockGuard                  ClockGuard
+	ClockTolerance, ClockSettle time.Duration
 }
 
 func (c *Config) shown() shownConfig {
-	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.CheckSubject != nil, c.Observe != nil, len(c.Keys), c.RecheckSubject, c.PollHolds}
+	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.CheckSubject != nil, c.Observe != nil, len(c.Keys), c.RecheckSubject, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
 }
 
 // Format writes the Config without its Keys, for every verb that go vet lets pass.

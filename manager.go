@@ -22,6 +22,9 @@ type Manager struct {
 	tag     tag
 	begun   uint32 // begin(prefix)
 	clock   Clock
+	time    *effective     // nil with GuardOff
+	marks   *storage.Marks // the store's, if it has any
+	strict  bool           // GuardStrict
 	check   func(ctx context.Context, subject string) error
 	observe func(Event)
 	keys    []key         // of Config.Keys, the one in use first
@@ -42,6 +45,13 @@ type Config struct {
 
 	// Clock tells the time; nil means the system clock.
 	Clock Clock
+
+	// ClockGuard says what happens when Clock proves to have been wrong; zero value:
+	// GuardDefault. It did when it is behind by more than ClockTolerance, 0: 5 minutes,
+	// for longer than ClockSettle, 0: 10 minutes.
+	ClockGuard     ClockGuard
+	ClockTolerance time.Duration
+	ClockSettle    time.Duration
 
 	// CheckSubject is asked on every Authenticate, Peek, Renew, Rotate and Delegate,
 	// once the token is known to be live and before anything is written, on every
@@ -98,7 +108,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	clock := cfg.Clock
 	switch {
 	case clock == nil:
-		clock = systemClock{}
+		clock = newSystemClock()
 	case isNil(clock):
 		return nil, fmt.Errorf("%w: Clock is a nil %T", ErrInvalidConfig, clock)
 	}
@@ -106,19 +116,28 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Manager{
+	marks, guard, err := cfg.guard(clock, store, policy.Retention)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
 		store:   store,
 		policy:  policy,
 		prefix:  prefix,
 		tag:     newTag(prefix),
 		begun:   begin(prefix),
 		clock:   clock,
+		time:    guard,
+		marks:   marks,
+		strict:  cfg.ClockGuard == GuardStrict,
 		check:   cfg.CheckSubject,
 		observe: cfg.Observe,
 		keys:    keys,
 		recheck: cfg.RecheckSubject,
 		poll:    cmp.Or(cfg.PollHolds, defaultPollHolds),
-	}, nil
+	}
+	m.claim()
+	return m, nil
 }
 
 // checkIntervals refuses what a hold cannot keep to.
@@ -220,7 +239,9 @@ func (m *Manager) verdict(id ID, err error) error {
 // token returns what everyone sees of rec. This Manager's cap is for the tokens
 // of its own prefix; those of another one it only administers.
 func (m *Manager) token(rec *storage.Record) Token {
-	tok := rec.Token
+	seen := *rec
+	m.endedByClock(&seen)
+	tok := seen.Token
 	if tok.Prefix == m.prefix {
 		m.policy.view(&tok)
 	} else {

@@ -38,7 +38,7 @@ type PairConfig struct {
 	// whoever AtLimit evicts goes with its family. Renewal and RenewEvery have no
 	// meaning, since a refresh token is rotated, not renewed, nor has Retention, since
 	// Sweep of Access sweeps both. A nil Clock, CheckSubject or Observe is that of
-	// Access.
+	// Access, and so is what is zero of ClockGuard, ClockTolerance and ClockSettle.
 	Refresh Config
 
 	// Grace is for how long a refresh token that has been rotated gives the same
@@ -71,6 +71,9 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	if r.Clock == nil {
 		r.Clock = cfg.Access.Clock
 	}
+	r.ClockGuard = cmp.Or(r.ClockGuard, cfg.Access.ClockGuard)
+	r.ClockTolerance = cmp.Or(r.ClockTolerance, cfg.Access.ClockTolerance)
+	r.ClockSettle = cmp.Or(r.ClockSettle, cfg.Access.ClockSettle)
 	if r.CheckSubject == nil {
 		r.CheckSubject = cfg.Access.CheckSubject
 	}

@@ -12,6 +12,9 @@ import (
 // who administer. Token.Live tells whether it is alive. ErrNotFound if there is
 // none, or no longer; ErrCorrupt if its record is damaged, or one above a delegate.
 func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
+	if err := m.ready("token"); err != nil {
+		return Token{}, err
+	}
 	rec, err := m.store.Get(ctx, id)
 	if err == nil && rec.ID != id {
 		err = errWrongRecord
@@ -36,6 +39,10 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if err := checkSubject(subject); err != nil {
+			yield(Token{}, err)
+			return
+		}
+		if err := m.ready("tokens"); err != nil {
 			yield(Token{}, err)
 			return
 		}
@@ -65,16 +72,31 @@ const sweepBatch = 500
 // none is left or ctx ends; what it deleted by then stays deleted and is counted. A
 // token that is alive, or was renewed while Sweep ran, is never deleted.
 //
+// Within 24 hours after the clock proved to be wrong (Config.ClockGuard), or leapt
+// ahead by more than the retention, nothing is deleted, and that is no error.
+//
 // Call it from a loop of your own, hourly for instance. Managers that share a
 // store sweep the same records: the shortest Retention among them holds.
 func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
+	if err := m.ready("sweep"); err != nil {
+		return 0, err
+	}
 	if m.policy.Retention == NoLimit {
 		if err := ctx.Err(); err != nil {
 			return 0, storeError("sweep", err)
 		}
 		return 0, nil
 	}
-	before := normalise(m.now().Add(-m.policy.Retention))
+	now := m.now()
+	if m.time != nil {
+		if now.Before(m.marks.Mark().Quiet) {
+			return 0, nil
+		}
+		if err := m.endEarlierEpochs(ctx); err != nil {
+			return 0, err
+		}
+	}
+	before := normalise(now.Add(-m.policy.Retention))
 	for {
 		n, err := m.store.Sweep(ctx, before, sweepBatch)
 		deleted += n

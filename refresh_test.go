@@ -81,7 +81,7 @@ func TestGraceBoundary(t *testing.T) {
 		{-time.Hour, lapse.ErrReused},
 	} {
 		t.Run(fmt.Sprint(row.after), func(t *testing.T) {
-			p := memoryPairs(t, lapse.PairConfig{Grace: grace})
+			p := memoryPairs(t, lapse.PairConfig{Grace: grace, Access: lapse.Config{ClockGuard: lapse.GuardOff}})
 			a := p.first(lapse.Grant{})
 			p.clock.add(time.Minute)
 			b := p.next(a)

@@ -150,7 +150,7 @@ func TestDeadCostsARead(t *testing.T) {
 // TestReuseStaysReuse: a clock that steps back once reuse was seen, and before the
 // family is ended, opens no grace.
 func TestReuseStaysReuse(t *testing.T) {
-	p := memoryPairs(t, lapse.PairConfig{})
+	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{ClockGuard: lapse.GuardOff}})
 	a := p.first(lapse.Grant{})
 	b := p.next(a)
 	p.clock.add(time.Minute)

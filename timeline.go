@@ -66,8 +66,8 @@ func (s Step) String() string {
 //	10:00     refused, at its cap since 10:00
 //
 // Uses are taken in the order given. One that lies before another is the same to it
-// as a clock that was set back is to Authenticate: nothing is shortened, and what
-// has run out is good again while the clock says so.
+// as a clock that was set back is to Authenticate under GuardOff: nothing is
+// shortened, and what has run out is good again while the clock says so.
 //
 // ErrInvalidConfig is what New would say of p.
 func (p Policy) Timeline(issued time.Time, uses ...time.Time) ([]Step, error) {

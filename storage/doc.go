@@ -85,6 +85,19 @@
 //	S26 A pair with an error is the last one: the context's once that has ended,
 //	    ErrClosed once the store is closed, or why nothing is heard any more.
 //
+// # Marker
+//
+//	M1  Marks returns one and the same for as long as the store is open.
+//	M2  Once an Update that put something has returned nil, the Mark of when it was
+//	    called, or a later one, survives Close and a crash. That costs no write of
+//	    its own.
+//	M3  Every field of it survives: instants to the millisecond from year 1 to 9999,
+//	    the zero Time included, and any Epoch.
+//	M4  What due was called for is written within a bound that the backend documents,
+//	    although nothing else is, and then Saved is called. Close writes the Mark, too.
+//	M5  A mark that is lost, damaged, or of an earlier epoch than some record is no
+//	    older mark: the store begins as NewMarks says.
+//
 // fn may run more than once and must be pure: it has no effect except through
 // its Tx and through variables of its caller that each run sets anew. It must not
 // call the store. Identifiers and secrets are drawn before Update.

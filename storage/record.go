@@ -26,6 +26,7 @@ type Record struct {
 	TTL    time.Duration // what each renewal grants, copied from the policy or the grant at issue
 	Digest Digest        // of the secret
 	Sealed Sealed        // what a Manager keeps for itself of some tokens
+	Epoch  uint32        // Mark.Epoch at issue
 }
 
 // Format writes the token and its TTL, for every verb that go vet lets pass.

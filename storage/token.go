@@ -84,9 +84,10 @@ const (
 	EndReused                         // with all of its family, when a token that had been rotated was presented again
 	EndExhausted                      // by its last use
 	EndParent                         // with the token that it was delegated from
+	EndClock                          // with all issued before the clock proved to have been wrong
 )
 
-var endReasons = [...]string{"", "expired", "subject", "evicted", "rotated", "reused", "exhausted", "parent"}
+var endReasons = [...]string{"", "expired", "subject", "evicted", "rotated", "reused", "exhausted", "parent", "clock"}
 
 // String returns one lower-case word, "" for the zero EndReason, and "unknown"
 // for a reason that a newer version has stored.

@@ -126,6 +126,7 @@ var variablesAllowed = exceptions{
 	"storage/bolt: metaBucket":   "a key; bbolt takes slices and does not write to them",
 	"storage/bolt: tokensBucket": "a key; bbolt takes slices and does not write to them",
 	"storage/bolt: schemaKey":    "a key; bbolt takes slices and does not write to them",
+	"storage/bolt: markKey":      "a key; bbolt takes slices and does not write to them",
 	"storage/bolt: notesBucket":  "a key; bbolt takes slices and does not write to them",
 	"storage/bolt: noteKey":      "a key; bbolt takes slices and does not write to them",
 }

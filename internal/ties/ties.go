@@ -12,7 +12,7 @@ import (
 
 // The form is a byte that says which parts follow, and these: the IDs of the family,
 // the parent, the predecessor and the successor, 16 bytes each; MaxUses and UsesLeft,
-// 4 bytes each, big-endian; and all the rest is what is sealed. A record without any
+// 4 bytes each, big-endian; the epoch, likewise; and all the rest is what is sealed. A record without any
 // of it has the empty form.
 const (
 	hasFamily = 1 << iota
@@ -21,13 +21,15 @@ const (
 	hasSuccessor
 	hasUses
 	hasSealed
+	hasEpoch
 	all = 1<<iota - 1
 
-	usesLen = 2 * 4
+	usesLen  = 2 * 4
+	epochLen = 4
 )
 
 // MaxLen is the length of the longest form.
-const MaxLen = 1 + 4*len(storage.ID{}) + usesLen + storage.MaxSealed
+const MaxLen = 1 + 4*len(storage.ID{}) + usesLen + epochLen + storage.MaxSealed
 
 // links are the IDs in their order.
 func links(tok *storage.Token) [4]*storage.ID {
@@ -43,6 +45,9 @@ func parts(r *storage.Record) (mask byte) {
 	}
 	if r.MaxUses != 0 || r.UsesLeft != 0 {
 		mask |= hasUses
+	}
+	if r.Epoch != 0 {
+		mask |= hasEpoch
 	}
 	if r.Sealed != (storage.Sealed{}) {
 		mask |= hasSealed
@@ -75,6 +80,9 @@ func Len(r *storage.Record) int {
 	if mask&hasUses != 0 {
 		n += usesLen
 	}
+	if mask&hasEpoch != 0 {
+		n += epochLen
+	}
 	return n
 }
 
@@ -94,13 +102,16 @@ func Append(b []byte, r *storage.Record) []byte {
 		b = binary.BigEndian.AppendUint32(b, uint32(r.MaxUses))
 		b = binary.BigEndian.AppendUint32(b, uint32(r.UsesLeft))
 	}
+	if mask&hasEpoch != 0 {
+		b = binary.BigEndian.AppendUint32(b, r.Epoch)
+	}
 	return append(b, r.Sealed.Text()...)
 }
 
 // Clear takes from r all that its form would say.
 func Clear(r *storage.Record) {
 	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{}, storage.ID{}, storage.ID{}, storage.ID{}
-	r.MaxUses, r.UsesLeft, r.Sealed = 0, 0, storage.Sealed{}
+	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 0, 0, 0, storage.Sealed{}
 }
 
 // Parse sets the fields of r to what form says, and reports whether it is what Append
@@ -125,6 +136,12 @@ func Parse(form string, r *storage.Record) bool {
 			return false
 		}
 		r.MaxUses, r.UsesLeft, rest = number(rest), number(rest[4:]), rest[usesLen:]
+	}
+	if mask&hasEpoch != 0 {
+		if len(rest) < epochLen {
+			return false
+		}
+		r.Epoch, rest = uint32(number(rest)), rest[epochLen:]
 	}
 	r.Sealed = storage.NewSealed(rest)
 	return mask&^all == 0 && mask == parts(r) && mask != 0 && Valid(r)

@@ -22,6 +22,9 @@ func every(f func(mask byte, r storage.Record)) {
 		if mask&hasUses != 0 {
 			r.MaxUses, r.UsesLeft = math.MaxInt32, 1<<24+2<<16+3<<8+4
 		}
+		if mask&hasEpoch != 0 {
+			r.Epoch = 1<<31 + 7
+		}
 		if mask&hasSealed != 0 {
 			r.Sealed = storage.NewSealed(strings.Repeat("s", storage.MaxSealed))
 		}
@@ -36,16 +39,16 @@ func TestEveryCombination(t *testing.T) {
 		longest = max(longest, len(form))
 		got := storage.Record{Sealed: storage.NewSealed("of another")}
 		got.Family, got.Parent, got.Predecessor, got.Successor = storage.ID{9}, storage.ID{9}, storage.ID{9}, storage.ID{9}
-		got.MaxUses, got.UsesLeft = 9, 9
+		got.MaxUses, got.UsesLeft, got.Epoch = 9, 9, 9
 		if !Parse(form, &got) || !cmp.Equal(want, got) {
-			t.Errorf("%06b: %v", mask, cmp.Diff(want, got))
+			t.Errorf("%07b: %v", mask, cmp.Diff(want, got))
 		}
 		if Len(&want) != len(form) || None(&want) != (form == "") || !Valid(&want) {
-			t.Errorf("%06b: %d bytes; Len %d, None %v", mask, len(form), Len(&want), None(&want))
+			t.Errorf("%07b: %d bytes; Len %d, None %v", mask, len(form), Len(&want), None(&want))
 		}
 		for n := 1; n < len(form)-want.Sealed.Len(); n++ {
 			if Parse(form[:n], new(storage.Record)) && mask&hasSealed == 0 {
-				t.Errorf("%06b: %d of %d bytes were taken", mask, n, len(form))
+				t.Errorf("%07b: %d of %d bytes were taken", mask, n, len(form))
 			}
 		}
 	})
@@ -59,7 +62,9 @@ func TestParseRefuses(t *testing.T) {
 	zeros := strings.Repeat("\x00", 16)
 	for name, form := range map[string]string{
 		"no part":            "\x00",
-		"an unknown part":    "\x40",
+		"an unknown part":    "\x80",
+		"no epoch at all":    "\x40" + zeros[:4],
+		"half an epoch":      "\x40" + "\x00\x01",
 		"all bits":           "\xff" + strings.Repeat("x", 100),
 		"a family of zeros":  "\x01" + zeros,
 		"half an ID":         "\x01" + zeros[:8],

@@ -33,7 +33,11 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-var _ storage.Store = (*Store)(nil)
+var (
+	_ storage.Store   = (*Store)(nil)
+	_ storage.Watcher = (*Store)(nil)
+	_ storage.Marker  = (*Store)(nil)
+)
 
 // Options says how to open a file. The zero Options are usable.
 type Options struct {
@@ -123,6 +127,8 @@ type Store struct {
 	flushing  chan struct{} // held by whoever flushes
 	unflushed atomic.Int64  // how many renewals it has in hand
 
+	marks *storage.Marks
+
 	copies sync.RWMutex  // held by whoever reads the file to copy it; locked to replace it
 	copied chan struct{} // copies may be free
 
@@ -167,6 +173,8 @@ func Open(path string, opts *Options) (*Store, error) {
 		copied: make(chan struct{}, 1), flushing: make(chan struct{}, 1),
 	}
 	s.stage.Damaged = s.isDamaged
+	s.marks = storage.NewMarks(believe(l.marked, l.believed, in.epoch), func() { ring(s.alarm) })
+	l.marks = s.marks
 	s.setDamaged(in.damaged)
 	s.committing.Go(s.commitWaiting)
 	s.keeping.Go(s.keep)
@@ -188,6 +196,9 @@ func (s *Store) Close() error {
 		<-s.turn
 		if err == nil {
 			err = s.flush()
+		}
+		if err == nil {
+			s.lastMark()
 		}
 		s.turn <- struct{}{}
 		s.flushed = true

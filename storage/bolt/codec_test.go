@@ -38,7 +38,7 @@ func full() storage.Record {
 func tied() storage.Record {
 	r := full()
 	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{1}, storage.ID{2}, storage.ID{3}, storage.ID{15: 4}
-	r.MaxUses, r.UsesLeft = math.MaxInt32, math.MaxInt32-1
+	r.MaxUses, r.UsesLeft, r.Epoch = math.MaxInt32, math.MaxInt32-1, math.MaxUint32
 	r.Sealed = storage.NewSealed(strings.Repeat("\xff\x00", storage.MaxSealed/2))
 	return r
 }

@@ -65,7 +65,7 @@ func (l *log) compact() (*log, error) {
 		return nil, classify(err)
 	}
 	next := newLog(temp.Name())
-	next.file, next.repaired, next.sum = temp, l.repaired, l.sum
+	next.file, next.repaired, next.sum, next.marked = temp, l.repaired, l.sum, l.marked
 	if next.db, err = openTemp(temp); err == nil {
 		err = next.copyFrom(l)
 	}
@@ -75,7 +75,7 @@ func (l *log) compact() (*log, error) {
 	if err != nil {
 		return nil, errors.Join(classify(err), next.close(), os.Remove(temp.Name()))
 	}
-	next.path = l.path
+	next.path, next.marks = l.path, l.marks
 	return next, classify(syncDir(filepath.Dir(path)))
 }
 

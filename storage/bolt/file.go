@@ -18,6 +18,7 @@ var (
 	metaBucket   = []byte("lapse.meta")
 	tokensBucket = []byte("lapse.tokens") // ID to encoded record
 	schemaKey    = []byte("schema")
+	markKey      = []byte("mark") // see mark.go
 )
 
 // schema is the layout of buckets and keys that this package writes. Records have
@@ -122,6 +123,7 @@ func (l *log) adopt(look *preflight) (err error) {
 			err := checkSchema(btx)
 			if err == nil {
 				l.notes, err = findNotes(btx, l.file)
+				l.marked, l.believed = readMark(btx)
 			}
 			if err == nil && !look.damaged { // or the damage explains the difference
 				err = l.sum.check(btx.Bucket(tokensBucket), l.tx, look.lost)

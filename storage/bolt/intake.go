@@ -10,6 +10,7 @@ type intake struct {
 	opts    Options
 	table   *table.Table
 	damaged map[storage.ID]struct{}
+	epoch   uint32 // the latest of a record
 
 	first, done, total int // pages: read before the first record, read, to be read
 }
@@ -24,7 +25,10 @@ func (in *intake) visitor() visitor {
 			in.done, in.total = done, total
 			tell(done, total)
 		},
-		noted: func(r *storage.Record) { in.table.Put(r, storage.Use{}) },
+		noted: func(r *storage.Record) {
+			in.epoch = max(in.epoch, r.Epoch)
+			in.table.Put(r, storage.Use{})
+		},
 	}
 }
 
@@ -52,6 +56,7 @@ func (in *intake) pair(key, value []byte) error {
 		return ErrTooMany
 	}
 	in.estimate()
+	in.epoch = max(in.epoch, r.Epoch)
 	in.table.Put(&r, storage.Use{})
 	return nil
 }

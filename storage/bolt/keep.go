@@ -29,7 +29,7 @@ func (s *Store) keep() {
 			switch {
 			case trouble && !(waiting && troubled):
 				timer.Reset(recoverEvery)
-			case !trouble && !waiting && s.table.Unsaved() > 0:
+			case !trouble && !waiting && (s.table.Unsaved() > 0 || s.marks.Unsaved()):
 				timer.Reset(pace)
 			default:
 				continue
@@ -60,6 +60,12 @@ func (s *Store) flush() error {
 	var err error
 	for round := 0; round < 2 && len(ids) > 0 && err == nil; round++ {
 		ids, err = s.flushOnce(ids)
+	}
+	if err == nil && s.marks.Unsaved() { // although something may have been written
+		err = s.flushMark()
+	}
+	if s.marks.Unsaved() {
+		ring(s.alarm)
 	}
 	if len(ids) > 0 {
 		for _, id := range ids {
@@ -130,4 +136,29 @@ func (s *Store) stageFlush(ids []storage.ID, held *[]storage.ID) (*group, *op, e
 		return s.enqueue(o), o, nil
 	}
 	return s.newest(), nil, nil
+}
+
+// lastMark writes how far time has come where that is further than the file says: a
+// minute less is as good as a crash, and so no error.
+func (s *Store) lastMark() {
+	s.turn <- struct{}{}
+	ahead := s.marks.Mark() != s.log.marked
+	<-s.turn
+	if ahead {
+		s.flushMark()
+	}
+}
+
+// flushMark writes how far time has come.
+func (s *Store) flushMark() error {
+	s.turn <- struct{}{}
+	if t := s.trouble.Load(); t != nil || s.flushed {
+		<-s.turn
+		return nil // it is written with what comes next
+	}
+	o := new(op)
+	g := s.enqueue(o)
+	<-s.turn
+	<-g.done
+	return o.err
 }

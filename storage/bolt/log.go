@@ -29,6 +29,10 @@ type log struct {
 	broken   bool        // bbolt has panicked and may hold its locks for ever
 	notes    notes       // of what transactions end
 
+	marked   storage.Mark   // in the file
+	believed bool           // it was found whole, or had never been written
+	marks    *storage.Marks // to be written; nil until somebody may use the store
+
 	commitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
 }
 
@@ -64,7 +68,18 @@ func (l *log) commit(ops []*op) error {
 	if err != nil {
 		return &opError{at, classify(err)}
 	}
-	if err := guard(w.finish); err != nil {
+	mark := l.marked
+	err = guard(func() error {
+		if l.marks != nil {
+			if mark = l.marks.Mark(); mark != (storage.Mark{}) {
+				if err := writeMark(btx, mark); err != nil {
+					return err
+				}
+			}
+		}
+		return w.finish()
+	})
+	if err != nil {
 		return classify(err)
 	}
 	if err := l.end(btx, ops); err != nil {
@@ -72,7 +87,15 @@ func (l *log) commit(ops []*op) error {
 		return err
 	}
 	l.sum = w.all
+	l.saved(mark)
 	return nil
+}
+
+func (l *log) saved(m storage.Mark) {
+	l.marked = m
+	if l.marks != nil {
+		l.marks.Saved(m)
+	}
 }
 
 // opError says which op could not be written.
@@ -234,7 +257,7 @@ func (l *log) reopen(opts Options, begin func() visitor) (happened bool, err err
 	if err != nil {
 		return false, errors.Join(err, again.close())
 	}
-	again.repaired, again.commitTx = l.repaired, l.commitTx
+	again.repaired, again.commitTx, again.marks = l.repaired, l.commitTx, l.marks
 	*l = *again
 	return happened, nil
 }

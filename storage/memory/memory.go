@@ -20,6 +20,7 @@ import (
 var (
 	_ storage.Store   = (*Store)(nil)
 	_ storage.Watcher = (*Store)(nil)
+	_ storage.Marker  = (*Store)(nil)
 )
 
 // Store is a storage.Store in memory. It is safe for concurrent use. Nothing in
@@ -30,13 +31,14 @@ type Store struct {
 	turn  chan struct{}               // held by the one Update or Sweep; a channel, so that waiting can be given up
 	stage *table.Stage                // used by whoever has the turn
 	feed  *feed.Feed
+	marks *storage.Marks
 }
 
 // New returns an empty store.
 func New() *Store {
 	t := table.New()
 	s := &Store{turn: make(chan struct{}, 1), stage: table.NewStage(t)}
-	s.feed = s.stage.Feed
+	s.feed, s.marks = s.stage.Feed, storage.NewMarks(storage.Mark{}, nil)
 	s.table.Store(t)
 	return s
 }
@@ -148,6 +150,9 @@ func (s *Store) Close() error {
 
 // Watch implements storage.Watcher.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[storage.Change, error] { return s.feed.Watch(ctx) }
+
+// Marks implements storage.Marker. They end with the process.
+func (s *Store) Marks() *storage.Marks { return s.marks }
 
 // sweepStep bounds how many records are looked at between two chances for others
 // to write.

@@ -93,7 +93,7 @@ func ended(at time.Time, why storage.EndReason) func(*storage.Record) {
 // tied ties r to four others, gives it a budget and seals something in it.
 func tied(r *storage.Record) {
 	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{1, 15: 9}, storage.ID{2}, storage.ID{3}, storage.ID{15: 4}
-	r.MaxUses, r.UsesLeft, r.Sealed = 300, 299, storage.NewSealed("\x00 sealed \xff")
+	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 300, 299, 3, storage.NewSealed("\x00 sealed \xff")
 }
 
 func named(name string) func(*storage.Record) {

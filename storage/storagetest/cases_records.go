@@ -188,6 +188,7 @@ func tieRows(e *env) []storage.Record {
 		func(r *storage.Record) { r.Predecessor = storage.ID{1} },
 		func(r *storage.Record) { r.Successor = storage.ID{255} },
 		func(r *storage.Record) { r.MaxUses, r.UsesLeft = 1, 1 },
+		func(r *storage.Record) { r.Epoch = math.MaxUint32 },
 		func(r *storage.Record) { r.MaxUses = math.MaxInt32 },
 		func(r *storage.Record) { r.MaxUses, r.UsesLeft = math.MaxInt32, math.MaxInt32 },
 		func(r *storage.Record) { r.Sealed = storage.NewSealed("\x00") },

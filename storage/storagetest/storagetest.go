@@ -1,6 +1,7 @@
 // Package storagetest is the contract of package storage as runnable tests: a
-// backend that passes Run keeps the clauses S1 to S26, as far as they can be
-// checked from outside. It is for authors of backends:
+// backend that passes Run keeps the clauses S1 to S26, and M1 to M4 if it is a
+// storage.Marker, as far as they can be checked from outside. It is for authors of
+// backends:
 //
 //	func TestStore(t *testing.T) {
 //		storagetest.Run(t, storagetest.Backend{
@@ -48,11 +49,11 @@ const patience = 15 * time.Second
 // Run checks the contract: one subtest for each case, named by the clause it
 // checks, on a store of its own. A failure prints the sentence that was broken.
 func Run(t *testing.T, b Backend) {
-	for _, c := range cases() {
+	for _, c := range slices.Concat(cases(), markCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.run(t, b, patience)
 			switch {
-			case err == errNoReopen, err == errNoWatch:
+			case err == errNoReopen, err == errNoWatch, err == errNoMarker:
 				t.Skip(err)
 			case errors.Is(err, errHung):
 				t.Errorf("%s\n%v\n%s", c.rule, err, stacks())
@@ -77,6 +78,7 @@ func cases() []testCase {
 }
 
 var (
+	errNoMarker = errors.New("the store is no storage.Marker")
 	errNoReopen = errors.New("nothing outlives Close here: the backend has no Reopen")
 	errHung     = errors.New("hung")
 	errGoexit   = errors.New("ended its goroutine")

@@ -1,0 +1,104 @@
+package lapse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/benbjohnson/clock"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+)
+
+// deskClock is a mock that also knows how much time has passed, as the system's clock
+// does, whatever somebody sets it to.
+type deskClock struct {
+	*clock.Mock
+	passed time.Duration
+}
+
+func newDeskClock() *deskClock {
+	c := &deskClock{Mock: clock.NewMock()}
+	c.Set(nineOClock)
+	return c
+}
+
+func (c *deskClock) Elapsed() time.Duration { return c.passed }
+
+func (c *deskClock) pass(d time.Duration) {
+	c.passed += d
+	c.Add(d)
+}
+
+// The clock is set back by two hours. That lengthens no life: time goes on as it passes.
+// A clock that is still behind after ten minutes was wrong before: whoever is logged in
+// logs in once more.
+func ExampleConfig_clockGuard() {
+	ctx := context.Background()
+	wall := newDeskClock()
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Clock:      wall,
+		ClockGuard: lapse.GuardDefault,
+		Observe: func(e lapse.Event) {
+			if e.Kind == lapse.EventClock {
+				fmt.Println("the clock was behind, and is followed from", e.At.Format("15:04"))
+			}
+		},
+	})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+
+	wall.Set(nineOClock.Add(-2 * time.Hour))
+	tok, err := m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(tok.LastUsedAt.Format("15:04"), err)
+
+	wall.pass(9 * time.Minute)
+	tok, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(tok.LastUsedAt.Format("15:04"), err)
+
+	wall.pass(2 * time.Minute)
+	m.Authenticate(ctx, issued.Bearer) // sees that it has settled
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	var why *lapse.Rejection
+	fmt.Println(errors.As(err, &why) && why.Reason == lapse.EndClock)
+
+	again := logIn(m, "ana", "desk")
+	fmt.Println(again.IssuedAt.Format("15:04"))
+	// Output:
+	// 09:00 <nil>
+	// 09:09 <nil>
+	// the clock was behind, and is followed from 07:11
+	// true
+	// 07:11
+}
+
+// Under GuardStrict nobody is logged out by a clock: nothing works until it is right, or
+// somebody who administers says that it is.
+func ExampleManager_AcceptClock() {
+	ctx := context.Background()
+	wall := newDeskClock()
+	m, err := lapse.New(memory.New(), lapse.Config{Clock: wall, ClockGuard: lapse.GuardStrict})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+
+	wall.Set(nineOClock.Add(-2 * time.Hour))
+	m.Peek(ctx, issued.Bearer) // sees that it is behind
+	wall.pass(11 * time.Minute)
+	m.Peek(ctx, issued.Bearer) // sees that it still is
+	_, err = m.Peek(ctx, issued.Bearer)
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, lapse.ErrClock), errors.Is(err, lapse.ErrUnauthenticated))
+
+	check(m.AcceptClock(ctx))
+	_, err = m.Peek(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrExpired))
+	_, err = m.Peek(ctx, logIn(m, "ana", "desk").Bearer)
+	fmt.Println(err)
+	// Output:
+	// lapse: peek: lapse: the clock is behind; set it right, or accept it with AcceptClock
+	// true false
+	// true
+	// <nil>
+}

@@ -1,0 +1,162 @@
+package storage
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Marker is what a Store may be besides: one that remembers how far time has come.
+// Then no Manager that uses it goes back behind that, whatever the clock of the
+// machine says after a restart. The clauses M1 to M5 of the package comment are part
+// of this interface.
+type Marker interface {
+	// Marks returns the marks of this store, the same ones as long as it is open.
+	Marks() *Marks
+}
+
+// Mark is how far time has come. Instants are in UTC, to the millisecond.
+type Mark struct {
+	At     time.Time // no Manager has acted later
+	Epoch  uint32    // how often the clock was found to have been wrong, and time began anew
+	Since  time.Time // when this epoch began; zero for the first, or if the store has lost its mark
+	Quiet  time.Time // until when nothing is to be swept; zero: no such instant
+	Behind time.Time // what the clock said when it was first found behind At, as it still is; zero: it is not
+}
+
+// markEvery is how far a mark may be ahead of what is written of it.
+const markEvery = time.Minute
+
+// Marks is the Mark that the Managers of one store in one process share. It is safe
+// for concurrent use. A store makes one with NewMarks, writes Mark with whatever it
+// writes anyway, and says so with Saved.
+//
+// Whoever reads At before Epoch has no At of an epoch after that Epoch: a new epoch is
+// told first and its instant then.
+type Marks struct {
+	at     atomic.Int64 // Unix milliseconds
+	epoch  atomic.Uint32
+	saved  atomic.Int64 // the At that is written
+	wanted atomic.Bool  // that something is written
+	due    func()
+
+	mu                   sync.Mutex
+	since, quiet, behind time.Time
+}
+
+// NewMarks returns marks that begin with what was written last, the zero Mark if
+// nothing was. A store that finds its mark lost or damaged begins with an Epoch above
+// that of each of its records, above 0, and no Since: the next Manager ends them all.
+//
+// due is called when the marks are a minute ahead of what is written, or when
+// something has changed that must not wait for the next write. It must neither wait
+// nor use the marks. nil for a store that writes nothing.
+func NewMarks(written Mark, due func()) *Marks {
+	m := &Marks{due: due, since: written.Since, quiet: written.Quiet, behind: written.Behind}
+	m.at.Store(written.At.UnixMilli())
+	m.saved.Store(written.At.UnixMilli())
+	m.epoch.Store(written.Epoch)
+	return m
+}
+
+// Mark returns how far time has come.
+func (m *Marks) Mark() Mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mark()
+}
+
+func (m *Marks) mark() Mark {
+	at := time.UnixMilli(m.at.Load()).UTC()
+	return Mark{At: at, Epoch: m.epoch.Load(), Since: m.since, Quiet: m.quiet, Behind: m.behind}
+}
+
+// At is Mark.At in Unix milliseconds.
+func (m *Marks) At() int64 { return m.at.Load() }
+
+// Epoch is Mark.Epoch.
+func (m *Marks) Epoch() uint32 { return m.epoch.Load() }
+
+// Follow raises At from the instant it was read as to a later one, in Unix
+// milliseconds, and reports whether it was that still.
+func (m *Marks) Follow(seen, at int64) bool {
+	if !m.at.CompareAndSwap(seen, at) {
+		return false
+	}
+	if at-m.saved.Load() >= markEvery.Milliseconds() && !m.wanted.Load() && m.wanted.CompareAndSwap(false, true) {
+		m.ask()
+	}
+	return true
+}
+
+// Raise raises At to an instant in Unix milliseconds, if that is later and its epoch
+// is the present one, and returns the At that there is then.
+func (m *Marks) Raise(at int64, epoch uint32) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for {
+		seen := m.at.Load()
+		if epoch != m.epoch.Load() || at <= seen {
+			return seen
+		}
+		if m.Follow(seen, at) {
+			return at
+		}
+	}
+}
+
+// Hush sets Quiet to an instant, if that is later.
+func (m *Marks) Hush(until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if until.After(m.quiet) {
+		m.quiet = until
+		m.want()
+	}
+}
+
+// Lag sets Behind; the zero Time says that a clock keeps up with At.
+func (m *Marks) Lag(wall time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.behind = wall
+}
+
+// Restart begins a new epoch at an instant, which may be earlier, unless somebody else
+// has ended the given one already.
+func (m *Marks) Restart(at, quiet time.Time, epoch uint32) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if epoch != m.epoch.Load() {
+		return false
+	}
+	m.since, m.quiet, m.behind = at, quiet, time.Time{}
+	m.epoch.Add(1)
+	m.at.Store(at.UnixMilli())
+	m.want()
+	return true
+}
+
+// Saved says that written is kept by now.
+func (m *Marks) Saved(written Mark) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.mark()
+	m.saved.Store(written.At.UnixMilli())
+	m.wanted.Store(now.Epoch != written.Epoch || now.Since != written.Since || now.Quiet != written.Quiet ||
+		now.At.Sub(written.At) >= markEvery)
+}
+
+// Unsaved reports whether something has been waiting since due was called for it.
+func (m *Marks) Unsaved() bool { return m.wanted.Load() }
+
+func (m *Marks) want() {
+	m.wanted.Store(true)
+	m.ask()
+}
+
+func (m *Marks) ask() {
+	if m.due != nil {
+		m.due()
+	}
+}
