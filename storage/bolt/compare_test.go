@@ -169,7 +169,7 @@ func (m *model) whole(o *operation, found map[int]storage.Record) error {
 		case !ok || !o.ends():
 		case r.EndedAt.Equal(o.at()):
 			there++
-		case r.EndedAt.IsZero():
+		case r.EndedAt.IsZero() && !m.records[serial].passedOver(o):
 			missing++
 		}
 	}

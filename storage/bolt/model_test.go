@@ -143,8 +143,13 @@ func (m *model) save(o *operation) {
 // ended reports whether an end was acknowledged.
 func (f *fate) ended() bool {
 	return f.found != nil && !f.found.EndedAt.IsZero() ||
-		slices.ContainsFunc(f.ends, func(o *operation) bool { return o.answer == saidDone })
+		slices.ContainsFunc(f.ends, func(o *operation) bool { return o.answer == saidDone && !f.passedOver(o) })
 }
+
+// passedOver reports whether o may have left the record as it was, though it was done:
+// what a sweep has found dead is out of sight at once, and back, as dead as before, if
+// the power is cut before that is durable. Who ends a whole subject does not see it.
+func (f *fate) passedOver(o *operation) bool { return o.kind == doSubject && f.gone }
 
 func (f *fate) mayHaveEnded() bool {
 	return f.ended() || slices.ContainsFunc(f.ends, func(o *operation) bool { return o.answer != saidRefused })
