@@ -118,6 +118,7 @@ func (s *Store) finish(g *group) {
 			continue
 		case errors.Is(o.err, storage.ErrOutcomeUnknown):
 			s.deny(o)
+			s.unsave(o)
 			unknown = append(unknown, o)
 		default:
 			s.takeBack(o)
@@ -162,10 +163,15 @@ func (s *Store) takeBack(o *op) {
 	}
 	o.undone = true
 	s.stage.Drop(o.writes)
+	s.unsave(o)
+	s.leftovers = append(s.leftovers, o.deletes...)
+}
+
+// unsave has what o has flushed flushed again: it is not in the file, or nobody knows.
+func (s *Store) unsave(o *op) {
 	for _, p := range o.puts {
 		if p.flushed {
 			s.table.MarkUnsaved(p.id)
 		}
 	}
-	s.leftovers = append(s.leftovers, o.deletes...)
 }

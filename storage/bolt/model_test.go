@@ -105,8 +105,8 @@ func (m *model) end(o *operation, a answer) {
 		m.see(o)
 		m.save(o)
 	case doTouch:
-		if f := m.records[o.targets[0]]; f == nil || f.mayHaveEnded() {
-			return // it may have had no effect
+		if f := m.records[o.targets[0]]; f == nil || f.mayHaveEnded() || f.gone {
+			return // it may have had no effect, on what a sweep had hidden for instance
 		}
 		m.see(o)
 		if m.atOnce {
