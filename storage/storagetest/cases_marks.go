@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -146,13 +147,23 @@ func checkMarkAlone(e *env) error {
 		if !marks.Unsaved() {
 			return errors.New("nobody was asked to write the change of a mark")
 		}
-		for begun := time.Now(); marks.Unsaved(); runtime.Gosched() {
-			if time.Since(begun) > e.patience {
-				return fmt.Errorf("the change of a mark is not written after %v", e.patience)
-			}
+		if err := e.written(marks); err != nil {
+			return fmt.Errorf("the change of a mark is not written: %w", err)
 		}
 	}
 	return e.marked(marks.Mark())
+}
+
+// written waits until there is nothing of marks to write.
+func (e *env) written(marks *storage.Marks) error {
+	var given atomic.Bool // up
+	defer given.Store(true)
+	return watch(e.patience, func() error {
+		for marks.Unsaved() && !given.Load() {
+			runtime.Gosched()
+		}
+		return nil
+	})
 }
 
 func checkMarkAtClose(e *env) error {
