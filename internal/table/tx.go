@@ -35,10 +35,6 @@ type Write struct {
 	creates bool
 }
 
-// Creates reports whether neither the table nor what was held in front of it had the
-// record when it was put. Show and Drop forget it.
-func (w *Write) Creates() bool { return w.creates }
-
 // NewStage returns a stage in front of t.
 func NewStage(t *Table) *Stage {
 	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string][]storage.ID), Feed: new(feed.Feed)}

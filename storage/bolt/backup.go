@@ -27,12 +27,12 @@ func (s *Store) Backup(w io.Writer) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	btx, slots, err := s.snapshot()
+	btx, j, err := s.snapshot()
 	if err != nil {
 		return err
 	}
 	defer guard(btx.Rollback) // whatever w does
-	out := &sink{to: w, slots: slots}
+	out := &sink{w: w, journal: j}
 	err = guard(func() error {
 		_, err := btx.WriteTo(out)
 		return err
@@ -47,37 +47,41 @@ func (s *Store) Backup(w io.Writer) error {
 }
 
 // sink keeps the error of another one apart from those of whoever writes to it, and
-// leaves out what is noted of transactions: the copy is of one that has happened, and
-// those after it are not in it.
+// leaves out what is in the journal: all of it is in the tree that is copied, or came
+// later.
 type sink struct {
-	to    io.Writer
-	err   error
-	at    int64 // how much has been written
-	slots int64 // where the slots begin
-	blank []byte
+	w       io.Writer
+	err     error
+	at      int64   // how much has been written
+	journal journal // of what is copied
+	blank   []byte
 }
 
 var errWriter = errors.New("the writer panicked")
 
-func (w *sink) Write(p []byte) (int, error) {
-	from, to := max(w.slots-w.at, 0), min(w.slots+2*slotLen-w.at, int64(len(p)))
-	if w.slots != 0 && from < to {
-		w.blank = append(w.blank[:0], p...)
-		clear(w.blank[from:to])
-		p = w.blank
+func (s *sink) Write(p []byte) (int, error) {
+	begin := s.journal.at
+	from, to := max(begin-s.at, 0), min(begin+int64(2*s.journal.half)-s.at, int64(len(p)))
+	if from < to {
+		s.blank = append(s.blank[:0], p...)
+		clear(s.blank[from:to])
+		p = s.blank
 	}
-	w.err = errWriter // unless it comes back
-	n, err := w.to.Write(p)
-	w.at, w.err = w.at+int64(n), err
+	s.err = errWriter // unless it comes back
+	n, err := s.w.Write(p)
+	s.at, s.err = s.at+int64(n), err
 	return n, err
 }
 
-// snapshot begins a read transaction, and returns where the slots for notes are.
-func (s *Store) snapshot() (btx *bbolt.Tx, slots int64, err error) {
-	if err := s.take(context.Background()); err != nil {
-		return nil, 0, err
-	}
-	defer func() { <-s.turn }()
-	btx, err = s.log.begin(false)
-	return btx, s.log.notes.at, err
+// snapshot begins a read transaction in which all is that was written until now, and
+// returns the journal of that moment.
+func (s *Store) snapshot() (btx *bbolt.Tx, j journal, err error) {
+	err = s.alone(context.Background(), func(l *log) (_ *log, err error) {
+		if err = l.mergeAll(); err == nil {
+			btx, err = l.tree.begin(false)
+		}
+		j = l.journal
+		return nil, err
+	})
+	return btx, j, err
 }

@@ -4,16 +4,17 @@
 // an Update acknowledged is on disk, and a Touch is there within
 // Options.FlushEvery.
 //
-// The file holds records and nothing derived from them: indexes are rebuilt when
-// it is opened and cannot disagree with it. Every record carries a checksum bound
-// to its key; a damaged one is denied as ErrCorrupt and everything else goes on
-// working.
+// The file is one of bbolt, with a journal inside: what is written goes there first, with
+// a single sync, and is merged into bbolt's tree later. It holds records and nothing
+// derived from them: indexes are rebuilt when it is opened and cannot disagree with it.
+// Every record carries a checksum bound to its key; a damaged one is denied as ErrCorrupt
+// and everything else goes on working.
 //
 // # When writing fails
 //
-// A disk that is full, read-only or gone makes writes fail with ErrUnavailable:
-// nothing was written, reads go on, and so does writing once the cause is gone. If
-// the disk fails where nobody can tell whether the write reached it, the error is
+// A disk that is read-only or gone, or has been full for a while, makes writes fail with
+// ErrUnavailable: nothing was written, reads go on, and so does writing once the cause is
+// gone. If the disk fails where nobody can tell whether the write reached it, the error is
 // ErrOutcomeUnknown. What the write would have ended then counts as ended in this
 // process, and the store looks at its file anew, and finishes those ends, before it
 // writes again; until then writes are ErrUnavailable.
@@ -57,9 +58,8 @@ type Options struct {
 	MaxTokens int
 
 	// Repair opens a file of which one of the two meta pages is lost, or as it was some
-	// time ago. What was acknowledged last, an issue or a renewal, may be missing then;
-	// no end is. A file in order is opened as ever. Stats tells whether anything was
-	// repaired.
+	// time ago. Nothing that was acknowledged is missing then; but look at the disk. A
+	// file in order is opened as ever. Stats tells whether anything was repaired.
 	Repair bool
 
 	// Progress is told how far Open has come, as done of total pages of the file,
@@ -103,7 +103,7 @@ func (o *Options) withDefaults() (Options, error) {
 //
 // Get and Touch wait for nobody. Updates run one at a time, and those that wait are
 // written together. Two goroutines belong to a Store, from Open to Close: one
-// writes, one flushes what Touch deferred.
+// writes, one flushes what Touch deferred and merges the journal.
 type Store struct {
 	opts    Options
 	table   *table.Table // what is durable, and on top of it what Touch raised
@@ -128,6 +128,8 @@ type Store struct {
 	unflushed atomic.Int64  // how many renewals it has in hand
 
 	marks *storage.Marks
+
+	merges chan *merging // to be done, for who keeps
 
 	copies sync.RWMutex  // held by whoever reads the file to copy it; locked to replace it
 	copied chan struct{} // copies may be free
@@ -170,7 +172,7 @@ func Open(path string, opts *Options) (*Store, error) {
 	s := &Store{
 		opts: o, table: in.table, log: l, stage: table.NewStage(in.table), closed: make(chan struct{}),
 		turn: make(chan struct{}, 1), work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), quit: make(chan struct{}),
-		copied: make(chan struct{}, 1), flushing: make(chan struct{}, 1),
+		copied: make(chan struct{}, 1), merges: l.merges, flushing: make(chan struct{}, 1),
 	}
 	s.stage.Damaged = s.isDamaged
 	s.marks = storage.NewMarks(believe(l.marked, l.believed, in.epoch), func() { ring(s.alarm) })
@@ -199,6 +201,8 @@ func (s *Store) Close() error {
 		}
 		if err == nil {
 			s.lastMark()
+			s.turn <- struct{}{}
+			s.runAlone(func(l *log) (*log, error) { return nil, l.mergeAll() }) // or whoever opens the file does it
 		}
 		s.turn <- struct{}{}
 		s.flushed = true

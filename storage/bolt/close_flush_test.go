@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -69,7 +67,7 @@ func TestCloseSaysThatAnEndMayBeLost(t *testing.T) {
 	<-g.arrived
 	closed := closing(s)
 	lose(t, path)
-	g.release <- errDisk
+	g.release <- errUnsynced
 	if err := <-ends; !errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Fatal(err)
 	}
@@ -87,7 +85,7 @@ func TestFlushMeetsClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	touch(t, s, record(1), by(record(1), time.Minute))
-	failCommit(s, func(*bbolt.Tx) error { return errDisk })
+	failCommit(s, func(func() error) error { return errDisk })
 	if err := s.Close(); err == nil {
 		t.Error("Close: nil; want an error")
 	}

@@ -261,7 +261,8 @@ func TestDamagedRecordIsDenied(t *testing.T) {
 // damage flips one bit of a stored record.
 func damage(t *testing.T, s *Store, id storage.ID) {
 	t.Helper()
-	err := s.log.db.Update(func(btx *bbolt.Tx) error {
+	merged(t, s, func(*bbolt.Tx) error { return nil })
+	err := s.log.tree.db.Update(func(btx *bbolt.Tx) error {
 		v := bytes.Clone(btx.Bucket(tokensBucket).Get(id[:]))
 		v[len(v)/2] ^= 0x10
 		return btx.Bucket(tokensBucket).Put(id[:], v)

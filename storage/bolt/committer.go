@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -56,39 +55,19 @@ func (s *Store) lead(o *op) *group {
 	return g
 }
 
-// write commits those ops of g that have no err yet, and sets it. Where one of them
-// cannot be written, the others are written without it, each by itself.
+// write commits those ops of g that have no err yet, and sets it.
 func (s *Store) write(g *group) {
 	ops := g.waiting()
-	switch {
-	case len(ops) == 0:
+	if len(ops) == 0 {
 		return
-	case ops[0].compacts:
-		ops[0].next, ops[0].err = s.log.compact()
+	}
+	if o := ops[0]; o.alone != nil {
+		o.next, o.err = o.alone(s.log)
 		return
 	}
 	err := s.log.commit(ops)
-	var one *opError
-	if !errors.As(err, &one) || len(ops) == 1 {
-		for _, o := range ops {
-			o.err = err
-		}
-		return
-	}
-	for i, o := range ops {
-		if o.err == nil && s.log.uncertain() {
-			o.err = errBefore
-		}
-		if o.err != nil {
-			continue
-		}
-		if o.err = s.log.commit(ops[i : i+1]); o.err != nil {
-			for _, later := range ops[i+1:] {
-				if later.goesBy(o) {
-					later.err = errBefore
-				}
-			}
-		}
+	for _, o := range ops {
+		o.err = err
 	}
 }
 
@@ -106,7 +85,8 @@ func (s *Store) finish(g *group) {
 	if len(s.queue) > 0 {
 		ring(s.work)
 	}
-	var failed, unknown []*op
+	var unknown []*op
+	failed, anew := 0, false
 	for _, o := range g.ops {
 		if o.next != nil {
 			s.log.close()
@@ -120,16 +100,19 @@ func (s *Store) finish(g *group) {
 			s.deny(o)
 			s.unsave(o)
 			unknown = append(unknown, o)
+			anew = true
 		default:
+			anew = anew || !o.undone && o.alone == nil // by which nobody goes
 			s.takeBack(o)
 		}
-		failed = append(failed, o)
+		failed++
 	}
-	s.tally.add(g, failed)
-	if len(failed) > 0 && !failed[0].compacts { // by which nobody goes
+	if g.ops[0].alone == nil {
+		s.tally.add(len(g.ops), failed)
+	}
+	if anew {
 		g.failed = true
-		all := len(failed) == len(g.ops) && !slices.ContainsFunc(failed, (*op).failedAlone)
-		s.failWaiting(failed, all || s.log.uncertain())
+		s.failWaiting()
 	}
 	if s.log.uncertain() && s.trouble.Load() == nil { // or this is one of those that waited, and the trouble knows more
 		s.mistrust(unknown)
@@ -139,18 +122,15 @@ func (s *Store) finish(g *group) {
 	}
 }
 
-// failWaiting fails what waits and went by what has failed, or simply all of it. Who
-// waits for a group without a part in it may have read what failed.
-func (s *Store) failWaiting(failed []*op, all bool) {
+// failWaiting fails all that waits: it may have gone by what could not be written. Who
+// waits for a group without a part in it may have read that.
+func (s *Store) failWaiting() {
 	for _, g := range s.queue {
 		g.failed = true
 		for _, o := range g.waiting() {
-			for _, f := range failed {
-				if all || o.goesBy(f) {
-					o.err = errBefore
-					s.takeBack(o)
-					break
-				}
+			if o.alone == nil {
+				o.err = errBefore
+				s.takeBack(o)
 			}
 		}
 	}

@@ -36,10 +36,21 @@ func (s *Store) Compact(ctx context.Context) error {
 	}
 	defer ring(s.copied) // others may wait
 	defer s.copies.Unlock()
+	return s.alone(ctx, (*log).compact)
+}
+
+// alone has the committer run fn, while nothing is written, and makes what that returns
+// the log, unless it is nil.
+func (s *Store) alone(ctx context.Context, fn func(*log) (*log, error)) error {
 	if err := s.take(ctx); err != nil {
 		return err
 	}
-	o := &op{compacts: true}
+	return s.runAlone(fn)
+}
+
+// runAlone is alone for a caller who has the turn, and has given it back then.
+func (s *Store) runAlone(fn func(*log) (*log, error)) error {
+	o := &op{alone: fn}
 	g := s.enqueue(o)
 	<-s.turn
 	<-g.done
@@ -55,6 +66,9 @@ func (l *log) compact() (*log, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
+	if err := l.shrink(); err != nil {
+		return nil, err
+	}
 	path, err := filepath.EvalSymlinks(l.path) // a link stays one
 	if err != nil {
 		return nil, classify(err)
@@ -65,8 +79,9 @@ func (l *log) compact() (*log, error) {
 		return nil, classify(err)
 	}
 	next := newLog(temp.Name())
-	next.file, next.repaired, next.sum, next.marked = temp, l.repaired, l.sum, l.marked
-	if next.db, err = openTemp(temp); err == nil {
+	next.tree.file, next.tree.sum, next.tree.seq = temp, l.tree.sum, l.tree.seq
+	next.repaired, next.marked, next.merges = l.repaired, l.marked, l.merges
+	if next.tree.db, err = openTemp(temp); err == nil {
 		err = next.copyFrom(l)
 	}
 	if err == nil {
@@ -79,34 +94,42 @@ func (l *log) compact() (*log, error) {
 	return next, classify(syncDir(filepath.Dir(path)))
 }
 
-// copyFrom fills l, which is empty, with all that old holds, and makes it durable.
-func (l *log) copyFrom(old *log) (err error) {
-	if l.info, err = l.file.Stat(); err != nil {
+// shrink makes the journal as long as it should be for what the file holds. Nothing is in
+// it then.
+func (l *log) shrink() error {
+	if err := l.mergeAll(); err != nil {
 		return err
 	}
+	live := 0
+	err := l.tree.view(func(btx *bbolt.Tx) error {
+		stats := btx.Bucket(tokensBucket).Stats()
+		live = stats.LeafInuse + stats.BranchInuse
+		return nil
+	})
+	if err != nil {
+		return classify(err)
+	}
+	return l.resize(dueHalf(int64(live)))
+}
+
+// copyFrom fills l, which is empty, with all that old holds, and makes it durable.
+func (l *log) copyFrom(old *log) (err error) {
+	if l.info, err = l.tree.file.Stat(); err != nil {
+		return err
+	}
+	t := &l.tree
 	err = guard(func() error {
-		l.db.NoSync = true // nobody relies on it yet
-		err := bbolt.Compact(l.db, old.db, compactStep)
-		if err == nil {
-			err = l.emptyNotes()
-		}
-		l.db.NoSync = false
-		return errors.Join(err, l.db.Sync())
+		t.db.NoSync = true // nobody relies on it yet
+		err := bbolt.Compact(t.db, old.tree.db, compactStep)
+		t.db.NoSync = false
+		return errors.Join(err, t.db.Sync())
 	})
 	if err != nil {
 		return err
 	}
-	if err = l.settle(nil); errors.Is(err, storage.ErrOutcomeUnknown) {
-		return l.cause // and nobody needs to know
-	}
-	return err
-}
-
-// emptyNotes forgets what was noted of the transactions of another file.
-func (l *log) emptyNotes() error {
-	err := l.db.View(func(btx *bbolt.Tx) (err error) {
-		l.notes, err = findNotes(btx, l.file)
+	if err := t.merge(nil); err != nil {
 		return err
-	})
-	return errors.Join(err, l.notes.clear())
+	}
+	l.least = t.size
+	return l.findJournal()
 }

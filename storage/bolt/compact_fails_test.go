@@ -82,7 +82,7 @@ func TestUpdateBehindACompactThatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compacts := s.enqueue(&op{compacts: true})
+	compacts := s.enqueue(&op{alone: (*log).compact})
 	puts := s.enqueue(o)
 	<-s.turn
 	<-compacts.done

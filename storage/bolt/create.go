@@ -45,7 +45,7 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	if err = initialise(db); err == nil {
+	if err = initialise(db, temp); err == nil {
 		err = publish(temp.Name(), path)
 	}
 	if err := errors.Join(err, db.Close()); err != nil {
@@ -127,8 +127,10 @@ func openTemp(temp *os.File) (*bbolt.DB, error) {
 	return db, nil
 }
 
-func initialise(db *bbolt.DB) error {
-	return db.Update(func(btx *bbolt.Tx) error {
+func initialise(db *bbolt.DB, temp *os.File) error {
+	tx := uint64(0)
+	err := db.Update(func(btx *bbolt.Tx) error {
+		tx = uint64(btx.ID())
 		meta, err := btx.CreateBucket(metaBucket)
 		if err != nil {
 			return err
@@ -136,11 +138,15 @@ func initialise(db *bbolt.DB) error {
 		if _, err := btx.CreateBucket(tokensBucket); err != nil {
 			return err
 		}
-		if err := makeNotes(btx); err != nil {
+		if err := errors.Join(putJournal(btx, leastHalf), putSeq(btx, 0)); err != nil {
 			return err
 		}
 		return meta.Put(schemaKey, []byte(strconv.Itoa(schema)))
 	})
+	if err != nil {
+		return err
+	}
+	return mirror(temp, db.Info().PageSize, tx)
 }
 
 // publish gives temp the name path unless something has it by now: then that is

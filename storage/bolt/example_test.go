@@ -155,7 +155,7 @@ func ExampleStore_Compact() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for range 300 {
+	for range 1000 {
 		_, err := tokens.Issue(context.Background(), lapse.Grant{Subject: "ana", Data: string(make([]byte, 4096))})
 		if err != nil {
 			log.Fatal(err)

@@ -71,12 +71,12 @@ func openOnce(path string, opts Options, begin func() visitor) (*log, error) {
 	look := &preflight{repair: opts.Repair, begin: begin}
 	l, err := openLooking(path, opts.LockTimeout, look)
 	if err == nil && !look.looked {
-		err = look.look(l.file)
+		err = look.look(l.tree.file)
 	}
 	if err == nil {
 		err = l.adopt(look)
 	}
-	if err != nil && l.db != nil {
+	if err != nil && l.tree.db != nil {
 		err = errors.Join(err, l.close())
 	}
 	return l, err
@@ -93,76 +93,130 @@ func openLooking(path string, timeout time.Duration, look *preflight) (*log, err
 		if err := look.check(f); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		l.file, opts.InitialMmapSize = f, mapSize(f)
+		l.tree.file, opts.InitialMmapSize = f, mapSize(f)
 		return f, nil
 	}
 	err := guard(func() (err error) {
-		l.db, err = bbolt.Open(path, 0o600, opts)
+		l.tree.db, err = bbolt.Open(path, 0o600, opts)
 		return err
 	})
-	if errors.Is(err, storage.ErrCorrupt) && l.file != nil { // bbolt panicked with it open
-		l.db = nil
-		err = errors.Join(err, unlock(l.file), l.file.Close())
+	if errors.Is(err, storage.ErrCorrupt) && l.tree.file != nil { // bbolt panicked with it open
+		l.tree.db = nil
+		err = errors.Join(err, unlock(l.tree.file), l.tree.file.Close())
 	}
 	return l, err
 }
 
 // adopt makes sure that the file is a store, and what it was when look saw it.
 func (l *log) adopt(look *preflight) (err error) {
-	if l.info, err = l.file.Stat(); err != nil {
+	t := &l.tree
+	if l.info, err = t.file.Stat(); err != nil {
 		return err
 	}
-	if !isAt(l.file, l.path) {
+	if !isAt(t.file, l.path) {
 		return errCompacted
 	}
-	l.tx, l.repaired, l.sum, l.damaged = look.meta.tx, look.lost, look.sum, look.damaged
-	l.least = int64(look.meta.pages * look.meta.pageSize)
-	l.db.AllocSize = allocSize
-	err = l.guardEdge(func() error {
-		return l.db.View(func(btx *bbolt.Tx) error {
-			err := checkSchema(btx)
-			if err == nil {
-				l.notes, err = findNotes(btx, l.file)
-				l.marked, l.believed = readMark(btx)
-			}
-			if err == nil && !look.damaged { // or the damage explains the difference
-				err = l.sum.check(btx.Bucket(tokensBucket), l.tx, look.lost)
-			}
-			return err
-		})
+	t.tx, t.sum, t.size = look.meta.tx, look.sum, int64(look.meta.pages*look.meta.pageSize)
+	l.repaired, l.damaged, l.least = look.lost, look.damaged, t.size
+	t.db.AllocSize = allocSize
+	err = t.view(func(btx *bbolt.Tx) error {
+		err := checkSchema(btx)
+		if err == nil {
+			t.seq, err = readSeq(btx)
+		}
+		if err == nil && !look.damaged { // or the damage explains the difference
+			err = t.sum.check(btx.Bucket(tokensBucket), t.tx, look.lost)
+		}
+		if err == nil || errors.Is(err, errMetaLost) {
+			l.marked, l.believed = readMark(btx)
+		}
+		return err
 	})
 	if errors.Is(err, errMetaLost) && look.repair {
 		l.repaired, err = true, nil
 	}
+	if err == nil {
+		err = l.findJournal()
+	}
 	if err != nil {
 		return err
 	}
-	return l.catchUp(look.noted)
+	return l.catchUp(look)
 }
 
-// catchUp makes what is noted of transactions that are not in the file, and what was
-// repaired, durable under both meta pages, and then tells noted of each record. If that
-// is nil, notes are left alone.
-func (l *log) catchUp(noted func(*storage.Record)) (err error) {
-	var will *op
-	var ops []*op
-	var records []storage.Record
-	if noted != nil {
-		will, records, err = l.recall()
-	}
-	if err != nil || len(records) == 0 && !l.repaired {
+// findJournal finds the journal in the file, where its next frame is the first of its
+// first half.
+func (l *log) findJournal() error {
+	t, was := &l.tree, l.journal
+	err := t.view(func(btx *bbolt.Tx) (err error) {
+		l.journal, err = findJournal(btx, t.file)
+		return err
+	})
+	if err != nil {
+		l.journal = was
 		return err
 	}
-	if len(records) > 0 {
-		ops = append(ops, will)
+	l.journal.seq, l.journal.page, l.journal.file, l.journal.write = t.seq, was.page, was.file, was.write
+	if was.file != nil {
+		return nil
 	}
-	if err := l.settle(ops); err != nil {
+	l.journal.write = (*journal).writeThrough
+	l.journal.file, err = openToWrite(t.file)
+	return err
+}
+
+// openToWrite opens f, which is open already, so that what is written is durable.
+func openToWrite(f *os.File) (*os.File, error) {
+	again, err := os.OpenFile(f.Name(), os.O_RDWR|writeFlag, 0)
+	if err == nil && !isAt(f, f.Name()) {
+		err = errors.Join(ErrReplaced, again.Close())
+	}
+	return again, err
+}
+
+// catchUp tells look of what the tree does not have yet, and merges it. What both meta
+// pages lead to is left as it is where nothing is behind it.
+func (l *log) catchUp(look *preflight) error {
+	t := &l.tree
+	frames, err := l.journal.after(t.seq, 0, 1)
+	if err != nil {
 		return err
 	}
-	for i := range records {
-		noted(&records[i])
+	for i := range frames {
+		changes, mark, err := frames[i].changes(nil)
+		if err != nil {
+			return err
+		}
+		if mark != nil {
+			l.marked, l.believed = parseMark(mark)
+		}
+		for i := range changes {
+			if err := look.changed(&changes[i]); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
+	l.found = t.seq
+	if n := len(frames); n > 0 {
+		l.found, l.foundSum = frames[n-1].seq, frames[n-1].sum
+	} else if look.meta.mirrored && !l.repaired {
+		return nil
+	}
+	l.journal.seq = l.found
+	if err = t.merge(frames); errors.Is(err, storage.ErrUnavailable) && !t.lost && !t.broken {
+		l.mergeLater()
+		err = nil
+	}
+	l.least = t.size
+	return err
+}
+
+// mergeLater leaves what is in the journal to the first write: the disk is full, say, and
+// reads need nothing of it.
+func (l *log) mergeLater() {
+	j, t := l.journal, &l.tree
+	l.merging = newMerging(func() error { return t.mergeHalves(&j, 0, 1) })
+	l.journal.left = 0
 }
 
 // checkSchema returns nil if the file is a store in a layout that this package

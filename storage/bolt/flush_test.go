@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -257,7 +255,7 @@ func TestFlushThatFails(t *testing.T) {
 	want := touch(t, s, record(1), by(record(1), time.Minute))
 	s.turn <- struct{}{}
 	no := errors.New("no")
-	s.log.commitTx = func(*bbolt.Tx) error { return no }
+	onWrite(s, func(func() error) error { return no })
 	<-s.turn
 	if err := s.flush(); !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, no) {
 		t.Errorf("flush: %v; want ErrUnavailable and what made it", err)

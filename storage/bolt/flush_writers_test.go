@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -92,12 +90,12 @@ func TestFlushEndsUnderTouches(t *testing.T) {
 		}
 	}
 	s.turn <- struct{}{}
-	s.log.commitTx = func(btx *bbolt.Tx) error {
+	onWrite(s, func(do func() error) error {
 		if commits++; commits <= 3 {
 			touch()
 		}
-		return btx.Commit()
-	}
+		return do()
+	})
 	<-s.turn
 	touch()
 	if err := s.flush(); err != nil || commits != 3 {
@@ -115,12 +113,12 @@ func TestFlushThatFailsAgain(t *testing.T) {
 		s := open(t, path, &Options{FlushEvery: time.Hour})
 		commits := 0
 		s.turn <- struct{}{}
-		s.log.commitTx = func(btx *bbolt.Tx) error {
+		onWrite(s, func(do func() error) error {
 			if commits++; commits == fails+1 {
-				return errors.Join(errDisk, btx.Rollback())
+				return errDisk
 			}
-			return btx.Commit()
-		}
+			return do()
+		})
 		<-s.turn
 		used := record(0).ExpiresAt
 		for n := range 2*flushStep + 1 {

@@ -1,11 +1,8 @@
 package bolt
 
 import (
-	"errors"
 	"sync"
 	"testing"
-
-	"go.etcd.io/bbolt"
 )
 
 // blockade stands between a store and its file: it lets a commit wait, and fail.
@@ -22,14 +19,25 @@ func stop(t *testing.T, s *Store) *blockade {
 	var once sync.Once
 	s.turn <- struct{}{}
 	s.crowded = true // or who comes first writes by itself
-	s.log.commitTx = func(btx *bbolt.Tx) error {
+	onWrite(s, func(do func() error) error {
 		once.Do(func() { close(d.arrived) })
 		<-d.open
 		if d.fail != nil {
-			return errors.Join(d.fail, btx.Rollback())
+			return d.fail
 		}
-		return btx.Commit()
-	}
+		return do()
+	})
 	<-s.turn
 	return d
+}
+
+// onWrite has f write the frames of s: do makes one durable, and what f returns is what
+// s hears. A frame that is in the file although f said otherwise stays there.
+func onWrite(s *Store, f func(do func() error) error) {
+	s.log.journal.write = func(j *journal, b []byte, at int64) error {
+		if journalName(b[8:]) == (journalName{}) { // it is to be erased
+			return errDisk
+		}
+		return f(func() error { return j.writeThrough(b, at) })
+	}
 }

@@ -1,9 +1,6 @@
 package bolt
 
 import (
-	"errors"
-	"strconv"
-
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -14,14 +11,12 @@ type op struct {
 	writes  []table.Write // held until they are durable, then shown
 	puts    []entry
 	deletes []storage.ID // out of the table by now
-	mark    bool         // writes the schema again, so that there is something to commit
-	ends    bool         // ends a token, or finishes what must survive like an end
 	err     error        // what became of it, once its group is done
 	undone  bool         // taken back
 	leads   bool         // its caller writes the group
 
-	compacts bool // writes nothing: it compacts the file, and has a group for itself
-	next     *log // the compacted file
+	alone func(*log) (next *log, err error) // instead of all that; it has a group for itself
+	next  *log                              // what the file is from then on, if it was replaced
 
 	one struct { // the memory of an op with one write, as most are
 		write [1]table.Write
@@ -32,7 +27,6 @@ type op struct {
 type entry struct {
 	id      storage.ID
 	value   []byte
-	created bool // neither the table nor what was held had it
 	flushed bool // the table shows it by now, and called it unsaved
 }
 
@@ -51,53 +45,29 @@ func newOp(subject string, writes []table.Write) (*op, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.puts[i] = entry{id: r.ID, value: value, created: o.writes[i].Creates()}
-		o.ends = o.ends || !r.EndedAt.IsZero()
+		o.puts[i] = entry{id: r.ID, value: value}
 	}
 	return o, nil
 }
 
-// apply writes o.
-func (o *op) apply(w *writer) error {
+// size returns how many records o changes.
+func (o *op) size() int { return len(o.puts) + len(o.deletes) }
+
+// bytes returns how much of a frame o takes.
+func (o *op) bytes() int {
+	n := entryHeader * o.size()
 	for i := range o.puts {
-		if err := w.put(&o.puts[i]); err != nil {
-			return err
-		}
+		n += len(o.puts[i].value)
 	}
-	for i := range o.deletes {
-		if err := w.delete(o.deletes[i][:]); err != nil {
-			return err
-		}
-	}
-	if o.mark {
-		return w.tokens.Tx().Bucket(metaBucket).Put(schemaKey, []byte(strconv.Itoa(schema)))
-	}
-	return nil
+	return n
 }
 
-func (o *op) size() int {
-	if o.compacts {
-		return groupSize
-	}
-	return len(o.puts) + len(o.deletes)
-}
-
-// goesBy reports whether o may have been staged upon what other was to write.
-func (o *op) goesBy(other *op) bool { return o.subject != "" && o.subject == other.subject }
-
-// failedAlone reports whether o failed for a reason of its own, which says nothing of
-// what waits.
-func (o *op) failedAlone() bool {
-	var one *opError
-	return o.compacts || errors.As(o.err, &one)
-}
-
-// group is what one transaction writes.
+// group is what is written as one frame.
 type group struct {
 	ops    []*op
-	size   int
+	bytes  int           // how much of a frame they take
 	sealed bool          // in the committer's hands
-	failed bool          // some op did, or one before it by which somebody may have gone
+	failed bool          // it could not be written, or one before it by which somebody may have gone
 	done   chan struct{} // closed once every op has its err
 }
 
@@ -112,9 +82,9 @@ func (g *group) waiting() []*op {
 	return ops
 }
 
-// groupSize is how much a group may hold before the next one begins, unless a
-// single op holds more: who comes last in it waits for all of it.
-const groupSize = 1024
+// groupBytes is how much of a frame a group may take before the next one begins, unless a
+// single op takes more: who comes last in it waits for all of it.
+const groupBytes = 192 << 10
 
 // enqueue has the committer write o. Its caller has the turn.
 func (s *Store) enqueue(o *op) *group {
@@ -127,13 +97,15 @@ func (s *Store) enqueue(o *op) *group {
 // it that the group is written.
 func (s *Store) join(o *op) *group {
 	s.stage.Hold(o.writes)
-	var g *group
-	if n := len(s.queue); n > 0 && !s.queue[n-1].sealed && s.queue[n-1].size+o.size() <= groupSize {
-		g = s.queue[n-1]
-	} else {
+	bytes := o.bytes()
+	if o.alone != nil {
+		bytes = groupBytes
+	}
+	g := s.newest()
+	if g == nil || g.sealed || g.bytes+bytes > groupBytes {
 		g = &group{done: make(chan struct{})}
 		s.queue = append(s.queue, g)
 	}
-	g.ops, g.size = append(g.ops, o), g.size+o.size()
+	g.ops, g.bytes = append(g.ops, o), g.bytes+bytes
 	return g
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"testing"
 
@@ -28,8 +27,10 @@ func openNew(t *testing.T, opts *Options) *Store {
 // gate holds the commits of a store at the disk.
 type gate struct {
 	arrived chan struct{} // one for each commit that has come so far
-	release chan error    // what the commit returns; nil has it happen
+	release chan error    // what the commit returns; nil has it happen, errUnsynced too
 }
+
+var errUnsynced = errors.New("written, but not synced")
 
 func holdCommits(t *testing.T, s *Store) *gate {
 	t.Helper()
@@ -37,20 +38,24 @@ func holdCommits(t *testing.T, s *Store) *gate {
 	t.Cleanup(func() { letCommits(s) })
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
-	s.log.commitTx = func(btx *bbolt.Tx) error {
+	onWrite(s, func(do func() error) error {
 		g.arrived <- struct{}{}
-		if err := <-g.release; err != nil {
+		switch err := <-g.release; err {
+		case nil:
+			return do()
+		case errUnsynced:
+			return syncLost(do)
+		default:
 			return err
 		}
-		return btx.Commit()
-	}
+	})
 	return g
 }
 
 func letCommits(s *Store) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
-	s.log.commitTx = (*bbolt.Tx).Commit
+	s.log.journal.write = (*journal).writeThrough
 }
 
 // waiting returns how many ops wait behind the group that is being written.
@@ -150,9 +155,13 @@ func TestBigGroupsAreCut(t *testing.T) {
 	first := async(func() error { return putting(s, record(0)) })
 	<-g.arrived
 	var big []storage.Record
-	for n := range groupSize {
+	for n, bytes := 0, 0; bytes < groupBytes; n++ {
 		r := record(7 * (n + 1))
-		big = append(big, r)
+		value, err := encode(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		big, bytes = append(big, r), bytes+len(value)
 	}
 	second := async(func() error { return putting(s, big...) })
 	awaitWaiting(s, 1)
@@ -169,57 +178,31 @@ func TestBigGroupsAreCut(t *testing.T) {
 	}
 }
 
-// TestOneFailsAlone: an op that cannot be written fails, and what went by it; the
-// others of its group, and of the next, do not.
+// TestOneFailsAlone: what cannot be stored fails before it is in a group, and nobody
+// else with it, nor what comes after it.
 func TestOneFailsAlone(t *testing.T) {
 	s := openNew(t, nil)
-	bad, good, after, behind := record(1), record(2), record(8), record(3) // 1 and 8 are of one subject
-	s.turn <- struct{}{}
-	err := s.log.db.Update(func(btx *bbolt.Tx) error { // a bucket, where a record should go
-		_, err := btx.Bucket(tokensBucket).CreateBucket(bad.ID[:])
-		return err
-	})
-	<-s.turn
-	if err != nil {
-		t.Fatal(err)
-	}
 	g := holdCommits(t, s)
 	first := async(func() error { return putting(s, record(0)) })
 	<-g.arrived
+	bad, after := record(1), record(8) // of one subject
+	bad.TTL = -1
 	fails := async(func() error { return putting(s, bad) })
-	awaitWaiting(s, 1)
-	upon := async(func() error { return putting(s, after) })
-	alone := async(func() error { return putting(s, good) })
-	awaitWaiting(s, 3)
-	g.release <- nil
-	<-g.arrived // good, by itself
-	later := async(func() error { return putting(s, behind) })
-	uponLater := async(func() error { return putting(s, record(15)) })
-	awaitWaiting(s, 2)
+	if err := <-fails; !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("what cannot be stored: %v; want ErrUnavailable", err)
+	}
+	others := []chan error{async(func() error { return putting(s, after) }), async(func() error { return putting(s, record(2)) })}
+	awaitWaiting(s, len(others))
 	g.release <- nil
 	<-g.arrived
 	g.release <- nil
-	for name, done := range map[string]chan error{"first": first, "another subject's": alone, "the next group": later} {
+	for _, done := range append(others, first) {
 		if err := <-done; err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Error(err)
 		}
 	}
-	for name, done := range map[string]chan error{"the bad one": fails, "upon it": upon, "upon it, in the next group": uponLater} {
-		if err := <-done; !errors.Is(err, storage.ErrUnavailable) {
-			t.Errorf("%s: %v; want ErrUnavailable", name, err)
-		}
-	}
-	want := []storage.ID{record(0).ID, good.ID, behind.ID}
-	slices.SortFunc(want, storage.ID.Compare)
-	if got := s.table.All(); !slices.Equal(got, want) {
-		t.Errorf("the table has %v; want %v", got, want)
-	}
-	if st := s.Stats(); st.Err != nil || st.Failed != 3 {
-		t.Errorf("Stats: %+v; want 3 failed and no trouble", st)
-	}
-	letCommits(s)
-	if err := putting(s, after); err != nil {
-		t.Errorf("the same again, upon nothing: %v", err)
+	if got := s.table.All(); len(got) != 3 {
+		t.Errorf("the table has %v; want the 3 others", got)
 	}
 }
 
@@ -273,19 +256,28 @@ func TestCommitsInOrder(t *testing.T) {
 	}
 }
 
-// inFile returns the record of id as the file has it, or nothing.
+// inFile returns the record of id as the file has it once all is merged, or nothing.
 func inFile(t *testing.T, s *Store, id storage.ID) (r storage.Record) {
 	t.Helper()
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	err := s.log.db.View(func(btx *bbolt.Tx) (err error) {
+	merged(t, s, func(btx *bbolt.Tx) (err error) {
 		if v := btx.Bucket(tokensBucket).Get(id[:]); v != nil {
 			r, err = decode(id[:], v)
 		}
 		return err
 	})
+	return r
+}
+
+// merged runs fn on the tree of s once all is merged.
+func merged(t *testing.T, s *Store, fn func(*bbolt.Tx) error) {
+	t.Helper()
+	err := s.alone(context.Background(), func(l *log) (*log, error) {
+		if err := l.mergeAll(); err != nil {
+			return nil, err
+		}
+		return nil, l.tree.view(fn)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
 }

@@ -25,10 +25,10 @@ var errPanicked = errors.New("bbolt broke off")
 
 // guardEdge is guard for an f that begins or ends a transaction. A panic there
 // leaves bbolt holding locks that nobody gives back, so it is asked nothing more.
-func (l *log) guardEdge(f func() error) error {
+func (t *tree) guardEdge(f func() error) error {
 	err := guard(f)
 	if errors.Is(err, errPanicked) {
-		l.broken, l.cause = true, err
+		t.broken, t.cause = true, err
 	}
 	return err
 }

@@ -1,6 +1,8 @@
 package bolt
 
 import (
+	"errors"
+
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -25,10 +27,7 @@ func (in *intake) visitor() visitor {
 			in.done, in.total = done, total
 			tell(done, total)
 		},
-		noted: func(r *storage.Record) {
-			in.epoch = max(in.epoch, r.Epoch)
-			in.table.Put(r, storage.Use{})
-		},
+		changed: in.change,
 	}
 }
 
@@ -52,12 +51,32 @@ func (in *intake) pair(key, value []byte) error {
 	if err != nil {
 		return in.deny(r.ID, err)
 	}
-	if in.table.Len() >= in.opts.MaxTokens {
-		return ErrTooMany
-	}
 	in.estimate()
 	in.epoch = max(in.epoch, r.Epoch)
 	in.table.Put(&r, storage.Use{})
+	if in.table.Len() > in.opts.MaxTokens {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// change takes what became of one record after the pages were written.
+func (in *intake) change(c *change) error {
+	in.heal(c)
+	in.table.Delete(c.id) // a Put would keep what it seems to have been raised to
+	if c.value == nil {
+		return nil
+	}
+	err := in.pair(c.id[:], c.value)
+	if errors.Is(err, storage.ErrCorrupt) { // and known as that by now
+		err = nil
+	}
+	return err
+}
+
+// heal forgets that a record was damaged before it became c.
+func (in *intake) heal(c *change) error {
+	delete(in.damaged, c.id)
 	return nil
 }
 

@@ -10,7 +10,8 @@ import (
 // recoverEvery is the pause between two tries to end a time of trouble.
 const recoverEvery = time.Second
 
-// keep flushes what Touch has deferred, every FlushEvery, and ends times of trouble. In
+// keep merges what the committer hands on, flushes what Touch has deferred, every
+// FlushEvery, and ends times of trouble. In
 // one of those nothing can be flushed, so that a single timer does for both. It runs only
 // while there is something to wait for, and nothing about the life of a token depends on
 // when it goes off.
@@ -35,6 +36,9 @@ func (s *Store) keep() {
 				continue
 			}
 			waiting, troubled = true, trouble
+			continue
+		case m := <-s.merges:
+			m.do() // the committer hears of an error
 			continue
 		case <-timer.C:
 			waiting = false

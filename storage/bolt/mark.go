@@ -35,6 +35,10 @@ func readMark(btx *bbolt.Tx) (m storage.Mark, ok bool) {
 	if v == nil {
 		return m, bucket.Sequence() == 0
 	}
+	return parseMark(v)
+}
+
+func parseMark(v []byte) (m storage.Mark, ok bool) {
 	if len(v) != markLen || checksum(markKey, v[:markLen-sumLen]) != binary.BigEndian.Uint32(v[markLen-sumLen:]) {
 		return m, false
 	}
@@ -45,22 +49,29 @@ func readMark(btx *bbolt.Tx) (m storage.Mark, ok bool) {
 	return m, true
 }
 
-// writeMark writes m with btx.
-func writeMark(btx *bbolt.Tx, m storage.Mark) error {
+// encodeMark returns m as it is stored.
+func encodeMark(m storage.Mark) []byte {
 	b := make([]byte, 0, markLen)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.At.UnixMilli()))
 	b = binary.BigEndian.AppendUint32(b, m.Epoch)
 	for _, t := range [3]time.Time{m.Since, m.Quiet, m.Behind} {
 		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
 	}
-	b = binary.BigEndian.AppendUint32(b, crc32.Update(crc32.Checksum(markKey, castagnoli), castagnoli, b))
+	return binary.BigEndian.AppendUint32(b, crc32.Update(crc32.Checksum(markKey, castagnoli), castagnoli, b))
+}
+
+// putMark stores an encoded mark, unless it is nil.
+func putMark(btx *bbolt.Tx, mark []byte) error {
+	if mark == nil {
+		return nil
+	}
 	bucket := btx.Bucket(metaBucket)
 	if bucket.Sequence() == 0 {
 		if err := bucket.SetSequence(1); err != nil {
 			return err
 		}
 	}
-	return bucket.Put(markKey, b)
+	return bucket.Put(markKey, mark)
 }
 
 // believe returns the mark that a store begins with whose file holds m, or one that

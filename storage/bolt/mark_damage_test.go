@@ -104,7 +104,7 @@ func editLast(t *testing.T, path string, change func(meta *bbolt.Bucket) error) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.log.commitTx = func(btx *bbolt.Tx) error {
+	s.log.tree.commitTx = func(btx *bbolt.Tx) error {
 		return errors.Join(change(btx.Bucket(metaBucket)), btx.Commit())
 	}
 	put(t, s, record(5))
@@ -123,7 +123,7 @@ func TestLostMark(t *testing.T) {
 		"cut":   func(meta *bbolt.Bucket) error { return meta.Put(markKey, meta.Get(markKey)[:markLen-1]) },
 		"empty": func(meta *bbolt.Bucket) error { return meta.Put(markKey, nil) },
 		"of an earlier epoch": func(meta *bbolt.Bucket) error {
-			return writeMark(meta.Tx(), storage.Mark{At: markInstant, Epoch: 1, Since: markInstant})
+			return putMark(meta.Tx(), encodeMark(storage.Mark{At: markInstant, Epoch: 1, Since: markInstant}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

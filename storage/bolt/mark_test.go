@@ -28,18 +28,13 @@ func ahead(s *Store, d time.Duration) storage.Mark {
 // markIn returns the mark in the file of s.
 func markIn(t *testing.T, s *Store) (m storage.Mark) {
 	t.Helper()
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	err := s.log.db.View(func(btx *bbolt.Tx) error {
+	merged(t, s, func(btx *bbolt.Tx) error {
 		var ok bool
 		if m, ok = readMark(btx); !ok {
 			return errors.New("the mark in the file is damaged")
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return m
 }
 
@@ -130,11 +125,11 @@ func TestMarkIsFlushed(t *testing.T) {
 	default: // keep has heard it
 	}
 	full := errors.New("no space left on device")
-	s.log.commitTx = func(btx *bbolt.Tx) error { return errors.Join(full, btx.Rollback()) }
+	onWrite(s, func(func() error) error { return full })
 	if err := s.flush(); !errors.Is(err, full) || !s.Marks().Unsaved() {
 		t.Errorf("a flush on a full disk: %v, and waiting: %v", err, s.Marks().Unsaved())
 	}
-	s.log.commitTx = (*bbolt.Tx).Commit
+	s.log.journal.write = (*journal).writeThrough
 	if err := s.flush(); err != nil || s.Marks().Unsaved() {
 		t.Errorf("the next flush: %v, and waiting: %v", err, s.Marks().Unsaved())
 	}
@@ -191,12 +186,12 @@ func TestMarkIsTriedAgain(t *testing.T) {
 	s := openNew(t, &Options{FlushEvery: time.Millisecond})
 	var tries atomic.Int32
 	s.turn <- struct{}{} // so that nobody is using it
-	s.log.commitTx = func(btx *bbolt.Tx) error {
+	onWrite(s, func(do func() error) error {
 		if tries.Add(1) <= 3 {
-			return errors.Join(errors.New("no space left on device"), btx.Rollback())
+			return errors.New("no space left on device")
 		}
-		return btx.Commit()
-	}
+		return do()
+	})
 	<-s.turn
 	want := ahead(s, time.Hour)
 	for s.Marks().Unsaved() {
@@ -215,16 +210,14 @@ func TestMarkAfterAnUnknownOutcome(t *testing.T) {
 		put(t, s, record(1))
 		marks := s.Marks()
 		want := ahead(s, time.Hour)
-		s.log.commitTx = func(btx *bbolt.Tx) error {
-			s.log.commitTx = (*bbolt.Tx).Commit
+		onWrite(s, func(do func() error) error {
+			s.log.journal.write = (*journal).writeThrough
 			if happens {
-				return errors.Join(btx.Commit(), errors.New("the sync failed"))
+				return syncLost(do)
 			}
-			tx := uint64(btx.ID())
-			err := btx.Rollback()
-			s.log.lost = tx // as if nobody could tell
-			return errors.Join(err, errors.New("the disk is away"))
-		}
+			s.log.lost = s.log.journal.seq + 1 // as if nobody could tell
+			return errDisk
+		})
 		s.Update(context.Background(), record(2).Subject, func(tx storage.Tx) error { return tx.Put(record(2)) })
 		put(t, s, record(3))
 		if got := markIn(t, s); got != want || s.Marks() != marks {

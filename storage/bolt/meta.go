@@ -29,6 +29,8 @@ const (
 
 type meta struct {
 	pageSize, root, freelist, pages, tx uint64
+
+	mirrored bool // the other one leads to the same
 }
 
 // noFreelist stands in a meta page for a list that was not written. Without one,
@@ -38,8 +40,8 @@ const noFreelist = 1<<64 - 1
 
 // errMetaLost: one of the two meta pages is sound and the other is not, or is out of
 // date.
-var errMetaLost = errors.New("one of its two meta pages is lost, so what was written last may be missing; " +
-	"no end of a token is; Options.Repair opens it without the rest")
+var errMetaLost = errors.New("one of its two meta pages is lost; look at the disk; " +
+	"Options.Repair opens the file by the other one, and nothing that was acknowledged is missing")
 
 var errContradict = errors.New("the two meta pages contradict each other")
 
@@ -79,6 +81,7 @@ func checkMetas(f *os.File) (meta, error) {
 	if err == nil && !neighbours(first.tx, second.tx) { // one of them is what it was some time ago
 		err = fmt.Errorf("%w: %w", errMetaLost, errContradict)
 	}
+	newest.mirrored = err == nil && first.root == second.root && first.freelist == second.freelist && first.pages == second.pages
 	return newest, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -17,43 +16,45 @@ import (
 // bit of it in turn, and all of it. The file is refused; and with Repair, which takes
 // the other page for good, the token is ended there, too.
 func TestLostMetaKeepsTheEnd(t *testing.T) {
-	for commits := range 2 { // so that the newest meta page is each of the two
-		good, single, ended := endedLast(t, commits)
-		for how, file := range map[string][]byte{soundly: good, repairing: good, soundly + ", without a note": single} {
-			how, _, _ := strings.Cut(how, ",")
-			if revived := reviving(t, file, ended, how); len(revived) > 0 {
-				t.Errorf("after %d commits, %s: %d damages have revived it, %s first", commits, how, len(revived), revived[0])
+	for commits := range 2 {
+		left, closed, single, ended := endedLast(t, commits)
+		for name, file := range map[string][]byte{"as a crash leaves it": left, "closed": closed} {
+			for _, how := range []string{soundly, repairing} {
+				if revived := reviving(t, file, ended, how); len(revived) > 0 {
+					t.Errorf("after %d commits, %s, %s: %d damages have revived it, %s first", commits, name, how, len(revived), revived[0])
+				}
 			}
 		}
 		for _, how := range []string{barely, repairing} {
 			if revived := reviving(t, single, ended, how); len(revived) < 8*metaLen {
-				t.Errorf("%s, an end without a note was revived %d times; want it for every bit of its meta page", how, len(revived))
+				t.Errorf("%s, an end under one meta page was revived %d times; want it for every bit of that", how, len(revived))
 			}
 		}
 	}
 }
 
-// endedLast returns the bytes of a store whose last commit ended a record, and those
-// that it would have if that had not been noted.
-func endedLast(t *testing.T, commits int) (good, single []byte, r storage.Record) {
+// endedLast returns the bytes of a store whose last write ended a record, before and
+// after it was closed, and those that it would have if neither the journal had the end
+// nor the older meta page led to it.
+func endedLast(t *testing.T, commits int) (left, closed, single []byte, r storage.Record) {
 	t.Helper()
-	path, _ := makeFile(t, 3+commits)
+	path, before := makeFile(t, 3+commits)
 	s, err := Open(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r = ended(record(1))
 	put(t, s, r)
-	slots := s.log.notes.at
+	left, j := readFile(t, path), s.log.journal
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if good, err = os.ReadFile(path); err != nil {
-		t.Fatal(err)
-	}
-	single = bytes.Clone(good)
-	clear(single[slots:][:2*slotLen])
-	return good, single, r
+	closed = readFile(t, path)
+	single = bytes.Clone(closed)
+	clear(single[j.at:][:2*j.half])
+	older := 1 - newestMeta(single)
+	copy(metaPage(single, older), metaPage(before, older))
+	return left, closed, single, r
 }
 
 // reviving returns which damages to a meta page make the record live again.

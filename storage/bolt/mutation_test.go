@@ -18,9 +18,7 @@ const (
 	fromBefore = " of an older version" // what a write that the disk lost leaves
 )
 
-// metaFromBefore is what is left when the disk loses the last write of a commit. It is
-// as if that had never been, and nothing can tell: what it ended is noted besides, and
-// what it renewed or issued is gone.
+// metaFromBefore is what is left when the disk loses the last write of a merge.
 const metaFromBefore = "meta page" + fromBefore
 
 // mutations are all of them; the n-th damaged file of a campaign has the n-th, and
@@ -40,6 +38,7 @@ func mutations() []mutation {
 		{"bit in a leaf", kindLeaf, pageHeader, os.Getpagesize()},
 		{"bit in an overflow page", kindOverflow, 0, os.Getpagesize()},
 		{"bit in a free page", kindFree, 0, os.Getpagesize()},
+		{"bit in the journal", kindJournal, 0, 512},
 	} {
 		all = append(all, mutation{row.name, func(r *rand.Rand, s *specimen) []byte {
 			bad := bytes.Clone(s.file())
@@ -119,7 +118,7 @@ func (s *specimen) pick(r *rand.Rand, kind pageKind) int {
 
 // any returns where a page begins, every kind being as likely.
 func (s *specimen) any(r *rand.Rand) int {
-	kinds := []pageKind{kindMeta, kindList, kindBranch, kindLeaf, kindOverflow, kindFree}
+	kinds := []pageKind{kindMeta, kindList, kindBranch, kindLeaf, kindOverflow, kindFree, kindJournal}
 	return s.pick(r, kinds[r.IntN(len(kinds))])
 }
 

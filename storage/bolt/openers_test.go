@@ -45,7 +45,7 @@ type credulous struct{ *Store }
 
 func (s credulous) Get(_ context.Context, id storage.ID) (r storage.Record, err error) {
 	err = guard(func() error {
-		return s.log.db.View(func(btx *bbolt.Tx) error {
+		return s.log.tree.db.View(func(btx *bbolt.Tx) error {
 			v := btx.Bucket(tokensBucket).Get(id[:])
 			if len(v) < sumLen {
 				return storage.ErrNotFound

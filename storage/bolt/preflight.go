@@ -17,7 +17,7 @@ type preflight struct {
 	looked bool // every page was read under the lock
 	lost   bool // a meta page was lost
 
-	noted func(*storage.Record) // see visitor
+	changed func(*change) error // see visitor
 
 	sum     sum  // of all records, as they were found
 	damaged bool // some record is
@@ -68,7 +68,7 @@ func (p *preflight) look(f *os.File) error {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
 	seen := p.begin()
-	p.noted = seen.noted
+	p.changed = seen.changed
 	seen.pair = p.count(seen.pair)
 	if err := walk(f, p.meta, seen); err != nil {
 		if errors.Is(err, ErrTooMany) {

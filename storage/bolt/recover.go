@@ -9,7 +9,7 @@ import (
 // trouble is why nothing is written until the file has been looked at anew.
 type trouble struct {
 	err     error // for whoever wants to write
-	unknown []*op // of the commit that may or may not have happened
+	unknown []*op // of the group that may or may not be in the file
 	finish  []*op // what is left to do of those that did not
 }
 
@@ -58,7 +58,7 @@ func (s *Store) reopen(t *trouble) error {
 	var in *intake
 	happened, err := s.log.reopen(s.opts, func() visitor {
 		in = newIntake(s.opts)
-		return visitor{pair: in.check}
+		return visitor{pair: in.check, changed: in.heal}
 	})
 	if err != nil {
 		return err
@@ -77,7 +77,10 @@ func (s *Store) reopen(t *trouble) error {
 		s.takeBack(o)
 	}
 	t.unknown = nil
-	return s.log.settle(t.finish)
+	if len(t.finish) == 0 {
+		return nil
+	}
+	return s.log.commit(t.finish)
 }
 
 // showAgain has the table show what o wrote but for what somebody after o has ended:
@@ -97,7 +100,7 @@ func (s *Store) showAgain(o *op) {
 // lastWill returns the part of o that must come to be although o did not: ends, for
 // this process has shown them.
 func (o *op) lastWill() *op {
-	will := &op{ends: true}
+	will := new(op)
 	for i := range o.writes {
 		if !o.writes[i].Record.EndedAt.IsZero() {
 			will.puts = append(will.puts, o.puts[i])

@@ -8,30 +8,28 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 var errDisk = errors.New("the disk is gone")
 
 // failCommit has the next commit fail as do says, and those after it succeed.
-func failCommit(s *Store, do func(*bbolt.Tx) error) {
+func failCommit(s *Store, fail func(do func() error) error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	failed := false
-	s.log.commitTx = func(btx *bbolt.Tx) error {
+	onWrite(s, func(do func() error) error {
 		if failed {
-			return btx.Commit()
+			return do()
 		}
 		failed = true
-		return do(btx)
-	}
+		return fail(do)
+	})
 }
 
-// syncLost commits, and says that it has failed: what the sync of a meta page does
-// that fails after the page was written.
-func syncLost(btx *bbolt.Tx) error { return errors.Join(btx.Commit(), errDisk) }
+// syncLost writes, and says that it has failed: what a sync does that fails after the
+// pages were written.
+func syncLost(do func() error) error { return errors.Join(do(), errDisk) }
 
 // tryAgain does what the store does every second in a time of trouble.
 func tryAgain(s *Store) error {
@@ -45,7 +43,7 @@ func tryAgain(s *Store) error {
 func TestCommitThatFails(t *testing.T) {
 	s := openNew(t, nil)
 	put(t, s, record(1))
-	failCommit(s, func(*bbolt.Tx) error { return errDisk })
+	failCommit(s, func(func() error) error { return errDisk })
 	err := putting(s, record(8))
 	if !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, errDisk) || errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Errorf("Update: %v; want ErrUnavailable, and what made it", err)
@@ -105,8 +103,8 @@ func TestOutcomeUnknown(t *testing.T) {
 	check("after reopening")
 }
 
-// lose damages the meta page of the transaction before, so that nobody can tell what
-// became of the one that fails now.
+// lose damages a meta page, so that the file is refused, and nobody can tell what became
+// of the frame that fails now.
 func lose(t *testing.T, path string) (was []byte) {
 	t.Helper()
 	was, err := os.ReadFile(path)
@@ -140,9 +138,9 @@ func TestTrouble(t *testing.T) {
 	}
 	fresh, doomed := record(15), record(1)
 	var before []byte
-	failCommit(s, func(*bbolt.Tx) error {
+	failCommit(s, func(do func() error) error {
 		before = lose(t, path)
-		return errDisk
+		return syncLost(do)
 	})
 	if err := putting(s, fresh, ended(doomed)); !errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
@@ -205,9 +203,9 @@ func TestCloseInTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	var before []byte
-	failCommit(s, func(*bbolt.Tx) error {
+	failCommit(s, func(do func() error) error {
 		before = lose(t, path)
-		return errDisk
+		return syncLost(do)
 	})
 	if err := putting(s, ended(record(1))); !errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Fatal(err)
@@ -228,14 +226,14 @@ func TestCloseInTrouble(t *testing.T) {
 // end, whether the deletion happened or not.
 func TestSweepOfUnknownOutcome(t *testing.T) {
 	ctx := context.Background()
-	for name, fails := range map[string]func(t *testing.T, path string) func(*bbolt.Tx) error{
-		"happened": func(*testing.T, string) func(*bbolt.Tx) error { return syncLost },
-		"did not":  func(*testing.T, string) func(*bbolt.Tx) error { return func(*bbolt.Tx) error { return errDisk } },
-		"nobody knows": func(t *testing.T, path string) func(*bbolt.Tx) error {
-			return func(btx *bbolt.Tx) error {
+	for name, fails := range map[string]func(t *testing.T, path string) func(do func() error) error{
+		"happened": func(*testing.T, string) func(func() error) error { return syncLost },
+		"did not":  func(*testing.T, string) func(func() error) error { return func(func() error) error { return errDisk } },
+		"nobody knows": func(t *testing.T, path string) func(func() error) error {
+			return func(do func() error) error {
 				was := lose(t, path)
 				t.Cleanup(func() { os.WriteFile(path, was, 0) })
-				return errDisk
+				return syncLost(do)
 			}
 		},
 	} {

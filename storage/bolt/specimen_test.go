@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -30,6 +32,7 @@ const (
 	kindLeaf     pageKind = "leaf"
 	kindOverflow pageKind = "overflow" // goes on with a leaf
 	kindFree     pageKind = "free"
+	kindJournal  pageKind = "journal" // begins with a frame that is not merged, or goes on with one
 )
 
 const specimenRecords = 480
@@ -94,22 +97,34 @@ func makeSpecimen(t *testing.T, dir string) {
 		commit(rewritten, rewritten+1, func(r *storage.Record) {
 			r.ExpiresAt = r.ExpiresAt.AddDate(0, 0, 1)
 		})
-		file, err := os.ReadFile(path)
-		if err == nil {
-			err = os.WriteFile(versionPath(dir, n), file, 0o600)
-		}
+		merged(t, s, func(*bbolt.Tx) error { return nil })
+		copyFile(t, path, versionPath(dir, n))
+		made, err := readSpecimen(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		made, err := readSpecimen(dir)
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case n >= 10 && len(made.choices(sameLeaf)) > 0:
+		if n >= 10 && len(made.choices(sameLeaf)) > 0 {
+			for n := range journaled {
+				commit(250+n, 251+n, ends)
+			}
+			put(t, s, specimenRecord(specimenRecords)) // which may be lost, and is gone then
+			copyFile(t, path, versionPath(dir, n+1))
 			return
-		case n == 100:
+		}
+		if n == 100 {
 			t.Fatal("no leaf ever comes back to where it was")
 		}
+	}
+}
+
+// journaled is how many of the last writes of a specimen are in its journal alone,
+// besides the very last one.
+const journaled = 6
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.WriteFile(to, readFile(t, from), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -171,6 +186,28 @@ func (s *specimen) sort() {
 			id++
 			s.pages[kindOverflow] = append(s.pages[kindOverflow], id*page)
 		}
+	}
+	s.sortJournal()
+}
+
+// sortJournal finds the pages of the newest frames.
+func (s *specimen) sortJournal() {
+	file := s.file()
+	at := bytes.Index(file, journalKey) + len(journalKey)
+	name := journalName(file[at:])
+	pages := make(map[uint64][]int)
+	newest := uint64(0)
+	for at = inBlocks(at + len(name)); at < len(file); {
+		f, ok := parseFrame(file[at:], name)
+		n := inBlocks(frameHeader + len(f.entries))
+		for i := 0; ok && i < n; i += os.Getpagesize() {
+			pages[f.seq] = append(pages[f.seq], at+i)
+			newest = max(newest, f.seq)
+		}
+		at += max(n, blockLen)
+	}
+	for seq := newest - journaled; seq <= newest; seq++ {
+		s.pages[kindJournal] = append(s.pages[kindJournal], pages[seq]...)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -44,88 +42,22 @@ func TestNobodyGoesByWhatFails(t *testing.T) {
 	}
 }
 
-// TestOneOfAGroupFails: of three writes that share a transaction, one cannot be
-// written; the other two are, whoever went by the one is told, and a reader of it
-// who waits for a group of others, too.
-func TestOneOfAGroupFails(t *testing.T) {
-	ctx := context.Background()
-	path, _ := makeFile(t, 0)
-	s := open(t, path, nil)
-	bad := record(1)
-	err := s.log.db.Update(func(btx *bbolt.Tx) error { // bbolt puts no value where a bucket is
-		_, err := btx.Bucket(tokensBucket).CreateBucket(bad.ID[:])
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	disk := stop(t, s)
-	stage := func(r storage.Record, reads ...storage.ID) (*group, *op) {
-		g, o, err := s.stageUpdate(ctx, r.Subject, func(tx storage.Tx) error {
-			for _, id := range reads {
-				if _, err := tx.Get(id); err != nil {
-					return err
-				}
-			}
-			if r.ID == (storage.ID{}) {
-				return nil
-			}
-			return tx.Put(r)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return g, o
-	}
-	g0, o0 := stage(record(0))
-	<-disk.arrived // what comes now is for the next groups
-	other := record(2)
-	other.Subject = bad.Subject
-	g1, o1 := stage(bad)
-	g2, o2 := stage(record(3))
-	g3, o3 := stage(other, bad.ID)
-	reader, none := stage(storage.Record{Token: storage.Token{Subject: bad.Subject}}, bad.ID)
-	close(disk.open)
-	if err := errors.Join(s.await(g0, o0, nil), s.await(g2, o2, nil)); err != nil {
-		t.Errorf("those that have nothing to do with it: %v", err)
-	}
-	for what, err := range map[string]error{
-		"who wrote it": s.await(g1, o1, nil), "who went by it": s.await(g3, o3, nil), "who read it": s.await(reader, none, nil),
-	} {
-		if !errors.Is(err, storage.ErrUnavailable) {
-			t.Errorf("%s: %v; want ErrUnavailable", what, err)
-		}
-	}
-	for _, r := range []storage.Record{bad, other} {
-		if got, err := s.Get(ctx, r.ID); !errors.Is(err, storage.ErrNotFound) || s.stage.Holds(r.ID) {
-			t.Errorf("what was not written: %+v, %v", got, err)
-		}
-	}
-	for _, n := range []int{0, 3} {
-		if got, err := s.Get(ctx, record(n).ID); err != nil || got != record(n) {
-			t.Errorf("what was written: %+v, %v", got, err)
-		}
-	}
-}
-
-// TestReaderOfAnEarlierGroup: who read what fails alone in its group, and waits for a
-// later group in which nothing fails, is told all the same.
-func TestReaderOfAnEarlierGroup(t *testing.T) {
+// TestWhatWaitsFails: what waits behind a group that could not be written may have gone
+// by it, so it fails too, and who waits for a group without a part in it is told.
+func TestWhatWaitsFails(t *testing.T) {
 	path, _ := makeFile(t, 0)
 	s := open(t, path, nil)
 	s.turn <- struct{}{}
-	failing := &op{subject: "ana"}
 	s.queue = []*group{
-		{ops: []*op{failing, {subject: "bob"}}, done: make(chan struct{}), sealed: true},
+		{ops: []*op{{subject: "ana", err: errDisk}}, done: make(chan struct{}), sealed: true},
 		{ops: []*op{{subject: "eve"}}, done: make(chan struct{})},
 	}
 	g, last := s.queue[0], s.queue[1]
 	<-s.turn
-	failing.err = errDisk
 	s.finish(g)
 	<-last.done
-	if failed := last.ops[0].err; failed != nil || !last.failed {
-		t.Errorf("eve's: %v, and who waits for it is told %v; want nil and true", failed, last.failed)
+	if failed := last.ops[0].err; failed != errBefore || !last.failed {
+		t.Errorf("eve's: %v, and who waits for it is told %v; want errBefore and true", failed, last.failed)
 	}
 }
 

@@ -8,12 +8,12 @@ type Stats struct {
 	Damaged  int   // records that were found damaged when the file was opened, and are denied
 	FileSize int64 // in bytes
 	Unsaved  int   // records with a renewal that waits to be flushed
-	Commits  int   // transactions that were written since Open
+	Commits  int   // groups of writes that were made durable since Open
 	Writes   int   // calls that shared them, flushes and steps of sweeps included
 	Failed   int   // such calls that failed, or whose outcome is unknown
 
 	// Repaired reports that a meta page was lost and Options.Repair let the file be
-	// opened: what was written last may be missing, but no end of a token is.
+	// opened.
 	Repaired bool
 
 	// Err is why nothing can be written at the moment, or nil.
@@ -42,10 +42,10 @@ func (s *Store) Stats() Stats {
 // tally counts groups and what was in them.
 type tally struct{ commits, writes, failed int }
 
-func (t *tally) add(g *group, failed []*op) {
-	t.writes += len(g.ops)
-	t.failed += len(failed)
-	if len(failed) < len(g.ops) {
+func (t *tally) add(ops, failed int) {
+	t.writes += ops
+	t.failed += failed
+	if failed < ops {
 		t.commits++
 	}
 }

@@ -14,3 +14,10 @@ func syncData(f *os.File) error {
 		}
 	}
 }
+
+// A file that is open with writeFlag has what is written to it made durable by that,
+// and nothing else of the file with it.
+const (
+	writeFlag     = syscall.O_DSYNC
+	writesThrough = true
+)

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -28,7 +26,7 @@ func TestTroubleKeepsItsEnds(t *testing.T) {
 	behind := async(func() error { return putting(s, record(20)) })
 	awaitWaiting(s, 1)
 	lose(t, path)
-	g.release <- errDisk
+	g.release <- errUnsynced
 	if err := <-first; !errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
 	}
@@ -61,9 +59,9 @@ func TestTroubleAndAnotherWriter(t *testing.T) {
 	defer s.Close()
 	doomed := record(2)
 	touch(t, s, doomed, by(doomed, time.Minute))
-	failCommit(s, func(*bbolt.Tx) error {
+	failCommit(s, func(do func() error) error {
 		lose(t, path)
-		return errDisk
+		return syncLost(do)
 	})
 	if err := putting(s, record(20)); !errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Fatal(err)
@@ -117,20 +115,16 @@ func TestDeniedStaysDenied(t *testing.T) {
 	dead := ended(renamed)
 	all = append(all, async(func() error { return putting(s, dead) }))
 	awaitWaiting(s, between+2)
-	failCommitHeld := func(btx *bbolt.Tx) error {
+	failCommit(s, func(do func() error) error {
 		g.arrived <- struct{}{}
 		<-g.release
-		return errors.Join(btx.Commit(), errDisk)
-	}
-	s.turn <- struct{}{}
-	s.log.commitTx = failCommitHeld
-	<-s.turn
+		return syncLost(do)
+	})
 	g.release <- nil
 	if err := <-first; err != nil {
 		t.Fatal(err)
 	}
 	<-g.arrived
-	letCommits(s)
 	var stop, revived atomic.Bool
 	looked := make(chan struct{})
 	go func() {

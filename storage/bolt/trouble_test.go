@@ -8,8 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -20,16 +18,16 @@ func loseCommit(t *testing.T, s *Store, happens bool) (restore func()) {
 	path := s.log.path
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
-	s.log.commitTx = func(btx *bbolt.Tx) error {
+	onWrite(s, func(do func() error) error {
 		var err error
 		if happens {
-			err = btx.Commit()
+			err = do()
 		}
 		return errors.Join(err, os.Rename(path, path+".away"), errors.New("no answer from the disk"))
-	}
+	})
 	return func() {
 		s.turn <- struct{}{}
-		s.log.commitTx = (*bbolt.Tx).Commit
+		s.log.journal.write = (*journal).writeThrough
 		<-s.turn
 		if err := os.Rename(path+".away", path); err != nil {
 			t.Error(err)

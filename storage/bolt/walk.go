@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // walker reads every page that a meta page leads to, once. It accepts what bbolt
@@ -33,10 +31,9 @@ type visitor struct {
 	// progress is told after every page how many of how many have been read.
 	progress func(done, total int)
 
-	// noted is told, after the walk, of every record that is as it is by what is noted
-	// of a transaction that is not in the file, once that is durable. Where it is nil,
-	// notes are left alone.
-	noted func(*storage.Record)
+	// changed is given, after the walk, every change that is in the journal alone, in
+	// their order.
+	changed func(*change) error
 }
 
 // level is the memory for one page of each depth of the tree, which is used again

@@ -6,8 +6,6 @@ import (
 	"os"
 	"testing"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -54,7 +52,7 @@ func TestWatchTellsWhatIsDurable(t *testing.T) {
 			t.Errorf("told of %+v; want record %d", c, n+1)
 		}
 	}
-	failCommit(s, func(*bbolt.Tx) error { return errDisk })
+	failCommit(s, func(func() error) error { return errDisk })
 	if err := putting(s, record(3)); err == nil {
 		t.Fatal("the commit did not fail")
 	}
@@ -75,9 +73,9 @@ func TestWatchTellsAnEndOfUnknownOutcome(t *testing.T) {
 	}
 	defer s.Close()
 	told := watching(t, s)
-	failCommit(s, func(*bbolt.Tx) error {
+	failCommit(s, func(do func() error) error {
 		lose(t, path)
-		return errDisk
+		return syncLost(do)
 	})
 	fresh, dead := record(15), ended(record(1)) // of one subject
 	if err := putting(s, fresh, dead); !errors.Is(err, storage.ErrOutcomeUnknown) {

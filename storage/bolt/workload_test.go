@@ -64,7 +64,14 @@ func work(path string) {
 		return
 	}
 	fmt.Println(saidOpened)
-	s.log.db.NoSync = p.plant == noSync
+	if p.plant == noSync {
+		f := s.log.tree.file
+		s.log.tree.db.NoSync = true
+		s.log.journal.write = func(_ *journal, b []byte, at int64) error {
+			_, err := f.WriteAt(b, at)
+			return err
+		}
+	}
 	w := &workload{plan: p, store: s, next: p.first}
 	for n := range owners {
 		go w.own(rand.New(rand.NewPCG(p.seed, uint64(n))), n)

@@ -45,8 +45,8 @@ func TestWritesAreSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.log.db.NoSync || s.log.db.NoGrowSync || s.log.db.NoFreelistSync {
-		t.Errorf("NoSync %v, NoGrowSync %v, NoFreelistSync %v; want none", s.log.db.NoSync, s.log.db.NoGrowSync, s.log.db.NoFreelistSync)
+	if s.log.tree.db.NoSync || s.log.tree.db.NoGrowSync || s.log.tree.db.NoFreelistSync {
+		t.Errorf("NoSync %v, NoGrowSync %v, NoFreelistSync %v; want none", s.log.tree.db.NoSync, s.log.tree.db.NoGrowSync, s.log.tree.db.NoFreelistSync)
 	}
 }
 

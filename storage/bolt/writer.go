@@ -2,8 +2,11 @@ package bolt
 
 import (
 	"bytes"
+	"fmt"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // fillPercent is how full bbolt leaves the pages it splits. New keys come after
@@ -12,54 +15,59 @@ const fillPercent = 0.9
 
 // writer changes the records of a file in one transaction, and what they sum up to.
 type writer struct {
+	tx     *bbolt.Tx
 	tokens *bbolt.Bucket
 	look   *bbolt.Cursor
 	last   []byte // the last key that there was when that was first asked for
 	all    sum
 }
 
-func newWriter(tokens *bbolt.Bucket, all sum) *writer {
+func newWriter(btx *bbolt.Tx, all sum) (*writer, error) {
+	tokens := btx.Bucket(tokensBucket)
+	if tokens == nil {
+		return nil, fmt.Errorf("%w: its bucket is gone", storage.ErrCorrupt)
+	}
 	tokens.FillPercent = fillPercent
-	return &writer{tokens: tokens, look: tokens.Cursor(), all: all}
+	return &writer{tx: btx, tokens: tokens, look: tokens.Cursor(), all: all}, nil
 }
 
-// get returns what is stored under key, or nil. It is good until the next put.
-func (w *writer) get(key []byte) []byte {
-	if k, v := w.look.Seek(key); bytes.Equal(k, key) {
-		return v
+// apply makes changes, whose keys ascend.
+func (w *writer) apply(changes []change) error {
+	for i := range changes {
+		c := &changes[i]
+		key := c.id[:]
+		if old := w.get(key); old != nil {
+			w.all.remove(key, old)
+		}
+		err := error(nil)
+		if c.value == nil {
+			err = w.tokens.Delete(key)
+		} else {
+			w.all.add(key, c.value)
+			err = w.tokens.Put(key, c.value)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// isNew reports, without a look for it, that nothing is stored under e's key: what was
-// in the file does not come that late, and nothing has been put since.
-func (w *writer) isNew(e *entry) bool {
-	if !e.created {
-		return false
-	}
+// get returns what was stored under key when the transaction began, or nil. It is good
+// until the next put. What was in the file does not come after its last key, which
+// spares new records the search.
+func (w *writer) get(key []byte) []byte {
 	if w.last == nil {
 		last, _ := w.look.Last()
-		w.last = append(make([]byte, 0, len(e.id)), last...) // and not nil, where there is none
+		w.last = append(make([]byte, 0, len(key)), last...) // and not nil, where there is none
 	}
-	return bytes.Compare(e.id[:], w.last) > 0
-}
-
-func (w *writer) put(e *entry) error {
-	key := e.id[:]
-	if !w.isNew(e) {
-		if old := w.get(key); old != nil {
-			w.all.remove(key, old)
-		}
+	if bytes.Compare(key, w.last) > 0 {
+		return nil
 	}
-	w.all.add(key, e.value)
-	return w.tokens.Put(key, e.value)
-}
-
-func (w *writer) delete(key []byte) error {
-	if old := w.get(key); old != nil {
-		w.all.remove(key, old)
+	if k, v := w.look.Seek(key); bytes.Equal(k, key) {
+		return v
 	}
-	return w.tokens.Delete(key)
+	return nil
 }
 
 // finish writes what all records sum up to.

@@ -1,0 +1,177 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// tree is what bbolt keeps in the file: all that was merged from the journal. One
+// goroutine at a time uses it.
+type tree struct {
+	db   *bbolt.DB
+	file *os.File // bbolt's own
+	tx   uint64   // its last transaction
+	sum  sum      // of its records
+	seq  uint64   // of the last frame that it has
+	size int64    // the file is this long, or somebody has cut it
+
+	broken bool  // bbolt has panicked and may hold its locks for ever
+	lost   bool  // it is not known what became of a transaction
+	cause  error // of either
+
+	commitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
+}
+
+// seqKey leads to the number of the last frame that the tree has, in 8 bytes, and the
+// CRC-32 (Castagnoli) of the key and that.
+var seqKey = []byte("merged")
+
+const seqLen = 8 + sumLen
+
+// mergeStep is how many records one transaction of a merge writes. The pages that it
+// changes wait in memory for its end, and the file grows by as many.
+const mergeStep = 1024
+
+// merge writes what frames say, which follow the last one that the tree has. Whenever a
+// crash comes, they can be merged again. When it returns nil both meta pages lead to
+// what they say, and they are needed no more.
+func (t *tree) merge(frames []frame) error {
+	seq, last, mark, err := t.seq, []change(nil), []byte(nil), error(nil)
+	for i := range frames {
+		var m []byte
+		if last, m, err = frames[i].changes(last); err != nil {
+			return err
+		}
+		if m != nil {
+			mark = m
+		}
+		seq = frames[i].seq
+	}
+	last = inOrderOfKeys(last)
+	for ; len(last) > mergeStep; last = last[mergeStep:] {
+		err := t.update(func(w *writer) error { return w.apply(last[:mergeStep]) })
+		if err != nil {
+			return err
+		}
+	}
+	err = t.update(func(w *writer) error {
+		return errors.Join(w.apply(last), putMark(w.tx, mark), putSeq(w.tx, seq))
+	})
+	if err != nil {
+		return err
+	}
+	t.seq = seq
+	return t.mirror()
+}
+
+// inOrderOfKeys returns the last change of each record, in the order in which bbolt
+// writes them fastest.
+func inOrderOfKeys(list []change) []change {
+	slices.SortStableFunc(list, func(a, b change) int { return a.id.Compare(b.id) })
+	kept := list[:0]
+	for i := range list {
+		if i+1 == len(list) || list[i+1].id != list[i].id {
+			kept = append(kept, list[i])
+		}
+	}
+	return kept
+}
+
+// update makes what fn does durable in one transaction, or nothing of it; where nobody
+// can tell, t is lost.
+func (t *tree) update(fn func(*writer) error) error {
+	switch {
+	case t.broken:
+		return errBroken
+	case t.lost:
+		return refusal(t.cause)
+	}
+	btx, err := t.begin(true)
+	if err != nil {
+		return err
+	}
+	defer t.guardEdge(btx.Rollback) // nothing to do after a commit
+	var w *writer
+	err = guard(func() (err error) {
+		if w, err = newWriter(btx, t.sum); err == nil {
+			err = errors.Join(fn(w), w.finish())
+		}
+		return err
+	})
+	if err != nil {
+		return classify(err)
+	}
+	tx, size := uint64(btx.ID()), btx.Size()
+	if err := t.guardEdge(func() error { return t.commitTx(btx) }); err != nil {
+		return t.fate(tx, err)
+	}
+	t.tx, t.size, t.sum = tx, size, w.all
+	return nil
+}
+
+// fate says what became of transaction tx, whose commit failed with err. If neither
+// meta page is of tx, nothing leads to what it wrote, and nothing will. If one is,
+// it may reach the disk or not.
+func (t *tree) fate(tx uint64, err error) error {
+	m, metaErr := checkMetas(t.file)
+	if metaErr != nil || m.tx >= tx {
+		t.lost, t.cause = true, because(err)
+	}
+	return classify(err)
+}
+
+// mirror has the older meta page lead to what the newest one leads to.
+func (t *tree) mirror() error {
+	err := mirror(t.file, t.db.Info().PageSize, t.tx)
+	if err != nil {
+		t.lost, t.cause = true, because(err)
+	}
+	return classify(err)
+}
+
+func (t *tree) begin(writable bool) (btx *bbolt.Tx, err error) {
+	err = t.guardEdge(func() error {
+		btx, err = t.db.Begin(writable)
+		return err
+	})
+	return btx, classify(err)
+}
+
+// view runs fn on what is in the file.
+func (t *tree) view(fn func(*bbolt.Tx) error) error {
+	return t.guardEdge(func() error { return t.db.View(fn) })
+}
+
+// close lets go of the file, through bbolt if that can still be asked.
+func (t *tree) close() error {
+	if t.db == nil {
+		return nil
+	}
+	db := t.db
+	t.db = nil
+	if t.broken {
+		return errors.Join(unlock(t.file), t.file.Close())
+	}
+	return classify(t.guardEdge(db.Close))
+}
+
+func putSeq(btx *bbolt.Tx, seq uint64) error {
+	b := binary.BigEndian.AppendUint64(nil, seq)
+	return btx.Bucket(metaBucket).Put(seqKey, binary.BigEndian.AppendUint32(b, checksum(seqKey, b)))
+}
+
+// readSeq returns the number of the last frame that the tree of btx has.
+func readSeq(btx *bbolt.Tx) (uint64, error) {
+	v := btx.Bucket(metaBucket).Get(seqKey)
+	if len(v) != seqLen || checksum(seqKey, v[:8]) != binary.BigEndian.Uint32(v[8:]) {
+		return 0, fmt.Errorf("%w: it does not say how much of its journal it has", storage.ErrCorrupt)
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
