@@ -56,7 +56,7 @@ func (s *spaces) open(path string) error {
 // use is what is in a bbolt file.
 type use struct {
 	size    int64 // of the file
-	payload int64 // bytes of keys and values in the bucket that has most of them
+	payload int64 // bytes of keys and values in the bucket that has most of those
 	entries int   // in that bucket
 }
 
@@ -80,7 +80,7 @@ func fileUse(path string) (use, error) {
 				u.entries++
 				return nil
 			})
-			if u.payload > most.payload {
+			if u.entries > most.entries {
 				most = u
 			}
 			return err

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
 )
 
 // renewalContest checks tokens where each use renews, against the same store where
@@ -79,14 +79,14 @@ func (w *world) ticking(k *kept, every time.Duration) (*lapse.Manager, error) {
 	return m, nil
 }
 
-// renewalWrites counts the transactions that renewing checks have made durable by
+// renewalWrites counts the durable commits that renewing checks have caused by
 // the time the last of them returns.
 func renewalWrites(p plan, size int) experiment {
 	id := "renewal/" + count(size)
-	r := row{id: id + "/bolt/transactions", lapse: "bolt-renewing", must: itselfAtMost(0.01, "tx"), allocs: uncounted}
+	r := row{id: id + "/bolt/commits", lapse: "bolt-renewing", must: itselfAtMost(0.01, "tx"), allocs: uncounted}
 	return &measurement{
 		group: group{ID: id + "/bolt", Kind: "renewal-writes", Tokens: size, Callers: 1,
-			Title: "Durable transactions by check where every use renews"},
+			Title: "Durable commits by check where every use renews"},
 		lines: []row{r},
 		measure: func(_ context.Context, w *world, _ []row) ([]result, error) {
 			k, err := w.bolt(size)
@@ -99,7 +99,7 @@ func renewalWrites(p plan, size int) experiment {
 			}
 			checks := 10 * w.plan.allocCalls
 			renew, begin := check(m, k.bearers), time.Now()
-			n, err := transactions(k.path, func() error {
+			n, err := commits(k, func() error {
 				for i := range checks {
 					if err := renew(i); err != nil {
 						return err
@@ -114,49 +114,18 @@ func renewalWrites(p plan, size int) experiment {
 	}
 }
 
-// transactions returns how many transactions a bbolt file saw while f ran. Each
-// durable one writes its number into one of the two meta pages.
-func transactions(path string, f func() error) (uint64, error) {
-	before, err := lastTransaction(path)
-	if err != nil {
-		return 0, err
+// commits returns how often a store has made something durable while f ran.
+func commits(k *kept, f func() error) (int, error) {
+	store, ok := k.store.(*bolt.Store)
+	if !ok {
+		return 0, errNoFile
 	}
-	if err := f(); err != nil {
-		return 0, err
-	}
-	after, err := lastTransaction(path)
-	return after - before, err
+	before := store.Stats().Commits
+	err := f()
+	return store.Stats().Commits - before, err
 }
 
-const (
-	boltMagic = 0xED0CDAED
-	metaStart = 16 // behind the header of its page
-	metaTxid  = metaStart + 48
-)
-
-// lastTransaction reads the number of the last durable transaction. It asks the
-// file, because the store does not say.
-func lastTransaction(path string) (uint64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	last, found, size := uint64(0), false, int64(os.Getpagesize())
-	for page := range int64(2) {
-		var b [metaTxid + 8]byte
-		if _, err := f.ReadAt(b[:], page*size); err != nil {
-			return 0, err
-		}
-		if binary.NativeEndian.Uint32(b[metaStart:]) == boltMagic {
-			last, found = max(last, binary.NativeEndian.Uint64(b[metaTxid:])), true
-		}
-	}
-	if !found {
-		return 0, fmt.Errorf("%s has no meta page where one was looked for", path)
-	}
-	return last, nil
-}
+var errNoFile = errors.New("the store has no file")
 
 // grantTo is what rows that issue while they are timed grant.
 func grantTo(subject string) lapse.Grant { return lapse.Grant{Subject: subject, Scope: scope} }

@@ -82,23 +82,23 @@ func (w *world) logOut(name string, size, crowd int) (*side, error) {
 	}, nil
 }
 
-// crowdWrites counts the durable transactions of one ExpireSubject.
+// crowdWrites counts the durable commits of one ExpireSubject.
 func crowdWrites(p plan, size int) experiment {
 	var lines []row
 	crowds := map[string]int{}
 	for _, crowd := range p.crowds {
-		id := "expire-subject/" + count(crowd) + "/bolt/transactions"
+		id := "expire-subject/" + count(crowd) + "/bolt/commits"
 		crowds[id] = crowd
 		lines = append(lines, row{id: id, lapse: "bolt", must: itselfExactly(1, "tx"), allocs: uncounted})
 	}
 	return &measurement{
 		group: group{ID: "expire-subject", Kind: "expire-subject-writes", Tokens: size, Callers: 1,
-			Title: "Durable transactions by ExpireSubject"},
+			Title: "Durable commits by ExpireSubject"},
 		lines: lines,
 		measure: func(_ context.Context, w *world, rows []row) ([]result, error) {
 			var all []result
 			for _, r := range rows {
-				n, err := w.crowdTransactions(size, crowds[r.id])
+				n, err := w.crowdCommits(size, crowds[r.id])
 				if err != nil {
 					return nil, err
 				}
@@ -109,7 +109,7 @@ func crowdWrites(p plan, size int) experiment {
 	}
 }
 
-func (w *world) crowdTransactions(size, crowd int) (uint64, error) {
+func (w *world) crowdCommits(size, crowd int) (int, error) {
 	s, err := w.logOut("bolt", size, crowd)
 	if err != nil {
 		return 0, err
@@ -122,5 +122,5 @@ func (w *world) crowdTransactions(size, crowd int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return transactions(k.path, func() error { return s.op(last) })
+	return commits(k, func() error { return s.op(last) })
 }
