@@ -105,7 +105,7 @@ func TestRefusingMalformedAllocatesNothing(t *testing.T) {
 // TestIssueAllocations: the same budget for the first token of a subject, for one
 // more of a handful, and for one more of very many.
 func TestIssueAllocations(t *testing.T) {
-	const budget = 6
+	const budget = 3
 	for _, tt := range []struct {
 		name     string
 		policy   Policy

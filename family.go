@@ -98,7 +98,9 @@ func (d *pairDrafts) storeAt(tx storage.Tx, now time.Time) error {
 // credentials is what there is to return once the drafts are stored. It tells of
 // what made room for them, and of them.
 func (d *pairDrafts) credentials() Credentials {
-	c := Credentials{Access: d.access.answer(), Refresh: d.refresh.answer()}
+	var c Credentials
+	d.access.answer(&c.Access)
+	d.refresh.answer(&c.Refresh)
 	c.ExpiresIn = left(&c.Access.Token, d.now)
 	for _, made := range [...]*draft{&d.refresh, &d.access} {
 		d.p.tellEnded(made.evicted)

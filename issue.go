@@ -24,11 +24,25 @@ func (m *Manager) Issue(ctx context.Context, g Grant) (Issued, error) {
 	if err := g.check(&m.policy); err != nil {
 		return Issued{}, err
 	}
-	d := draft{m: m, grant: g}
-	if err := d.issue(ctx, "issue"); err != nil {
+	return m.issue(ctx, "issue", g)
+}
+
+// issue is Issue for a Grant that has been checked. A draft is large, and what it costs
+// to allocate one shows here, so they are used again. But for one that failed: nobody
+// knows whether a store that gave up has let go of it.
+func (m *Manager) issue(ctx context.Context, verb string, g Grant) (Issued, error) {
+	d, _ := m.drafts.Get().(*draft)
+	if d == nil {
+		d = new(draft)
+	}
+	d.m, d.grant = m, g
+	if err := d.issue(ctx, verb); err != nil {
 		return Issued{}, err
 	}
-	return d.issued(), nil
+	i := d.issued()
+	*d = draft{} // nobody else's, and no secret
+	m.drafts.Put(d)
+	return i, nil
 }
 
 // issue draws the credential, and the TTL where it is spread, and stores the record.
@@ -91,7 +105,10 @@ type draft struct {
 }
 
 // store is storeAt at the instant at which the transaction runs.
-func (d *draft) store(tx storage.Tx) error { return d.storeAt(tx, d.m.now()) }
+func (d *draft) store(tx storage.Tx) error {
+	now, epoch := d.m.stamp()
+	return d.storeIn(tx, now, epoch)
+}
 
 // storeAt makes room if it must, and puts the new record.
 func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
@@ -99,10 +116,18 @@ func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
 	if at.Before(now) { // time began anew meanwhile
 		now = at
 	}
-	d.now, d.ended, d.above, d.reduced = now, nil, nil, nil
+	return d.storeIn(tx, now, epoch)
+}
+
+// storeIn is storeAt at an instant of epoch.
+func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
+	d.now, d.ended, d.evicted, d.above, d.reduced = now, nil, nil, nil, nil
 	d.rec = d.grant.record(&d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.cred.digest(d.m.tag), d.sealed
 	d.rec.Epoch = epoch
+	if f, ok := tx.(fitter); ok && d.tie == nil && f.Fits(d.rec.ID, d.m.policy.MaxTokens-1) {
+		return tx.Put(d.rec)
+	}
 	if _, err := tx.Get(d.rec.ID); err == nil {
 		return errTakenID
 	} else if !errors.Is(err, ErrNotFound) {
@@ -113,7 +138,6 @@ func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
 			return err
 		}
 	}
-	d.evicted = nil
 	if !d.inPlace {
 		if err := d.makeRoom(tx); err != nil {
 			return err
@@ -247,8 +271,8 @@ func (d *draft) alone(tok *Token) (bool, error) {
 }
 
 // issued is what Issue returns once the draft is stored.
-func (d *draft) issued() Issued {
-	i := d.answer()
+func (d *draft) issued() (i Issued) {
+	d.answer(&i)
 	d.m.tellEnded(d.ended)
 	d.m.tellEnded(d.evicted)
 	if d.m.observe != nil { // an Event is large
@@ -257,12 +281,12 @@ func (d *draft) issued() Issued {
 	return i
 }
 
-// answer is what there is to say of a draft that is stored.
-func (d *draft) answer() Issued {
-	i := Issued{Token: d.m.token(&d.rec), Bearer: d.cred.textAfter(d.m.prefix, d.m.begun), Reduced: d.reduced}
+// answer sets i to what there is to say of a draft that is stored.
+func (d *draft) answer(i *Issued) {
+	i.Token = d.m.token(&d.rec)
+	i.Bearer, i.Reduced = d.cred.textAfter(d.m.prefix, d.m.begun), d.reduced
 	d.above.lower(&i.Token)
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)
 	}
-	return i
 }

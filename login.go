@@ -71,11 +71,7 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 		return Issued{}, fmt.Errorf("%w: Subject: the credentials are another's; leave it empty", ErrInvalidGrant)
 	}
 	g.Subject = subject
-	d := draft{m: m, grant: g}
-	if err := d.issue(ctx, "login"); err != nil {
-		return Issued{}, err
-	}
-	return d.issued(), nil
+	return m.issue(ctx, "login", g)
 }
 
 // Identify returns the subject that Login would issue a token to, and issues none. It

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -31,6 +32,7 @@ type Manager struct {
 	recheck time.Duration // Config.RecheckSubject
 	poll    time.Duration // Config.PollHolds, with its default
 	holds   holds
+	drafts  sync.Pool // of *draft, for issue
 }
 
 // Config says how a Manager works. The zero Config is usable.

@@ -71,19 +71,25 @@ func (x *subjects) hashOf(slot uint32) uint64 {
 
 // leader returns the first record of the subject, 0 if it has none.
 func (x *subjects) leader(hash uint64, subject string, texts *texts) uint32 {
-	if x.buckets == 0 {
+	if !x.perhaps(hash) {
 		return 0
 	}
-	first, hashes := x.bucket(x.bucketOf(hash))
-	if *hashes&hashBit(hash) == 0 {
-		return 0
-	}
+	first, _ := x.bucket(x.bucketOf(hash))
 	for slot := *first; slot != 0; slot = x.slabs.cell(slot).subject.prev &^ chained {
 		if x.hashOf(slot) == hash && x.is(slot, subject, texts) {
 			return slot
 		}
 	}
 	return 0
+}
+
+// perhaps reports whether there may be a leader with the hash.
+func (x *subjects) perhaps(hash uint64) bool {
+	if x.buckets == 0 {
+		return false
+	}
+	_, hashes := x.bucket(x.bucketOf(hash))
+	return *hashes&hashBit(hash) != 0
 }
 
 func (x *subjects) is(slot uint32, subject string, texts *texts) bool {

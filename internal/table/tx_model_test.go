@@ -91,9 +91,16 @@ func (p *plain) update() {
 	}
 	for range p.rand.IntN(8) {
 		n := id(1 + p.rand.IntN(24))
-		switch p.rand.IntN(5) {
+		switch p.rand.IntN(6) {
 		case 0:
 			p.touch()
+		case 5:
+			has, limit := len(mine()), p.rand.IntN(12)
+			_, taken := sees[n]
+			surely := !taken && has <= limit
+			if got := tx.Fits(n, limit); got && !surely || !got && surely && len(p.held) == 0 && len(put) == 0 {
+				p.wrong("%s: Fits %v among %d, limit %d: %v, taken %v", subject, n, has, limit, got, taken)
+			}
 		case 1:
 			want := mine()
 			for r, err := range tx.Records() {
