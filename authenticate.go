@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -43,7 +44,8 @@ func (m *Manager) Peek(ctx context.Context, bearer string) (tok Token, err error
 // authenticate sets tok if bearer is good. A record is large, and what it costs to
 // copy one shows here: it is copied once from the store, and once to the caller.
 func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool, tok *Token) error {
-	var c credential
+	var h hashed
+	c := h.credential()
 	prefix, ok := c.parse(bearer, m.prefix, m.begun)
 	if !ok {
 		return m.refuse(ErrMalformed)
@@ -51,8 +53,9 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 	if err := m.ready(verb); err != nil {
 		return err
 	}
+	sum := h.sum(m.tag) // before the look-up, which does not wait for it: a processor does both at once
 	rec, err := m.store.Get(ctx, c.id())
-	if err := m.verify(verb, &c, prefix, &rec, err); err != nil {
+	if err := m.verify(verb, c, &sum, prefix, &rec, err); err != nil {
 		return err
 	}
 	now := m.now()
@@ -61,7 +64,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 	}
 	m.policy.view(&rec.Token)
 	var above *lineage
-	if !rec.Live(now) || m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
+	if !alive(&rec.Token, now) || m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
 		if above, err = m.admitUnder(ctx, verb, &rec.Token, now); err != nil {
 			return err
 		}
@@ -91,8 +94,9 @@ func (m *Manager) prove(ctx context.Context, verb, bearer string) (storage.Recor
 	if err := m.ready(verb); err != nil {
 		return storage.Record{}, err
 	}
+	sum := c.sum(m.tag)
 	rec, err := m.store.Get(ctx, c.id())
-	return rec, m.verify(verb, &c, prefix, &rec, err)
+	return rec, m.verify(verb, &c, &sum, prefix, &rec, err)
 }
 
 // good is prove, and returns what everyone sees of the token, if it is good now.
@@ -105,16 +109,16 @@ func (m *Manager) good(ctx context.Context, verb, bearer string) (rec storage.Re
 }
 
 // verify says why rec, which the store returned for c with err, is not the record of
-// whoever holds c, if so. It hashes and compares for a token that does not exist as
-// for one whose secret or prefix is another.
-func (m *Manager) verify(verb string, c *credential, prefix string, rec *storage.Record, err error) error {
+// whoever holds c, if so. sum is that of c: it is computed and compared for a token that
+// does not exist as for one whose secret or prefix is another.
+func (m *Manager) verify(verb string, c *credential, sum *[sha256.Size]byte, prefix string, rec *storage.Record, err error) error {
 	if err == nil && rec.ID != c.id() {
 		err = errWrongRecord
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return storeError(verb, err)
 	}
-	proved := c.proves(m.tag, &rec.Digest)
+	proved := rec.Digest.Matches(storage.SHA256, sum)
 	if err == nil && !proved && rec.Digest.Algorithm() != storage.SHA256 {
 		return storeError(verb, errWrongDigest)
 	}

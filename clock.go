@@ -77,18 +77,15 @@ const (
 	lastInstant  = 253402300799_999
 )
 
-// normalise returns t in UTC, rounded down to the millisecond, without a
-// monotonic reading, and moved to the nearest instant that lapse knows.
-func normalise(t time.Time) time.Time {
-	sec, nsec := t.Unix(), t.Nanosecond()
-	switch {
-	case sec < (firstInstant-1)/1000, sec == (firstInstant-1)/1000 && nsec < int(time.Millisecond):
-		return time.UnixMilli(firstInstant).UTC()
-	case sec > lastInstant/1000:
-		return time.UnixMilli(lastInstant).UTC()
-	}
-	return time.Unix(sec, int64(nsec-nsec%int(time.Millisecond))).UTC()
+// milli returns t in Unix milliseconds, rounded down, and moved to the nearest instant
+// that lapse knows.
+func milli(t time.Time) int64 {
+	sec := max(firstInstant/1000-2, min(t.Unix(), lastInstant/1000+1)) // a Time may lie where milliseconds overflow
+	return max(firstInstant, min(sec*1000+int64(t.Nanosecond())/int64(time.Millisecond), lastInstant))
 }
+
+// normalise is milli, as a Time in UTC without a monotonic reading.
+func normalise(t time.Time) time.Time { return time.UnixMilli(milli(t)).UTC() }
 
 // add returns t+d for d >= 0, the last instant lapse knows at most.
 func add(t time.Time, d time.Duration) time.Time { return normalise(t.Add(d)) }

@@ -93,7 +93,7 @@ func newEffective(clock Clock, marks *storage.Marks, epochs bool, numbers guardN
 	return e
 }
 
-func (e *effective) wall() int64 { return normalise(e.clock.Now()).UnixMilli() }
+func (e *effective) wall() int64 { return milli(e.clock.Now()) }
 
 // begin draws the line anew, from mark on.
 func (e *effective) begin(mark storage.Mark) {
@@ -109,14 +109,9 @@ func (e *effective) begin(mark storage.Mark) {
 func (e *effective) now() time.Time {
 	l := e.line.Load() // before the clock: what that said in an earlier epoch is not to be followed
 	read := e.clock.Now()
-	at := normalise(read)
-	wall := at.UnixMilli()
-	t, ok := e.glance(l, read, wall)
+	t, ok := e.glance(l, read, milli(read))
 	if !ok {
 		t = e.look()
-	}
-	if t == wall {
-		return at
 	}
 	return time.UnixMilli(t).UTC()
 }

@@ -126,13 +126,17 @@ func (p *Policy) capFrom(issued time.Time) time.Time {
 //
 // It writes what changes alone: whoever copies t next need not wait for it.
 func (p *Policy) view(t *Token) {
-	if limit := p.capFrom(t.IssuedAt); !limit.IsZero() && (t.MaxExpiresAt.IsZero() || limit.Before(t.MaxExpiresAt)) {
-		t.MaxExpiresAt = limit
+	if p.MaxTTL != NoLimit && (t.MaxExpiresAt.IsZero() ||
+		t.IssuedAt.UnixMilli()+p.MaxTTL.Milliseconds() < t.MaxExpiresAt.UnixMilli()) { // capFrom costs more
+		t.MaxExpiresAt = p.capFrom(t.IssuedAt)
 	}
 	if !t.MaxExpiresAt.IsZero() && t.MaxExpiresAt.Before(t.ExpiresAt) {
 		t.ExpiresAt = t.MaxExpiresAt
 	}
 }
+
+// alive is t.Live(now) without a copy of t, which is large.
+func alive(t *Token, now time.Time) bool { return t.EndedAt.IsZero() && now.Before(t.ExpiresAt) }
 
 // earlierCap returns the earlier of two caps, where zero means none.
 func earlierCap(a, b time.Time) time.Time {
@@ -163,11 +167,8 @@ func (p *Policy) due(t *Token, now time.Time) bool {
 	if t.LastUsedAt.IsZero() && t.Predecessor != (ID{}) {
 		return true
 	}
-	last := t.IssuedAt
-	if t.LastUsedAt.After(last) {
-		last = t.LastUsedAt
-	}
-	return !now.Before(last.Add(p.RenewEvery))
+	since := now.UnixMilli() - p.RenewEvery.Milliseconds()
+	return t.IssuedAt.UnixMilli() <= since && t.LastUsedAt.UnixMilli() <= since
 }
 
 // use returns what a successful use of t at now records, and whether that is due and

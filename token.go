@@ -48,12 +48,22 @@ func (c *credential) proves(t tag, stored *storage.Digest) bool {
 	return stored.Matches(storage.SHA256, &sum)
 }
 
-// sum hashes 52 bytes, which is one compression.
 func (c *credential) sum(t tag) [sha256.Size]byte {
-	var b [len(t) + len(c)]byte
-	*(*tag)(b[:]) = t
-	*(*credential)(b[len(t):]) = *c
-	return sha256.Sum256(b[:])
+	var h hashed
+	*h.credential() = *c
+	return h.sum(t)
+}
+
+// hashed is what is hashed of a credential: 52 bytes, which is one compression. A
+// credential that is read into its place need not be copied there, and the hash need not
+// wait until a copy has settled in memory.
+type hashed [len(tag{}) + len(credential{})]byte
+
+func (h *hashed) credential() *credential { return (*credential)(h[len(tag{}):]) }
+
+func (h *hashed) sum(t tag) [sha256.Size]byte {
+	*(*tag)(h[:]) = t
+	return sha256.Sum256(h[:])
 }
 
 // text writes c as its holder presents it.
