@@ -182,19 +182,17 @@ func (l *log) catchUp(look *preflight) error {
 	if err != nil {
 		return err
 	}
-	for i := range frames {
-		changes, mark, err := frames[i].changes(nil)
-		if err != nil {
+	changes, mark, err := changesOf(frames)
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		if err := look.changed(&changes[i]); err != nil {
 			return err
 		}
-		if mark != nil {
-			l.marked, l.believed = parseMark(mark)
-		}
-		for i := range changes {
-			if err := look.changed(&changes[i]); err != nil {
-				return err
-			}
-		}
+	}
+	if mark != nil {
+		l.marked, l.believed = parseMark(mark)
 	}
 	l.found = t.seq
 	if n := len(frames); n > 0 {

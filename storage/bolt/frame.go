@@ -102,7 +102,7 @@ func (f *frame) changes(list []change) (_ []change, mark []byte, err error) {
 		if len(b) < entryHeader {
 			return nil, nil, errFrame
 		}
-		c := change{id: storage.ID(b)}
+		c := change{id: storage.ID(b), order: len(list)}
 		n := binary.BigEndian.Uint32(b[len(c.id):])
 		b = b[entryHeader:]
 		if n != deletedLen {
@@ -120,10 +120,31 @@ func (f *frame) changes(list []change) (_ []change, mark []byte, err error) {
 	return list, mark, nil
 }
 
+// changesOf returns what frames do, in their order, and how far they say that time has
+// come, or nil.
+func changesOf(frames []frame) (all []change, mark []byte, err error) {
+	size := 0
+	for i := range frames {
+		size += len(frames[i].entries)
+	}
+	all = make([]change, 0, size/(entryHeader+fixedLen))
+	for i := range frames {
+		var m []byte
+		if all, m, err = frames[i].changes(all); err != nil {
+			return nil, nil, err
+		}
+		if m != nil {
+			mark = m
+		}
+	}
+	return all, mark, nil
+}
+
 var errFrame = fmt.Errorf("%w: what the journal holds cannot be read", storage.ErrCorrupt)
 
 // change is what becomes of a record: value, or, where that is nil, nothing.
 type change struct {
 	id    storage.ID
+	order int // among others: the last one of a record counts
 	value []byte
 }

@@ -1,6 +1,8 @@
 package bolt
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,18 +45,11 @@ const mergeStep = 1024
 // crash comes, they can be merged again. When it returns nil both meta pages lead to
 // what they say, and they are needed no more.
 func (t *tree) merge(frames []frame) error {
-	seq, last, mark, err := t.seq, []change(nil), []byte(nil), error(nil)
-	for i := range frames {
-		var m []byte
-		if last, m, err = frames[i].changes(last); err != nil {
-			return err
-		}
-		if m != nil {
-			mark = m
-		}
-		seq = frames[i].seq
+	all, mark, err := changesOf(frames)
+	if err != nil {
+		return err
 	}
-	last = inOrderOfKeys(last)
+	seq, last := t.seq+uint64(len(frames)), inOrderOfKeys(all)
 	for ; len(last) > mergeStep; last = last[mergeStep:] {
 		err := t.update(func(w *writer) error { return w.apply(last[:mergeStep]) })
 		if err != nil {
@@ -74,7 +69,9 @@ func (t *tree) merge(frames []frame) error {
 // inOrderOfKeys returns the last change of each record, in the order in which bbolt
 // writes them fastest.
 func inOrderOfKeys(list []change) []change {
-	slices.SortStableFunc(list, func(a, b change) int { return a.id.Compare(b.id) })
+	slices.SortFunc(list, func(a, b change) int {
+		return cmp.Or(bytes.Compare(a.id[:], b.id[:]), a.order-b.order)
+	})
 	kept := list[:0]
 	for i := range list {
 		if i+1 == len(list) || list[i+1].id != list[i].id {
