@@ -16,7 +16,8 @@ import (
 //
 // What was ended after the copy began lives in the copy: a store that is restored
 // knows nothing of it. ErrClosed, ErrUnavailable, ErrCorrupt, or the error of w: the
-// copy is no good.
+// copy is no good. What was written last is merged into the tree first, which takes some
+// room: with ErrDiskFull, make it.
 func (s *Store) Backup(w io.Writer) error {
 	if err := s.ready(context.Background()); err != nil {
 		return err

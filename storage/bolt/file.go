@@ -117,6 +117,7 @@ func (l *log) adopt(look *preflight) (err error) {
 		return errCompacted
 	}
 	t.tx, t.sum, t.size = look.meta.tx, look.sum, int64(look.meta.pages*look.meta.pageSize)
+	t.behind = look.meta.inTurn && (look.lost || !look.meta.mirrored)
 	l.repaired, l.damaged, l.least = look.lost, look.damaged, t.size
 	t.db.AllocSize = allocSize
 	err = t.view(func(btx *bbolt.Tx) error {
@@ -186,6 +187,7 @@ func (l *log) catchUp(look *preflight) error {
 	if err != nil {
 		return err
 	}
+	changes = lastOfEach(changes) // what is no longer so may be more than there is room for
 	for i := range changes {
 		if err := look.changed(&changes[i]); err != nil {
 			return err
@@ -196,7 +198,7 @@ func (l *log) catchUp(look *preflight) error {
 	}
 	l.found = t.seq
 	if n := len(frames); n > 0 {
-		l.found, l.foundSum = frames[n-1].seq, frames[n-1].sum
+		l.found = frames[n-1].seq
 	} else if look.meta.mirrored && !l.repaired {
 		return nil
 	}

@@ -35,6 +35,13 @@ func record(n int) storage.Record {
 	}
 }
 
+// large returns a record that needs a page of its own.
+func large(n int) storage.Record {
+	r := record(1000 + n)
+	r.Data = strings.Repeat("x", storage.MaxData)
+	return r
+}
+
 func put(t *testing.T, s *Store, records ...storage.Record) {
 	t.Helper()
 	for _, r := range records {

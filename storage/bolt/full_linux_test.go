@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -31,13 +30,6 @@ func TestFullDisk(t *testing.T) {
 	if got, err := s.Get(context.Background(), large(0).ID); err != nil || got != large(0) {
 		t.Errorf("what was written in the end: %+v, %v", got, err)
 	}
-}
-
-// large returns a record that needs a page of its own.
-func large(n int) storage.Record {
-	r := record(1000 + n)
-	r.Data = strings.Repeat("x", storage.MaxData)
-	return r
 }
 
 // fill says what went otherwise than it should.

@@ -117,4 +117,11 @@ func (j *journal) after(seq uint64, halves ...int) ([]frame, error) {
 	return found, nil
 }
 
+// has reports whether the frame of number seq, behind which there is none, has that
+// checksum. It may have been merged, if nothing has been written over it.
+func (j *journal) has(seq uint64, sum uint32) bool {
+	frames, err := j.after(seq-1, 0, 1)
+	return err == nil && len(frames) == 1 && frames[0].sum == sum
+}
+
 var errGap = fmt.Errorf("%w: %w", storage.ErrCorrupt, errors.New("a part of its journal is missing; restore the file from a backup"))

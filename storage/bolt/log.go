@@ -27,7 +27,6 @@ type log struct {
 	damaged  bool   // some record was, when the file was opened
 	repaired bool   // a meta page was lost
 	found    uint64 // the last frame that was in the file when it was opened
-	foundSum uint32 // its checksum
 
 	lost    uint64 // the frame whose fate is unknown, if there is one
 	lostSum uint32 // its checksum
@@ -154,7 +153,7 @@ func (l *log) reopen(opts Options, begin func() visitor) (happened bool, err err
 	if err != nil {
 		return false, err
 	}
-	happened = l.lost != 0 && again.found == l.lost && again.foundSum == l.lostSum
+	happened = l.lost != 0 && again.found == l.lost && again.journal.has(l.lost, l.lostSum)
 	switch {
 	case !os.SameFile(again.info, l.info):
 		err = fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrReplaced)

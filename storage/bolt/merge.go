@@ -47,13 +47,9 @@ func (l *log) room(n int) error {
 			return err
 		}
 	}
-	if l.journal.fits(n) {
-		return nil
+	if !l.journal.fits(n) { // and all that is in the other half is merged
+		l.turn()
 	}
-	if err := l.endMerge(); err != nil { // of what could not be resized
-		return err
-	}
-	l.turn()
 	return nil
 }
 

@@ -31,6 +31,7 @@ type meta struct {
 	pageSize, root, freelist, pages, tx uint64
 
 	mirrored bool // the other one leads to the same
+	inTurn   bool // it is where bbolt writes that of its transaction; in a copy it may not be
 }
 
 // noFreelist stands in a meta page for a list that was not written. Without one,
@@ -81,6 +82,7 @@ func checkMetas(f *os.File) (meta, error) {
 	if err == nil && !neighbours(first.tx, second.tx) { // one of them is what it was some time ago
 		err = fmt.Errorf("%w: %w", errMetaLost, errContradict)
 	}
+	newest.inTurn = (newest == second) == (newest.tx%2 == 1)
 	newest.mirrored = err == nil && first.root == second.root && first.freelist == second.freelist && first.pages == second.pages
 	return newest, err
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // The journal lies within a value that bbolt writes once and then never moves, as nobody
-// opens its bucket to write: the journal's name, and behind it, from the next block on,
-// both halves.
+// opens its bucket to write: the journal's name, a checksum of that and of how long the
+// halves are, and behind it, from the next block on, both halves. A journal of another
+// name, or another length, would be an empty one.
 var (
 	journalBucket = []byte("lapse.journal") // holds journalKey alone
 	journalKey    = []byte("halves")
@@ -27,7 +28,15 @@ const (
 	halfShare = 16        // of the file is what a half may be
 )
 
-func regionLen(half int) int { return len(journalName{}) + blockLen + 2*half }
+// regionHead is how much of the region is in front of the block where halves may begin.
+const regionHead = len(journalName{}) + sumLen
+
+func regionLen(half int) int { return regionHead + blockLen + 2*half }
+
+// regionSum returns the checksum of a region with a journal of that name.
+func regionSum(name []byte, half int) uint32 {
+	return checksum(name, binary.BigEndian.AppendUint64(nil, uint64(half)))
+}
 
 // putJournal makes room for an empty journal in place of the one that is there, if any.
 func putJournal(btx *bbolt.Tx, half int) error {
@@ -36,9 +45,11 @@ func putJournal(btx *bbolt.Tx, half int) error {
 		return err
 	}
 	region := make([]byte, regionLen(half))
-	if _, err := io.ReadFull(rand.Reader, region[:len(journalName{})]); err != nil {
+	name := region[:len(journalName{})]
+	if _, err := io.ReadFull(rand.Reader, name); err != nil {
 		return err
 	}
+	binary.BigEndian.PutUint32(region[len(name):], regionSum(name, half))
 	return bucket.Put(journalKey, region)
 }
 
@@ -50,7 +61,7 @@ func findJournal(btx *bbolt.Tx, file *os.File) (j journal, err error) {
 		return j, errNoJournal
 	}
 	page := int64(bucket.Root()) * int64(btx.DB().Info().PageSize)
-	head := make([]byte, pageHeader+elementLen+len(journalKey)+len(journalName{}))
+	head := make([]byte, pageHeader+elementLen+len(journalKey)+regionHead)
 	if _, err := file.ReadAt(head, page); err != nil {
 		return j, err
 	}
@@ -62,11 +73,11 @@ func findJournal(btx *bbolt.Tx, file *os.File) (j journal, err error) {
 		keyLen != len(journalKey) || j.half < blockLen || j.half%blockLen != 0 || valueLen != regionLen(j.half) {
 		return j, errNoJournal
 	}
-	at := len(head) - len(j.name)
-	if string(head[at-keyLen:at]) != string(journalKey) {
+	at := len(head) - regionHead
+	j.name = journalName(head[at:])
+	if string(head[at-keyLen:at]) != string(journalKey) || binary.BigEndian.Uint32(head[at+len(j.name):]) != regionSum(j.name[:], j.half) {
 		return j, errNoJournal
 	}
-	j.name = journalName(head[at:])
 	j.at = int64(inBlocks(int(page) + len(head)))
 	j.begin(0)
 	return j, nil

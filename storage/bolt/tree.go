@@ -24,6 +24,8 @@ type tree struct {
 	seq  uint64   // of the last frame that it has
 	size int64    // the file is this long, or somebody has cut it
 
+	behind bool // the older meta page does not lead to what the newest one leads to
+
 	broken bool  // bbolt has panicked and may hold its locks for ever
 	lost   bool  // it is not known what became of a transaction
 	cause  error // of either
@@ -49,7 +51,7 @@ func (t *tree) merge(frames []frame) error {
 	if err != nil {
 		return err
 	}
-	seq, last := t.seq+uint64(len(frames)), inOrderOfKeys(all)
+	seq, last := t.seq+uint64(len(frames)), lastOfEach(all)
 	for ; len(last) > mergeStep; last = last[mergeStep:] {
 		err := t.update(func(w *writer) error { return w.apply(last[:mergeStep]) })
 		if err != nil {
@@ -66,19 +68,22 @@ func (t *tree) merge(frames []frame) error {
 	return t.mirror()
 }
 
-// inOrderOfKeys returns the last change of each record, in the order in which bbolt
-// writes them fastest.
-func inOrderOfKeys(list []change) []change {
-	slices.SortFunc(list, func(a, b change) int {
+// lastOfEach returns the last change of each record: first the deletes, so that there are
+// never more records on the way than before or after, and then the others, both in the
+// order of their keys, in which bbolt writes them fastest.
+func lastOfEach(all []change) []change {
+	slices.SortFunc(all, func(a, b change) int {
 		return cmp.Or(bytes.Compare(a.id[:], b.id[:]), a.order-b.order)
 	})
-	kept := list[:0]
-	for i := range list {
-		if i+1 == len(list) || list[i+1].id != list[i].id {
-			kept = append(kept, list[i])
+	last := make([]change, 0, len(all))
+	for _, deletes := range []bool{true, false} {
+		for i := range all {
+			if (all[i].value == nil) == deletes && (i+1 == len(all) || all[i+1].id != all[i].id) {
+				last = append(last, all[i])
+			}
 		}
 	}
-	return kept
+	return last
 }
 
 // update makes what fn does durable in one transaction, or nothing of it; where nobody
@@ -89,6 +94,11 @@ func (t *tree) update(fn func(*writer) error) error {
 		return errBroken
 	case t.lost:
 		return refusal(t.cause)
+	}
+	if t.behind { // or what that page leads to might be written over, and it alone be left
+		if err := t.mirror(); err != nil {
+			return err
+		}
 	}
 	btx, err := t.begin(true)
 	if err != nil {
@@ -109,7 +119,7 @@ func (t *tree) update(fn func(*writer) error) error {
 	if err := t.guardEdge(func() error { return t.commitTx(btx) }); err != nil {
 		return t.fate(tx, err)
 	}
-	t.tx, t.size, t.sum = tx, size, w.all
+	t.tx, t.size, t.sum, t.behind = tx, size, w.all, true
 	return nil
 }
 
@@ -129,8 +139,10 @@ func (t *tree) mirror() error {
 	err := mirror(t.file, t.db.Info().PageSize, t.tx)
 	if err != nil {
 		t.lost, t.cause = true, because(err)
+		return classify(err)
 	}
-	return classify(err)
+	t.behind = false
+	return nil
 }
 
 func (t *tree) begin(writable bool) (btx *bbolt.Tx, err error) {

@@ -31,8 +31,8 @@ type visitor struct {
 	// progress is told after every page how many of how many have been read.
 	progress func(done, total int)
 
-	// changed is given, after the walk, every change that is in the journal alone, in
-	// their order.
+	// changed is given, after the walk, what has become of every record that the journal
+	// alone knows of: first those that it deletes.
 	changed func(*change) error
 }
 

@@ -31,7 +31,7 @@ func newWriter(btx *bbolt.Tx, all sum) (*writer, error) {
 	return &writer{tx: btx, tokens: tokens, look: tokens.Cursor(), all: all}, nil
 }
 
-// apply makes changes, whose keys ascend.
+// apply makes changes, each of another record.
 func (w *writer) apply(changes []change) error {
 	for i := range changes {
 		c := &changes[i]
