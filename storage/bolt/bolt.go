@@ -122,6 +122,8 @@ type Store struct {
 	flushed bool // by Close: nothing is staged any more
 	crowded bool // the last group was several callers', or another one was waiting
 
+	ops sync.Pool // of *op, as new
+
 	leftovers []storage.ID // swept out of the table, but not yet deleted
 
 	flushing  chan struct{} // held by whoever flushes

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/ties"
@@ -59,7 +60,10 @@ func storable(t time.Time) bool {
 }
 
 // encode returns r as it is stored under its ID. It refuses what decode would.
-func encode(r *storage.Record) ([]byte, error) {
+func encode(r *storage.Record) ([]byte, error) { return encodeIn(nil, r) }
+
+// encodeIn is encode in the memory of b, which is empty, if it has enough.
+func encodeIn(b []byte, r *storage.Record) ([]byte, error) {
 	if r.TTL < 0 {
 		return nil, fmt.Errorf("%w: a TTL is negative", errUnstorable)
 	}
@@ -78,8 +82,7 @@ func encode(r *storage.Record) ([]byte, error) {
 		}
 		n += len(text)
 	}
-	b := make([]byte, 0, n)
-	b = append(b, version, r.Digest.Algorithm(), byte(r.EndReason))
+	b = append(slices.Grow(b, n), version, r.Digest.Algorithm(), byte(r.EndReason))
 	for _, t := range [5]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt} {
 		if !storable(t) {
 			return nil, errInstant

@@ -78,8 +78,8 @@ func TestUpdateBehindACompactThatFails(t *testing.T) {
 	if err := tx.Put(r); err != nil {
 		t.Fatal(err)
 	}
-	o, err := newOp(r.Subject, tx.Writes())
-	if err != nil {
+	o := new(op)
+	if err := o.put(r.Subject, tx.Writes()); err != nil {
 		t.Fatal(err)
 	}
 	compacts := s.enqueue(&op{alone: (*log).compact})

@@ -21,8 +21,12 @@ type op struct {
 	one struct { // the memory of an op with one write, as most are
 		write [1]table.Write
 		put   [1]entry
+		value [oneValue]byte
 	}
 }
+
+// oneValue is how long most encoded records are at most.
+const oneValue = 256
 
 type entry struct {
 	id      storage.ID
@@ -30,24 +34,24 @@ type entry struct {
 	flushed bool // the table shows it by now, and called it unsaved
 }
 
-// newOp encodes what an update of subject has put.
-func newOp(subject string, writes []table.Write) (*op, error) {
-	o := &op{subject: subject}
-	if len(writes) == 1 {
-		o.puts, o.writes = o.one.put[:], o.one.write[:]
+// put has o, which is new, write what an update of subject has put.
+func (o *op) put(subject string, writes []table.Write) error {
+	var memory []byte
+	if o.subject = subject; len(writes) == 1 {
+		o.puts, o.writes, memory = o.one.put[:], o.one.write[:], o.one.value[:0]
 	} else {
 		o.puts, o.writes = make([]entry, len(writes)), make([]table.Write, len(writes))
 	}
 	copy(o.writes, writes)
 	for i := range o.writes {
 		r := &o.writes[i].Record
-		value, err := encode(r)
+		value, err := encodeIn(memory, r)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		o.puts[i] = entry{id: r.ID, value: value}
 	}
-	return o, nil
+	return nil
 }
 
 // size returns how many records o changes.

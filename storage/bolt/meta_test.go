@@ -60,11 +60,8 @@ func endInAGroup(t *testing.T, s *Store) {
 		if n == 3 {
 			r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired
 		}
-		o, err2 := (*op)(nil), tx.Put(r)
-		if err = errors.Join(err, err2); err == nil {
-			o, err = newOp("ana", tx.Writes())
-		}
-		if err != nil {
+		o := new(op)
+		if err := errors.Join(err, tx.Put(r), o.put("ana", tx.Writes())); err != nil {
 			t.Fatal(err)
 		}
 		g = s.enqueue(o)

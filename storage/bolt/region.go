@@ -24,8 +24,8 @@ var (
 
 const (
 	leastHalf = 256 << 10 // bytes
-	mostHalf  = 8 << 20   // unless a single op takes more
-	halfShare = 16        // of the file is what a half may be
+	mostHalf  = 4 << 20   // unless a single op takes more
+	halfShare = 8         // of the file is what a half may be
 )
 
 // regionHead is how much of the region is in front of the block where halves may begin.

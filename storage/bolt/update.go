@@ -15,7 +15,13 @@ import (
 // ErrTooMany, with ErrUnavailable: it would create more records than
 // Options.MaxTokens allows.
 func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	return s.await(s.stageUpdate(ctx, subject, fn))
+	g, o, err := s.stageUpdate(ctx, subject, fn)
+	err = s.await(g, o, err)
+	if o != nil && err == nil { // then nobody else has it any more
+		*o = op{}
+		s.ops.Put(o)
+	}
+	return err
 }
 
 // await returns what became of an op, or err where there is none: but if that was
@@ -42,6 +48,10 @@ func (s *Store) await(g *group, o *op, err error) error {
 // stageUpdate runs fn and stages what it put. Its results are for await; op is nil
 // if nothing was put.
 func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (*group, *op, error) {
+	o, ok := s.ops.Get().(*op)
+	if !ok {
+		o = new(op) // which is large: while others may have the turn
+	}
 	if err := s.take(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -51,18 +61,16 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 	if err == nil {
 		err = ctx.Err()
 	}
-	var o *op
 	if err == nil && len(tx.Writes()) > 0 {
 		n := tx.Created()
 		if n > 0 && s.table.Len()+len(s.leftovers)+s.stage.Created()+n > s.opts.MaxTokens {
 			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 		}
-		o, err = newOp(subject, tx.Writes())
+		if err = o.put(subject, tx.Writes()); err == nil {
+			return s.lead(o), o, nil
+		}
 	}
-	switch {
-	case o != nil:
-		return s.lead(o), o, nil
-	case tx.Staged():
+	if tx.Staged() {
 		return s.newest(), nil, err
 	}
 	return nil, nil, err
@@ -111,8 +119,8 @@ func (s *Store) stageTouch(ctx context.Context, id storage.ID, use storage.Use) 
 	if err != nil || len(tx.Writes()) == 0 {
 		return nil, nil, err
 	}
-	o, err := newOp(subject, tx.Writes())
-	if err != nil {
+	o := new(op)
+	if err := o.put(subject, tx.Writes()); err != nil {
 		return nil, nil, err
 	}
 	return s.lead(o), o, nil
