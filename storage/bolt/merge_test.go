@@ -227,8 +227,8 @@ func TestJournalGrows(t *testing.T) {
 			t.Fatalf("after %d updates, in a file of %d: halves of %d; want %d, or half of that", i, s.log.size, half, due)
 		}
 	}
-	if half := s.log.journal.half; half != 2*leastHalf {
-		t.Errorf("halves of %d; want %d", half, 2*leastHalf)
+	if half := s.log.journal.half; half < 2*leastHalf {
+		t.Errorf("halves of %d; want more than %d", half, leastHalf)
 	}
 	if n, err := s.Sweep(t.Context(), afterAll(), each*updates-1); err != nil || n != each*updates-1 {
 		t.Fatal(n, err)
