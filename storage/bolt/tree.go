@@ -41,7 +41,7 @@ const seqLen = 8 + sumLen
 
 // mergeStep is how many records one transaction of a merge writes. The pages that it
 // changes wait in memory for its end, and the file grows by as many.
-const mergeStep = 1024
+const mergeStep = 512
 
 // merge writes what frames say, which follow the last one that the tree has. Whenever a
 // crash comes, they can be merged again. When it returns nil both meta pages lead to
