@@ -78,7 +78,7 @@ func TestSizeOfATokenOnDisk(t *testing.T) {
 	for _, few := range []int{10, 1000} {
 		s := open(t, filepath.Join(t.TempDir(), "tokens.db"), nil)
 		together(t, s, records, few)
-		size := s.Stats().FileSize - int64(regionLen(leastHalf))
+		size := s.Stats().FileSize - int64(regionLen(s.log.journal.half))
 		t.Logf("%d at once: %d bytes, %.2f of what is encoded", few, size, float64(size)/float64(encoded))
 		if size > int64(encoded)*3/2 {
 			t.Errorf("%d at once: %d bytes for %d", few, size, encoded)

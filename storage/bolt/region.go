@@ -24,7 +24,7 @@ var (
 
 const (
 	leastHalf = 256 << 10 // bytes
-	mostHalf  = 4 << 20   // unless a single op takes more
+	mostHalf  = 2 << 20   // unless a single op takes more
 	halfShare = 8         // of the file is what a half may be
 )
 

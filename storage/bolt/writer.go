@@ -9,9 +9,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// fillPercent is how full bbolt leaves the pages it splits. New keys come after
-// all others, so a page that was split is never written to again.
-const fillPercent = 0.9
+// fillPercent is how full bbolt leaves the pages it splits: full. New keys come after all
+// others, and a record that is written again is hardly ever longer than it was.
+const fillPercent = 1.0
 
 // writer changes the records of a file in one transaction, and what they sum up to.
 type writer struct {
