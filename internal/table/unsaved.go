@@ -14,10 +14,12 @@ type marks struct {
 	count atomic.Int64
 }
 
-// mark marks the record in the cell. Its caller has locked the cell.
+// mark marks the record in the cell. Its caller has locked the cell, and written what the
+// mark is for: whoever takes a mark off reads the record after that, so one that is there
+// does. Most are, and to look costs less than to write.
 func (t *Table) mark(slot uint32) {
 	m, at, bit := t.marksOf(slot)
-	if m.bits[at].Or(bit)&bit == 0 {
+	if m.bits[at].Load()&bit == 0 && m.bits[at].Or(bit)&bit == 0 {
 		m.count.Add(1)
 		t.marks.Add(1)
 	}

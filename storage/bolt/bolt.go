@@ -109,7 +109,8 @@ type Store struct {
 	table   *table.Table // what is durable, and on top of it what Touch raised
 	damaged atomic.Pointer[map[storage.ID]struct{}]
 	trouble atomic.Pointer[trouble] // why nothing is written, if so
-	closed  chan struct{}           // closed when Close begins
+	closing atomic.Bool             // Close has begun
+	closed  chan struct{}           // closed then, too
 	once    sync.Once
 
 	turn  chan struct{} // held by whoever uses what follows
@@ -191,6 +192,7 @@ func Open(path string, opts *Options) (*Store, error) {
 func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
+		s.closing.Store(true)
 		close(s.closed)
 		s.stage.Feed.Close()
 		s.keeping.Wait() // it gives the committer work, too
@@ -279,10 +281,8 @@ func (s *Store) writable(ctx context.Context) error {
 
 // ready says why a call cannot begin now, if so.
 func (s *Store) ready(ctx context.Context) error {
-	select {
-	case <-s.closed:
+	if s.closing.Load() {
 		return storage.ErrClosed
-	default:
 	}
 	return ctx.Err()
 }
