@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -183,7 +184,7 @@ func (l *log) catchUp(look *preflight) error {
 	if err != nil {
 		return err
 	}
-	changes, mark, err := changesOf(frames)
+	changes, mark, _, err := changesOf(frames, math.MaxInt)
 	if err != nil {
 		return err
 	}

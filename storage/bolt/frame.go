@@ -120,24 +120,24 @@ func (f *frame) changes(list []change) (_ []change, mark []byte, err error) {
 	return list, mark, nil
 }
 
-// changesOf returns what frames do, in their order, and how far they say that time has
-// come, or nil.
-func changesOf(frames []frame) (all []change, mark []byte, err error) {
+// changesOf returns what the first n of frames do, in their order, and how far they say
+// that time has come, or nil. It stops behind as many changes as most.
+func changesOf(frames []frame, most int) (all []change, mark []byte, n int, err error) {
 	size := 0
 	for i := range frames {
 		size += len(frames[i].entries)
 	}
-	all = make([]change, 0, size/(entryHeader+fixedLen))
-	for i := range frames {
+	all = make([]change, 0, min(size/(entryHeader+fixedLen), most))
+	for n < len(frames) && len(all) < most {
 		var m []byte
-		if all, m, err = frames[i].changes(all); err != nil {
-			return nil, nil, err
+		if all, m, err = frames[n].changes(all); err != nil {
+			return nil, nil, 0, err
 		}
-		if m != nil {
+		if n++; m != nil {
 			mark = m
 		}
 	}
-	return all, mark, nil
+	return all, mark, n, nil
 }
 
 var errFrame = fmt.Errorf("%w: what the journal holds cannot be read", storage.ErrCorrupt)

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -30,6 +31,7 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 		if <-g.done; o.err != nil {
 			return deleted, o.err
 		}
+		runtime.Gosched() // with few processors, somebody waits to read
 		deleted += len(o.deletes)
 	}
 	return deleted, nil

@@ -43,29 +43,44 @@ const seqLen = 8 + sumLen
 // changes wait in memory for its end, and the file grows by as many.
 const mergeStep = 512
 
+// mergeMost is about how many changes are put in order at once, which takes some
+// milliseconds and lets nobody else run.
+const mergeMost = 16 << 10
+
 // merge writes what frames say, which follow the last one that the tree has. Whenever a
 // crash comes, they can be merged again. When it returns nil both meta pages lead to
 // what they say, and they are needed no more.
 func (t *tree) merge(frames []frame) error {
-	all, mark, err := changesOf(frames)
-	if err != nil {
-		return err
+	for {
+		n, err := t.mergeSome(frames)
+		if err != nil || n == len(frames) {
+			return err
+		}
+		frames = frames[n:]
 	}
-	seq, last := t.seq+uint64(len(frames)), lastOfEach(all)
+}
+
+// mergeSome is merge for the first n of frames.
+func (t *tree) mergeSome(frames []frame) (n int, err error) {
+	all, mark, n, err := changesOf(frames, mergeMost)
+	if err != nil {
+		return 0, err
+	}
+	seq, last := t.seq+uint64(n), lastOfEach(all)
 	for ; len(last) > mergeStep; last = last[mergeStep:] {
 		err := t.update(func(w *writer) error { return w.apply(last[:mergeStep]) })
 		if err != nil {
-			return err
+			return 0, err
 		}
 	}
 	err = t.update(func(w *writer) error {
 		return errors.Join(w.apply(last), putMark(w.tx, mark), putSeq(w.tx, seq))
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	t.seq = seq
-	return t.mirror()
+	return n, t.mirror()
 }
 
 // lastOfEach returns the last change of each record: first the deletes, so that there are

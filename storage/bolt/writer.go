@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 
 	"go.etcd.io/bbolt"
 
@@ -31,9 +32,15 @@ func newWriter(btx *bbolt.Tx, all sum) (*writer, error) {
 	return &writer{tx: btx, tokens: tokens, look: tokens.Cursor(), all: all}, nil
 }
 
+// applyStep is how many changes are made without letting others run.
+const applyStep = 32
+
 // apply makes changes, each of another record.
 func (w *writer) apply(changes []change) error {
 	for i := range changes {
+		if i%applyStep == applyStep-1 {
+			runtime.Gosched() // with few processors, somebody waits to read
+		}
 		c := &changes[i]
 		key := c.id[:]
 		if old := w.get(key); old != nil {
