@@ -39,18 +39,8 @@ func fill(path string) error {
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
+	makeRoom, err := noRoom(path)
 	if err != nil {
-		return err
-	}
-	signal.Ignore(syscall.SIGXFSZ) // the write fails then, and nothing else happens
-	var room syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &room); err != nil {
-		return err
-	}
-	none := room
-	none.Cur = uint64(info.Size())
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &none); err != nil {
 		return err
 	}
 	write := func(r storage.Record) error {
@@ -67,8 +57,25 @@ func fill(path string) error {
 			return fmt.Errorf("Get meanwhile: %+v, %w", got, err)
 		}
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &room); err != nil {
+	if err := makeRoom(); err != nil {
 		return err
 	}
 	return errors.Join(write(large(0)), s.Close())
+}
+
+// noRoom lets no file of this process grow beyond that at path, until the function that
+// it returns is called.
+func noRoom(path string) (makeRoom func() error, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	signal.Ignore(syscall.SIGXFSZ) // the write fails then, and nothing else happens
+	var room syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &room); err != nil {
+		return nil, err
+	}
+	none := room
+	none.Cur = uint64(info.Size())
+	return func() error { return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &room) }, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &none)
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -49,18 +46,8 @@ func TestOpenOnAFullDisk(t *testing.T) {
 // mergeOnFull says what went otherwise than it should. The limit is one of the whole
 // process.
 func mergeOnFull(path string) error {
-	info, err := os.Stat(path)
+	makeRoom, err := noRoom(path)
 	if err != nil {
-		return err
-	}
-	signal.Ignore(syscall.SIGXFSZ) // the write fails then, and nothing else happens
-	var room syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &room); err != nil {
-		return err
-	}
-	none := room
-	none.Cur = uint64(info.Size())
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &none); err != nil {
 		return err
 	}
 	s, err := Open(path, nil)
@@ -85,7 +72,7 @@ func mergeOnFull(path string) error {
 	if got, err := s.Get(context.Background(), record(3).ID); err != nil || got != ended(record(3)) {
 		return fmt.Errorf("Get of what was ended: %+v, %w", got, err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &room); err != nil {
+	if err := makeRoom(); err != nil {
 		return err
 	}
 	return errors.Join(putting(s, large(n)), s.Close())
