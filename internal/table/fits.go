@@ -7,7 +7,7 @@ import "github.com/seed-55daa01a/lapse/storage"
 // count the others, and says false where it would have to look at many.
 func (t *Tx) Fits(id storage.ID, n int) bool {
 	s := t.stage
-	n -= len(t.writes) + len(s.created[t.subject])
+	n -= len(t.writes) + s.created[t.subject].n
 	if _, read := t.find(id); read || n < 0 || s.held[id] != nil || s.Damaged != nil && s.Damaged(id) {
 		return false
 	}

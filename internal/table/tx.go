@@ -4,123 +4,8 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/storage"
 )
-
-// Stage holds the writes of updates back until the table may show them. It is for
-// one goroutine at a time: its owner gives turns. The zero value is not usable.
-type Stage struct {
-	table   *Table
-	held    map[storage.ID]*Write   // the newest of each ID
-	created map[string][]storage.ID // by subject: those that the table does not have
-
-	creating int // how many those are
-
-	// Damaged, if it is not nil, reports the IDs whose records cannot be read: they
-	// are ErrCorrupt for every update.
-	Damaged func(storage.ID) bool
-
-	// Feed is told of what the table shows.
-	Feed *feed.Feed
-
-	tx Tx // the one that runs, used again and again
-}
-
-// Write is one Put of an update.
-type Write struct {
-	Record storage.Record
-
-	seen    storage.Use // what the update saw of the record that the table shows
-	creates bool
-}
-
-// NewStage returns a stage in front of t.
-func NewStage(t *Table) *Stage {
-	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string][]storage.ID), Feed: new(feed.Feed)}
-	s.tx.stage, s.tx.records = s, s.tx.each
-	return s
-}
-
-// keepRoom is for how many records a stage keeps the memory from one update to the
-// next.
-const keepRoom = 256
-
-// Begin returns the transaction of one update of subject. There is one at a time:
-// it ends with the next Begin.
-func (s *Stage) Begin(subject string) *Tx {
-	t := &s.tx
-	if max(cap(t.known), cap(t.writes), cap(t.ids)) > keepRoom {
-		t.known, t.writes, t.ids = nil, nil, nil
-	}
-	t.index = nil
-	clear(t.writes) // let go of the strings
-	t.subject, t.known, t.writes, t.staged = subject, t.known[:0], t.writes[:0], false
-	return t
-}
-
-// Hold puts writes in front of what the table shows, for the updates to come. They
-// must be used no more but for Show.
-func (s *Stage) Hold(writes []Write) {
-	for i := range writes {
-		w := &writes[i]
-		s.held[w.Record.ID] = w
-		if w.creates {
-			subject := w.Record.Subject
-			s.created[subject] = append(s.created[subject], w.Record.ID)
-			s.creating++
-		}
-	}
-}
-
-// Show has the table show writes, held or not. What a Touch has raised since an
-// update read it stays raised, as if it had come after the update: unless that has
-// ended the record, for then it would have changed nothing.
-func (s *Stage) Show(writes []Write) {
-	for i := range writes {
-		w := &writes[i]
-		s.table.Put(&w.Record, w.seen)
-		s.Feed.Tell(w.Record.ID, w.Record.Subject)
-		s.letGo(w)
-	}
-}
-
-// Drop forgets writes that are held and must not be shown.
-func (s *Stage) Drop(writes []Write) {
-	for i := range writes {
-		s.letGo(&writes[i])
-	}
-}
-
-func (s *Stage) letGo(w *Write) {
-	if s.held[w.Record.ID] == w {
-		delete(s.held, w.Record.ID)
-	}
-	if !w.creates {
-		return
-	}
-	w.creates = false // another one may create it by now
-	subject := w.Record.Subject
-	ids := s.created[subject]
-	at := slices.Index(ids, w.Record.ID)
-	switch {
-	case at < 0:
-		return
-	case len(ids) == 1:
-		delete(s.created, subject)
-	case at == 0: // as ever when the oldest is let go first
-		s.created[subject] = ids[1:]
-	default:
-		s.created[subject] = slices.Delete(ids, at, at+1)
-	}
-	s.creating--
-}
-
-// Created returns how many records are held that the table does not have.
-func (s *Stage) Created() int { return s.creating }
-
-// Holds reports whether a write of id is held.
-func (s *Stage) Holds(id storage.ID) bool { return s.held[id] != nil }
 
 // Tx is a storage.Tx over the table, what is held in front of it, and what it put
 // itself. What it has once read it reads again, whatever a Touch raises meanwhile.
@@ -186,21 +71,6 @@ func (t *Tx) read(id storage.ID, r *storage.Record) (int, error) {
 		return at, nil
 	}
 	return t.know(at, known{id: id, write: -1, seen: storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}}), nil
-}
-
-// raise applies to r, which is held, what a Touch has raised in the table since the
-// update that put r saw it: r will be shown like that.
-func (s *Stage) raise(r *storage.Record, seen storage.Use) {
-	var shown storage.Record
-	if !r.EndedAt.IsZero() || !s.table.Get(r.ID, &shown) {
-		return
-	}
-	if shown.LastUsedAt.After(seen.At) && shown.LastUsedAt.After(r.LastUsedAt) {
-		r.LastUsedAt = shown.LastUsedAt
-	}
-	if shown.ExpiresAt.After(seen.ExpiresAt) && shown.ExpiresAt.After(r.ExpiresAt) {
-		r.ExpiresAt = shown.ExpiresAt
-	}
 }
 
 // Put implements storage.Tx.
@@ -273,8 +143,8 @@ func (t *Tx) all() []storage.ID {
 	t.ids = nil // the loop body may ask for all of them, too
 	ids = t.stage.table.Subject(ids, t.subject)
 	shown := len(ids)
-	if len(t.stage.created) > 0 {
-		ids = append(ids, t.stage.created[t.subject]...)
+	for w := t.stage.created[t.subject].first; w != nil; w = w.next {
+		ids = append(ids, w.Record.ID)
 	}
 	for i := range t.writes {
 		if w := &t.writes[i]; w.creates {

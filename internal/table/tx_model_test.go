@@ -24,9 +24,10 @@ type plain struct {
 }
 
 type heldUpdate struct {
-	subject string
-	writes  []Write
-	put     map[storage.ID]storage.Record
+	subject  string
+	writes   []Write
+	put      map[storage.ID]storage.Record
+	revealed int // how many of its writes
 }
 
 var fewSubjects = []string{"ana", "bob", "eve"}
@@ -91,9 +92,11 @@ func (p *plain) update() {
 	}
 	for range p.rand.IntN(8) {
 		n := id(1 + p.rand.IntN(24))
-		switch p.rand.IntN(6) {
+		switch p.rand.IntN(7) {
 		case 0:
 			p.touch()
+		case 6:
+			p.reveal()
 		case 5:
 			has, limit := len(mine()), p.rand.IntN(12)
 			_, taken := sees[n]
@@ -134,7 +137,7 @@ func (p *plain) update() {
 		}
 	}
 	if p.rand.IntN(5) > 0 {
-		u := heldUpdate{subject, slices.Clone(tx.Writes()), put}
+		u := heldUpdate{subject: subject, writes: slices.Clone(tx.Writes()), put: put}
 		p.stage.Hold(u.writes)
 		p.held = append(p.held, u)
 	}
@@ -157,10 +160,31 @@ func (p *plain) next(old storage.Record, ok bool, n storage.ID, subject string) 
 	return old
 }
 
-// settle shows or drops the oldest update. Where it is dropped, those of its subject
-// that came after it are, too.
+// reveal reveals one write of the oldest update, as somebody does who is not stopped by
+// those who use the stage.
+func (p *plain) reveal() {
+	if len(p.held) == 0 || p.held[0].revealed == len(p.held[0].writes) {
+		return
+	}
+	u := &p.held[0]
+	p.stage.Reveal(u.writes[u.revealed : u.revealed+1])
+	n := u.writes[u.revealed].Record.ID
+	u.revealed++
+	p.shown[n] = raised(u.put[n], p.shown[n])
+}
+
+// settle shows or drops the oldest update, or lets it go if some of it is revealed. Where
+// it is dropped, those of its subject that came after it are, too.
 func (p *plain) settle() {
 	if len(p.held) == 0 {
+		return
+	}
+	if p.held[0].revealed > 0 {
+		for p.held[0].revealed < len(p.held[0].writes) {
+			p.reveal()
+		}
+		p.stage.LetGo(p.held[0].writes)
+		p.held = p.held[1:]
 		return
 	}
 	u := p.held[0]
@@ -172,19 +196,24 @@ func (p *plain) settle() {
 		}
 		return
 	}
-	p.stage.Drop(u.writes)
+	p.stage.LetGo(u.writes)
 	p.held = slices.DeleteFunc(p.held, func(later heldUpdate) bool {
 		if later.subject == u.subject {
-			p.stage.Drop(later.writes)
+			p.stage.LetGo(later.writes)
 		}
 		return later.subject == u.subject
 	})
 }
 
 func (p *plain) compare() {
-	created := 0
+	created, revealed := 0, 0
 	fresh := make(map[storage.ID]bool)
 	for _, u := range p.held {
+		for _, w := range u.writes[:u.revealed] {
+			if w.creates {
+				revealed++
+			}
+		}
 		for n := range u.put {
 			if _, ok := p.shown[n]; !ok && !fresh[n] {
 				fresh[n] = true
@@ -192,8 +221,11 @@ func (p *plain) compare() {
 			}
 		}
 	}
-	if p.stage.Created() != created {
-		p.wrong("%d created; want %d", p.stage.Created(), created)
+	if p.stage.Created() != created+revealed {
+		p.wrong("%d created; want %d, and %d that are revealed", p.stage.Created(), created, revealed)
+	}
+	if p.stage.Records() != len(p.shown)+created {
+		p.wrong("there will be %d records; want %d", p.stage.Records(), len(p.shown)+created)
 	}
 	if p.stage.table.Len() != len(p.shown) {
 		p.wrong("the table has %d; want %d", p.stage.table.Len(), len(p.shown))
@@ -225,11 +257,13 @@ func (p *plain) run(seed uint64) (found mismatch) {
 	}()
 	p.rand, p.stage, p.shown = rand.New(rand.NewPCG(seed, 1)), stageOf(), make(map[storage.ID]storage.Record)
 	for range 120 {
-		switch p.rand.IntN(6) {
+		switch p.rand.IntN(7) {
 		case 0:
 			p.touch()
 		case 1, 2:
 			p.settle()
+		case 3:
+			p.reveal()
 		default:
 			p.update()
 		}

@@ -116,7 +116,7 @@ func TestRecordsThatAreLeft(t *testing.T) {
 	}
 }
 
-// TestCreated counts what is held and not in the table, until it is shown or dropped.
+// TestCreated counts what is held and new to the table, until it is shown or dropped.
 func TestCreated(t *testing.T) {
 	s := stageOf(record(1, "ana"))
 	first := hold(s, "ana", func(tx *Tx) {
@@ -139,13 +139,13 @@ func TestCreated(t *testing.T) {
 	}{
 		{"held", func() {}, 4},
 		{"the first is shown", func() { s.Show(first) }, 2},
-		{"the second is dropped", func() { s.Drop(second) }, 1},
-		{"and once more", func() { s.Drop(second) }, 1},
+		{"the second is dropped", func() { s.LetGo(second) }, 1},
+		{"and once more", func() { s.LetGo(second) }, 1},
 		{"the other one is shown", func() { s.Show(other) }, 0},
 		{"what was never held is shown", func() {
 			tx := s.Begin("bob")
 			putAll(t, tx, record(6, "bob"))
-			s.Show(tx.Writes())
+			s.Reveal(tx.Writes())
 		}, 0},
 	} {
 		if step.do(); s.Created() != step.want {
@@ -165,9 +165,9 @@ func TestCreated(t *testing.T) {
 func TestDroppedTwice(t *testing.T) {
 	s := stageOf()
 	first := hold(s, "ana", func(tx *Tx) { putAll(t, tx, record(1, "ana")) })
-	s.Drop(first)
+	s.LetGo(first)
 	second := hold(s, "ana", func(tx *Tx) { putAll(t, tx, record(1, "ana")) })
-	s.Drop(first)
+	s.LetGo(first)
 	if got := numbers(t, s.Begin("ana")); !slices.Equal(got, []int{1}) || s.Created() != 1 || !s.Holds(id(1)) {
 		t.Errorf("records %v, %d created, held %v; want record 1", got, s.Created(), s.Holds(id(1)))
 	}
@@ -187,7 +187,7 @@ func TestShowLetsNewerBe(t *testing.T) {
 		t.Error("the second is held no more")
 	}
 	expect(t, s, with(record(1, "ana"), 20, 100, 0), with(record(1, "ana"), 10, 100, 0))
-	s.Drop(second)
+	s.LetGo(second)
 	expect(t, s, with(record(1, "ana"), 10, 100, 0), with(record(1, "ana"), 10, 100, 0))
 	var r storage.Record
 	if s.Holds(id(1)) || !s.table.Get(id(1), &r) {

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -113,10 +114,10 @@ type Store struct {
 	closed  chan struct{}           // closed then, too
 	once    sync.Once
 
-	turn  chan struct{} // held by whoever uses what follows
-	log   *log          // also used by the committer, while a group is its
-	stage *table.Stage  // what is written but not durable
-	queue []*group      // waiting to be written, or being written; the oldest first
+	turn  *turn.Turn   // held by whoever uses what follows
+	log   *log         // also used by the committer, while a group is its
+	stage *table.Stage // what is written but not durable
+	queue []*group     // waiting to be written, or being written; the oldest first
 	tally tally
 
 	writing bool // somebody writes the oldest group
@@ -174,7 +175,7 @@ func Open(path string, opts *Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: o, table: in.table, log: l, stage: table.NewStage(in.table), closed: make(chan struct{}),
-		turn: make(chan struct{}, 1), work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), quit: make(chan struct{}),
+		turn: turn.New(), work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), quit: make(chan struct{}),
 		copied: make(chan struct{}, 1), merges: l.merges, flushing: make(chan struct{}, 1),
 	}
 	s.stage.Damaged = s.isDamaged
@@ -197,29 +198,29 @@ func (s *Store) Close() error {
 		s.stage.Feed.Close()
 		s.keeping.Wait() // it gives the committer work, too
 		s.drain()
-		s.turn <- struct{}{}
+		s.turn.Take()
 		err = s.recover()
-		<-s.turn
+		s.turn.Give()
 		if err == nil {
 			err = s.flush()
 		}
 		if err == nil {
 			s.lastMark()
-			s.turn <- struct{}{}
+			s.turn.Take()
 			s.runAlone(func(l *log) (*log, error) { return nil, l.mergeAll() }) // or whoever opens the file does it
 		}
-		s.turn <- struct{}{}
+		s.turn.Take()
 		s.flushed = true
-		<-s.turn
+		s.turn.Give()
 		s.drain()
 		close(s.quit)
 		s.committing.Wait()
 		if t := s.trouble.Load(); t != nil && err == nil {
 			err = t.err
 		}
-		s.turn <- struct{}{}
+		s.turn.Take()
 		err = errors.Join(err, s.log.close())
-		<-s.turn
+		s.turn.Give()
 	})
 	return err
 }
@@ -227,14 +228,14 @@ func (s *Store) Close() error {
 // drain waits until all that is staged has been written. Nothing more is.
 func (s *Store) drain() {
 	for {
-		s.turn <- struct{}{}
+		s.turn.Take()
 		n := len(s.queue)
 		if n == 0 {
-			<-s.turn
+			s.turn.Give()
 			return
 		}
 		last := s.queue[n-1]
-		<-s.turn
+		s.turn.Give()
 		<-last.done
 	}
 }
@@ -244,26 +245,20 @@ func (s *Store) take(ctx context.Context) error {
 	if err := s.writable(ctx); err != nil {
 		return err
 	}
-	select {
-	case s.turn <- struct{}{}: // cheaper by itself
+	if s.turn.TakeUnless(ctx.Done(), s.closed) {
 		return s.admitted(ctx)
-	default:
 	}
-	select {
-	case s.turn <- struct{}{}:
-		return s.admitted(ctx)
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.closed:
-		return storage.ErrClosed
+	if err := ctx.Err(); err != nil {
+		return err
 	}
+	return storage.ErrClosed
 }
 
 // admitted gives the turn back if it cannot be used any more.
 func (s *Store) admitted(ctx context.Context) error {
 	err := s.writable(ctx)
 	if err != nil {
-		<-s.turn
+		s.turn.Give()
 	}
 	return err
 }

@@ -16,7 +16,7 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 	for range 50 {
 		path, _ := makeFile(t, 0)
 		s := open(t, path, nil)
-		s.turn <- struct{}{} // the committer cannot begin
+		s.turn.Take() // the committer cannot begin
 		r := record(1)
 		tx := s.stage.Begin(r.Subject)
 		if err := tx.Put(r); err != nil {
@@ -27,7 +27,7 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := s.enqueue(o)
-		<-s.turn
+		s.turn.Give()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

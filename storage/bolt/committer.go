@@ -35,8 +35,8 @@ const yields = 16
 // seal returns the oldest group, to which nothing is added from now on, if there is
 // one and nobody is writing.
 func (s *Store) seal() *group {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	if s.writing || len(s.queue) == 0 {
 		return nil
 	}
@@ -55,7 +55,8 @@ func (s *Store) lead(o *op) *group {
 	return g
 }
 
-// write commits those ops of g that have no err yet, and sets it.
+// write commits those ops of g that have no err yet, sets it, and has the table show what
+// is durable: without the turn, so that the next group gathers meanwhile.
 func (s *Store) write(g *group) {
 	ops := g.waiting()
 	if len(ops) == 0 {
@@ -67,7 +68,9 @@ func (s *Store) write(g *group) {
 	}
 	err := s.log.commit(ops)
 	for _, o := range ops {
-		o.err = err
+		if o.err = err; err == nil {
+			s.stage.Reveal(o.writes)
+		}
 	}
 }
 
@@ -75,11 +78,11 @@ func (s *Store) write(g *group) {
 // was not.
 var errBefore = fmt.Errorf("%w: what was to be written just before could not be; try again", storage.ErrUnavailable)
 
-// finish shows what of g is durable, takes back the rest and what went by it, and
+// finish holds what of g is durable no more, takes back the rest and what went by it, and
 // lets the callers go.
 func (s *Store) finish(g *group) {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	defer close(g.done)
 	s.queue, s.writing, s.crowded = s.queue[1:], false, len(g.ops) > 1 || len(s.queue) > 1
 	if len(s.queue) > 0 {
@@ -94,7 +97,7 @@ func (s *Store) finish(g *group) {
 		}
 		switch {
 		case o.err == nil:
-			s.stage.Show(o.writes)
+			s.stage.LetGo(o.writes)
 			continue
 		case errors.Is(o.err, storage.ErrOutcomeUnknown):
 			s.deny(o)
@@ -142,7 +145,7 @@ func (s *Store) takeBack(o *op) {
 		return
 	}
 	o.undone = true
-	s.stage.Drop(o.writes)
+	s.stage.LetGo(o.writes)
 	s.unsave(o)
 	s.leftovers = append(s.leftovers, o.deletes...)
 }

@@ -52,7 +52,7 @@ func (s *Store) alone(ctx context.Context, fn func(*log) (*log, error)) error {
 func (s *Store) runAlone(fn func(*log) (*log, error)) error {
 	o := &op{alone: fn}
 	g := s.enqueue(o)
-	<-s.turn
+	s.turn.Give()
 	<-g.done
 	return o.err
 }

@@ -72,7 +72,7 @@ func TestUpdateBehindACompactThatFails(t *testing.T) {
 	path = longName(t, path)
 	s := open(t, path, nil)
 	before := readFile(t, path)
-	s.turn <- struct{}{}
+	s.turn.Take()
 	r := record(200)
 	tx := s.stage.Begin(r.Subject)
 	if err := tx.Put(r); err != nil {
@@ -84,7 +84,7 @@ func TestUpdateBehindACompactThatFails(t *testing.T) {
 	}
 	compacts := s.enqueue(&op{alone: (*log).compact})
 	puts := s.enqueue(o)
-	<-s.turn
+	s.turn.Give()
 	<-compacts.done
 	if err := compacts.ops[0].err; !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Compact: %v; want ErrUnavailable", err)

@@ -228,13 +228,13 @@ func TestCompactKeepsTheLock(t *testing.T) {
 		}
 	}
 	locked("before")
-	s.turn <- struct{}{}
+	s.turn.Take()
 	old := s.log.info
 	g := s.enqueue(&op{alone: (*log).compact})
 	for !g.sealed { // until the committer has it; then it needs the turn again in the end only
-		<-s.turn
+		s.turn.Give()
 		runtime.Gosched()
-		s.turn <- struct{}{}
+		s.turn.Take()
 	}
 	for replaced := false; !replaced; runtime.Gosched() {
 		info, err := os.Stat(path)
@@ -247,7 +247,7 @@ func TestCompactKeepsTheLock(t *testing.T) {
 	if got, err := s.Get(context.Background(), record(1).ID); err != nil || got != record(1) {
 		t.Errorf("Get meanwhile: %+v, %v", got, err)
 	}
-	<-s.turn
+	s.turn.Give()
 	<-g.done
 	locked("after")
 	if err := errors.Join(g.ops[0].err, s.Close()); err != nil {

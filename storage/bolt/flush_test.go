@@ -253,10 +253,10 @@ func TestFlushThatFails(t *testing.T) {
 	s := openNew(t, &lazy)
 	put(t, s, record(1))
 	want := touch(t, s, record(1), by(record(1), time.Minute))
-	s.turn <- struct{}{}
+	s.turn.Take()
 	no := errors.New("no")
 	onWrite(s, func(func() error) error { return no })
-	<-s.turn
+	s.turn.Give()
 	if err := s.flush(); !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, no) {
 		t.Errorf("flush: %v; want ErrUnavailable and what made it", err)
 	}

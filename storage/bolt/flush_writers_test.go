@@ -89,14 +89,14 @@ func TestFlushEndsUnderTouches(t *testing.T) {
 			}
 		}
 	}
-	s.turn <- struct{}{}
+	s.turn.Take()
 	onWrite(s, func(do func() error) error {
 		if commits++; commits <= 3 {
 			touch()
 		}
 		return do()
 	})
-	<-s.turn
+	s.turn.Give()
 	touch()
 	if err := s.flush(); err != nil || commits != 3 {
 		t.Errorf("%v, and %d commits; want 3 of them", err, commits)
@@ -112,14 +112,14 @@ func TestFlushThatFailsAgain(t *testing.T) {
 		path, _ := makeFile(t, 2*flushStep+1)
 		s := open(t, path, &Options{FlushEvery: time.Hour})
 		commits := 0
-		s.turn <- struct{}{}
+		s.turn.Take()
 		onWrite(s, func(do func() error) error {
 			if commits++; commits == fails+1 {
 				return errDisk
 			}
 			return do()
 		})
-		<-s.turn
+		s.turn.Give()
 		used := record(0).ExpiresAt
 		for n := range 2*flushStep + 1 {
 			if err := s.Touch(context.Background(), record(n).ID, storage.Use{At: used}); err != nil {

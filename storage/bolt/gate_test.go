@@ -17,7 +17,7 @@ func stop(t *testing.T, s *Store) *blockade {
 	t.Helper()
 	d := &blockade{arrived: make(chan struct{}), open: make(chan struct{})}
 	var once sync.Once
-	s.turn <- struct{}{}
+	s.turn.Take()
 	s.crowded = true // or who comes first writes by itself
 	onWrite(s, func(do func() error) error {
 		once.Do(func() { close(d.arrived) })
@@ -27,7 +27,7 @@ func stop(t *testing.T, s *Store) *blockade {
 		}
 		return do()
 	})
-	<-s.turn
+	s.turn.Give()
 	return d
 }
 

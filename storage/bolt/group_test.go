@@ -36,8 +36,8 @@ func holdCommits(t *testing.T, s *Store) *gate {
 	t.Helper()
 	g := &gate{make(chan struct{}), make(chan error)}
 	t.Cleanup(func() { letCommits(s) })
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	onWrite(s, func(do func() error) error {
 		g.arrived <- struct{}{}
 		switch err := <-g.release; err {
@@ -53,15 +53,15 @@ func holdCommits(t *testing.T, s *Store) *gate {
 }
 
 func letCommits(s *Store) {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	s.log.journal.write = (*journal).writeThrough
 }
 
 // waiting returns how many ops wait behind the group that is being written.
 func waiting(s *Store) int {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	n := 0
 	for _, g := range s.queue {
 		if !g.sealed {

@@ -46,9 +46,9 @@ func (s *Store) keep() {
 			timer.Stop()
 			return
 		}
-		s.turn <- struct{}{}
+		s.turn.Take()
 		s.recover()
-		<-s.turn
+		s.turn.Give()
 		s.flush() // an error is on the tally, and it is tried again
 	}
 }
@@ -77,9 +77,9 @@ func (s *Store) flush() error {
 		}
 		ring(s.alarm)
 	}
-	s.turn <- struct{}{} // or Stats might look for marks before they are back, and here after
+	s.turn.Take() // or Stats might look for marks before they are back, and here after
 	s.unflushed.Store(0)
-	<-s.turn
+	s.turn.Give()
 	return err
 }
 
@@ -112,8 +112,8 @@ func (s *Store) flushOnce(ids []storage.ID) (held []storage.ID, err error) {
 // stageFlush stages the records of ids, and adds to held what has to wait for others.
 // group is what to wait for, if anything, and op is nil if nothing was staged.
 func (s *Store) stageFlush(ids []storage.ID, held *[]storage.ID) (*group, *op, error) {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	if s.flushed { // this one is of a Backup that began before
 		return nil, nil, storage.ErrClosed
 	}
@@ -145,9 +145,9 @@ func (s *Store) stageFlush(ids []storage.ID, held *[]storage.ID) (*group, *op, e
 // lastMark writes how far time has come where that is further than the file says: a
 // minute less is as good as a crash, and so no error.
 func (s *Store) lastMark() {
-	s.turn <- struct{}{}
+	s.turn.Take()
 	ahead := s.marks.Mark() != s.log.marked
-	<-s.turn
+	s.turn.Give()
 	if ahead {
 		s.flushMark()
 	}
@@ -155,14 +155,14 @@ func (s *Store) lastMark() {
 
 // flushMark writes how far time has come.
 func (s *Store) flushMark() error {
-	s.turn <- struct{}{}
+	s.turn.Take()
 	if t := s.trouble.Load(); t != nil || s.flushed {
-		<-s.turn
+		s.turn.Give()
 		return nil // it is written with what comes next
 	}
 	o := new(op)
 	g := s.enqueue(o)
-	<-s.turn
+	s.turn.Give()
 	<-g.done
 	return o.err
 }

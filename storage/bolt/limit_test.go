@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"testing"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -160,6 +161,30 @@ func TestFullStoreGoesOn(t *testing.T) {
 	wantTooMany(t, "five for four places", issue(s, 10, 15), true)
 	wantTooMany(t, "four for four places", issue(s, 10, 14), false)
 	wantTooMany(t, "one more", issue(s, 14, 15), true)
+}
+
+// TestMaxTokensCountsOnce: what a group shows while the next one gathers counts once.
+func TestMaxTokensCountsOnce(t *testing.T) {
+	path, _ := makeFile(t, 0)
+	s := open(t, path, &Options{MaxTokens: 6})
+	disk := stop(t, s)
+	first := make(chan error, 1)
+	go func() { first <- issue(s, 0, 4) }()
+	<-disk.arrived
+	s.turn.Take() // nobody finishes
+	close(disk.open)
+	for s.table.Len() < 4 {
+		runtime.Gosched()
+	}
+	for n, want := range map[int]bool{1: true, 2: true, 3: false} {
+		if got := s.roomFor(n); got != want {
+			t.Errorf("room for %d with 4 of 6 shown: %v, want %v", n, got, want)
+		}
+	}
+	s.turn.Give()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestOpenRefusesTooMany: a file with more records than the limit is refused as it

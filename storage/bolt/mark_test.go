@@ -185,14 +185,14 @@ func TestMarkSurvivesCompactAndBackup(t *testing.T) {
 func TestMarkIsTriedAgain(t *testing.T) {
 	s := openNew(t, &Options{FlushEvery: time.Millisecond})
 	var tries atomic.Int32
-	s.turn <- struct{}{} // so that nobody is using it
+	s.turn.Take() // so that nobody is using it
 	onWrite(s, func(do func() error) error {
 		if tries.Add(1) <= 3 {
 			return errors.New("no space left on device")
 		}
 		return do()
 	})
-	<-s.turn
+	s.turn.Give()
 	want := ahead(s, time.Hour)
 	for s.Marks().Unsaved() {
 		runtime.Gosched()

@@ -18,9 +18,9 @@ func init() { children[lateMerger] = func(path string) { fmt.Print(mergeOnFull(p
 func TestOpenOnAFullDisk(t *testing.T) {
 	path, _ := makeFile(t, 20)
 	s := open(t, path, &lazy)
-	s.turn <- struct{}{}
+	s.turn.Take()
 	s.log.merges = make(chan *merging, 1) // nobody merges
-	<-s.turn
+	s.turn.Give()
 	const n = 60 // both halves
 	for i := range n {
 		put(t, s, large(i))

@@ -202,9 +202,9 @@ func TestGroupIsOneWrite(t *testing.T) {
 	putAnas(t, s, 0, 300, 0)
 	frames, commits := 0, 0
 	onMerge(s, func(btx *bbolt.Tx) error { commits++; return btx.Commit() })
-	s.turn <- struct{}{}
+	s.turn.Take()
 	onWrite(s, func(do func() error) error { frames++; return do() })
-	<-s.turn
+	s.turn.Give()
 	mark := func() error { ahead(s, 1e12); return s.flushMark() }
 	for _, row := range []struct {
 		name string

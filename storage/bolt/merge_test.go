@@ -18,8 +18,8 @@ import (
 
 // onMerge has f commit the transactions of s.
 func onMerge(s *Store, f func(*bbolt.Tx) error) {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	s.log.tree.commitTx = f
 }
 
@@ -175,13 +175,13 @@ func TestMergeOfUnknownOutcome(t *testing.T) {
 func TestMergeByWhoCannotWait(t *testing.T) {
 	s := openNew(t, &lazy)
 	merged := make(chan uint64, 100)
-	s.turn <- struct{}{}
+	s.turn.Take()
 	s.log.merges = make(chan *merging, 1)
 	s.log.tree.commitTx = func(btx *bbolt.Tx) error {
 		merged <- s.log.tree.seq
 		return btx.Commit()
 	}
-	<-s.turn
+	s.turn.Give()
 	n, err := putLarge(s, 0, 1, rounds(s, 4))
 	if err != nil {
 		t.Fatal(err)
@@ -250,9 +250,9 @@ func TestUpdateLongerThanAHalf(t *testing.T) {
 		s := open(t, path, &lazy)
 		put(t, s, record(5))
 		frames := 0
-		s.turn <- struct{}{}
+		s.turn.Take()
 		onWrite(s, func(do func() error) error { frames++; return do() })
-		<-s.turn
+		s.turn.Give()
 		var records []storage.Record
 		for bytes := frameHeader + entryHeader + markLen; bytes <= (blocks-1)*blockLen; {
 			r := large(len(records))

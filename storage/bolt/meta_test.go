@@ -52,7 +52,7 @@ func endAnas(t *testing.T, s *Store, from, to int) {
 // endInAGroup ends record 3 between two others that replace a record by itself.
 func endInAGroup(t *testing.T, s *Store) {
 	t.Helper()
-	s.turn <- struct{}{}
+	s.turn.Take()
 	g := new(group)
 	for _, n := range []int{1, 3, 2} {
 		tx := s.stage.Begin("ana")
@@ -69,7 +69,7 @@ func endInAGroup(t *testing.T, s *Store) {
 	if len(g.ops) != 3 {
 		t.Fatalf("the group has %d ops", len(g.ops))
 	}
-	<-s.turn
+	s.turn.Give()
 	<-g.done
 	for _, o := range g.ops {
 		if o.err != nil {

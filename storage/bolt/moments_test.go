@@ -106,8 +106,8 @@ func watchWrites(t *testing.T) *recorder {
 		t.Fatal(err)
 	}
 	r.next = r.now
-	r.s.turn <- struct{}{}
-	defer func() { <-r.s.turn }()
+	r.s.turn.Take()
+	defer r.s.turn.Give()
 	r.s.log.merges, r.s.log.journal.write, r.s.log.tree.commitTx = r.merges, r.write, r.commit
 	return r
 }

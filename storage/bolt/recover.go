@@ -90,7 +90,7 @@ func (s *Store) showAgain(o *op) {
 	for i := range o.writes {
 		w := o.writes[i : i+1]
 		if w[0].Record.EndedAt.IsZero() && s.table.Get(w[0].Record.ID, &r) && !r.EndedAt.IsZero() {
-			s.stage.Drop(w)
+			s.stage.LetGo(w)
 		} else {
 			s.stage.Show(w)
 		}

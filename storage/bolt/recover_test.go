@@ -15,8 +15,8 @@ var errDisk = errors.New("the disk is gone")
 
 // failCommit has the next commit fail as do says, and those after it succeed.
 func failCommit(s *Store, fail func(do func() error) error) {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	failed := false
 	onWrite(s, func(do func() error) error {
 		if failed {
@@ -33,8 +33,8 @@ func syncLost(do func() error) error { return errors.Join(do(), errDisk) }
 
 // tryAgain does what the store does every second in a time of trouble.
 func tryAgain(s *Store) error {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	return s.recover()
 }
 

@@ -17,9 +17,9 @@ import (
 func TestResizeThatFails(t *testing.T) {
 	path, _ := makeFile(t, 3)
 	s := open(t, path, &lazy)
-	s.turn <- struct{}{}
+	s.turn.Take()
 	s.log.merges = make(chan *merging, 1) // nobody else merges, so that commits have an order
-	<-s.turn
+	s.turn.Give()
 	var well atomic.Bool
 	commits := 0
 	onMerge(s, func(btx *bbolt.Tx) error {

@@ -47,13 +47,13 @@ func TestNobodyGoesByWhatFails(t *testing.T) {
 func TestWhatWaitsFails(t *testing.T) {
 	path, _ := makeFile(t, 0)
 	s := open(t, path, nil)
-	s.turn <- struct{}{}
+	s.turn.Take()
 	s.queue = []*group{
 		{ops: []*op{{subject: "ana", err: errDisk}}, done: make(chan struct{}), sealed: true},
 		{ops: []*op{{subject: "eve"}}, done: make(chan struct{})},
 	}
 	g, last := s.queue[0], s.queue[1]
-	<-s.turn
+	s.turn.Give()
 	s.finish(g)
 	<-last.done
 	if failed := last.ops[0].err; failed != errBefore || !last.failed {

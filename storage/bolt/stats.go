@@ -23,8 +23,8 @@ type Stats struct {
 // Stats returns what s knows of itself. It waits for an Update that runs, but not
 // for the disk.
 func (s *Store) Stats() Stats {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	st := Stats{
 		Tokens: s.table.Len(), Damaged: len(*s.damaged.Load()), Unsaved: s.table.Unsaved(), Repaired: s.log.repaired,
 		Commits: s.tally.commits, Writes: s.tally.writes, Failed: s.tally.failed,

@@ -43,7 +43,7 @@ func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (g *gro
 	if err := s.take(ctx); err != nil {
 		return nil, nil, false, err
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.Give()
 	if len(s.leftovers) == 0 && !s.table.AnyDue(before) {
 		return nil, nil, false, nil
 	}

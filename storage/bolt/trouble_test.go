@@ -16,8 +16,8 @@ import (
 func loseCommit(t *testing.T, s *Store, happens bool) (restore func()) {
 	t.Helper()
 	path := s.log.path
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.turn.Take()
+	defer s.turn.Give()
 	onWrite(s, func(do func() error) error {
 		var err error
 		if happens {
@@ -26,9 +26,9 @@ func loseCommit(t *testing.T, s *Store, happens bool) (restore func()) {
 		return errors.Join(err, os.Rename(path, path+".away"), errors.New("no answer from the disk"))
 	})
 	return func() {
-		s.turn <- struct{}{}
+		s.turn.Take()
 		s.log.journal.write = (*journal).writeThrough
-		<-s.turn
+		s.turn.Give()
 		if err := os.Rename(path+".away", path); err != nil {
 			t.Error(err)
 		}

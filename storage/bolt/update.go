@@ -55,15 +55,14 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 	if err := s.take(ctx); err != nil {
 		return nil, nil, err
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.Give()
 	tx := s.stage.Begin(subject)
 	err := fn(tx)
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err == nil && len(tx.Writes()) > 0 {
-		n := tx.Created()
-		if n > 0 && s.table.Len()+len(s.leftovers)+s.stage.Created()+n > s.opts.MaxTokens {
+		if n := tx.Created(); n > 0 && !s.roomFor(n) {
 			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 		}
 		if err = o.put(subject, tx.Writes()); err == nil {
@@ -74,6 +73,13 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 		return s.newest(), nil, err
 	}
 	return nil, nil, err
+}
+
+// roomFor reports whether n more records are within MaxTokens. What is being revealed may
+// be counted twice at first.
+func (s *Store) roomFor(n int) bool {
+	most := s.opts.MaxTokens - len(s.leftovers) - n
+	return s.table.Len()+s.stage.Created() <= most || s.stage.Records() <= most
 }
 
 // newest returns the group that is written last of those there are, or nil.
@@ -110,7 +116,7 @@ func (s *Store) stageTouch(ctx context.Context, id storage.ID, use storage.Use) 
 	if err := s.take(ctx); err != nil {
 		return nil, nil, err
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.Give()
 	tx := s.stage.Begin("")
 	subject, err := tx.Raise(id, use)
 	if err == nil && len(tx.Writes()) == 0 && tx.Staged() {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -28,7 +29,7 @@ var (
 // for nobody.
 type Store struct {
 	table atomic.Pointer[table.Table] // nil once closed
-	turn  chan struct{}               // held by the one Update or Sweep; a channel, so that waiting can be given up
+	turn  *turn.Turn                  // held by the one Update or Sweep
 	stage *table.Stage                // used by whoever has the turn
 	feed  *feed.Feed
 	marks *storage.Marks
@@ -37,7 +38,7 @@ type Store struct {
 // New returns an empty store.
 func New() *Store {
 	t := table.New()
-	s := &Store{turn: make(chan struct{}, 1), stage: table.NewStage(t)}
+	s := &Store{turn: turn.New(), stage: table.NewStage(t)}
 	s.feed, s.marks = s.stage.Feed, storage.NewMarks(storage.Mark{}, nil)
 	s.table.Store(t)
 	return s
@@ -84,7 +85,7 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 	if err := s.take(ctx); err != nil {
 		return err
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.Give()
 	tx := s.stage.Begin(subject)
 	if err := fn(tx); err != nil {
 		return err
@@ -92,7 +93,7 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.stage.Show(tx.Writes())
+	s.stage.Reveal(tx.Writes())
 	return nil
 }
 
@@ -101,17 +102,11 @@ func (s *Store) take(ctx context.Context) error {
 	if _, err := s.ready(ctx); err != nil {
 		return err
 	}
-	select {
-	case s.turn <- struct{}{}: // cheaper by itself
-	default:
-		select {
-		case s.turn <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if !s.turn.TakeUnless(ctx.Done(), nil) {
+		return ctx.Err()
 	}
 	if _, err := s.ready(ctx); err != nil { // closed meanwhile
-		<-s.turn
+		s.turn.Give()
 		return err
 	}
 	return nil
@@ -140,11 +135,11 @@ func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 // Close implements storage.Store. It waits for the Update that is under way. The
 // records are gone with it.
 func (s *Store) Close() error {
-	s.turn <- struct{}{}
+	s.turn.Take()
 	s.table.Store(nil)
 	s.stage = nil
 	s.feed.Close()
-	<-s.turn
+	s.turn.Give()
 	return nil
 }
 
@@ -169,7 +164,7 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 		}
 		var gone []storage.ID
 		gone, more = s.table.Load().TakeDead(deadBefore, min(limit-deleted, sweepStep), nil)
-		<-s.turn
+		s.turn.Give()
 		deleted += len(gone)
 	}
 	return deleted, nil

@@ -144,9 +144,6 @@ func checkMarkAlone(e *env) error {
 			return err
 		}
 		change()
-		if !marks.Unsaved() {
-			return errors.New("nobody was asked to write the change of a mark")
-		}
 		if err := e.written(marks); err != nil {
 			return fmt.Errorf("the change of a mark is not written: %w", err)
 		}

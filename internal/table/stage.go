@@ -1,0 +1,182 @@
+package table
+
+import (
+	"github.com/seed-55daa01a/lapse/internal/feed"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Stage holds the writes of updates back until the table may show them. It is for
+// one goroutine at a time: its owner gives turns. The zero value is not usable.
+type Stage struct {
+	table   *Table
+	held    map[storage.ID]*Write // the newest of each ID
+	created map[string]creations  // by subject: those that are new to the table
+
+	creating int // how many those are
+
+	// Damaged, if it is not nil, reports the IDs whose records cannot be read: they
+	// are ErrCorrupt for every update.
+	Damaged func(storage.ID) bool
+
+	// Feed is told of what the table shows.
+	Feed *feed.Feed
+
+	tx Tx // the one that runs, used again and again
+}
+
+// Write is one Put of an update.
+type Write struct {
+	Record storage.Record
+
+	seen    storage.Use // what the update saw of the record that the table shows
+	creates bool
+	next    *Write // of those that create, and are held, of the subject
+}
+
+// creations are the writes of a subject that are held and create, the oldest first.
+type creations struct {
+	first, last *Write
+	n           int
+}
+
+func (c *creations) add(w *Write) {
+	if c.n == 0 {
+		c.first = w
+	} else {
+		c.last.next = w
+	}
+	c.last = w
+	c.n++
+}
+
+// remove removes w, which is there, and mostly the first one.
+func (c *creations) remove(w *Write) {
+	before := &c.first
+	var last *Write
+	for *before != w {
+		last, before = *before, &(*before).next
+	}
+	if *before = w.next; c.last == w {
+		c.last = last
+	}
+	w.next = nil
+	c.n--
+}
+
+// NewStage returns a stage in front of t.
+func NewStage(t *Table) *Stage {
+	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string]creations), Feed: new(feed.Feed)}
+	s.tx.stage, s.tx.records = s, s.tx.each
+	return s
+}
+
+// keepRoom is for how many records a stage keeps the memory from one update to the
+// next.
+const keepRoom = 256
+
+// Begin returns the transaction of one update of subject. There is one at a time:
+// it ends with the next Begin.
+func (s *Stage) Begin(subject string) *Tx {
+	t := &s.tx
+	if max(cap(t.known), cap(t.writes), cap(t.ids)) > keepRoom {
+		t.known, t.writes, t.ids = nil, nil, nil
+	}
+	t.index = nil
+	clear(t.writes) // let go of the strings
+	t.subject, t.known, t.writes, t.staged = subject, t.known[:0], t.writes[:0], false
+	return t
+}
+
+// Hold puts writes in front of what the table shows, for the updates to come. They
+// must be used no more but for Show, Reveal and LetGo.
+func (s *Stage) Hold(writes []Write) {
+	for i := range writes {
+		w := &writes[i]
+		s.held[w.Record.ID] = w
+		if w.creates {
+			c := s.created[w.Record.Subject]
+			c.add(w)
+			s.created[w.Record.Subject] = c
+			s.creating++
+		}
+	}
+}
+
+// Show has the table show writes, which are held. What a Touch has raised since an
+// update read it stays raised, as if it had come after the update: unless that has
+// ended the record, for then it would have changed nothing.
+func (s *Stage) Show(writes []Write) {
+	s.Reveal(writes)
+	s.LetGo(writes)
+}
+
+// Reveal is Show for writes that are not held, and for those that stay held until LetGo:
+// whoever uses the stage meanwhile sees no difference, and so it may be somebody else who
+// reveals.
+func (s *Stage) Reveal(writes []Write) {
+	for i := range writes {
+		w := &writes[i]
+		s.table.Put(&w.Record, w.seen)
+		s.Feed.Tell(w.Record.ID, w.Record.Subject)
+	}
+}
+
+// LetGo undoes Hold, once: of what is revealed, or must never be.
+func (s *Stage) LetGo(writes []Write) {
+	for i := range writes {
+		w := &writes[i]
+		if s.held[w.Record.ID] == w {
+			delete(s.held, w.Record.ID)
+		}
+		if !w.creates {
+			continue
+		}
+		w.creates = false // another one may create it by now
+		s.creating--
+		if c := s.created[w.Record.Subject]; c.n == 1 {
+			delete(s.created, w.Record.Subject)
+		} else {
+			c.remove(w)
+			s.created[w.Record.Subject] = c
+		}
+	}
+}
+
+// Created returns how many records are held that are new to the table, those that are
+// revealed included.
+func (s *Stage) Created() int { return s.creating }
+
+// Records returns how many records the table will have once it shows all that is held.
+// It takes the longer the more of that is new.
+func (s *Stage) Records() int {
+	t := s.table
+	t.mu.Lock() // while it looks, nothing more is revealed
+	defer t.mu.Unlock()
+	n := t.Len() + s.creating
+	for _, c := range s.created {
+		for w := c.first; w != nil; w = w.next {
+			if _, shown := t.find(t.key(&w.Record.ID)); shown != nil {
+				n--
+			}
+		}
+	}
+	return n
+}
+
+// Holds reports whether a write of id is held.
+func (s *Stage) Holds(id storage.ID) bool { return s.held[id] != nil }
+
+// raise applies to r, which is held, what a Touch has raised in the table since the
+// update that put r saw it: r will be shown like that.
+func (s *Stage) raise(r *storage.Record, seen storage.Use) {
+	var shown storage.Record
+	if !r.EndedAt.IsZero() || !s.table.Get(r.ID, &shown) {
+		return
+	}
+	if shown.LastUsedAt.After(seen.At) && shown.LastUsedAt.After(r.LastUsedAt) {
+		r.LastUsedAt = shown.LastUsedAt
+	}
+	if shown.ExpiresAt.After(seen.ExpiresAt) && shown.ExpiresAt.After(r.ExpiresAt) {
+		r.ExpiresAt = shown.ExpiresAt
+	}
+}
