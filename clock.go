@@ -23,10 +23,16 @@ type Clock interface {
 // elapser is a Clock that knows how much time has passed.
 type elapser interface{ Elapsed() time.Duration }
 
-// glancer is an elapser that can nearly always be asked at no cost.
+// glancer is an elapser that can nearly always be asked for less.
 type glancer interface {
 	elapser
-	elapsedAt(read time.Time) time.Duration // Elapsed when read was read, by what Elapsed has found out before
+
+	// ask returns what Now says, in Unix milliseconds.
+	ask() int64
+
+	// glance returns what ask would, or would have a moment ago but not before it was
+	// last called, and what Elapsed does by what that has found out before.
+	glance() (wall int64, elapsed time.Duration)
 }
 
 // systemClock is what a nil Config.Clock means. In a testing/synctest bubble it
@@ -35,11 +41,24 @@ type systemClock struct {
 	start time.Time     // with a monotonic reading
 	awake time.Duration // how long the machine had been suspended by then, at most
 	slept atomic.Int64  // how long it has been since, as far as is known
+
+	ahead atomic.Int64 // the clock, in Unix nanoseconds, less the time since start
+	asked atomic.Int64 // the time since start when that was found
 }
+
+// goodFor is how long what the system's clock was set to is taken for what it is set to.
+// To ask for both costs twice as much as to ask how much time has passed.
+const goodFor = time.Millisecond
+
+// atOnce is how far apart the two readings that a Time is made of can be for it to be
+// gone by: a machine that is busy may stop between them.
+const atOnce = 20 * time.Microsecond
 
 func newSystemClock() *systemClock {
 	_, awake := suspended()
-	return &systemClock{start: time.Now(), awake: awake}
+	s := &systemClock{start: time.Now(), awake: awake}
+	s.asked.Store(-int64(goodFor)) // and not yet asked
+	return s
 }
 
 func (*systemClock) Now() time.Time                         { return time.Now() }
@@ -52,11 +71,40 @@ func (s *systemClock) Elapsed() time.Duration {
 	if least, _ := suspended(); least > s.awake {
 		s.slept.Store(int64(least - s.awake))
 	}
-	return s.elapsedAt(time.Now())
+	return s.counting(time.Since(s.start))
 }
 
-func (s *systemClock) elapsedAt(read time.Time) time.Duration {
-	return read.Sub(s.start) + time.Duration(s.slept.Load())
+// counting adds to what has passed what is known to have passed besides.
+func (s *systemClock) counting(passed time.Duration) time.Duration {
+	return passed + time.Duration(s.slept.Load())
+}
+
+func (s *systemClock) glance() (wall int64, elapsed time.Duration) {
+	passed := time.Since(s.start)
+	if ago := passed - time.Duration(s.asked.Load()); ago < 0 || ago >= goodFor { // less than 0 out of a bubble
+		return s.read(passed)
+	}
+	return (s.ahead.Load() + int64(passed)) / int64(time.Millisecond), s.counting(passed)
+}
+
+func (s *systemClock) ask() int64 {
+	wall, _ := s.read(time.Since(s.start))
+	return wall
+}
+
+// read is glance, once so much has passed, where the clock may have been set meanwhile.
+// What it finds out is kept, ahead first: who sees when it was asked sees that, or
+// something newer.
+func (s *systemClock) read(passed time.Duration) (wall int64, elapsed time.Duration) {
+	now := time.Now()
+	since := now.Sub(s.start)
+	if ns := now.UnixNano(); since-passed < atOnce && ns >= 0 && now.Year() < 2200 {
+		s.ahead.Store(ns - int64(since))
+		s.asked.Store(int64(since))
+	} else {
+		s.asked.Store(int64(since - goodFor))
+	}
+	return milli(now), s.counting(since)
 }
 
 // now is the only reader of the clock, and what it returns the only time that

@@ -93,7 +93,12 @@ func newEffective(clock Clock, marks *storage.Marks, epochs bool, numbers guardN
 	return e
 }
 
-func (e *effective) wall() int64 { return milli(e.clock.Now()) }
+func (e *effective) wall() int64 {
+	if e.glances != nil {
+		return e.glances.ask()
+	}
+	return milli(e.clock.Now())
+}
 
 // begin draws the line anew, from mark on.
 func (e *effective) begin(mark storage.Mark) {
@@ -108,8 +113,14 @@ func (e *effective) begin(mark storage.Mark) {
 
 func (e *effective) now() time.Time {
 	l := e.line.Load() // before the clock: what that said in an earlier epoch is not to be followed
-	read := e.clock.Now()
-	t, ok := e.glance(l, read, milli(read))
+	var wall int64
+	var elapsed time.Duration
+	if e.glances != nil {
+		wall, elapsed = e.glances.glance()
+	} else {
+		wall = e.wall()
+	}
+	t, ok := e.glance(l, wall, elapsed)
 	if !ok {
 		t = e.look()
 	}
@@ -118,7 +129,7 @@ func (e *effective) now() time.Time {
 
 // glance returns the time where no closer look is called for, as is nearly always so.
 // It reads At before Epoch: l is of the epoch that this At is of.
-func (e *effective) glance(l *line, read time.Time, wall int64) (t int64, ok bool) {
+func (e *effective) glance(l *line, wall int64, elapsed time.Duration) (t int64, ok bool) {
 	seen := e.marks.At()
 	if e.marks.Epoch() != l.epoch {
 		return 0, false
@@ -126,7 +137,6 @@ func (e *effective) glance(l *line, read time.Time, wall int64) (t int64, ok boo
 	t = max(wall, seen)
 	switch {
 	case e.glances != nil:
-		elapsed := e.glances.elapsedAt(read)
 		line := l.at(elapsed)
 		if elapsed >= l.until || t-line >= lookEvery {
 			return 0, false

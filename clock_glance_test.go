@@ -1,0 +1,126 @@
+package lapse
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestGlanceFollowsTheClock: how the clock was set is gone by for a millisecond, and no
+// longer. A change of it is played by a wrong note of it.
+func TestGlanceFollowsTheClock(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after time.Duration
+		stale bool
+	}{
+		{"at once", 0, true},
+		{"1 ns before a millisecond", goodFor - 1, true},
+		{"a millisecond later", goodFor, false},
+		{"1 ns later than that", goodFor + 1, false},
+		{"a day later", 24 * time.Hour, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSystemClock()
+				time.Sleep(time.Hour + 1234*time.Microsecond)
+				if wall, elapsed := s.glance(); wall != time.Now().UnixMilli() || elapsed != s.Elapsed() {
+					t.Fatalf("the first glance: %d after %v, want %d after %v", wall, elapsed, time.Now().UnixMilli(), s.Elapsed())
+				}
+				s.ahead.Add(-int64(time.Hour)) // as if the clock had been an hour behind until now
+				time.Sleep(tt.after)
+				want := time.Now()
+				if tt.stale {
+					want = want.Add(-time.Hour)
+				}
+				if wall, _ := s.glance(); wall != want.UnixMilli() {
+					t.Errorf("%d, want %d", wall, want.UnixMilli())
+				}
+			})
+		})
+	}
+}
+
+// TestGlanceAfterAsk: nobody is told what the clock was before it was asked last.
+func TestGlanceAfterAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystemClock()
+		s.glance()
+		s.ahead.Add(int64(time.Hour)) // as if the clock had been an hour ahead until now
+		now := s.ask()
+		if wall, _ := s.glance(); wall != now || now != time.Now().UnixMilli() {
+			t.Errorf("asked %d, then %d; want %d", now, wall, time.Now().UnixMilli())
+		}
+	})
+}
+
+// TestGlanceBetweenTwoReadings: a clock of which it is not sure that it was read at once
+// is not gone by.
+func TestGlanceBetweenTwoReadings(t *testing.T) {
+	for _, tt := range []struct {
+		took time.Duration
+		kept bool
+	}{{0, true}, {atOnce - 1, true}, {atOnce, false}, {time.Second, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSystemClock()
+			time.Sleep(time.Hour)
+			wall, _ := s.read(time.Since(s.start) - tt.took)
+			if wall != time.Now().UnixMilli() {
+				t.Errorf("after %v: %d, want %d", tt.took, wall, time.Now().UnixMilli())
+			}
+			if kept := s.asked.Load() == int64(time.Hour); kept != tt.kept {
+				t.Errorf("after %v: kept %v, want %v", tt.took, kept, tt.kept)
+			}
+		})
+	}
+}
+
+// TestGlanceOutOfABubble: a bubble's time is its own, and what was found out there is
+// not gone by outside.
+func TestGlanceOutOfABubble(t *testing.T) {
+	s := newSystemClock()
+	s.glance()
+	synctest.Test(t, func(t *testing.T) {
+		for range 3 {
+			if wall, _ := s.glance(); wall != time.Now().UnixMilli() {
+				t.Errorf("in the bubble: %d, want %d", wall, time.Now().UnixMilli())
+			}
+			time.Sleep(goodFor / 2)
+		}
+	})
+	before := time.Now().UnixMilli() - 1 // the two readings that a Time is made of are not quite one
+	if wall, _ := s.glance(); wall < before || wall > time.Now().UnixMilli() {
+		t.Errorf("outside: %d, want about %d", wall, before)
+	}
+}
+
+// TestGlanceIsNow: whoever looks again and again sees the time go by as it does, to the
+// millisecond.
+func TestGlanceIsNow(t *testing.T) {
+	s := newSystemClock()
+	for range 200_000 {
+		before := time.Now().UnixMilli() - 1
+		wall, _ := s.glance()
+		if after := time.Now().UnixMilli(); wall < before || wall > after {
+			t.Fatalf("%d, which is not between %d and %d", wall, before, after)
+		}
+	}
+}
+
+// TestGlanceNeverKeepsFarYears: years that nanoseconds cannot count are read in full.
+func TestGlanceNeverKeepsFarYears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystemClock()
+		time.Sleep(time.Until(time.Date(2199, 12, 31, 0, 0, 0, 0, time.UTC)))
+		for _, kept := range []bool{true, false} {
+			wall, _ := s.glance()
+			if wall != time.Now().UnixMilli() {
+				t.Errorf("%v: %d, want %d", time.Now().UTC(), wall, time.Now().UnixMilli())
+			}
+			if now := s.asked.Load() == int64(time.Since(s.start)); now != kept {
+				t.Errorf("%v: kept %v, want %v", time.Now().UTC(), now, kept)
+			}
+			time.Sleep(2 * 24 * time.Hour)
+		}
+	})
+}
