@@ -21,7 +21,8 @@ type Stage struct {
 	// Feed is told of what the table shows.
 	Feed *feed.Feed
 
-	tx Tx // the one that runs, used again and again
+	tx        Tx       // the one that runs, used again and again
+	revealing []*Write // of whoever reveals
 }
 
 // Write is one Put of an update.
@@ -113,12 +114,18 @@ func (s *Stage) Show(writes []Write) {
 // Reveal is Show for writes that are not held, and for those that stay held until LetGo:
 // whoever uses the stage meanwhile sees no difference, and so it may be somebody else who
 // reveals.
-func (s *Stage) Reveal(writes []Write) {
-	for i := range writes {
-		w := &writes[i]
-		s.table.Put(&w.Record, w.seen)
+func (s *Stage) Reveal(all ...[]Write) {
+	s.revealing = s.revealing[:0]
+	for _, writes := range all {
+		for i := range writes {
+			s.revealing = append(s.revealing, &writes[i])
+		}
+	}
+	s.table.putAll(s.revealing)
+	for _, w := range s.revealing {
 		s.Feed.Tell(w.Record.ID, w.Record.Subject)
 	}
+	clear(s.revealing)
 }
 
 // LetGo undoes Hold, once: of what is revealed, or must never be.

@@ -99,19 +99,30 @@ func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 // stored one and r's, and marks the record unsaved. An ended r is stored as it is: an
 // end comes after every Touch. Nothing is kept of r.
 func (t *Table) Put(r *storage.Record, seen storage.Use) {
-	k := t.key(&r.ID)
+	p := t.place(r)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if slot, c := t.find(k); c != nil {
-		t.replace(slot, c, r, seen)
+	t.put(p, r, seen)
+}
+
+// place is where the table looks for a record.
+type place struct {
+	id      key
+	subject uint64 // the hash
+}
+
+func (t *Table) place(r *storage.Record) place { return place{t.key(&r.ID), t.subjectHash(r.Subject)} }
+
+func (t *Table) put(p place, r *storage.Record, seen storage.Use) {
+	if slot, c := t.find(p.id); c != nil {
+		t.replace(slot, c, p.subject, r, seen)
 	} else {
-		t.insert(k, r)
+		t.insert(p.id, p.subject, r)
 	}
 	t.tidy(tidyWork + (len(r.Subject)+len(r.Name)+len(r.Scope)+len(r.Data))/tidyBytes)
 }
 
-func (t *Table) insert(k key, r *storage.Record) {
-	hash := t.subjectHash(r.Subject)
+func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 	w := encode(r, hash)
 	t.texts.add(&w, r)
 	slot, c, fresh := t.slabs.take()
@@ -131,8 +142,7 @@ func (t *Table) insert(k key, r *storage.Record) {
 	t.count.Add(1)
 }
 
-func (t *Table) replace(slot uint32, c *cell, r *storage.Record, seen storage.Use) {
-	hash := t.subjectHash(r.Subject)
+func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, seen storage.Use) {
 	w := encode(r, hash)
 	var old storage.Record
 	was := c.words()

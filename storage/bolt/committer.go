@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -67,11 +68,13 @@ func (s *Store) write(g *group) {
 		return
 	}
 	err := s.log.commit(ops)
+	var durable [][]table.Write
 	for _, o := range ops {
 		if o.err = err; err == nil {
-			s.stage.Reveal(o.writes)
+			durable = append(durable, o.writes)
 		}
 	}
+	s.stage.Reveal(durable...)
 }
 
 // errBefore is the error of what was to be written after, and upon, something that

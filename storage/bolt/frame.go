@@ -102,7 +102,7 @@ func (f *frame) changes(list []change) (_ []change, mark []byte, err error) {
 		if len(b) < entryHeader {
 			return nil, nil, errFrame
 		}
-		c := change{id: storage.ID(b), order: len(list)}
+		c := change{id: storage.ID(b)}
 		n := binary.BigEndian.Uint32(b[len(c.id):])
 		b = b[entryHeader:]
 		if n != deletedLen {
@@ -145,6 +145,5 @@ var errFrame = fmt.Errorf("%w: what the journal holds cannot be read", storage.E
 // change is what becomes of a record: value, or, where that is nil, nothing.
 type change struct {
 	id    storage.ID
-	order int // among others: the last one of a record counts
 	value []byte
 }

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -83,18 +82,30 @@ func (t *tree) mergeSome(frames []frame) (n int, err error) {
 	return n, t.mirror()
 }
 
-// lastOfEach returns the last change of each record: first the deletes, so that there are
-// never more records on the way than before or after, and then the others, both in the
-// order of their keys, in which bbolt writes them fastest.
+// lastOfEach returns the last change of each record of all, which are as they came: first
+// the deletes, so that there are never more records on the way than before or after, and
+// then the others, both in the order of their keys, in which bbolt writes them fastest.
 func lastOfEach(all []change) []change {
-	slices.SortFunc(all, func(a, b change) int {
-		return cmp.Or(bytes.Compare(a.id[:], b.id[:]), a.order-b.order)
+	type rank struct {
+		head uint64 // of the key: it nearly always decides, and is moved for less
+		at   int
+	}
+	ranks := make([]rank, len(all))
+	for i := range all {
+		ranks[i] = rank{binary.BigEndian.Uint64(all[i].id[:]), i}
+	}
+	slices.SortFunc(ranks, func(a, b rank) int {
+		if a.head != b.head {
+			return cmp.Compare(a.head, b.head)
+		}
+		return cmp.Or(all[a.at].id.Compare(all[b.at].id), a.at-b.at)
 	})
 	last := make([]change, 0, len(all))
 	for _, deletes := range []bool{true, false} {
-		for i := range all {
-			if (all[i].value == nil) == deletes && (i+1 == len(all) || all[i+1].id != all[i].id) {
-				last = append(last, all[i])
+		for i, r := range ranks {
+			c := &all[r.at]
+			if (c.value == nil) == deletes && (i+1 == len(ranks) || all[ranks[i+1].at].id != c.id) {
+				last = append(last, *c)
 			}
 		}
 	}
