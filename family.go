@@ -75,10 +75,10 @@ func (d *pairDrafts) put(ctx context.Context, verb, subject string, fn func(tx s
 
 func (d *pairDrafts) draw(subject string) error {
 	now := d.p.refresh.now()
-	if err := d.refresh.cred.mint(now, subject); err != nil {
+	if err := d.refresh.draw(now, subject); err != nil {
 		return err
 	}
-	if err := d.access.cred.mint(now, subject); err != nil {
+	if err := d.access.draw(now, subject); err != nil {
 		return err
 	}
 	if d.drawn == nil {

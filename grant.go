@@ -93,27 +93,15 @@ func validScope(scope string) bool {
 	return scope == "" || !space
 }
 
-// record returns what is stored of a token granted by g at now, without its ID
+// record sets rec to what is stored of a token granted by g at now, without its ID
 // and digest.
-func (g Grant) record(p *Policy, prefix string, now time.Time) storage.Record {
-	ttl := g.ttl(p)
-	limit := p.capFrom(now)
-	return storage.Record{
-		Token: Token{
-			Prefix:       prefix,
-			Subject:      g.Subject,
-			Name:         g.Name,
-			Scope:        g.Scope,
-			Data:         g.Data,
-			IssuedAt:     now,
-			ExpiresAt:    capped(add(now, ttl), limit),
-			MaxExpiresAt: limit,
-			MaxUses:      g.MaxUses,
-			UsesLeft:     g.MaxUses,
-		},
-		TTL: ttl,
-	}
+func (g *Grant) record(rec *storage.Record, p *Policy, prefix string, now time.Time) {
+	*rec = storage.Record{TTL: g.ttl(p)}
+	rec.Prefix, rec.Subject, rec.Name, rec.Scope, rec.Data = prefix, g.Subject, g.Name, g.Scope, g.Data
+	rec.IssuedAt, rec.MaxExpiresAt = now, p.capFrom(now)
+	rec.ExpiresAt = capped(add(now, rec.TTL), rec.MaxExpiresAt)
+	rec.MaxUses, rec.UsesLeft = g.MaxUses, g.MaxUses
 }
 
 // ttl returns the life, in whole milliseconds, that g asks for.
-func (g Grant) ttl(p *Policy) time.Duration { return cmp.Or(g.TTL.Truncate(time.Millisecond), p.TTL) }
+func (g *Grant) ttl(p *Policy) time.Duration { return cmp.Or(g.TTL.Truncate(time.Millisecond), p.TTL) }

@@ -57,11 +57,8 @@ func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error)
 		return err
 	}
 	for range mintAttempts {
-		if err = d.cred.mint(d.m.now(), d.grant.Subject); err != nil {
+		if err = d.draw(d.m.now(), d.grant.Subject); err != nil {
 			return err
-		}
-		if d.key != nil {
-			d.sealed = d.cred.derive(d.key, d.m.tag)
 		}
 		err = updateError(verb, d.m.store.Update(ctx, d.grant.Subject, fn))
 		if !errors.Is(err, ErrConflict) {
@@ -69,6 +66,18 @@ func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error)
 		}
 	}
 	return err
+}
+
+// draw draws the ID and the secret of a token that is issued at now.
+func (d *draft) draw(now time.Time, subject string) error {
+	if err := d.cred.mint(now, subject); err != nil {
+		return err
+	}
+	if d.key != nil {
+		d.sealed = d.cred.derive(d.key, d.m.tag)
+	}
+	d.digest = d.cred.digest(d.m.tag) // here, where nobody waits for it
+	return nil
 }
 
 // mintAttempts is how often Issue draws an ID before it reports the conflict. One
@@ -82,6 +91,7 @@ type draft struct {
 	grant   Grant
 	key     key // what derives the secret; nil: it is random
 	cred    credential
+	digest  storage.Digest // of cred
 	sealed  storage.Sealed // what the secret is derived from
 	now     time.Time      // of the transaction
 	rec     storage.Record
@@ -122,8 +132,8 @@ func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
 // storeIn is storeAt at an instant of epoch.
 func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
 	d.now, d.ended, d.evicted, d.above, d.reduced = now, nil, nil, nil, nil
-	d.rec = d.grant.record(&d.m.policy, d.m.prefix, d.now)
-	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.cred.digest(d.m.tag), d.sealed
+	d.grant.record(&d.rec, &d.m.policy, d.m.prefix, d.now)
+	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.digest, d.sealed
 	d.rec.Epoch = epoch
 	if f, ok := tx.(fitter); ok && d.tie == nil && f.Fits(d.rec.ID, d.m.policy.MaxTokens-1) {
 		return tx.Put(d.rec)

@@ -75,7 +75,8 @@ func (p Policy) Timeline(issued time.Time, uses ...time.Time) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := Grant{}.record(&p, "", normalise(issued))
+	var rec storage.Record
+	new(Grant).record(&rec, &p, "", normalise(issued))
 	steps := make([]Step, len(uses))
 	for i, at := range uses {
 		steps[i] = p.step(&rec, normalise(at))

@@ -1,7 +1,10 @@
 // Package turn is a lock whose wait can be given up.
 package turn
 
-import "sync/atomic"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // Turn is held by one goroutine at a time. The zero value is not usable: New makes one.
 //
@@ -23,12 +26,16 @@ const patience = 8
 func New() *Turn { return &Turn{free: make(chan struct{}, 1), handed: make(chan struct{})} }
 
 // Take waits until the caller holds t.
-func (t *Turn) Take() { t.TakeUnless(nil, nil) }
+func (t *Turn) Take() {
+	if !t.try() {
+		t.wait(nil, nil)
+	}
+}
 
-// TakeUnless is Take, but gives up, and reports false, if one of the channels is closed
-// while somebody else holds t. Either may be nil.
-func (t *Turn) TakeUnless(done, closed <-chan struct{}) bool {
-	return t.try() || t.wait(done, closed)
+// TakeUnless is Take, but gives up, and reports false, if ctx ends or closed is closed
+// while somebody else holds t.
+func (t *Turn) TakeUnless(ctx context.Context, closed <-chan struct{}) bool {
+	return t.try() || t.wait(ctx.Done(), closed) // a context makes its channel for the first who asks
 }
 
 func (t *Turn) try() bool { return !t.held.Load() && t.held.CompareAndSwap(false, true) }

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"testing"
@@ -33,33 +34,56 @@ func TestOneAtATime(t *testing.T) {
 	}
 }
 
-// TestGiveUp: a wait ends when a channel is closed, without the turn, and a turn that is
-// free is taken all the same.
+// TestGiveUp: a wait ends with its context, or when the channel is closed, without the
+// turn; and a turn that is free is taken all the same.
 func TestGiveUp(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
 	closed := make(chan struct{})
 	close(closed)
 	for _, tt := range []struct {
-		name         string
-		done, closed <-chan struct{}
-		held, want   bool
+		name       string
+		ctx        context.Context
+		closed     chan struct{}
+		held, want bool
 	}{
-		{"free, nothing closed", nil, nil, false, true},
-		{"free, the first closed", closed, nil, false, true},
-		{"free, the second closed", nil, closed, false, true},
-		{"held, the first closed", closed, nil, true, false},
-		{"held, the second closed", nil, closed, true, false},
+		{"free", t.Context(), nil, false, true},
+		{"free, the context ended", ended, nil, false, true},
+		{"free, the channel closed", t.Context(), closed, false, true},
+		{"held, the context ended", ended, nil, true, false},
+		{"held, the channel closed", t.Context(), closed, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			turn := New()
 			if tt.held {
 				turn.Take()
 			}
-			if got := turn.TakeUnless(tt.done, tt.closed); got != tt.want {
+			if got := turn.TakeUnless(tt.ctx, tt.closed); got != tt.want {
 				t.Fatalf("TakeUnless = %v, want %v", got, tt.want)
 			}
 			turn.Give()
 			turn.Take() // who gave up has left nothing behind
 		})
+	}
+}
+
+// TestFreeTurnAllocatesNothing, not even the channel that a context has once somebody
+// has asked for it.
+func TestFreeTurnAllocatesNothing(t *testing.T) {
+	turn := New()
+	with := func(do func(context.Context)) func() {
+		return func() {
+			ctx, end := context.WithCancel(context.Background())
+			do(ctx)
+			end()
+		}
+	}
+	contexts := testing.AllocsPerRun(100, with(func(context.Context) {}))
+	if got := testing.AllocsPerRun(100, with(func(ctx context.Context) {
+		turn.TakeUnless(ctx, nil)
+		turn.Give()
+	})); got > contexts {
+		t.Errorf("%v allocations, of which %v are the context's", got, contexts)
 	}
 }
 
@@ -96,9 +120,10 @@ func TestHandedOver(t *testing.T) {
 
 // TestHungryGivesUp: one that is to be handed the turn and gives up leaves it to others.
 func TestHungryGivesUp(t *testing.T) {
-	turn, done, left := New(), make(chan struct{}), make(chan bool)
+	turn, left := New(), make(chan bool)
+	ctx, end := context.WithCancel(t.Context())
 	turn.Take()
-	go func() { left <- turn.TakeUnless(done, nil) }()
+	go func() { left <- turn.TakeUnless(ctx, nil) }()
 	for turn.hungry.Load() == 0 {
 		select {
 		case turn.free <- struct{}{}: // though it is not
@@ -106,7 +131,7 @@ func TestHungryGivesUp(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	close(done)
+	end()
 	if <-left {
 		t.Fatal("it took a turn that was held")
 	}

@@ -245,7 +245,7 @@ func (s *Store) take(ctx context.Context) error {
 	if err := s.writable(ctx); err != nil {
 		return err
 	}
-	if s.turn.TakeUnless(ctx.Done(), s.closed) {
+	if s.turn.TakeUnless(ctx, s.closed) {
 		return s.admitted(ctx)
 	}
 	if err := ctx.Err(); err != nil {

@@ -102,7 +102,7 @@ func (s *Store) take(ctx context.Context) error {
 	if _, err := s.ready(ctx); err != nil {
 		return err
 	}
-	if !s.turn.TakeUnless(ctx.Done(), nil) {
+	if !s.turn.TakeUnless(ctx, nil) {
 		return ctx.Err()
 	}
 	if _, err := s.ready(ctx); err != nil { // closed meanwhile
