@@ -6,7 +6,8 @@ import (
 )
 
 // Stage holds the writes of updates back until the table may show them. It is for
-// one goroutine at a time: its owner gives turns. The zero value is not usable.
+// one goroutine at a time, and one besides that reveals: its owner gives turns. The zero
+// value is not usable.
 type Stage struct {
 	table   *Table
 	held    map[storage.ID]*Write // the newest of each ID
@@ -125,10 +126,12 @@ func (s *Stage) Reveal(all ...[]Write) {
 	for _, w := range s.revealing {
 		s.Feed.Tell(w.Record.ID, w.Record.Subject)
 	}
-	clear(s.revealing)
+	if clear(s.revealing); cap(s.revealing) > 4*keepRoom {
+		s.revealing = nil
+	}
 }
 
-// LetGo undoes Hold, once: of what is revealed, or must never be.
+// LetGo undoes Hold: of what is revealed, or must never be. To do it again does nothing.
 func (s *Stage) LetGo(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
