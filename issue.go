@@ -33,13 +33,14 @@ func (m *Manager) issue(ctx context.Context, verb string, g Grant) (Issued, erro
 	d, _ := m.drafts.Get().(*draft)
 	if d == nil {
 		d = new(draft)
+		d.stores = d.store
 	}
 	d.m, d.grant = m, g
-	if err := d.issue(ctx, verb); err != nil {
+	if err := d.run(ctx, verb, d.stores); err != nil {
 		return Issued{}, err
 	}
 	i := d.issued()
-	*d = draft{} // nobody else's, and no secret
+	*d = draft{stores: d.stores} // nobody else's, and no secret
 	m.drafts.Put(d)
 	return i, nil
 }
@@ -87,6 +88,7 @@ const mintAttempts = 3
 // transaction, which may run more than once.
 type draft struct {
 	m       *Manager
+	stores  func(storage.Tx) error // store; to name a method makes a function, and this one is used again
 	grant   Grant
 	key     key // what derives the secret; nil: it is random
 	cred    credential

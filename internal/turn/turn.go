@@ -15,6 +15,7 @@ import (
 type Turn struct {
 	held   atomic.Bool
 	free   chan struct{} // rung when it was given back
+	rung   atomic.Bool   // and whoever waits has yet to look: one at a time is woken
 	hungry atomic.Int32  // how many are to be handed it
 	handed chan struct{}
 }
@@ -53,6 +54,7 @@ func (t *Turn) wait(done, closed <-chan struct{}) bool {
 		}
 		select {
 		case <-t.free:
+			t.rung.Store(false) // before it looks: who gives t back after that rings again
 		case <-handed:
 			return true
 		case <-done:
@@ -73,8 +75,7 @@ func (t *Turn) Give() {
 		}
 	}
 	t.held.Store(false)
-	select {
-	case t.free <- struct{}{}:
-	default: // rung already, and whoever hears it finds t free or loses it to somebody who gives it back
+	if !t.rung.Load() && t.rung.CompareAndSwap(false, true) {
+		t.free <- struct{}{} // has room, since nobody has rung
 	}
 }

@@ -125,11 +125,10 @@ func TestHungryGivesUp(t *testing.T) {
 	turn.Take()
 	go func() { left <- turn.TakeUnless(ctx, nil) }()
 	for turn.hungry.Load() == 0 {
-		select {
-		case turn.free <- struct{}{}: // though it is not
-		default:
-			runtime.Gosched()
+		if turn.rung.CompareAndSwap(false, true) {
+			turn.free <- struct{}{} // though it is not
 		}
+		runtime.Gosched()
 	}
 	end()
 	if <-left {

@@ -68,7 +68,7 @@ func (s *Store) write(g *group) {
 		return
 	}
 	err := s.log.commit(ops)
-	var durable [][]table.Write
+	durable := make([][]table.Write, 0, len(ops))
 	for _, o := range ops {
 		if o.err = err; err == nil {
 			durable = append(durable, o.writes)
