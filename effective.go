@@ -113,18 +113,20 @@ func (e *effective) begin(mark storage.Mark) {
 
 func (e *effective) now() time.Time {
 	l := e.line.Load() // before the clock: what that said in an earlier epoch is not to be followed
-	var wall int64
-	var elapsed time.Duration
-	if e.glances != nil {
-		wall, elapsed = e.glances.glance()
-	} else {
-		wall = e.wall()
-	}
+	wall, elapsed := e.read()
 	t, ok := e.glance(l, wall, elapsed)
 	if !ok {
 		t = e.look()
 	}
 	return time.UnixMilli(t).UTC()
+}
+
+// read returns what the clock says and, if it is a glancer, what has elapsed.
+func (e *effective) read() (wall int64, elapsed time.Duration) {
+	if e.glances != nil {
+		return e.glances.glance()
+	}
+	return e.wall(), 0
 }
 
 // glance returns the time where no closer look is called for, as is nearly always so.

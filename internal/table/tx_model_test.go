@@ -207,8 +207,11 @@ func (p *plain) settle() {
 
 func (p *plain) compare() {
 	created, revealed := 0, 0
-	fresh := make(map[storage.ID]bool)
+	fresh, held := make(map[storage.ID]bool), make(map[storage.ID]bool)
 	for _, u := range p.held {
+		for n := range u.put {
+			held[n] = true
+		}
 		for _, w := range u.writes[:u.revealed] {
 			if w.creates {
 				revealed++
@@ -226,6 +229,11 @@ func (p *plain) compare() {
 	}
 	if p.stage.Records() != len(p.shown)+created {
 		p.wrong("there will be %d records; want %d", p.stage.Records(), len(p.shown)+created)
+	}
+	for n := range 25 {
+		if p.stage.Holds(id(n)) != held[id(n)] {
+			p.wrong("%v is held: %v; want %v", id(n), p.stage.Holds(id(n)), held[id(n)])
+		}
 	}
 	if p.stage.table.Len() != len(p.shown) {
 		p.wrong("the table has %d; want %d", p.stage.table.Len(), len(p.shown))

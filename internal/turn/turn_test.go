@@ -109,7 +109,7 @@ func TestHandedOver(t *testing.T) {
 		runtime.Gosched() // it tries, and loses
 	}
 	if rounds < 1 || rounds > 2*patience {
-		t.Errorf("it was handed over after %d lost turns, want about %d", rounds, patience)
+		t.Fatalf("it was handed over after %d lost turns, want about %d", rounds, patience)
 	}
 	<-waited
 	turn.Take()
