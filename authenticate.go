@@ -42,7 +42,8 @@ func (m *Manager) Peek(ctx context.Context, bearer string) (tok Token, err error
 }
 
 // authenticate sets tok if bearer is good. A record is large, and what it costs to
-// copy one shows here: it is copied once from the store, and once to the caller.
+// copy one shows here: a store in this process sets it in its place, and then what
+// everyone sees of it is copied once, to the caller.
 func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use bool, tok *Token) error {
 	var h hashed
 	c := h.credential()
@@ -54,7 +55,11 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use boo
 		return err
 	}
 	sum := h.sum(m.tag) // before the look-up, which does not wait for it: a processor does both at once
-	rec, err := m.store.Get(ctx, c.id())
+	var rec storage.Record
+	var err error
+	if !m.reader.Get(ctx, c.id(), &rec) { // or the store would tell the same
+		rec, err = m.store.Get(ctx, c.id())
+	}
 	if err := m.verify(verb, c, &sum, prefix, &rec, err); err != nil {
 		return err
 	}
@@ -186,21 +191,21 @@ func expired(tok *Token) *Rejection {
 // brings tok up to what everyone sees then. That it could not be stored does not unmake
 // the use.
 func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *lineage) {
-	use, raises := m.policy.dueUse(tok, ttl, now)
+	expires, raises := m.policy.dueUse(tok, ttl, now)
 	if !raises || m.check != nil && !tok.Live(m.now()) { // CheckSubject took too long to renew by
 		return
 	}
-	if err := m.store.Touch(ctx, tok.ID, use); err != nil {
+	if err := m.store.Touch(ctx, tok.ID, storage.Use{At: now, ExpiresAt: expires}); err != nil {
 		m.tell(Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
 		return
 	}
-	use.ExpiresAt = above.soonest(use.ExpiresAt)
-	renewed := use.ExpiresAt.After(tok.ExpiresAt)
-	if use.At.After(tok.LastUsedAt) {
-		tok.LastUsedAt = use.At
+	expires = above.soonest(expires)
+	renewed := expires.After(tok.ExpiresAt)
+	if now.After(tok.LastUsedAt) {
+		tok.LastUsedAt = now
 	}
 	if renewed {
-		tok.ExpiresAt = use.ExpiresAt
+		tok.ExpiresAt = expires
 	}
 	if renewed && m.observe != nil { // an Event is large
 		m.tell(Event{Kind: EventRenewed, At: now, Token: *tok})

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -18,7 +19,8 @@ import (
 // share a store. Make one with New.
 type Manager struct {
 	store   storage.Store
-	policy  Policy // with defaults
+	reader  *table.Reader // of store
+	policy  Policy        // with defaults
 	prefix  string
 	tag     tag
 	begun   uint32 // begin(prefix)
@@ -124,6 +126,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		store:   store,
+		reader:  table.ReaderOf(store),
 		policy:  policy,
 		prefix:  prefix,
 		tag:     newTag(prefix),

@@ -157,7 +157,12 @@ func capped(t, limit time.Time) time.Time {
 // renewal returns what renewing t at now records. Raising r by it may change
 // nothing: at the cap, or when the clock has stepped back.
 func renewal(t *Token, ttl time.Duration, now time.Time) storage.Use {
-	return storage.Use{At: now, ExpiresAt: capped(add(now, ttl), t.MaxExpiresAt)}
+	return storage.Use{At: now, ExpiresAt: renewedUntil(t, ttl, now)}
+}
+
+// renewedUntil returns when t, renewed at now, expires.
+func renewedUntil(t *Token, ttl time.Duration, now time.Time) time.Time {
+	return capped(add(now, ttl), t.MaxExpiresAt)
 }
 
 // due reports whether RenewEvery has passed, at now, since the last use of t that was
@@ -177,16 +182,17 @@ func (p *Policy) use(t *Token, ttl time.Duration, now time.Time) (storage.Use, b
 	if !p.due(t, now) {
 		return storage.Use{}, false
 	}
-	return p.dueUse(t, ttl, now)
+	expires, raises := p.dueUse(t, ttl, now)
+	return storage.Use{At: now, ExpiresAt: expires}, raises
 }
 
-// dueUse is use where it is known to be due.
-func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (storage.Use, bool) {
-	u := storage.Use{At: now}
+// dueUse returns the ExpiresAt of use where that is known to be due. A storage.Use on its
+// way through memory would show in the cost of a check.
+func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (expires time.Time, raises bool) {
 	if p.Renewal == OnUse {
-		u = renewal(t, ttl, now)
+		expires = renewedUntil(t, ttl, now)
 	}
-	return u, u.At.After(t.LastUsedAt) || u.ExpiresAt.After(t.ExpiresAt)
+	return expires, now.After(t.LastUsedAt) || expires.After(t.ExpiresAt)
 }
 
 // evict returns which of the subject's live tokens end so that one more has

@@ -108,6 +108,7 @@ func (o *Options) withDefaults() (Options, error) {
 type Store struct {
 	opts    Options
 	table   *table.Table // what is durable, and on top of it what Touch raised
+	reader  table.Reader // of it; closed when Close begins
 	damaged atomic.Pointer[map[storage.ID]struct{}]
 	trouble atomic.Pointer[trouble] // why nothing is written, if so
 	closing atomic.Bool             // Close has begun
@@ -178,6 +179,7 @@ func Open(path string, opts *Options) (*Store, error) {
 		turn: turn.New(), work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), quit: make(chan struct{}),
 		copied: make(chan struct{}, 1), merges: l.merges, flushing: make(chan struct{}, 1),
 	}
+	s.reader.Open(in.table)
 	s.stage.Damaged = s.isDamaged
 	s.marks = storage.NewMarks(believe(l.marked, l.believed, in.epoch), func() { ring(s.alarm) })
 	l.marks = s.marks
@@ -194,6 +196,7 @@ func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
 		s.closing.Store(true)
+		s.reader.Close()
 		close(s.closed)
 		s.stage.Feed.Close()
 		s.keeping.Wait() // it gives the committer work, too

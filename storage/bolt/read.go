@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -22,6 +23,15 @@ func (s *Store) Get(ctx context.Context, id storage.ID) (r storage.Record, err e
 		return r, errDamaged
 	}
 	return r, storage.ErrNotFound
+}
+
+// Reader is for a Manager: it gets a record by it without the copies that Get makes. It
+// is nil unless self is s.
+func (s *Store) Reader(self storage.Store) *table.Reader {
+	if self != storage.Store(s) {
+		return nil
+	}
+	return &s.reader
 }
 
 var errDamaged = corrupt("it did not decode when the file was opened; restore the file from a backup, or expire what it was for")

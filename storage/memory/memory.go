@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/feed"
@@ -28,11 +27,11 @@ var (
 // it outlives the process, so durable means here: until Close. Get and Touch wait
 // for nobody.
 type Store struct {
-	table atomic.Pointer[table.Table] // nil once closed
-	turn  *turn.Turn                  // held by the one Update or Sweep
-	stage *table.Stage                // used by whoever has the turn
-	feed  *feed.Feed
-	marks *storage.Marks
+	reader table.Reader // closed with the store
+	turn   *turn.Turn   // held by the one Update or Sweep
+	stage  *table.Stage // used by whoever has the turn
+	feed   *feed.Feed
+	marks  *storage.Marks
 }
 
 // New returns an empty store.
@@ -40,7 +39,7 @@ func New() *Store {
 	t := table.New()
 	s := &Store{turn: turn.New(), stage: table.NewStage(t)}
 	s.feed, s.marks = s.stage.Feed, storage.NewMarks(storage.Mark{}, nil)
-	s.table.Store(t)
+	s.reader.Open(t)
 	return s
 }
 
@@ -59,6 +58,15 @@ func (s *Store) Get(ctx context.Context, id storage.ID) (r storage.Record, err e
 	return r, nil
 }
 
+// Reader is for a Manager: it gets a record by it without the copies that Get makes. It
+// is nil unless self is s.
+func (s *Store) Reader(self storage.Store) *table.Reader {
+	if self != storage.Store(s) {
+		return nil
+	}
+	return &s.reader
+}
+
 // Touch implements storage.Store. Nothing is deferred.
 func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
 	t, err := s.ready(ctx)
@@ -72,7 +80,7 @@ func (s *Store) ready(ctx context.Context) (*table.Table, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	t := s.table.Load()
+	t := s.reader.Table()
 	if t == nil {
 		return nil, storage.ErrClosed
 	}
@@ -136,7 +144,7 @@ func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 // records are gone with it.
 func (s *Store) Close() error {
 	s.turn.Take()
-	s.table.Store(nil)
+	s.reader.Close()
 	s.stage = nil
 	s.feed.Close()
 	s.turn.Give()
@@ -163,7 +171,7 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 			return deleted, err
 		}
 		var gone []storage.ID
-		gone, more = s.table.Load().TakeDead(deadBefore, min(limit-deleted, sweepStep), nil)
+		gone, more = s.reader.Table().TakeDead(deadBefore, min(limit-deleted, sweepStep), nil)
 		s.turn.Give()
 		deleted += len(gone)
 	}
