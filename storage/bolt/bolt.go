@@ -141,6 +141,7 @@ type Store struct {
 
 	work  chan struct{} // there may be something in queue
 	alarm chan struct{} // there may be something to flush, or to recover from
+	timed atomic.Bool   // it is heard, and looked at before long
 	quit  chan struct{} // closed when there will be no more work
 
 	keeping, committing sync.WaitGroup

@@ -22,26 +22,27 @@ func (s *Store) keep() {
 	}
 	timer := time.NewTimer(pace)
 	timer.Stop()
-	waiting, troubled := false, false // for the timer, which was set in a time of trouble
+	troubled := false // the timer was set in a time of trouble
 	for {
 		select {
 		case <-s.alarm:
 			trouble := s.trouble.Load() != nil
 			switch {
-			case trouble && !(waiting && troubled):
+			case trouble && !(s.timed.Load() && troubled):
 				timer.Reset(recoverEvery)
-			case !trouble && !waiting && (s.table.Unsaved() > 0 || s.marks.Unsaved()):
+			case !trouble && !s.timed.Load() && (s.table.Unsaved() > 0 || s.marks.Unsaved()):
 				timer.Reset(pace)
 			default:
 				continue
 			}
-			waiting, troubled = true, trouble
+			troubled = trouble
+			s.timed.Store(true)
 			continue
 		case m := <-s.merges:
 			m.do() // the committer hears of an error
 			continue
 		case <-timer.C:
-			waiting = false
+			s.timed.Store(false) // before it looks for what Touch has deferred: what it does not find rings
 		case <-s.closed:
 			timer.Stop()
 			return

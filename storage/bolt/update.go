@@ -103,7 +103,9 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 		return errInstant
 	}
 	if s.table.Touch(id, use) {
-		ring(s.alarm)
+		if !s.timed.Load() { // to wake somebody costs as much as all the rest
+			ring(s.alarm)
+		}
 		return s.ready(context.Background()) // Close may have looked for what is deferred before
 	} else if s.isDamaged(id) {
 		return storage.ErrCorrupt
