@@ -33,9 +33,9 @@ func (w watchedTx) Put(r storage.Record) error {
 
 type watchedFitter struct{ watchedTx }
 
-func (w watchedFitter) Fits(id ID, n int) bool {
-	fits := w.Tx.(fitter).Fits(id, n)
-	*w.calls = append(*w.calls, fmt.Sprint("Fits ", n, " ", fits))
+func (w watchedFitter) PutIfFits(r *storage.Record, n int) bool {
+	fits := w.Tx.(fitter).PutIfFits(r, n)
+	*w.calls = append(*w.calls, fmt.Sprint("PutIfFits ", n, " ", fits))
 	return fits
 }
 
@@ -56,7 +56,7 @@ func (s *watchedStore) Update(ctx context.Context, subject string, fn func(stora
 	})
 }
 
-// TestFitsIsAskedOnce: where a new record fits, nothing else is read, and where it does
+// TestFitsIsAskedOnce: where a new record fits, nothing else is done, and where it does
 // not, what decides is read as ever.
 func TestFitsIsAskedOnce(t *testing.T) {
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
@@ -67,7 +67,7 @@ func TestFitsIsAskedOnce(t *testing.T) {
 	for name, store := range map[string]storage.Store{"memory": memory.New(), "bolt": db} {
 		s := &watchedStore{Store: store}
 		m, _ := managerOver(t, s, Config{Policy: Policy{MaxTokens: 2, AtLimit: Refuse}})
-		for _, want := range [][]string{{"Fits 1 true", "Put"}, {"Fits 1 true", "Put"}, {"Fits 1 false", "Get"}} {
+		for _, want := range [][]string{{"PutIfFits 1 true"}, {"PutIfFits 1 true"}, {"PutIfFits 1 false", "Get"}} {
 			s.calls = nil
 			_, err := m.Issue(t.Context(), Grant{Subject: "ana"})
 			if full := len(want) == 2 && want[1] == "Get"; full != errors.Is(err, ErrLimit) {
@@ -80,7 +80,7 @@ func TestFitsIsAskedOnce(t *testing.T) {
 		unlimited, _ := managerOver(t, s, Config{Policy: Policy{MaxTokens: NoTokenLimit}})
 		s.calls = nil
 		issueTo(t, unlimited, Grant{Subject: "ana"})
-		if diff := cmp.Diff([]string{fmt.Sprint("Fits ", NoTokenLimit-1, " true"), "Put"}, s.calls); diff != "" {
+		if diff := cmp.Diff([]string{fmt.Sprint("PutIfFits ", NoTokenLimit-1, " true")}, s.calls); diff != "" {
 			t.Errorf("%s: no limit: calls (-want +got):\n%s", name, diff)
 		}
 	}

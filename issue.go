@@ -19,30 +19,31 @@ import (
 // ErrInvalidGrant names the field and its limit, ErrLimit means there is no room;
 // neither has changed anything. Of the store's errors, ErrOutcomeUnknown means
 // that a token nobody holds may exist until it runs out.
-func (m *Manager) Issue(ctx context.Context, g Grant) (Issued, error) {
+func (m *Manager) Issue(ctx context.Context, g Grant) (i Issued, err error) {
 	if err := g.check(&m.policy); err != nil {
-		return Issued{}, err
+		return i, err
 	}
-	return m.issue(ctx, "issue", g)
+	err = m.issue(ctx, "issue", &g, &i)
+	return i, err
 }
 
-// issue is Issue for a Grant that has been checked. A draft is large, and what it costs
-// to allocate one shows here, so they are used again. But for one that failed: nobody
-// knows whether a store that gave up has let go of it.
-func (m *Manager) issue(ctx context.Context, verb string, g Grant) (Issued, error) {
+// issue is Issue for a Grant that has been checked; it sets i. A draft is large, and what
+// it costs to allocate or to copy one shows here, so they are used again. But for one that
+// failed: nobody knows whether a store that gave up has let go of it.
+func (m *Manager) issue(ctx context.Context, verb string, g *Grant, i *Issued) error {
 	d, _ := m.drafts.Get().(*draft)
 	if d == nil {
 		d = new(draft)
 		d.stores = d.store
 	}
-	d.m, d.grant = m, g
+	d.m, d.grant = m, *g
 	if err := d.run(ctx, verb, d.stores); err != nil {
-		return Issued{}, err
+		return err
 	}
-	i := d.issued()
+	d.tell(i)
 	*d = draft{stores: d.stores} // nobody else's, and no secret
 	m.drafts.Put(d)
-	return i, nil
+	return nil
 }
 
 // issue draws the credential, and the TTL where it is spread, and stores the record.
@@ -136,8 +137,8 @@ func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
 	d.grant.record(&d.rec, &d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.digest, d.sealed
 	d.rec.Epoch = epoch
-	if f, ok := tx.(fitter); ok && d.tie == nil && f.Fits(d.rec.ID, d.m.policy.MaxTokens-1) {
-		return tx.Put(d.rec)
+	if f, ok := tx.(fitter); ok && d.tie == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1) {
+		return nil
 	}
 	if _, err := tx.Get(d.rec.ID); err == nil {
 		return errTakenID
@@ -161,18 +162,23 @@ var errTakenID = fmt.Errorf("%w: the random source repeats itself", ErrConflict)
 
 // issued is what Issue returns once the draft is stored.
 func (d *draft) issued() (i Issued) {
-	d.answer(&i)
+	d.tell(&i)
+	return i
+}
+
+// tell sets i to issued, and tells whoever observes.
+func (d *draft) tell(i *Issued) {
+	d.answer(i)
 	d.m.tellEnded(d.ended)
 	d.m.tellEnded(d.evicted)
 	if d.m.observe != nil { // an Event is large
 		d.m.tell(Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})
 	}
-	return i
 }
 
 // answer sets i to what there is to say of a draft that is stored.
 func (d *draft) answer(i *Issued) {
-	i.Token = d.m.token(&d.rec)
+	d.m.show(&d.rec, &i.Token)
 	i.Bearer, i.Reduced = d.cred.textAfter(d.m.prefix, d.m.begun), d.reduced
 	d.above.lower(&i.Token)
 	for _, tok := range d.evicted {

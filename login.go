@@ -71,7 +71,9 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 		return Issued{}, fmt.Errorf("%w: Subject: the credentials are another's; leave it empty", ErrInvalidGrant)
 	}
 	g.Subject = subject
-	return m.issue(ctx, "login", g)
+	var i Issued
+	err = m.issue(ctx, "login", &g, &i)
+	return i, err
 }
 
 // Identify returns the subject that Login would issue a token to, and issues none. It

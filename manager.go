@@ -243,16 +243,23 @@ func (m *Manager) verdict(id ID, err error) error {
 
 // token returns what everyone sees of rec. This Manager's cap is for the tokens
 // of its own prefix; those of another one it only administers.
-func (m *Manager) token(rec *storage.Record) Token {
-	seen := *rec
-	m.endedByClock(&seen)
-	tok := seen.Token
+func (m *Manager) token(rec *storage.Record) (tok Token) {
+	m.show(rec, &tok)
+	return tok
+}
+
+// show sets tok to token of rec.
+func (m *Manager) show(rec *storage.Record, tok *Token) {
+	if *tok = rec.Token; m.earlier(rec) {
+		seen := *rec
+		m.endedByClock(&seen)
+		*tok = seen.Token
+	}
 	if tok.Prefix == m.prefix {
-		m.policy.view(&tok)
+		m.policy.view(tok)
 	} else {
 		tok.ExpiresAt = capped(tok.ExpiresAt, tok.MaxExpiresAt)
 	}
-	return tok
 }
 
 // getIn returns the record of id in tx, and nothing else that tx may say.

@@ -2,16 +2,22 @@ package table
 
 import "github.com/seed-55daa01a/lapse/storage"
 
-// Fits reports whether there surely is no record of id, nor a damaged one, and no more
-// than n records of the subject that can be read. It costs less than to Get the one and
-// count the others, and says false where it would have to look at many.
-func (t *Tx) Fits(id storage.ID, n int) bool {
+// PutIfFits is Put of r if there surely is no record of its ID, nor a damaged one, and no
+// more than n records of the subject that can be read. It costs less than to Get the one
+// and to count the others. It reports false, and does nothing, where it would have to
+// look at many, or where Put would fail. Nothing is kept of r.
+func (t *Tx) PutIfFits(r *storage.Record, n int) bool {
 	s := t.stage
 	n -= len(t.writes) + s.created[t.subject].n
-	if _, read := t.find(id); read || n < 0 || s.held[id] != nil || s.Damaged != nil && s.Damaged(id) {
+	at, read := t.find(r.ID)
+	if read || n < 0 || r.Subject != t.subject || s.held[r.ID] != nil || s.Damaged != nil && s.Damaged(r.ID) {
 		return false
 	}
-	return s.table.fits(&id, t.subject, n)
+	if !s.table.fits(&r.ID, t.subject, n) {
+		return false
+	}
+	t.create(at, r)
+	return true
 }
 
 // fits reports whether there is no record of id and surely no more than n of the

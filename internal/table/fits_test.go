@@ -16,9 +16,15 @@ func numbersOf(first, n int, subject string) (all []storage.Record) {
 	return all
 }
 
-// TestFits: a new record fits if nobody has its ID and the subject has no more than so
-// many, wherever they are.
-func TestFits(t *testing.T) {
+// fits reports whether PutIfFits puts a new record of ana's.
+func fits(tx *Tx, n, limit int) bool {
+	r := record(n, "ana")
+	return tx.PutIfFits(&r, limit)
+}
+
+// TestPutIfFits: a new record fits if nobody has its ID and the subject has no more than
+// so many, wherever they are. Then it is put, and otherwise not.
+func TestPutIfFits(t *testing.T) {
 	const taken, limit = 90, 3
 	for _, row := range []struct {
 		name              string
@@ -49,16 +55,20 @@ func TestFits(t *testing.T) {
 		hold(s, "bob", func(tx *Tx) { putAll(t, tx, numbersOf(taken+1, 5, "bob")...) })
 		tx := s.Begin("ana")
 		putAll(t, tx, numbersOf(300, row.here, "ana")...)
-		if got := tx.Fits(id(row.id), limit); got != row.want {
-			t.Errorf("%s: %v; want %v", row.name, got, row.want)
+		want := row.here
+		if row.want {
+			want++
+		}
+		if got := fits(tx, row.id, limit); got != row.want || tx.Created() != want || len(tx.Writes()) != want {
+			t.Errorf("%s: %v, %d created; want %v, %d", row.name, got, tx.Created(), row.want, want)
 		}
 		if !row.want {
 			continue
 		}
-		if err := tx.Put(record(row.id, "ana")); err != nil || tx.Created() != row.here+1 {
-			t.Errorf("%s: Put: %v, %d created; want one more", row.name, err, tx.Created())
+		if got, err := tx.Get(id(row.id)); err != nil || got != record(row.id, "ana") {
+			t.Errorf("%s: Get: %+v, %v", row.name, got, err)
 		}
-		if tx.Fits(id(row.id), 100) {
+		if fits(tx, row.id, 100) {
 			t.Errorf("%s: it fits again", row.name)
 		}
 	}
@@ -70,13 +80,13 @@ func TestFitsLooksAtFew(t *testing.T) {
 	const n = stepSize + 2
 	s := stageOf(append(numbersOf(1, n, "ana"), record(n+1, "bob"))...)
 	for limit, want := range map[int]bool{n - 1: false, n: false, n + 1: true, n + 2: true, math.MaxInt: true, -1: false} {
-		if got := s.Begin("ana").Fits(id(n+2), limit); got != want {
+		if got := fits(s.Begin("ana"), n+2, limit); got != want {
 			t.Errorf("%d of %d, limit %d: %v; want %v", n, s.table.Len(), limit, got, want)
 		}
 	}
 	few := stageOf(append(numbersOf(1, stepSize, "ana"), numbersOf(stepSize+1, 2, "bob")...)...)
 	for limit, want := range map[int]bool{stepSize - 1: false, stepSize: true, stepSize + 1: true} {
-		if got := few.Begin("ana").Fits(id(n+2), limit); got != want {
+		if got := fits(few.Begin("ana"), n+2, limit); got != want {
 			t.Errorf("%d of %d, limit %d: %v; want %v", stepSize, few.table.Len(), limit, got, want)
 		}
 	}
@@ -91,9 +101,17 @@ func TestFitsAmongOthers(t *testing.T) {
 	}
 	s := stageOf(all...)
 	for i := range subjects {
-		tx := s.Begin(fmt.Sprint("s", i))
-		if !tx.Fits(id(1_000_000), 2) || s.Begin(fmt.Sprint("s", i)).Fits(id(1_000_000), 1) {
+		r := record(1_000_000, fmt.Sprint("s", i))
+		if !s.Begin(r.Subject).PutIfFits(&r, 2) || s.Begin(r.Subject).PutIfFits(&r, 1) {
 			t.Fatalf("subject %d does not seem to have two records", i)
 		}
+	}
+}
+
+// TestPutIfFitsOfAnother: what Put would refuse is not put.
+func TestPutIfFitsOfAnother(t *testing.T) {
+	tx := stageOf().Begin("ana")
+	if r := record(1, "bob"); tx.PutIfFits(&r, 100) || len(tx.Writes()) > 0 {
+		t.Error("a record of another subject is put")
 	}
 }

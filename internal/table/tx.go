@@ -79,7 +79,12 @@ func (t *Tx) Put(r storage.Record) error {
 	at, err := t.read(r.ID, &old)
 	switch {
 	case err == storage.ErrNotFound:
-		return t.create(&r)
+		if r.Subject != t.subject { // a call copies the record
+			return storage.CheckPut(t.subject, nil, r)
+		}
+		at, _ := t.find(r.ID)
+		t.create(at, &r)
+		return nil
 	case err != nil:
 		return err
 	}
@@ -95,16 +100,12 @@ func (t *Tx) Put(r storage.Record) error {
 	return nil
 }
 
-func (t *Tx) create(r *storage.Record) error {
-	if r.Subject != t.subject { // a call copies the record
-		return storage.CheckPut(t.subject, nil, *r)
-	}
-	at, _ := t.find(r.ID)
+// create puts r, which is new, and whose place in known is at.
+func (t *Tx) create(at int, r *storage.Record) {
 	n := len(t.writes)
 	t.know(at, known{id: r.ID, write: n})
 	t.writes = append(t.writes, Write{creates: true})
 	t.writes[n].Record = *r
-	return nil
 }
 
 // Raise applies use to the record of id, whosever it is, if there is one, and returns

@@ -101,8 +101,13 @@ func (p *plain) update() {
 			has, limit := len(mine()), p.rand.IntN(12)
 			_, taken := sees[n]
 			surely := !taken && has <= limit
-			if got := tx.Fits(n, limit); got && !surely || !got && surely && len(p.held) == 0 && len(put) == 0 {
-				p.wrong("%s: Fits %v among %d, limit %d: %v, taken %v", subject, n, has, limit, got, taken)
+			r := p.next(storage.Record{}, false, n, subject)
+			got := tx.PutIfFits(&r, limit)
+			if got && !surely || !got && surely && len(p.held) == 0 && len(put) == 0 {
+				p.wrong("%s: PutIfFits %v among %d, limit %d: %v, taken %v", subject, n, has, limit, got, taken)
+			}
+			if got {
+				sees[n], put[n] = r, r
 			}
 		case 1:
 			want := mine()
