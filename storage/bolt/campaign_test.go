@@ -12,6 +12,7 @@ var (
 	kills   = flag.Int("kills", shorter(15, 5), "how many workloads TestKill kills")
 	cuts    = flag.Int("cuts", shorter(12, 6), "how many times TestPowerCut cuts the power")
 	damages = flag.Int("damages", shorter(300, 100), "how many files TestDamage damages")
+	churned = flag.Int("churned", shorter(20_000, 5_000), "how many tokens TestChurnOfAny replaces, a tenth at a time")
 	crashes = flag.Int("crashes", 1, "how many crashes TestJournalAtEveryCrash looks at of each write to a file")
 	seed    = flag.Uint64("seed", 0, "what the campaigns draw from, as a failure has printed it; 0: drawn anew")
 )

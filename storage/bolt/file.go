@@ -26,10 +26,15 @@ var (
 // a version of their own.
 const schema = 1
 
+// options are how bbolt opens a file. The list of free pages is itself written to pages
+// in a row, and to more of them the longer it is. The map of free pages takes any one of
+// them, and breaks up what is in a row: where records die all over a large file, it then
+// grows with every sweep, and the list with it. The array takes the first ones, and
+// leaves what is in a row at the end.
 func options(timeout time.Duration) *bbolt.Options {
 	return &bbolt.Options{
 		Timeout:      timeout,
-		FreelistType: bbolt.FreelistMapType,
+		FreelistType: bbolt.FreelistArrayType,
 		NoStatistics: true,
 	}
 }
