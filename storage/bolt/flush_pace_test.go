@@ -15,11 +15,7 @@ func TestTouchDuringAFlush(t *testing.T) {
 	ctx := context.Background()
 	path, _ := makeFile(t, 3)
 	synctest.Test(t, func(t *testing.T) {
-		s, err := Open(path, &Options{FlushEvery: time.Hour})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+		s := open(t, path, &Options{FlushEvery: time.Hour})
 		disk := stop(t, s)
 		used := record(1).IssuedAt.Add(time.Minute)
 		for n := 1; n <= 2; n++ {
