@@ -136,12 +136,17 @@ func checkPrefix(prefix string) error {
 
 var errNoRandomness = errors.New("lapse: the operating system's random source gave nothing usable; no token was issued")
 
+// mintLen is how many random bytes mint draws: no more than it needs, for they cost more
+// than anything else about a token.
+const mintLen = idLen/2 + secretLen
+
 // mint fills c with a fresh ID for subject, laid out as a UUID of version 7
 // (RFC 9562 section 5.7) whose last 16 bits are the shard tag, and a fresh secret.
 func (c *credential) mint(now time.Time, subject string) error {
-	if _, err := io.ReadFull(rand.Reader, c[:]); err != nil {
+	if _, err := io.ReadFull(rand.Reader, c[len(c)-mintLen:]); err != nil {
 		return fmt.Errorf("%w: %w", errNoRandomness, err)
 	}
+	copy(c[6:8], c[idLen-2:]) // which the tag replaces
 	if [secretLen]byte(c[idLen:]) == ([secretLen]byte{}) {
 		return errNoRandomness
 	}

@@ -216,10 +216,10 @@ func TestBrokenRandomSource(t *testing.T) {
 	}{
 		{"fails", iotest.ErrReader(errDevice), errDevice},
 		{"gives nothing", bytes.NewReader(nil), io.EOF},
-		{"gives too little", bytes.NewReader(make([]byte, idLen+secretLen-1)), io.ErrUnexpectedEOF},
-		{"fails after the ID", io.MultiReader(bytes.NewReader(bytes.Repeat([]byte{7}, idLen)), iotest.ErrReader(errDevice)), errDevice},
+		{"gives too little", bytes.NewReader(make([]byte, mintLen-1)), io.ErrUnexpectedEOF},
+		{"fails after the ID", io.MultiReader(bytes.NewReader(bytes.Repeat([]byte{7}, mintLen-secretLen)), iotest.ErrReader(errDevice)), errDevice},
 		{"gives only zeros", endless(0), nil},
-		{"gives a secret of zeros", io.MultiReader(bytes.NewReader(bytes.Repeat([]byte{7}, idLen)), endless(0)), nil},
+		{"gives a secret of zeros", io.MultiReader(bytes.NewReader(bytes.Repeat([]byte{7}, mintLen-secretLen)), endless(0)), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			store, events := newTallyStore(), 0
@@ -277,8 +277,8 @@ func TestRepeatingRandomSource(t *testing.T) {
 // TestRepeatingOnce: Issue draws again and nobody notices.
 func TestRepeatingOnce(t *testing.T) {
 	m, _ := managerOver(t, newTallyStore(), Config{})
-	same := bytes.Repeat([]byte{7}, idLen+secretLen)
-	other := bytes.Repeat([]byte{8}, idLen+secretLen)
+	same := bytes.Repeat([]byte{7}, mintLen)
+	other := bytes.Repeat([]byte{8}, mintLen)
 	replaceRandom(t, io.MultiReader(bytes.NewReader(same), bytes.NewReader(same), bytes.NewReader(other)))
 	first, second := issueTo(t, m, Grant{Subject: "ana"}), issueTo(t, m, Grant{Subject: "ana"})
 	for _, issued := range []Issued{first, second} {
