@@ -12,6 +12,7 @@ type deaths struct {
 	slabs *slabs
 	nodes []*deathNode // the first one is the root, the second one holds the lists of records put aside
 	spare []uint32     // numbers of nodes that are free
+	last  uint32       // the node of the record that was filed last, or whatever has its number now
 }
 
 type deathNode struct {
@@ -51,11 +52,22 @@ func (x *deaths) file(slot uint32, ms int64) {
 	if x.nodes == nil {
 		x.nodes = []*deathNode{{level: rootLevel}, {}}
 	}
-	x.fileFrom(root, slot, deathKey(ms))
+	key := deathKey(ms)
+	if !x.holds(x.last, key) { // what is issued together mostly dies together
+		x.last = root
+	}
+	x.last = x.fileFrom(x.last, slot, key)
 }
 
-// fileFrom files the record below a node to which its key belongs.
-func (x *deaths) fileFrom(number, slot uint32, key int64) {
+// holds reports whether records with the key belong below the node.
+func (x *deaths) holds(number uint32, key int64) bool {
+	n := x.nodes[number]
+	return n != nil && (key^n.start)>>(6*(n.level+1)) == 0
+}
+
+// fileFrom files the record below a node to which its key belongs, and returns the one
+// that it is in.
+func (x *deaths) fileFrom(number, slot uint32, key int64) (in uint32) {
 	for {
 		n := x.nodes[number]
 		kid := uint8(key >> (6 * n.level) & 63)
@@ -63,7 +75,7 @@ func (x *deaths) fileFrom(number, slot uint32, key int64) {
 		if n.nodes&bit == 0 {
 			if n.estimates[kid] < crowd || n.level <= coarsest {
 				x.push(number, kid, slot)
-				return
+				return number
 			}
 			child := x.open(number, kid)
 			for x.nodes[child].rest != 0 && x.spreadOne(child) {
@@ -164,7 +176,7 @@ func (x *deaths) spreadOne(number uint32) bool {
 		x.slabs.cell(n.rest).death.prev = inNode | number<<listBits | restList
 	}
 	key := deathKey(x.retainFrom(slot))
-	if (key^n.start)>>(6*(n.level+1)) == 0 {
+	if x.holds(number, key) {
 		x.fileFrom(number, slot, key)
 		return true
 	}

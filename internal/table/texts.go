@@ -37,6 +37,7 @@ type texts struct {
 	_        apart
 
 	numbers map[string]int // of the prefixes
+	recent  int            // the number that was asked for last
 	info    []chunkInfo
 	dropped []uint32 // numbers of chunks that are free
 	current uint32
@@ -142,7 +143,13 @@ func put(b []byte, tok *storage.Token) []byte {
 // number returns the number of a prefix. There are few of them, and those that came
 // too late or are too long have none.
 func (x *texts) number(prefix string) (int, bool) {
+	if p := x.prefixes.Load(); p != nil && (*p)[x.recent] == prefix {
+		return x.recent, true
+	}
 	n, ok := x.numbers[prefix]
+	if ok {
+		x.recent = n
+	}
 	if ok || len(x.numbers) == maxPrefixes || len(prefix) > storage.MaxPrefix {
 		return n, ok
 	}
