@@ -23,7 +23,7 @@ type Grant struct {
 }
 
 // check returns ErrInvalidGrant with the name of the first field out of limits.
-func (g Grant) check(p *Policy) error {
+func (g *Grant) check(p *Policy) error {
 	if err := checkSubject(g.Subject); err != nil {
 		return err
 	}

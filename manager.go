@@ -219,11 +219,14 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 
 // updateError leaves what this package decided inside a transaction as it is.
 func updateError(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
 	_, decided := err.(*Rejection)
 	for _, decision := range [...]error{ErrLimit, ErrNotDelegable, ErrRotated} {
 		decided = decided || errors.Is(err, decision)
 	}
-	if err == nil || decided {
+	if decided {
 		return err
 	}
 	return storeError(verb, err)
