@@ -52,6 +52,14 @@ func (t *digitTable) decode48(dst *[48]byte, src string) bool {
 	return bad < noDigit
 }
 
+// encode4 writes 6 digits.
+func (t *digitTable) encode4(dst *[6]byte, v uint32) {
+	for k := 4; k >= 0; k -= 2 {
+		*(*[2]byte)(dst[k:]) = t.pairs[v%(62*62)]
+		v /= 62 * 62
+	}
+}
+
 // encode48 writes 66 digits.
 func (t *digitTable) encode48(dst *[66]byte, src *[48]byte) {
 	for i := range 6 {

@@ -43,11 +43,7 @@ func (w *world) issuer(name string, size int) (*side, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := &issued{parts: &parts{digits: p.digits, sums: make(map[[16]byte]*[32]byte, size)}}
-		for id, sum := range p.sums {
-			s.parts.sums[id] = sum
-		}
-		return &side{op: s.issue}, nil
+		return &side{op: p.issuer(w.subjects()).issue}, nil
 	case "scs-memory":
 		p, err := w.scsMemory(size)
 		if err != nil {

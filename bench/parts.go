@@ -20,10 +20,17 @@ var (
 // more: no text is parsed, no policy asked, nobody else let in.
 type parts struct {
 	digits  *digitTable
-	sums    map[[16]byte]*[32]byte
+	tokens  map[[16]byte]*bareToken
 	checks  []uint32 // the checksum of each text
 	bearers texts
-	expires time.Time
+}
+
+// bareToken is the least that is kept of a token: what proves it, when it ends and
+// whose it is.
+type bareToken struct {
+	sum     [32]byte
+	expires int64 // Unix milliseconds
+	subject string
 }
 
 func (w *world) parts(n int) (*parts, error) {
@@ -32,14 +39,14 @@ func (w *world) parts(n int) (*parts, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := &parts{newDigitTable(), make(map[[16]byte]*[32]byte, n), make([]uint32, n), k.bearers, time.Now().Add(longLife)}
+		p := &parts{newDigitTable(), make(map[[16]byte]*bareToken, n), make([]uint32, n), k.bearers}
+		expires, names := time.Now().Add(longLife).UnixMilli(), w.subjects()
 		for i := range n {
 			var c [48]byte
 			if !p.digits.decode48(&c, p.text(i)) {
 				return nil, errParts
 			}
-			sum := sha256.Sum256(c[:])
-			p.sums[[16]byte(c[:16])] = &sum
+			p.tokens[[16]byte(c[:16])] = &bareToken{sha256.Sum256(c[:]), expires, names.at(i)}
 			p.checks[i] = p.checksum(i)
 		}
 		return p, nil
@@ -63,32 +70,43 @@ func (p *parts) checksum(i int) uint32 {
 func (p *parts) check(i int) error {
 	var c [48]byte
 	ok := p.checksum(i) == p.checks[i%len(p.checks)] && p.digits.decode48(&c, p.text(i))
-	want := p.sums[[16]byte(c[:16])]
+	kept := p.tokens[[16]byte(c[:16])]
 	sum := sha256.Sum256(c[:])
-	if !ok || want == nil || subtle.ConstantTimeCompare(sum[:], want[:]) != 1 || !time.Now().Before(p.expires) {
+	if !ok || kept == nil || subtle.ConstantTimeCompare(sum[:], kept.sum[:]) != 1 || kept.subject == "" || time.Now().UnixMilli() >= kept.expires {
 		return errParts
 	}
 	return nil
 }
 
-// issued is where issue leaves what it made, so that it is made.
-type issued struct {
-	parts *parts
-	text  string
-	at    time.Time
+// issuer issues into the bare parts of a store.
+type issuer struct {
+	digits   *digitTable
+	tokens   map[[16]byte]*bareToken
+	subjects texts
+	text     string // the last one, so that it is made
 }
 
-// issue draws 48 bytes, hashes them, writes their text, reads the clock and inserts
-// into a map.
-func (s *issued) issue(int) error {
+// issuer returns one that begins with what p has, which stays as it is.
+func (p *parts) issuer(subjects texts) *issuer {
+	s := &issuer{digits: p.digits, tokens: make(map[[16]byte]*bareToken, len(p.tokens)), subjects: subjects}
+	for id, kept := range p.tokens {
+		s.tokens[id] = kept
+	}
+	return s
+}
+
+// issue draws 48 bytes, hashes them, writes their text and its checksum, reads the clock
+// and inserts into a map.
+func (s *issuer) issue(i int) error {
 	var c [48]byte
 	if _, err := rand.Read(c[:]); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(c[:])
-	var text [66]byte
-	s.parts.digits.encode48(&text, &c)
-	s.text, s.at = string(text[:]), time.Now()
-	s.parts.sums[[16]byte(c[:16])] = &sum
+	const start = len("lapse_")
+	text := append(make([]byte, 0, start+72), "lapse_"...)[:start+72]
+	s.digits.encode48((*[66]byte)(text[start:]), &c)
+	s.digits.encode4((*[6]byte)(text[start+66:]), crc32.ChecksumIEEE(text[:start+66]))
+	s.text = unsafe.String(&text[0], len(text)) // a conversion would copy it
+	s.tokens[[16]byte(c[:16])] = &bareToken{sha256.Sum256(c[:]), time.Now().Add(longLife).UnixMilli(), s.subjects.at(i)}
 	return nil
 }
