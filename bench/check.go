@@ -15,7 +15,7 @@ func checkContests(p plan, size int) []experiment {
 	title := fmt.Sprintf("Check a token, %s live", grouped(size))
 	switch size {
 	case p.small():
-		rows := append(storedRows(of, atMost(1.5), atLeast), statelessRows(of)...)
+		rows := slices.Concat(storedRows(of, atMost(1.5), atLeast), statelessRows(of), barestRows(of))
 		return []experiment{
 			checkContest(p, group{ID: id, Kind: "check-peers", Title: title}, size, rows),
 			checkContest(p, group{ID: "check-still/" + count(size), Kind: "check", Title: title + ", the collector at rest"}, size,
@@ -69,6 +69,18 @@ func statelessRows(of makeRow) []row {
 	}
 	for _, peer := range []string{"jwt-eddsa", "jwt-es256", "paseto-local", "paseto-public", "securecookie"} {
 		rows = append(rows, of("memory", peer, true, bound{}))
+	}
+	return rows
+}
+
+// barestRows compare the bare parts with the peers that there are bounds for: what they do
+// not reach on some machine, no check that hashes can reach there.
+func barestRows(of makeRow) []row {
+	var rows []row
+	for _, peer := range []string{"scs-memory", "scs-bbolt", "jwt-hs256"} {
+		r := of("parts", peer, true, bound{})
+		r.allocs = uncounted
+		rows = append(rows, r)
 	}
 	return rows
 }

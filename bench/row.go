@@ -10,7 +10,7 @@ import (
 // row is one line of the table: lapse against a peer, or lapse by itself.
 type row struct {
 	id     string // experiment/lapse's side/peer, and what is compared if it is not time
-	lapse  string // a side of lapse
+	lapse  string // a side of lapse, or "parts"
 	peer   string // what it is compared with; "" for nothing
 	of     quantity
 	faster bool // the ratio is how many times lapse is faster: the peer's time by lapse's
