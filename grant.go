@@ -58,6 +58,8 @@ func checkSubject(subject string) error {
 		return fmt.Errorf("%w: Subject: empty", ErrInvalidGrant)
 	case len(subject) > storage.MaxSubject:
 		return tooLong("Subject", subject, storage.MaxSubject)
+	case printable(subject):
+		return nil
 	case !utf8.ValidString(subject):
 		return fmt.Errorf("%w: Subject: not valid UTF-8", ErrInvalidGrant)
 	}
@@ -67,6 +69,16 @@ func checkSubject(subject string) error {
 		}
 	}
 	return nil
+}
+
+// printable reports whether all of s is printable ASCII, as most subjects are.
+func printable(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c > 0x7e {
+			return false
+		}
+	}
+	return true
 }
 
 func tooLong(field, value string, limit int) error {

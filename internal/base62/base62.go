@@ -34,6 +34,14 @@ var worth = func() (t [4][256]uint32) {
 	return t
 }()
 
+// pairs holds how every two digits are written.
+var pairs = func() (t [62 * 62][2]byte) {
+	for v := range t {
+		t[v] = [2]byte{alphabet[v/62], alphabet[v%62]}
+	}
+	return t
+}()
+
 // Append appends src, whole groups of 8 bytes, to dst as 11 digits a group,
 // leading zeros included.
 func Append(dst, src []byte) []byte {
@@ -66,9 +74,7 @@ func four(to *[4]byte, v uint32) {
 	two((*[2]byte)(to[2:]), v%(62*62))
 }
 
-func two(to *[2]byte, v uint32) {
-	to[0], to[1] = alphabet[v/62%62], alphabet[v%62]
-}
+func two(to *[2]byte, v uint32) { *to = pairs[v%(62*62)] }
 
 // Decode fills dst, whole groups of 8 bytes, from as many groups of digits at
 // the start of src. It reports false for a src that is too short, a byte outside

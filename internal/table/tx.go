@@ -104,8 +104,10 @@ func (t *Tx) Put(r storage.Record) error {
 func (t *Tx) create(at int, r *storage.Record) {
 	n := len(t.writes)
 	t.know(at, known{id: r.ID, write: n})
-	t.writes = append(t.writes, Write{creates: true})
-	t.writes[n].Record = *r
+	t.writes = slices.Grow(t.writes, 1)[:n+1] // nothing is in it: Begin has seen to that
+	w := &t.writes[n]
+	w.creates = true
+	w.Record = *r
 }
 
 // Raise applies use to the record of id, whosever it is, if there is one, and returns
