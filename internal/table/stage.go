@@ -84,7 +84,7 @@ func (s *Stage) Begin(subject string) *Tx {
 		t.known, t.writes, t.ids = nil, nil, nil
 	}
 	t.index = nil
-	clear(t.writes) // let go of the strings
+	clear(t.writes) // lets go of the strings, and leaves nothing where create puts the next ones
 	t.subject, t.known, t.writes, t.staged = subject, t.known[:0], t.writes[:0], false
 	return t
 }
