@@ -119,6 +119,7 @@ var variablesAllowed = exceptions{
 	".: stepKinds":                "lookup table, never written",
 	"storage: endReasons":         "lookup table, never written",
 	"internal/base62: worth":      "lookup table, never written",
+	"internal/base62: pairs":      "lookup table, never written",
 	"storage/bolt: castagnoli":    "lookup table, never written",
 	"storage/bolt: maxLens":       "lookup table, never written",
 	"storage/bolt: firstMilli":    "a constant that Go cannot spell as one",
