@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"time"
 	"unsafe"
 )
@@ -88,11 +89,7 @@ type issuer struct {
 
 // issuer returns one that begins with what p has, which stays as it is.
 func (p *parts) issuer(subjects texts) *issuer {
-	s := &issuer{digits: p.digits, tokens: make(map[[16]byte]*bareToken, len(p.tokens)), subjects: subjects}
-	for id, kept := range p.tokens {
-		s.tokens[id] = kept
-	}
-	return s
+	return &issuer{digits: p.digits, tokens: maps.Clone(p.tokens), subjects: subjects}
 }
 
 // issue draws 48 bytes, hashes them, writes their text and its checksum, reads the clock

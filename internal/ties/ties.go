@@ -38,17 +38,10 @@ func links(tok *storage.Token) [4]*storage.ID {
 
 // parts says which parts r has.
 func parts(r *storage.Record) (mask byte) {
-	if r.Family != (storage.ID{}) {
-		mask |= hasFamily
-	}
-	if r.Parent != (storage.ID{}) {
-		mask |= hasParent
-	}
-	if r.Predecessor != (storage.ID{}) {
-		mask |= hasPredecessor
-	}
-	if r.Successor != (storage.ID{}) {
-		mask |= hasSuccessor
+	for i, id := range links(&r.Token) {
+		if *id != (storage.ID{}) {
+			mask |= hasFamily << i
+		}
 	}
 	if r.MaxUses != 0 || r.UsesLeft != 0 {
 		mask |= hasUses
