@@ -35,7 +35,8 @@
 // # Touch
 //
 //	S11 Touch raises LastUsedAt and ExpiresAt, each on its own, and lowers
-//	    neither: it is Use.Raise on the stored record.
+//	    neither: it is Use.Raise on the stored record, which never raises ExpiresAt
+//	    past the stored MaxExpiresAt, however late the Touch is written.
 //	S12 Touch of an absent or ended record changes nothing and returns nil: it
 //	    creates nothing and revives nothing, however late it is written.
 //	S13 This process sees a Touch at once, in every method; a Touch may be
@@ -70,12 +71,32 @@
 //	S22 An error means that nothing was written, unless it is ErrOutcomeUnknown.
 //	    (With an error, Sweep says how many it had deleted by then.)
 //
+// # Secrets, the living, deletion
+//
+//	S27 Digest and Sealed are read as they were put together. Once an Update that
+//	    replaced a Digest has returned, this process never reads the old one; other
+//	    processes read the new one within a bound that the backend documents.
+//	S28 Where the outcome of an Update is unknown, the store acts as if three kinds of
+//	    its writes had happened, until it knows better: a Put of an ended record, a
+//	    Put that changes Digest and leaves PreviousUntil zero, and a Delete.
+//	S29 A Put whose ExpiresAt is below the stored one needs a MaxExpiresAt that is set
+//	    and not above the new ExpiresAt, or is ErrConflict: otherwise a late Touch
+//	    would raise ExpiresAt again.
+//	S30 Living yields, in ID order and each once, every record of the subject without
+//	    an end and with ExpiresAt after now, what the same Tx put included, and may
+//	    yield others. It costs what the records cost that it yields, and each newly
+//	    dead record once. This holds for a now that is earlier than in a call before,
+//	    and for a record that a late Touch raised.
+//	S31 A record that Delete removed is gone for every method once Update returns. A
+//	    Touch of it, however late, creates nothing. A Put of its ID in the same Tx is
+//	    ErrConflict.
+//
 // # Watch
 //
 // These are for a store that is a Watcher.
 //
-//	S23 A watch begins with a Gap. Then it tells every record that an Update puts
-//	    which began after the Gap was told: once it can be read, and before Update
+//	S23 A watch begins with a Gap. Then it tells every record that an Update puts or
+//	    deletes which began after the Gap was told: once it can be read, and before Update
 //	    returns. The order is not promised, and a record may be told more than once.
 //	    A Gap at any later time stands for whatever was not told before it. Touch and
 //	    Sweep need not be told.

@@ -40,5 +40,6 @@ var (
 var (
 	errForeignRecord = fmt.Errorf("%w: the record names another subject than the update", ErrConflict)
 	errTakenID       = fmt.Errorf("%w: another subject holds this ID", ErrConflict)
+	errUncapped      = fmt.Errorf("%w: a lower expiry needs a cap that is not above it", ErrConflict)
 	errRevival       = fmt.Errorf("%w: an end is final", ErrConflict)
 )

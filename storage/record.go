@@ -15,7 +15,7 @@ const (
 	MaxName    = 255
 	MaxScope   = 1024
 	MaxData    = 4096
-	MaxSealed  = 512
+	MaxSealed  = 1536
 )
 
 // Record is what a Store keeps of a token: everything but the secret itself.
@@ -23,10 +23,15 @@ const (
 // It prints without its digest and what is sealed in it.
 type Record struct {
 	Token
-	TTL    time.Duration // what each renewal grants, copied from the policy or the grant at issue
-	Digest Digest        // of the secret
-	Sealed Sealed        // what a Manager keeps for itself of some tokens
+	TTL    time.Duration // what each renewal or refresh grants, copied from the policy or the grant at issue
+	Digest Digest        // of the current secret; of a session, of the one that refreshes it
+	Sealed Sealed        // what a Manager keeps for itself of some tokens; put and read together with Digest
 	Epoch  uint32        // Mark.Epoch at issue
+
+	// PreviousUntil is the first instant at which the secret before the current one
+	// works no more. Zero: it does not work at all. A Put that changes Digest and
+	// leaves this zero ends the old secret as an end does a token (S28).
+	PreviousUntil time.Time
 }
 
 // Format writes the token and its TTL, for every verb that go vet lets pass.
@@ -117,8 +122,9 @@ type Use struct {
 }
 
 // Raise applies u to r as a renewal must, which only ever adds: LastUsedAt and
-// ExpiresAt become the later of what they are and what u says, each on its own, and a
-// record that was ended stays as it is. It reports whether anything changed.
+// ExpiresAt become the later of what they are and what u says, each on its own.
+// ExpiresAt does not pass MaxExpiresAt where that is set, and a record that was ended
+// stays as it is. Raise reports whether anything changed.
 func (u Use) Raise(r *Record) bool {
 	if !r.EndedAt.IsZero() {
 		return false
@@ -127,8 +133,12 @@ func (u Use) Raise(r *Record) bool {
 	if u.At.After(r.LastUsedAt) {
 		r.LastUsedAt, changed = u.At, true
 	}
-	if u.ExpiresAt.After(r.ExpiresAt) {
-		r.ExpiresAt, changed = u.ExpiresAt, true
+	expires := u.ExpiresAt
+	if !r.MaxExpiresAt.IsZero() && r.MaxExpiresAt.Before(expires) {
+		expires = r.MaxExpiresAt
+	}
+	if expires.After(r.ExpiresAt) {
+		r.ExpiresAt, changed = expires, true
 	}
 	return changed
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Store keeps records. The clauses S1 to S22 of the package comment are part of
-// this interface, and [github.com/seed-55daa01a/lapse/storage/storagetest.Run]
+// Store keeps records. The clauses S1 to S22 and S27 to S31 of the package comment are
+// part of this interface, and [github.com/seed-55daa01a/lapse/storage/storagetest.Run]
 // checks them.
 //
 // Errors wrap one of this package's, or the context's. A store that fails for
@@ -51,13 +51,24 @@ type Tx interface {
 	// The loop body may Put; what it creates is not among those yet to come.
 	Records() iter.Seq2[Record, error]
 
+	// Living yields every record of the subject that has no end and an ExpiresAt
+	// after now, in ID order. It may yield others: the caller asks Token.Live. The
+	// loop body may Put and Delete, as that of Records may. Its cost does not grow
+	// with the records that are dead (S30).
+	Living(now time.Time) iter.Seq2[Record, error]
+
 	// Put creates or replaces the record of r.ID. ErrConflict if another
-	// subject holds that ID, if r.Subject is not the subject of the Update, or
-	// if it would change an end. Nothing is kept of r.
+	// subject holds that ID, if r.Subject is not the subject of the Update, if
+	// this Tx has deleted that ID, if it would change an end, or if it lowers
+	// ExpiresAt without a cap that keeps it there (S29). Nothing is kept of r.
 	Put(r Record) error
+
+	// Delete removes the record of id, dead or alive (S31). ErrNotFound if there is
+	// none or if it is another subject's, ErrCorrupt if it is damaged.
+	Delete(id ID) error
 }
 
-// CheckPut returns the error that S7 and S8 demand for replacing old by r in an
+// CheckPut returns the error that S7, S8 and S29 demand for replacing old by r in an
 // Update of subject, or nil. old is nil where no record holds r.ID.
 func CheckPut(subject string, old *Record, r Record) error {
 	switch {
@@ -69,6 +80,8 @@ func CheckPut(subject string, old *Record, r Record) error {
 		return errTakenID
 	case !old.EndedAt.IsZero() && (!r.EndedAt.Equal(old.EndedAt) || r.EndReason != old.EndReason):
 		return errRevival
+	case r.ExpiresAt.Before(old.ExpiresAt) && (r.MaxExpiresAt.IsZero() || r.MaxExpiresAt.After(r.ExpiresAt)):
+		return errUncapped
 	}
 	return nil
 }

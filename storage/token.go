@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,6 +23,9 @@ type Token struct {
 	MaxExpiresAt time.Time `json:"max_expires_at,omitzero"` // no renewal passes this; zero: no cap
 	EndedAt      time.Time `json:"ended_at,omitzero"`       // zero while nobody ended it
 	EndReason    EndReason `json:"end_reason,omitempty"`    // why it was ended; zero while nobody did
+	Kind         Kind      `json:"kind,omitempty"`          // KindPlain or KindSession
+	Generation   uint32    `json:"generation,omitempty"`    // how many secrets it had before the current one
+	RotatedAt    time.Time `json:"rotated_at,omitzero"`     // when the current secret replaced another; zero: it is the first
 
 	Family      ID  `json:"family,omitzero"`      // the first token of those that a rotation or a delegation ties together; zero: none
 	Parent      ID  `json:"parent,omitzero"`      // whose delegate it is; zero: nobody's
@@ -69,6 +74,42 @@ func (t Token) RetainFrom() time.Time {
 	}
 	return t.DeadFrom()
 }
+
+// Kind says what a record is of. Its numbers are stored and never change their
+// meaning.
+type Kind uint8
+
+const (
+	KindPlain   Kind = iota // a token with one secret
+	KindSession             // a log-in with two secrets: one refreshes it, one gives access
+)
+
+var kinds = [...]string{"", "session"}
+
+// String returns one lower-case word, "" for KindPlain, and "unknown" for a kind that
+// a newer version has stored.
+func (k Kind) String() string {
+	if int(k) < len(kinds) {
+		return kinds[k]
+	}
+	return "unknown"
+}
+
+// MarshalText returns the word of String. The error is always nil.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText sets k from the word of String. It returns an error for any other text
+// and then leaves k as it was.
+func (k *Kind) UnmarshalText(text []byte) error {
+	i := slices.Index(kinds[:], string(text))
+	if i < 0 {
+		return errKind
+	}
+	*k = Kind(i)
+	return nil
+}
+
+var errKind = errors.New("storage: not the word of a Kind: want \"\" or session")
 
 // EndReason says why a token was ended before it ran out. Its numbers are stored
 // and never change their meaning.

@@ -3,6 +3,7 @@ package table
 import (
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -127,6 +128,20 @@ func (t *Tx) Raise(id storage.ID, use storage.Use) (subject string, err error) {
 
 // Records implements storage.Tx.
 func (t *Tx) Records() iter.Seq2[storage.Record, error] { return t.records }
+
+// Living implements storage.Tx.
+func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for r, err := range t.records {
+			if (err != nil || r.Live(now)) && !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// Delete implements storage.Tx.
+func (t *Tx) Delete(id storage.ID) error { panic("coming in the next commits") }
 
 func (t *Tx) each(yield func(storage.Record, error) bool) {
 	var r storage.Record

@@ -1,19 +1,21 @@
 // Package ties is the compact form of what only some records hold: what ties a token
-// to others, its budget of uses, and what is sealed in it. Stores keep it behind the
-// fields that every record has.
+// to others, its budget of uses, its kind, its rotations, and what is sealed in it.
+// Stores keep it behind the fields that every record has.
 package ties
 
 import (
 	"encoding/binary"
 	"math"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // The form is a byte that says which parts follow, and these: the IDs of the family,
 // the parent, the predecessor and the successor, 16 bytes each; MaxUses and UsesLeft,
-// 4 bytes each, big-endian; the epoch, likewise; and all the rest is what is sealed. A record without any
-// of it has the empty form.
+// 4 bytes each, big-endian; the epoch, likewise; the kind, 1 byte, with the generation,
+// 4 bytes, RotatedAt and PreviousUntil, Unix milliseconds of 8 bytes each; and all the
+// rest is what is sealed. A record without any of it has the empty form.
 const (
 	hasFamily = 1 << iota
 	hasParent
@@ -22,14 +24,16 @@ const (
 	hasUses
 	hasSealed
 	hasEpoch
+	hasSecrets
 	all = 1<<iota - 1
 
-	usesLen  = 2 * 4
-	epochLen = 4
+	usesLen    = 2 * 4
+	epochLen   = 4
+	secretsLen = 1 + 4 + 2*8
 )
 
 // MaxLen is the length of the longest form.
-const MaxLen = 1 + 4*len(storage.ID{}) + usesLen + epochLen + storage.MaxSealed
+const MaxLen = 1 + 4*len(storage.ID{}) + usesLen + epochLen + secretsLen + storage.MaxSealed
 
 // links are the IDs in their order.
 func links(tok *storage.Token) [4]*storage.ID {
@@ -48,6 +52,9 @@ func parts(r *storage.Record) (mask byte) {
 	}
 	if r.Epoch != 0 {
 		mask |= hasEpoch
+	}
+	if r.Kind != 0 || r.Generation != 0 || !r.RotatedAt.IsZero() || !r.PreviousUntil.IsZero() {
+		mask |= hasSecrets
 	}
 	if r.Sealed != (storage.Sealed{}) {
 		mask |= hasSealed
@@ -83,6 +90,9 @@ func Len(r *storage.Record) int {
 	if mask&hasEpoch != 0 {
 		n += epochLen
 	}
+	if mask&hasSecrets != 0 {
+		n += secretsLen
+	}
 	return n
 }
 
@@ -105,6 +115,11 @@ func Append(b []byte, r *storage.Record) []byte {
 	if mask&hasEpoch != 0 {
 		b = binary.BigEndian.AppendUint32(b, r.Epoch)
 	}
+	if mask&hasSecrets != 0 {
+		b = binary.BigEndian.AppendUint32(append(b, byte(r.Kind)), r.Generation)
+		b = binary.BigEndian.AppendUint64(b, uint64(r.RotatedAt.UnixMilli()))
+		b = binary.BigEndian.AppendUint64(b, uint64(r.PreviousUntil.UnixMilli()))
+	}
 	return append(b, r.Sealed.Text()...)
 }
 
@@ -112,6 +127,7 @@ func Append(b []byte, r *storage.Record) []byte {
 func Clear(r *storage.Record) {
 	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{}, storage.ID{}, storage.ID{}, storage.ID{}
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 0, 0, 0, storage.Sealed{}
+	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
 }
 
 // Parse sets the fields of r to what form says, and reports whether it is what Append
@@ -143,6 +159,14 @@ func Parse(form string, r *storage.Record) bool {
 		}
 		r.Epoch, rest = uint32(number(rest)), rest[epochLen:]
 	}
+	if mask&hasSecrets != 0 {
+		if len(rest) < secretsLen {
+			return false
+		}
+		r.Kind, r.Generation = storage.Kind(rest[0]), uint32(number(rest[1:]))
+		r.RotatedAt, r.PreviousUntil = instant(rest[5:]), instant(rest[13:])
+		rest = rest[secretsLen:]
+	}
 	r.Sealed = storage.NewSealed(rest)
 	return mask&^all == 0 && mask == parts(r) && mask != 0 && Valid(r)
 }
@@ -150,3 +174,15 @@ func Parse(form string, r *storage.Record) bool {
 func number(b string) int {
 	return int(b[0])<<24 | int(b[1])<<16 | int(b[2])<<8 | int(b[3])
 }
+
+// instant returns the instant of 8 bytes in Unix milliseconds, in UTC.
+func instant(b string) time.Time {
+	milli := int64(number(b))<<32 | int64(uint32(number(b[4:])))
+	if milli == zeroMilli {
+		return time.Time{}
+	}
+	return time.UnixMilli(milli).UTC()
+}
+
+// zeroMilli is the zero Time in Unix milliseconds.
+const zeroMilli = -62135596800000

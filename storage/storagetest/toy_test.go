@@ -188,6 +188,18 @@ func (t *toyTx) Get(id storage.ID) (storage.Record, error) {
 	return storage.Record{}, storage.ErrNotFound
 }
 
+func (t *toyTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for r, err := range t.Records() {
+			if (err != nil || r.Live(now)) && !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+func (t *toyTx) Delete(id storage.ID) error { panic("coming in the next commits") }
+
 func (t *toyTx) Records() iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		var rs []storage.Record
