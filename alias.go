@@ -12,6 +12,15 @@ type Token = storage.Token
 // [github.com/seed-55daa01a/lapse/storage.ID].
 type ID = storage.ID
 
+// Kind says what a Token is of.
+type Kind = storage.Kind
+
+// The kinds of tokens.
+const (
+	KindPlain   = storage.KindPlain   // a token with one secret
+	KindSession = storage.KindSession // a log-in with Pairs, with two secrets
+)
+
 // EndReason says why a token was ended before it ran out.
 type EndReason = storage.EndReason
 
@@ -20,8 +29,8 @@ const (
 	EndExpired   = storage.EndExpired   // by Expire or ExpireBearer, or Expire of Pairs
 	EndSubject   = storage.EndSubject   // with every token of its subject, by ExpireSubject
 	EndEvicted   = storage.EndEvicted   // to make room for another one, by Policy.AtLimit
-	EndRotated   = storage.EndRotated   // since its successor took its place
-	EndReused    = storage.EndReused    // with its family, when a refresh token was presented again
+	EndRotated   = storage.EndRotated   // a delegate, when Rotate replaced the secret above it with overlap 0; or by an earlier version
+	EndReused    = storage.EndReused    // a session, when a refresh text that had been replaced was presented again
 	EndExhausted = storage.EndExhausted // by its last use, of Grant.MaxUses
 	EndParent    = storage.EndParent    // with the token that it was delegated from
 	EndClock     = storage.EndClock     // with all issued before the clock proved to have been wrong

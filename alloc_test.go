@@ -41,7 +41,7 @@ var authenticateCases = []struct {
 }{
 	{"not due", Config{Policy: Policy{RenewEvery: time.Hour}}, false},
 	{"due", Config{Policy: Policy{MaxTTL: NoLimit}}, true},
-	{"due, last use alone", Config{Policy: Policy{Renewal: Never, TTL: day}}, true},
+	{"due, last use alone", Config{Policy: Policy{Renewal: RenewNever, TTL: day}}, true},
 	{"due, at the cap", Config{Policy: Policy{TTL: day, MaxTTL: day}}, true},
 	{"not due, watched", Config{Policy: Policy{RenewEvery: time.Hour}, CheckSubject: letPass, Observe: func(Event) {}}, false},
 	{"due, watched", Config{Policy: Policy{MaxTTL: NoLimit}, CheckSubject: letPass, Observe: func(Event) {}}, true},

@@ -63,7 +63,7 @@ func newCrowd(b *testing.B, ttl time.Duration) *crowd {
 	c := &crowd{b: b, clock: &haltedClock{from: time.Now()}, store: &readings{Store: memory.New()}}
 	c.bearers, c.held = make([]string, benchHolds), make([]context.Context, benchHolds)
 	var err error
-	c.m, err = New(c.store, Config{Policy: Policy{TTL: ttl, Renewal: Never, RenewEvery: day, MaxTokens: NoTokenLimit}, Clock: c.clock})
+	c.m, err = New(c.store, Config{Policy: Policy{TTL: ttl, Renewal: RenewNever, RenewEvery: day, MaxTokens: NoTokenLimit}, Clock: c.clock})
 	if err != nil {
 		b.Fatal(err)
 	}

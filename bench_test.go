@@ -171,7 +171,7 @@ func BenchmarkSweep(b *testing.B) {
 	sweeping := func(live int) func(int) {
 		m, _ := benchManager(b, live, never, new(tickClock))
 		short, err := New(m.store, Config{
-			Policy: Policy{TTL: time.Millisecond, Renewal: Never, MaxTokens: NoTokenLimit, Retention: time.Millisecond},
+			Policy: Policy{TTL: time.Millisecond, Renewal: RenewNever, MaxTokens: NoTokenLimit, Retention: time.Millisecond},
 			Clock:  m.clock,
 		})
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // TestEvictionIsTold: who makes room is told of first, as it is then.
 func TestEvictionIsTold(t *testing.T) {
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.ExpireOldest}})
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}})
 	old := f.issue(lapse.Grant{Subject: "ana"})
 	f.clock.add(time.Minute)
 	f.events = nil

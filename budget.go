@@ -7,37 +7,35 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// spend takes one use off the budget of the token of id, which is good, and renews it
-// where the policy says so, durably and in one transaction: of many callers with one use
-// left between them one succeeds. The last use ends the token, and renews nothing.
-func (m *Manager) spend(ctx context.Context, verb string, id ID, subject string) (tok Token, err error) {
+// spend takes one use off the budget of the token whose text p is, which is good, and
+// renews it where the policy says so, durably and in one transaction: of many callers
+// with one use left between them one succeeds. The last use ends the token, and renews
+// nothing; the last use by Hold leaves that end to its Release. The previous text of a
+// rotated token spends a use and renews nothing.
+func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject string, use usage) (tok Token, err error) {
 	var at time.Time
 	var renewed bool
+	kept := p.keep()
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
-		rec, err := getIn(tx, id)
+		j, err := m.goodIn(tx, kept, now)
 		if err != nil {
 			return err
 		}
-		tok, at = m.token(&rec), now
-		above, err := m.under(&tok, tx.Get)
-		switch {
-		case err != nil:
-			return err
-		case !tok.Live(now):
-			return expired(&tok)
-		case rec.UsesLeft <= 0:
-			return exhausted(&tok)
+		if j.stands == currentText {
+			_, err = useSecret(&j.rec)
 		}
-		was := tok.ExpiresAt
-		m.policy.spend(&tok, &rec, now)
-		tok = m.token(&rec)
-		above.lower(&tok)
-		renewed = tok.EndedAt.IsZero() && tok.ExpiresAt.After(was)
-		return tx.Put(rec)
+		if err != nil {
+			return err
+		}
+		m.policy.spend(&j, now, use)
+		at, tok = now, m.token(&j.rec)
+		j.above.lower(&tok)
+		renewed = tok.EndedAt.IsZero() && tok.ExpiresAt.After(j.tok.ExpiresAt)
+		return tx.Put(j.rec)
 	})
 	switch {
 	case err != nil:
-		return Token{}, m.verdict(id, err)
+		return Token{}, m.verdict(p.cred.id(), err)
 	case renewed:
 		m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
 	case !tok.EndedAt.IsZero():
@@ -46,19 +44,42 @@ func (m *Manager) spend(ctx context.Context, verb string, id ID, subject string)
 	return tok, nil
 }
 
-// spend records a use at now of rec, which everyone sees as tok: one less of its
-// budget, and what any use records besides.
-func (p *Policy) spend(tok *Token, rec *storage.Record, now time.Time) {
-	use, _ := p.use(tok, rec.TTL, now)
-	if rec.UsesLeft--; rec.UsesLeft == 0 {
-		use.ExpiresAt = time.Time{}
+// spend records a use at now of j: one less of its budget, and by the current text what
+// any use records besides.
+func (p *Policy) spend(j *judged, now time.Time, use usage) {
+	rec := &j.rec
+	rec.UsesLeft--
+	if j.stands == currentText {
+		raise, _ := p.use(&j.tok, rec.TTL, now)
+		if rec.UsesLeft == 0 {
+			raise.ExpiresAt = time.Time{}
+		}
+		raise.Raise(rec)
 	}
-	use.Raise(rec)
-	if rec.UsesLeft == 0 {
+	if rec.UsesLeft == 0 && use != useHeld {
 		rec.EndedAt, rec.EndReason = now, EndExhausted
 	}
 }
 
+// exhaust ends the token of id, whose last use was spent by Hold, when the last of its
+// connections is released. That it could not be ended changes nothing for its texts.
+func (m *Manager) exhaust(ctx context.Context, id ID, subject string) {
+	var tokens []Token
+	err := m.update(ctx, "hold", subject, func(tx storage.Tx, now time.Time) error {
+		tokens = nil
+		rec, err := getIn(tx, id)
+		if err != nil || rec.MaxUses == 0 || rec.UsesLeft > 0 || !rec.Live(now) {
+			return err
+		}
+		tok, err := m.end(tx, id, EndExhausted, now)
+		tokens = append(tokens, tok)
+		return err
+	})
+	if err == nil {
+		m.tellEnded(tokens)
+	}
+}
+
 func exhausted(tok *Token) *Rejection {
-	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject}
+	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 func TestBudgetCountsDown(t *testing.T) {
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.Never}})
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.RenewNever}})
 	i := f.issue(lapse.Grant{Subject: "ana", MaxUses: 10})
 	if i.MaxUses != 10 || i.UsesLeft != 10 {
 		t.Fatalf("issued with %d of %d", i.UsesLeft, i.MaxUses)
@@ -143,11 +143,11 @@ func TestBudgetRenewals(t *testing.T) {
 		until [6]time.Duration // after a use at each fourth minute
 		used  [6]time.Duration
 	}{
-		{"each use", lapse.OnUse, 0, [6]time.Duration{34 * m, 38 * m, 42 * m, 46 * m, 50 * m, 50 * m}, [6]time.Duration{4 * m, 8 * m, 12 * m, 16 * m, 20 * m, 24 * m}},
-		{"by request", lapse.OnRequest, 0, [6]time.Duration{30 * m, 30 * m, 30 * m, 30 * m, 30 * m, 30 * m}, [6]time.Duration{4 * m, 8 * m, 12 * m, 16 * m, 20 * m, 24 * m}},
-		{"never", lapse.Never, 0, [6]time.Duration{30 * m, 30 * m, 30 * m, 30 * m, 30 * m, 30 * m}, [6]time.Duration{4 * m, 8 * m, 12 * m, 16 * m, 20 * m, 24 * m}},
-		{"each use, every 8 minutes", lapse.OnUse, 8 * m, [6]time.Duration{30 * m, 38 * m, 38 * m, 46 * m, 46 * m, 46 * m}, [6]time.Duration{0, 8 * m, 8 * m, 16 * m, 16 * m, 24 * m}},
-		{"each use, every 8 minutes and a millisecond", lapse.OnUse, 8*m + 1e6, [6]time.Duration{30 * m, 30 * m, 42 * m, 42 * m, 42 * m, 42 * m}, [6]time.Duration{0, 0, 12 * m, 12 * m, 12 * m, 24 * m}},
+		{"each use", lapse.RenewOnUse, 0, [6]time.Duration{34 * m, 38 * m, 42 * m, 46 * m, 50 * m, 50 * m}, [6]time.Duration{4 * m, 8 * m, 12 * m, 16 * m, 20 * m, 24 * m}},
+		{"by request", lapse.RenewOnRequest, 0, [6]time.Duration{30 * m, 30 * m, 30 * m, 30 * m, 30 * m, 30 * m}, [6]time.Duration{4 * m, 8 * m, 12 * m, 16 * m, 20 * m, 24 * m}},
+		{"never", lapse.RenewNever, 0, [6]time.Duration{30 * m, 30 * m, 30 * m, 30 * m, 30 * m, 30 * m}, [6]time.Duration{4 * m, 8 * m, 12 * m, 16 * m, 20 * m, 24 * m}},
+		{"each use, every 8 minutes", lapse.RenewOnUse, 8 * m, [6]time.Duration{30 * m, 38 * m, 38 * m, 46 * m, 46 * m, 46 * m}, [6]time.Duration{0, 8 * m, 8 * m, 16 * m, 16 * m, 24 * m}},
+		{"each use, every 8 minutes and a millisecond", lapse.RenewOnUse, 8*m + 1e6, [6]time.Duration{30 * m, 30 * m, 42 * m, 42 * m, 42 * m, 42 * m}, [6]time.Duration{0, 0, 12 * m, 12 * m, 12 * m, 24 * m}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: row.mode, RenewEvery: row.every}})
@@ -189,7 +189,7 @@ func TestBudgetBoundary(t *testing.T) {
 		{"1 ms after", 30*time.Minute + time.Millisecond, lapse.ErrExpired},
 	} {
 		for _, inTurn := range []bool{false, true} {
-			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.Never}})
+			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.RenewNever}})
 			i := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
 			if inTurn { // it runs out while its use waits for its turn
 				f.store.Before(func(op storagetest.Op) {

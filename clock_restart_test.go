@@ -77,7 +77,7 @@ func TestKilledAndSetBack(t *testing.T) {
 // TestMarkIsNoLoad: a program that is only asked writes once a minute, and once it is
 // closed.
 func TestMarkIsNoLoad(t *testing.T) {
-	g := newGuarded(t, Config{Policy: Policy{TTL: day, Renewal: Never}})
+	g := newGuarded(t, Config{Policy: Policy{TTL: day, Renewal: RenewNever}})
 	bearer := g.logIn()
 	for range 3600 {
 		g.machine.pass(time.Second)

@@ -88,7 +88,7 @@ func (s *simulation) open() {
 	for n := range 1 + s.IntN(2) {
 		cfg := s.guard.cfg
 		cfg.Clock, cfg.Prefix = s.guard.clock(s.machine), "a"
-		cfg.Policy = Policy{TTL: simTTL, Renewal: Renewal(n * int(Never)), MaxTTL: NoLimit, MaxTokens: NoTokenLimit}
+		cfg.Policy = Policy{TTL: simTTL, Renewal: Renewal(n * int(RenewNever)), MaxTTL: NoLimit, MaxTokens: NoTokenLimit}
 		m, err := New(s.disk, cfg)
 		if err != nil {
 			panic(err)
@@ -204,7 +204,7 @@ func (s *simulation) use(p *person) {
 	if p.bearer != "" && s.refuses() == nil {
 		m := s.any()
 		if _, err := m.Authenticate(context.Background(), p.bearer); err == nil {
-			if m.policy.Renewal == OnUse {
+			if m.policy.Renewal == RenewOnUse {
 				p.end = max(p.end, s.machine.truth+simTTL)
 			}
 			return

@@ -29,7 +29,7 @@ func newShift(t *testing.T, guard guardUnderTest) *shift {
 
 func (s *shift) open() {
 	cfg := s.guard.cfg
-	cfg.Clock, cfg.Policy = s.guard.clock(s.machine), Policy{TTL: time.Hour, Renewal: Never}
+	cfg.Clock, cfg.Policy = s.guard.clock(s.machine), Policy{TTL: time.Hour, Renewal: RenewNever}
 	m, err := New(s.disk, cfg)
 	if err != nil {
 		s.t.Fatal(err)

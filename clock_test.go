@@ -131,7 +131,7 @@ func TestEveryInstantIsNormalised(t *testing.T) {
 // and of one that is not to go back.
 func TestTheClockTurnsDead(t *testing.T) {
 	for guard, revived := range map[ClockGuard]error{GuardOff: nil, GuardDefault: ErrExpired, GuardStrict: ErrExpired} {
-		m, mock := managerOver(t, memory.New(), Config{Policy: Policy{TTL: time.Hour, Renewal: Never}, ClockGuard: guard})
+		m, mock := managerOver(t, memory.New(), Config{Policy: Policy{TTL: time.Hour, Renewal: RenewNever}, ClockGuard: guard})
 		issued := issueTo(t, m, Grant{Subject: "ana"})
 		for _, tt := range []struct {
 			at   time.Duration
@@ -159,7 +159,7 @@ func TestTheClockTurnsDead(t *testing.T) {
 // bubble's.
 func TestSystemClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, err := New(memory.New(), Config{Policy: Policy{Renewal: Never}})
+		m, err := New(memory.New(), Config{Policy: Policy{Renewal: RenewNever}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -64,7 +64,7 @@ func (tx damagedTx) Records() iter.Seq2[storage.Record, error] { return tx.d.wit
 func TestDamagedRecord(t *testing.T) {
 	ctx := context.Background()
 	store := &damaged{Store: memory.New()}
-	m, err := lapse.New(store, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.ExpireOldest}, Clock: newClock()})
+	m, err := lapse.New(store, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}, Clock: newClock()})
 	if err != nil {
 		t.Fatal(err)
 	}

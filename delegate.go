@@ -3,6 +3,7 @@ package lapse
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -11,8 +12,8 @@ import (
 // delegates to another, that to a third, down to this many below the first.
 const MaxDelegation = 4
 
-// Delegate stores a token for somebody who acts in the place of bearer's holder: for
-// the same subject, with no more scope than bearer's token, and with no longer a
+// Delegate stores a token for another party that acts in the place of bearer's holder:
+// for the same subject, with no more scope than bearer's token, and with no longer a
 // life. It is durable before it returns.
 //
 // Grant.Subject is empty or that of the token. Grant.Scope holds words of the token's
@@ -21,15 +22,20 @@ const MaxDelegation = 4
 //
 // ExpiresAt and MaxExpiresAt of a delegate are never past those of the token, as they
 // are at any time: when the token runs out, its delegates have run out, and when it is
-// renewed, they live on for as long as they would by themselves. Where that shortens
-// the life that was asked for, Issued.Reduced says so. What ends the token ends its
-// delegates in the same transaction, with EndParent. So each use of a delegate reads
+// renewed, they live on for as long as they would by themselves. A delegate made by an
+// access text, or by the previous text of a rotated token, does not outlive what that
+// text had left either. Where that shortens the life that was asked for, Issued.Reduced
+// says so. What ends the token ends its delegates in the same transaction, with
+// EndParent; a rotation or a refresh ends none, except Rotate with overlap 0.
+//
+// Delegates do not count towards MaxTokens and evict nothing. A token has at most
+// Policy.MaxDelegates live ones, or the error is ErrLimit. Each use of a delegate reads
 // the records above it as well; if one of them is damaged, the error is ErrCorrupt.
 //
 // Errors are those of Authenticate and Issue, ErrScope, and ErrNotDelegable for a
 // token with a budget of uses or MaxDelegation deep.
 func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued, error) {
-	_, parent, err := m.good(ctx, "delegate", bearer)
+	p, parent, err := m.good(ctx, "delegate", bearer)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -45,45 +51,91 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued,
 	if err := Require(parent, words(g.Scope)...); err != nil {
 		return Issued{}, err
 	}
-	d := draft{m: m, grant: g, tie: delegateOf(parent.ID)}
+	d := draft{m: m, grant: g, tie: func(tx storage.Tx, d *draft) error { return d.delegateFrom(tx, &p.presented) }}
 	if err := d.issue(ctx, "delegate"); err != nil {
 		return Issued{}, m.verdict(parent.ID, err)
 	}
 	return d.issued(), nil
 }
 
-// delegateOf ties a draft to the parent of id, if that is still good.
-func delegateOf(id ID) func(tx storage.Tx, d *draft) error {
-	return func(tx storage.Tx, d *draft) error {
-		rec, err := getIn(tx, id)
-		if err != nil {
+// delegateFrom ties the draft to the token whose text p is, if that is still good.
+func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
+	j, err := d.m.goodIn(tx, p, d.now)
+	if err != nil {
+		return err
+	}
+	if j.tok.MaxUses != 0 || j.above != nil && j.above.depth >= MaxDelegation {
+		return ErrNotDelegable
+	}
+	if err := d.m.roomForDelegate(tx, j.rec.ID, d.now); err != nil {
+		return err
+	}
+	changed, err := j.delegates()
+	if err != nil {
+		return err
+	}
+	if changed {
+		if err := tx.Put(j.rec); err != nil {
 			return err
 		}
-		parent := d.m.token(&rec)
-		above, err := d.m.under(&parent, tx.Get)
-		if err != nil {
-			return err
+	}
+	d.rec.Family, d.rec.Parent = j.rec.Family, j.rec.ID
+	until := j.until()
+	d.under(&lineage{until: until, limit: earlierCap(j.tok.MaxExpiresAt, j.leftOf(until))})
+	return nil
+}
+
+// delegates prepares the record of j for a delegate: its end will look for delegates,
+// and its current secret has been used. It reports whether that changes the record.
+func (j *judged) delegates() (changed bool, err error) {
+	if j.stands == currentText && j.rec.Kind == KindPlain {
+		if changed, err = useSecret(&j.rec); err != nil {
+			return false, err
 		}
-		d.spare = []ID{id}
-		if above != nil {
-			d.spare = append(d.spare, above.ids[:above.depth]...)
-		}
-		switch {
-		case !parent.Live(d.now):
-			return expired(&parent)
-		case parent.MaxUses != 0 || len(d.spare) > MaxDelegation:
-			return ErrNotDelegable
-		}
-		if rec.Family == (ID{}) { // so that its end looks for delegates
-			rec.Family = rec.ID
-			if err := tx.Put(rec); err != nil {
-				return err
-			}
-		}
-		d.rec.Family, d.rec.Parent = rec.Family, rec.ID
-		d.under(&lineage{until: parent.ExpiresAt, limit: parent.MaxExpiresAt})
+	}
+	if j.rec.Family == (ID{}) {
+		j.rec.Family, changed = j.rec.ID, true
+	}
+	return changed, nil
+}
+
+// until returns when what j was judged by ends: the token, or the text if that ends
+// earlier.
+func (j *judged) until() time.Time {
+	if j.stands == previousText && j.rec.Kind == KindPlain {
+		return capped(j.tok.ExpiresAt, j.rec.PreviousUntil)
+	}
+	return j.tok.ExpiresAt
+}
+
+// leftOf returns until as a cap where it is one of the text alone, which nothing renews.
+func (j *judged) leftOf(until time.Time) time.Time {
+	if j.stands == previousText || j.rec.Kind == KindSession {
+		return until
+	}
+	return time.Time{}
+}
+
+// roomForDelegate returns ErrLimit if the token of id has as many live delegates as it
+// may. A delegate that a policy of another prefix keeps out counts as long as its record
+// lives.
+func (m *Manager) roomForDelegate(tx storage.Tx, id ID, now time.Time) error {
+	if m.policy.MaxDelegates == NoTokenLimit {
 		return nil
 	}
+	n := 0
+	for rec, err := range readable(tx.Living(now)) {
+		if err != nil {
+			return err
+		}
+		if rec.Parent == id && m.token(&rec).Live(now) {
+			n++
+		}
+	}
+	if n >= m.policy.MaxDelegates {
+		return fmt.Errorf("%w: the token has %d delegates of %d", ErrLimit, n, m.policy.MaxDelegates)
+	}
+	return nil
 }
 
 // under puts the draft under those above it, and says what that took.

@@ -130,7 +130,7 @@ func TestEndAgainstRoomForOneMore(t *testing.T) {
 	const callers = 64
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, clock := gateManager(t, store, lapse.Policy{MaxTokens: 5, AtLimit: lapse.ExpireOldest})
+		m, clock := gateManager(t, store, lapse.Policy{MaxTokens: 5, AtLimit: lapse.LimitEndOldest})
 		parent, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 		if err != nil {
 			t.Fatal(err)

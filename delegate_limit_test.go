@@ -29,7 +29,7 @@ func TestDelegatesCount(t *testing.T) {
 
 // TestDelegateSparesWhatItComesFrom: those above the new token make no room for it.
 func TestDelegateSparesWhatItComesFrom(t *testing.T) {
-	for _, atLimit := range []lapse.AtLimit{lapse.ExpireOldest, lapse.ExpireIdlest} {
+	for _, atLimit := range []lapse.AtLimit{lapse.LimitEndOldest, lapse.LimitEndIdlest} {
 		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 4, AtLimit: atLimit}})
 		all := f.chain(3)
 		f.clock.add(time.Minute)
@@ -73,7 +73,7 @@ func TestEvictionWithDelegates(t *testing.T) {
 			all = slices.Insert(all, 1, f.delegate(all[0], lapse.Grant{}))
 			f.clock.add(time.Minute)
 			f.events = nil
-			m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: row.limit, AtLimit: lapse.ExpireOldest}})
+			m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: row.limit, AtLimit: lapse.LimitEndOldest}})
 			got, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
 			if err != nil {
 				t.Fatal(err)
@@ -114,7 +114,7 @@ func TestEvictionOfDelegateThenParent(t *testing.T) {
 	}
 	f.clock.add(time.Minute)
 	f.events = nil
-	m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.ExpireIdlest}})
+	m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndIdlest}})
 	got, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestEvictionOfDelegateThenParent(t *testing.T) {
 // spared, so another goes, or there is none.
 func TestEvictionInAnOverlap(t *testing.T) {
 	for _, others := range []int{0, 1} {
-		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1 + others, AtLimit: lapse.ExpireOldest}})
+		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1 + others, AtLimit: lapse.LimitEndOldest}})
 		old := f.issue(lapse.Grant{Subject: "ana"})
 		next := rotate(t, f, old.Bearer, time.Minute)
 		f.clock.add(time.Second)
@@ -164,7 +164,7 @@ func TestEvictionCountsWhatWentAlong(t *testing.T) {
 	bystander := f.issue(lapse.Grant{Subject: "ana"})
 	f.clock.add(time.Second)
 	child := f.delegate(old, lapse.Grant{})
-	m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.ExpireOldest}})
+	m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndOldest}})
 	got, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
 	if err != nil {
 		t.Fatal(err)

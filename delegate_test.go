@@ -130,7 +130,7 @@ func TestDelegatedLife(t *testing.T) {
 		{"past the cap", 8 * h, 5*h + ms, 3 * h, 8 * h, 8 * h, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 8 * h, Renewal: lapse.OnRequest}})
+			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 8 * h, Renewal: lapse.RenewOnRequest}})
 			parent := f.issue(lapse.Grant{Subject: "ana", TTL: row.parent})
 			f.clock.add(row.after)
 			d := f.delegate(parent, lapse.Grant{TTL: row.ask})
@@ -164,7 +164,7 @@ func TestParentRunsOut(t *testing.T) {
 		{"1 ms after", 30*time.Minute + time.Millisecond, lapse.ErrExpired},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.OnRequest, RenewEvery: time.Hour}})
+			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.RenewOnRequest, RenewEvery: time.Hour}})
 			parent := f.issue(lapse.Grant{Subject: "ana"})
 			near := f.delegate(parent, lapse.Grant{TTL: 10 * time.Hour})
 			far := f.delegate(near, lapse.Grant{TTL: 10 * time.Hour})

@@ -1,7 +1,6 @@
 package lapse
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,7 +21,7 @@ func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token
 	return m.token(&rec), nil
 }
 
-// endTied is end for the token of id and, with EndParent, for every one that was
+// endTied is end for the token of id and, with EndParent, for every token that was
 // delegated from it, near or far. It returns them as they are then, the token of id
 // first.
 func (m *Manager) endTied(tx storage.Tx, id ID, why EndReason, now time.Time) ([]Token, error) {
@@ -40,15 +39,9 @@ func (m *Manager) endTied(tx storage.Tx, id ID, why EndReason, now time.Time) ([
 // endDelegates ends, with EndParent, what was delegated from those that have been
 // ended and still lives by its record, near or far, and appends it to them.
 func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]Token, error) {
-	delegates := make(map[ID][]ID) // by parent
-	for rec, err := range tx.Records() {
-		switch {
-		case errors.Is(err, ErrCorrupt): // denied as it is
-		case err != nil:
-			return nil, err
-		case rec.Parent != (ID{}) && rec.Live(now):
-			delegates[rec.Parent] = append(delegates[rec.Parent], rec.ID)
-		}
+	delegates, err := delegatesIn(tx, now)
+	if err != nil {
+		return nil, err
 	}
 	for i := 0; i < len(ended); i++ {
 		for _, id := range delegates[ended[i].ID] {
@@ -62,29 +55,39 @@ func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]T
 	return ended, nil
 }
 
-// endFamily ends what still lives by its record of a family, for the reason why; what
-// was delegated ends with EndParent, but for reuse. It returns them as they are then.
-// A damaged record is denied as it is.
-func (m *Manager) endFamily(tx storage.Tx, family ID, why EndReason, now time.Time) (ended []Token, err error) {
-	for rec, err := range tx.Records() {
-		switch {
-		case errors.Is(err, ErrCorrupt):
-			continue
-		case err != nil:
-			return nil, err
-		case rec.Family != family || !rec.Live(now):
-			continue
-		}
-		rec.EndedAt, rec.EndReason = now, why
-		if rec.Parent != (ID{}) && why != EndReused {
-			rec.EndReason = EndParent
-		}
-		if err := tx.Put(rec); err != nil {
-			return nil, fmt.Errorf("end %v: %w", rec.ID, err)
-		}
-		ended = append(ended, m.token(&rec))
+// endDelegatesOf ends what was delegated from the token of id, which lives on under
+// another secret: its own delegates with EndRotated, theirs with EndParent.
+func (m *Manager) endDelegatesOf(tx storage.Tx, id ID, now time.Time) (ended []Token, err error) {
+	delegates, err := delegatesIn(tx, now)
+	if err != nil {
+		return nil, err
 	}
-	return ended, nil
+	for _, id := range delegates[id] {
+		tok, err := m.end(tx, id, EndRotated, now)
+		if err != nil {
+			return nil, err
+		}
+		ended = append(ended, tok)
+	}
+	if len(ended) == 0 {
+		return nil, nil
+	}
+	return m.endDelegates(tx, ended, now)
+}
+
+// delegatesIn returns the IDs of the delegates that live by their records, by parent. A
+// damaged record is denied as it is.
+func delegatesIn(tx storage.Tx, now time.Time) (map[ID][]ID, error) {
+	delegates := make(map[ID][]ID)
+	for rec, err := range readable(tx.Living(now)) {
+		if err != nil {
+			return nil, err
+		}
+		if rec.Parent != (ID{}) && rec.Live(now) {
+			delegates[rec.Parent] = append(delegates[rec.Parent], rec.ID)
+		}
+	}
+	return delegates, nil
 }
 
 func (m *Manager) tellEnded(tokens []Token) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -29,6 +30,11 @@ var (
 	// ErrExpired: the token ran out or was ended. The Rejection says which.
 	ErrExpired error = &refusal{"token expired"}
 
+	// ErrReplaced: the text's secret was replaced, by Rotate, RotateID, Obtain or
+	// Refresh, and works no more. The token itself may live: who holds it has the new
+	// text.
+	ErrReplaced error = &refusal{"token replaced"}
+
 	// ErrSubjectRefused: the token is good, but Config.CheckSubject refused its
 	// subject. CheckSubject returns it, wrapped if it has more to say.
 	ErrSubjectRefused error = &refusal{"subject refused"}
@@ -37,8 +43,8 @@ var (
 	// spent.
 	ErrExhausted error = &refusal{"token has no uses left"}
 
-	// ErrReused: a refresh token was presented again after it had been rotated, by
-	// its holder or by a thief. Its whole family has been ended: log in anew.
+	// ErrReused: a refresh text was presented again after it had been replaced, by its
+	// holder or by a thief. Its session has been ended: log in again.
 	ErrReused error = &refusal{"refresh token reused"}
 
 	// ErrBadCredentials: a Verifier knows the credentials for wrong, or no Verifier
@@ -57,21 +63,22 @@ var (
 	// its limits. The text names the field and the limit.
 	ErrInvalidGrant = errors.New("lapse: invalid grant")
 
-	// ErrLimit: the subject has Policy.MaxTokens live tokens. End one of them,
-	// or let AtLimit do it.
+	// ErrLimit: the subject has Policy.MaxTokens live tokens, or the token
+	// Policy.MaxDelegates live delegates. End one of them, or let AtLimit do it.
 	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may; end one first")
 
-	// ErrNotRenewable: the policy is Never; issue a new token instead. Or Rotate was
-	// given a token of Pairs; refresh the pair.
+	// ErrNotRenewable: the policy is RenewNever; issue a new token instead. Or Renew,
+	// Rotate or RotateID was given a session; refresh it. Or a token has had as many
+	// secrets as it can have.
 	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy; issue a new one")
 
 	// ErrNotDelegable: a token with a budget of uses delegates nothing, nor does
 	// one that is MaxDelegation delegations deep. Issue a token instead.
 	ErrNotDelegable = errors.New("lapse: the token cannot be delegated from; issue one instead")
 
-	// ErrRotated: the token has a successor that is in use, or that another call has
-	// made meanwhile. Rotate that one.
-	ErrRotated = errors.New("lapse: the token has been rotated and its successor is in use; rotate the successor")
+	// ErrRotated: Rotate was given the previous text of a token whose current text is in
+	// use, or was given to an administrator. Rotate with that text.
+	ErrRotated = errors.New("lapse: the token has been rotated and its new text is in use; rotate with that one")
 
 	// ErrScope: a token's scope lacks words that are asked for; the text names them.
 	// Answer 403. The token itself is good: this does not wrap ErrUnauthenticated.
@@ -122,19 +129,23 @@ func (r *refusal) As(target any) bool {
 // Rejection says why a token was refused, for logs and for the decision what to
 // tell its owner. It holds no secret, no digest and no checksum.
 type Rejection struct {
-	Err     error     // ErrMalformed, ErrUnknown, ErrExpired, ErrExhausted, ErrReused, or what CheckSubject or a Verifier said
-	ID      ID        // zero if the text was malformed, or if credentials were refused
-	Subject string    // set once the secret has been proved, as are the two below
-	At      time.Time // when the token died: it ran out or was ended; zero if it is alive
-	Reason  EndReason // why it was ended; zero if it ran out
+	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrExhausted, ErrReused, or what CheckSubject or a Verifier said
+	ID         ID        // zero if the text was malformed, or if credentials were refused
+	Subject    string    // set once the secret has been proved, as are the three below
+	Generation uint32    // of the secret of the text that was refused
+	At         time.Time // when the token died: it ran out or was ended; zero if it is alive
+	Reason     EndReason // why it was ended; zero if it ran out
 }
 
-// Error names the reason and, where they are known, the ID and the instant. It
-// leaves the subject out.
+// Error names the reason and, where they are known, the ID with the generation of the
+// secret, as ID#generation, and the instant. It leaves the subject out.
 func (r *Rejection) Error() string {
 	text := r.Err.Error()
 	if r.ID != (ID{}) {
 		text += ": " + r.ID.String()
+		if r.Subject != "" {
+			text += "#" + strconv.FormatUint(uint64(r.Generation), 10)
+		}
 	}
 	switch {
 	case r.At.IsZero():

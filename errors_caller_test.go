@@ -19,7 +19,7 @@ func TestCallersMistakes(t *testing.T) {
 	_, config := New(s.store, Config{Prefix: "_"})
 	_, id := ParseID(s.issued.ID.String() + "0")
 	_, absent := s.Token(t.Context(), ID{1})
-	never, _ := managerOver(t, s.store, Config{Policy: Policy{Renewal: Never}})
+	never, _ := managerOver(t, s.store, Config{Policy: Policy{Renewal: RenewNever}})
 	_, renewable := never.Renew(t.Context(), s.issued.Bearer)
 	for want, err := range map[string]error{
 		"ErrLimit": limit, "ErrInvalidGrant": grant, "ErrInvalidConfig": config,

@@ -12,9 +12,12 @@ const (
 	EventRejected                           // a bearer was refused, or a log-in; Err holds the *Rejection
 	EventRenewalFailed                      // a use could not be recorded; it stands, Err says why
 	EventClock                              // the clock was behind, and is followed now: earlier tokens are ended with EndClock
+	EventRotated                            // its secret was replaced: by Rotate, RotateID, Obtain or Refresh
+	EventSpent                              // a text was refused whose secret had been replaced; Err is ErrReplaced or ErrReused
+	EventAhead                              // a text has a right tag of a generation that the store has not come to: an older copy of it may have been put back
 )
 
-var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock"}
+var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead"}
 
 // String returns one or two lower-case words.
 func (k EventKind) String() string {
@@ -34,7 +37,7 @@ type Event struct {
 	Kind  EventKind
 	At    time.Time
 	Token Token // as it is after the effect; of a rejected one what the Rejection knows
-	Err   error // why, for EventRejected and EventRenewalFailed
+	Err   error // why, for EventRejected, EventSpent and EventRenewalFailed
 }
 
 func (m *Manager) tell(e Event) {
@@ -50,7 +53,10 @@ func (m *Manager) refuse(err error) error {
 	}
 	e := Event{Kind: EventRejected, At: m.now(), Err: err}
 	if r, ok := err.(*Rejection); ok {
-		e.Token.ID, e.Token.Subject = r.ID, r.Subject
+		e.Token.ID, e.Token.Subject, e.Token.Generation = r.ID, r.Subject, r.Generation
+		if r.Err == ErrReplaced || r.Err == ErrReused {
+			e.Kind = EventSpent
+		}
 	}
 	m.observe(e)
 	return err

@@ -12,7 +12,7 @@ import (
 func ExampleManager_Expiring() {
 	ctx := context.Background()
 	const day = 24 * time.Hour
-	m, mock := atNine(lapse.Policy{TTL: 30 * day, Renewal: lapse.Never})
+	m, mock := atNine(lapse.Policy{TTL: 30 * day, Renewal: lapse.RenewNever})
 	logIn(m, "ana", "backup script")
 	mock.Add(2 * day)
 	logIn(m, "bob", "build server")

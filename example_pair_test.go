@@ -20,7 +20,7 @@ func ExamplePairs() {
 	ctx := context.Background()
 	mock := clock.NewMock()
 	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{
-		Access: lapse.Config{Clock: mock, Policy: lapse.Policy{Renewal: lapse.Never}},
+		Access: lapse.Config{Clock: mock, Policy: lapse.Policy{Renewal: lapse.RenewNever}},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -18,7 +18,7 @@ func ExampleManager_Rotate() {
 	ctx := context.Background()
 	mock := clock.NewMock()
 	m, err := lapse.New(memory.New(), lapse.Config{
-		Policy: lapse.Policy{TTL: 90 * 24 * time.Hour, Renewal: lapse.Never},
+		Policy: lapse.Policy{TTL: 90 * 24 * time.Hour, Renewal: lapse.RenewNever},
 		Clock:  mock,
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ func ExampleManager_Issue() {
 
 // With a limit, the newest device takes the place of the oldest.
 func ExampleManager_Issue_limit() {
-	m, mock := atNine(lapse.Policy{MaxTokens: 2, AtLimit: lapse.ExpireOldest})
+	m, mock := atNine(lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndOldest})
 	phone := logIn(m, "ana", "phone")
 	mock.Add(time.Minute)
 	logIn(m, "ana", "laptop")
@@ -77,10 +77,10 @@ func ExampleManager_Peek() {
 	// Output: 09:30 <nil>
 }
 
-// Under OnRequest the client decides what counts as activity.
+// Under RenewOnRequest the client decides what counts as activity.
 func ExampleManager_Renew() {
 	ctx := context.Background()
-	m, mock := atNine(lapse.Policy{Renewal: lapse.OnRequest})
+	m, mock := atNine(lapse.Policy{Renewal: lapse.RenewOnRequest})
 	issued := logIn(m, "ana", "laptop")
 
 	mock.Add(25 * time.Minute)

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Expire ends the token of id, of whatever prefix, with all that was delegated from it
+// Expire ends the token or session of id, of whatever prefix, with all that was delegated from it
 // in the same transaction, and says whether that took anything: a token that has been
 // ended or has run out already, or is unknown, is false and no error, so it may be
 // repeated. (A delegate has run out with any of those above it.) One that a lowered
@@ -29,7 +29,7 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	if err != nil {
 		return false, storeError("expire", err)
 	}
-	_, ended, err = m.expire(ctx, "expire", rec.Subject, id)
+	ended, err = m.expire(ctx, "expire", rec.Subject, id)
 	if errors.Is(err, ErrNotFound) { // swept meanwhile
 		return false, nil
 	}
@@ -37,34 +37,91 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 }
 
 // ExpireBearer ends the token whose text bearer is, with all that was delegated from
-// it, as its holder logs out. It returns the token as it is then. One that is dead
-// already is no error: what was asked for is so. CheckSubject is not asked. It is
-// durable before it returns.
+// it, as its holder logs out; by an access text it ends the session, whose refresh text
+// then works no more either. It returns the token as it is then. The previous text of a
+// rotated token, and any access text that was replaced, end it as the current one does.
+// A token that is dead already is no error. CheckSubject is not asked. It is durable
+// before it returns.
 //
-// Errors are ErrMalformed and ErrUnknown, or the store's, ErrOutcomeUnknown among
-// them. (RFC 7009 section 2.2 answers the first two like a success.)
+// Errors are ErrMalformed, ErrUnknown, ErrReplaced for a text of a plain token that was
+// replaced, which ends nothing, or the store's, ErrOutcomeUnknown among them. (RFC 7009
+// section 2.2 answers the first three like a success.)
 func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
-	rec, err := m.prove(ctx, "expire bearer", bearer)
+	return m.expireBearer(ctx, "expire bearer", bearer)
+}
+
+// expireBearer is ExpireBearer for a verb of that name.
+func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token, error) {
+	p, err := m.prove(ctx, verb, bearer)
 	if err != nil {
 		return Token{}, err
 	}
-	tok, _, err := m.expire(ctx, "expire bearer", rec.Subject, rec.ID)
+	tok, err := m.logOut(ctx, verb, &p)
 	if errors.Is(err, ErrNotFound) { // swept meanwhile
-		tok = m.token(&rec)
-		if _, err = m.underStored(ctx, "expire bearer", &tok); errors.Is(err, ErrCorrupt) {
+		tok = m.token(&p.rec)
+		if _, err = m.underStored(ctx, verb, &tok); errors.Is(err, ErrCorrupt) {
 			err = nil
 		}
 	}
 	if err != nil {
-		return Token{}, err
+		return Token{}, m.verdict(p.rec.ID, err)
 	}
 	return tok, nil
 }
 
-// expire ends one token, and what was delegated from it, if it lasts, and returns it as
-// it is then. That a policy keeps it out is no end: another policy would let it in
-// again.
-func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok Token, ended bool, err error) {
+// logOut ends the token that p proves, unless p is a spent text of a plain token.
+func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token, err error) {
+	var all []Token
+	err = m.update(ctx, verb, p.rec.Subject, func(tx storage.Tx, now time.Time) error {
+		all = nil
+		rec, err := getIn(tx, p.rec.ID)
+		if err != nil {
+			return err
+		}
+		found, err := stands(&rec, &p.presented, m.binding, now)
+		switch {
+		case err != nil:
+			return err
+		case found == unknownText, found == aheadText:
+			return &Rejection{Err: ErrUnknown, ID: rec.ID}
+		case found == spentText && rec.Kind == KindPlain:
+			return replaced(&rec, &p.presented)
+		}
+		tok, all, err = m.endIn(tx, &rec, EndExpired, now)
+		return err
+	})
+	if err != nil {
+		return Token{}, err
+	}
+	m.tellEnded(all)
+	return tok, nil
+}
+
+// endIn ends the token of rec, which tx has read, and what was delegated from it, if it
+// lasts. It returns the token as it is then, and all that it ended. That a policy keeps a
+// token out is no end: another policy would let it in again.
+func (m *Manager) endIn(tx storage.Tx, rec *storage.Record, why EndReason, now time.Time) (tok Token, all []Token, err error) {
+	m.endedByClock(rec)
+	alive, err := lasts(rec, now, tx.Get)
+	if err != nil {
+		return tok, nil, err
+	}
+	if alive {
+		if all, err = m.endTied(tx, rec.ID, why, now); err != nil {
+			return tok, nil, err
+		}
+		return all[0], all, nil
+	}
+	tok = m.token(rec)
+	if _, err := m.under(&tok, tx.Get); !errors.Is(err, ErrCorrupt) { // it is dead, whatever is above it
+		return tok, nil, err
+	}
+	return tok, nil, nil
+}
+
+// expire ends the token of id, and what was delegated from it, if it lasts, and reports
+// whether it did.
+func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ended bool, err error) {
 	var all []Token
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
 		all = nil
@@ -72,31 +129,21 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (tok 
 		if err != nil {
 			return err
 		}
-		m.endedByClock(&rec)
-		alive, err := lasts(&rec, now, tx.Get)
-		if err != nil {
-			return err
-		}
-		if alive {
-			all, err = m.endTied(tx, id, EndExpired, now)
-			return err
-		}
-		tok = m.token(&rec)
-		if _, err := m.under(&tok, tx.Get); !errors.Is(err, ErrCorrupt) { // it is dead, whatever is above it
-			return err
-		}
-		return nil
+		_, all, err = m.endIn(tx, &rec, EndExpired, now)
+		return err
 	})
-	if err != nil || len(all) == 0 {
-		return tok, false, err
+	if err != nil {
+		return false, err
 	}
 	m.tellEnded(all)
-	return all[0], true, nil
+	return len(all) > 0, nil
 }
 
 // ExpireSubject logs subject out everywhere: it ends all of its tokens that have
 // neither been ended nor run out, of every prefix, but those named in keep, in one
-// transaction, and says how many it ended. One to keep that was delegated from one that
+// transaction, and says how many it ended: a session counts once. The ID of a session or
+// token is the same after each refresh and rotation, so keep may name IDs that were noted
+// long ago. One to keep that was delegated from one that
 // ends is ended all the same. Tokens issued later live. A damaged
 // record is denied as it is and left alone. It is durable before it returns.
 //
@@ -140,10 +187,7 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 
 // lasting returns the IDs of the subject's tokens that last.
 func (m *Manager) lasting(tx storage.Tx, now time.Time) (ids []ID, err error) {
-	for rec, err := range tx.Records() {
-		if errors.Is(err, ErrCorrupt) {
-			continue // denied as it is
-		}
+	for rec, err := range readable(tx.Living(now)) { // a damaged one is denied as it is
 		if err != nil {
 			return nil, err
 		}

@@ -195,7 +195,7 @@ func TestLimits(t *testing.T) {
 	for _, row := range []struct {
 		atLimit lapse.AtLimit
 		goes    int // index of what is ended; -1: the new one is refused
-	}{{lapse.Refuse, -1}, {lapse.ExpireOldest, 0}, {lapse.ExpireIdlest, 1}} {
+	}{{lapse.LimitRefuse, -1}, {lapse.LimitEndOldest, 0}, {lapse.LimitEndIdlest, 1}} {
 		t.Run(fmt.Sprint(row.atLimit), func(t *testing.T) {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: row.atLimit}})
 			var have []lapse.Issued

@@ -26,7 +26,7 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.ExpireOldest}})
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}})
 	f.issue(lapse.Grant{Subject: "ana", TTL: time.Second}) // swept by Sweep
 	f.clock.add(25 * time.Hour)
 	s := &scene{fixture: f, idle: f.issue(lapse.Grant{Subject: "ana"}), live: f.issue(lapse.Grant{Subject: "ana"})}

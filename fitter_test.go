@@ -66,7 +66,7 @@ func TestFitsIsAskedOnce(t *testing.T) {
 	defer db.Close()
 	for name, store := range map[string]storage.Store{"memory": memory.New(), "bolt": db} {
 		s := &watchedStore{Store: store}
-		m, _ := managerOver(t, s, Config{Policy: Policy{MaxTokens: 2, AtLimit: Refuse}})
+		m, _ := managerOver(t, s, Config{Policy: Policy{MaxTokens: 2, AtLimit: LimitRefuse}})
 		for _, want := range [][]string{{"PutIfFits 1 true"}, {"PutIfFits 1 true"}, {"PutIfFits 1 false", "Get"}} {
 			s.calls = nil
 			_, err := m.Issue(t.Context(), Grant{Subject: "ana"})
@@ -89,7 +89,7 @@ func TestFitsIsAskedOnce(t *testing.T) {
 // TestFitsDecidesNothing: with dead ones among the live, before, at and after the limit,
 // Issue does the same over a store whose transactions cannot see whether a record fits.
 func TestFitsDecidesNothing(t *testing.T) {
-	for _, at := range []AtLimit{Refuse, ExpireOldest, ExpireIdlest} {
+	for _, at := range []AtLimit{LimitRefuse, LimitEndOldest, LimitEndIdlest} {
 		for dead := range 5 {
 			outcomes := func(hides bool) (all []string) {
 				m, _ := managerOver(t, &watchedStore{Store: memory.New(), hides: hides}, Config{Policy: Policy{MaxTokens: 3, AtLimit: at}})
@@ -130,7 +130,7 @@ func TestTakenIDWithFits(t *testing.T) {
 // TestFitsAfterARunThatMadeRoom: what an earlier run of the transaction evicted, and was
 // undone, is not said to be evicted.
 func TestFitsAfterARunThatMadeRoom(t *testing.T) {
-	m, _ := managerOver(t, memory.New(), Config{Policy: Policy{MaxTokens: 1, AtLimit: ExpireOldest}})
+	m, _ := managerOver(t, memory.New(), Config{Policy: Policy{MaxTokens: 1, AtLimit: LimitEndOldest}})
 	issueTo(t, m, Grant{Subject: "ana"})
 	d := draft{m: m, grant: Grant{Subject: "ana"}}
 	if err := m.store.Update(t.Context(), "ana", func(tx storage.Tx) error {

@@ -72,7 +72,7 @@ func gateManager(t *testing.T, store storage.Store, p lapse.Policy) (*lapse.Mana
 // five alive.
 func TestLimitUnder32Callers(t *testing.T) {
 	const limit, callers = 5, 32
-	for _, atLimit := range []lapse.AtLimit{lapse.Refuse, lapse.ExpireOldest, lapse.ExpireIdlest} {
+	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
 		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			ctx := context.Background()
 			m, clock := gateManager(t, store, lapse.Policy{MaxTokens: limit, AtLimit: atLimit})
@@ -100,7 +100,7 @@ func TestLimitUnder32Callers(t *testing.T) {
 				}
 			}
 			want := callers
-			if atLimit == lapse.Refuse {
+			if atLimit == lapse.LimitRefuse {
 				want = limit
 			}
 			if issued != want || live != limit {

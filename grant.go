@@ -13,17 +13,27 @@ import (
 
 // Grant says for whom and for what Issue makes a token. Lengths are in bytes.
 type Grant struct {
-	Subject string        // required: 1 to 255 bytes, valid UTF-8, no control characters; compared byte for byte
-	Name    string        // for people: "Ana's laptop"; at most 255 bytes, valid UTF-8
-	Scope   string        // words with one space between them, as in RFC 6749 section 3.3; at most 1,024 bytes
-	Data    string        // the caller's own, opaque; at most 4,096 bytes
-	TTL     time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
-	MaxUses int           // how often it can be used in all, each use spent durably; 0: as often as it lives; 1: a one-time token
-	Jitter  float64       // 0 to 0.5: the TTL, of renewals too, is shorter by a random share, this one at most; the cap stays
+	Subject    string        // required: 1 to 255 bytes, valid UTF-8, no control characters; compared byte for byte
+	Name       string        // for people: "Ana's laptop"; at most 255 bytes, valid UTF-8
+	Scope      string        // words with one space between them, as in RFC 6749 section 3.3; at most 1,024 bytes
+	Data       string        // the caller's own, opaque; at most 4,096 bytes
+	TTL        time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
+	MaxUses    int           // how often it can be used in all, each use spent durably; 0: as often as it lives; 1: a one-time token
+	SessionTTL time.Duration // of a log-in with Pairs: how long it lives after the log-in and after each refresh; 0: the policy's; a plain token has none
+	Jitter     float64       // 0 to 0.5: the TTL, of renewals too, is shorter by a random share, this one at most; the cap stays
 }
 
-// check returns ErrInvalidGrant with the name of the first field out of limits.
+// check returns ErrInvalidGrant with the name of the first field out of limits, for a
+// plain token.
 func (g *Grant) check(p *Policy) error {
+	if g.SessionTTL != 0 {
+		return fmt.Errorf("%w: SessionTTL: %v; a plain token has none, leave it 0", ErrInvalidGrant, g.SessionTTL)
+	}
+	return g.checkAll(p)
+}
+
+// checkAll is check for the fields that a plain token and a session have.
+func (g *Grant) checkAll(p *Policy) error {
 	if err := checkSubject(g.Subject); err != nil {
 		return err
 	}

@@ -57,10 +57,10 @@ func (h *history) policy(prefix string) modelPolicy {
 		prefix:     prefix,
 		ttl:        pick[int64](h, 30*minute, minute, hour),
 		maxTTL:     pick[int64](h, 30*day, 2*hour, hour, never),
-		renewal:    pick(h, lapse.OnUse, lapse.OnRequest, lapse.Never),
+		renewal:    pick(h, lapse.RenewOnUse, lapse.RenewOnRequest, lapse.RenewNever),
 		renewEvery: pick[int64](h, 0, minute, 10*minute),
 		maxTokens:  pick(h, 2, 100, 1, 100, 3),
-		atLimit:    pick(h, lapse.Refuse, lapse.ExpireOldest, lapse.ExpireIdlest),
+		atLimit:    pick(h, lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest),
 		retention:  pick[int64](h, 1, hour, day),
 		keys:       pick(h, []byte{1}, []byte{2, 1}, []byte{2}, []byte{3, 1, 2}, nil),
 	}

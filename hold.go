@@ -14,10 +14,14 @@ import "context"
 // should renew the token. To say goodbye before the connection is closed, use
 // context.AfterFunc with what Hold returned.
 //
-// A renewal by anybody moves the end of the context, which never comes early. A hold
-// follows a token to its successors: rotating a token cuts nobody, but ending any of
-// those that live does. A token whose budget was spent by this very use is held until
-// it would have run out, since nothing is left of it to be ended.
+// A renewal by any caller moves the end of the context, which never comes early. A hold
+// follows the token: rotating it cuts no connection, except Rotate and RotateID with an
+// overlap of 0, which cut those that were opened by an older text, with ErrReplaced. A
+// connection opened by an access text of a session ends when the session's current
+// access secret runs out, and each refresh moves that end. A token whose budget was
+// spent by this very use is refused from then on (ErrExhausted), and ends with
+// EndExhausted when the last of its connections here ends; until then it can be ended,
+// which cuts them.
 //
 // An end that returns after Hold was called cuts the connection, whatever the two
 // race: within 100 ms if it came from this process and the store is a storage.Watcher,
@@ -29,11 +33,11 @@ import "context"
 func (m *Manager) Hold(ctx context.Context, bearer string) (context.Context, Token, error) {
 	held, cancel := context.WithCancelCause(ctx)
 	h := &hold{cancel: cancel}
-	h.stop = context.AfterFunc(ctx, func() { m.holds.drop(h) })
+	h.stop = context.AfterFunc(ctx, func() { m.release(h) })
 	err := context.Canceled // should the store or CheckSubject panic
 	defer func() {
 		if err != nil {
-			m.holds.drop(h)
+			m.release(h)
 			h.end(err)
 		}
 	}()
@@ -49,10 +53,13 @@ func (m *Manager) hold(ctx context.Context, h *hold, bearer string) (tok Token, 
 		return tok, m.refuse(ErrMalformed)
 	}
 	m.holds.add(m, h, c.id())
-	if err := m.authenticate(ctx, "hold", bearer, true, &tok); err != nil {
+	if h.generation, err = m.authenticate(ctx, "hold", bearer, useHeld, &tok); err != nil {
 		return Token{}, err
 	}
 	over, cause := m.holds.arm(h, &tok, at(m.now()))
+	if (over || cause != nil) && spentByHold(&tok) {
+		m.exhaust(ctx, tok.ID, tok.Subject)
+	}
 	switch _, rejected := cause.(*Rejection); {
 	case rejected:
 		return Token{}, m.refuse(cause)
@@ -62,4 +69,18 @@ func (m *Manager) hold(ctx context.Context, h *hold, bearer string) (tok Token, 
 		return Token{}, storeError("hold", ctx.Err())
 	}
 	return tok, nil
+}
+
+// spentByHold reports whether tok, as a check by Hold returned it, had its last use spent
+// by that and was left to be ended later.
+func spentByHold(tok *Token) bool {
+	return tok.MaxUses != 0 && tok.UsesLeft == 0 && tok.EndedAt.IsZero()
+}
+
+// release lets go of h, and ends its token if that had its last use spent by Hold and
+// this was its last connection.
+func (m *Manager) release(h *hold) {
+	if t := m.holds.drop(h); t != nil {
+		m.exhaust(context.Background(), t.id, t.subject)
+	}
 }

@@ -87,7 +87,7 @@ func (d duel) fight() error {
 	if polled {
 		s = bare{store}
 	}
-	m, err := New(s, Config{Policy: Policy{MaxTokens: 1, AtLimit: ExpireOldest}})
+	m, err := New(s, Config{Policy: Policy{MaxTokens: 1, AtLimit: LimitEndOldest}})
 	if err != nil {
 		return err
 	}

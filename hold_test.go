@@ -34,7 +34,7 @@ var endings = []struct {
 // TestHoldIsCutByEnds: whoever ends a token cuts those who hold it, soon, and all of
 // them, and they learn why.
 func TestHoldIsCutByEnds(t *testing.T) {
-	cfg := lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.ExpireOldest}}
+	cfg := lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}}
 	for _, on := range holdStores {
 		for _, row := range endings {
 			inBubble(t, on.name+"/"+row.name, on.open, cfg, func(h *holder) {

@@ -67,7 +67,7 @@ func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
 	s := &r.m.holds
 	for more := true; more && r.ctx.Err() == nil; {
 		r.reading.Store(true)
-		o := r.m.outlook(ctx, s.from(t))
+		o := r.m.outlook(ctx, t.id)
 		r.reading.Store(false)
 		more = false
 		switch {
@@ -77,35 +77,32 @@ func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
 		case o.cause != nil:
 			s.cut(t, o.cause)
 		default:
-			more = s.renew(t, &o)
+			var below *hold
+			more, below = s.renew(t, &o)
+			below.endEach()
 		}
 		r.read.Add(1)
 	}
 }
 
-// from returns where to begin to read what decides about t.
-func (s *holds) from(t *heldToken) ID {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t.ties == nil {
-		return t.id
-	}
-	return t.ties.from
-}
-
-// renew sets what o says of t, and reports whether to look once more, since something
-// decides now of which changes were not heard before.
-func (s *holds) renew(t *heldToken, o *outlook) (more bool) {
+// renew sets what o says of t. It reports whether to look once more, since a token
+// decides now of which changes were not heard before, and returns the connections below
+// the floor, which are to be ended.
+func (s *holds) renew(t *heldToken, o *outlook) (more bool, below *hold) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.knows(t) {
-		return false
+		return false, nil
 	}
-	more = s.tie(t, o)
+	t.floor = max(t.floor, o.floor)
+	if below = s.below(t); !s.knows(t) {
+		return false, below
+	}
+	more = s.tie(t, o.also)
 	t.due, t.overdue, t.againAt = o.due, false, noInstant
 	s.file(t)
 	s.run.wakeFor(t)
-	return more
+	return more, below
 }
 
 // blind has t, which could not be read, read again later, or cuts those it holds if it

@@ -27,6 +27,7 @@ type hold struct {
 	cancel     context.CancelCauseFunc
 	stop       func() bool // lets go of the caller's context
 	cause      error       // why it was cut before it was armed
+	generation uint32      // of the secret that opened it; set before it is armed
 	armed      bool
 	over       bool
 }
@@ -47,12 +48,23 @@ func (h *hold) endAll(cause error) {
 	}
 }
 
+// endEach is endAll with the cause of each.
+func (h *hold) endEach() {
+	for h != nil {
+		next := h.next
+		h.next = nil
+		h.end(h.cause)
+		h = next
+	}
+}
+
 // heldToken is a token that connections are held by.
 type heldToken struct {
 	id       ID
 	subject  string // once it is known
-	ties     *ties  // nil while it has none
+	also     []ID   // the tokens that it was delegated from, which decide as well
 	first    *hold
+	floor    uint32  // the least generation by which a connection may be held, as far as is known
 	due      instant // when it will have run out, as far as is known
 	checkAt  instant // when to ask CheckSubject again
 	againAt  instant // when to read it again, since it could not be read
@@ -61,12 +73,7 @@ type heldToken struct {
 	looking  bool    // it waits to be read again
 	overdue  bool    // it waits for that since it is due
 	checking bool    // it waits for CheckSubject
-}
-
-// ties are what else decides about a held token.
-type ties struct {
-	from ID   // the first of it and its successors that does
-	also []ID // that one, later ones, and the tokens they were delegated from
+	spent    bool    // its last use was spent by a hold, so it is to be ended with the last one
 }
 
 // instant is in Unix milliseconds: there may be a great many of them.
@@ -117,18 +124,44 @@ func (s *holds) arm(h *hold, tok *Token, now instant) (over bool, cause error) {
 	if t == nil {
 		return true, h.cause
 	}
+	if h.generation < t.floor { // its text was replaced since it was read
+		return true, t.replaced(h)
+	}
 	h.armed = true
 	known, due := t.due, at(tok.ExpiresAt)
 	t.subject, t.due, t.overdue = tok.Subject, max(known, due), false
+	t.spent = t.spent || spentByHold(tok)
 	if r.m.recheck > 0 && t.checkAt == noInstant {
 		t.checkAt = now.plus(r.m.recheck)
 	}
 	s.file(t)
 	r.wakeFor(t)
-	if tok.Successor != (ID{}) || tok.Parent != (ID{}) || known != unknown && known != due {
+	if tok.Parent != (ID{}) || known != unknown && known != due {
 		r.lookLater(t) // there is more to know, or tok is not the newest
 	}
 	return false, nil
+}
+
+// replaced is the cause for h, which was opened by a text of t that was replaced with an
+// overlap of 0.
+func (t *heldToken) replaced(h *hold) error {
+	return &Rejection{Err: ErrReplaced, ID: t.id, Subject: t.subject, Generation: h.generation}
+}
+
+// holding reports whether a connection is held by the token of id.
+func (s *holds) holding(id ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[id]
+	if t == nil {
+		return false
+	}
+	for h := t.first; h != nil; h = h.next {
+		if h.armed {
+			return true
+		}
+	}
+	return false
 }
 
 // file puts t where its next instant belongs.
@@ -155,27 +188,56 @@ func (s *holds) setBack(m *Manager, now instant) {
 	heap.Init(&s.queue)
 }
 
-// drop forgets h.
-func (s *holds) drop(h *hold) {
+// drop forgets h. It returns the token to be ended, if h was the last connection of a
+// token without uses left, and otherwise nil.
+func (s *holds) drop(h *hold) (spent *heldToken) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.over = true
 	t := h.of
 	if t == nil {
-		return
+		return nil
 	}
+	s.unlink(h)
+	if t.first != nil {
+		return nil
+	}
+	s.forget(t)
+	if t.spent {
+		spent = t
+	}
+	return spent
+}
+
+// unlink takes h from the connections of its token.
+func (s *holds) unlink(h *hold) {
 	if h.prev != nil {
 		h.prev.next = h.next
 	} else {
-		t.first = h.next
+		h.of.first = h.next
 	}
 	if h.next != nil {
 		h.next.prev = h.prev
 	}
 	h.of, h.prev, h.next = nil, nil, nil
+}
+
+// below takes out the armed connections of t that were opened by a secret below its
+// floor, and forgets t if none is left.
+func (s *holds) below(t *heldToken) (first *hold) {
+	for h := t.first; h != nil; {
+		next := h.next
+		if h.armed && h.generation < t.floor {
+			s.unlink(h)
+			h.over, h.cause = true, t.replaced(h)
+			h.next, first = first, h
+		}
+		h = next
+	}
 	if t.first == nil {
 		s.forget(t)
 	}
+	return first
 }
 
 // knows reports whether anybody is held by t.
@@ -194,23 +256,12 @@ func (s *holds) forget(t *heldToken) {
 	}
 }
 
-// tie has t hear of what else decides about it by o, and reports whether any of that
-// is new.
-func (s *holds) tie(t *heldToken, o *outlook) (more bool) {
-	var known []ID
-	if t.ties != nil {
-		known = t.ties.also
-	}
-	also := o.also
-	if o.from != t.id {
-		also = append(also, o.from)
-	}
-	more = slices.ContainsFunc(also, func(id ID) bool { return !slices.Contains(known, id) })
+// tie has t hear of those that it was delegated from, and reports whether any of them is
+// new.
+func (s *holds) tie(t *heldToken, also []ID) (more bool) {
+	more = slices.ContainsFunc(also, func(id ID) bool { return !slices.Contains(t.also, id) })
 	s.untie(t)
-	if len(also) == 0 {
-		return more
-	}
-	t.ties = &ties{o.from, also}
+	t.also = also
 	for _, id := range also {
 		if s.tied[id] == nil {
 			s.tied[id] = make(map[*heldToken]struct{})
@@ -221,16 +272,13 @@ func (s *holds) tie(t *heldToken, o *outlook) (more bool) {
 }
 
 func (s *holds) untie(t *heldToken) {
-	if t.ties == nil {
-		return
-	}
-	for _, id := range t.ties.also {
+	for _, id := range t.also {
 		delete(s.tied[id], t)
 		if len(s.tied[id]) == 0 {
 			delete(s.tied, id)
 		}
 	}
-	t.ties = nil
+	t.also = nil
 }
 
 // detach forgets t and returns the holds whose contexts are to be ended; those that
@@ -257,9 +305,13 @@ func (s *holds) detach(t *heldToken, cause error) (first *hold) {
 // cut ends all connections that t holds.
 func (s *holds) cut(t *heldToken, cause error) {
 	s.mu.Lock()
+	spent, run := t.spent && s.knows(t), s.run
 	first := s.detach(t, cause)
 	s.mu.Unlock()
 	first.endAll(cause)
+	if spent { // in a goroutine of its own: the store may take its time
+		go run.m.exhaust(context.Background(), t.id, t.subject)
+	}
 }
 
 // holdQueue is a heap of held tokens by what is next.

@@ -13,8 +13,8 @@ import (
 // durable before it returns. Where the subject has as many live tokens as the
 // policy lets it, AtLimit decides in the same transaction.
 //
-// Its cost grows with the records of the subject, dead ones included until they
-// are swept, unless MaxTokens is NoTokenLimit.
+// Its cost grows with the live records of the subject, unless MaxTokens is
+// NoTokenLimit.
 //
 // ErrInvalidGrant names the field and its limit, ErrLimit means there is no room;
 // neither has changed anything. Of the store's errors, ErrOutcomeUnknown means
@@ -75,9 +75,9 @@ func (d *draft) draw(now time.Time, subject string) error {
 		return err
 	}
 	if d.key != nil {
-		d.sealed = d.cred.derive(d.key, d.m.tag)
+		d.sealed = d.cred.derive(d.key, d.m.binding)
 	}
-	d.digest = d.cred.digest(d.m.tag) // here, where nobody waits for it
+	d.digest = d.cred.digest(d.m.binding) // here, where nobody waits for it
 	return nil
 }
 
@@ -99,21 +99,9 @@ type draft struct {
 	rec     storage.Record
 	evicted []Token
 
-	tie   func(tx storage.Tx, d *draft) error // sets what ties rec to others, and writes those; may be nil
-	spare []ID                                // never evicted
-
-	inPlace  bool // it takes the room of another one, as tie may say: no room is made
-	families bool // who makes room goes with its family
-
-	above   *lineage // of a delegate, which tie says
-	reduced []string // what those above made smaller
-	ended   []Token  // by tie
-
-	live    int     // tokens of the subject and prefix
-	tokens  []Token // those tokens, if they are to be kept
-	keep    bool
-	listErr error
-	tx      storage.Tx
+	tie     func(tx storage.Tx, d *draft) error // ties rec to the token that it is delegated from; nil: to none
+	above   *lineage                            // of a delegate, which tie says
+	reduced []string                            // what those above made smaller
 }
 
 // store is storeAt at the instant at which the transaction runs.
@@ -133,7 +121,7 @@ func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
 
 // storeIn is storeAt at an instant of epoch.
 func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
-	d.now, d.ended, d.evicted, d.above, d.reduced = now, nil, nil, nil, nil
+	d.now, d.evicted, d.above, d.reduced = now, nil, nil, nil
 	d.grant.record(&d.rec, &d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.digest, d.sealed
 	d.rec.Epoch = epoch
@@ -149,12 +137,13 @@ func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
 		if err := d.tie(tx, d); err != nil {
 			return err
 		}
+		return tx.Put(d.rec)
 	}
-	if !d.inPlace {
-		if err := d.makeRoom(tx); err != nil {
-			return err
-		}
+	r := room{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix}
+	if err := r.make(tx, now); err != nil {
+		return err
 	}
+	d.evicted = r.evicted
 	return tx.Put(d.rec)
 }
 
@@ -169,7 +158,6 @@ func (d *draft) issued() (i Issued) {
 // tell sets i to issued, and tells whoever observes.
 func (d *draft) tell(i *Issued) {
 	d.answer(i)
-	d.m.tellEnded(d.ended)
 	d.m.tellEnded(d.evicted)
 	if d.m.observe != nil { // an Event is large
 		d.m.tell(Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,21 +17,31 @@ import (
 // keyLen is the length of each of Config.Keys, in bytes.
 const keyLen = 32
 
-// key returns the secret that one of Config.Keys derives for a token and a salt. It
-// is a function, because no printer finds the bytes of the key in one.
-type key func(id ID, t tag, salt string) [secretLen]byte
+// key derives secrets by one of Config.Keys. It is a function, because no printer finds
+// the bytes of the key in one.
+type key func(label string, parts ...[]byte) [sha256.Size]byte
 
-// newKey is HMAC-SHA256 over parts of fixed lengths, so that no two tokens, formats or
-// prefixes have the same message.
+// newKey is HMAC-SHA-256 over a label and parts of fixed lengths, so that no two tokens,
+// formats or prefixes have the same message.
 func newKey(material [keyLen]byte) key {
-	return func(id ID, t tag, salt string) [secretLen]byte {
+	return func(label string, parts ...[]byte) [sha256.Size]byte {
 		mac := hmac.New(sha256.New, material[:])
-		mac.Write([]byte("lapse secret by Obtain, version 1"))
-		mac.Write(t[:])
-		mac.Write(id[:])
-		mac.Write([]byte(salt))
-		return [secretLen]byte(mac.Sum(nil))
+		mac.Write([]byte(label))
+		for _, part := range parts {
+			mac.Write(part)
+		}
+		return [sha256.Size]byte(mac.Sum(nil))
 	}
+}
+
+// first returns the first secret of a token, which has no tag.
+func (k key) first(id ID, b binding, salt string) [secretLen]byte {
+	return k("lapse secret by Obtain, version 1", b[:], id[:], []byte(salt))
+}
+
+// rotated returns the random bytes of the secret of a later generation.
+func (k key) rotated(id ID, b binding, generation uint32, salt []byte) [sha256.Size]byte {
+	return k("lapse secret by Obtain, version 2", b[:], id[:], binary.BigEndian.AppendUint32(nil, generation), salt)
 }
 
 // newKeys returns what derives by each of keys, or ErrInvalidConfig with the place of
@@ -60,31 +71,50 @@ const obtained = "o1"
 
 // derive makes c's secret, which is random, the salt of one that k derives, and returns
 // what to seal in the record.
-func (c *credential) derive(k key, t tag) storage.Sealed {
+func (c *credential) derive(k key, b binding) storage.Sealed {
 	salt := string(c[idLen:])
-	secret := k(c.id(), t, salt)
+	secret := k.first(c.id(), b, salt)
 	copy(c[idLen:], secret[:])
 	return storage.NewSealed(obtained + salt)
 }
 
-// saltOf returns the salt of a token made by Obtain, and whether rec is of one.
+// saltOf returns the salt of the first secret of a token made by Obtain, and whether rec
+// is of one that still has it.
 func saltOf(rec *storage.Record) (salt string, ok bool) {
 	salt, ok = strings.CutPrefix(rec.Sealed.Text(), obtained)
 	return salt, ok && len(salt) == secretLen
 }
 
+// madeByObtain reports whether the current secret of rec is derived from one of
+// Config.Keys.
+func madeByObtain(rec *storage.Record) bool {
+	if rec.Kind != KindPlain {
+		return false
+	}
+	if _, ok := saltOf(rec); ok {
+		return true
+	}
+	r, _, err := rotatedOf(rec)
+	return err == nil && r.obtained
+}
+
 // reveal sets c to what the holder of a token made by Obtain presents, and reports
 // whether one of the keys still derives it.
 func (m *Manager) reveal(rec *storage.Record, c *credential) bool {
-	salt, ok := saltOf(rec)
-	if !ok {
+	copy(c[:], rec.ID[:])
+	salt, first := saltOf(rec)
+	r, was, err := rotatedOf(rec)
+	if !first && (err != nil || !was || !r.obtained) {
 		return false
 	}
-	copy(c[:], rec.ID[:])
 	for _, k := range m.keys {
-		secret := k(rec.ID, m.tag, salt)
-		copy(c[idLen:], secret[:])
-		if c.proves(m.tag, &rec.Digest) {
+		if first {
+			*c.secret() = k.first(rec.ID, m.binding, salt)
+		} else {
+			random := k.rotated(rec.ID, m.binding, rec.Generation, r.salt[:])
+			c.setTagged(&r.key, m.binding, plainSecret, rec.Generation, random[:])
+		}
+		if c.proves(m.binding, &rec.Digest) {
 			return true
 		}
 	}

@@ -40,7 +40,7 @@ func secretsOfKey(key []byte) secrets {
 func TestDerivation(t *testing.T) {
 	c, k := credentialOf(3), randomKey(1)
 	id, salt := c.id(), string(c[idLen:])
-	tag := newTag("lapse")
+	tag := newBinding("lapse")
 	sealed := c.derive(newKey([keyLen]byte(k)), tag)
 
 	mac := hmac.New(sha256.New, k)
@@ -77,12 +77,12 @@ func TestRevealNeedsEverything(t *testing.T) {
 			r.Sealed = storage.NewSealed("o1" + flip(r.Sealed.Text()[2:], 31))
 		},
 		"no salt":      func(r *storage.Record, _ *Manager) { r.Sealed = storage.Sealed{} },
-		"another tag":  func(_ *storage.Record, m *Manager) { m.tag = newTag("other") },
-		"a digest":     func(r *storage.Record, _ *Manager) { r.Digest = credentialOf(1).digest(m.tag) },
+		"another tag":  func(_ *storage.Record, m *Manager) { m.binding = newBinding("other") },
+		"a digest":     func(r *storage.Record, _ *Manager) { r.Digest = credentialOf(1).digest(m.binding) },
 		"no digest":    func(r *storage.Record, _ *Manager) { r.Digest = storage.Digest{} },
 		"an algorithm": func(r *storage.Record, _ *Manager) { r.Digest = storage.NewDigest(2, r.Digest.Sum()) },
 	} {
-		r, changed := rec, &Manager{tag: m.tag, keys: slices.Clone(m.keys)} // all that matters here
+		r, changed := rec, &Manager{binding: m.binding, keys: slices.Clone(m.keys)} // all that matters here
 		change(&r, changed)
 		var c credential
 		want := name == "nothing" || name == "the order"

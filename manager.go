@@ -22,7 +22,7 @@ type Manager struct {
 	reader  *table.Reader // of store
 	policy  Policy        // with defaults
 	prefix  string
-	tag     tag
+	binding binding
 	begun   uint32 // begin(prefix)
 	clock   Clock
 	time    *effective     // nil with GuardOff
@@ -34,7 +34,8 @@ type Manager struct {
 	recheck time.Duration // Config.RecheckSubject
 	poll    time.Duration // Config.PollHolds, with its default
 	holds   holds
-	drafts  sync.Pool // of *draft, for issue
+	rules   *sessionRules // of the Pairs that this Manager belongs to, or nil
+	drafts  sync.Pool     // of *draft, for issue
 }
 
 // Config says how a Manager works. The zero Config is usable.
@@ -129,7 +130,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 		reader:  table.ReaderOf(store),
 		policy:  policy,
 		prefix:  prefix,
-		tag:     newTag(prefix),
+		binding: newBinding(prefix),
 		begun:   begin(prefix),
 		clock:   clock,
 		time:    guard,
@@ -173,41 +174,46 @@ func isNil(v any) bool {
 
 // Renew gives the token a new TTL from now, up to its cap, because its holder
 // asks for it. It is durable before it returns, and it fails if it could not be
-// stored. Renewing never shortens a life.
+// stored. Renewing never shortens a life. By the previous text of a rotated token it
+// changes nothing and returns the token as it is.
 //
-// Errors are those of Authenticate, ErrNotRenewable if the policy is Never, and
+// Renew spends no use of a budget. Errors are those of Authenticate, ErrNotRenewable if
+// the policy is RenewNever or bearer is an access text of a session, and
 // ErrOutcomeUnknown.
 func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
-	if m.policy.Renewal == Never {
+	if m.policy.Renewal == RenewNever {
 		return Token{}, ErrNotRenewable
 	}
-	_, tok, err := m.good(ctx, "renew", bearer)
-	if err != nil {
+	p, tok, err := m.good(ctx, "renew", bearer)
+	switch {
+	case err != nil:
 		return Token{}, err
+	case tok.Kind == KindSession:
+		return Token{}, fmt.Errorf("%w: bearer is an access text of a session; Refresh moves its end", ErrNotRenewable)
+	case p.stands == previousText:
+		return tok, nil
 	}
 	var at time.Time
 	err = m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
-		rec, err := getIn(tx, tok.ID)
-		if err != nil {
+		at = time.Time{}
+		j, err := m.goodIn(tx, &p.presented, now)
+		if tok = j.tok; err != nil || j.stands != currentText {
 			return err
 		}
-		at, tok = now, m.token(&rec)
-		above, err := m.under(&tok, tx.Get)
-		switch {
-		case err != nil:
+		if _, err := useSecret(&j.rec); err != nil {
 			return err
-		case !tok.Live(now):
-			return expired(&tok)
 		}
-		renewal(&tok, rec.TTL, now).Raise(&rec)
-		tok = m.token(&rec)
-		above.lower(&tok)
-		return tx.Put(rec)
+		renewal(&tok, j.rec.TTL, now).Raise(&j.rec)
+		at, tok = now, m.token(&j.rec)
+		j.above.lower(&tok)
+		return tx.Put(j.rec)
 	})
 	if err != nil {
-		return Token{}, m.verdict(tok.ID, err)
+		return Token{}, m.verdict(p.rec.ID, err)
 	}
-	m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
+	if !at.IsZero() {
+		m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
+	}
 	return tok, nil
 }
 
@@ -223,7 +229,7 @@ func updateError(verb string, err error) error {
 		return nil
 	}
 	_, decided := err.(*Rejection)
-	for _, decision := range [...]error{ErrLimit, ErrNotDelegable, ErrRotated} {
+	for _, decision := range [...]error{ErrLimit, ErrNotDelegable, ErrRotated, ErrNotRenewable, ErrScope} {
 		decided = decided || errors.Is(err, decision)
 	}
 	if decided {
@@ -258,11 +264,33 @@ func (m *Manager) show(rec *storage.Record, tok *Token) {
 		m.endedByClock(&seen)
 		*tok = seen.Token
 	}
-	if tok.Prefix == m.prefix {
+	switch {
+	case rec.Kind == KindSession && m.rules.made(rec):
+		m.rules.policy.view(tok)
+	case rec.Kind == KindPlain && tok.Prefix == m.prefix:
 		m.policy.view(tok)
-	} else {
+	default:
 		tok.ExpiresAt = capped(tok.ExpiresAt, tok.MaxExpiresAt)
 	}
+}
+
+// viewText makes of rec, which is of this Manager's prefix, what everyone sees of it by
+// a text that works: of a session no more than its access secret opens.
+func (m *Manager) viewText(rec *storage.Record, found standing) {
+	if rec.Kind == KindPlain {
+		m.policy.view(&rec.Token)
+		return
+	}
+	m.show(rec, &rec.Token)
+	s, ok := sessionOf(rec)
+	if !ok { // as stands has found out
+		return
+	}
+	until := s.accessExpires()
+	if found == previousText {
+		until = s.previousUntil()
+	}
+	rec.ExpiresAt, rec.Scope = capped(rec.ExpiresAt, until), s.accessScope()
 }
 
 // getIn returns the record of id in tx, and nothing else that tx may say.

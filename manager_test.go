@@ -145,7 +145,7 @@ func TestLifeBoundaries(t *testing.T) {
 		{"1 ms after", 30*time.Minute + time.Millisecond, lapse.ErrExpired},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.Never}})
+			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.RenewNever}})
 			i := f.issue(lapse.Grant{Subject: "ana"})
 			f.clock.add(row.after)
 			_, err := f.Authenticate(f.ctx, i.Bearer)
@@ -249,9 +249,9 @@ func TestRenewalModes(t *testing.T) {
 		byUse, byCall bool
 		renewErr      error
 	}{
-		{lapse.OnUse, true, true, nil},
-		{lapse.OnRequest, false, true, nil},
-		{lapse.Never, false, false, lapse.ErrNotRenewable},
+		{lapse.RenewOnUse, true, true, nil},
+		{lapse.RenewOnRequest, false, true, nil},
+		{lapse.RenewNever, false, false, lapse.ErrNotRenewable},
 	} {
 		f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: row.mode}})
 		i := f.issue(lapse.Grant{Subject: "ana"})

@@ -29,7 +29,7 @@ func (m *model) room(subject string, p modelPolicy, families bool, line ...*mode
 	candidates := slices.DeleteFunc(slices.Clone(live), func(t *modelToken) bool {
 		return slices.Contains(line, t) || t.predecessor != nil && slices.Contains(line, t.predecessor)
 	})
-	if p.atLimit == lapse.Refuse || left-len(candidates) >= p.maxTokens {
+	if p.atLimit == lapse.LimitRefuse || left-len(candidates) >= p.maxTokens {
 		return nil, lapse.ErrLimit
 	}
 	slices.SortFunc(candidates, func(a, b *modelToken) int {
@@ -51,7 +51,7 @@ func (m *model) room(subject string, p modelPolicy, families bool, line ...*mode
 
 // since is when the idleness of t began, or its life.
 func (p modelPolicy) since(t *modelToken) int64 {
-	if p.atLimit == lapse.ExpireIdlest && t.used != never {
+	if p.atLimit == lapse.LimitEndIdlest && t.used != never {
 		return max(t.used, t.issued)
 	}
 	return t.issued

@@ -69,7 +69,7 @@ func (m *model) obtain(g lapse.Grant, p modelPolicy) (t *modelToken, reused bool
 	}
 	held := m.held(g, p)
 	if held != nil && slices.Contains(p.keys, held.key) {
-		if p.renewal != lapse.Never {
+		if p.renewal != lapse.RenewNever {
 			m.use(held, p, true)
 		}
 		return held, true, nil, nil

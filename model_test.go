@@ -145,7 +145,7 @@ func (m *model) authenticate(t *modelToken, p modelPolicy) error {
 		last = max(last, t.used)
 	}
 	if m.now-last >= p.renewEvery && m.now >= last || t.used == never && t.predecessor != nil {
-		m.use(t, p, p.renewal == lapse.OnUse && !spent)
+		m.use(t, p, p.renewal == lapse.RenewOnUse && !spent)
 	}
 	if spent {
 		m.end(t, lapse.EndExhausted)
@@ -154,7 +154,7 @@ func (m *model) authenticate(t *modelToken, p modelPolicy) error {
 }
 
 func (m *model) renew(t *modelToken, p modelPolicy) error {
-	if p.renewal == lapse.Never {
+	if p.renewal == lapse.RenewNever {
 		return lapse.ErrNotRenewable
 	}
 	if err := m.judge(t, p); err != nil {

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -21,18 +20,16 @@ import (
 // other token.
 //
 // A token that is given again keeps its own Data and TTL, whatever g says. It is renewed
-// as by Renew, under OnRequest too, and never past its cap; under Never it is given as
+// as by Renew, under RenewOnRequest too, and never past its cap; under RenewNever it is given as
 // it is. Giving it again costs no room, and spends none of its uses.
 //
-// One whose key is no longer among Config.Keys authenticates until Obtain is asked for
-// it. Then it is ended with EndRotated, together with what was delegated from it, and a
-// new token is its Token.Successor, in the same transaction. The successor is made by g,
-// but for the uses: those that were left. It takes the room of the old one. A token in
-// the overlap of a Rotate is not given again; its successor is.
+// A token whose key is no longer among Config.Keys authenticates until Obtain is asked
+// for it. Then its secret is replaced in the same transaction, as by Rotate with an
+// overlap of 0: the token stays, its old text ends, and so does what was delegated from
+// it. After Rotate, Obtain gives the new text.
 //
 // As for Issue, CheckSubject is not asked, and AtLimit decides where there is no room
-// for a new token. Its cost grows with the records of the subject, dead ones included
-// until they are swept.
+// for a new token. Its cost grows with the live records of the subject.
 //
 // Errors are ErrNoKeys and those of Issue; each but ErrOutcomeUnknown has changed
 // nothing, and after that one Obtain gives the token that it may have made.
@@ -43,12 +40,19 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 	if err := g.check(&m.policy); err != nil {
 		return Issued{}, err
 	}
-	o := obtaining{draft: draft{m: m, grant: g, key: m.keys[0]}}
+	o := obtaining{draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m}}
+	if err := o.rotation.draw(); err != nil {
+		return Issued{}, err
+	}
 	if err := o.draft.run(ctx, "obtain", o.decide); err != nil {
 		return Issued{}, err
 	}
 	if !o.found {
 		return o.draft.issued(), nil
+	}
+	if o.rotated {
+		m.tellEnded(o.rotation.ended)
+		m.tell(Event{Kind: EventRotated, At: o.token.RotatedAt, Token: o.token})
 	}
 	if !o.renewedAt.IsZero() {
 		m.tell(Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
@@ -58,37 +62,44 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 
 // obtaining is a draft that is not needed if the subject has its token already.
 type obtaining struct {
-	draft draft
+	draft    draft
+	rotation rotation // of a token whose key is retired
 
 	found     bool // the rest is about what was found
 	held      credential
 	token     Token
 	renewedAt time.Time // zero: not renewed
+	rotated   bool
 }
 
 // decide finds the token to give again, or issues one.
 func (o *obtaining) decide(tx storage.Tx) error {
 	d := &o.draft
 	now := d.m.now()
+	o.renewedAt, o.rotated = time.Time{}, false
 	rec, err := d.candidate(tx, now)
 	if err != nil {
 		return err
 	}
-	if o.found = rec.ID != (ID{}) && d.m.reveal(&rec, &o.held); o.found {
+	if o.found = rec.ID != (ID{}); !o.found {
+		return d.storeAt(tx, now)
+	}
+	if d.m.reveal(&rec, &o.held) {
 		return o.renew(tx, &rec, now)
 	}
-	d.tie, d.inPlace = nil, false
-	if rec.ID != (ID{}) { // its key is retired
-		d.tie = func(tx storage.Tx, d *draft) error { return d.succeed(tx, &rec, 0) }
+	o.rotated, o.rotation.id = true, rec.ID
+	if err := o.rotation.run(tx, now); err != nil {
+		return err
 	}
-	return d.storeAt(tx, now)
+	o.token, o.held = o.rotation.token, o.rotation.cred
+	return nil
 }
 
-// renew gives rec, which is live, a new TTL unless the policy is Never.
+// renew gives rec, which is live, a new TTL unless the policy is RenewNever.
 func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) error {
 	m := o.draft.m
 	o.token = m.token(rec)
-	if m.policy.Renewal == Never {
+	if m.policy.Renewal == RenewNever {
 		return nil
 	}
 	renewal(&o.token, rec.TTL, now).Raise(rec)
@@ -97,17 +108,13 @@ func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) err
 }
 
 // candidate returns the newest of the live tokens that were made by Obtain for a grant
-// like the draft's and have no successor, or a record without ID. One that is damaged is
-// denied, so it is none.
+// like the draft's, or a record without ID. One that is damaged is denied, so it is none.
 func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, err error) {
-	for rec, err := range tx.Records() {
-		if errors.Is(err, ErrCorrupt) {
-			continue
-		}
+	for rec, err := range readable(tx.Living(now)) {
 		if err != nil {
 			return storage.Record{}, err
 		}
-		if _, ok := saltOf(&rec); !ok || !d.fits(&rec) {
+		if !d.fits(&rec) || !madeByObtain(&rec) {
 			continue
 		}
 		if tok := d.m.token(&rec); tok.Live(now) && !rec.IssuedAt.Before(found.IssuedAt) {
@@ -117,9 +124,9 @@ func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, e
 	return found, nil
 }
 
-// fits reports whether rec is what the draft's grant asks for.
+// fits reports whether rec is what the draft's grant asks for, and can still be used.
 func (d *draft) fits(rec *storage.Record) bool {
 	g := &d.grant
 	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Scope == g.Scope &&
-		rec.MaxUses == g.MaxUses && rec.Successor == (ID{})
+		rec.MaxUses == g.MaxUses && (rec.MaxUses == 0 || rec.UsesLeft > 0)
 }

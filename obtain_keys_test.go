@@ -125,7 +125,7 @@ func TestRetiredKeyInPlace(t *testing.T) {
 	}
 	plain := []lapse.Issued{f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"})}
 	for i, policy := range []lapse.Policy{
-		{MaxTokens: 3}, {MaxTokens: 1}, {MaxTokens: 1, AtLimit: lapse.ExpireOldest},
+		{MaxTokens: 3}, {MaxTokens: 1}, {MaxTokens: 1, AtLimit: lapse.LimitEndOldest},
 	} {
 		m := f.manager(keyed(policy, byte(10+i)))
 		got, err := m.Obtain(f.ctx, g)

@@ -127,9 +127,9 @@ func TestObtainEdges(t *testing.T) {
 		{"TTL, after", lapse.Policy{TTL: time.Hour}, time.Hour + time.Millisecond, false, 2*time.Hour + time.Millisecond},
 		{"cap, before", lapse.Policy{TTL: time.Hour, MaxTTL: time.Hour}, time.Hour - time.Millisecond, true, time.Hour},
 		{"cap, at", lapse.Policy{TTL: time.Hour, MaxTTL: time.Hour}, time.Hour, false, 2 * time.Hour},
-		{"OnRequest, before", lapse.Policy{TTL: time.Hour, Renewal: lapse.OnRequest}, time.Hour - time.Millisecond, true, 2*time.Hour - time.Millisecond},
-		{"Never, before", lapse.Policy{TTL: time.Hour, Renewal: lapse.Never}, time.Hour - time.Millisecond, true, time.Hour},
-		{"Never, at", lapse.Policy{TTL: time.Hour, Renewal: lapse.Never}, time.Hour, false, 2 * time.Hour},
+		{"RenewOnRequest, before", lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewOnRequest}, time.Hour - time.Millisecond, true, 2*time.Hour - time.Millisecond},
+		{"Never, before", lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever}, time.Hour - time.Millisecond, true, time.Hour},
+		{"Never, at", lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever}, time.Hour, false, 2 * time.Hour},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := newFixture(t, keyed(row.policy, 1))
@@ -143,7 +143,7 @@ func TestObtainEdges(t *testing.T) {
 			if !got.ExpiresAt.Equal(startMilli.Add(row.until)) {
 				t.Errorf("it lives until %v; want %v", got.ExpiresAt, startMilli.Add(row.until))
 			}
-			if row.policy.Renewal == lapse.Never && row.reused && (len(f.events) > 0 || !got.LastUsedAt.IsZero()) {
+			if row.policy.Renewal == lapse.RenewNever && row.reused && (len(f.events) > 0 || !got.LastUsedAt.IsZero()) {
 				t.Errorf("under Never it was touched: %+v, %+v", got.Token, f.events)
 			}
 			f.Expire(f.ctx, got.ID)
@@ -228,7 +228,7 @@ func TestObtainAsksNobody(t *testing.T) {
 
 // TestObtainAtTheLimit: giving again needs no room, issuing does.
 func TestObtainAtTheLimit(t *testing.T) {
-	for _, atLimit := range []lapse.AtLimit{lapse.Refuse, lapse.ExpireOldest} {
+	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest} {
 		t.Run(fmt.Sprint(atLimit), func(t *testing.T) {
 			f := newFixture(t, keyed(lapse.Policy{MaxTokens: 2, AtLimit: atLimit}, 1))
 			first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
@@ -238,7 +238,7 @@ func TestObtainAtTheLimit(t *testing.T) {
 				t.Errorf("at the limit: %+v", got)
 			}
 			got, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana", Name: "third"})
-			if atLimit == lapse.Refuse {
+			if atLimit == lapse.LimitRefuse {
 				wantIs(t, "a third", err, lapse.ErrLimit)
 				if !f.token(first.ID).Live(f.clock.Now()) || !f.token(plain.ID).Live(f.clock.Now()) {
 					t.Error("a refusal ended something")

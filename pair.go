@@ -3,7 +3,6 @@ package lapse
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -11,63 +10,95 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// NoGrace is the PairConfig.Grace of those who give nobody the same credentials
-// again: a client that loses the answer to a Refresh has to log in anew.
+// NoGrace is the PairConfig.Grace of those who give no client the same credentials
+// again: a client that loses the answer to a Refresh has to log in again.
 const NoGrace time.Duration = math.MinInt64
 
 const (
 	defaultGrace         = 10 * time.Second
 	maxGrace             = time.Minute
+	defaultAccessTTL     = 15 * time.Minute
 	defaultRefreshTTL    = 30 * 24 * time.Hour
 	defaultRefreshMaxTTL = 90 * 24 * time.Hour
 )
 
-// PairConfig says how Pairs works. The zero PairConfig is usable.
+// PairConfig says how Pairs works. The zero PairConfig serves a web or mobile log-in:
+// access texts live 15 minutes; a session lives 30 days after its last refresh, and 90
+// days in all; and with 100 sessions of a subject the idlest makes room for another.
 type PairConfig struct {
-	// Access is for the access tokens, and its Prefix "" means "lapse". Set its
-	// Policy.Renewal to Never for access tokens that live for what expires_in says,
-	// however much they are used.
+	// Access is for the access texts, and its Prefix "" means "lapse". Policy.TTL is how
+	// long an access secret lives, and 0 means 15 minutes. Policy.Renewal and MaxTTL are
+	// for plain tokens that Pairs.Access() issues, and RenewDefault means RenewNever.
+	// MaxTokens must be 0 or NoTokenLimit, since Refresh.Policy.MaxTokens limits
+	// sessions: plain tokens are not limited.
 	Access Config
 
-	// Refresh is for the refresh tokens. Prefix "" means "lapse_refresh"; it must differ
-	// from that of Access. Pairs that share it and differ in Access.Prefix take no
-	// refresh token of each other. Policy.TTL is how long a refresh token waits to be
-	// used, and 0 means 30 days; MaxTTL is how long a family lives in all, and 0 means
-	// 90 days, or TTL if longer. (One that is lowered later counts for a family from the
-	// refresh token that it has then.) MaxTokens is how many families a subject has, and
-	// whoever AtLimit evicts goes with its family. Renewal and RenewEvery have no
-	// meaning, since a refresh token is rotated, not renewed, nor has Retention, since
-	// Sweep of Access sweeps both. A nil Clock, CheckSubject or Observe is that of
-	// Access, and so is what is zero of ClockGuard, ClockTolerance and ClockSettle.
+	// Refresh is for the sessions and their refresh texts. Prefix "" means
+	// "lapse_refresh"; it must differ from that of Access. Pairs that differ in either
+	// prefix refresh no session of each other. Policy.TTL is how long a session lives
+	// after the log-in and after each refresh, and 0 means 30 days; MaxTTL is how long
+	// it lives in all, and 0 means 90 days, or TTL if longer. MaxTokens is how many
+	// sessions a subject has; LimitDefault means LimitEndIdlest. Renewal, RenewEvery and
+	// MaxDelegates have no meaning, nor has Retention, since Sweep of Access sweeps all.
+	// A nil Clock, CheckSubject or Observe is that of Access, and so is what is zero of
+	// ClockGuard, ClockTolerance and ClockSettle.
 	Refresh Config
 
-	// Grace is for how long a refresh token that has been rotated gives the same
-	// credentials again, and the access token from before it still works. 0 means 10
-	// seconds, 60 seconds are the most, NoGrace is none. Pairs that share a store should
-	// have the same, and clocks that differ by less.
+	// Grace is for how long a refresh text that has been replaced gives the same
+	// credentials again, and the access text from before it still works. 0 means 10
+	// seconds, 60 seconds are the most, NoGrace is none. The instant at which a grace
+	// ends is stored with each refresh.
 	Grace time.Duration
 }
 
-// Pairs issues pairs of a short-lived access token and a refresh token that gets the
-// next pair, once. All that come from one Issue are a family (Token.Family): it lives
-// as long as the first refresh token's cap says, however often it is refreshed, and
-// ends as one. It is safe for concurrent use and has no state of its own.
+// Pairs makes sessions. A session is one record with two secrets: a short-lived access
+// text authenticates, and a refresh text gets both replaced. The two texts have the ID of
+// the session, and it ends as one, by either. Pairs is safe for concurrent use and has no
+// state of its own.
 type Pairs struct {
 	access, refresh *Manager
+	rules           *sessionRules
 	grace           time.Duration // zero: none
 }
 
-// NewPairs returns Pairs that keep their tokens in store. PairConfig is validated
+// NewPairs returns Pairs that keep their sessions in store. PairConfig is validated
 // once and never read again. ErrInvalidConfig names the field and its limit.
 func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
-	access, err := New(store, cfg.Access)
+	a := cfg.Access
+	if n := a.Policy.MaxTokens; n != 0 && n != NoTokenLimit {
+		return nil, fmt.Errorf("PairConfig.Access: %w: Policy.MaxTokens: %d; Refresh.Policy.MaxTokens limits sessions, leave this 0", ErrInvalidConfig, n)
+	}
+	a.Policy.MaxTokens = NoTokenLimit
+	a.Policy.TTL = cmp.Or(a.Policy.TTL, defaultAccessTTL)
+	a.Policy.Renewal = cmp.Or(a.Policy.Renewal, RenewNever)
+	access, err := New(store, a)
 	if err != nil {
 		return nil, fmt.Errorf("PairConfig.Access: %w", err)
 	}
+	refresh, err := New(store, cfg.refreshConfig())
+	if err != nil {
+		return nil, fmt.Errorf("PairConfig.Refresh: %w", err)
+	}
+	if refresh.prefix == access.prefix {
+		return nil, fmt.Errorf("%w: Refresh.Prefix: %q is that of Access; choose another", ErrInvalidConfig, refresh.prefix)
+	}
+	grace, err := checkGrace(cfg.Grace)
+	if err != nil {
+		return nil, err
+	}
+	refresh.binding = newRefreshBinding(refresh.prefix)
+	rules := &sessionRules{policy: refresh.policy, access: access.prefix, refresh: refresh.prefix}
+	access.rules, refresh.rules = rules, rules
+	return &Pairs{access, refresh, rules, grace}, nil
+}
+
+// refreshConfig returns Refresh with its defaults, and what it takes from Access.
+func (cfg *PairConfig) refreshConfig() Config {
 	r := cfg.Refresh
 	r.Prefix = cmp.Or(r.Prefix, "lapse_refresh")
 	r.Policy.TTL = cmp.Or(r.Policy.TTL, defaultRefreshTTL)
 	r.Policy.MaxTTL = cmp.Or(r.Policy.MaxTTL, max(defaultRefreshMaxTTL, r.Policy.TTL))
+	r.Policy.AtLimit = cmp.Or(r.Policy.AtLimit, LimitEndIdlest)
 	if r.Clock == nil {
 		r.Clock = cfg.Access.Clock
 	}
@@ -80,18 +111,7 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	if r.Observe == nil {
 		r.Observe = cfg.Access.Observe
 	}
-	refresh, err := New(store, r)
-	if err != nil {
-		return nil, fmt.Errorf("PairConfig.Refresh: %w", err)
-	}
-	if refresh.prefix == access.prefix {
-		return nil, fmt.Errorf("%w: Refresh.Prefix: %q is that of Access; choose another", ErrInvalidConfig, r.Prefix)
-	}
-	grace, err := checkGrace(cfg.Grace)
-	if err != nil {
-		return nil, err
-	}
-	return &Pairs{access, refresh, grace}, nil
+	return r
 }
 
 // checkGrace returns how long the grace is.
@@ -108,111 +128,80 @@ func checkGrace(d time.Duration) (time.Duration, error) {
 	return cmp.Or(d.Truncate(time.Millisecond), defaultGrace), nil
 }
 
-// Access returns the Manager of the access tokens, to authenticate them with. What it
-// ends is a token with its delegates; Pairs.Expire ends a family.
+// Access returns the Manager of the access texts, to authenticate them with. Its verbs
+// by ID and by bearer end a session as Pairs do.
 func (p *Pairs) Access() *Manager { return p.access }
 
-// Issue stores a new family of one access token and one refresh token for g. Both are
-// durable before it returns.
+// Issue stores a new session for g, which is a log-in. It is durable before it returns.
 //
-// Name, Scope and Data are those of every token to come, the scope of an access token
-// unless Refresh narrows it. Grant.TTL is the life of every access token of the family,
-// 0 that of Access.Policy as it is now. It is ErrInvalidGrant over the MaxTTL of
-// either policy, and so is any MaxUses. No access token outlives the family's cap.
+// Scope is that of the session, and of its access texts unless Refresh narrows them.
+// Grant.TTL is the life of every access secret, 0 that of Access.Policy as it is now;
+// Grant.SessionTTL is how long the session lives after the log-in and after each
+// refresh, 0 that of Refresh.Policy. Each is ErrInvalidGrant over the MaxTTL of
+// Refresh.Policy, and TTL over that of Access.Policy; so is any MaxUses. No access secret
+// outlives the session.
 //
-// ErrLimit means that there is no room under one of the policies, and nothing has
-// changed. Of the store's errors, ErrOutcomeUnknown means that a pair nobody holds
-// may exist until it runs out. Its cost grows with the records of the subject, dead
-// ones included until they are swept.
+// ErrLimit means that there is no room under Refresh.Policy, and nothing has changed. Of
+// the store's errors, ErrOutcomeUnknown means that a session may exist, until it runs
+// out, of which no client has a text. Its cost grows with the live records of the
+// subject, unless MaxTokens is NoTokenLimit.
 func (p *Pairs) Issue(ctx context.Context, g Grant) (Credentials, error) {
-	if err := p.check(g); err != nil {
+	if err := p.check(&g); err != nil {
+		return Credentials{}, err
+	}
+	if err := p.refresh.ready("issue pair"); err != nil {
 		return Credentials{}, err
 	}
 	if err := g.spread(&p.access.policy); err != nil {
 		return Credentials{}, err
 	}
-	d := p.drafts(g, g.ttl(&p.access.policy))
-	d.refresh.tie = func(_ storage.Tx, r *draft) error {
-		r.rec.Family, r.rec.TTL, r.rec.Sealed = r.rec.ID, d.access.grant.TTL, p.awaits()
-		return nil
-	}
-	err := d.put(ctx, "issue pair", g.Subject, func(tx storage.Tx, now time.Time) error {
-		if _, err := p.survey(tx, now, nil); err != nil {
-			return err
-		}
-		return d.storeAt(tx, now)
-	})
-	if err != nil {
+	l := login{p: p, grant: g}
+	if err := l.run(ctx); err != nil {
 		return Credentials{}, err
 	}
-	return d.credentials(), nil
+	p.refresh.tellEnded(l.room.evicted)
+	p.refresh.tell(Event{Kind: EventIssued, At: l.rec.IssuedAt, Token: p.refresh.token(&l.rec)})
+	c := p.credentials(&l.rec, &l.access, &l.refresh, l.rec.IssuedAt)
+	for _, tok := range l.room.evicted {
+		c.Refresh.Evicted = append(c.Refresh.Evicted, tok.ID)
+	}
+	return c, nil
 }
 
-func (p *Pairs) check(g Grant) error {
-	if err := g.check(&p.access.policy); err != nil {
+func (p *Pairs) check(g *Grant) error {
+	if err := g.checkAll(&p.access.policy); err != nil {
 		return err
 	}
-	if limit := p.refresh.policy.MaxTTL; g.TTL.Truncate(time.Millisecond) > limit {
-		return fmt.Errorf("%w: TTL: %v is over the family's MaxTTL of %v", ErrInvalidGrant, g.TTL, limit)
+	limit := p.rules.policy.MaxTTL
+	if g.TTL.Truncate(time.Millisecond) > limit {
+		return fmt.Errorf("%w: TTL: %v is over the session's MaxTTL of %v", ErrInvalidGrant, g.TTL, limit)
+	}
+	if err := checkDuration(g.SessionTTL, false); err != nil {
+		return fmt.Errorf("%w: SessionTTL: %w", ErrInvalidGrant, err)
+	}
+	if g.SessionTTL.Truncate(time.Millisecond) > limit {
+		return fmt.Errorf("%w: SessionTTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.SessionTTL, limit)
 	}
 	if g.MaxUses != 0 {
-		return fmt.Errorf("%w: MaxUses: %d; a pair has no budget of uses", ErrInvalidGrant, g.MaxUses)
+		return fmt.Errorf("%w: MaxUses: %d; a session has no budget of uses", ErrInvalidGrant, g.MaxUses)
 	}
 	return nil
 }
 
-// Expire ends the family of the token whose text bearer is, access or refresh token,
-// dead or alive: every token of it that lives, with EndExpired, and what was delegated
-// from them, in one transaction. To end what is dead already is no error. CheckSubject
-// is not asked. It is durable before it returns. A delegate ends itself and what was
-// delegated from it, no more, and so does an access token that came without a refresh
-// token.
-//
-// Errors are ErrMalformed and ErrUnknown, or the store's, ErrOutcomeUnknown among
-// them. (RFC 7009 section 2.2 answers the first two like a success.)
-func (p *Pairs) Expire(ctx context.Context, bearer string) error {
-	const verb = "expire pair"
-	m := p.access
-	var c credential
-	if prefix, ok := c.parse(bearer, m.prefix, m.begun); ok && prefix == p.refresh.prefix {
-		m = p.refresh
-	}
-	rec, err := m.prove(ctx, verb, bearer)
-	if err != nil {
-		return err
-	}
-	if rec.Family == (ID{}) || rec.Parent != (ID{}) || m == p.access && !ofPair(&rec) {
-		_, _, err := m.expire(ctx, verb, rec.Subject, rec.ID)
-		if errors.Is(err, ErrNotFound) { // swept meanwhile
-			return nil
-		}
-		return err
-	}
-	var ended []Token
-	err = m.update(ctx, verb, rec.Subject, func(tx storage.Tx, now time.Time) (err error) {
-		if _, err := p.survey(tx, now, nil); err != nil {
-			return err
-		}
-		ended, err = m.endFamily(tx, rec.Family, EndExpired, now)
-		return err
-	})
-	if err == nil {
-		p.tellEnded(ended)
-	}
-	return err
+// credentials returns what the client of the session rec gets at now.
+func (p *Pairs) credentials(rec *storage.Record, access, refresh *credential, now time.Time) Credentials {
+	seen := *rec
+	c := Credentials{Refresh: Issued{Token: p.refresh.token(rec), Bearer: refresh.textAfter(p.refresh.prefix, p.refresh.begun)}}
+	p.access.viewText(&seen, currentText)
+	c.Access = Issued{Token: seen.Token, Bearer: access.textAfter(p.access.prefix, p.access.begun)}
+	c.ExpiresIn = left(&c.Access.Token, now)
+	return c
 }
 
-// tellEnded tells of each token the observer of its kind.
-func (p *Pairs) tellEnded(tokens []Token) {
-	for _, tok := range tokens {
-		p.of(&tok).tellEnded([]Token{tok})
+// left returns how long tok lives from now.
+func left(tok *Token, now time.Time) time.Duration {
+	if !tok.Live(now) {
+		return 0
 	}
-}
-
-// of returns the Manager of tok.
-func (p *Pairs) of(tok *Token) *Manager {
-	if tok.Prefix == p.refresh.prefix {
-		return p.refresh
-	}
-	return p.access
+	return tok.ExpiresAt.Sub(now)
 }

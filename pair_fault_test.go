@@ -28,7 +28,7 @@ func newPairScene(t *testing.T, wrap func(storage.Store) storage.Store) *pairSce
 		store = wrap(store)
 	}
 	s := &pairScene{pairs: newPairs(t, store, lapse.PairConfig{
-		Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.ExpireIdlest}},
+		Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndIdlest}},
 	})}
 	s.first(lapse.Grant{})
 	s.clock.add(time.Second)
@@ -226,7 +226,7 @@ func TestPairRunsAgain(t *testing.T) {
 			s.events = nil
 		}}, lapse.PairConfig{
 			Access:  lapse.Config{Clock: s.clock, Observe: func(e lapse.Event) { s.events = append(s.events, e) }},
-			Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.ExpireIdlest}},
+			Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndIdlest}},
 		})
 		wantIs(t, "NewPairs", err, nil)
 		s.Pairs = once

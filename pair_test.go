@@ -274,7 +274,7 @@ func TestObserversOfTheirOwn(t *testing.T) {
 	}
 	p := memoryPairs(t, lapse.PairConfig{
 		Access:  lapse.Config{Observe: to(&access)},
-		Refresh: lapse.Config{Observe: to(&refresh), Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.ExpireOldest}},
+		Refresh: lapse.Config{Observe: to(&refresh), Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}},
 		Grace:   lapse.NoGrace,
 	})
 	p.first(lapse.Grant{})

@@ -25,37 +25,41 @@ const NoTokenLimit int = math.MaxInt
 // neither upwards, and a lower MaxTTL applies at once. The other fields apply as
 // they are now. A RenewEvery at or above a token's TTL means that no use renews it.
 type Policy struct {
-	TTL        time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
-	MaxTTL     time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
-	Renewal    Renewal       // what renews a token; zero value: OnUse
-	RenewEvery time.Duration // least time between two recorded uses, due when at least this much has passed; 0: every use
-	MaxTokens  int           // live tokens per subject and prefix; 0: 100; NoTokenLimit lifts it
-	AtLimit    AtLimit       // what Issue does when MaxTokens are live; zero value: Refuse
-	Retention  time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it
+	TTL          time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
+	MaxTTL       time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
+	Renewal      Renewal       // what renews a token; zero value: RenewOnUse
+	RenewEvery   time.Duration // least time between two recorded uses, due when at least this much has passed; 0: every use
+	MaxTokens    int           // live tokens per subject and prefix, delegates aside; 0: 100; NoTokenLimit lifts it
+	AtLimit      AtLimit       // what Issue does when MaxTokens are live; zero value: LimitRefuse
+	MaxDelegates int           // live tokens that one token has delegated to; 0: 100; NoTokenLimit lifts it
+	Retention    time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it
 }
 
 // Renewal says what renews a token.
 type Renewal uint8
 
 const (
-	OnUse     Renewal = iota // every successful Authenticate, as often as RenewEvery lets it, and Renew
-	OnRequest                // only Renew
-	Never                    // nothing: a token lives for its TTL
+	RenewDefault   Renewal = iota // RenewOnUse in New, RenewNever for Access in NewPairs
+	RenewOnUse                    // every successful Authenticate, as often as RenewEvery lets it, and Renew
+	RenewOnRequest                // only Renew
+	RenewNever                    // nothing: a token lives for its TTL
 )
 
 // AtLimit says what Issue does when the subject has MaxTokens live tokens.
 type AtLimit uint8
 
 const (
-	Refuse       AtLimit = iota // fail with ErrLimit
-	ExpireOldest                // end the one issued first, of two at the same millisecond either
-	ExpireIdlest                // end the one unused for longest, counted from issue if it was never used
+	LimitDefault   AtLimit = iota // LimitRefuse in New, LimitEndIdlest for Refresh in NewPairs
+	LimitRefuse                   // fail with ErrLimit
+	LimitEndOldest                // end the one that logged in first, of two at the same millisecond either
+	LimitEndIdlest                // end the one unused for longest, counted from log-in, refresh or rotation if that is later
 )
 
 const (
 	defaultTTL       = 30 * time.Minute
 	defaultMaxTTL    = 30 * 24 * time.Hour
 	defaultMaxTokens = 100
+	defaultDelegates = 100
 	defaultRetention = 24 * time.Hour
 )
 
@@ -83,16 +87,21 @@ func (p Policy) withDefaults() (Policy, error) {
 	p.TTL = cmp.Or(p.TTL, defaultTTL)
 	p.MaxTTL = cmp.Or(p.MaxTTL, max(defaultMaxTTL, p.TTL))
 	p.MaxTokens = cmp.Or(p.MaxTokens, defaultMaxTokens)
+	p.MaxDelegates = cmp.Or(p.MaxDelegates, defaultDelegates)
 	p.Retention = cmp.Or(p.Retention, defaultRetention)
+	p.Renewal = cmp.Or(p.Renewal, RenewOnUse)
+	p.AtLimit = cmp.Or(p.AtLimit, LimitRefuse)
 	switch {
 	case p.MaxTTL < p.TTL:
 		return p, fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)
 	case p.MaxTokens < 0:
 		return p, fmt.Errorf("%w: Policy.MaxTokens: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxTokens)
-	case p.Renewal > Never:
-		return p, fmt.Errorf("%w: Policy.Renewal: %d is none of OnUse, OnRequest, Never", ErrInvalidConfig, p.Renewal)
-	case p.AtLimit > ExpireIdlest:
-		return p, fmt.Errorf("%w: Policy.AtLimit: %d is none of Refuse, ExpireOldest, ExpireIdlest", ErrInvalidConfig, p.AtLimit)
+	case p.MaxDelegates < 0:
+		return p, fmt.Errorf("%w: Policy.MaxDelegates: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxDelegates)
+	case p.Renewal > RenewNever:
+		return p, fmt.Errorf("%w: Policy.Renewal: %d is none of RenewOnUse, RenewOnRequest, RenewNever", ErrInvalidConfig, p.Renewal)
+	case p.AtLimit > LimitEndIdlest:
+		return p, fmt.Errorf("%w: Policy.AtLimit: %d is none of LimitRefuse, LimitEndOldest, LimitEndIdlest", ErrInvalidConfig, p.AtLimit)
 	}
 	return p, nil
 }
@@ -124,11 +133,16 @@ func (p *Policy) capFrom(issued time.Time) time.Time {
 // that decides, under the cap of the record or of the policy, whichever is
 // earlier. Whether it is good at an instant is Token.Live of that, everywhere.
 //
-// It writes what changes alone: whoever copies t next need not wait for it.
+// The cap counts from the last rotation of a plain token, and from the log-in of a
+// session. view writes what changes alone: a copy of t that follows need not wait for it.
 func (p *Policy) view(t *Token) {
+	from := &t.IssuedAt
+	if t.Generation != 0 && t.Kind == KindPlain {
+		from = &t.RotatedAt
+	}
 	if p.MaxTTL != NoLimit && (t.MaxExpiresAt.IsZero() ||
-		t.IssuedAt.UnixMilli()+p.MaxTTL.Milliseconds() < t.MaxExpiresAt.UnixMilli()) { // capFrom costs more
-		t.MaxExpiresAt = p.capFrom(t.IssuedAt)
+		from.UnixMilli()+p.MaxTTL.Milliseconds() < t.MaxExpiresAt.UnixMilli()) { // capFrom costs more
+		t.MaxExpiresAt = p.capFrom(*from)
 	}
 	if !t.MaxExpiresAt.IsZero() && t.MaxExpiresAt.Before(t.ExpiresAt) {
 		t.ExpiresAt = t.MaxExpiresAt
@@ -166,12 +180,8 @@ func renewedUntil(t *Token, ttl time.Duration, now time.Time) time.Time {
 }
 
 // due reports whether RenewEvery has passed, at now, since the last use of t that was
-// recorded, or since its issue. The first use of a successor is always due: Rotate must
-// know of it.
+// recorded, or since its issue.
 func (p *Policy) due(t *Token, now time.Time) bool {
-	if t.LastUsedAt.IsZero() && t.Predecessor != (ID{}) {
-		return true
-	}
 	since := now.UnixMilli() - p.RenewEvery.Milliseconds()
 	return t.IssuedAt.UnixMilli() <= since && t.LastUsedAt.UnixMilli() <= since
 }
@@ -189,30 +199,44 @@ func (p *Policy) use(t *Token, ttl time.Duration, now time.Time) (storage.Use, b
 // dueUse returns the ExpiresAt of use where that is known to be due. A storage.Use on its
 // way through memory would show in the cost of a check.
 func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (expires time.Time, raises bool) {
-	if p.Renewal == OnUse {
+	if p.Renewal == RenewOnUse && t.Kind == KindPlain { // Refresh alone moves the end of a session
 		expires = renewedUntil(t, ttl, now)
 	}
 	return expires, now.After(t.LastUsedAt) || expires.After(t.ExpiresAt)
 }
 
-// evict returns which of the subject's live tokens end so that one more has
-// room, the first to go first: fewer than it takes if too many are to be spared. The
-// end of a successor makes no room while what it replaces is spared, which would count
-// in its place.
-func (p *Policy) evict(live []Token, spare ...ID) []Token {
-	n := max(0, len(live)+1-p.MaxTokens)
-	live = slices.DeleteFunc(live, func(t Token) bool {
-		return slices.Contains(spare, t.ID) || slices.Contains(spare, t.Predecessor)
-	})
-	since := func(t Token) time.Time { return t.IssuedAt }
-	if p.AtLimit == ExpireIdlest {
-		since = func(t Token) time.Time {
-			if t.LastUsedAt.After(t.IssuedAt) {
-				return t.LastUsedAt
-			}
-			return t.IssuedAt
+// evict returns the n of the subject's live tokens that end so that another one has
+// room, the first to go first. held reports whether a connection is held by a token:
+// to LimitEndIdlest that counts as a use now.
+func (p *Policy) evict(live []Token, n int, held func(ID) bool) []Token {
+	since := func(t *Token) time.Time { return t.IssuedAt }
+	if p.AtLimit == LimitEndIdlest {
+		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
+	}
+	inUse := make(map[ID]bool)
+	if p.AtLimit == LimitEndIdlest {
+		for i := range live {
+			inUse[live[i].ID] = held(live[i].ID)
 		}
 	}
-	slices.SortStableFunc(live, func(a, b Token) int { return since(a).Compare(since(b)) })
+	slices.SortStableFunc(live, func(a, b Token) int {
+		switch {
+		case inUse[a.ID] && !inUse[b.ID]:
+			return 1
+		case inUse[b.ID] && !inUse[a.ID]:
+			return -1
+		}
+		return since(&a).Compare(since(&b))
+	})
 	return live[:min(n, len(live))]
+}
+
+// latest returns the latest of instants.
+func latest(t time.Time, more ...time.Time) time.Time {
+	for _, u := range more {
+		if u.After(t) {
+			t = u
+		}
+	}
+	return t
 }

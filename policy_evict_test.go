@@ -51,11 +51,11 @@ func TestEvict(t *testing.T) {
 			name string
 			at   AtLimit
 			want []byte
-		}{{"oldest", ExpireOldest, tt.oldest}, {"idlest", ExpireIdlest, tt.idlest}} {
+		}{{"oldest", LimitEndOldest, tt.oldest}, {"idlest", LimitEndIdlest, tt.idlest}} {
 			t.Run(tt.name+"/"+mode.name, func(t *testing.T) {
 				p := Policy{MaxTokens: tt.limit, AtLimit: mode.at}
 				var got []byte
-				for _, tok := range p.evict(append([]Token{}, tt.live...)) {
+				for _, tok := range p.evict(append([]Token{}, tt.live...), max(0, len(tt.live)+1-tt.limit), notHeld) {
 					got = append(got, tok.ID[15])
 				}
 				if diff := cmp.Diff(mode.want, got); diff != "" {
@@ -68,19 +68,19 @@ func TestEvict(t *testing.T) {
 
 // TestEvictManyTies: more equals than a sort moves around by insertion.
 func TestEvictManyTies(t *testing.T) {
-	for _, at := range []AtLimit{ExpireOldest, ExpireIdlest} {
+	for _, at := range []AtLimit{LimitEndOldest, LimitEndIdlest} {
 		var live []Token
 		for id := range byte(200) {
 			live = append(live, evictee(id, time.Duration(id%2)*time.Hour, 5*time.Hour))
 		}
 		p := Policy{MaxTokens: 101, AtLimit: at}
-		evicted := p.evict(live)
+		evicted := p.evict(live, len(live)+1-p.MaxTokens, notHeld)
 		if len(evicted) != 100 {
 			t.Fatalf("evicted %d, want 100", len(evicted))
 		}
 		for i, tok := range evicted {
 			want := byte(2 * i) // the even ones were issued first
-			if at == ExpireIdlest {
+			if at == LimitEndIdlest {
 				want = byte(i)
 			}
 			if tok.ID[15] != want {
@@ -100,7 +100,7 @@ func TestEvictedAreTold(t *testing.T) {
 		ids = append(ids, issueTo(t, wide, Grant{Subject: "ana"}).ID)
 		mock.Add(time.Second)
 	}
-	narrow, _ := managerOver(t, store, Config{Clock: mock, Policy: Policy{MaxTokens: 2, AtLimit: ExpireOldest}})
+	narrow, _ := managerOver(t, store, Config{Clock: mock, Policy: Policy{MaxTokens: 2, AtLimit: LimitEndOldest}})
 	mock.Set(after(-time.Hour)) // the new one is issued before all others
 	issued := issueTo(t, narrow, Grant{Subject: "ana", TTL: time.Millisecond})
 	if diff := cmp.Diff(ids[:3], issued.Evicted); diff != "" {
@@ -130,3 +130,6 @@ func TestDeadByALoweredCapMakesRoom(t *testing.T) {
 	mock.Set(after(2 * time.Hour))
 	issueTo(t, lowered, Grant{Subject: "ana"})
 }
+
+// notHeld says that no connection is held.
+func notHeld(ID) bool { return false }

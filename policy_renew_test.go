@@ -159,9 +159,9 @@ func TestRenewalLeavesAnEndAlone(t *testing.T) {
 }
 
 // TestModes: the last use is recorded whatever renews a token, as finely as
-// RenewEvery says; the expiry rises under OnUse alone.
+// RenewEvery says; the expiry rises under RenewOnUse alone.
 func TestModes(t *testing.T) {
-	for mode, renews := range map[Renewal]bool{OnUse: true, OnRequest: false, Never: false} {
+	for mode, renews := range map[Renewal]bool{RenewOnUse: true, RenewOnRequest: false, RenewNever: false} {
 		for _, every := range []time.Duration{0, time.Minute} {
 			p := Policy{Renewal: mode, RenewEvery: every, MaxTTL: NoLimit}
 			tok := Token{IssuedAt: testInstant, ExpiresAt: after(time.Hour)}
@@ -187,7 +187,7 @@ func TestModes(t *testing.T) {
 
 // TestModesThroughTheManager: what is returned is what is stored.
 func TestModesThroughTheManager(t *testing.T) {
-	for mode, want := range map[Renewal]time.Duration{OnUse: 50 * time.Minute, OnRequest: 30 * time.Minute, Never: 30 * time.Minute} {
+	for mode, want := range map[Renewal]time.Duration{RenewOnUse: 50 * time.Minute, RenewOnRequest: 30 * time.Minute, RenewNever: 30 * time.Minute} {
 		store := newTallyStore()
 		m, mock := managerOver(t, store, Config{Policy: Policy{Renewal: mode}})
 		issued := issueTo(t, m, Grant{Subject: "ana"})

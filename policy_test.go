@@ -20,8 +20,8 @@ const longestMilli = longest / time.Millisecond * time.Millisecond
 
 func TestPolicyDefaults(t *testing.T) {
 	want := Policy{
-		TTL: 30 * time.Minute, MaxTTL: 30 * day, Renewal: OnUse, RenewEvery: 0,
-		MaxTokens: 100, AtLimit: Refuse, Retention: day,
+		TTL: 30 * time.Minute, MaxTTL: 30 * day, Renewal: RenewOnUse, RenewEvery: 0,
+		MaxTokens: 100, AtLimit: LimitRefuse, Retention: day,
 	}
 	got, err := Policy{}.withDefaults()
 	if err != nil {
@@ -65,10 +65,10 @@ func TestPolicyValid(t *testing.T) {
 		{"Retention of a millisecond", Policy{Retention: 1e6}, with(func(p *Policy) { p.Retention = 1e6 })},
 		{"Retention rounds down", Policy{Retention: time.Hour + 1}, with(func(p *Policy) { p.Retention = time.Hour })},
 		{"Retention NoLimit", Policy{Retention: NoLimit}, with(func(p *Policy) { p.Retention = NoLimit })},
-		{"OnRequest", Policy{Renewal: OnRequest}, with(func(p *Policy) { p.Renewal = OnRequest })},
-		{"Never", Policy{Renewal: Never}, with(func(p *Policy) { p.Renewal = Never })},
-		{"ExpireOldest", Policy{AtLimit: ExpireOldest}, with(func(p *Policy) { p.AtLimit = ExpireOldest })},
-		{"ExpireIdlest", Policy{AtLimit: ExpireIdlest}, with(func(p *Policy) { p.AtLimit = ExpireIdlest })},
+		{"RenewOnRequest", Policy{Renewal: RenewOnRequest}, with(func(p *Policy) { p.Renewal = RenewOnRequest })},
+		{"Never", Policy{Renewal: RenewNever}, with(func(p *Policy) { p.Renewal = RenewNever })},
+		{"LimitEndOldest", Policy{AtLimit: LimitEndOldest}, with(func(p *Policy) { p.AtLimit = LimitEndOldest })},
+		{"LimitEndIdlest", Policy{AtLimit: LimitEndIdlest}, with(func(p *Policy) { p.AtLimit = LimitEndIdlest })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := tt.given.withDefaults()
@@ -107,10 +107,10 @@ func TestPolicyInvalid(t *testing.T) {
 		{"Retention 1 ns", Policy{Retention: 1}, []string{"Policy.Retention", "1ns", "millisecond"}},
 		{"MaxTokens -1", Policy{MaxTokens: -1}, []string{"Policy.MaxTokens", "-1", "NoTokenLimit"}},
 		{"MaxTokens most negative", Policy{MaxTokens: math.MinInt}, []string{"Policy.MaxTokens", "negative"}},
-		{"Renewal out of range", Policy{Renewal: Never + 1}, []string{"Policy.Renewal", "3", "OnUse"}},
+		{"Renewal out of range", Policy{Renewal: RenewNever + 1}, []string{"Policy.Renewal", "3", "RenewOnUse"}},
 		{"Renewal 255", Policy{Renewal: 255}, []string{"Policy.Renewal", "255", "Never"}},
-		{"AtLimit out of range", Policy{AtLimit: ExpireIdlest + 1}, []string{"Policy.AtLimit", "3", "Refuse"}},
-		{"AtLimit 255", Policy{AtLimit: 255}, []string{"Policy.AtLimit", "255", "ExpireIdlest"}},
+		{"AtLimit out of range", Policy{AtLimit: LimitEndIdlest + 1}, []string{"Policy.AtLimit", "3", "Refuse"}},
+		{"AtLimit 255", Policy{AtLimit: 255}, []string{"Policy.AtLimit", "255", "LimitEndIdlest"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := tt.given.withDefaults()

@@ -37,21 +37,29 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 // delegate's under one that is, and the loop goes on; any other error is the last pair.
 // ErrInvalidGrant means that no token can have such a subject.
 func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, error] {
+	return m.tokens(ctx, "tokens", subject, func(*storage.Record) bool { return true })
+}
+
+// tokens is Tokens for the records that wanted lets pass.
+func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if err := checkSubject(subject); err != nil {
 			yield(Token{}, err)
 			return
 		}
-		if err := m.ready("tokens"); err != nil {
+		if err := m.ready(verb); err != nil {
 			yield(Token{}, err)
 			return
 		}
 		for rec, err := range m.store.List(ctx, storage.Filter{Subject: subject}) {
+			if err == nil && !wanted(&rec) {
+				continue
+			}
 			tok := m.token(&rec)
 			if err != nil {
-				err = storeError("tokens", err)
+				err = storeError(verb, err)
 			} else {
-				_, err = m.underStored(ctx, "tokens", &tok)
+				_, err = m.underStored(ctx, verb, &tok)
 			}
 			if err != nil {
 				tok = Token{ID: rec.ID}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -11,275 +12,266 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Refresh rotates a refresh token: it ends it with EndRotated and stores its one
-// successor and a new access token, in one transaction, durable before it returns.
-// The successor lives for Refresh.Policy.TTL, never past the cap of the first one. The
-// access token from before lives on for the grace at most, without it not at all, and
-// so do its delegates; one from before that ends.
+// Refresh replaces both secrets of a session in one transaction, durable before it
+// returns. The session lives for its TTL from now, never past its cap, and stays what it
+// is: its ID, its place in MaxTokens, its connections, its delegates. No other record is
+// touched, and the last refresh of a session costs what the first did.
 //
-// scope narrows that of the access token to words of the refresh token's own, which
-// stays as it is; each argument may hold several. None, or empty ones, are all of it.
-// A word that the refresh token lacks is ErrScope, and nothing is spent.
+// scope narrows that of the new access text to words of the session's scope, which stays
+// as it is; each argument may hold several. None, or empty ones, are all of it. A word
+// that the session lacks is ErrScope, and nothing is spent. The previous access text
+// works until the grace ends; where the new access scope has a word that the old one
+// lacked, it ends at once.
 //
-// Within PairConfig.Grace of its first rotation, the instant at its end excluded, and
-// until its successor has been refreshed itself, the same token gives the same
-// credentials again, whatever part of its scope is asked for: to a client that lost the
-// answer, and to each of many that ask at once. That starts no new grace, writes
-// nothing and is told to no observer. After that, or where
-// there is no grace, somebody has a token that another has used, and it cannot be told
-// who is the thief: the whole family, delegates included, ends with EndReused, and
-// then the error is ErrReused, of a family that is dead already too. A clock that is
-// behind the rotation by the grace or more counts as after it.
+// Within the grace (PairConfig.Grace, counted from the refresh and stored with it; the
+// instant at its end excluded), and until the new refresh text has been presented to
+// Refresh, the same text gives the same credentials again: to a client that lost the
+// answer, and to each of many that ask at once. That starts no new grace, writes nothing
+// and is told to no observer. Asking for another scope than the first time is ErrScope.
+// After that, or where there is no grace, it cannot be told whether the client or a thief
+// presents the replaced text: the session ends with EndReused, what was delegated from it
+// with EndParent, and the error is ErrReused, of a session that is dead already too.
 //
 // Errors that wrap ErrUnauthenticated carry a *Rejection: ErrMalformed; ErrUnknown,
 // also for the right ID with a wrong secret, which changes nothing; ErrExpired for a
-// token that ran out or was ended for any other reason than its rotation; ErrReused;
-// ErrSubjectRefused. CheckSubject is asked after the token is known to be good and
-// before anything is written; of reuse it is not asked. ErrLimit means that the
-// family has no access token that lives and Access.Policy has no room for one more; it
-// has spent nothing, and no limit concerns a rotation otherwise. Any other error is
-// the store's, the context's or CheckSubject's. Nothing has happened then, a family
-// has not been ended either, unless it is ErrOutcomeUnknown: call Refresh again with
-// the same token, while the grace lasts.
+// session that ran out or was ended; ErrReused; ErrSubjectRefused. CheckSubject is asked
+// after the text is known to be good and before anything is written; of reuse it is not
+// asked. ErrNotRenewable is for a session that has had as many secrets as one can have.
+// Any other error is the store's, the context's or CheckSubject's. Nothing has happened
+// then, a session has not been ended either, unless it is ErrOutcomeUnknown: call Refresh
+// again with the same text, while the grace lasts.
 //
-// So that the same credentials can be given again the old token's record keeps them
-// sealed under a key that is derived from its secret, which is stored nowhere. They are
-// wiped as the successor is refreshed, or by the first Issue, Refresh or Expire of Pairs
-// for that subject after the grace that changes anything; until then, and in the pages
-// and backups of a file for longer, the bytes stay.
-//
-// Its cost grows with the records of the subject, dead ones included until they are
-// swept; rotated ones are kept for as long as they would have lived, to be known again.
+// So that the same credentials can be given again, they are derived from the replaced
+// secret, which is stored nowhere, and a salt in the record.
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (Credentials, error) {
-	m := p.refresh
-	rec, err := m.prove(ctx, "refresh", refreshToken)
+	text, err := p.prove(ctx, "refresh", refreshToken)
 	if err != nil {
 		return Credentials{}, err
 	}
-	if !p.made(&rec) {
-		return Credentials{}, m.refuse(&Rejection{Err: ErrUnknown, ID: rec.ID})
-	}
-	tok, found := m.token(&rec), p.standing(&rec, m.now())
-	if found == over {
-		return Credentials{}, m.refuse(expired(&tok))
-	}
-	narrow := ""
-	if found != reused {
-		if err := m.permit(ctx, "refresh", tok.ID, tok.Subject); err != nil {
+	r := refreshing{p: p, text: &text.presented}
+	if text.stands != spentText {
+		tok, err := p.admit(ctx, "refresh", &text)
+		if err != nil {
 			return Credentials{}, err
 		}
-		if narrow, err = narrowed(tok, strings.Join(scope, " ")); err != nil {
+		if r.scope, err = narrowed(tok, scope); err != nil {
 			return Credentials{}, err
 		}
+	} else if tok := p.refresh.token(&text.rec); !tok.Live(text.now) { // an end is final: there is nothing to write
+		return Credentials{}, p.refresh.refuse(reused(&tok, &text.presented))
 	}
-	r := rotation{p: p, old: tok, suspect: found == reused}
-	r.cred.parse(refreshToken, m.prefix, m.begun) // as it has been proved
-	return r.run(ctx, narrow, rec.TTL)
+	return r.answer(ctx, &text)
 }
 
 // narrowed returns the words of tok's scope that asked holds, in their order, or all
 // of them if asked holds none.
-func narrowed(tok Token, asked string) (string, error) {
-	want := words(asked)
-	switch {
-	case len(want) == 0:
+func narrowed(tok Token, asked []string) (string, error) {
+	length := len(asked)
+	for _, scope := range asked {
+		length += len(scope)
+	}
+	if length > storage.MaxScope+len(asked) {
+		return "", fmt.Errorf("%w: %d bytes are asked for; none has more than %d", ErrScope, length, storage.MaxScope)
+	}
+	want := words(strings.Join(asked, " "))
+	if len(want) == 0 {
 		return tok.Scope, nil
-	case len(asked) > storage.MaxScope: // which would only be repeated in the error
-		return "", fmt.Errorf("%w: %d bytes are asked for; none has more than %d", ErrScope, len(asked), storage.MaxScope)
 	}
 	has := words(tok.Scope)
 	return strings.Join(slices.DeleteFunc(has, func(w string) bool { return !slices.Contains(want, w) }), " "), Require(tok, want...)
 }
 
-// standing is what a refresh token is worth.
-type standing uint8
-
-const (
-	over       standing = iota // ran out, or was ended for another reason than its rotation
-	usable                     // to be rotated
-	repeatable                 // rotated a moment ago: the same credentials again
-	reused                     // rotated, and not to be seen again
-)
-
-func (p *Pairs) standing(rec *storage.Record, now time.Time) standing {
-	tok := p.refresh.token(rec)
-	switch {
-	case tok.Live(now):
-		return usable
-	case rec.EndReason != EndRotated:
-		return over
-	case rec.Sealed.Len() > 0 && p.within(rec.EndedAt, now):
-		return repeatable
+// prove returns the session whose refresh secret text holds, or once held, dead or alive.
+func (p *Pairs) prove(ctx context.Context, verb, text string) (t proved, err error) {
+	m, c, ok := p.refresh, new(credential), false
+	if t.prefix, ok = c.parse(text, m.prefix, m.begun); !ok {
+		return t, m.refuse(ErrMalformed)
 	}
-	return reused
+	if err := m.ready(verb); err != nil {
+		return t, err
+	}
+	sum := c.sum(m.binding)
+	t.cred, t.sum = c, &sum
+	t.rec, err = m.store.Get(ctx, c.id())
+	t.now = m.now()
+	t.stands, err = p.verify(ctx, verb, &t, err)
+	return t, err
 }
 
-// rotation is one Refresh. What its transaction sets each run sets anew.
-type rotation struct {
-	p       *Pairs
-	cred    credential // of the token presented
-	old     Token      // that token, as it was found
-	suspect bool       // it was found reused, which it stays whatever the clock says later
-	sealed  storage.Sealed
-
-	drafts *pairDrafts
-	found  standing    // what the transaction found it worth
-	ended  []Token     // what it ended
-	again  Credentials // what it found sealed
+// verify is Manager.verify for a text that refreshes.
+func (p *Pairs) verify(ctx context.Context, verb string, t *proved, err error) (standing, error) {
+	m := p.refresh
+	if err == nil && t.rec.ID != t.cred.id() {
+		err = errWrongRecord
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return unknownText, storeError(verb, err)
+	}
+	if err != nil || t.prefix != m.prefix || !p.rules.made(&t.rec) {
+		payTag(t.cred, m.binding)
+		return unknownText, m.refuse(&Rejection{Err: ErrUnknown, ID: t.cred.id()})
+	}
+	found, err := standsRefresh(&t.rec, &t.presented, m.binding, t.now)
+	return m.verdictOn(ctx, verb, found, err, &t.presented, &t.rec, t.now, standsRefresh)
 }
 
-func (r *rotation) run(ctx context.Context, scope string, ttl time.Duration) (Credentials, error) {
+// admit says what everyone sees of the session that t proves, or why it cannot be
+// refreshed now.
+func (p *Pairs) admit(ctx context.Context, verb string, t *proved) (Token, error) {
+	tok := p.refresh.token(&t.rec)
+	err := p.refresh.judge(ctx, verb, &tok, t.now)
+	if err != nil {
+		payTag(t.cred, p.refresh.binding)
+	}
+	return tok, err
+}
+
+// reused refuses the replaced text of a session that is tok, dead or about to be.
+func reused(tok *Token, p *presented) *Rejection {
+	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.generation(), At: tok.DeadFrom(), Reason: tok.EndReason}
+}
+
+// refreshing is one Refresh. Its transaction may run more than once, and sets what it
+// finds each time.
+type refreshing struct {
+	p     *Pairs
+	text  *presented
+	scope string // of the access text that is asked for
+	salt  [saltLen]byte
+
+	found           standing
+	rec             storage.Record
+	access, refresh credential
+	now             time.Time
+	ended           []Token
+}
+
+// answer runs the transaction, and says what came of it.
+func (r *refreshing) answer(ctx context.Context, t *proved) (Credentials, error) {
+	p, m := r.p, r.p.refresh
+	if err := draw(r.salt[:]); err != nil {
+		return Credentials{}, err
+	}
+	if err := m.update(ctx, "refresh", t.rec.Subject, r.run); err != nil {
+		return Credentials{}, m.verdict(t.rec.ID, err)
+	}
+	m.tellEnded(r.ended)
+	switch r.found {
+	case spentText:
+		tok := m.token(&r.rec)
+		return Credentials{}, m.refuse(reused(&tok, r.text))
+	case currentText:
+		m.tell(Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
+	}
+	c := p.credentials(&r.rec, &r.access, &r.refresh, r.now)
+	c.Repeated = r.found == previousText
+	return c, nil
+}
+
+// run decides by what is stored as the transaction runs: of many that present one text
+// the first has it replaced, and the others are given the same again.
+func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	m := r.p.refresh
-	r.drafts = r.p.drafts(Grant{Subject: r.old.Subject, Name: r.old.Name, Scope: r.old.Scope, Data: r.old.Data}, ttl)
-	r.drafts.access.grant.Scope = scope
-	r.drafts.drawn = r.seal
-	if err := r.drafts.put(ctx, "refresh", r.old.Subject, r.do); err != nil {
-		return Credentials{}, m.verdict(r.old.ID, err)
+	r.now, r.ended = now, nil
+	if r.rec, err = getIn(tx, r.text.cred.id()); err != nil {
+		return err
 	}
-	r.p.tellEnded(r.ended)
-	switch r.found {
-	case reused:
-		return Credentials{}, m.refuse(&Rejection{Err: ErrReused, ID: r.old.ID, Subject: r.old.Subject, At: r.old.DeadFrom(), Reason: r.old.EndReason})
-	case repeatable:
-		return r.again, nil
+	if r.found, err = standsRefresh(&r.rec, r.text, m.binding, now); err != nil {
+		return err
 	}
-	return r.drafts.credentials(), nil
+	if r.found == unknownText || r.found == aheadText {
+		return &Rejection{Err: ErrUnknown, ID: r.rec.ID}
+	}
+	tok := m.token(&r.rec)
+	if r.found == spentText {
+		return r.reuse(tx, &tok)
+	}
+	if !tok.Live(now) {
+		return expired(&tok)
+	}
+	kept, _ := sessionOf(&r.rec)
+	if r.found == previousText {
+		return r.repeat(kept)
+	}
+	return r.replace(tx, kept, &tok)
 }
 
-// seal seals what was drawn for whoever asks again.
-func (r *rotation) seal() (err error) {
-	if r.p.grace > 0 {
-		r.sealed, err = seal(&r.cred, &r.drafts.refresh.cred, &r.drafts.access.cred)
-	}
-	return err
-}
-
-// do decides by what is stored as the transaction runs: of many who present one
-// token the first rotates it, and the others find what it left sealed.
-func (r *rotation) do(tx storage.Tx, now time.Time) error {
-	r.ended, r.again = nil, Credentials{}
-	rec, err := getIn(tx, r.old.ID)
-	if err != nil {
-		return err
-	}
-	r.old, r.found = r.p.refresh.token(&rec), r.p.standing(&rec, now)
-	if r.suspect {
-		r.found = reused
-	}
-	switch r.found {
-	case over:
-		return expired(&r.old)
-	case repeatable:
-		return r.repeat(tx, &rec, now)
-	}
-	access, err := r.p.survey(tx, now, &rec)
-	if err != nil {
-		return err
-	}
-	if r.found == usable {
-		return r.rotate(tx, rec, access, now)
-	}
-	r.ended, err = r.p.refresh.endFamily(tx, rec.Family, EndReused, now)
-	return err
-}
-
-// rotate puts the successor in the place of rec, and the new access token in that of
-// those there are.
-func (r *rotation) rotate(tx storage.Tx, rec storage.Record, access []storage.Record, now time.Time) error {
-	d := r.drafts
-	rec.Successor, rec.Sealed = d.refresh.cred.id(), r.sealed
-	storage.Use{At: now}.Raise(&rec)
-	rec.EndedAt, rec.EndReason = now, EndRotated
-	if err := tx.Put(rec); err != nil {
-		return err
-	}
-	r.ended = append(r.ended, r.p.refresh.token(&rec))
-	d.access.inPlace = false
-	predecessor, err := r.retire(tx, access, now)
-	if err != nil {
-		return err
-	}
-	d.refresh.inPlace = true
-	d.refresh.tie = func(_ storage.Tx, next *draft) error {
-		next.rec.Family, next.rec.Predecessor, next.rec.TTL = rec.Family, rec.ID, rec.TTL
-		next.rec.Sealed = r.p.awaits()
-		next.rec.MaxExpiresAt = r.old.MaxExpiresAt // never after that of the policy, which it was seen under
-		next.rec.ExpiresAt = capped(next.rec.ExpiresAt, next.rec.MaxExpiresAt)
+// reuse ends the session, unless it is dead.
+func (r *refreshing) reuse(tx storage.Tx, tok *Token) (err error) {
+	if !tok.Live(r.now) {
 		return nil
 	}
-	d.access.tie = func(tx storage.Tx, a *draft) error {
-		a.rec.Predecessor = predecessor
-		return d.tieAccess(tx, a)
+	if r.ended, err = r.p.refresh.endTied(tx, r.rec.ID, EndReused, r.now); err != nil {
+		return err
 	}
-	return d.storeAt(tx, now)
+	r.rec.EndedAt, r.rec.EndReason = r.now, EndReused
+	return nil
 }
 
-// retire has the access tokens of the family give way to the new one: the current one
-// lives for the grace, and one that has given way already ends. It returns the
-// current one.
-func (r *rotation) retire(tx storage.Tx, access []storage.Record, now time.Time) (current ID, err error) {
-	m, next := r.p.access, &r.drafts.access
-	for _, rec := range access {
-		ends := r.p.grace == 0 || rec.Successor != (ID{})
-		if rec.Successor == (ID{}) {
-			tok := m.token(&rec)
-			next.inPlace = next.inPlace || tok.Live(now)
-			current, rec.Successor = rec.ID, next.cred.id()
-			if !ends {
-				rec.MaxExpiresAt = earlierCap(rec.MaxExpiresAt, add(now, r.p.grace))
-				rec.ExpiresAt = capped(rec.ExpiresAt, rec.MaxExpiresAt)
-			}
-			if err := tx.Put(rec); err != nil {
-				return current, err
-			}
-		}
-		if ends {
-			ended, err := m.endTied(tx, rec.ID, EndRotated, now)
-			if err != nil {
-				return current, err
-			}
-			r.ended = append(r.ended, ended...)
-		}
+// make sets both secrets of a generation, for the salt that they are derived with.
+func (r *refreshing) make(key tagKey, generation uint32, salt []byte) {
+	p := r.p
+	for _, part := range []struct {
+		cred    *credential
+		binding binding
+		kind    secretKind
+	}{
+		{&r.access, p.access.binding, accessSecret},
+		{&r.refresh, p.refresh.binding, refreshSecret},
+	} {
+		random := r.text.cred.successor(part.binding, part.kind, generation, salt)
+		copy(part.cred[:], r.text.cred[:idLen])
+		part.cred.setTagged(&key, part.binding, part.kind, generation, random[:])
 	}
-	return current, nil
 }
 
-// repeat opens what the rotation of rec left sealed, if its successor lives.
-func (r *rotation) repeat(tx storage.Tx, rec *storage.Record, now time.Time) error {
-	refresh, access, err := unseal(rec.Sealed, &r.cred, rec.Successor)
-	if err != nil {
-		return err
+// repeat gives the current secrets again, by the previous text.
+func (r *refreshing) repeat(kept session) error {
+	if r.scope != kept.accessScope() {
+		return fmt.Errorf("%w: within the grace Refresh repeats its answer, with the scope that was asked for first", ErrScope)
 	}
-	next, err := getIn(tx, rec.Successor)
-	if errors.Is(err, ErrNotFound) { // swept, so it has long been dead
-		return expired(&r.old)
-	}
-	if err != nil {
-		return err
-	}
-	if !refresh.proves(r.p.refresh.tag, &next.Digest) {
-		return errSealed
-	}
-	tok := r.p.refresh.token(&next)
-	if !tok.Live(now) {
-		return expired(&r.old)
-	}
-	if !r.p.made(&next) {
-		return &Rejection{Err: ErrUnknown, ID: r.old.ID}
-	}
-	held, err := getIn(tx, access.id())
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	used := r.p.access.token(&held)
-	if err != nil { // swept: it has run out, and its holder refreshes
-		used = Token{ID: access.id(), Prefix: r.p.access.prefix, Subject: tok.Subject, Family: tok.Family}
-	}
-	r.again = Credentials{
-		Access:    Issued{Token: used, Bearer: access.text(r.p.access.prefix)},
-		Refresh:   Issued{Token: tok, Bearer: refresh.text(r.p.refresh.prefix)},
-		ExpiresIn: left(&used, now),
-		Repeated:  true,
+	r.make(kept.key(), r.rec.Generation, []byte(kept.salt()))
+	sum := r.access.sum(r.p.access.binding)
+	if !r.refresh.proves(r.p.refresh.binding, &r.rec.Digest) || !isSum(kept.access(), &sum) {
+		return errSecrets
 	}
 	return nil
+}
+
+// replace gives the session, which is alive, new secrets and a new life from now.
+func (r *refreshing) replace(tx storage.Tx, kept session, tok *Token) error {
+	rec, p, now := &r.rec, r.p, r.now
+	if rec.Generation == math.MaxUint32 {
+		return errGenerations
+	}
+	r.make(kept.key(), rec.Generation+1, r.salt[:])
+	rec.MaxExpiresAt = tok.MaxExpiresAt // never after that of the policy, which it was seen under
+	rec.ExpiresAt = capped(latest(tok.ExpiresAt, add(now, rec.TTL)), rec.MaxExpiresAt)
+	next := sessionParts{
+		refreshPrefix: p.refresh.prefix,
+		accessScope:   r.scope,
+		key:           kept.key(),
+		accessExpires: capped(add(now, kept.accessTTL()), rec.ExpiresAt),
+		accessTTL:     kept.accessTTL(),
+		access:        r.access.sum(p.access.binding),
+	}
+	rec.PreviousUntil = time.Time{}
+	if p.grace > 0 {
+		rec.PreviousUntil = add(now, p.grace)
+		sum := rec.Digest.Sum()
+		next.previousRefresh, next.salt = string(sum[:]), r.salt[:]
+		if within(r.scope, kept.accessScope()) {
+			next.previousAccess = kept.access()
+			next.previousUntil = capped(rec.PreviousUntil, kept.accessExpires())
+		}
+	}
+	rec.Generation, rec.RotatedAt = rec.Generation+1, now
+	rec.Digest, rec.Sealed = r.refresh.digest(p.refresh.binding), next.seal()
+	return tx.Put(*rec)
+}
+
+// within reports whether every word of scope is one of those that other has.
+func within(scope, other string) bool {
+	has := words(other)
+	return !slices.ContainsFunc(words(scope), func(w string) bool { return !slices.Contains(has, w) })
 }

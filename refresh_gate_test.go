@@ -110,7 +110,7 @@ func TestFamiliesUnder32Callers(t *testing.T) {
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := newPairs(t, store, lapse.PairConfig{
 			Access:  lapse.Config{Observe: func(lapse.Event) {}},
-			Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: limit, AtLimit: lapse.ExpireOldest}},
+			Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: limit, AtLimit: lapse.LimitEndOldest}},
 		})
 		arrivals(store, callers, storagetest.OpUpdate)
 		errs := together(callers, func(int) error {

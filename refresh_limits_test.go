@@ -75,7 +75,7 @@ func TestRefreshScopeAgain(t *testing.T) {
 // issue put it, and neither kind of token passes it.
 func TestCapNeverRestarts(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{
-		Access:  lapse.Config{Policy: lapse.Policy{TTL: time.Hour, Renewal: lapse.OnUse}},
+		Access:  lapse.Config{Policy: lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewOnUse}},
 		Refresh: lapse.Config{Policy: lapse.Policy{TTL: 2 * time.Hour, MaxTTL: 201 * time.Hour}},
 	})
 	c := p.first(lapse.Grant{})
@@ -132,7 +132,7 @@ func TestLoweredCap(t *testing.T) {
 // TestRotationNeedsNoRoom: at the limit of either kind, and over it since it has been
 // lowered, a rotation neither fails nor ends anything of anybody else's.
 func TestRotationNeedsNoRoom(t *testing.T) {
-	for _, atLimit := range []lapse.AtLimit{lapse.Refuse, lapse.ExpireOldest, lapse.ExpireIdlest} {
+	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
 		policy := lapse.Policy{MaxTokens: 3, AtLimit: atLimit}
 		cfg := lapse.PairConfig{Access: lapse.Config{Policy: policy}, Refresh: lapse.Config{Policy: policy}}
 		store := memory.New()
@@ -154,21 +154,21 @@ func TestRotationNeedsNoRoom(t *testing.T) {
 			}
 		}
 		_, err := p.Pairs.Issue(p.ctx, lapse.Grant{Subject: "ana"})
-		wantIs(t, "one more", err, map[bool]error{true: lapse.ErrLimit}[atLimit == lapse.Refuse])
+		wantIs(t, "one more", err, map[bool]error{true: lapse.ErrLimit}[atLimit == lapse.LimitRefuse])
 	}
 }
 
 // TestRotationThatGrows: a family whose access token has died meanwhile has one more
 // with the next, which is subject to the limit; refused, it spends nothing.
 func TestRotationThatGrows(t *testing.T) {
-	for _, atLimit := range []lapse.AtLimit{lapse.Refuse, lapse.ExpireOldest} {
+	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest} {
 		p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: atLimit}}})
 		a := p.first(lapse.Grant{})
 		p.clock.add(30 * time.Minute)
 		b := p.first(lapse.Grant{})
 		before := p.contents()
 		got, err := p.Refresh(p.ctx, a.Refresh.Bearer)
-		if atLimit == lapse.Refuse {
+		if atLimit == lapse.LimitRefuse {
 			wantIs(t, "no room", err, lapse.ErrLimit)
 			wantDiff(t, "contents", before, p.contents())
 			p.clock.add(30 * time.Minute)
@@ -214,7 +214,7 @@ func TestRotationGrowsMeanwhile(t *testing.T) {
 func TestEvictionTakesTheFamily(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{
 		Access:  lapse.Config{Policy: lapse.Policy{MaxTokens: 2}}, // Refuse: there is room once the family is gone
-		Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.ExpireOldest}},
+		Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndOldest}},
 	})
 	a := p.next(p.first(lapse.Grant{}))
 	p.clock.add(time.Second)

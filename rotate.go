@@ -2,74 +2,80 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Rotate replaces a long-lived token: it stores a successor, and lets the token whose
-// text bearer is live on for overlap, so that whoever uses it has time to change over,
-// but not past the expiry that it has now: nothing renews it any longer. With an overlap
-// of 0, for a token that has leaked, it is ended at once, with EndRotated. It is durable
-// before it returns.
+// Rotate gives the token whose text bearer is a new secret, and a new life from now by
+// the policy, as if it had been issued now. The token stays what it is: its ID, its
+// place in MaxTokens, its connections and its delegates. Rotate is durable before it
+// returns, and Issued.Bearer is the new text.
 //
-// The successor has the old token's subject, name, scope, data and TTL, and a life of
-// its own, from now on by the policy: a delegate's ends with its parent all the same. Of
-// a budget of uses it has those that are left; such a token takes an overlap of 0 only,
-// or its uses could be spent twice. The two name each other as Token.Successor and
-// Token.Predecessor, and share a Token.Family. The end of one is not the end of the
-// other, but where AtLimit makes room. What was delegated from the old token dies with
-// it and is not handed on. The successor of a token made by Obtain is what Obtain gives
-// from then on, if the Manager has Config.Keys.
+// The previous text works until now plus overlap, or until the expiry that the token
+// had, whichever is earlier. It records no use and renews nothing. At most one previous
+// text works: rotating again within an overlap ends the earlier one.
 //
-// At most one of a token's predecessors is alive: rotating a token that is still in its
-// own predecessor's overlap ends that predecessor. Nothing lengthens an overlap. A token
-// in its overlap does not count towards MaxTokens while its successor is alive, so Rotate
-// works at the limit and evicts nobody.
+// Until the new text has been used (Peek is no use), Rotate with the previous text gives
+// the same answer again, to a caller that lost it; after that it is ErrRotated. Once the
+// previous text has ended, it is ErrReplaced, and Observe is told.
 //
-// A token never has two live successors. If the answer of Rotate got lost, call it again
-// with the old token, within the overlap: a successor that has never been used is then
-// ended with EndRotated and replaced by another. One that has been used (Authenticate,
-// Renew, Delegate, or Obtain where that renews), whether it is still alive or not, is
-// not: ErrRotated, and nothing has changed. (A use that could not be recorded, or that a
-// crash lost, is none.) Nor does a call replace a successor that was not there yet when
-// it looked: of calls that meet exactly one succeeds, and the others get ErrRotated, or
-// ErrExpired with an overlap of 0. Of calls one after the other the last that succeeded
-// holds the successor that is alive.
+// An overlap of 0 is for a text that has leaked. The old secret ends at once, what was
+// delegated from the token ends with EndRotated, and the connections that were opened by
+// an older text are cut. With the previous text and an overlap of 0, Rotate makes a new
+// secret, and both older ones end.
 //
-// Errors are those of Authenticate and Issue, but for ErrLimit; ErrRotated;
-// ErrNotRenewable for a token of Pairs, which Refresh replaces; and ErrInvalidGrant for
-// an overlap that is negative, under a millisecond but not 0, or over the policy's
-// MaxTTL, or not 0 for a token with a budget. After ErrOutcomeUnknown call again; if the
-// overlap was 0 and that is ErrExpired, issue a token instead.
+// A token made by Obtain is given its new text by Obtain, too, if this Manager has
+// Config.Keys. A budget of uses is shared by both texts. A delegate keeps its cap.
+//
+// Errors are those of Authenticate; ErrRotated; ErrNotRenewable for an access text of a
+// session, which Refresh replaces; and ErrInvalidGrant for an overlap that is negative,
+// under a millisecond but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown
+// call again; if the overlap was 0 and that is ErrReplaced, issue a token instead.
 func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
 	}
-	rec, tok, err := m.good(ctx, "rotate", bearer)
-	if err != nil {
+	p, err := m.prove(ctx, "rotate", bearer)
+	switch {
+	case err != nil:
+		return Issued{}, err
+	case p.rec.Kind == KindSession:
+		return Issued{}, errRotateSession
+	}
+	if _, err := m.admitProved(ctx, "rotate", &p); err != nil {
 		return Issued{}, err
 	}
-	if ofPair(&rec) {
-		return Issued{}, fmt.Errorf("%w: it is one of a pair; refresh that", ErrNotRenewable)
-	}
-	if tok.MaxUses != 0 && overlap != 0 {
-		return Issued{}, fmt.Errorf("%w: overlap: %v would let a budget be spent twice; want 0", ErrInvalidGrant, overlap)
-	}
-	r := succession{id: rec.ID, seen: rec.Successor, overlap: overlap}
-	d := draft{m: m, tie: r.tie, grant: Grant{
-		Subject: rec.Subject, Name: rec.Name, Scope: rec.Scope, Data: rec.Data, TTL: rec.TTL, MaxUses: rec.MaxUses,
-	}}
-	if _, ok := saltOf(&rec); ok && len(m.keys) > 0 {
-		d.key = m.keys[0]
-	}
-	if err := d.issue(ctx, "rotate"); err != nil {
-		return Issued{}, m.verdict(tok.ID, err)
-	}
-	return d.issued(), nil
+	return m.rotate(ctx, "rotate", p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
 }
+
+// RotateID is Rotate for administrators, who have no text of the token of id. The text
+// in use becomes the previous one. There is no repeat: called again before the new text
+// was used, RotateID replaces that text and leaves the previous one as it is.
+//
+// CheckSubject is not asked. Errors are ErrNotFound if there is no such token of this
+// Manager's prefix; ErrExpired or ErrExhausted for a token that is dead; ErrNotRenewable
+// for a session; ErrInvalidGrant as from Rotate; or the store's.
+func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (Issued, error) {
+	if err := m.policy.checkOverlap(overlap); err != nil {
+		return Issued{}, err
+	}
+	if err := m.ready("rotate ID"); err != nil {
+		return Issued{}, err
+	}
+	rec, err := m.record(ctx, id)
+	if err != nil {
+		return Issued{}, storeError("rotate ID", err)
+	}
+	return m.rotate(ctx, "rotate ID", rec.Subject, &rotation{m: m, id: id, overlap: overlap})
+}
+
+var (
+	errRotateSession = fmt.Errorf("%w: it is a session; refresh it", ErrNotRenewable)
+	errGenerations   = fmt.Errorf("%w: it has had as many secrets as a token can have", ErrNotRenewable)
+)
 
 // checkOverlap returns ErrInvalidGrant unless overlap can be one.
 func (p *Policy) checkOverlap(overlap time.Duration) error {
@@ -82,124 +88,193 @@ func (p *Policy) checkOverlap(overlap time.Duration) error {
 	return nil
 }
 
-// succession is what a call of Rotate knows of the old token.
-type succession struct {
+// rotate draws what r needs, and runs it in a transaction of the subject.
+func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation) (Issued, error) {
+	if err := r.draw(); err != nil {
+		return Issued{}, err
+	}
+	if err := m.update(ctx, verb, subject, r.run); err != nil {
+		if r.text == nil {
+			return Issued{}, err
+		}
+		return Issued{}, m.verdict(r.id, err)
+	}
+	m.tellEnded(r.ended)
+	if !r.repeated {
+		m.tell(Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
+	}
+	return Issued{Token: r.token, Bearer: r.cred.textAfter(m.prefix, m.begun)}, nil
+}
+
+// rotation replaces the secret of a plain token. Its transaction may run more than once,
+// and sets what it finds each time.
+type rotation struct {
+	m       *Manager
 	id      ID
-	seen    ID // the successor that it had when the call began
+	text    *presented // by which it was asked for; nil: by an administrator or Obtain
 	overlap time.Duration
+
+	key    tagKey // drawn before the transaction
+	salt   [saltLen]byte
+	random [randomLen]byte
+
+	token    Token
+	cred     credential // the text that is given
+	ended    []Token
+	repeated bool // the text had been given before
 }
 
-// tie makes d the successor, if the old token is still good and has none in use.
-func (r *succession) tie(tx storage.Tx, d *draft) error {
-	old, err := getIn(tx, r.id)
-	if err != nil {
+func (r *rotation) draw() error {
+	var b [len(tagKey{}) + saltLen + randomLen]byte
+	if err := draw(b[:]); err != nil {
 		return err
 	}
-	tok := d.m.token(&old)
-	if _, err := d.m.under(&tok, tx.Get); err != nil {
-		return err
-	}
-	if !tok.Live(d.now) {
-		return expired(&tok)
-	}
-	if old.Successor != (ID{}) {
-		if old.Successor != r.seen {
-			return ErrRotated
-		}
-		if err := d.supersede(tx, old.Successor); err != nil {
-			return err
-		}
-	}
-	return d.succeed(tx, &old, r.overlap)
-}
-
-// supersede ends the token of id, which the draft replaces as a successor, unless it
-// has been used. One that is no longer there may have been.
-func (d *draft) supersede(tx storage.Tx, id ID) error {
-	rec, err := getIn(tx, id)
-	if errors.Is(err, ErrNotFound) {
-		return ErrRotated
-	}
-	if err != nil {
-		return err
-	}
-	if !rec.LastUsedAt.IsZero() || rec.Successor != (ID{}) {
-		return ErrRotated
-	}
-	for other, err := range tx.Records() {
-		switch {
-		case errors.Is(err, ErrCorrupt): // denied as it is
-		case err != nil:
-			return err
-		case other.Parent == id: // so that nothing is left to end with it
-			return ErrRotated
-		}
-	}
-	if !rec.Live(d.now) {
-		return nil
-	}
-	rec.EndedAt, rec.EndReason, rec.Successor = d.now, EndRotated, d.rec.ID
-	d.ended = append(d.ended, d.m.token(&rec))
-	return tx.Put(rec)
-}
-
-// succeed makes the draft the successor of old, which is live, in the room that this one
-// has, and lets old live on for overlap at most. The predecessor of old ends.
-func (d *draft) succeed(tx storage.Tx, old *storage.Record, overlap time.Duration) error {
-	d.inPlace = true
-	tied := old.Family != (ID{}) // or nothing was delegated from it
-	if !tied {
-		old.Family = old.ID
-	}
-	d.rec.Family, d.rec.Predecessor, old.Successor = old.Family, old.ID, d.rec.ID
-	d.rec.UsesLeft = old.UsesLeft
-	if old.Parent != (ID{}) {
-		tok := d.m.token(old)
-		above, err := d.m.under(&tok, tx.Get)
-		if err != nil {
-			return err
-		}
-		d.rec.Parent = old.Parent
-		d.under(above)
-	}
-	predecessor, err := d.m.endPredecessor(tx, &old.Token, EndRotated, d.now)
-	if err != nil {
-		return err
-	}
-	d.ended = append(d.ended, predecessor...)
-	if overlap != 0 {
-		until := capped(add(d.now, overlap), d.m.token(old).ExpiresAt)
-		old.ExpiresAt, old.MaxExpiresAt = until, until // a renewal that is under way raises the first at most
-		return tx.Put(*old)
-	}
-	old.EndedAt, old.EndReason = d.now, EndRotated
-	if err := tx.Put(*old); err != nil {
-		return err
-	}
-	ended := []Token{d.m.token(old)}
-	if tied {
-		if ended, err = d.m.endDelegates(tx, ended, d.now); err != nil {
-			return err
-		}
-	}
-	d.ended = append(d.ended, ended...)
+	n := copy(r.key[:], b[:])
+	n += copy(r.salt[:], b[n:])
+	copy(r.random[:], b[n:])
 	return nil
 }
 
-// endPredecessor ends the token that tok replaces, and its delegates, if it is still in
-// its overlap, and returns what it ended. A damaged one is denied as it is.
-func (m *Manager) endPredecessor(tx storage.Tx, tok *Token, why EndReason, now time.Time) ([]Token, error) {
-	if tok.Predecessor == (ID{}) {
-		return nil, nil
-	}
-	rec, err := getIn(tx, tok.Predecessor)
+// run is the transaction.
+func (r *rotation) run(tx storage.Tx, now time.Time) error {
+	r.ended, r.repeated = nil, false
+	j, err := r.judge(tx, now)
 	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrCorrupt):
-		return nil, nil
 	case err != nil:
-		return nil, err
-	case !rec.Live(now):
-		return nil, nil
+		return err
+	case j.rec.Kind == KindSession:
+		return errRotateSession
 	}
-	return m.endTied(tx, rec.ID, why, now)
+	state, was, err := rotatedOf(&j.rec)
+	if err != nil {
+		return err
+	}
+	if j.stands == previousText && r.overlap != 0 {
+		return r.repeat(&j, &state)
+	}
+	if !was {
+		state = rotated{key: r.key, first: j.rec.Digest.Sum()}
+	}
+	return r.replace(tx, &j, &state, now)
+}
+
+// judge finds the token, which must be good, by the text or by its ID.
+func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
+	if r.text != nil {
+		return r.m.goodIn(tx, r.text, now)
+	}
+	if j.rec, err = getIn(tx, r.id); err != nil {
+		return j, err
+	}
+	if j.rec.Prefix != r.m.prefix {
+		return j, ErrNotFound
+	}
+	j.stands, j.tok = currentText, r.m.token(&j.rec)
+	if j.above, err = r.m.under(&j.tok, tx.Get); err != nil {
+		return j, err
+	}
+	switch {
+	case !j.tok.Live(now):
+		err = expired(&j.tok)
+	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
+		err = exhausted(&j.tok)
+	}
+	return j, err
+}
+
+// repeat gives the current secret again, by the previous text.
+func (r *rotation) repeat(j *judged, state *rotated) error {
+	if !state.unused || state.salt == ([saltLen]byte{}) {
+		return ErrRotated
+	}
+	if state.obtained {
+		if !r.m.reveal(&j.rec, &r.cred) {
+			return ErrRotated // its key is retired
+		}
+	} else {
+		random := r.text.cred.successor(r.m.binding, plainSecret, j.rec.Generation, state.salt[:])
+		copy(r.cred[:], j.rec.ID[:])
+		r.cred.setTagged(&state.key, r.m.binding, plainSecret, j.rec.Generation, random[:])
+	}
+	if !r.cred.proves(r.m.binding, &j.rec.Digest) {
+		return errSecrets
+	}
+	r.token, r.repeated = j.tok, true
+	return nil
+}
+
+// replace gives the record of j another secret, and a new life from now.
+func (r *rotation) replace(tx storage.Tx, j *judged, state *rotated, now time.Time) error {
+	rec := &j.rec
+	if rec.Generation == math.MaxUint32 {
+		return errGenerations
+	}
+	r.keepPrevious(j, state, now)
+	rec.Generation++
+	r.makeSecret(rec, state)
+	if r.overlap == 0 {
+		state.floor = rec.Generation
+	}
+	rec.Sealed, rec.Digest = state.seal(), r.cred.digest(r.m.binding)
+	r.renew(j, now)
+	if err := tx.Put(*rec); err != nil {
+		return err
+	}
+	r.token = r.m.token(rec)
+	j.above.lower(&r.token)
+	if r.overlap != 0 || rec.Family == (ID{}) {
+		return nil
+	}
+	ended, err := r.m.endDelegatesOf(tx, rec.ID, now)
+	r.ended = ended
+	return err
+}
+
+// keepPrevious says in state which secret works beside the one to come: none with an
+// overlap of 0; else the current one. But a current one that RotateID finds unused gives
+// way, and leaves the one before as it is.
+func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
+	switch {
+	case r.overlap == 0:
+		state.previous, state.before = [len(state.previous)]byte{}, 0
+		j.rec.PreviousUntil = time.Time{}
+	case r.text == nil && state.unused:
+	default:
+		state.previous, state.before = j.rec.Digest.Sum(), j.rec.Generation
+		j.rec.PreviousUntil = capped(add(now, r.overlap), j.tok.ExpiresAt)
+	}
+}
+
+// makeSecret sets the secret of rec's generation, and in state what it is made of: one of
+// Config.Keys for a token of Obtain, the text presented, or nothing but chance.
+func (r *rotation) makeSecret(rec *storage.Record, state *rotated) {
+	binding := r.m.binding
+	state.unused, state.salt = r.overlap != 0, [saltLen]byte{}
+	state.obtained = madeByObtain(rec) && len(r.m.keys) > 0
+	random := r.random[:]
+	switch {
+	case state.obtained:
+		state.salt = r.salt
+		derived := r.m.keys[0].rotated(rec.ID, binding, rec.Generation, state.salt[:])
+		random = derived[:]
+	case r.text != nil:
+		derived := r.text.cred.successor(binding, plainSecret, rec.Generation, r.salt[:])
+		random = derived[:]
+		if state.unused {
+			state.salt = r.salt
+		}
+	}
+	copy(r.cred[:], rec.ID[:])
+	r.cred.setTagged(&state.key, binding, plainSecret, rec.Generation, random)
+}
+
+// renew begins a new life of the token. A delegate keeps its cap, which may be that of
+// an access text.
+func (r *rotation) renew(j *judged, now time.Time) {
+	rec, limit := &j.rec, r.m.policy.capFrom(now)
+	if rec.Parent != (ID{}) {
+		limit = earlierCap(limit, rec.MaxExpiresAt)
+	}
+	rec.RotatedAt, rec.MaxExpiresAt = now, limit
+	rec.ExpiresAt = capped(latest(rec.ExpiresAt, add(now, rec.TTL)), limit)
 }

@@ -22,7 +22,7 @@ type replacement struct {
 	again error             // what a second call says after the first has had its effect
 }
 
-var replacePolicy = lapse.Policy{MaxTokens: 3, AtLimit: lapse.ExpireOldest}
+var replacePolicy = lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}
 
 type doing = func(ctx context.Context, m *lapse.Manager) (lapse.Issued, error)
 
@@ -252,7 +252,7 @@ func TestRetiredMeanwhile(t *testing.T) {
 	f := newFixture(t, keyed(lapse.Policy{}, 1))
 	old := obtain(t, f, f.Manager, forAna)
 	other := f.issue(forAna)
-	cfg := keyed(lapse.Policy{MaxTokens: 1, AtLimit: lapse.ExpireOldest}, 2)
+	cfg := keyed(lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}, 2)
 	cfg.Clock = f.clock
 	m, err := lapse.New(&twice{f.store, f.clock, 0, func() { f.Expire(f.ctx, old.ID) }}, cfg)
 	if err != nil {

@@ -152,7 +152,7 @@ func TestRotateABudget(t *testing.T) {
 // TestRotateAtTheLimit: the count does not grow, nobody is evicted, and the old one
 // counts again if the new one dies before it.
 func TestRotateAtTheLimit(t *testing.T) {
-	for _, atLimit := range []lapse.AtLimit{lapse.Refuse, lapse.ExpireOldest, lapse.ExpireIdlest} {
+	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
 		for _, overlap := range []time.Duration{0, time.Minute} {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: atLimit}})
 			first, old := f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"})
@@ -165,7 +165,7 @@ func TestRotateAtTheLimit(t *testing.T) {
 			if err != nil || got.Evicted != nil || !f.live(first.ID) {
 				t.Errorf("AtLimit %d, overlap %v, over the limit: %v, %v", atLimit, overlap, got.Evicted, err)
 			}
-			if atLimit == lapse.Refuse {
+			if atLimit == lapse.LimitRefuse {
 				_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
 				wantIs(t, "a third", err, lapse.ErrLimit)
 			}
@@ -186,7 +186,7 @@ func TestLimitCountsOneOfTwo(t *testing.T) {
 	f.clock.add(time.Minute)
 	f.issue(lapse.Grant{Subject: "ana"})
 
-	f = newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.ExpireOldest}})
+	f = newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}})
 	old = f.issue(lapse.Grant{Subject: "ana"})
 	got = rotate(t, f, old.Bearer, time.Minute)
 	next := f.issue(lapse.Grant{Subject: "ana"})

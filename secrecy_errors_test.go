@@ -184,10 +184,10 @@ func TestNoSecretIsStored(t *testing.T) {
 			t.Errorf("the record holds the %s", found)
 		}
 	}
-	if rec.Digest.Algorithm() != storage.SHA256 || rec.Digest.Equal((&credential{}).digest(s.tag)) {
+	if rec.Digest.Algorithm() != storage.SHA256 || rec.Digest.Equal((&credential{}).digest(s.binding)) {
 		t.Errorf("the digest is of algorithm %d", rec.Digest.Algorithm())
 	}
-	if !rec.Digest.Equal(s.credential().digest(s.tag)) {
+	if !rec.Digest.Equal(s.credential().digest(s.binding)) {
 		t.Error("the digest is not that of the bearer")
 	}
 }

@@ -63,7 +63,7 @@ func secretsOf(bearer string) secrets {
 	if !ok {
 		panic("not a token")
 	}
-	sum := c.digest(newTag(prefix)).Sum()
+	sum := c.digest(newBinding(prefix)).Sum()
 	digits := bearer[len(bearer)-50:] // the secret's, and the checksum's
 	for at := 0; at < 44; at += 11 {
 		s.addBytes("digits of the secret", []byte(digits[at:at+11]))

@@ -20,7 +20,7 @@ func TestSearchFindsWhatLeaks(t *testing.T) {
 	bearer := c.text("lapse")
 	s := secretsOf(bearer)
 	type open struct{ Secret any }
-	sum := c.digest(newTag("lapse")).Sum()
+	sum := c.digest(newBinding("lapse")).Sum()
 	for name, planted := range map[string]any{
 		"bearer": bearer, "bearer in bytes": []byte(bearer), "digits of the secret": bearer[28:72], "tail": bearer[66:],
 		"raw secret": c[idLen:], "raw secret, array": [32]byte(c[idLen:]), "raw secret, text": string(c[idLen:]),
@@ -57,7 +57,7 @@ func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	t.Helper()
 	store := newTallyStore()
 	var told []Event
-	m, _ := managerOver(t, store, Config{Policy: Policy{MaxTokens: 1, AtLimit: ExpireOldest}, Observe: func(e Event) { told = append(told, e) }})
+	m, _ := managerOver(t, store, Config{Policy: Policy{MaxTokens: 1, AtLimit: LimitEndOldest}, Observe: func(e Event) { told = append(told, e) }})
 	issueTo(t, m, Grant{Subject: "ana"})
 	issued := issueTo(t, m, Grant{Subject: "ana", Name: "laptop", Scope: "read", Data: "data"})
 	rec, err := store.Get(t.Context(), issued.ID)

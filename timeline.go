@@ -97,7 +97,7 @@ func (p *Policy) step(rec *storage.Record, now time.Time) Step {
 		return Step{At: now, Kind: StepRanOut, ExpiresAt: tok.ExpiresAt}
 	case !raises:
 		kind = StepNotDue
-	case p.Renewal != OnUse:
+	case p.Renewal != RenewOnUse:
 		kind = StepRecorded
 	case use.ExpiresAt.Before(add(now, rec.TTL)):
 		kind = StepCapped

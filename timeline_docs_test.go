@@ -18,8 +18,8 @@ var timelines = []struct {
 }{
 	{lapse.Policy{TTL: 30 * time.Minute, MaxTTL: time.Hour, RenewEvery: 10 * time.Minute}, "09:06 09:10 09:19 09:20 09:35 09:59 10:00"},
 	{lapse.Policy{}, "09:00 09:29 09:59"},
-	{lapse.Policy{TTL: 8 * time.Hour, Renewal: lapse.Never}, "09:30 16:59 17:00"},
-	{lapse.Policy{TTL: time.Hour, MaxTTL: 12 * time.Hour, Renewal: lapse.OnRequest}, "09:30 09:59 10:00"},
+	{lapse.Policy{TTL: 8 * time.Hour, Renewal: lapse.RenewNever}, "09:30 16:59 17:00"},
+	{lapse.Policy{TTL: time.Hour, MaxTTL: 12 * time.Hour, Renewal: lapse.RenewOnRequest}, "09:30 09:59 10:00"},
 	{lapse.Policy{TTL: time.Hour, MaxTTL: 90 * time.Minute}, "09:20 09:50 10:15 10:30"},
 	{lapse.Policy{TTL: time.Hour, MaxTTL: lapse.NoLimit, RenewEvery: 5 * time.Minute}, "09:04 09:08 10:07 11:06 12:06"},
 	{lapse.Policy{TTL: 30 * time.Minute}, "09:20 09:10 09:50 09:45"},

@@ -25,7 +25,7 @@ type use struct {
 func randomPolicy(r *rand.Rand, unit time.Duration) lapse.Policy {
 	p := lapse.Policy{
 		TTL:     unit * time.Duration(1+r.IntN(12)),
-		Renewal: lapse.Renewal(r.IntN(8) % 5 % 3), // OnUse most of the time
+		Renewal: lapse.Renewal(r.IntN(8) % 5 % 3), // RenewOnUse most of the time
 	}
 	switch p.MaxTTL = p.TTL + unit*time.Duration(r.IntN(30)); r.IntN(4) {
 	case 0:
@@ -95,7 +95,7 @@ func (u use) differs(s lapse.Step, p lapse.Policy) error {
 		return u.err
 	case !u.written:
 		want = lapse.StepNotDue
-	case p.Renewal != lapse.OnUse:
+	case p.Renewal != lapse.RenewOnUse:
 		want = lapse.StepRecorded
 	case u.token.ExpiresAt.Equal(at.Add(p.TTL)):
 		want = lapse.StepRenewed
@@ -183,7 +183,7 @@ func TestTimelineComparisonFindsFaults(t *testing.T) {
 			return p.Timeline(issued.Add(ms), uses...)
 		},
 		"modes": func(p lapse.Policy, issued time.Time, uses ...time.Time) ([]lapse.Step, error) {
-			p.Renewal = lapse.OnUse
+			p.Renewal = lapse.RenewOnUse
 			return p.Timeline(issued, uses...)
 		},
 		"uses put in order": func(p lapse.Policy, issued time.Time, uses ...time.Time) ([]lapse.Step, error) {

@@ -24,45 +24,57 @@ const (
 	maxBearer     = storage.MaxPrefix + 1 + bodyLen
 )
 
-// credential is what a bearer text says: the ID of a token, then the secret that
-// proves holding it.
+// credential is what a bearer text says: the ID of a record, then a secret of it.
 type credential [idLen + secretLen]byte
 
 func (c *credential) id() ID { return ID(c[:idLen]) }
 
-// tag binds a digest to the format version and the prefix, so that a token with
-// another prefix put before it is another token.
-type tag [4]byte
+func (c *credential) secret() *[secretLen]byte { return (*[secretLen]byte)(c[idLen:]) }
 
-func newTag(prefix string) tag {
-	sum := sha256.Sum256([]byte("lapse token, format 1, prefix " + prefix))
-	return tag(sum[:])
+// binding binds a digest to the format version, the prefix, and whether the secret
+// refreshes a session, so that a text with another prefix put before it, or of the other
+// kind, is another text.
+type binding [4]byte
+
+// newBinding returns the binding of what authenticates under prefix.
+func newBinding(prefix string) binding { return bindingOf("lapse token, format 1, prefix " + prefix) }
+
+// newRefreshBinding returns the binding of what refreshes sessions under prefix.
+func newRefreshBinding(prefix string) binding {
+	return bindingOf("lapse refresh token, format 2, prefix " + prefix)
+}
+
+func bindingOf(label string) binding {
+	sum := sha256.Sum256([]byte(label))
+	return binding(sum[:])
 }
 
 // digest returns what is stored of c.
-func (c *credential) digest(t tag) storage.Digest { return storage.NewDigest(storage.SHA256, c.sum(t)) }
+func (c *credential) digest(b binding) storage.Digest {
+	return storage.NewDigest(storage.SHA256, c.sum(b))
+}
 
 // proves reports whether stored is the digest of c.
-func (c *credential) proves(t tag, stored *storage.Digest) bool {
-	sum := c.sum(t)
+func (c *credential) proves(b binding, stored *storage.Digest) bool {
+	sum := c.sum(b)
 	return stored.Matches(storage.SHA256, &sum)
 }
 
-func (c *credential) sum(t tag) [sha256.Size]byte {
+func (c *credential) sum(b binding) [sha256.Size]byte {
 	var h hashed
 	*h.credential() = *c
-	return h.sum(t)
+	return h.sum(b)
 }
 
 // hashed is what is hashed of a credential: 52 bytes, which is one compression. A
 // credential that is read into its place need not be copied there, and the hash need not
 // wait until a copy has settled in memory.
-type hashed [len(tag{}) + len(credential{})]byte
+type hashed [len(binding{}) + len(credential{})]byte
 
-func (h *hashed) credential() *credential { return (*credential)(h[len(tag{}):]) }
+func (h *hashed) credential() *credential { return (*credential)(h[len(binding{}):]) }
 
-func (h *hashed) sum(t tag) [sha256.Size]byte {
-	*(*tag)(h[:]) = t
+func (h *hashed) sum(b binding) [sha256.Size]byte {
+	*(*binding)(h[:]) = b
 	return sha256.Sum256(h[:])
 }
 

@@ -114,11 +114,11 @@ func TestKnownAnswers(t *testing.T) {
 			if got := tt.c.id().String(); got != tt.id {
 				t.Errorf("ID = %q, want %q", got, tt.id)
 			}
-			sum := tt.c.digest(newTag(tt.prefix)).Sum()
+			sum := tt.c.digest(newBinding(tt.prefix)).Sum()
 			if got := hex.EncodeToString(sum[:]); got != tt.digest {
 				t.Errorf("digest = %s, want %s", got, tt.digest)
 			}
-			if got := tt.c.digest(newTag(tt.prefix)).Algorithm(); got != 1 {
+			if got := tt.c.digest(newBinding(tt.prefix)).Algorithm(); got != 1 {
 				t.Errorf("algorithm byte = %d, want 1", got)
 			}
 			if got := spellToken(tt.prefix, &tt.c); got != tt.text {
@@ -169,10 +169,10 @@ func TestTextIsOneWord(t *testing.T) {
 // that none of the three can be taken from another token.
 func TestDigestBinds(t *testing.T) {
 	base := credentialOf(1)
-	seen := map[[32]byte]string{base.digest(newTag("lapse")).Sum(): "the token itself"}
+	seen := map[[32]byte]string{base.digest(newBinding("lapse")).Sum(): "the token itself"}
 	add := func(what string, c *credential, prefix string) {
 		t.Helper()
-		sum := c.digest(newTag(prefix)).Sum()
+		sum := c.digest(newBinding(prefix)).Sum()
 		if before, taken := seen[sum]; taken {
 			t.Errorf("%s has the digest of %s", what, before)
 		}
@@ -186,7 +186,7 @@ func TestDigestBinds(t *testing.T) {
 		c[at] ^= 1
 		add(fmt.Sprintf("byte %d", at), &c, "lapse")
 	}
-	if base.digest(newTag("lapse")).Equal(base.digest(newTag("lapse2"))) {
+	if base.digest(newBinding("lapse")).Equal(base.digest(newBinding("lapse2"))) {
 		t.Error("digests of two prefixes are equal")
 	}
 }

@@ -21,7 +21,7 @@ func (s *scene) over(store storage.Store, policy lapse.Policy) *lapse.Manager {
 	return m
 }
 
-var scenePolicy = lapse.Policy{MaxTokens: 3, AtLimit: lapse.ExpireOldest}
+var scenePolicy = lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}
 
 // TestTxFaults fails each call that each verb makes inside its transaction, one
 // pair of Records counted as a call: the transaction is given up.

@@ -19,7 +19,7 @@ func oauthShape(w io.Writer) error {
 	}
 	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{
 		Access: lapse.Config{
-			Policy:       lapse.Policy{TTL: time.Hour, Renewal: lapse.Never},
+			Policy:       lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever},
 			Clock:        t.clock,
 			CheckSubject: t.users.check,
 		},
@@ -86,7 +86,7 @@ func (t *tour) shape(what string, c lapse.Credentials) error {
 // activation is the one-time token that a fork of temporary-tokens adds: what a mail
 // to a new user holds.
 func activation(w io.Writer) error {
-	t, err := newTour(w, lapse.Policy{TTL: 2880 * time.Minute, Renewal: lapse.Never}, django{})
+	t, err := newTour(w, lapse.Policy{TTL: 2880 * time.Minute, Renewal: lapse.RenewNever}, django{})
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ const day = 24 * time.Hour
 
 // replacedWhenOld is the recipe that compares the date of a token with now.
 func replacedWhenOld(w io.Writer) error {
-	t, err := newTour(w, lapse.Policy{TTL: day, Renewal: lapse.Never}, django{life: day, lastOne: true})
+	t, err := newTour(w, lapse.Policy{TTL: day, Renewal: lapse.RenewNever}, django{life: day, lastOne: true})
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func replacedWhenOld(w io.Writer) error {
 
 // refreshedAtLogIn is the recipe that rewrites the date of a token at each log-in.
 func refreshedAtLogIn(w io.Writer) error {
-	t, err := newTour(w, lapse.Policy{TTL: day, MaxTTL: lapse.NoLimit, Renewal: lapse.OnRequest},
+	t, err := newTour(w, lapse.Policy{TTL: day, MaxTTL: lapse.NoLimit, Renewal: lapse.RenewOnRequest},
 		django{life: day, lastOne: true, refresh: true})
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func (t *tour) direct() {
 
 // withoutRenewal is the same package with its other setting.
 func withoutRenewal(w io.Writer) error {
-	t, err := newTour(w, lapse.Policy{TTL: 30 * time.Minute, Renewal: lapse.Never}, django{life: 30 * time.Minute})
+	t, err := newTour(w, lapse.Policy{TTL: 30 * time.Minute, Renewal: lapse.RenewNever}, django{life: 30 * time.Minute})
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func (t *tour) open() error {
 	}
 	t.keys, err = lapse.New(store, lapse.Config{
 		Prefix: "key",
-		Policy: lapse.Policy{TTL: 30 * 24 * time.Hour, Renewal: lapse.Never},
+		Policy: lapse.Policy{TTL: 30 * 24 * time.Hour, Renewal: lapse.RenewNever},
 		Clock:  t.clock,
 	})
 	return err

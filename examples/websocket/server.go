@@ -52,7 +52,7 @@ func newServer(store storage.Store, cfg config) (*server, error) {
 			MaxTTL:     cfg.maxTTL,
 			RenewEvery: time.Second, // however often a page says that it is used
 			MaxTokens:  cfg.most,
-			AtLimit:    lapse.ExpireIdlest,
+			AtLimit:    lapse.LimitEndIdlest,
 			Retention:  retention,
 		},
 		Clock:   s.clock,
@@ -63,7 +63,7 @@ func newServer(store storage.Store, cfg config) (*server, error) {
 	}
 	s.tickets, err = lapse.New(store, lapse.Config{
 		Prefix: ticketPrefix,
-		Policy: lapse.Policy{TTL: ticketTTL, MaxTTL: ticketTTL, Renewal: lapse.Never, Retention: retention},
+		Policy: lapse.Policy{TTL: ticketTTL, MaxTTL: ticketTTL, Renewal: lapse.RenewNever, Retention: retention},
 		Clock:  s.clock,
 	})
 	return s, err

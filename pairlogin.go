@@ -1,0 +1,90 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// login is a session on its way into the store.
+type login struct {
+	p     *Pairs
+	grant Grant
+
+	key             tagKey // drawn before the transaction, as the ID and the secrets
+	access, refresh credential
+
+	rec  storage.Record
+	room room
+}
+
+// run draws what is random and stores the session.
+func (l *login) run(ctx context.Context) (err error) {
+	for range mintAttempts {
+		if err = l.draw(l.p.refresh.now()); err != nil {
+			return err
+		}
+		err = l.p.refresh.update(ctx, "issue pair", l.grant.Subject, l.store)
+		if !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
+	return err
+}
+
+// draw draws the ID, the key and both secrets of a session that begins at now.
+func (l *login) draw(now time.Time) error {
+	if err := l.refresh.mint(now, l.grant.Subject); err != nil {
+		return err
+	}
+	var b [len(tagKey{}) + 2*randomLen]byte
+	if err := draw(b[:]); err != nil {
+		return err
+	}
+	n := copy(l.key[:], b[:])
+	copy(l.access[:], l.refresh[:idLen])
+	l.refresh.setTagged(&l.key, l.p.refresh.binding, refreshSecret, 0, b[n:])
+	l.access.setTagged(&l.key, l.p.access.binding, accessSecret, 0, b[n+randomLen:])
+	return nil
+}
+
+// store is the transaction.
+func (l *login) store(tx storage.Tx, _ time.Time) error {
+	p := l.p
+	now, epoch := p.refresh.stamp()
+	l.room = room{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
+	l.make(now, epoch)
+	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1) {
+		return nil
+	}
+	if _, err := tx.Get(l.rec.ID); err == nil {
+		return errTakenID
+	} else if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err := l.room.make(tx, now); err != nil {
+		return err
+	}
+	return tx.Put(l.rec)
+}
+
+// make sets the record of a session that begins at now.
+func (l *login) make(now time.Time, epoch uint32) {
+	p, g := l.p, l.grant
+	ttl := g.ttl(&p.access.policy)
+	g.TTL, g.SessionTTL = g.SessionTTL, 0
+	g.record(&l.rec, &p.rules.policy, p.access.prefix, now)
+	l.rec.ID, l.rec.Kind, l.rec.Epoch = l.refresh.id(), KindSession, epoch
+	l.rec.Digest = l.refresh.digest(p.refresh.binding)
+	kept := sessionParts{
+		refreshPrefix: p.refresh.prefix,
+		accessScope:   g.Scope,
+		key:           l.key,
+		accessExpires: capped(add(now, ttl), l.rec.ExpiresAt),
+		accessTTL:     ttl,
+		access:        l.access.sum(p.access.binding),
+	}
+	l.rec.Sealed = kept.seal()
+}

@@ -1,0 +1,111 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Sessions yields the live sessions of subject that these Pairs made, in the order of
+// their IDs. Of each it tells when it was logged in (IssuedAt), last refreshed
+// (RotatedAt), last used (LastUsedAt), until when it lives unless it is refreshed
+// (ExpiresAt), and which device it is (Name). Token.ID is what Manager.Expire and the
+// keep of ExpireSubject take. The loop body may call any verb.
+//
+// An error that wraps ErrCorrupt stands for one record that is damaged, and the loop goes
+// on; any other error is the last pair. ErrInvalidGrant means that no session can have
+// such a subject.
+func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		for tok, err := range p.access.tokens(ctx, "sessions", subject, p.rules.made) {
+			if err == nil && !tok.Live(p.access.now()) {
+				continue
+			}
+			if !yield(tok, err) {
+				return
+			}
+		}
+	}
+}
+
+// Peek judges a refresh text as Refresh would, and changes nothing: it returns the
+// session whose text it is. A text that was replaced is ErrReplaced, except within its
+// grace, and the session lives on. A new text that is shown to Peek alone counts as not
+// presented. Errors are otherwise those of Refresh.
+func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
+	t, err := p.prove(ctx, "peek pair", refreshToken)
+	if err != nil {
+		return Token{}, err
+	}
+	if t.stands == spentText {
+		return Token{}, p.refresh.refuse(replaced(&t.rec, &t.presented))
+	}
+	tok, err := p.admit(ctx, "peek pair", &t)
+	if err != nil {
+		return Token{}, err
+	}
+	return tok, nil
+}
+
+// Expire ends the session whose text bearer is, access or refresh text, as its client
+// logs out: with EndExpired, and what was delegated from it with EndParent, in one
+// transaction. A text that was replaced ends the session as well; a replaced refresh text
+// does so with EndReused. To end what is dead already is no error. CheckSubject is not
+// asked. It is durable before it returns. Of a plain token of the access prefix it is
+// Manager.ExpireBearer.
+//
+// Errors are ErrMalformed and ErrUnknown, ErrReplaced as from Manager.ExpireBearer, or
+// the store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the first
+// three like a success.)
+func (p *Pairs) Expire(ctx context.Context, bearer string) error {
+	const verb = "expire pair"
+	var c credential
+	if prefix, ok := c.parse(bearer, p.access.prefix, p.access.begun); !ok || prefix != p.refresh.prefix {
+		_, err := p.access.expireBearer(ctx, verb, bearer)
+		return err
+	}
+	t, err := p.prove(ctx, verb, bearer)
+	if err != nil {
+		return err
+	}
+	return p.logOut(ctx, verb, &t)
+}
+
+// logOut ends the session whose refresh text t is, or was.
+func (p *Pairs) logOut(ctx context.Context, verb string, t *proved) error {
+	m := p.refresh
+	var all []Token
+	var found standing
+	err := m.update(ctx, verb, t.rec.Subject, func(tx storage.Tx, now time.Time) error {
+		all = nil
+		rec, err := getIn(tx, t.rec.ID)
+		if err != nil {
+			return err
+		}
+		if found, err = standsRefresh(&rec, &t.presented, m.binding, now); err != nil {
+			return err
+		}
+		why := EndExpired
+		switch found {
+		case unknownText, aheadText:
+			return &Rejection{Err: ErrUnknown, ID: rec.ID}
+		case spentText:
+			why = EndReused
+		}
+		_, all, err = m.endIn(tx, &rec, why, now)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNotFound): // swept meanwhile, so it had long been dead
+		return nil
+	case err != nil:
+		return m.verdict(t.rec.ID, err)
+	case found == spentText && len(all) > 0:
+		_ = m.refuse(reused(&all[0], &t.presented))
+	}
+	m.tellEnded(all)
+	return nil
+}
