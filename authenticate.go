@@ -81,9 +81,9 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 		return 0, err
 	}
 	if found == spentText {
-		return 0, m.refuse(replaced(&rec, &p))
+		return 0, m.refuse(m.replaced(&rec, &p))
 	}
-	generation = generationOf(&rec, &p, found)
+	generation = m.generationOf(&rec, &p, found)
 	if m.earlier(&rec) {
 		m.endedByClock(&rec)
 	}
@@ -158,7 +158,7 @@ func (m *Manager) good(ctx context.Context, verb, bearer string) (p proved, tok 
 // admitProved is good for a text that has been proved.
 func (m *Manager) admitProved(ctx context.Context, verb string, p *proved) (tok Token, err error) {
 	if p.stands == spentText {
-		return tok, m.refuse(replaced(&p.rec, &p.presented))
+		return tok, m.refuse(m.replaced(&p.rec, &p.presented))
 	}
 	seen := p.rec
 	m.endedByClock(&seen)
@@ -187,12 +187,12 @@ func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, 
 	if j.rec, err = getIn(tx, p.cred.id()); err != nil {
 		return j, err
 	}
-	if j.stands, err = stands(&j.rec, p, m.binding, now); err != nil {
+	if j.stands, err = m.stands(&j.rec, p, now); err != nil {
 		return j, err
 	}
 	switch j.stands {
 	case spentText:
-		return j, replaced(&j.rec, p)
+		return j, m.replaced(&j.rec, p)
 	case unknownText, aheadText:
 		return j, &Rejection{Err: ErrUnknown, ID: j.rec.ID}
 	}
@@ -222,23 +222,13 @@ func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *st
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return unknownText, storeError(verb, err)
 	}
-	if err != nil || p.prefix != m.prefix || rec.Prefix != m.prefix {
+	if err != nil || p.prefix != m.prefix || !m.owns(rec) {
 		payTag(p.cred, m.binding)
 		return unknownText, m.refuse(&Rejection{Err: ErrUnknown, ID: p.cred.id()})
 	}
-	found, err := stands(rec, p, m.binding, now)
-	return m.verdictOn(ctx, verb, found, err, p, rec, now, stands)
-}
-
-// judgeText is a function that says what a text is to a record: stands or standsRefresh.
-type judgeText func(rec *storage.Record, p *presented, b binding, now time.Time) (standing, error)
-
-// verdictOn is the rest of verify: judge has found what p is to rec. A text that is ahead
-// is judged once more, by the record as a transaction reads it, past any cache; rec is
-// that record then.
-func (m *Manager) verdictOn(ctx context.Context, verb string, found standing, err error, p *presented, rec *storage.Record, now time.Time, judge judgeText) (standing, error) {
+	found, err := m.stands(rec, p, now)
 	if err == nil && found == aheadText {
-		found, err = m.judgeNow(ctx, p, rec, now, judge)
+		found, err = m.standsNow(ctx, p, rec, now)
 	}
 	switch {
 	case err != nil:
@@ -251,13 +241,14 @@ func (m *Manager) verdictOn(ctx context.Context, verb string, found standing, er
 	return unknownText, m.refuse(&Rejection{Err: ErrUnknown, ID: p.cred.id()})
 }
 
-// judgeNow judges p by the record as a transaction reads it, which it sets rec to.
-func (m *Manager) judgeNow(ctx context.Context, p *presented, rec *storage.Record, now time.Time, judge judgeText) (found standing, err error) {
+// standsNow is stands of the record as a transaction reads it, past any cache, which it
+// sets rec to.
+func (m *Manager) standsNow(ctx context.Context, p *presented, rec *storage.Record, now time.Time) (found standing, err error) {
 	kept := p.keep()
 	var read storage.Record
 	err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) (err error) {
 		if read, err = getIn(tx, kept.cred.id()); err == nil {
-			found, err = judge(&read, kept, m.binding, now)
+			found, err = m.stands(&read, kept, now)
 		}
 		return err
 	})
@@ -325,8 +316,8 @@ func expired(tok *Token) *Rejection {
 }
 
 // replaced refuses the spent text p of rec.
-func replaced(rec *storage.Record, p *presented) *Rejection {
-	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: generationOf(rec, p, spentText)}
+func (m *Manager) replaced(rec *storage.Record, p *presented) *Rejection {
+	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: m.generationOf(rec, p, spentText)}
 }
 
 // firstUse records the first use of the current secret of tok, which p presents: no

@@ -18,24 +18,25 @@ import (
 // a state of its own, but while it holds connections (Hold): any number of Managers may
 // share a store. Make one with New.
 type Manager struct {
-	store   storage.Store
-	reader  *table.Reader // of store
-	policy  Policy        // with defaults
-	prefix  string
-	binding binding
-	begun   uint32 // begin(prefix)
-	clock   Clock
-	time    *effective     // nil with GuardOff
-	marks   *storage.Marks // the store's, if it has any
-	strict  bool           // GuardStrict
-	check   func(ctx context.Context, subject string) error
-	observe func(Event)
-	keys    []key         // of Config.Keys, the one in use first
-	recheck time.Duration // Config.RecheckSubject
-	poll    time.Duration // Config.PollHolds, with its default
-	holds   holds
-	rules   *sessionRules // of the Pairs that this Manager belongs to, or nil
-	drafts  sync.Pool     // of *draft, for issue
+	store     storage.Store
+	reader    *table.Reader // of store
+	policy    Policy        // with defaults
+	prefix    string
+	binding   binding
+	begun     uint32 // begin(prefix)
+	clock     Clock
+	time      *effective     // nil with GuardOff
+	marks     *storage.Marks // the store's, if it has any
+	strict    bool           // GuardStrict
+	check     func(ctx context.Context, subject string) error
+	observe   func(Event)
+	keys      []key         // of Config.Keys, the one in use first
+	recheck   time.Duration // Config.RecheckSubject
+	poll      time.Duration // Config.PollHolds, with its default
+	holds     holds
+	rules     *sessionRules // of the Pairs that this Manager belongs to, or nil
+	refreshes bool          // its texts refresh the sessions of those Pairs
+	drafts    sync.Pool     // of *draft, for issue
 }
 
 // Config says how a Manager works. The zero Config is usable.
@@ -274,8 +275,8 @@ func (m *Manager) show(rec *storage.Record, tok *Token) {
 	}
 }
 
-// viewText makes of rec, which is of this Manager's prefix, what everyone sees of it by
-// a text that works: of a session no more than its access secret opens.
+// viewText makes of rec, which this Manager owns, what everyone sees of it by a text that
+// works: of a session by an access text, no more than that opens.
 func (m *Manager) viewText(rec *storage.Record, found standing) {
 	if rec.Kind == KindPlain {
 		m.policy.view(&rec.Token)
@@ -283,7 +284,7 @@ func (m *Manager) viewText(rec *storage.Record, found standing) {
 	}
 	m.show(rec, &rec.Token)
 	s, ok := sessionOf(rec)
-	if !ok { // as stands has found out
+	if !ok || m.refreshes { // as stands has found out
 		return
 	}
 	until := s.accessExpires()

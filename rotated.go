@@ -27,10 +27,18 @@ type rotated struct {
 // their order.
 const (
 	rotatedLabel = "p1"
-	rotatedLen   = len(rotatedLabel) + 1 + len(tagKey{}) + 4 + 4 + 2*sha256.Size + saltLen
 
 	flagUnused   = 1
 	flagObtained = 2
+
+	rotatedFlags    = len(rotatedLabel)
+	rotatedKey      = rotatedFlags + 1
+	rotatedFloor    = rotatedKey + len(tagKey{})
+	rotatedBefore   = rotatedFloor + generationLen
+	rotatedFirst    = rotatedBefore + generationLen
+	rotatedPrevious = rotatedFirst + sha256.Size
+	rotatedSalt     = rotatedPrevious + sha256.Size
+	rotatedLen      = rotatedSalt + saltLen
 )
 
 var errSecrets = fmt.Errorf("%w: what a record says of its secrets is damaged", ErrCorrupt)
@@ -41,7 +49,7 @@ func wasRotated(rec *storage.Record) bool { return strings.HasPrefix(rec.Sealed.
 // unusedSecret reports whether the current secret of rec has not been used yet.
 func unusedSecret(rec *storage.Record) bool {
 	text := rec.Sealed.Text()
-	return wasRotated(rec) && len(text) == rotatedLen && text[len(rotatedLabel)]&flagUnused != 0
+	return wasRotated(rec) && len(text) == rotatedLen && text[rotatedFlags]&flagUnused != 0
 }
 
 // rotatedOf returns what rec, of a plain token, says of its rotations. ok is false where
@@ -54,17 +62,17 @@ func rotatedOf(rec *storage.Record) (r rotated, ok bool, err error) {
 	if len(text) != rotatedLen {
 		return r, false, errSecrets
 	}
-	flags := text[len(rotatedLabel)]
-	r.unused, r.obtained = flags&flagUnused != 0, flags&flagObtained != 0
-	text = text[len(rotatedLabel)+1:]
-	text = text[copy(r.key[:], text):]
-	var numbers [8]byte
-	text = text[copy(numbers[:], text):]
-	r.floor, r.before = binary.BigEndian.Uint32(numbers[:]), binary.BigEndian.Uint32(numbers[4:])
-	text = text[copy(r.first[:], text):]
-	text = text[copy(r.previous[:], text):]
-	copy(r.salt[:], text)
+	r.unused, r.obtained = text[rotatedFlags]&flagUnused != 0, text[rotatedFlags]&flagObtained != 0
+	copy(r.key[:], text[rotatedKey:])
+	r.floor, r.before = uint32At(text, rotatedFloor), uint32At(text, rotatedBefore)
+	copy(r.first[:], text[rotatedFirst:])
+	copy(r.previous[:], text[rotatedPrevious:])
+	copy(r.salt[:], text[rotatedSalt:])
 	return r, true, nil
+}
+
+func uint32At(text string, at int) uint32 {
+	return uint32(text[at])<<24 | uint32(text[at+1])<<16 | uint32(text[at+2])<<8 | uint32(text[at+3])
 }
 
 // seal returns the form of r.

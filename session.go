@@ -117,6 +117,13 @@ func (s *sessionRules) made(rec *storage.Record) bool {
 	if s == nil || rec.Kind != KindSession || rec.Prefix != s.access {
 		return false
 	}
+	_, ok := sessionOf(rec)
+	return ok && s.refreshes(rec)
+}
+
+// refreshes reports whether the refresh texts of rec, a session, have the prefix of s. A
+// session that cannot be read may be one.
+func (s *sessionRules) refreshes(rec *storage.Record) bool {
 	kept, ok := sessionOf(rec)
-	return ok && kept.refreshPrefix() == s.refresh
+	return !ok || kept.refreshPrefix() == s.refresh
 }
