@@ -111,7 +111,7 @@ func (s *slot) byGeneration(rec *storage.Record, generation uint32) standing {
 	switch {
 	case generation > rec.Generation:
 		return aheadText
-	case generation == rec.Generation, kept && generation == s.before:
+	case generation == rec.Generation, kept && generation == s.before, s.first != "" && generation == 0:
 		return unknownText
 	}
 	return spentText
