@@ -42,7 +42,7 @@ func TestCrashAfterCrash(t *testing.T) {
 	t.Parallel()
 	r, moments := watchWrites(t), 0
 	r.judge = func(m *moment) {
-		if moments++; m.name == "meta" || moments%16 == 0 { // the former are before their mirror
+		if moments++; m.name == "meta" || moments%shorter(16, 64) == 0 { // the former are before their mirror
 			recovery(r, m)
 		}
 	}
