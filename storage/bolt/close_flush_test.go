@@ -22,8 +22,9 @@ func closing(s *Store) chan error {
 // TestCloseWhileTheKeeperFlushes: Close comes back, though the keeper finds more to
 // flush when there is nobody to write it.
 func TestCloseWhileTheKeeperFlushes(t *testing.T) {
-	for range 100 {
-		path, _ := makeFile(t, 3)
+	t.Parallel()
+	for range shorter(100, 30) {
+		path, _ := makeFileIn(t, quickDir(t), 3)
 		s, err := Open(path, &Options{FlushEvery: time.Millisecond})
 		if err != nil {
 			t.Fatal(err)

@@ -98,6 +98,7 @@ func journalHistory(r *recorder) {
 // meta page is lost besides, what was acknowledged is there, and of what was not all or
 // nothing.
 func TestJournalAtEveryCrash(t *testing.T) {
+	t.Parallel()
 	r := watchWrites(t)
 	journalHistory(r)
 	for i, wrong := range r.wrong {
@@ -122,6 +123,7 @@ func TestJournalAtEveryCrash(t *testing.T) {
 // TestJournalFaultsAreCaught: what looks at every crash finds a store that writes no
 // frame, does not mirror, or reuses a half too early.
 func TestJournalFaultsAreCaught(t *testing.T) {
+	t.Parallel()
 	for plant, history := range map[string]func(*recorder){
 		nowhere:    smallWrites,
 		unmirrored: journalHistory,
