@@ -26,14 +26,20 @@ type Stage struct {
 	revealing []*Write // of whoever reveals
 }
 
-// Write is one Put of an update.
+// Write is one Put of an update, or one Delete.
 type Write struct {
-	Record storage.Record
+	Record  storage.Record // of a Delete only its ID and its Subject
+	Deletes bool
 
 	seen    storage.Use // what the update saw of the record that the table shows
 	creates bool
-	next    *Write // of those that create, and are held, of the subject
+	removal *removal // its own, or the last one before it that was held when it was put
+	next    *Write   // of those that create, and are held, of the subject
 }
+
+// removal is one Delete. Until it is revealed the table shows a record that has nothing
+// to do with what was put under the ID afterwards.
+type removal struct{ revealed bool } // guarded by the table's lock
 
 // creations are the writes of a subject that are held and create, the oldest first.
 type creations struct {
@@ -106,7 +112,8 @@ func (s *Stage) Hold(writes []Write) {
 
 // Show has the table show writes, which are held. What a Touch has raised since an
 // update read it stays raised, as if it had come after the update: unless that has
-// ended the record, for then it would have changed nothing.
+// ended the record, for then it would have changed nothing. What a write deletes is
+// gone, whatever a Touch has raised, and a later Touch finds nothing.
 func (s *Stage) Show(writes []Write) {
 	s.Reveal(writes)
 	s.LetGo(writes)
@@ -153,21 +160,23 @@ func (s *Stage) LetGo(writes []Write) {
 }
 
 // Created returns how many records are held that are new to the table, those that are
-// revealed included.
+// revealed or deleted since included: no fewer than the table will have more, once it
+// shows all that is held.
 func (s *Stage) Created() int { return s.creating }
 
 // Records returns how many records the table will have once it shows all that is held.
-// It takes the longer the more of that is new.
+// It takes the longer the more that is.
 func (s *Stage) Records() int {
 	t := s.table
 	t.mu.Lock() // while it looks, nothing more is revealed
 	defer t.mu.Unlock()
-	n := t.Len() + s.creating
-	for _, c := range s.created {
-		for w := c.first; w != nil; w = w.next {
-			if _, shown := t.find(t.key(&w.Record.ID)); shown != nil {
-				n--
-			}
+	n := t.Len()
+	for id, w := range s.held {
+		switch _, shown := t.find(t.key(&id)); {
+		case w.Deletes && shown != nil:
+			n--
+		case !w.Deletes && shown == nil:
+			n++
 		}
 	}
 	return n
@@ -176,17 +185,39 @@ func (s *Stage) Records() int {
 // Holds reports whether a write of id is held.
 func (s *Stage) Holds(id storage.ID) bool { return s.held[id] != nil }
 
-// raise applies to r, which is held, what a Touch has raised in the table since the
+// raise applies to r, which w holds, what a Touch has raised in the table since the
 // update that put r saw it: r will be shown like that.
-func (s *Stage) raise(r *storage.Record, seen storage.Use) {
+func (s *Stage) raise(r *storage.Record, w *Write) {
 	var shown storage.Record
-	if !r.EndedAt.IsZero() || !s.table.Get(r.ID, &shown) {
+	if !r.EndedAt.IsZero() || !s.shows(w, &shown) {
 		return
 	}
-	if shown.LastUsedAt.After(seen.At) && shown.LastUsedAt.After(r.LastUsedAt) {
+	if shown.LastUsedAt.After(w.seen.At) && shown.LastUsedAt.After(r.LastUsedAt) {
 		r.LastUsedAt = shown.LastUsedAt
 	}
-	if shown.ExpiresAt.After(seen.ExpiresAt) && shown.ExpiresAt.After(r.ExpiresAt) {
+	if shown.ExpiresAt.After(w.seen.ExpiresAt) && shown.ExpiresAt.After(r.ExpiresAt) {
 		r.ExpiresAt = shown.ExpiresAt
 	}
+}
+
+// shows sets r to what the table shows of the record that w replaces or is, and reports
+// false if it shows nothing of that.
+func (s *Stage) shows(w *Write, r *storage.Record) bool {
+	if w.removal != nil {
+		s.table.mu.Lock()
+		revealed := w.removal.revealed
+		s.table.mu.Unlock()
+		if !revealed {
+			return false
+		}
+	}
+	return s.table.Get(w.Record.ID, r)
+}
+
+// removalOf returns the last Delete of id that is held, or is behind what is held.
+func (s *Stage) removalOf(id storage.ID) *removal {
+	if w := s.held[id]; w != nil {
+		return w.removal
+	}
+	return nil
 }

@@ -181,6 +181,10 @@ func (t *Table) Delete(id storage.ID) bool {
 	k := t.key(&id)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.delete(k)
+}
+
+func (t *Table) delete(k key) bool {
 	slot, c := t.find(k)
 	if c == nil {
 		return false

@@ -21,8 +21,8 @@ type Tx struct {
 	staged  bool // something that it read is not shown yet
 }
 
-// Writes returns what the transaction has put. It is the transaction's until the
-// next Begin.
+// Writes returns what the transaction has put and deleted. It is the transaction's until
+// the next Begin.
 func (t *Tx) Writes() []Write { return t.writes }
 
 // Created returns how many records the transaction has created.
@@ -30,6 +30,17 @@ func (t *Tx) Created() int {
 	n := 0
 	for i := range t.writes {
 		if t.writes[i].creates {
+			n++
+		}
+	}
+	return n
+}
+
+// Deleted returns how many records the transaction has deleted that were there before.
+func (t *Tx) Deleted() int {
+	n := 0
+	for i := range t.writes {
+		if t.writes[i].Deletes {
 			n++
 		}
 	}
@@ -53,14 +64,20 @@ func (t *Tx) Get(id storage.ID) (r storage.Record, err error) {
 // read sets r to the record of id, whosever it is, and returns its place in known.
 func (t *Tx) read(id storage.ID, r *storage.Record) (int, error) {
 	at, found := t.find(id)
-	if found && t.known[at].write >= 0 {
+	switch {
+	case found && t.known[at].gone:
+		return 0, storage.ErrNotFound
+	case found && t.known[at].write >= 0:
 		*r = t.writes[t.known[at].write].Record
 		return at, nil
 	}
 	if w := t.stage.held[id]; w != nil {
 		t.staged = true
+		if w.Deletes {
+			return 0, storage.ErrNotFound
+		}
 		*r = w.Record
-		t.stage.raise(r, w.seen)
+		t.stage.raise(r, w)
 	} else if !t.stage.table.Get(id, r) {
 		if t.stage.Damaged != nil && t.stage.Damaged(id) {
 			return 0, storage.ErrCorrupt
@@ -83,8 +100,12 @@ func (t *Tx) Put(r storage.Record) error {
 		if r.Subject != t.subject { // a call copies the record
 			return storage.CheckPut(t.subject, nil, r)
 		}
-		at, _ := t.find(r.ID)
+		at, gone := t.find(r.ID)
+		if gone {
+			return errDeleted
+		}
 		t.create(at, &r)
+		t.writes[len(t.writes)-1].removal = t.stage.removalOf(r.ID)
 		return nil
 	case err != nil:
 		return err
@@ -95,7 +116,7 @@ func (t *Tx) Put(r storage.Record) error {
 	k := &t.known[at]
 	if k.write < 0 {
 		k.write = len(t.writes)
-		t.writes = append(t.writes, Write{seen: k.seen})
+		t.writes = append(t.writes, Write{seen: k.seen, removal: t.stage.removalOf(r.ID)})
 	}
 	t.writes[k.write].Record = r
 	return nil
@@ -140,15 +161,13 @@ func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	}
 }
 
-// Delete implements storage.Tx.
-func (t *Tx) Delete(id storage.ID) error { panic("coming in the next commits") }
-
 func (t *Tx) each(yield func(storage.Record, error) bool) {
 	var r storage.Record
 	ids := t.all()
 	defer func() { t.ids = ids }()
 	for _, id := range ids {
-		if _, err := t.read(id, &r); err == nil && !yield(r, nil) {
+		// An ID that was deleted may be another subject's by now.
+		if _, err := t.read(id, &r); err == nil && r.Subject == t.subject && !yield(r, nil) {
 			return
 		}
 	}

@@ -27,6 +27,7 @@ type heldUpdate struct {
 	subject  string
 	writes   []Write
 	put      map[storage.ID]storage.Record
+	created  int // of those
 	revealed int // how many of its writes
 }
 
@@ -48,10 +49,18 @@ func raised(r storage.Record, by storage.Record) storage.Record {
 
 // state returns all records as an update sees them that begins now.
 func (p *plain) state() map[storage.ID]storage.Record {
-	all := maps.Clone(p.shown)
+	all, shown := maps.Clone(p.shown), maps.Clone(p.shown)
 	for _, u := range p.held {
-		for id, r := range u.put {
-			all[id] = raised(r, p.shown[id])
+		for i, w := range u.writes {
+			n := w.Record.ID
+			if !w.Deletes {
+				all[n] = raised(u.put[n], shown[n])
+				continue
+			}
+			delete(all, n)
+			if i >= u.revealed {
+				delete(shown, n) // what comes after has nothing to do with it
+			}
 		}
 	}
 	return all
@@ -74,6 +83,7 @@ func (p *plain) touch() {
 func (p *plain) update() {
 	subject := fewSubjects[p.rand.IntN(len(fewSubjects))]
 	tx, sees, put := p.stage.Begin(subject), p.state(), make(map[storage.ID]storage.Record)
+	created, gone := make(map[storage.ID]bool), make(map[storage.ID]bool)
 	mine := func() (all []storage.Record) {
 		for _, n := range slices.SortedFunc(maps.Keys(sees), storage.ID.Compare) {
 			if sees[n].Subject == subject {
@@ -84,7 +94,7 @@ func (p *plain) update() {
 	}
 	pinned := make(map[storage.ID]bool)
 	look := func(n storage.ID) { // what is read for the first time is read as it is now
-		if _, own := put[n]; !own && !pinned[n] {
+		if _, own := put[n]; !own && !pinned[n] && !gone[n] {
 			if r, ok := p.state()[n]; ok {
 				sees[n], pinned[n] = r, true
 			}
@@ -92,22 +102,35 @@ func (p *plain) update() {
 	}
 	for range p.rand.IntN(8) {
 		n := id(1 + p.rand.IntN(24))
-		switch p.rand.IntN(7) {
+		switch p.rand.IntN(8) {
 		case 0:
 			p.touch()
+		case 7:
+			look(n)
+			old, ok := sees[n]
+			err := tx.Delete(n)
+			if ok = ok && old.Subject == subject; ok != (err == nil) {
+				p.wrong("%s: Delete: %v; want success %v", subject, err, ok)
+			}
+			if ok {
+				delete(sees, n)
+				delete(put, n)
+				delete(created, n)
+				gone[n] = true
+			}
 		case 6:
 			p.reveal()
 		case 5:
 			has, limit := len(mine()), p.rand.IntN(12)
 			_, taken := sees[n]
-			surely := !taken && has <= limit
+			surely := !taken && !gone[n] && has <= limit
 			r := p.next(storage.Record{}, false, n, subject)
 			got := tx.PutIfFits(&r, limit)
-			if got && !surely || !got && surely && len(p.held) == 0 && len(put) == 0 {
+			if got && !surely || !got && surely && len(p.held) == 0 && len(put) == 0 && len(gone) == 0 {
 				p.wrong("%s: PutIfFits %v among %d, limit %d: %v, taken %v", subject, n, has, limit, got, taken)
 			}
 			if got {
-				sees[n], put[n] = r, r
+				sees[n], put[n], created[n] = r, r, true
 			}
 		case 1:
 			want := mine()
@@ -133,16 +156,25 @@ func (p *plain) update() {
 			old, ok := sees[n]
 			r := p.next(old, ok, n, subject)
 			err := tx.Put(r)
-			if want := !ok || storage.CheckPut(subject, &old, r) == nil; want != (err == nil) {
+			if want := !gone[n] && (!ok || storage.CheckPut(subject, &old, r) == nil); want != (err == nil) {
 				p.wrong("%s: Put: %v; want success %v", subject, err, want)
 			}
 			if err == nil {
-				sees[n], put[n] = r, r
+				sees[n], put[n], created[n] = r, r, created[n] || !ok
 			}
 		}
 	}
+	news := 0
+	for _, is := range created {
+		if is {
+			news++
+		}
+	}
+	if len(tx.Writes())-tx.Deleted() != len(put) || tx.Created() != news {
+		p.wrong("%s: %d writes, %d of them deletions, %d created; want %d put, %d created", subject, len(tx.Writes()), tx.Deleted(), tx.Created(), len(put), news)
+	}
 	if p.rand.IntN(5) > 0 {
-		u := heldUpdate{subject: subject, writes: slices.Clone(tx.Writes()), put: put}
+		u := heldUpdate{subject: subject, writes: slices.Clone(tx.Writes()), put: put, created: tx.Created()}
 		p.stage.Hold(u.writes)
 		p.held = append(p.held, u)
 	}
@@ -173,13 +205,21 @@ func (p *plain) reveal() {
 	}
 	u := &p.held[0]
 	p.stage.Reveal(u.writes[u.revealed : u.revealed+1])
-	n := u.writes[u.revealed].Record.ID
+	p.show(u, u.writes[u.revealed])
 	u.revealed++
-	p.shown[n] = raised(u.put[n], p.shown[n])
+}
+
+func (p *plain) show(u *heldUpdate, w Write) {
+	if n := w.Record.ID; w.Deletes {
+		delete(p.shown, n)
+	} else {
+		p.shown[n] = raised(u.put[n], p.shown[n])
+	}
 }
 
 // settle shows or drops the oldest update, or lets it go if some of it is revealed. Where
-// it is dropped, those of its subject that came after it are, too.
+// it is dropped, those of its subject that came after it are, too, and all of them if one
+// of its IDs may have gone from one subject to another.
 func (p *plain) settle() {
 	if len(p.held) == 0 {
 		return
@@ -192,48 +232,52 @@ func (p *plain) settle() {
 		p.held = p.held[1:]
 		return
 	}
-	u := p.held[0]
+	u, mixed := p.held[0], p.mixed()
 	p.held = p.held[1:]
 	if p.rand.IntN(4) > 0 {
 		p.stage.Show(u.writes)
-		for n, r := range u.put {
-			p.shown[n] = raised(r, p.shown[n])
+		for _, w := range u.writes {
+			p.show(&u, w)
 		}
 		return
 	}
 	p.stage.LetGo(u.writes)
 	p.held = slices.DeleteFunc(p.held, func(later heldUpdate) bool {
-		if later.subject == u.subject {
+		dropped := mixed || later.subject == u.subject
+		if dropped {
 			p.stage.LetGo(later.writes)
 		}
-		return later.subject == u.subject
+		return dropped
 	})
 }
 
-func (p *plain) compare() {
-	created, revealed := 0, 0
-	fresh, held := make(map[storage.ID]bool), make(map[storage.ID]bool)
+// mixed reports whether an ID that is held was deleted by one subject and taken by another.
+func (p *plain) mixed() bool {
+	of := make(map[storage.ID]string)
 	for _, u := range p.held {
-		for n := range u.put {
-			held[n] = true
-		}
-		for _, w := range u.writes[:u.revealed] {
-			if w.creates {
-				revealed++
+		for _, w := range u.writes {
+			if s, ok := of[w.Record.ID]; ok && s != u.subject {
+				return true
 			}
-		}
-		for n := range u.put {
-			if _, ok := p.shown[n]; !ok && !fresh[n] {
-				fresh[n] = true
-				created++
-			}
+			of[w.Record.ID] = u.subject
 		}
 	}
-	if p.stage.Created() != created+revealed {
-		p.wrong("%d created; want %d, and %d that are revealed", p.stage.Created(), created, revealed)
+	return false
+}
+
+func (p *plain) compare() {
+	created, held := 0, make(map[storage.ID]bool)
+	for _, u := range p.held {
+		for _, w := range u.writes {
+			held[w.Record.ID] = true
+		}
+		created += u.created
 	}
-	if p.stage.Records() != len(p.shown)+created {
-		p.wrong("there will be %d records; want %d", p.stage.Records(), len(p.shown)+created)
+	if p.stage.Created() != created {
+		p.wrong("%d created; want %d", p.stage.Created(), created)
+	}
+	if want := len(p.state()); p.stage.Records() != want {
+		p.wrong("there will be %d records; want %d", p.stage.Records(), want)
 	}
 	for n := range 25 {
 		if p.stage.Holds(id(n)) != held[id(n)] {
