@@ -72,7 +72,7 @@ func TestBackupHasAllAndNoFrame(t *testing.T) {
 	if got := shown(t, c, touched.ID); got != touched || c.log.tree.seq != j.seq {
 		t.Errorf("%+v, merged up to %d; want %+v and %d", got, c.log.tree.seq, touched, j.seq)
 	}
-	put(t, c, large(0))
+	put(t, c, touched)
 	hasLarge(t, "in the copy", c, n)
 }
 

@@ -62,7 +62,7 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 		err = ctx.Err()
 	}
 	if err == nil && len(tx.Writes()) > 0 {
-		if n := tx.Created(); n > 0 && !s.roomFor(n) {
+		if n := tx.Created() - tx.Deleted(); n > 0 && !s.roomFor(n) {
 			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 		}
 		if err = o.put(subject, tx.Writes()); err == nil {
