@@ -8,7 +8,7 @@ const batchLen = 16
 // first, for one after the other, and so the processor waits for many at once; then it
 // puts them.
 func (t *Table) putAll(writes []*Write) {
-	if len(writes) == 1 && !writes[0].Deletes {
+	if len(writes) == 1 && writes[0].barrier == nil {
 		t.Put(&writes[0].Record, writes[0].seen)
 		return
 	}
@@ -23,10 +23,10 @@ func (t *Table) putAll(writes []*Write) {
 		for i, w := range writes[:n] {
 			if w.Deletes {
 				t.delete(places[i].id)
-				w.removal.revealed = true
 			} else {
 				t.put(places[i], &w.Record, w.seen)
 			}
+			w.barrier.reveal()
 		}
 		t.mu.Unlock()
 	}

@@ -1,6 +1,8 @@
 package table
 
 import (
+	"time"
+
 	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -32,14 +34,11 @@ type Write struct {
 	Deletes bool
 
 	seen    storage.Use // what the update saw of the record that the table shows
+	limit   time.Time   // and its MaxExpiresAt
 	creates bool
-	removal *removal // its own, or the last one before it that was held when it was put
+	barrier *barrier // its own, or the last one that was held when it was put
 	next    *Write   // of those that create, and are held, of the subject
 }
-
-// removal is one Delete. Until it is revealed the table shows a record that has nothing
-// to do with what was put under the ID afterwards.
-type removal struct{ revealed bool } // guarded by the table's lock
 
 // creations are the writes of a subject that are held and create, the oldest first.
 type creations struct {
@@ -74,7 +73,7 @@ func (c *creations) remove(w *Write) {
 // NewStage returns a stage in front of t.
 func NewStage(t *Table) *Stage {
 	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string]creations), Feed: new(feed.Feed)}
-	s.tx.stage, s.tx.records = s, s.tx.each
+	s.tx.stage, s.tx.records, s.tx.keep = s, s.tx.each, s.tx.concerns
 	return s
 }
 
@@ -184,40 +183,3 @@ func (s *Stage) Records() int {
 
 // Holds reports whether a write of id is held.
 func (s *Stage) Holds(id storage.ID) bool { return s.held[id] != nil }
-
-// raise applies to r, which w holds, what a Touch has raised in the table since the
-// update that put r saw it: r will be shown like that.
-func (s *Stage) raise(r *storage.Record, w *Write) {
-	var shown storage.Record
-	if !r.EndedAt.IsZero() || !s.shows(w, &shown) {
-		return
-	}
-	if shown.LastUsedAt.After(w.seen.At) && shown.LastUsedAt.After(r.LastUsedAt) {
-		r.LastUsedAt = shown.LastUsedAt
-	}
-	if shown.ExpiresAt.After(w.seen.ExpiresAt) && shown.ExpiresAt.After(r.ExpiresAt) {
-		r.ExpiresAt = shown.ExpiresAt
-	}
-}
-
-// shows sets r to what the table shows of the record that w replaces or is, and reports
-// false if it shows nothing of that.
-func (s *Stage) shows(w *Write, r *storage.Record) bool {
-	if w.removal != nil {
-		s.table.mu.Lock()
-		revealed := w.removal.revealed
-		s.table.mu.Unlock()
-		if !revealed {
-			return false
-		}
-	}
-	return s.table.Get(w.Record.ID, r)
-}
-
-// removalOf returns the last Delete of id that is held, or is behind what is held.
-func (s *Stage) removalOf(id storage.ID) *removal {
-	if w := s.held[id]; w != nil {
-		return w.removal
-	}
-	return nil
-}

@@ -31,7 +31,7 @@ func (t *Tx) Delete(id storage.ID) error {
 		return nil
 	}
 	w := &t.writes[k.write]
-	w.Deletes, w.removal = true, new(removal)
+	w.Deletes, w.barrier = true, &barrier{deletes: true}
 	w.Record = storage.Record{Token: storage.Token{ID: id, Subject: r.Subject}}
 	return nil
 }
