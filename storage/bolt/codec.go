@@ -77,6 +77,9 @@ func encodeIn(b []byte, r *storage.Record) ([]byte, error) {
 	version, n := byte(plainVersion), fixedLen+tied+sumLen
 	if tied > 0 {
 		version = tiedVersion
+		if !storable(r.RotatedAt) || !storable(r.PreviousUntil) {
+			return nil, errInstant
+		}
 	}
 	for i, text := range texts {
 		if len(text) > maxLens[i] {
@@ -170,5 +173,5 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 	if b[0] == oldVersion {
 		return parseOldTies(text, r)
 	}
-	return (text != "") == (b[0] == tiedVersion) && ties.Parse(text, r)
+	return (text != "") == (b[0] == tiedVersion) && ties.Parse(text, r) && storable(r.RotatedAt) && storable(r.PreviousUntil)
 }

@@ -37,7 +37,9 @@ func full() storage.Record {
 // tied returns full with every tie.
 func tied() storage.Record {
 	r := full()
-	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{1}, storage.ID{2}, storage.ID{3}, storage.ID{15: 4}
+	r.Family, r.Parent = storage.ID{1}, storage.ID{15: 2}
+	r.Kind, r.Generation = storage.KindSession, math.MaxUint32
+	r.RotatedAt, r.PreviousUntil = time.UnixMilli(-1).UTC(), time.UnixMilli(lastMilli).UTC()
 	r.MaxUses, r.UsesLeft, r.Epoch = math.MaxInt32, math.MaxInt32-1, math.MaxUint32
 	r.Sealed = storage.NewSealed(strings.Repeat("\xff\x00", storage.MaxSealed/2))
 	return r
@@ -87,14 +89,16 @@ func TestCodecKnownTies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Family, r.Successor = storage.ID{1}, storage.ID{15: 2}
+	r.Family, r.Parent = storage.ID{1}, storage.ID{15: 2}
+	r.Kind, r.Generation, r.RotatedAt = storage.KindSession, 2, r.IssuedAt
 	r.MaxUses, r.UsesLeft, r.Sealed = 258, 3, storage.NewSealed("sealed")
 	v, err := encode(&r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := "03" + hex.EncodeToString(plain[1:len(plain)-sumLen]) +
-		"39" + "01" + strings.Repeat("00", 15) + strings.Repeat("00", 15) + "02" + "00000102" + "00000003" + hex.EncodeToString([]byte("sealed"))
+		"37" + "01" + strings.Repeat("00", 15) + strings.Repeat("00", 15) + "02" + "00000102" + "00000003" +
+		"01" + "00000002" + "0000018bcfe56800" + "ffffc77cedd32800" + hex.EncodeToString([]byte("sealed"))
 	if got := hex.EncodeToString(v[:len(v)-sumLen]); got != want {
 		t.Errorf("layout (-want +got):\n%s", cmp.Diff(want, got))
 	}
@@ -102,7 +106,24 @@ func TestCodecKnownTies(t *testing.T) {
 
 func TestDecodeRefusesPlain(t *testing.T) { testDecodeRefuses(t, full()) }
 
-func TestDecodeRefusesTied(t *testing.T) { testDecodeRefuses(t, tied()) }
+func TestDecodeRefusesTied(t *testing.T) {
+	testDecodeRefuses(t, tied())
+	r := tied()
+	v, err := encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, back := range map[string]int{"rotated": 16, "previous": 8} { // before what is sealed
+		for _, year := range []byte{0x7f, 0x80} {
+			bad := bytes.Clone(v[:len(v)-sumLen])
+			bad[len(bad)-r.Sealed.Len()-back] = year
+			bad = binary.BigEndian.AppendUint32(bad, checksum(r.ID[:], bad))
+			if _, err := decode(r.ID[:], bad); !errors.Is(err, storage.ErrCorrupt) {
+				t.Errorf("%s outside of the years 1 to 9999, %x: %v; want ErrCorrupt", name, year, err)
+			}
+		}
+	}
+}
 
 func testDecodeRefuses(t *testing.T, r storage.Record) {
 	good, err := encode(&r)
@@ -166,6 +187,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"data":       func(r *storage.Record) { r.Data = long },
 		"year 10000": func(r *storage.Record) { r.ExpiresAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"year 0":     func(r *storage.Record) { r.EndedAt = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
+		"rotation":   func(r *storage.Record) { r.RotatedAt = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
+		"previous":   func(r *storage.Record) { r.PreviousUntil = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"TTL":        func(r *storage.Record) { r.TTL = -1 },
 		"uses":       func(r *storage.Record) { r.MaxUses = -1 },
 		"most uses":  func(r *storage.Record) { r.MaxUses = math.MaxInt },

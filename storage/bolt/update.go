@@ -96,11 +96,11 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if s.opts.FlushEvery == FlushAtOnce {
-		return s.await(s.stageTouch(ctx, id, use))
-	}
 	if !storable(use.At) || !storable(use.ExpiresAt) {
 		return errInstant
+	}
+	if s.opts.FlushEvery == FlushAtOnce {
+		return s.await(s.stageTouch(ctx, id, use))
 	}
 	if s.table.Touch(id, use) {
 		if !s.timed.Load() { // to wake somebody costs as much as all the rest
