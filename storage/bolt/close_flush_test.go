@@ -124,6 +124,7 @@ func TestLaterPutLowers(t *testing.T) {
 	longer, shorter := record(1), record(1)
 	longer.ExpiresAt = longer.ExpiresAt.Add(time.Hour)
 	shorter.ExpiresAt = shorter.ExpiresAt.Add(time.Minute)
+	shorter.MaxExpiresAt = shorter.ExpiresAt
 	second := async(func() error { return putting(s, longer) })
 	awaitWaiting(s, 1)
 	third := async(func() error { return putting(s, shorter) })

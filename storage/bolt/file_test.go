@@ -135,7 +135,7 @@ func TestOpenRefusesWhatIsNoStore(t *testing.T) {
 		{"noise", bytes.Repeat([]byte{0xA5, 0x5A, 0x00, 0xFF, 0x13}, page), storage.ErrCorrupt},
 		{"another program's", otherProgram(t, true), ErrNotStore},
 		{"another program's without freelist", otherProgram(t, false), ErrNotStore},
-		{"newer schema", withSchema(t, "2"), ErrNewerSchema},
+		{"newer schema", withSchema(t, "3"), ErrNewerSchema},
 		{"schema no number", withSchema(t, "two"), storage.ErrCorrupt},
 		{"schema zero", withSchema(t, "0"), storage.ErrCorrupt},
 	}
