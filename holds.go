@@ -142,6 +142,19 @@ func (s *holds) arm(h *hold, tok *Token, now instant) (over bool, cause error) {
 	return false, nil
 }
 
+// endLater has the token of id, which has no uses left, ended with the last of its
+// connections, and reports whether there are any.
+func (s *holds) endLater(id ID, subject string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[id]
+	if t == nil {
+		return false
+	}
+	t.subject, t.spent = subject, true
+	return true
+}
+
 // replaced is the cause for h, which was opened by a text of t that was replaced with an
 // overlap of 0.
 func (t *heldToken) replaced(h *hold) error {
@@ -310,7 +323,7 @@ func (s *holds) cut(t *heldToken, cause error) {
 	s.mu.Unlock()
 	first.endAll(cause)
 	if spent { // in a goroutine of its own: the store may take its time
-		go run.m.exhaust(context.Background(), t.id, t.subject)
+		go run.m.exhaust(t.id, t.subject)
 	}
 }
 
