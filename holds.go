@@ -106,12 +106,13 @@ func (s *holds) arm(h *hold, tok *Token, now instant) (over bool, cause error) {
 	if t == nil {
 		return true, h.cause
 	}
+	t.subject = tok.Subject
 	if h.generation < t.floor { // its text was replaced since it was read
 		return true, t.replaced(h)
 	}
 	h.armed = true
 	known, due := t.due, at(tok.ExpiresAt)
-	t.subject, t.due, t.overdue = tok.Subject, max(known, due), false
+	t.due, t.overdue = max(known, due), false
 	t.spent = t.spent || spentByHold(tok)
 	if r.m.recheck > 0 && t.checkAt == noInstant {
 		t.checkAt = now.plus(r.m.recheck)
