@@ -41,9 +41,20 @@ func (h *hold) endAll(cause error) {
 	for h != nil {
 		next := h.next
 		h.next = nil
-		h.end(cause)
+		h.end(h.own(cause))
 		h = next
 	}
+}
+
+// own returns cause with the generation of the text that opened h.
+func (h *hold) own(cause error) error {
+	r, ok := cause.(*Rejection)
+	if !ok || r.Generation == h.generation {
+		return cause
+	}
+	own := *r
+	own.Generation = h.generation
+	return &own
 }
 
 // endEach is endAll with the cause of each.
