@@ -130,8 +130,8 @@ func (s *holds) arm(h *hold, tok *Token, now instant) (over bool, cause error) {
 	}
 	s.file(t)
 	r.wakeFor(t)
-	if tok.Parent != (ID{}) || known != unknown && known != due {
-		r.lookLater(t) // there is more to know, or tok is not the newest
+	if tok.Parent != (ID{}) || known != unknown && known != due || h.generation != tok.Generation {
+		r.lookLater(t) // there is more to know, tok is not the newest, or its text is the previous one
 	}
 	return false, nil
 }
