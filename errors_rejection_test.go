@@ -88,7 +88,8 @@ func TestUnknownIsOneAnswer(t *testing.T) {
 	}
 }
 
-// TestRejectionText, as logs have it: no subject.
+// TestRejectionText, as logs have it: ID#generation once the secret is proved, and no
+// subject.
 func TestRejectionText(t *testing.T) {
 	id := fromHex("000102030405060708090a0b0c0d0e0f" + strings.Repeat("00", secretLen))
 	at := time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)
@@ -96,17 +97,21 @@ func TestRejectionText(t *testing.T) {
 		"lapse: unauthenticated: malformed token": {Err: ErrMalformed},
 		"lapse: unauthenticated: unknown token: 001IYT0XLWR0glqewhlWlr": {
 			Err: ErrUnknown, ID: id.id()},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr ran out at 2026-03-01T12:30:00Z": {
+		"lapse: unauthenticated: token replaced: 001IYT0XLWR0glqewhlWlr#4294967295": {
+			Err: ErrReplaced, ID: id.id(), Subject: "ana", Generation: 1<<32 - 1},
+		"lapse: unauthenticated: refresh token reused: 001IYT0XLWR0glqewhlWlr#7 was ended at 2026-03-01T12:30:00Z (reused)": {
+			Err: ErrReused, ID: id.id(), Subject: "ana", Generation: 7, At: at, Reason: EndReused},
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 ran out at 2026-03-01T12:30:00Z": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr was ended at 2026-03-01T12:30:00Z (expired)": {
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (expired)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndExpired},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr was ended at 2026-03-01T12:30:00Z (subject)": {
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (subject)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndSubject},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr was ended at 2026-03-01T12:30:00Z (evicted)": {
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (evicted)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndEvicted},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr was ended at 2026-03-01T12:30:00Z (unknown)": {
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (unknown)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: 200},
-		"suspended: lapse: unauthenticated: subject refused: 001IYT0XLWR0glqewhlWlr": {
+		"suspended: lapse: unauthenticated: subject refused: 001IYT0XLWR0glqewhlWlr#0": {
 			Err: fmt.Errorf("suspended: %w", ErrSubjectRefused), ID: id.id(), Subject: "ana"},
 	} {
 		if diff := cmp.Diff(want, r.Error()); diff != "" {
