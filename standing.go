@@ -60,7 +60,7 @@ func stands(rec *storage.Record, p *presented, b binding, now time.Time) (standi
 		return unknownText, nil
 	case previous, isSum(string(r.first[:]), p.sum):
 		return spentText, nil
-	case !right:
+	case !right, generation == 0: // the first secret has no tag
 		return unknownText, nil
 	default:
 		return byGeneration(rec, generation, r.before, r.previous != [sha256.Size]byte{}), nil
