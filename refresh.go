@@ -119,7 +119,7 @@ func (p *Pairs) verify(ctx context.Context, verb string, t *proved, err error) (
 // refreshed now.
 func (p *Pairs) admit(ctx context.Context, verb string, t *proved) (Token, error) {
 	tok := p.refresh.token(&t.rec)
-	err := p.refresh.judge(ctx, verb, &tok, t.now)
+	err := p.refresh.judge(ctx, verb, &tok, t.cred.generation(), t.now)
 	if err != nil {
 		payTag(t.cred, p.refresh.binding)
 	}
@@ -187,7 +187,7 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 		return r.reuse(tx, &tok)
 	}
 	if !tok.Live(now) {
-		return expired(&tok)
+		return expired(&tok, r.text.cred.generation())
 	}
 	kept, _ := sessionOf(&r.rec)
 	if r.found == previousText {
