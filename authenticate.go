@@ -90,7 +90,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	m.viewText(&rec, found)
 	var above *lineage
 	if !alive(&rec.Token, now) || m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
-		if above, err = m.admitUnder(ctx, verb, &rec.Token, now); err != nil {
+		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err != nil {
 			payTag(c, m.binding)
 			return 0, err
 		}
@@ -99,7 +99,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	case rec.MaxUses == 0:
 	case rec.UsesLeft <= 0:
 		payTag(c, m.binding)
-		return 0, m.refuse(exhausted(&rec.Token))
+		return 0, m.refuse(exhausted(&rec.Token, generation))
 	case use != useNone:
 		*tok, err = m.spend(ctx, verb, &p, rec.Subject, use)
 		return generation, err
@@ -164,8 +164,9 @@ func (m *Manager) admitProved(ctx context.Context, verb string, p *proved) (tok 
 	m.endedByClock(&seen)
 	m.viewText(&seen, p.stands)
 	tok = seen.Token
-	if err = m.admit(ctx, verb, &tok, p.now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
-		err = m.refuse(exhausted(&tok))
+	by := m.generationOf(&p.rec, &p.presented, p.stands)
+	if err = m.admit(ctx, verb, &tok, by, p.now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
+		err = m.refuse(exhausted(&tok, by))
 	}
 	if err != nil {
 		payTag(p.cred, m.binding)
@@ -205,9 +206,9 @@ func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, 
 	}
 	switch {
 	case !j.tok.Live(now):
-		err = expired(&j.tok)
+		err = expired(&j.tok, m.generationOf(&j.rec, p, j.stands))
 	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
-		err = exhausted(&j.tok)
+		err = exhausted(&j.tok, m.generationOf(&j.rec, p, j.stands))
 	}
 	return j, err
 }
@@ -266,40 +267,40 @@ var (
 	errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
 )
 
-// admit says why a token whose secret has been proved is not good at now, if so. It
-// makes of a delegate what everyone sees of it.
-func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.Time) error {
-	_, err := m.admitUnder(ctx, verb, tok, now)
+// admit says why a token, of which a secret of generation by has been proved, is not good
+// at now, if so. It makes of a delegate what everyone sees of it.
+func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) error {
+	_, err := m.admitUnder(ctx, verb, tok, by, now)
 	return err
 }
 
 // admitUnder is admit, and returns who is above tok.
-func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, now time.Time) (above *lineage, err error) {
+func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *lineage, err error) {
 	if tok.Live(now) {
 		if above, err = m.underStored(ctx, verb, tok); err != nil {
 			return nil, err
 		}
 	}
-	return above, m.judge(ctx, verb, tok, now)
+	return above, m.judge(ctx, verb, tok, by, now)
 }
 
 // judge is what is left of admit once tok is what everyone sees of it.
-func (m *Manager) judge(ctx context.Context, verb string, tok *Token, now time.Time) error {
+func (m *Manager) judge(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) error {
 	if !tok.Live(now) {
-		return m.refuse(expired(tok))
+		return m.refuse(expired(tok, by))
 	}
-	return m.permit(ctx, verb, tok)
+	return m.permit(ctx, verb, tok, by)
 }
 
 // permit asks CheckSubject about the subject of tok, which has no ID where there is no
 // token yet.
-func (m *Manager) permit(ctx context.Context, verb string, tok *Token) error {
+func (m *Manager) permit(ctx context.Context, verb string, tok *Token, by uint32) error {
 	if m.check == nil {
 		return nil
 	}
 	err := m.check(ctx, tok.Subject)
 	if errors.Is(err, ErrSubjectRefused) {
-		return m.refuse(&Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation})
+		return m.refuse(&Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: by})
 	}
 	if err != nil {
 		return fmt.Errorf("lapse: %s: CheckSubject could not tell: %w", verb, noVerdict(err))
@@ -307,12 +308,13 @@ func (m *Manager) permit(ctx context.Context, verb string, tok *Token) error {
 	return nil
 }
 
-func expired(tok *Token) *Rejection {
+// expired refuses a secret of generation by of tok, which is dead.
+func expired(tok *Token, by uint32) *Rejection {
 	why := ErrExpired
 	if tok.EndReason == EndExhausted {
 		why = ErrExhausted
 	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation, At: tok.DeadFrom(), Reason: tok.EndReason}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: tok.DeadFrom(), Reason: tok.EndReason}
 }
 
 // replaced refuses the spent text p of rec.

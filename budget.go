@@ -84,6 +84,7 @@ func (m *Manager) exhaust(id ID, subject string) {
 	}
 }
 
-func exhausted(tok *Token) *Rejection {
-	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation}
+// exhausted refuses a secret of generation by of tok, which has no uses left.
+func exhausted(tok *Token, by uint32) *Rejection {
+	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: by}
 }
