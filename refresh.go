@@ -57,7 +57,8 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 		if r.scope, err = narrowed(tok, scope); err != nil {
 			return Credentials{}, err
 		}
-	} else if tok := p.refresh.token(&text.rec); !tok.Live(text.now) { // an end is final: there is nothing to write
+	} else if !p.lasts(&text.rec, text.now) { // an end is final: there is nothing to write
+		tok := p.refresh.token(&text.rec)
 		return Credentials{}, p.refresh.refuse(reused(&tok, &text.presented))
 	}
 	return r.answer(ctx, &text)
@@ -188,7 +189,7 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	}
 	tok := m.token(&r.rec)
 	if r.found == spentText {
-		return r.reuse(tx, &tok)
+		return r.reuse(tx)
 	}
 	if !tok.Live(now) {
 		return expired(&tok)
@@ -200,9 +201,17 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	return r.replace(tx, kept, &tok)
 }
 
+// lasts reports whether the session of rec is alive at now by its record, whatever the
+// policy makes of it: another policy would let it in.
+func (p *Pairs) lasts(rec *storage.Record, now time.Time) bool {
+	seen := *rec
+	p.refresh.endedByClock(&seen)
+	return seen.Live(now)
+}
+
 // reuse ends the session, unless it is dead.
-func (r *refreshing) reuse(tx storage.Tx, tok *Token) (err error) {
-	if !tok.Live(r.now) {
+func (r *refreshing) reuse(tx storage.Tx) (err error) {
+	if !r.p.lasts(&r.rec, r.now) {
 		return nil
 	}
 	if r.ended, err = r.p.refresh.endTied(tx, r.rec.ID, EndReused, r.now); err != nil {

@@ -132,6 +132,18 @@ func TestReuseStaysReuseForThePresenter(t *testing.T) {
 	p.wantDead(a, b)
 }
 
+// TestReuseUnderALowerCap: a policy that keeps the session out does not keep it from being
+// ended, since the policy that made it would let it in.
+func TestReuseUnderALowerCap(t *testing.T) {
+	p := memoryPairs(t, lapse.PairConfig{})
+	low := p.beside(lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: time.Hour}}})
+	s := p.session3(lapse.Grant{})
+	p.clock.add(2 * time.Hour)
+	low.wantRefresh("the current text", s.current, lapse.ErrExpired)
+	low.wantRefresh("a spent text", s.spent, lapse.ErrReused)
+	p.wantDead(s.spent, s.previous, s.current)
+}
+
 // TestTextsThatRefreshNothing: each way in which a refresh text can be no good without
 // being spent, none of which changes anything.
 func TestTextsThatRefreshNothing(t *testing.T) {
