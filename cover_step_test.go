@@ -44,7 +44,7 @@ func (w *world) take(m *model, a *deed) error {
 	if a.record != nowhere && a.record < len(m.records) {
 		id = m.records[a.record].id
 	}
-	v := verbOf(a.verb)
+	v := coverVerbOf(a.verb)
 	var late func() outcome
 	var failed error
 	w.between = nil

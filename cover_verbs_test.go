@@ -225,7 +225,7 @@ var otherVerbs = map[string]coverVerb{
 	},
 }
 
-func verbOf(name string) coverVerb {
+func coverVerbOf(name string) coverVerb {
 	if v, ok := plainVerbs[name]; ok {
 		return v
 	}

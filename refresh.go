@@ -48,8 +48,8 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	if err != nil {
 		return Credentials{}, err
 	}
-	r := refreshing{p: p, text: &text.presented}
-	if text.stands != spentText {
+	r := refreshing{p: p, text: &text.presented, spent: text.stands == spentText}
+	if !r.spent {
 		tok, err := m.admitProved(ctx, "refresh", &text)
 		if err != nil {
 			return Credentials{}, err
@@ -57,7 +57,8 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 		if r.scope, err = narrowed(tok, scope); err != nil {
 			return Credentials{}, err
 		}
-	} else if tok := m.token(&text.rec); !tok.Live(text.now) { // an end is final: there is nothing to write
+	} else if !m.lasts(&text.rec, text.now) { // an end is final: there is nothing to write
+		tok := m.token(&text.rec)
 		return Credentials{}, m.refuse(reused(&tok, &text.presented))
 	}
 	return r.answer(ctx, text.rec.Subject)
@@ -92,6 +93,7 @@ type refreshing struct {
 	p     *Pairs
 	text  *presented
 	scope string // of the access text that is asked for
+	spent bool   // text had been replaced when it was judged before the transaction
 	salt  [saltLen]byte
 
 	judged
@@ -127,7 +129,8 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	r.now, r.ended = now, nil
 	r.judged, err = r.p.refresh.goodIn(tx, r.text, now)
 	switch kept, _ := sessionOf(&r.rec); {
-	case r.stands == spentText:
+	case r.spent && r.stands >= spentText, r.stands == spentText:
+		r.stands = spentText // whatever the clock says by now: CheckSubject was not asked
 		return r.reuse(tx)
 	case err != nil:
 		return err
@@ -138,10 +141,18 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	}
 }
 
+// lasts reports whether the session of rec is alive at now by its record, whatever a
+// policy makes of it: another policy would let it in.
+func (m *Manager) lasts(rec *storage.Record, now time.Time) bool {
+	seen := *rec
+	m.endedByClock(&seen)
+	return seen.Live(now)
+}
+
 // reuse ends the session, unless it is dead.
 func (r *refreshing) reuse(tx storage.Tx) (err error) {
 	m := r.p.refresh
-	if r.tok = m.token(&r.rec); !r.tok.Live(r.now) {
+	if r.tok = m.token(&r.rec); !m.lasts(&r.rec, r.now) {
 		return nil
 	}
 	if r.ended, err = m.endTied(tx, r.rec.ID, EndReused, r.now); err == nil {
