@@ -51,14 +51,21 @@ func (o *op) put(subject string, writes []table.Write) error {
 			o.puts[i] = entry{id: r.ID}
 			continue
 		}
+		if cap(memory) < oneValue {
+			memory = make([]byte, 0, min(len(writes)-i, manyValues)*oneValue)
+		}
 		value, err := encodeIn(memory, r)
 		if err != nil {
 			return err
 		}
-		o.puts[i] = entry{id: r.ID, value: value}
+		o.puts[i] = entry{id: r.ID, value: value[:len(value):len(value)]}
+		memory = value[len(value):]
 	}
 	return nil
 }
+
+// manyValues is for how many values memory is made at once.
+const manyValues = 256
 
 // size returns how many records o changes.
 func (o *op) size() int { return len(o.puts) + len(o.deletes) }
