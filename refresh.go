@@ -104,6 +104,9 @@ func (p *Pairs) verify(ctx context.Context, verb string, t *proved, err error) (
 	if err == nil && t.rec.ID != t.cred.id() {
 		err = errWrongRecord
 	}
+	if err == nil && t.prefix == m.prefix && p.rules.damaged(&t.rec) {
+		err = errSecrets
+	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return unknownText, storeError(verb, err)
 	}

@@ -44,16 +44,30 @@ func unusedSecret(rec *storage.Record) bool {
 	return wasRotated(rec) && len(text) == rotatedLen && text[len(rotatedLabel)]&flagUnused != 0
 }
 
+// legible reports whether what rec, of a plain token, keeps sealed has a form that this
+// version knows: nothing, that of rotated, or that of Obtain.
+func legible(rec *storage.Record) bool {
+	switch text := rec.Sealed.Text(); len(text) {
+	case 0:
+		return true
+	case rotatedLen:
+		return strings.HasPrefix(text, rotatedLabel)
+	case obtainedLen:
+		return strings.HasPrefix(text, obtained)
+	}
+	return false
+}
+
 // rotatedOf returns what rec, of a plain token, says of its rotations. ok is false where
 // there is nothing: the token was never rotated.
 func rotatedOf(rec *storage.Record) (r rotated, ok bool, err error) {
-	if !wasRotated(rec) {
+	switch {
+	case !legible(rec):
+		return r, false, errSecrets
+	case !wasRotated(rec):
 		return r, false, nil
 	}
 	text := rec.Sealed.Text()
-	if len(text) != rotatedLen {
-		return r, false, errSecrets
-	}
 	flags := text[len(rotatedLabel)]
 	r.unused, r.obtained = flags&flagUnused != 0, flags&flagObtained != 0
 	text = text[len(rotatedLabel)+1:]

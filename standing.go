@@ -41,6 +41,8 @@ func stands(rec *storage.Record, p *presented, b binding, now time.Time) (standi
 		return standsAccess(rec, p, b, now)
 	case rec.Kind != KindPlain:
 		return unknownText, errSecrets
+	case !legible(rec):
+		return unknownText, errSecrets
 	case rec.Digest.Matches(storage.SHA256, p.sum):
 		return currentText, nil
 	case rec.Digest.Algorithm() != storage.SHA256:
