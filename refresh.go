@@ -48,7 +48,7 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	if err != nil {
 		return Credentials{}, err
 	}
-	r := refreshing{p: p, text: &text.presented}
+	r := refreshing{p: p, text: &text.presented, spent: text.stands == spentText}
 	if text.stands != spentText {
 		tok, err := p.admit(ctx, "refresh", &text)
 		if err != nil {
@@ -140,6 +140,7 @@ type refreshing struct {
 	p     *Pairs
 	text  *presented
 	scope string // of the access text that is asked for
+	spent bool   // the text was replaced, so CheckSubject was not asked
 	salt  [saltLen]byte
 
 	found           standing
@@ -181,6 +182,9 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	}
 	if r.found, err = standsRefresh(&r.rec, r.text, m.binding, now); err != nil {
 		return err
+	}
+	if r.spent && r.found == previousText { // the clock stepped back into the grace
+		r.found = spentText
 	}
 	if r.found == unknownText || r.found == aheadText {
 		return &Rejection{Err: ErrUnknown, ID: r.rec.ID}
