@@ -3,6 +3,7 @@ package lapse_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,41 +28,24 @@ func (f *fixture) change(id lapse.ID, change func(r *storage.Record)) {
 	}
 }
 
-// TestExpiringLeavesTheRotatedOut for as long as their successors live.
-func TestExpiringLeavesTheRotatedOut(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		life time.Duration // of the successor
-		do   func(f *fixture, store *damaged, old, next lapse.Issued)
-		want []string
-	}{
-		{"a successor that lives", time.Hour, nil, nil},
-		{"a successor that expires soon too", 15 * time.Minute, nil, []string{"next"}},
-		{"1 ms before the successor runs out", 10*time.Minute + time.Millisecond, nil, []string{"next"}},
-		{"as the successor runs out", 10 * time.Minute, nil, []string{"old"}},
-		{"a successor that was ended", time.Hour, func(f *fixture, _ *damaged, _, next lapse.Issued) { f.Expire(f.ctx, next.ID) }, []string{"old"}},
-		{"a successor that is gone", time.Hour, func(f *fixture, _ *damaged, old, _ lapse.Issued) {
-			f.change(old.ID, func(r *storage.Record) { r.Successor = lapse.ID{1} })
-		}, []string{"old"}},
-		{"a successor whose record is damaged", time.Hour, func(_ *fixture, store *damaged, _, next lapse.Issued) { store.id = next.ID }, []string{"old"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			f := newFixture(t, lapse.Config{})
-			store := &damaged{Store: f.store}
-			old := f.issue(lapse.Grant{Subject: "ana", Name: "old"})
-			next := f.issue(lapse.Grant{Subject: "ana", Name: "next", TTL: tt.life})
-			f.change(old.ID, func(r *storage.Record) { r.Successor = next.ID })
-			f.clock.add(10 * time.Minute)
-			if tt.do != nil {
-				tt.do(f, store, old, next)
-			}
-			m, err := lapse.New(store, lapse.Config{Clock: f.clock})
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantDiff(t, "tokens", tt.want, names(m.Expiring(f.ctx, 20*time.Minute)))
-		})
-	}
+// TestExpiringOfTheRotated: a rotated token expires once, when its new life ends,
+// whatever its previous text has left; a session when it ends, not its access text.
+func TestExpiringOfTheRotated(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	old := f.issue(lapse.Grant{Subject: "ana", Name: "rotated", TTL: time.Hour})
+	f.issue(lapse.Grant{Subject: "ana", Name: "other", TTL: 70 * time.Minute})
+	f.clock.add(50 * time.Minute)
+	wantDiff(t, "before the rotation", []string{"rotated", "other"}, names(f.Expiring(f.ctx, 20*time.Minute)))
+	rotate(t, f, old.Bearer, 5*time.Minute)
+	wantDiff(t, "after it", []string{"other"}, names(f.Expiring(f.ctx, 20*time.Minute)))
+	f.clock.add(40 * time.Minute)
+	wantDiff(t, "as the new life ends", []string{"rotated"}, names(f.Expiring(f.ctx, 20*time.Minute)))
+
+	p := memoryPairs(t, lapse.PairConfig{})
+	p.first(lapse.Grant{Name: "session", SessionTTL: time.Hour})
+	wantDiff(t, "as the access text ends", []string(nil), names(p.Expiring(p.ctx, 20*time.Minute)))
+	p.clock.add(40 * time.Minute)
+	wantDiff(t, "as the session ends", []string{"session"}, names(p.Expiring(p.ctx, 20*time.Minute)))
 }
 
 // TestExpiringDelegates expire with those that they were delegated from.
@@ -105,33 +89,31 @@ func (s mixedUp) Get(ctx context.Context, id lapse.ID) (storage.Record, error) {
 	return s.Store.Get(ctx, id)
 }
 
-// TestExpiringTrustsNoOtherRecord: that some other token lives says nothing of the
-// successor.
+// TestExpiringTrustsNoOtherRecord: that some other token lives says nothing of the one
+// above a delegate.
 func TestExpiringTrustsNoOtherRecord(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
-	old, next := f.issue(lapse.Grant{Subject: "ana", Name: "old"}), f.issue(lapse.Grant{Subject: "ana", TTL: time.Millisecond})
-	f.change(old.ID, func(r *storage.Record) { r.Successor = next.ID })
-	f.clock.add(time.Millisecond)
-	m, err := lapse.New(mixedUp{f.store, next.ID, old.ID}, lapse.Config{Clock: f.clock})
+	parent, other := f.issue(lapse.Grant{Subject: "ana", Name: "parent"}), f.issue(lapse.Grant{Subject: "ana", Name: "other", TTL: 2 * time.Hour})
+	f.delegate(parent, lapse.Grant{Name: "child"})
+	m, err := lapse.New(mixedUp{f.store, parent.ID, other.ID}, lapse.Config{Clock: f.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantDiff(t, "tokens", []string{"old"}, names(m.Expiring(f.ctx, time.Hour)))
+	wantDiff(t, "tokens", []string{"corrupt", "parent"}, names(m.Expiring(f.ctx, time.Hour)))
 }
 
 // TestExpiringFailsWhole: the order of half a list would be a lie.
 func TestExpiringFailsWhole(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent := f.issue(lapse.Grant{Subject: "ana", Name: "parent"})
-	child, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{Name: "child"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.change(child.ID, func(r *storage.Record) { r.Successor = parent.ID })
+	child := f.delegate(parent, lapse.Grant{Name: "child"})
+	f.delegate(child, lapse.Grant{Name: "grandchild"})
 	calls := f.calls(func() {
-		wantDiff(t, "without a fault", []string{"parent"}, names(f.Expiring(f.ctx, time.Hour)))
+		got := names(f.Expiring(f.ctx, time.Hour))
+		slices.Sort(got)
+		wantDiff(t, "without a fault", []string{"child", "grandchild", "parent"}, got)
 	})
-	wantDiff(t, "calls", []storagetest.Op{storagetest.OpList, opGet, opGet}, calls)
+	wantDiff(t, "calls", []storagetest.Op{storagetest.OpList, opGet, opGet, opGet}, calls)
 	for n := range calls {
 		f.store.Reset()
 		f.store.Inject(n+1, storagetest.FailBefore, errDisk)

@@ -48,7 +48,10 @@ var afterRotations = []afterRotation{
 		f.Expire(f.ctx, i.ID) // that the delegate is gone makes no difference
 		return err
 	}, lapse.ErrRotated},
-	{"Rotate", func(f *fixture, _, next lapse.Issued) error { _, err := f.Rotate(f.ctx, next.Bearer, time.Minute); return err }, lapse.ErrReplaced},
+	{"Rotate", func(f *fixture, _, next lapse.Issued) error {
+		_, err := f.Rotate(f.ctx, next.Bearer, time.Minute)
+		return err
+	}, lapse.ErrReplaced},
 	{"Expire", func(f *fixture, _, next lapse.Issued) error { _, err := f.Expire(f.ctx, next.ID); return err }, lapse.ErrExpired},
 }
 
