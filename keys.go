@@ -67,7 +67,10 @@ func newKeys(keys [][]byte) ([]key, error) {
 
 // obtained is how what is sealed in the record of a token made by Obtain begins: a
 // kind and its version. The salt follows.
-const obtained = "o1"
+const (
+	obtained    = "o1"
+	obtainedLen = len(obtained) + secretLen
+)
 
 // derive makes c's secret, which is random, the salt of one that k derives, and returns
 // what to seal in the record.

@@ -49,19 +49,33 @@ func wasRotated(rec *storage.Record) bool { return strings.HasPrefix(rec.Sealed.
 // unusedSecret reports whether the current secret of rec has not been used yet.
 func unusedSecret(rec *storage.Record) bool {
 	text := rec.Sealed.Text()
-	return wasRotated(rec) && len(text) == rotatedLen && text[rotatedFlags]&flagUnused != 0
+	return len(text) == rotatedLen && wasRotated(rec) && text[rotatedFlags]&flagUnused != 0
+}
+
+// legible reports whether what rec, of a plain token, keeps sealed has a form that this
+// version knows: nothing, that of rotated, or that of Obtain.
+func legible(rec *storage.Record) bool {
+	switch text := rec.Sealed.Text(); len(text) {
+	case 0:
+		return true
+	case rotatedLen:
+		return strings.HasPrefix(text, rotatedLabel)
+	case obtainedLen:
+		return strings.HasPrefix(text, obtained)
+	}
+	return false
 }
 
 // rotatedOf returns what rec, of a plain token, says of its rotations. ok is false where
 // there is nothing: the token was never rotated.
 func rotatedOf(rec *storage.Record) (r rotated, ok bool, err error) {
-	if !wasRotated(rec) {
+	switch {
+	case !legible(rec):
+		return r, false, errSecrets
+	case !wasRotated(rec):
 		return r, false, nil
 	}
 	text := rec.Sealed.Text()
-	if len(text) != rotatedLen {
-		return r, false, errSecrets
-	}
 	r.unused, r.obtained = text[rotatedFlags]&flagUnused != 0, text[rotatedFlags]&flagObtained != 0
 	copy(r.key[:], text[rotatedKey:])
 	r.floor, r.before = uint32At(text, rotatedFloor), uint32At(text, rotatedBefore)

@@ -77,6 +77,9 @@ func (m *Manager) owns(rec *storage.Record) bool {
 // one tag.
 func (m *Manager) stands(rec *storage.Record, p *presented, now time.Time) (standing, error) {
 	if (rec.Kind == KindPlain || m.refreshes) && rec.Digest.Matches(storage.SHA256, p.sum) {
+		if rec.Kind == KindPlain && !legible(rec) {
+			return unknownText, errSecrets
+		}
 		return currentText, nil
 	}
 	if rec.Digest.Algorithm() != storage.SHA256 {
