@@ -52,9 +52,13 @@ func unusedSecret(rec *storage.Record) bool {
 	return len(text) == rotatedLen && wasRotated(rec) && text[rotatedFlags]&flagUnused != 0
 }
 
-// legible reports whether what rec, of a plain token, keeps sealed has a form that this
-// version knows: nothing, that of rotated, or that of Obtain.
+// legible reports whether what rec keeps sealed has a form that this version knows: of a
+// plain token nothing, that of rotated, or that of Obtain.
 func legible(rec *storage.Record) bool {
+	if rec.Kind != KindPlain {
+		_, ok := sessionOf(rec)
+		return ok && rec.Kind == KindSession
+	}
 	switch text := rec.Sealed.Text(); len(text) {
 	case 0:
 		return true

@@ -77,7 +77,7 @@ func (m *Manager) owns(rec *storage.Record) bool {
 // one tag.
 func (m *Manager) stands(rec *storage.Record, p *presented, now time.Time) (standing, error) {
 	if (rec.Kind == KindPlain || m.refreshes) && rec.Digest.Matches(storage.SHA256, p.sum) {
-		if rec.Kind == KindPlain && !legible(rec) {
+		if !legible(rec) {
 			return unknownText, errSecrets
 		}
 		return currentText, nil

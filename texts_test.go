@@ -75,7 +75,7 @@ access, spent                  | replaced           | replaced | replaced | repl
 refresh, dead                  | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer | Expire pair
 current                        | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | expired  | expired   | unknown      | good
 previous, before               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | expired  | expired   | unknown      | good
-spent                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | was      | replaced  | unknown      | good
+spent                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | was      | replaced  | unknown      | is told
 `
 
 // effect is what one word of the table means.
@@ -104,6 +104,7 @@ func effects() map[string]effect {
 		"expired":      {ErrExpired, rejected, nil},
 		"ahead":        {ErrUnknown, []EventKind{EventAhead, EventRejected}, nil},
 		"was":          {ErrReused, spent, nil},
+		"is told":      {nil, spent, nil},
 		"ends":         {nil, []EventKind{EventEnded}, func(s *textScene, r *storage.Record) { r.EndedAt, r.EndReason = s.now(), EndExpired }},
 		"reused":       {ErrReused, []EventKind{EventEnded, EventSpent}, func(s *textScene, r *storage.Record) { r.EndedAt, r.EndReason = s.now(), EndReused }},
 		"ends reused":  {nil, []EventKind{EventSpent, EventEnded}, func(s *textScene, r *storage.Record) { r.EndedAt, r.EndReason = s.now(), EndReused }},
