@@ -75,15 +75,15 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 		rec, err = m.store.Get(ctx, c.id())
 	}
 	now := m.now()
-	p := presented{c, &sum, prefix}
+	p := presented{cred: c, sum: &sum, prefix: prefix}
 	found, err := m.verify(ctx, verb, &p, &rec, err, now)
 	if err != nil {
 		return 0, err
 	}
 	if found == spentText {
-		return 0, m.refuse(m.replaced(&rec, &p))
+		return 0, m.refuse(replaced(&rec, &p))
 	}
-	generation = m.generationOf(&rec, &p, found)
+	generation = p.generation
 	if m.earlier(&rec) {
 		m.endedByClock(&rec)
 	}
@@ -158,15 +158,14 @@ func (m *Manager) good(ctx context.Context, verb, bearer string) (p proved, tok 
 // admitProved is good for a text that has been proved.
 func (m *Manager) admitProved(ctx context.Context, verb string, p *proved) (tok Token, err error) {
 	if p.stands == spentText {
-		return tok, m.refuse(m.replaced(&p.rec, &p.presented))
+		return tok, m.refuse(replaced(&p.rec, &p.presented))
 	}
 	seen := p.rec
 	m.endedByClock(&seen)
 	m.viewText(&seen, p.stands)
 	tok = seen.Token
-	by := m.generationOf(&p.rec, &p.presented, p.stands)
-	if err = m.admit(ctx, verb, &tok, by, p.now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
-		err = m.refuse(exhausted(&tok, by))
+	if err = m.admit(ctx, verb, &tok, p.generation, p.now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
+		err = m.refuse(exhausted(&tok, p.generation))
 	}
 	if err != nil {
 		payTag(p.cred, m.binding)
@@ -193,7 +192,7 @@ func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, 
 	}
 	switch j.stands {
 	case spentText:
-		return j, m.replaced(&j.rec, p)
+		return j, replaced(&j.rec, p)
 	case unknownText, aheadText:
 		return j, &Rejection{Err: ErrUnknown, ID: j.rec.ID}
 	}
@@ -206,9 +205,9 @@ func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, 
 	}
 	switch {
 	case !j.tok.Live(now):
-		err = expired(&j.tok, m.generationOf(&j.rec, p, j.stands))
+		err = expired(&j.tok, p.generation)
 	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
-		err = exhausted(&j.tok, m.generationOf(&j.rec, p, j.stands))
+		err = exhausted(&j.tok, p.generation)
 	}
 	return j, err
 }
@@ -257,7 +256,7 @@ func (m *Manager) standsNow(ctx context.Context, p *presented, rec *storage.Reco
 		return unknownText, nil
 	}
 	if err == nil {
-		*rec = read
+		*rec, p.generation = read, kept.generation
 	}
 	return found, err
 }
@@ -318,8 +317,8 @@ func expired(tok *Token, by uint32) *Rejection {
 }
 
 // replaced refuses the spent text p of rec.
-func (m *Manager) replaced(rec *storage.Record, p *presented) *Rejection {
-	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: m.generationOf(rec, p, spentText)}
+func replaced(rec *storage.Record, p *presented) *Rejection {
+	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: p.generation}
 }
 
 // firstUse records the first use of the current secret of tok, which p presents: no

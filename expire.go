@@ -89,7 +89,7 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 		case found == spentText && m.refreshes:
 			why = EndReused
 		case found == spentText && rec.Kind == KindPlain:
-			return m.replaced(&rec, &p.presented)
+			return replaced(&rec, &p.presented)
 		}
 		tok, all, err = m.endIn(tx, &rec, why, now)
 		return err

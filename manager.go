@@ -260,7 +260,10 @@ func (m *Manager) token(rec *storage.Record) (tok Token) {
 
 // show sets tok to token of rec.
 func (m *Manager) show(rec *storage.Record, tok *Token) {
-	if *tok = rec.Token; m.earlier(rec) {
+	if tok != &rec.Token { // a Token is large
+		*tok = rec.Token
+	}
+	if m.earlier(rec) {
 		seen := *rec
 		m.endedByClock(&seen)
 		*tok = seen.Token

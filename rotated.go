@@ -129,12 +129,14 @@ func useSecret(rec *storage.Record) (changed bool, err error) {
 
 // floorOf returns the least generation by which a connection of rec may still be held.
 func floorOf(rec *storage.Record) uint32 {
-	r, _, err := rotatedOf(rec)
-	if err != nil {
+	if rec.Kind != KindPlain || !legible(rec) || !wasRotated(rec) {
 		return 0
 	}
-	return r.floor
+	return uint32At(rec.Sealed.Text(), rotatedFloor)
 }
+
+// noSum is what is kept of a digest where there is none.
+const noSum = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // isSum reports whether text is the digest sum, in a time that does not depend on where
 // they differ. A text of zeros stands for no digest.

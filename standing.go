@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"crypto/sha256"
-	"strings"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -10,9 +9,10 @@ import (
 
 // presented is a bearer text that was given to a verb, and the digest of its secret.
 type presented struct {
-	cred   *credential
-	sum    *[sha256.Size]byte
-	prefix string
+	cred       *credential
+	sum        *[sha256.Size]byte
+	prefix     string
+	generation uint32 // of its secret, once stands has found that it works or worked
 }
 
 // keep returns a copy of p, without its prefix, in memory of its own. A transaction uses
@@ -48,12 +48,7 @@ type slot struct {
 // secrets cannot be read is ErrCorrupt.
 func (m *Manager) slot(rec *storage.Record) (slot, error) {
 	if rec.Kind == KindPlain && !m.refreshes {
-		r, was, err := rotatedOf(rec)
-		found := slot{kind: plainSecret, key: r.key, until: rec.PreviousUntil, before: r.before}
-		if text := rec.Sealed.Text(); was {
-			found.previous, found.first = text[rotatedPrevious:rotatedSalt], text[rotatedFirst:rotatedPrevious]
-		}
-		return found, err
+		return plainSlot(rec)
 	}
 	s, ok := sessionOf(rec)
 	switch {
@@ -65,6 +60,22 @@ func (m *Manager) slot(rec *storage.Record) (slot, error) {
 	return slot{kind: accessSecret, key: s.key(), current: s.access(), previous: s.previousAccess(), until: s.previousUntil(), before: rec.Generation - 1}, nil
 }
 
+// plainSlot is slot for a plain token. It is read where it lies.
+func plainSlot(rec *storage.Record) (s slot, err error) {
+	s.kind = plainSecret
+	switch {
+	case !legible(rec):
+		return s, errSecrets
+	case !wasRotated(rec):
+		return s, nil
+	}
+	text := rec.Sealed.Text()
+	copy(s.key[:], text[rotatedKey:])
+	s.previous, s.first = text[rotatedPrevious:rotatedSalt], text[rotatedFirst:rotatedPrevious]
+	s.until, s.before = rec.PreviousUntil, uint32At(text, rotatedBefore)
+	return s, nil
+}
+
 // owns reports whether rec is of a token that texts of m's prefix can be of.
 func (m *Manager) owns(rec *storage.Record) bool {
 	if m.refreshes {
@@ -73,9 +84,10 @@ func (m *Manager) owns(rec *storage.Record) bool {
 	return rec.Prefix == m.prefix
 }
 
-// stands says what p is to rec, which m owns, at now. A text that does not work pays for
-// one tag.
+// stands says what p is to rec, which m owns, at now, and sets its generation. A text
+// that does not work pays for one tag.
 func (m *Manager) stands(rec *storage.Record, p *presented, now time.Time) (standing, error) {
+	p.generation = rec.Generation
 	if (rec.Kind == KindPlain || m.refreshes) && rec.Digest.Matches(storage.SHA256, p.sum) {
 		if !legible(rec) {
 			return unknownText, errSecrets
@@ -92,25 +104,31 @@ func (m *Manager) stands(rec *storage.Record, p *presented, now time.Time) (stan
 	if isSum(s.current, p.sum) {
 		return currentText, nil
 	}
+	p.generation = s.before
 	previous := isSum(s.previous, p.sum)
 	if previous && now.Before(s.until) {
 		return previousText, nil
 	}
 	right := p.cred.tagged(&s.key, m.binding, s.kind)
-	switch {
-	case previous, isSum(s.first, p.sum):
+	if previous {
 		return spentText, nil
-	case !right || s.key == (tagKey{}):
+	}
+	p.generation = 0
+	if isSum(s.first, p.sum) {
+		return spentText, nil
+	}
+	p.generation = p.cred.generation()
+	if !right || s.key == (tagKey{}) {
 		return unknownText, nil
 	}
-	return s.byGeneration(rec, p.cred.generation()), nil
+	return s.byGeneration(rec, p.generation), nil
 }
 
 // byGeneration says what a text of rec is whose tag is right, and whose digest is none
 // that s keeps. A text of a generation whose digest is kept is forged, or of a time after
 // a backup that was put back.
 func (s *slot) byGeneration(rec *storage.Record, generation uint32) standing {
-	kept := strings.Trim(s.previous, "\x00") != ""
+	kept := s.previous != "" && s.previous != noSum
 	switch {
 	case generation > rec.Generation:
 		return aheadText
@@ -118,20 +136,6 @@ func (s *slot) byGeneration(rec *storage.Record, generation uint32) standing {
 		return unknownText
 	}
 	return spentText
-}
-
-// generationOf returns the generation of the secret of p, a text that works or worked.
-func (m *Manager) generationOf(rec *storage.Record, p *presented, found standing) uint32 {
-	if found == currentText {
-		return rec.Generation
-	}
-	switch s, _ := m.slot(rec); {
-	case isSum(s.first, p.sum):
-		return 0
-	case isSum(s.previous, p.sum):
-		return s.before
-	}
-	return p.cred.generation()
 }
 
 // payTag spends what it takes to compute a tag, so that a text that is refused for
