@@ -7,6 +7,8 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
 // scene is a store with a few tokens, on which one verb is tried.
@@ -28,9 +30,13 @@ func sceneConfig(policy lapse.Policy, key byte) lapse.Config {
 	return lapse.Config{Policy: policy, Keys: [][]byte{{31: key}}}
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t *testing.T) *scene { return newSceneOn(t, memory.New()) }
+
+// newSceneOn makes one on store.
+func newSceneOn(t *testing.T, store storage.Store) *scene {
 	t.Helper()
-	f := newFixture(t, sceneConfig(scenePolicy, 1))
+	f := &fixture{t: t, ctx: context.Background(), clock: newClock(), store: storagetest.NewFaulty(store)}
+	f.Manager = f.manager(sceneConfig(scenePolicy, 1))
 	f.issue(lapse.Grant{Subject: "ana", TTL: time.Second}) // swept by Sweep
 	f.clock.add(25 * time.Hour)
 	s := &scene{fixture: f, on: f.store, idle: f.issue(lapse.Grant{Subject: "ana"}), live: f.issue(lapse.Grant{Subject: "ana"})}
