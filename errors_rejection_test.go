@@ -21,15 +21,19 @@ func TestRejectionFields(t *testing.T) {
 		reason EndReason
 	}
 	wants := map[string]fields{
-		"malformed":                        {},
-		"no such ID":                       {known: true},
-		"wrong secret":                     {known: true},
-		"another prefix before it":         {known: true},
-		"ran out":                          {known: true, proved: true, at: after(30 * time.Minute)},
-		"ended by its ID":                  {known: true, proved: true, at: testInstant, reason: EndExpired},
-		"ended with its subject":           {known: true, proved: true, at: testInstant, reason: EndSubject},
-		"subject refused":                  {known: true, proved: true},
-		"subject refused with more to say": {known: true, proved: true},
+		"malformed":                         {},
+		"no such ID":                        {known: true},
+		"wrong secret":                      {known: true},
+		"another prefix before it":          {known: true},
+		"ran out":                           {known: true, proved: true, at: after(30 * time.Minute)},
+		"ended by its ID":                   {known: true, proved: true, at: testInstant, reason: EndExpired},
+		"ended with its subject":            {known: true, proved: true, at: testInstant, reason: EndSubject},
+		"replaced at once":                  {known: true, proved: true},
+		"replaced, and its overlap is over": {known: true, proved: true},
+		"replaced, and the token is dead":   {known: true, proved: true},
+		"exhausted":                         {known: true, proved: true, at: testInstant, reason: EndExhausted},
+		"subject refused":                   {known: true, proved: true},
+		"subject refused with more to say":  {known: true, proved: true},
 	}
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,7 +55,7 @@ func TestRejectionFields(t *testing.T) {
 				wanted.ID = credentialOf(1).id()
 			}
 			if want.proved {
-				wanted.Subject = "ana"
+				wanted.Subject = s.issued.Subject
 			}
 			if diff := cmp.Diff(wanted, *r, cmpopts.EquateErrors()); diff != "" {
 				t.Errorf("Rejection (-want +got):\n%s", diff)
@@ -170,14 +174,15 @@ type ownError struct{}
 
 func (*ownError) Error() string { return "own" }
 
-// TestRejectedEvents carry the same Rejection as what is returned.
+// TestRejectedEvents carry the same Rejection as what is returned. A text whose secret was
+// replaced has an event of its own.
 func TestRejectedEvents(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newCauseScene(t)
 			var told []Event
 			s.observe = func(e Event) {
-				if e.Kind == EventRejected {
+				if e.Kind == EventRejected || e.Kind == EventSpent {
 					told = append(told, e)
 				}
 			}
@@ -186,7 +191,10 @@ func TestRejectedEvents(t *testing.T) {
 			if !errors.As(err, &r) || len(told) != 1 {
 				t.Fatalf("%v; told %d rejections, want 1", err, len(told))
 			}
-			want := Event{Kind: EventRejected, At: s.now(), Token: Token{ID: r.ID, Subject: r.Subject}, Err: err}
+			want := Event{Kind: EventRejected, At: s.now(), Token: Token{ID: r.ID, Subject: r.Subject, Generation: r.Generation}, Err: err}
+			if tt.is == "ErrReplaced" {
+				want.Kind = EventSpent
+			}
 			if diff := cmp.Diff(want, told[0], cmpopts.EquateErrors()); diff != "" {
 				t.Errorf("event (-want +got):\n%s", diff)
 			}

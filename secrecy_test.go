@@ -22,11 +22,14 @@ func TestSearchFindsWhatLeaks(t *testing.T) {
 	bearer := c.text("lapse")
 	s := secretsOf(bearer)
 	type open struct{ Secret any }
-	sum := c.digest(newBinding("lapse")).Sum()
+	sum, refreshing := c.sum(newBinding("lapse")), c.sum(newRefreshBinding("lapse"))
+	r := rotated{key: tagKey([]byte("the key of tags!")), salt: [saltLen]byte([]byte("what it is from."))}
+	s.addRecord(&storage.Record{Sealed: r.seal()})
 	for name, planted := range map[string]any{
 		"bearer": bearer, "bearer in bytes": []byte(bearer), "digits of the secret": bearer[28:72], "tail": bearer[66:],
 		"raw secret": c[idLen:], "raw secret, array": [32]byte(c[idLen:]), "raw secret, text": string(c[idLen:]),
 		"half of it": c[idLen+16:], "credential": [48]byte(*c), "digest": sum, "digest in bytes": sum[:], "digest, text": string(sum[:]),
+		"digest of a refresh text": refreshing[:], "key of tags": r.key, "salt": r.salt[:], "sealed": r.seal().Text(),
 	} {
 		for i, v := range []any{planted, open{planted}, []open{{planted}}, map[string]any{"k": planted}} {
 			outputs(func(printer, output string) {
