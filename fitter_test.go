@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,8 +34,8 @@ func (w watchedTx) Put(r storage.Record) error {
 
 type watchedFitter struct{ watchedTx }
 
-func (w watchedFitter) PutIfFits(r *storage.Record, n int) bool {
-	fits := w.Tx.(fitter).PutIfFits(r, n)
+func (w watchedFitter) PutIfFits(r *storage.Record, n int, now time.Time) bool {
+	fits := w.Tx.(fitter).PutIfFits(r, n, now)
 	*w.calls = append(*w.calls, fmt.Sprint("PutIfFits ", n, " ", fits))
 	return fits
 }

@@ -125,7 +125,7 @@ func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
 	d.grant.record(&d.rec, &d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.digest, d.sealed
 	d.rec.Epoch = epoch
-	if f, ok := tx.(fitter); ok && d.tie == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1) {
+	if f, ok := tx.(fitter); ok && d.tie == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1, d.now) {
 		return nil
 	}
 	if _, err := tx.Get(d.rec.ID); err == nil {

@@ -56,7 +56,7 @@ func (l *login) store(tx storage.Tx, _ time.Time) error {
 	now, epoch := p.refresh.stamp()
 	l.room = room{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
 	l.make(now, epoch)
-	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1) {
+	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
 		return nil
 	}
 	if _, err := tx.Get(l.rec.ID); err == nil {

@@ -4,11 +4,11 @@ package table
 // waits.
 const batchLen = 16
 
-// putAll is Put for many. Where each of them goes lies anywhere in memory. It looks there
+// putAll is Put for many, and Delete. Where each of them goes lies anywhere in memory. It looks there
 // first, for one after the other, and so the processor waits for many at once; then it
 // puts them.
 func (t *Table) putAll(writes []*Write) {
-	if len(writes) == 1 {
+	if len(writes) == 1 && writes[0].barrier == nil {
 		t.Put(&writes[0].Record, writes[0].seen)
 		return
 	}
@@ -21,7 +21,12 @@ func (t *Table) putAll(writes []*Write) {
 		t.mu.Lock()
 		t.lookAt(places[:n])
 		for i, w := range writes[:n] {
-			t.put(places[i], &w.Record, w.seen)
+			if w.Deletes {
+				t.delete(places[i].id)
+			} else {
+				t.put(places[i], &w.Record, w.seen)
+			}
+			w.barrier.reveal()
 		}
 		t.mu.Unlock()
 	}

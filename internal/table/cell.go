@@ -9,7 +9,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// The words of a cell. The first eight share a cache line, and Touch needs no more.
+// The words of a cell. The first eight share a cache line, and Touch needs no more. The
+// links share the second one with that half of the hash that tells the leaders of a bucket
+// apart.
 const (
 	wMeta    = iota // sequence 32, flags 8, length of scope 11, of data 13
 	wHigh           // the ID, first half
@@ -18,13 +20,13 @@ const (
 	wUsed
 	wEnded
 	wTTL // milliseconds 45, signed; nothing 3; algorithm of the digest 8; end reason 8
-	wText
+	wCap // milliseconds 49, signed; the lower half of the subject's hash 15
 	wDigest
 	_
 	_
 	_
-	wIssued // milliseconds 49, signed; half of the subject's hash 15
-	wCap    // the same with the other half
+	wIssued // the same with the upper half
+	wText
 	cellWords
 )
 
@@ -35,11 +37,15 @@ const (
 	sequence  = 1<<32 - 1
 	live      = 1 << 32 // the cell holds a record
 	long      = 1 << 33 // its text begins with lengths
+	inRanOut  = 1 << 34 // it is in the list of its subject that holds what has run out
+	inEnded   = 1 << 35 // or in the one that holds what has an end
+	aside     = inRanOut | inEnded
 	scopeBits = 40
 	dataBits  = 51
 	textBits  = uint64(long | (1<<24-1)<<scopeBits)
 
 	hashBits = 15
+	halfHash = 1<<hashBits - 1
 	ttlBits  = 19
 )
 
@@ -117,6 +123,11 @@ func (c *cell) id() storage.ID {
 	return w.id()
 }
 
+// dead reports whether the record in the cell has an end, or has run out at an instant.
+func (c *cell) dead(now int64) bool {
+	return int64(c.load(wEnded)) != zeroMilli || int64(c.load(wExpires)) <= now
+}
+
 // set makes the locked cell say w, with flags. A store costs far more than a look,
 // and most of them would change nothing.
 func (c *cell) set(w *words, flags uint64) {
@@ -133,8 +144,8 @@ func encode(r *storage.Record, hash uint64) (w words) {
 	w[wHigh], w[wLow] = binary.BigEndian.Uint64(r.ID[:8]), binary.BigEndian.Uint64(r.ID[8:])
 	w[wExpires], w[wUsed], w[wEnded] = uint64(milli(r.ExpiresAt)), uint64(milli(r.LastUsedAt)), uint64(milli(r.EndedAt))
 	w[wTTL] = uint64(r.TTL.Milliseconds())<<ttlBits | uint64(r.Digest.Algorithm())<<8 | uint64(r.EndReason)
-	w[wIssued] = uint64(milli(r.IssuedAt))<<hashBits | hash&(1<<hashBits-1)
-	w[wCap] = uint64(milli(r.MaxExpiresAt))<<hashBits | hash>>hashBits
+	w[wIssued] = uint64(milli(r.IssuedAt))<<hashBits | hash>>hashBits
+	w[wCap] = uint64(milli(r.MaxExpiresAt))<<hashBits | hash&halfHash
 	sum := r.Digest.Sum()
 	for i := range 4 {
 		w[wDigest+i] = binary.LittleEndian.Uint64(sum[8*i:])
@@ -142,16 +153,23 @@ func encode(r *storage.Record, hash uint64) (w words) {
 	return w
 }
 
-// retainFrom is Token.RetainFrom in Unix milliseconds.
-func (w *words) retainFrom() int64 {
+// deadFrom is Token.DeadFrom in Unix milliseconds.
+func (w *words) deadFrom() int64 {
 	expires, ended := int64(w[wExpires]), int64(w[wEnded])
-	if ended != zeroMilli && ended < expires && storage.EndReason(w[wTTL]) != storage.EndRotated {
+	if ended != zeroMilli && ended < expires {
 		return ended
 	}
 	return expires
 }
 
-func (w *words) hash() uint64 { return w[wIssued]&(1<<hashBits-1) | w[wCap]&(1<<hashBits-1)<<hashBits }
+// capped returns an expiry in Unix milliseconds, or the cap, given as its word, if that is
+// set and earlier.
+func capped(expires int64, word uint64) int64 {
+	if limit := int64(word) >> hashBits; limit != zeroMilli {
+		return min(expires, limit)
+	}
+	return expires
+}
 
 func (w *words) id() (id storage.ID) {
 	binary.BigEndian.PutUint64(id[:8], w[wHigh])
@@ -159,14 +177,14 @@ func (w *words) id() (id storage.ID) {
 	return id
 }
 
-// merge keeps in w, which replaces was, what has been raised since seen, and
-// reports whether anything was.
+// merge keeps in w, which replaces was, what has been raised since seen, and reports
+// whether anything was. ExpiresAt is raised no further than w's cap, whatever was's is.
 func (w *words) merge(was *words, seen storage.Use) (raised bool) {
 	if used := int64(was[wUsed]); used > milli(seen.At) {
 		w[wUsed], raised = uint64(max(used, int64(w[wUsed]))), true
 	}
 	if expires := int64(was[wExpires]); expires > milli(seen.ExpiresAt) {
-		w[wExpires], raised = uint64(max(expires, int64(w[wExpires]))), true
+		w[wExpires], raised = uint64(max(capped(expires, w[wCap]), int64(w[wExpires]))), true
 	}
 	return raised
 }

@@ -175,7 +175,7 @@ func (x *deaths) spreadOne(number uint32) bool {
 	if n.rest != 0 {
 		x.slabs.cell(n.rest).death.prev = inNode | number<<listBits | restList
 	}
-	key := deathKey(x.retainFrom(slot))
+	key := deathKey(x.deadFrom(slot))
 	if x.holds(number, key) {
 		x.fileFrom(number, slot, key)
 		return true
@@ -185,11 +185,11 @@ func (x *deaths) spreadOne(number uint32) bool {
 	return x.nodes[number] == n
 }
 
-func (x *deaths) retainFrom(slot uint32) int64 {
+func (x *deaths) deadFrom(slot uint32) int64 {
 	var w words
 	c := x.slabs.cell(slot)
-	w[wExpires], w[wEnded], w[wTTL] = c.load(wExpires), c.load(wEnded), c.load(wTTL)
-	return w.retainFrom()
+	w[wExpires], w[wEnded] = c.load(wExpires), c.load(wEnded)
+	return w.deadFrom()
 }
 
 // due takes at most budget steps towards a record filed under a key below before

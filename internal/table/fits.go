@@ -1,29 +1,36 @@
 package table
 
-import "github.com/seed-55daa01a/lapse/storage"
+import (
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
 
 // PutIfFits is Put of r if there surely is no record of its ID, nor a damaged one, and no
-// more than n records of the subject that can be read. It costs less than to Get the one
-// and to count the others. It reports false, and does nothing, where it would have to
-// look at many, or where Put would fail. Nothing is kept of r.
-func (t *Tx) PutIfFits(r *storage.Record, n int) bool {
+// more than n records of the subject that live at now, those that it is about to know more
+// of included. It costs less than to Get the one and to count the others, and does not
+// cost more for what is dead, each newly dead record once excepted. It reports false, and
+// does nothing, where it would have to look at many, or where Put would fail. Nothing is
+// kept of r.
+func (t *Tx) PutIfFits(r *storage.Record, n int, now time.Time) bool {
 	s := t.stage
 	n -= len(t.writes) + s.created[t.subject].n
 	at, read := t.find(r.ID)
 	if read || n < 0 || r.Subject != t.subject || s.held[r.ID] != nil || s.Damaged != nil && s.Damaged(r.ID) {
 		return false
 	}
-	if !s.table.fits(&r.ID, t.subject, n) {
+	if !s.table.fits(&r.ID, t.subject, n, now, t.keep) {
 		return false
 	}
 	t.create(at, r)
 	return true
 }
 
-// fits reports whether there is no record of id and surely no more than n of the
-// subject. Either may have to be looked for far away in memory: so it looks where the
-// subject's would be before it waits for what there is of id.
-func (t *Table) fits(id *storage.ID, subject string, n int) bool {
+// fits reports whether there is no record of id and surely no more than n of the subject
+// that live at now, or that keep reports true of. Either may have to be looked for far away
+// in memory: so it looks where the subject's would be before it waits for what there is of
+// id.
+func (t *Table) fits(id *storage.ID, subject string, n int, now time.Time, keep func(storage.ID) bool) bool {
 	k, hash := t.key(id), t.subjectHash(subject)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -34,9 +41,34 @@ func (t *Table) fits(id *storage.ID, subject string, n int) bool {
 	if !perhaps || n >= t.Len() {
 		return true
 	}
-	slot := t.subjects.leader(hash, subject, &t.texts)
+	leader := t.subjects.leader(hash, subject, &t.texts)
+	return leader == 0 || t.subjects.few(leader, n, milli(now), keep) || t.fewLive(subject, n, now, keep)
+}
+
+// few reports whether no more than n records of the leader can live, by their number. A
+// leader is looked at, for it stays in the main list although it is dead.
+func (x *subjects) few(leader uint32, n int, now int64, keep func(storage.ID) bool) bool {
+	if late := x.aside[leader].ranOut; late != 0 && int64(x.slabs.cell(late).load(wExpires)) > now {
+		return false
+	}
+	c := x.slabs.cell(leader)
+	if x.aside != nil && c.dead(now) && (keep == nil || !keep(c.id())) {
+		n++
+	}
+	slot := leader
 	for n = min(n, stepSize); slot != 0 && n > 0; n-- {
-		slot = t.slabs.cell(slot).subject.next
+		slot = x.slabs.cell(slot).subject.next
 	}
 	return slot == 0
+}
+
+// fewLive counts what lives, looks at no more than stepSize records, and puts aside what
+// it finds dead. Its caller has locked the table.
+func (t *Table) fewLive(subject string, n int, now time.Time, keep func(storage.ID) bool) bool {
+	c := t.census(subject, now, keep)
+	c.most = n
+	over, _ := c.stepLocked(stepSize, c.count)
+	byExpiry(c.expired)
+	c.putAsideLocked(2 * stepSize)
+	return over && c.n <= n
 }

@@ -19,7 +19,7 @@ func numbersOf(first, n int, subject string) (all []storage.Record) {
 // fits reports whether PutIfFits puts a new record of ana's.
 func fits(tx *Tx, n, limit int) bool {
 	r := record(n, "ana")
-	return tx.PutIfFits(&r, limit)
+	return tx.PutIfFits(&r, limit, at(50))
 }
 
 // TestPutIfFits: a new record fits if nobody has its ID and the subject has no more than
@@ -102,7 +102,7 @@ func TestFitsAmongOthers(t *testing.T) {
 	s := stageOf(all...)
 	for i := range subjects {
 		r := record(1_000_000, fmt.Sprint("s", i))
-		if !s.Begin(r.Subject).PutIfFits(&r, 2) || s.Begin(r.Subject).PutIfFits(&r, 1) {
+		if !s.Begin(r.Subject).PutIfFits(&r, 2, at(50)) || s.Begin(r.Subject).PutIfFits(&r, 1, at(50)) {
 			t.Fatalf("subject %d does not seem to have two records", i)
 		}
 	}
@@ -111,7 +111,7 @@ func TestFitsAmongOthers(t *testing.T) {
 // TestPutIfFitsOfAnother: what Put would refuse is not put.
 func TestPutIfFitsOfAnother(t *testing.T) {
 	tx := stageOf().Begin("ana")
-	if r := record(1, "bob"); tx.PutIfFits(&r, 100) || len(tx.Writes()) > 0 {
+	if r := record(1, "bob"); tx.PutIfFits(&r, 100, at(50)) || len(tx.Writes()) > 0 {
 		t.Error("a record of another subject is put")
 	}
 }

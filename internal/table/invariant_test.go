@@ -52,7 +52,7 @@ func checkIDs(t *testing.T, table *Table, count int) {
 
 func checkSubjects(t *testing.T, table *Table, count int) {
 	t.Helper()
-	x, leaders, records := &table.subjects, uint32(0), 0
+	x, leaders, records, asides := &table.subjects, uint32(0), 0, 0
 	for n := range x.buckets {
 		first, hashes := x.bucket(n)
 		for slot := *first; slot != 0; slot = x.slabs.cell(slot).subject.prev &^ chained {
@@ -60,10 +60,15 @@ func checkSubjects(t *testing.T, table *Table, count int) {
 			if hash := x.hashOf(slot); x.bucketOf(hash) != n || *hashes&hashBit(hash) == 0 {
 				t.Error("a leader in the wrong bucket")
 			}
-			for at, before := slot, uint32(0); at != 0; at, before = x.slabs.cell(at).subject.next, at {
-				records++
-				if prev := x.slabs.cell(at).subject.prev; before != 0 && prev != before || before == 0 && prev&chained == 0 {
-					t.Error("the lists of subjects are torn")
+			if prev := x.slabs.cell(slot).subject.prev; prev&chained == 0 {
+				t.Error("a leader has somebody before it")
+			}
+			records += checkList(t, table, slot, x.slabs.cell(slot).subject.prev, 0)
+			if a, ok := x.aside[slot]; ok {
+				asides++
+				there := checkList(t, table, a.ranOut, chained|slot, inRanOut) + checkList(t, table, a.ended, chained|slot, inEnded)
+				if records += there; there == 0 {
+					t.Error("nothing is aside, and that is kept")
 				}
 			}
 		}
@@ -71,6 +76,33 @@ func checkSubjects(t *testing.T, table *Table, count int) {
 	if leaders != x.count || records != count || x.buckets > bucketsPiece && x.buckets > 2*x.count+2 {
 		t.Errorf("%d leaders of %d, %d records of %d, %d buckets", leaders, x.count, records, count, x.buckets)
 	}
+	if asides != len(x.aside) {
+		t.Errorf("%d leaders have something aside; %d are said to", asides, len(x.aside))
+	}
+}
+
+// checkList checks a list of a subject, whose first record has prev where others have who
+// comes before them, and returns its length.
+func checkList(t *testing.T, table *Table, first, prev uint32, list uint64) (n int) {
+	t.Helper()
+	before := int64(lastMilli)
+	for slot := first; slot != 0; n++ {
+		c := table.slabs.cell(slot)
+		expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli
+		switch {
+		case c.subject.prev != prev:
+			t.Error("the lists of subjects are torn")
+		case c.load(wMeta)&(live|aside) != live|list:
+			t.Errorf("flags %x in list %x", c.load(wMeta)&aside, list)
+		case list == inRanOut && (ended || expires > before), list == inEnded && !ended:
+			t.Errorf("in list %x: ended %v, expires %d behind %d", list, ended, expires, before)
+		}
+		if list == inRanOut {
+			before = expires
+		}
+		prev, slot = slot, c.subject.next
+	}
+	return n
 }
 
 func checkDeaths(t *testing.T, table *Table, count int) {
@@ -87,7 +119,7 @@ func checkDeaths(t *testing.T, table *Table, count int) {
 			if x.slabs.cell(slot).death.prev != prev {
 				t.Error("the lists of deaths are torn")
 			}
-			if key := deathKey(x.retainFrom(slot)); key < start {
+			if key := deathKey(x.deadFrom(slot)); key < start {
 				t.Errorf("filed under %d, but dead from %d", start, key)
 			}
 		}

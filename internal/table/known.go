@@ -10,7 +10,8 @@ import (
 type known struct {
 	id    storage.ID
 	seen  storage.Use
-	write int // its place in writes, or -1
+	write int  // its place in writes, or -1
+	gone  bool // deleted by this transaction
 }
 
 // find returns where id is in known, or belongs. Updates mostly read in ID order,

@@ -10,56 +10,21 @@ import (
 // Subject appends the IDs of the subject's records to ids, in order.
 func (t *Table) Subject(ids []storage.ID, subject string) []storage.ID {
 	from := len(ids)
-	hash := t.subjectHash(subject)
-	for restarts := 0; ; restarts++ {
-		ids = ids[:from]
-		var slot uint32
-		var whole bool
-		for whole = false; !whole; {
-			ids, slot, whole = t.subjectStep(ids, slot, hash, subject, restarts < patience)
-			if slot == 0 {
-				break
-			}
-		}
-		if whole {
-			break
-		}
-	}
-	mine := ids[from:]
-	if len(mine) > 1 {
-		// The leader came first, and who comes behind it goes to the front.
-		slices.Reverse(mine[1:])
-	}
-	return ids[:from+len(inOrder(mine))]
+	w := walk{table: t, hash: t.subjectHash(subject), subject: subject}
+	w.all(func() { ids = ids[:from] }, func(_ uint64, _ uint32, c *cell) fate {
+		ids = append(ids, c.id())
+		return stays
+	})
+	return ids[:from+len(inOrderOfIssue(ids[from:]))]
 }
 
-const (
-	stepSize = 1024 // records that one hold of the lock looks at
-	patience = 3    // restarts of a walk before it is made in one piece
-)
-
-// subjectStep appends the IDs that come after slot in the subject's list, all of
-// them if slot is 0. If it stops at some point it returns where; 0 there means that
-// the record has left the list meanwhile, so that the walk must start again.
-func (t *Table) subjectStep(ids []storage.ID, slot uint32, hash uint64, subject string, pause bool) (_ []storage.ID, at uint32, whole bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if slot == 0 {
-		slot = t.subjects.leader(hash, subject, &t.texts)
-	} else if c := t.slabs.cell(slot); c.load(wMeta)&live == 0 || t.subjects.hashOf(slot) != hash || !t.subjects.is(slot, subject, &t.texts) {
-		return ids, 0, false
-	} else {
-		slot = c.subject.next
+// inOrderOfIssue is inOrder for what comes out of the lists of a subject, where the leader
+// is first, and who comes behind it goes to the front.
+func inOrderOfIssue(ids []storage.ID) []storage.ID {
+	if len(ids) > 1 {
+		slices.Reverse(ids[1:])
 	}
-	for n := 1; slot != 0; n++ {
-		c := t.slabs.cell(slot)
-		ids = append(ids, c.id())
-		if pause && n == stepSize {
-			return ids, slot, false
-		}
-		slot = c.subject.next
-	}
-	return ids, 0, true
+	return inOrder(ids)
 }
 
 // Before returns the IDs of all records that may be dead before the instant, or
@@ -73,14 +38,14 @@ func (t *Table) Before(before time.Time) []storage.ID {
 	var ids []storage.ID
 	if all {
 		for _, slot := range slots {
-			if t.deaths.retainFrom(slot) < ms {
+			if t.deaths.deadFrom(slot) < ms {
 				ids = append(ids, t.slabs.cell(slot).id())
 			}
 		}
 	}
 	t.mu.Unlock()
 	if !all {
-		ids = t.walk(func(w *words) bool { return w.retainFrom() < ms })
+		ids = t.walk(func(w *words) bool { return w.deadFrom() < ms })
 	}
 	return inOrder(ids)
 }

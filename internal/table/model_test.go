@@ -31,9 +31,7 @@ func (m *model) put(r storage.Record, seen storage.Use) {
 	}
 	if ok && old.ExpiresAt.After(seen.ExpiresAt) {
 		m.unsaved[r.ID] = true
-		if old.ExpiresAt.After(r.ExpiresAt) {
-			r.ExpiresAt = old.ExpiresAt
-		}
+		storage.Use{ExpiresAt: old.ExpiresAt}.Raise(&r) // no further than its cap
 	}
 	m.records[r.ID] = r
 }
@@ -73,6 +71,7 @@ type asked interface {
 	Delete(storage.ID) bool
 	Len() int
 	Subject([]storage.ID, string) []storage.ID
+	Living([]storage.ID, string, time.Time, func(storage.ID) bool) []storage.ID
 	Before(time.Time) []storage.ID
 	All() []storage.ID
 	TakeDead(time.Time, int, func(storage.ID) bool) ([]storage.ID, bool)
@@ -87,7 +86,7 @@ func (w *world) step() {
 	t := w.t
 	t.Helper()
 	id, at := w.id(), w.instant()
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(14) {
 	case 0, 1, 2, 3:
 		r := w.record(id)
 		old := w.model.records[id]
@@ -122,6 +121,8 @@ func (w *world) step() {
 		}
 	case 11:
 		w.lists(at)
+	case 12, 13:
+		w.living(at)
 	}
 	w.one(w.id())
 	w.one(id)
@@ -148,7 +149,7 @@ func (w *world) takeDead(at time.Time) {
 	if w.rng.IntN(2) == 0 {
 		busy = func(id storage.ID) bool { return (id[7]^id[15])%4 == 0 }
 	}
-	dead := w.model.which(func(r storage.Record) bool { return r.RetainFrom().Before(at) })
+	dead := w.model.which(func(r storage.Record) bool { return r.DeadFrom().Before(at) })
 	if len(dead) > 0 && !w.table.AnyDue(at) {
 		t.Fatal("nothing is due, but much is dead")
 	}
@@ -191,6 +192,42 @@ func (w *world) takeUnsaved(n int) {
 	}
 }
 
+// living asks for what lives of a few subjects at an instant, and of the dead for those
+// that are kept, which may be there or not.
+func (w *world) living(now time.Time) {
+	t := w.t
+	t.Helper()
+	keep := func(storage.ID) bool { return false }
+	switch w.rng.IntN(3) {
+	case 0:
+		keep = nil
+	case 1:
+		keep = func(id storage.ID) bool { return (id[7]^id[15])%4 == 0 }
+	}
+	for range 4 {
+		subject := fmt.Sprint("subject ", w.rng.IntN(40))
+		got := w.table.Living([]storage.ID{{1}}, subject, now, keep)[1:]
+		if !slices.IsSortedFunc(got, storage.ID.Compare) || len(slices.Compact(slices.Clone(got))) != len(got) {
+			t.Fatal("not in order, or some twice")
+		}
+		kept := 0
+		for _, id := range got {
+			if r := w.model.records[id]; !r.Live(now) && keep != nil && keep(id) && r.Subject == subject {
+				kept++
+			}
+		}
+		want := w.model.which(func(r storage.Record) bool { return r.Subject == subject && r.Live(now) })
+		for _, id := range want {
+			if !slices.Contains(got, id) {
+				t.Fatal("one that lives is missing")
+			}
+		}
+		if len(got) != len(want)+kept {
+			t.Fatalf("%d live, and %d are kept; want %d that live", len(got)-kept, kept, len(want))
+		}
+	}
+}
+
 func (w *world) lists(at time.Time) {
 	t := w.t
 	t.Helper()
@@ -207,7 +244,7 @@ func (w *world) lists(at time.Time) {
 	if !slices.IsSortedFunc(got, storage.ID.Compare) || len(slices.Compact(slices.Clone(got))) != len(got) {
 		t.Fatal("not in order, or some twice")
 	}
-	for _, id := range w.model.which(func(r storage.Record) bool { return r.RetainFrom().Before(at) || r.ExpiresAt.Before(at) }) {
+	for _, id := range w.model.which(func(r storage.Record) bool { return r.DeadFrom().Before(at) || r.ExpiresAt.Before(at) }) {
 		if _, found := slices.BinarySearchFunc(got, id, storage.ID.Compare); !found {
 			t.Fatal("Before misses one")
 		}

@@ -20,6 +20,10 @@ type (
 	listsTooFew    struct{ *Table } // of a subject
 	revives        struct{ *Table } // the ended, with Touch
 	overlooksEnded struct{ *Table } // in Before
+	passesCap      struct{ *Table } // in Touch
+	mergesPastCap  struct{ *Table } // what was raised before, in Put
+	losesEarlier   struct{ *Table } // what has run out since, in Living
+	yieldsDead     struct{ *Table } // at the very instant, in Living
 )
 
 func (f losesTouches) Put(r *storage.Record, _ storage.Use) {
@@ -69,6 +73,69 @@ func (f overlooksEnded) Before(before time.Time) []storage.ID {
 	})
 }
 
+func (f passesCap) Touch(id storage.ID, use storage.Use) bool {
+	_, c := f.find(f.key(&id))
+	if c == nil || int64(c.load(wEnded)) != zeroMilli || milli(use.ExpiresAt) <= int64(c.load(wExpires)) {
+		return f.Table.Touch(id, use)
+	}
+	f.Table.Touch(id, use)
+	c.store(wExpires, uint64(milli(use.ExpiresAt)))
+	f.MarkUnsaved(id)
+	return true
+}
+
+func (f mergesPastCap) Put(r *storage.Record, seen storage.Use) {
+	var old storage.Record
+	known := f.Get(r.ID, &old)
+	f.Table.Put(r, seen)
+	if known && r.EndedAt.IsZero() && old.ExpiresAt.After(seen.ExpiresAt) && old.ExpiresAt.After(r.ExpiresAt) {
+		_, c := f.find(f.key(&r.ID))
+		c.store(wExpires, uint64(milli(old.ExpiresAt)))
+	}
+}
+
+// hasAside reports whether Living has put the record aside as one that has run out.
+func (t *Table) hasAside(id storage.ID) bool {
+	_, c := t.find(t.key(&id))
+	return c != nil && c.load(wMeta)&inRanOut != 0
+}
+
+// forgets is a table whose Living forgets some of what came back.
+type forgets struct {
+	*Table
+	touched, put bool // which of that
+	lost         map[storage.ID]bool
+}
+
+func (f forgets) Touch(id storage.ID, use storage.Use) bool {
+	lost := f.touched && f.hasAside(id)
+	rose := f.Table.Touch(id, use)
+	if lost && !f.hasAside(id) {
+		f.lost[id] = true
+	}
+	return rose
+}
+
+func (f forgets) Put(r *storage.Record, seen storage.Use) {
+	lost := f.put && f.hasAside(r.ID)
+	f.Table.Put(r, seen)
+	if delete(f.lost, r.ID); lost && !f.hasAside(r.ID) {
+		f.lost[r.ID] = true
+	}
+}
+
+func (f forgets) Living(ids []storage.ID, subject string, now time.Time, keep func(storage.ID) bool) []storage.ID {
+	return slices.DeleteFunc(f.Table.Living(ids, subject, now, keep), func(id storage.ID) bool { return f.lost[id] })
+}
+
+func (f losesEarlier) Living(ids []storage.ID, subject string, now time.Time, keep func(storage.ID) bool) []storage.ID {
+	return slices.DeleteFunc(f.Table.Living(ids, subject, now, keep), f.hasAside)
+}
+
+func (f yieldsDead) Living(ids []storage.ID, subject string, now time.Time, keep func(storage.ID) bool) []storage.ID {
+	return f.Table.Living(ids, subject, now.Add(-time.Millisecond), keep)
+}
+
 // verdict is a test that may fail.
 type verdict struct {
 	testing.TB
@@ -94,6 +161,12 @@ func TestModelCatches(t *testing.T) {
 		"lists too few":   func(table *Table) asked { return listsTooFew{table} },
 		"revives":         func(table *Table) asked { return revives{table} },
 		"overlooks ended": func(table *Table) asked { return overlooksEnded{table} },
+		"passes the cap":  func(table *Table) asked { return passesCap{table} },
+		"merges past cap": func(table *Table) asked { return mergesPastCap{table} },
+		"loses earlier":   func(table *Table) asked { return losesEarlier{table} },
+		"yields dead":     func(table *Table) asked { return yieldsDead{table} },
+		"loses touched":   func(table *Table) asked { return forgets{table, true, false, map[storage.ID]bool{}} },
+		"loses put":       func(table *Table) asked { return forgets{table, false, true, map[storage.ID]bool{}} },
 	} {
 		v := &verdict{TB: t}
 		var done sync.WaitGroup

@@ -46,7 +46,7 @@ func version(id storage.ID, n int) storage.Record {
 	return storage.Record{
 		Token: storage.Token{
 			ID: id, Prefix: fmt.Sprint("p", n%400), Subject: fmt.Sprint("s", id[15]) + text, Name: "n" + text, Scope: "c" + text, Data: "d" + text,
-			IssuedAt: at, MaxExpiresAt: at, LastUsedAt: at, ExpiresAt: at.Add(usedBefore),
+			IssuedAt: at, MaxExpiresAt: at.Add(2 * usedBefore), LastUsedAt: at, ExpiresAt: at.Add(usedBefore),
 		},
 		TTL:    time.Duration(n) * time.Millisecond,
 		Digest: storage.NewDigest(byte(n), [32]byte{byte(n), 8: byte(n >> 8), 16: byte(n), 24: byte(n >> 8), 31: id[15]}),

@@ -1,6 +1,8 @@
 package table
 
 import (
+	"time"
+
 	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -26,13 +28,16 @@ type Stage struct {
 	revealing []*Write // of whoever reveals
 }
 
-// Write is one Put of an update.
+// Write is one Put of an update, or one Delete.
 type Write struct {
-	Record storage.Record
+	Record  storage.Record // of a Delete only its ID and its Subject
+	Deletes bool
 
 	seen    storage.Use // what the update saw of the record that the table shows
+	limit   time.Time   // and its MaxExpiresAt
 	creates bool
-	next    *Write // of those that create, and are held, of the subject
+	barrier *barrier // its own, or the last one that was held when it was put
+	next    *Write   // of those that create, and are held, of the subject
 }
 
 // creations are the writes of a subject that are held and create, the oldest first.
@@ -68,7 +73,7 @@ func (c *creations) remove(w *Write) {
 // NewStage returns a stage in front of t.
 func NewStage(t *Table) *Stage {
 	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string]creations), Feed: new(feed.Feed)}
-	s.tx.stage, s.tx.records = s, s.tx.each
+	s.tx.stage, s.tx.records, s.tx.keep = s, s.tx.each, s.tx.concerns
 	return s
 }
 
@@ -106,7 +111,8 @@ func (s *Stage) Hold(writes []Write) {
 
 // Show has the table show writes, which are held. What a Touch has raised since an
 // update read it stays raised, as if it had come after the update: unless that has
-// ended the record, for then it would have changed nothing.
+// ended the record, for then it would have changed nothing. What a write deletes is
+// gone, whatever a Touch has raised, and a later Touch finds nothing.
 func (s *Stage) Show(writes []Write) {
 	s.Reveal(writes)
 	s.LetGo(writes)
@@ -153,21 +159,23 @@ func (s *Stage) LetGo(writes []Write) {
 }
 
 // Created returns how many records are held that are new to the table, those that are
-// revealed included.
+// revealed or deleted since included: no fewer than the table will have more, once it
+// shows all that is held.
 func (s *Stage) Created() int { return s.creating }
 
 // Records returns how many records the table will have once it shows all that is held.
-// It takes the longer the more of that is new.
+// It takes the longer the more that is.
 func (s *Stage) Records() int {
 	t := s.table
 	t.mu.Lock() // while it looks, nothing more is revealed
 	defer t.mu.Unlock()
-	n := t.Len() + s.creating
-	for _, c := range s.created {
-		for w := c.first; w != nil; w = w.next {
-			if _, shown := t.find(t.key(&w.Record.ID)); shown != nil {
-				n--
-			}
+	n := t.Len()
+	for id, w := range s.held {
+		switch _, shown := t.find(t.key(&id)); {
+		case w.Deletes && shown != nil:
+			n--
+		case !w.Deletes && shown == nil:
+			n++
 		}
 	}
 	return n
@@ -175,18 +183,3 @@ func (s *Stage) Records() int {
 
 // Holds reports whether a write of id is held.
 func (s *Stage) Holds(id storage.ID) bool { return s.held[id] != nil }
-
-// raise applies to r, which is held, what a Touch has raised in the table since the
-// update that put r saw it: r will be shown like that.
-func (s *Stage) raise(r *storage.Record, seen storage.Use) {
-	var shown storage.Record
-	if !r.EndedAt.IsZero() || !s.table.Get(r.ID, &shown) {
-		return
-	}
-	if shown.LastUsedAt.After(seen.At) && shown.LastUsedAt.After(r.LastUsedAt) {
-		r.LastUsedAt = shown.LastUsedAt
-	}
-	if shown.ExpiresAt.After(seen.ExpiresAt) && shown.ExpiresAt.After(r.ExpiresAt) {
-		r.ExpiresAt = shown.ExpiresAt
-	}
-}

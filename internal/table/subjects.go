@@ -4,14 +4,12 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"slices"
-
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// subjects finds the records of a subject. They form a list through their cells,
-// whose first record, its leader, is found by hash: the leaders of one bucket are
-// chained. A leader has nobody before it and keeps the next leader of its bucket
-// there, marked by chained.
+// subjects finds the records of a subject. They form a list through their cells, the main
+// one, whose first record, its leader, is found by hash: the leaders of one bucket are
+// chained. A leader has nobody before it and keeps the next leader of its bucket there,
+// marked by chained. What is put aside is in two other lists.
 //
 // Buckets are split and merged one at a time, whenever a subject comes or goes, so
 // that nobody ever waits for a table to grow.
@@ -19,7 +17,9 @@ type subjects struct {
 	slabs   *slabs
 	pieces  []*piece
 	buckets uint32
-	count   uint32 // distinct subjects
+	count   uint32            // distinct subjects
+	aside   map[uint32]asides // by the leader, of the subjects that have any
+	returns uint64            // how often a record has come back from there
 }
 
 // piece is some of the buckets, as many to a cache line as fit.
@@ -66,7 +66,7 @@ func hashBit(hash uint64) uint8 { return 1 << (hash >> (2*hashBits - 3)) }
 
 func (x *subjects) hashOf(slot uint32) uint64 {
 	c := x.slabs.cell(slot)
-	return c.load(wIssued)&(1<<hashBits-1) | c.load(wCap)&(1<<hashBits-1)<<hashBits
+	return c.load(wIssued)&halfHash<<hashBits | c.load(wCap)&halfHash
 }
 
 // leader returns the first record of the subject, 0 if it has none.
@@ -75,10 +75,12 @@ func (x *subjects) leader(hash uint64, subject string, texts *texts) uint32 {
 		return 0
 	}
 	first, _ := x.bucket(x.bucketOf(hash))
-	for slot := *first; slot != 0; slot = x.slabs.cell(slot).subject.prev &^ chained {
-		if x.hashOf(slot) == hash && x.is(slot, subject, texts) {
+	for slot := *first; slot != 0; {
+		c := x.slabs.cell(slot)
+		if c.load(wIssued)&halfHash == hash>>hashBits && x.is(slot, hash, subject, texts) {
 			return slot
 		}
+		slot = c.subject.prev &^ chained
 	}
 	return 0
 }
@@ -92,27 +94,21 @@ func (x *subjects) perhaps(hash uint64) bool {
 	return *hashes&hashBit(hash) != 0
 }
 
-func (x *subjects) is(slot uint32, subject string, texts *texts) bool {
+// is reports whether the record in the cell is of the subject, whose hash it is.
+func (x *subjects) is(slot uint32, hash uint64, subject string, texts *texts) bool {
 	c := x.slabs.cell(slot)
-	text := c.load(wText)
-	if c.load(wMeta)&long == 0 { // its subject comes first
-		return int(text>>16&0xff) == len(subject) && stringAt(texts.chunk(text), int(text>>placeShift%chunkSize), len(subject)) == subject
+	if x.hashOf(slot) != hash {
+		return false
 	}
-	var r storage.Record
-	texts.strings(&r, text, c.load(wMeta), texts.chunk(text))
-	return r.Subject == subject
+	text := c.load(wText)
+	return texts.subject(text, c.load(wMeta), texts.chunk(text)) == subject
 }
 
 // link files slot, whose cell holds the hash, behind the leader or as one.
 func (x *subjects) link(slot uint32, hash uint64, subject string, texts *texts) {
 	c := x.slabs.cell(slot)
 	if first := x.leader(hash, subject, texts); first != 0 {
-		leader := x.slabs.cell(first)
-		c.subject = link{prev: first, next: leader.subject.next}
-		leader.subject.next = slot
-		if c.subject.next != 0 {
-			x.slabs.cell(c.subject.next).subject.prev = slot
-		}
+		x.follow(slot, first)
 		return
 	}
 	if x.buckets == 0 {
@@ -125,6 +121,25 @@ func (x *subjects) link(slot uint32, hash uint64, subject string, texts *texts) 
 	}
 }
 
+// follow files slot behind another one of its list.
+func (x *subjects) follow(slot, before uint32) {
+	next := &x.slabs.cell(before).subject.next
+	x.slabs.cell(slot).subject = link{prev: before, next: *next}
+	if *next != 0 {
+		x.slabs.cell(*next).subject.prev = slot
+	}
+	*next = slot
+}
+
+// leave takes slot, which is not the first of its list, out of that.
+func (x *subjects) leave(slot uint32) {
+	l := x.slabs.cell(slot).subject
+	x.slabs.cell(l.prev).subject.next = l.next
+	if l.next != 0 {
+		x.slabs.cell(l.next).subject.prev = l.prev
+	}
+}
+
 // lead makes slot the first leader of the bucket.
 func (x *subjects) lead(slot uint32, hash uint64, bucket uint32) {
 	first, hashes := x.bucket(bucket)
@@ -133,20 +148,27 @@ func (x *subjects) lead(slot uint32, hash uint64, bucket uint32) {
 	*hashes |= hashBit(hash)
 }
 
-// unlink undoes link. The cell still holds the hash.
+// unlink undoes link, wherever the record is by now. The cell still holds the hash, and
+// keeps its flags.
 func (x *subjects) unlink(slot uint32) {
-	l := x.slabs.cell(slot).subject
-	if l.prev&chained == 0 {
-		x.slabs.cell(l.prev).subject.next = l.next
-		if l.next != 0 {
-			x.slabs.cell(l.next).subject.prev = l.prev
-		}
+	c := x.slabs.cell(slot)
+	if c.load(wMeta)&aside != 0 {
+		x.unlinkAside(slot)
 		return
+	}
+	l := c.subject
+	if l.prev&chained == 0 {
+		x.leave(slot)
+		return
+	}
+	if l.next == 0 {
+		l.next = x.promote(slot)
 	}
 	heir := l.prev &^ chained
 	if l.next != 0 {
 		heir = l.next
 		x.slabs.cell(heir).subject.prev = l.prev
+		x.inherit(slot, heir)
 	}
 	first, hashes := x.bucket(x.bucketOf(x.hashOf(slot)))
 	if *first == slot {

@@ -7,7 +7,7 @@ import (
 )
 
 // TakeDead looks at no more than n of the records that may have been dead before the
-// instant, deletes those that were, and returns their IDs: whose RetainFrom lies before it,
+// instant, deletes those that were, and returns their IDs: whose DeadFrom lies before it,
 // by what is stored at that moment. A Touch that returned true can bring a
 // record back until then, and finds none afterwards.
 //

@@ -22,8 +22,9 @@ import (
 )
 
 // Table is a table of records by ID, found by subject and by death as well. It is
-// safe for concurrent use; New makes one. Get, Touch, MarkUnsaved, Len, Unsaved
-// and TakeUnsaved never take its lock.
+// safe for concurrent use; New makes one. Get, MarkUnsaved, Len, Unsaved and TakeUnsaved
+// never take its lock, and Touch does only where it brings a record back that Living has
+// put aside.
 type Table struct {
 	seed  maphash.Seed // nobody can choose IDs or subjects that collide
 	ids   ids
@@ -67,7 +68,8 @@ func (t *Table) Get(id storage.ID, r *storage.Record) bool {
 }
 
 // Touch is Use.Raise on the record of id: it reports whether anything rose, and
-// marks the record unsaved if so. An absent or ended record stays as it is.
+// marks the record unsaved if so. An absent or ended record stays as it is. Every Living
+// that begins after Touch has returned finds what it has brought back to life.
 func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 	at, expires := milli(use.At), milli(use.ExpiresAt)
 	k := t.key(&id)
@@ -75,29 +77,37 @@ func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 	if c == nil {
 		return false
 	}
-	rose := false
+	rose, back := false, false
 	if int64(c.load(wEnded)) == zeroMilli {
 		if at > int64(c.load(wUsed)) {
 			c.store(wUsed, uint64(at))
 			rose = true
 		}
-		if expires > int64(c.load(wExpires)) {
+		stored := int64(c.load(wExpires))
+		if expires > stored {
+			expires = capped(expires, c.load(wCap))
+		}
+		if expires > stored {
 			c.store(wExpires, uint64(expires))
-			rose = true
+			rose, back = true, c.load(wMeta)&inRanOut != 0
 		}
 	}
 	if rose {
 		t.mark(slot)
 	}
 	c.unlock(rose)
+	if back {
+		t.bringBack(id)
+	}
 	return rose
 }
 
 // Put creates the record r.ID or replaces it. seen is what the writer of r saw of
 // the record that it replaces, LastUsedAt and ExpiresAt, and means nothing if there
 // is none: whichever of the two has been raised since is kept, as the later of the
-// stored one and r's, and marks the record unsaved. An ended r is stored as it is: an
-// end comes after every Touch. Nothing is kept of r.
+// stored one and r's, and marks the record unsaved. No ExpiresAt is kept that is past r's
+// MaxExpiresAt. An ended r is stored as it is: an end comes after every Touch. Nothing is
+// kept of r.
 func (t *Table) Put(r *storage.Record, seen storage.Use) {
 	p := t.place(r)
 	t.mu.Lock()
@@ -137,7 +147,7 @@ func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 		c.unlock(true)
 	}
 	t.subjects.link(slot, hash, r.Subject, &t.texts)
-	t.deaths.file(slot, w.retainFrom())
+	t.deaths.file(slot, w.deadFrom())
 	t.ids.insert(k, slot)
 	t.count.Add(1)
 }
@@ -162,15 +172,22 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	if int64(w[wEnded]) == zeroMilli && w.merge(&was, seen) {
 		t.mark(slot)
 	}
-	c.set(&w, live)
+	flags := uint64(live)
+	if !moved { // or else link finds it in no list
+		flags |= was[wMeta] & aside
+	}
+	c.set(&w, flags)
 	c.unlock(true)
 	if !kept {
 		t.texts.release(&was)
 	}
-	if moved {
+	switch {
+	case moved:
 		t.subjects.link(slot, hash, r.Subject, &t.texts)
+	case flags&aside != 0 && (w[wExpires] != was[wExpires] || w[wEnded] != was[wEnded]):
+		t.subjects.bringBack(slot, &t.texts)
 	}
-	if dead := w.retainFrom(); dead < was.retainFrom() {
+	if dead := w.deadFrom(); dead < was.deadFrom() {
 		t.deaths.unlink(slot)
 		t.deaths.file(slot, dead)
 	}
@@ -181,6 +198,10 @@ func (t *Table) Delete(id storage.ID) bool {
 	k := t.key(&id)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.delete(k)
+}
+
+func (t *Table) delete(k key) bool {
 	slot, c := t.find(k)
 	if c == nil {
 		return false
@@ -197,7 +218,7 @@ func (t *Table) Delete(id storage.ID) bool {
 func (t *Table) kill(slot uint32, c *cell, before int64) (killed bool, dead int64) {
 	c.lock()
 	w := c.words()
-	dead = w.retainFrom()
+	dead = w.deadFrom()
 	killed = dead < before
 	if killed {
 		t.unmark(slot)

@@ -91,6 +91,16 @@ func (x *texts) strings(r *storage.Record, text, meta uint64, c *chunk) {
 	tok.Data = stringAt(c, at+n, int(meta>>dataBits))
 }
 
+// subject returns what strings sets as the subject.
+func (x *texts) subject(text, meta uint64, c *chunk) string {
+	if at := int(text >> placeShift % chunkSize); meta&long == 0 { // it comes first
+		return stringAt(c, at, int(text>>16&0xff))
+	} else {
+		prefix, subject := binary.LittleEndian.Uint32(c[at:]), binary.LittleEndian.Uint32(c[at+4:])
+		return stringAt(c, at+headerLen+int(prefix), int(subject))
+	}
+}
+
 // stringAt returns n bytes of c as a string that shares its memory.
 func stringAt(c *chunk, at, n int) string {
 	if n == 0 {
@@ -106,8 +116,7 @@ func (x *texts) fill(r *storage.Record, w *words, c *chunk) {
 
 func sameTexts(a, b *storage.Record) bool {
 	return a.Subject == b.Subject && a.Prefix == b.Prefix && a.Name == b.Name && a.Scope == b.Scope && a.Data == b.Data &&
-		a.Sealed == b.Sealed && a.Family == b.Family && a.Parent == b.Parent && a.Predecessor == b.Predecessor &&
-		a.Successor == b.Successor && a.MaxUses == b.MaxUses && a.UsesLeft == b.UsesLeft && a.Epoch == b.Epoch &&
+		a.Sealed == b.Sealed && a.Family == b.Family && a.Parent == b.Parent && a.MaxUses == b.MaxUses && a.UsesLeft == b.UsesLeft && a.Epoch == b.Epoch &&
 		a.Kind == b.Kind && a.Generation == b.Generation && a.RotatedAt.Equal(b.RotatedAt) && a.PreviousUntil.Equal(b.PreviousUntil)
 }
 

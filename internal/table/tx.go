@@ -3,7 +3,6 @@ package table
 import (
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -13,6 +12,7 @@ import (
 type Tx struct {
 	stage   *Stage
 	records iter.Seq2[storage.Record, error] // each
+	keep    func(storage.ID) bool            // concerns
 	subject string
 	known   []known            // what it read or wrote, in ID order, or as it came if there is an index
 	index   map[storage.ID]int // the places in known, once keeping the order would cost too much
@@ -21,8 +21,8 @@ type Tx struct {
 	staged  bool // something that it read is not shown yet
 }
 
-// Writes returns what the transaction has put. It is the transaction's until the
-// next Begin.
+// Writes returns what the transaction has put and deleted. It is the transaction's until
+// the next Begin.
 func (t *Tx) Writes() []Write { return t.writes }
 
 // Created returns how many records the transaction has created.
@@ -30,6 +30,17 @@ func (t *Tx) Created() int {
 	n := 0
 	for i := range t.writes {
 		if t.writes[i].creates {
+			n++
+		}
+	}
+	return n
+}
+
+// Deleted returns how many records the transaction has deleted that were there before.
+func (t *Tx) Deleted() int {
+	n := 0
+	for i := range t.writes {
+		if t.writes[i].Deletes {
 			n++
 		}
 	}
@@ -51,27 +62,47 @@ func (t *Tx) Get(id storage.ID) (r storage.Record, err error) {
 }
 
 // read sets r to the record of id, whosever it is, and returns its place in known.
-func (t *Tx) read(id storage.ID, r *storage.Record) (int, error) {
-	at, found := t.find(id)
-	if found && t.known[at].write >= 0 {
+func (t *Tx) read(id storage.ID, r *storage.Record) (at int, err error) {
+	at, found, err := t.look(id, r)
+	if err == nil && !found {
+		at = t.note(at, r)
+	}
+	return at, err
+}
+
+// note notes what look has read, and returns its place in known.
+func (t *Tx) note(at int, r *storage.Record) int {
+	return t.know(at, known{id: r.ID, write: -1, seen: storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}})
+}
+
+// look is read, but what it reads for the first time it does not note: it returns where
+// that belongs in known, and that it has not found it there.
+func (t *Tx) look(id storage.ID, r *storage.Record) (at int, found bool, err error) {
+	at, found = t.find(id)
+	switch {
+	case found && t.known[at].gone:
+		return at, found, storage.ErrNotFound
+	case found && t.known[at].write >= 0:
 		*r = t.writes[t.known[at].write].Record
-		return at, nil
+		return at, found, nil
 	}
 	if w := t.stage.held[id]; w != nil {
 		t.staged = true
+		if w.Deletes {
+			return at, found, storage.ErrNotFound
+		}
 		*r = w.Record
-		t.stage.raise(r, w.seen)
+		t.stage.raise(r, w)
 	} else if !t.stage.table.Get(id, r) {
 		if t.stage.Damaged != nil && t.stage.Damaged(id) {
-			return 0, storage.ErrCorrupt
+			return at, found, storage.ErrCorrupt
 		}
-		return 0, storage.ErrNotFound
+		return at, found, storage.ErrNotFound
 	}
 	if found {
 		r.LastUsedAt, r.ExpiresAt = t.known[at].seen.At, t.known[at].seen.ExpiresAt
-		return at, nil
 	}
-	return t.know(at, known{id: id, write: -1, seen: storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}}), nil
+	return at, found, nil
 }
 
 // Put implements storage.Tx.
@@ -83,8 +114,11 @@ func (t *Tx) Put(r storage.Record) error {
 		if r.Subject != t.subject { // a call copies the record
 			return storage.CheckPut(t.subject, nil, r)
 		}
-		at, _ := t.find(r.ID)
+		if _, gone := t.find(r.ID); gone {
+			return errDeleted
+		}
 		t.create(at, &r)
+		t.writes[len(t.writes)-1].barrier = t.stage.barrierOf(r.ID)
 		return nil
 	case err != nil:
 		return err
@@ -95,9 +129,14 @@ func (t *Tx) Put(r storage.Record) error {
 	k := &t.known[at]
 	if k.write < 0 {
 		k.write = len(t.writes)
-		t.writes = append(t.writes, Write{seen: k.seen})
+		t.writes = append(t.writes, Write{seen: k.seen, limit: old.MaxExpiresAt})
 	}
-	t.writes[k.write].Record = r
+	w := &t.writes[k.write]
+	w.Record = r
+	w.follow(t.stage.barrierOf(r.ID))
+	if r.ExpiresAt.After(old.ExpiresAt) { // or the next Living would not ask whether it is held
+		t.stage.table.bringBack(r.ID)
+	}
 	return nil
 }
 
@@ -124,54 +163,4 @@ func (t *Tx) Raise(id storage.ID, use storage.Use) (subject string, err error) {
 		err = t.Put(r)
 	}
 	return r.Subject, err
-}
-
-// Records implements storage.Tx.
-func (t *Tx) Records() iter.Seq2[storage.Record, error] { return t.records }
-
-// Living implements storage.Tx.
-func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
-	return func(yield func(storage.Record, error) bool) {
-		for r, err := range t.records {
-			if (err != nil || r.Live(now)) && !yield(r, err) {
-				return
-			}
-		}
-	}
-}
-
-// Delete implements storage.Tx.
-func (t *Tx) Delete(id storage.ID) error { panic("coming in the next commits") }
-
-func (t *Tx) each(yield func(storage.Record, error) bool) {
-	var r storage.Record
-	ids := t.all()
-	defer func() { t.ids = ids }()
-	for _, id := range ids {
-		if _, err := t.read(id, &r); err == nil && !yield(r, nil) {
-			return
-		}
-	}
-}
-
-// all returns the subject's IDs in order, those that are held or were created here
-// included.
-func (t *Tx) all() []storage.ID {
-	ids := t.ids[:0]
-	t.ids = nil // the loop body may ask for all of them, too
-	ids = t.stage.table.Subject(ids, t.subject)
-	shown := len(ids)
-	for w := t.stage.created[t.subject].first; w != nil; w = w.next {
-		ids = append(ids, w.Record.ID)
-	}
-	for i := range t.writes {
-		if w := &t.writes[i]; w.creates {
-			ids = append(ids, w.Record.ID)
-		}
-	}
-	if len(ids) > shown {
-		slices.SortFunc(ids, storage.ID.Compare)
-		ids = slices.Compact(ids)
-	}
-	return ids
 }

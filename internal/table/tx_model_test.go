@@ -6,14 +6,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// plain is what a Stage and its Table should be, in maps. Its updates never lower an
-// instant, so a live record is what was put last with the latest of its instants.
+// plain is what a Stage and its Table should be, in maps.
 type plain struct {
 	rand  *rand.Rand
 	loses bool // it is not told of every touch
@@ -27,31 +27,47 @@ type heldUpdate struct {
 	subject  string
 	writes   []Write
 	put      map[storage.ID]storage.Record
-	revealed int // how many of its writes
+	seen     map[storage.ID]storage.Use // by those that replace
+	created  int                        // how many do not
+	revealed int                        // how many of its writes
 }
 
 var fewSubjects = []string{"ana", "bob", "eve"}
 
-// raised returns r with the later of its instants and those of by, unless it is ended.
-func raised(r storage.Record, by storage.Record) storage.Record {
-	if !r.EndedAt.IsZero() {
-		return r
+// raised returns r with what of by is later than what r's update saw, if that is later
+// than r's, unless r is ended. No expiry is raised past r's cap.
+func raised(r, by storage.Record, seen storage.Use) storage.Record {
+	var use storage.Use
+	if by.LastUsedAt.After(seen.At) {
+		use.At = by.LastUsedAt
 	}
-	if by.LastUsedAt.After(r.LastUsedAt) {
-		r.LastUsedAt = by.LastUsedAt
+	if by.ExpiresAt.After(seen.ExpiresAt) {
+		use.ExpiresAt = by.ExpiresAt
 	}
-	if by.ExpiresAt.After(r.ExpiresAt) {
-		r.ExpiresAt = by.ExpiresAt
-	}
+	use.Raise(&r)
 	return r
+}
+
+func useOf(r storage.Record) storage.Use {
+	return storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}
+}
+
+// apply does to all what u writes at i.
+func (u *heldUpdate) apply(all map[storage.ID]storage.Record, i int) {
+	n := u.writes[i].Record.ID
+	if r, put := u.put[n]; put {
+		all[n] = raised(r, all[n], u.seen[n])
+	} else {
+		delete(all, n)
+	}
 }
 
 // state returns all records as an update sees them that begins now.
 func (p *plain) state() map[storage.ID]storage.Record {
 	all := maps.Clone(p.shown)
 	for _, u := range p.held {
-		for id, r := range u.put {
-			all[id] = raised(r, p.shown[id])
+		for i := u.revealed; i < len(u.writes); i++ {
+			u.apply(all, i)
 		}
 	}
 	return all
@@ -70,83 +86,8 @@ func (p *plain) touch() {
 	}
 }
 
-// update runs one update and holds what it put, or forgets it.
-func (p *plain) update() {
-	subject := fewSubjects[p.rand.IntN(len(fewSubjects))]
-	tx, sees, put := p.stage.Begin(subject), p.state(), make(map[storage.ID]storage.Record)
-	mine := func() (all []storage.Record) {
-		for _, n := range slices.SortedFunc(maps.Keys(sees), storage.ID.Compare) {
-			if sees[n].Subject == subject {
-				all = append(all, sees[n])
-			}
-		}
-		return all
-	}
-	pinned := make(map[storage.ID]bool)
-	look := func(n storage.ID) { // what is read for the first time is read as it is now
-		if _, own := put[n]; !own && !pinned[n] {
-			if r, ok := p.state()[n]; ok {
-				sees[n], pinned[n] = r, true
-			}
-		}
-	}
-	for range p.rand.IntN(8) {
-		n := id(1 + p.rand.IntN(24))
-		switch p.rand.IntN(7) {
-		case 0:
-			p.touch()
-		case 6:
-			p.reveal()
-		case 5:
-			has, limit := len(mine()), p.rand.IntN(12)
-			_, taken := sees[n]
-			surely := !taken && has <= limit
-			r := p.next(storage.Record{}, false, n, subject)
-			got := tx.PutIfFits(&r, limit)
-			if got && !surely || !got && surely && len(p.held) == 0 && len(put) == 0 {
-				p.wrong("%s: PutIfFits %v among %d, limit %d: %v, taken %v", subject, n, has, limit, got, taken)
-			}
-			if got {
-				sees[n], put[n] = r, r
-			}
-		case 1:
-			want := mine()
-			for r, err := range tx.Records() {
-				if look(r.ID); err != nil || len(want) == 0 || r.ID != want[0].ID || r != sees[r.ID] {
-					p.wrong("%s: Records: %+v, %v; want %+v", subject, r, err, sees[r.ID])
-				}
-				want = want[1:]
-				p.touch()
-			}
-			if len(want) > 0 {
-				p.wrong("%s: Records: missing %+v", subject, want)
-			}
-		case 2:
-			look(n)
-			want, ok := sees[n]
-			got, err := tx.Get(n)
-			if ok = ok && want.Subject == subject; ok != (err == nil) || ok && got != want {
-				p.wrong("%s: Get %v: %+v, %v; want %+v, %v", subject, n, got, err, want, ok)
-			}
-		default:
-			look(n)
-			old, ok := sees[n]
-			r := p.next(old, ok, n, subject)
-			err := tx.Put(r)
-			if want := !ok || storage.CheckPut(subject, &old, r) == nil; want != (err == nil) {
-				p.wrong("%s: Put: %v; want success %v", subject, err, want)
-			}
-			if err == nil {
-				sees[n], put[n] = r, r
-			}
-		}
-	}
-	if p.rand.IntN(5) > 0 {
-		u := heldUpdate{subject: subject, writes: slices.Clone(tx.Writes()), put: put}
-		p.stage.Hold(u.writes)
-		p.held = append(p.held, u)
-	}
-}
+// instant returns one at which some records live.
+func (p *plain) instant() time.Time { return at(100 + p.rand.IntN(2*p.now+2) - p.rand.IntN(60)) }
 
 // next returns what to put for old, if that is there.
 func (p *plain) next(old storage.Record, ok bool, n storage.ID, subject string) storage.Record {
@@ -156,11 +97,20 @@ func (p *plain) next(old storage.Record, ok bool, n storage.ID, subject string) 
 	}
 	p.now++
 	old.Name = at(p.now).String()
-	switch p.rand.IntN(4) {
+	switch p.rand.IntN(6) {
 	case 0:
-		old = raised(old, with(old, p.rand.IntN(2*p.now), 100+p.rand.IntN(2*p.now), 0))
+		old = raised(old, with(old, p.rand.IntN(2*p.now), 100+p.rand.IntN(2*p.now), 0), storage.Use{})
 	case 1:
 		old.EndedAt, old.EndReason = at(p.now), storage.EndExpired // a conflict if it is
+	case 2:
+		old.MaxExpiresAt = p.instant()
+		if p.rand.IntN(2) == 0 && old.MaxExpiresAt.Before(old.ExpiresAt) {
+			old.ExpiresAt = old.MaxExpiresAt
+		}
+	case 3:
+		old.MaxExpiresAt = time.Time{}
+	case 4:
+		old.ExpiresAt = p.instant() // a conflict if it is lowered without a cap
 	}
 	return old
 }
@@ -173,13 +123,13 @@ func (p *plain) reveal() {
 	}
 	u := &p.held[0]
 	p.stage.Reveal(u.writes[u.revealed : u.revealed+1])
-	n := u.writes[u.revealed].Record.ID
+	u.apply(p.shown, u.revealed)
 	u.revealed++
-	p.shown[n] = raised(u.put[n], p.shown[n])
 }
 
 // settle shows or drops the oldest update, or lets it go if some of it is revealed. Where
-// it is dropped, those of its subject that came after it are, too.
+// it is dropped, those of its subject that came after it are, too, and all of them if one
+// of its IDs may have gone from one subject to another.
 func (p *plain) settle() {
 	if len(p.held) == 0 {
 		return
@@ -192,48 +142,52 @@ func (p *plain) settle() {
 		p.held = p.held[1:]
 		return
 	}
-	u := p.held[0]
+	u, mixed := p.held[0], p.mixed()
 	p.held = p.held[1:]
 	if p.rand.IntN(4) > 0 {
 		p.stage.Show(u.writes)
-		for n, r := range u.put {
-			p.shown[n] = raised(r, p.shown[n])
+		for i := range u.writes {
+			u.apply(p.shown, i)
 		}
 		return
 	}
 	p.stage.LetGo(u.writes)
 	p.held = slices.DeleteFunc(p.held, func(later heldUpdate) bool {
-		if later.subject == u.subject {
+		dropped := mixed || later.subject == u.subject
+		if dropped {
 			p.stage.LetGo(later.writes)
 		}
-		return later.subject == u.subject
+		return dropped
 	})
 }
 
-func (p *plain) compare() {
-	created, revealed := 0, 0
-	fresh, held := make(map[storage.ID]bool), make(map[storage.ID]bool)
+// mixed reports whether an ID that is held was deleted by one subject and taken by another.
+func (p *plain) mixed() bool {
+	of := make(map[storage.ID]string)
 	for _, u := range p.held {
-		for n := range u.put {
-			held[n] = true
-		}
-		for _, w := range u.writes[:u.revealed] {
-			if w.creates {
-				revealed++
+		for _, w := range u.writes {
+			if s, ok := of[w.Record.ID]; ok && s != u.subject {
+				return true
 			}
-		}
-		for n := range u.put {
-			if _, ok := p.shown[n]; !ok && !fresh[n] {
-				fresh[n] = true
-				created++
-			}
+			of[w.Record.ID] = u.subject
 		}
 	}
-	if p.stage.Created() != created+revealed {
-		p.wrong("%d created; want %d, and %d that are revealed", p.stage.Created(), created, revealed)
+	return false
+}
+
+func (p *plain) compare() {
+	created, held := 0, make(map[storage.ID]bool)
+	for _, u := range p.held {
+		for _, w := range u.writes {
+			held[w.Record.ID] = true
+		}
+		created += u.created
 	}
-	if p.stage.Records() != len(p.shown)+created {
-		p.wrong("there will be %d records; want %d", p.stage.Records(), len(p.shown)+created)
+	if p.stage.Created() != created {
+		p.wrong("%d created; want %d", p.stage.Created(), created)
+	}
+	if want := len(p.state()); p.stage.Records() != want {
+		p.wrong("there will be %d records; want %d", p.stage.Records(), want)
 	}
 	for n := range 25 {
 		if p.stage.Holds(id(n)) != held[id(n)] {

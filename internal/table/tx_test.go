@@ -33,6 +33,12 @@ func with(r storage.Record, used, expires, ended int) storage.Record {
 	return r
 }
 
+// limited returns r with a cap.
+func limited(r storage.Record, ms int) storage.Record {
+	r.MaxExpiresAt = at(ms)
+	return r
+}
+
 // stageOf returns a stage in front of a table that shows records.
 func stageOf(records ...storage.Record) *Stage {
 	t := New()
@@ -99,7 +105,11 @@ func TestReadsStayTheSame(t *testing.T) {
 		{"raised as much", with(r, 50, 150, 0), with(r, 50, 150, 0)},
 		{"raised more", with(r, 60, 160, 0), with(r, 60, 160, 0)},
 		{"one raised more", with(r, 40, 160, 0), with(r, 50, 160, 0)},
-		{"lowered", with(r, 0, 90, 0), with(r, 50, 150, 0)},
+		{"lowered", limited(with(r, 0, 90, 0), 90), limited(with(r, 50, 90, 0), 90)},
+		{"capped above", limited(r, 149), limited(with(r, 50, 149, 0), 149)},
+		{"capped at what was raised", limited(r, 150), limited(with(r, 50, 150, 0), 150)},
+		{"raised to the cap", limited(with(r, 0, 120, 0), 120), limited(with(r, 50, 120, 0), 120)},
+		{"past the cap already", limited(with(r, 0, 100, 0), 80), limited(with(r, 50, 100, 0), 80)},
 		{"ended", with(r, 0, 100, 70), with(r, 0, 100, 70)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -145,8 +155,10 @@ func TestTouchUnderAHeldWrite(t *testing.T) {
 		{"raised after", r, with(r, 50, 150, 0), with(r, 51, 151, 0), with(r, 51, 151, 0)},
 		{"ended before", with(r, 0, 100, 70), with(r, 0, 100, 70), with(r, 0, 100, 70), with(r, 0, 100, 70)},
 		{"ended after", r, with(r, 50, 150, 0), with(r, 50, 150, 70), with(r, 50, 150, 70)},
-		{"lowered after", r, with(r, 50, 150, 0), with(r, 50, 120, 0), with(r, 50, 120, 0)},
-		{"raised, then lowered", with(r, 0, 200, 0), with(r, 50, 200, 0), with(r, 50, 120, 0), with(r, 50, 120, 0)},
+		{"lowered before", limited(with(r, 0, 90, 0), 90), limited(with(r, 50, 90, 0), 90), limited(with(r, 50, 90, 0), 90), limited(with(r, 50, 90, 0), 90)},
+		{"lowered after", r, with(r, 50, 150, 0), limited(with(r, 50, 120, 0), 120), limited(with(r, 50, 120, 0), 120)},
+		{"raised, then lowered", with(r, 0, 200, 0), with(r, 50, 200, 0), limited(with(r, 50, 120, 0), 120), limited(with(r, 50, 120, 0), 120)},
+		{"lowered, and the cap gone", limited(with(r, 0, 90, 0), 90), limited(with(r, 50, 90, 0), 90), with(r, 50, 95, 0), with(r, 50, 95, 0)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := stageOf(r)
@@ -167,13 +179,14 @@ func TestTouchUnderAHeldWrite(t *testing.T) {
 // it, is low in the end.
 func TestLoweredWhileHeld(t *testing.T) {
 	r := record(1, "ana")
+	low := limited(with(r, 10, 90, 0), 90)
 	s := stageOf(r)
 	first := hold(s, "ana", func(tx *Tx) { putAll(t, tx, with(r, 60, 200, 0)) })
-	second := hold(s, "ana", func(tx *Tx) { putAll(t, tx, with(r, 10, 90, 0)) })
+	second := hold(s, "ana", func(tx *Tx) { putAll(t, tx, low) })
 	s.Show(first)
-	expect(t, s, with(r, 10, 90, 0), with(r, 60, 200, 0))
+	expect(t, s, low, with(r, 60, 200, 0))
 	s.Show(second)
-	expect(t, s, with(r, 10, 90, 0), with(r, 10, 90, 0))
+	expect(t, s, low, low)
 	if s.table.Unsaved() > 0 {
 		t.Error("there is something to save that nobody has touched")
 	}
@@ -199,11 +212,14 @@ func TestPutConflicts(t *testing.T) {
 			{"naming another subject", "ana", record(1, "bob"), false},
 			{"a new one naming another subject", "ana", record(3, "bob"), false},
 			{"a new one", "bob", record(3, "bob"), true},
-			{"replaced", "ana", with(live, 1, 90, 0), true},
+			{"replaced", "ana", with(live, 1, 100, 0), true},
+			{"lowered under a cap", "ana", limited(with(live, 1, 90, 0), 90), true},
+			{"lowered", "ana", with(live, 1, 99, 0), false},
+			{"lowered under too high a cap", "ana", limited(with(live, 1, 90, 0), 91), false},
 			{"revived", "ana", record(2, "ana"), false},
 			{"ended again", "ana", with(dead, 0, 100, 71), false},
 			{"ended for another reason", "ana", otherReason, false},
-			{"ended as it is", "ana", with(dead, 1, 90, 70), true},
+			{"ended as it is", "ana", with(dead, 1, 100, 70), true},
 		} {
 			tx := s.Begin(row.subject)
 			err := tx.Put(row.r)

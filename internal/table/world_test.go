@@ -85,15 +85,13 @@ func (w *world) record(id storage.ID) storage.Record {
 	}
 	if w.rng.IntN(3) == 0 {
 		r.EndedAt, r.EndReason = w.instant(), storage.EndReason(w.rng.IntN(256))
-		if w.rng.IntN(4) == 0 {
-			r.EndReason = storage.EndRotated
-		}
 	}
 	if w.rng.IntN(4) == 0 {
-		r.Family, r.Successor = w.id(), w.id()
+		r.Family, r.Parent = w.id(), w.id()
 		r.MaxUses = w.rng.IntN(3) * 1000
 		r.UsesLeft = w.rng.IntN(r.MaxUses + 1)
 		r.Sealed = storage.NewSealed(w.text(storage.MaxSealed))
+		r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = storage.KindSession, w.rng.Uint32(), w.instant(), w.instant()
 	}
 	return r
 }

@@ -12,20 +12,20 @@ import (
 )
 
 // The form is a byte that says which parts follow, and these: the IDs of the family,
-// the parent, the predecessor and the successor, 16 bytes each; MaxUses and UsesLeft,
-// 4 bytes each, big-endian; the epoch, likewise; the kind, 1 byte, with the generation,
-// 4 bytes, RotatedAt and PreviousUntil, Unix milliseconds of 8 bytes each; and all the
-// rest is what is sealed. A record without any of it has the empty form.
+// and of the parent, 16 bytes each; MaxUses and UsesLeft, 4 bytes each, big-endian; the
+// epoch, likewise; the kind, 1 byte, with the generation, 4 bytes, RotatedAt and
+// PreviousUntil, Unix milliseconds of 8 bytes each; and all the rest is what is sealed. A
+// record without any of it has the empty form.
 const (
 	hasFamily = 1 << iota
 	hasParent
-	hasPredecessor
-	hasSuccessor
+	hasSecrets
+	_ // no part: a form that has this bit is refused
 	hasUses
 	hasSealed
 	hasEpoch
-	hasSecrets
-	all = 1<<iota - 1
+
+	all = hasFamily | hasParent | hasSecrets | hasUses | hasSealed | hasEpoch
 
 	usesLen    = 2 * 4
 	epochLen   = 4
@@ -33,11 +33,11 @@ const (
 )
 
 // MaxLen is the length of the longest form.
-const MaxLen = 1 + 4*len(storage.ID{}) + usesLen + epochLen + secretsLen + storage.MaxSealed
+const MaxLen = 1 + 2*len(storage.ID{}) + usesLen + epochLen + secretsLen + storage.MaxSealed
 
 // links are the IDs in their order.
-func links(tok *storage.Token) [4]*storage.ID {
-	return [4]*storage.ID{&tok.Family, &tok.Parent, &tok.Predecessor, &tok.Successor}
+func links(tok *storage.Token) [2]*storage.ID {
+	return [2]*storage.ID{&tok.Family, &tok.Parent}
 }
 
 // parts says which parts r has.
@@ -125,7 +125,8 @@ func Append(b []byte, r *storage.Record) []byte {
 
 // Clear takes from r all that its form would say.
 func Clear(r *storage.Record) {
-	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{}, storage.ID{}, storage.ID{}, storage.ID{}
+	r.Family, r.Parent = storage.ID{}, storage.ID{}
+	r.Predecessor, r.Successor = storage.ID{}, storage.ID{} // of which no form says anything
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 0, 0, 0, storage.Sealed{}
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
 }

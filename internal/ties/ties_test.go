@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -13,6 +14,9 @@ import (
 // every calls f with each combination of parts.
 func every(f func(mask byte, r storage.Record)) {
 	for mask := range byte(all + 1) {
+		if mask&^all != 0 {
+			continue
+		}
 		var r storage.Record
 		for i, id := range links(&r.Token) {
 			if mask&(hasFamily<<i) != 0 {
@@ -24,6 +28,10 @@ func every(f func(mask byte, r storage.Record)) {
 		}
 		if mask&hasEpoch != 0 {
 			r.Epoch = 1<<31 + 7
+		}
+		if mask&hasSecrets != 0 {
+			r.Kind, r.Generation = math.MaxUint8, 1<<31+9
+			r.RotatedAt, r.PreviousUntil = time.Date(1, 1, 1, 0, 0, 0, 1e6, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
 		}
 		if mask&hasSealed != 0 {
 			r.Sealed = storage.NewSealed(strings.Repeat("s", storage.MaxSealed))
@@ -40,6 +48,7 @@ func TestEveryCombination(t *testing.T) {
 		got := storage.Record{Sealed: storage.NewSealed("of another")}
 		got.Family, got.Parent, got.Predecessor, got.Successor = storage.ID{9}, storage.ID{9}, storage.ID{9}, storage.ID{9}
 		got.MaxUses, got.UsesLeft, got.Epoch = 9, 9, 9
+		got.Kind, got.Generation, got.RotatedAt, got.PreviousUntil = 9, 9, time.UnixMilli(9), time.UnixMilli(9)
 		if !Parse(form, &got) || !cmp.Equal(want, got) {
 			t.Errorf("%07b: %v", mask, cmp.Diff(want, got))
 		}
@@ -57,6 +66,22 @@ func TestEveryCombination(t *testing.T) {
 	}
 }
 
+// TestEachOfTheSecrets: one of them is enough for all to be kept.
+func TestEachOfTheSecrets(t *testing.T) {
+	for name, change := range map[string]func(*storage.Record){
+		"kind":           func(r *storage.Record) { r.Kind = storage.KindSession },
+		"generation":     func(r *storage.Record) { r.Generation = math.MaxUint32 },
+		"rotated at":     func(r *storage.Record) { r.RotatedAt = time.UnixMilli(0).UTC() },
+		"previous until": func(r *storage.Record) { r.PreviousUntil = time.UnixMilli(-1).UTC() },
+	} {
+		var want, got storage.Record
+		change(&want)
+		if form := string(Append(nil, &want)); len(form) != 1+secretsLen || !Parse(form, &got) || got != want {
+			t.Errorf("%s: %d bytes: %v", name, len(form), cmp.Diff(want, got))
+		}
+	}
+}
+
 // TestParseRefuses: a record has one form, and no other is taken.
 func TestParseRefuses(t *testing.T) {
 	zeros := strings.Repeat("\x00", 16)
@@ -65,6 +90,9 @@ func TestParseRefuses(t *testing.T) {
 		"an unknown part":    "\x80",
 		"no epoch at all":    "\x40" + zeros[:4],
 		"half an epoch":      "\x40" + "\x00\x01",
+		"the bit of no part": "\x08" + zeros,
+		"no secrets at all":  "\x04" + zeros[:5] + strings.Repeat("\xff\xff\xc7\x7c\xed\xd3\x28\x00", 2),
+		"half the secrets":   "\x04\x01" + zeros[:11],
 		"all bits":           "\xff" + strings.Repeat("x", 100),
 		"a family of zeros":  "\x01" + zeros,
 		"half an ID":         "\x01" + zeros[:8],

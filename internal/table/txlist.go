@@ -1,0 +1,84 @@
+package table
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Records implements storage.Tx.
+func (t *Tx) Records() iter.Seq2[storage.Record, error] { return t.records }
+
+func (t *Tx) each(yield func(storage.Record, error) bool) {
+	ids := t.shown()
+	ids = t.created(t.stage.table.Subject(ids, t.subject))
+	defer func() { t.ids = ids }()
+	var r storage.Record
+	for _, id := range ids {
+		// An ID that was deleted may be another subject's by now.
+		if _, err := t.read(id, &r); err == nil && r.Subject == t.subject && !yield(r, nil) {
+			return
+		}
+	}
+}
+
+// Living implements storage.Tx. It yields none that are dead at now, and has not read those.
+func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		ids := t.shown()
+		ids = t.created(t.stage.table.Living(ids, t.subject, now, t.keep))
+		defer func() { t.ids = ids }()
+		var r storage.Record
+		for _, id := range ids {
+			at, found, err := t.look(id, &r)
+			if err != nil || r.Subject != t.subject || !r.Live(now) {
+				continue
+			}
+			if !found {
+				t.note(at, &r)
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+// shown returns room for IDs, which the loop body, which may ask for all of them, too,
+// does not get.
+func (t *Tx) shown() []storage.ID {
+	ids := t.ids[:0]
+	t.ids = nil
+	return ids
+}
+
+// created adds to the IDs of the subject, which are in order, those that are held and new,
+// or were created here.
+func (t *Tx) created(ids []storage.ID) []storage.ID {
+	shown := len(ids)
+	for w := t.stage.created[t.subject].first; w != nil; w = w.next {
+		ids = append(ids, w.Record.ID)
+	}
+	for i := range t.writes {
+		if w := &t.writes[i]; w.creates {
+			ids = append(ids, w.Record.ID)
+		}
+	}
+	if len(ids) > shown {
+		slices.SortFunc(ids, storage.ID.Compare)
+		ids = slices.Compact(ids)
+	}
+	return ids
+}
+
+// concerns reports whether a write of id is held or this transaction's own: then what the
+// table shows of it does not tell whether it lives.
+func (t *Tx) concerns(id storage.ID) bool {
+	if t.stage.held[id] != nil {
+		return true
+	}
+	at, found := t.find(id)
+	return found && t.known[at].write >= 0
+}
