@@ -13,6 +13,10 @@ type plan struct {
 	callers []int // at once, in rows about durable writes: one, some, many, a crowd
 	crowds  []int // live tokens of one subject that ExpireSubject ends
 
+	refreshes int // how often a session has been refreshed that is compared with a new one
+	refreshed int // how many sessions that is done to
+	dead      int // dead records of one subject, and live tokens of one that are ended at once
+
 	rounds        int           // of a contest in which one caller does something short
 	turn          time.Duration // how long each side's turn takes in it, about
 	longRounds    int           // of one in which the collector runs
@@ -37,6 +41,8 @@ func fullPlan(large int) plan {
 		callers: []int{1, 16, 64, 256},
 		crowds:  []int{1, 100, 10_000},
 
+		refreshes: 10_000, refreshed: 100, dead: 100_000,
+
 		rounds: 101, turn: 6 * time.Millisecond,
 		longRounds: 61, longTurn: 25 * time.Millisecond,
 		durableRounds: 15, durableTurn: 120 * time.Millisecond,
@@ -54,6 +60,8 @@ func quickPlan() plan {
 		sizes:   []int{100, 200, 500, 1_000},
 		callers: []int{1, 2, 4, 8},
 		crowds:  []int{1, 5, 20},
+
+		refreshes: 20, refreshed: 5, dead: 50,
 
 		rounds: 3, turn: 200 * time.Microsecond,
 		longRounds: 2, longTurn: time.Millisecond,

@@ -17,6 +17,8 @@ func experiments(p plan) []experiment {
 		switch {
 		case i == 0:
 			all = append(all, renewalContest(p, size), renewalWrites(p, size), issueContest(p, size))
+			all = append(all, textExperiments(p, size)...)
+			all = append(all, refreshExperiments(p, size)...)
 		case size == p.medium():
 			all = append(all, renewalContest(p, size), crowdedCheckContest(p, size))
 			all = append(all, rewriteContests(p, size)...)
@@ -27,6 +29,7 @@ func experiments(p plan) []experiment {
 			all = append(all, sweepExperiments(p, size)...)
 		}
 	}
+	all = append(all, deadExperiments(p)...)
 	return append(all, churnExperiments(p)...)
 }
 
