@@ -62,7 +62,7 @@ func newHoldCover(s *scenario, wrap func(storage.Store) storage.Store) (*holdCov
 	return c, err
 }
 
-// begin releases all that is held, and takes the steps to n.
+// come releases all that is held, and takes the steps to n, which have been compared.
 func (c *holdCover) come(n *node) error {
 	c.clear()
 	if err := c.w.put(nil); err != nil {
@@ -80,7 +80,10 @@ func (c *holdCover) come(n *node) error {
 		}
 	}
 	for i := range deeds {
-		if err := c.w.step(c.m, &deeds[len(deeds)-1-i]); err != nil {
+		if err := c.w.take(c.m, &deeds[len(deeds)-1-i]); err != nil {
+			return err
+		}
+		if err := c.w.settle(c.m); err != nil {
 			return err
 		}
 	}
@@ -148,7 +151,7 @@ func holding(m *model, texts []modelText) (all []deed) {
 			held++
 		}
 	}
-	if held < 2 && len(m.holds) < 3 {
+	if held < 2 {
 		all = append(all, each(texts, deed{verb: "hold"})...)
 	}
 	return all

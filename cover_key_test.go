@@ -15,16 +15,21 @@ func (m *model) same(o *model) bool {
 
 // key is a hash of the state of m and of the texts in hand, whenever it is come to. Left
 // out is what decides nothing from then on: a limit that has passed, how long a life would
-// have been that has ended, and how many secrets there were beyond those in use.
+// have been that has ended, a connection that was cut, and how many secrets there were
+// beyond those in use.
 func (c *cover) key(m *model) uint64 {
 	k := keyOfState{now: m.now, b: make([]byte, 0, 512)}
 	for n := range m.records {
 		c.record(&k, m, n)
 	}
+	var held []int
 	for _, h := range m.holds {
-		k.numbers(h.record, m.records[h.record].generation-h.generation)
-		k.flags(h.cut == nil)
+		if h.cut == nil {
+			held = append(held, h.record<<8+m.records[h.record].generation-h.generation)
+		}
 	}
+	slices.Sort(held)
+	k.numbers(held...)
 	return maphash.Bytes(c.seed, k.b)
 }
 

@@ -209,7 +209,7 @@ func (w *world) branchNew(m *model, known int) error {
 	}
 	for n := range m.records {
 		r, kind := &m.records[n], plainText
-		begins := r.tagged && r.generation == 1 && !r.swept
+		begins := r.tagged && r.generation == 1 && m.lives(r)
 		if r.kind == lapse.KindSession {
 			kind, begins = accessText, n >= known
 		}
@@ -227,7 +227,7 @@ func (w *world) branchNew(m *model, known int) error {
 // happened since it was judged: its verdict stands. It is nil for any other verb, which
 // is judged once more.
 func (m *model) late(w *world, a *deed) func() outcome {
-	if a.verb != "authenticate" || m.records[a.text.record].uses > 0 {
+	if a.verb != "authenticate" || m.records[a.text.record].uses > 0 || m.standing(a.text) != isCurrent {
 		return nil
 	}
 	p, before := w.policies[a.by], m.clone()
