@@ -42,12 +42,14 @@ func (m *model) limits(p *modelPolicy, n int) []int64 {
 		return nil
 	}
 	s := m.seen(p, r)
-	all := []int64{r.until, s.expires, s.limit}
+	all := []int64{r.until}
 	if r.kind == lapse.KindSession {
-		all = append(all, r.accessUntil, r.accessExpires)
+		all = append(all, r.accessUntil)
 	}
-	if r.ended != unset || s.expires <= m.now {
+	if !s.live(m.now) {
 		all = append(all, r.deadFrom()+p.retention)
+	} else {
+		all = append(all, s.expires, s.limit, r.accessExpires)
 	}
 	return slices.DeleteFunc(all, func(ms int64) bool { return ms == unset || ms == never || ms == gone })
 }

@@ -19,7 +19,11 @@ func coverPairs() modelPairs {
 }
 
 func scenarios() []scenario {
-	return []scenario{plainScenario(), budgetScenario(), sessionScenario()}
+	return []scenario{
+		plainScenario(), budgetScenario(), sessionScenario(), delegateScenario(), leakScenario(), sessionDelegateScenario(),
+		limitScenario("the idlest ends", lapse.LimitEndIdlest), limitScenario("the oldest ends", lapse.LimitEndOldest),
+		limitScenario("a full house", lapse.LimitRefuse), plainLimitScenario(), gapScenario(), gapSessionScenario(), obtainScenario(), twoPairsScenario(),
+	}
 }
 
 // plainScenario is one token that is rotated.

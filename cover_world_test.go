@@ -28,8 +28,9 @@ type world struct {
 	holds    []worldHold
 	told     []string
 
-	texts []heldText
-	salts []heldSalt
+	texts  []heldText
+	salts  []heldSalt
+	stored []storage.Record // after the last step
 
 	between func() // what happens before the next write, once
 	bearer  func(w *world, m *model, a *deed, bearer string) string
@@ -153,8 +154,8 @@ func (w *world) spell(m *model, t modelText) string {
 	return string(b)
 }
 
-// contents are all records in the order of their IDs.
-func (w *world) contents() (all []storage.Record, err error) {
+// contents are all records in the order of their IDs, appended to all.
+func (w *world) contents(all []storage.Record) ([]storage.Record, error) {
 	for rec, err := range w.store.List(w.ctx, storage.Filter{}) {
 		if err != nil {
 			return nil, err
@@ -200,7 +201,7 @@ const twins = 10
 // one whose secrets have tags.
 func (w *world) branch(m *model, n int) error {
 	r := &m.records[n]
-	all, err := w.contents()
+	all, err := w.contents(nil)
 	if err != nil {
 		return err
 	}

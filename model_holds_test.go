@@ -58,8 +58,10 @@ func (m *model) cutHolds(p *modelPolicy) {
 		r := &m.records[h.record]
 		s := m.by(p, r, isCurrent)
 		switch {
-		case r.swept:
-			h.cut = lapse.ErrUnknown
+		case r.swept: // it had no uses left, so that its end cut nothing
+			if m.now >= r.expires {
+				h.cut = lapse.ErrUnknown
+			}
 		case s.ended != unset && s.reason != lapse.EndExhausted:
 			h.cut, h.reason = lapse.ErrExpired, s.reason
 		case h.generation < r.floor:

@@ -160,6 +160,9 @@ func (m *model) good(p *modelPolicy, t modelText) (r *modelRecord, found modelSt
 	case found == isSpent:
 		o = m.refuse(lapse.ErrReplaced, r, t.generation, unset, 0)
 	case !seen.live(m.now):
+		if own := p.capped(r); r.parent != nowhere && !own.live(m.now) { // then those above it are not asked
+			seen = own
+		}
 		o = m.dead(&seen, t.generation)
 	case r.uses > 0 && r.left <= 0:
 		o = m.refuse(lapse.ErrExhausted, r, t.generation, unset, 0)
