@@ -9,9 +9,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// textScene has a token and a session of ana with texts of every kind: of the secret in
+// refusedScene has a token and a session of ana with texts of every kind: of the secret in
 // use, of secrets that were replaced, and of such that never were.
-type textScene struct {
+type refusedScene struct {
 	store *tallyStore
 	clock interface{ Set(time.Time) }
 	m     *Manager // of the prefix of the access texts
@@ -23,11 +23,11 @@ type textScene struct {
 	observe func(Event)
 }
 
-// newTextScene makes the scene. A rotation of the plain token is a minute old at most, and
+// newRefusedScene makes the scene. A rotation of the plain token is a minute old at most, and
 // the last refresh is a second old.
-func newTextScene(t *testing.T) *textScene {
+func newRefusedScene(t *testing.T) *refusedScene {
 	t.Helper()
-	s := &textScene{store: newTallyStore(), texts: map[string]string{"malformed": "lapse_junk"}}
+	s := &refusedScene{store: newTallyStore(), texts: map[string]string{"malformed": "lapse_junk"}}
 	cfg := Config{Observe: func(e Event) {
 		if s.observe != nil {
 			s.observe(e)
@@ -42,7 +42,7 @@ func newTextScene(t *testing.T) *textScene {
 }
 
 // plain makes the texts of a plain token of generation 3, which is in use.
-func (s *textScene) plain(t *testing.T) {
+func (s *refusedScene) plain(t *testing.T) {
 	ctx := t.Context()
 	first := issueTo(t, s.m, Grant{Subject: "ana", Scope: "read"})
 	second := made(s.m.Rotate(ctx, first.Bearer, time.Minute))
@@ -69,7 +69,7 @@ func (s *textScene) plain(t *testing.T) {
 }
 
 // session makes the texts of a session of generation 2.
-func (s *textScene) session(t *testing.T) {
+func (s *refusedScene) session(t *testing.T) {
 	ctx := t.Context()
 	first := made(s.pairs.Issue(ctx, Grant{Subject: "ana", Scope: "read"}))
 	second := made(s.pairs.Refresh(ctx, first.Refresh.Bearer))
@@ -97,7 +97,7 @@ func (s *textScene) session(t *testing.T) {
 }
 
 // change rewrites a record.
-func (s *textScene) change(t *testing.T, id ID, f func(rec *storage.Record)) {
+func (s *refusedScene) change(t *testing.T, id ID, f func(rec *storage.Record)) {
 	t.Helper()
 	err := s.store.Update(t.Context(), "ana", func(tx storage.Tx) error {
 		rec, err := tx.Get(id)
@@ -109,7 +109,7 @@ func (s *textScene) change(t *testing.T, id ID, f func(rec *storage.Record)) {
 	}
 }
 
-func (s *textScene) add(kind string, texts map[string]string) {
+func (s *refusedScene) add(kind string, texts map[string]string) {
 	for name, text := range texts {
 		s.texts[kind+" "+name] = text
 	}

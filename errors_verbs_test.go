@@ -13,45 +13,45 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// textVerbs are the verbs that take a text.
-var textVerbs = map[string]func(ctx context.Context, s *textScene, text string) error{
-	"Authenticate": func(ctx context.Context, s *textScene, text string) error {
+// refusedVerbs are the verbs that take a text.
+var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text string) error{
+	"Authenticate": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.m.Authenticate(ctx, text)
 		return err
 	},
-	"Peek": func(ctx context.Context, s *textScene, text string) error { _, err := s.m.Peek(ctx, text); return err },
-	"Hold": func(ctx context.Context, s *textScene, text string) error {
+	"Peek": func(ctx context.Context, s *refusedScene, text string) error { _, err := s.m.Peek(ctx, text); return err },
+	"Hold": func(ctx context.Context, s *refusedScene, text string) error {
 		ctx, release := context.WithCancel(ctx)
 		defer release()
 		_, _, err := s.m.Hold(ctx, text)
 		return err
 	},
-	"Delegate": func(ctx context.Context, s *textScene, text string) error {
+	"Delegate": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.m.Delegate(ctx, text, Grant{})
 		return err
 	},
-	"Renew": func(ctx context.Context, s *textScene, text string) error { _, err := s.m.Renew(ctx, text); return err },
-	"Rotate": func(ctx context.Context, s *textScene, text string) error {
+	"Renew": func(ctx context.Context, s *refusedScene, text string) error { _, err := s.m.Renew(ctx, text); return err },
+	"Rotate": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.m.Rotate(ctx, text, time.Second)
 		return err
 	},
-	"Rotate, 0": func(ctx context.Context, s *textScene, text string) error {
+	"Rotate, 0": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.m.Rotate(ctx, text, 0)
 		return err
 	},
-	"ExpireBearer": func(ctx context.Context, s *textScene, text string) error {
+	"ExpireBearer": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.m.ExpireBearer(ctx, text)
 		return err
 	},
-	"Pairs.Refresh": func(ctx context.Context, s *textScene, text string) error {
+	"Pairs.Refresh": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.pairs.Refresh(ctx, text)
 		return err
 	},
-	"Pairs.Peek": func(ctx context.Context, s *textScene, text string) error {
+	"Pairs.Peek": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.pairs.Peek(ctx, text)
 		return err
 	},
-	"Pairs.Expire": func(ctx context.Context, s *textScene, text string) error { return s.pairs.Expire(ctx, text) },
+	"Pairs.Expire": func(ctx context.Context, s *refusedScene, text string) error { return s.pairs.Expire(ctx, text) },
 }
 
 // verdicts are the sentinels that each verb says of a text, "" for good. What no column
@@ -129,15 +129,15 @@ var verdictsNoRefusal = map[string]bool{nr: true, "ErrRotated": true}
 // TestEveryVerbOnEveryText: the error wraps its sentinel, and the umbrella if it refuses
 // the text, and nothing else. A refusal carries a Rejection, and anything else none.
 func TestEveryVerbOnEveryText(t *testing.T) {
-	for text := range newTextScene(t).texts {
+	for text := range newRefusedScene(t).texts {
 		row, listed := textRows[text]
 		if !listed {
 			t.Fatalf("nothing is said of %q", text)
 		}
-		for verb, do := range textVerbs {
+		for verb, do := range refusedVerbs {
 			for _, dead := range []bool{false, true} {
 				want := row.live.of(verb)
-				s := newTextScene(t)
+				s := newRefusedScene(t)
 				if dead {
 					want = row.dead.of(verb)
 					made(s.m.ExpireSubject(t.Context(), "ana"))
@@ -179,13 +179,13 @@ func TestPreviousUntilItsInstant(t *testing.T) {
 		"refresh previous": {defaultGrace, "Pairs.Refresh", "ErrReused"},
 	} {
 		for _, off := range []time.Duration{-time.Millisecond, 0, time.Millisecond} {
-			s := newTextScene(t)
+			s := newRefusedScene(t)
 			s.clock.Set(after(row.until + off))
 			want := row.want
 			if off < 0 {
 				want = ""
 			}
-			wantVerdict(t, fmt.Sprint(text, " ", off, " after its instant"), textVerbs[row.verb](t.Context(), s, s.texts[text]), want)
+			wantVerdict(t, fmt.Sprint(text, " ", off, " after its instant"), refusedVerbs[row.verb](t.Context(), s, s.texts[text]), want)
 		}
 	}
 }
@@ -193,7 +193,7 @@ func TestPreviousUntilItsInstant(t *testing.T) {
 // TestRotateIDErrors: RotateID has no text, so nothing that it says refuses one but the
 // death of the token.
 func TestRotateIDErrors(t *testing.T) {
-	s := newTextScene(t)
+	s := newRefusedScene(t)
 	ctx := t.Context()
 	other, _ := managerOver(t, s.store, Config{Prefix: "other"})
 	foreign, ended := issueTo(t, other, Grant{Subject: "ana"}), issueTo(t, s.m, Grant{Subject: "ana"})
@@ -235,16 +235,16 @@ func TestLastGeneration(t *testing.T) {
 		"Rotate": "plain current", "Rotate, 0": "plain current", "RotateID": "plain current", "Pairs.Refresh": "refresh current",
 	} {
 		for generation, want := range map[uint32]string{math.MaxUint32 - 1: "", math.MaxUint32: nr} {
-			s, ctx := newTextScene(t), t.Context()
+			s, ctx := newRefusedScene(t), t.Context()
 			id := s.token
 			if verb == "Pairs.Refresh" {
 				id = s.login
 			}
 			s.change(t, id, func(rec *storage.Record) { rec.Generation = generation })
 			before := made(s.store.Get(ctx, id))
-			do := textVerbs[verb]
+			do := refusedVerbs[verb]
 			if verb == "RotateID" {
-				do = func(ctx context.Context, s *textScene, _ string) error {
+				do = func(ctx context.Context, s *refusedScene, _ string) error {
 					_, err := s.m.RotateID(ctx, id, time.Second)
 					return err
 				}

@@ -11,7 +11,7 @@ import (
 
 // secretsOf returns what must appear nowhere of the scene: each of its texts, and what its
 // records keep.
-func (s *textScene) secretsOf(t *testing.T) secrets {
+func (s *refusedScene) secretsOf(t *testing.T) secrets {
 	t.Helper()
 	all := secrets{}
 	for name, text := range s.texts {
@@ -30,7 +30,7 @@ func (s *textScene) secretsOf(t *testing.T) secrets {
 
 // TestNoTextIsStored: of no text, of whatever standing, can the secret be read in a record.
 func TestNoTextIsStored(t *testing.T) {
-	s := newTextScene(t)
+	s := newRefusedScene(t)
 	for rec, err := range s.store.List(t.Context(), storage.Filter{}) {
 		if err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func TestNoTextIsTold(t *testing.T) {
 	for _, verbs := range togetherOn {
 		tried += len(verbs)
 		for _, dead := range []bool{false, true} {
-			s, heard, kinds := newTextScene(t), &said{}, map[EventKind]bool{}
+			s, heard, kinds := newRefusedScene(t), &said{}, map[EventKind]bool{}
 			s.observe = func(e Event) {
 				kinds[e.Kind] = true
 				heard.value(e)
@@ -80,7 +80,7 @@ func TestNoTextIsTold(t *testing.T) {
 			all := s.secretsOf(t)
 			for _, verb := range verbs {
 				for _, text := range slices.Sorted(maps.Keys(s.texts)) {
-					heard.err(textVerbs[verb](t.Context(), s, s.texts[text]))
+					heard.err(refusedVerbs[verb](t.Context(), s, s.texts[text]))
 				}
 			}
 			all.merge(s.secretsOf(t)) // of what came of it, too
@@ -95,7 +95,7 @@ func TestNoTextIsTold(t *testing.T) {
 			}
 		}
 	}
-	if tried != len(textVerbs) {
-		t.Errorf("%d verbs of %d", tried, len(textVerbs))
+	if tried != len(refusedVerbs) {
+		t.Errorf("%d verbs of %d", tried, len(refusedVerbs))
 	}
 }
