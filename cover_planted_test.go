@@ -34,13 +34,13 @@ func (w *world) change(m *model, n int, change func(*storage.Record)) {
 	})
 }
 
-// stale is a store whose transactions read what was read before them.
-type stale struct {
+// staleStore is a store whose transactions read what was read before them.
+type staleStore struct {
 	storage.Store
 	read map[storage.ID]storage.Record
 }
 
-func (s *stale) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+func (s *staleStore) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
 	rec, err := s.Store.Get(ctx, id)
 	if err == nil {
 		s.read[id] = rec
@@ -48,13 +48,13 @@ func (s *stale) Get(ctx context.Context, id storage.ID) (storage.Record, error) 
 	return rec, err
 }
 
-func (s *stale) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+func (s *staleStore) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
 	return s.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(staleTx{tx, s}) })
 }
 
 type staleTx struct {
 	storage.Tx
-	s *stale
+	s *staleStore
 }
 
 func (tx staleTx) Get(id storage.ID) (storage.Record, error) {
@@ -129,7 +129,7 @@ func coverFaults() []coverFault {
 			}
 		}},
 		{name: "reuse is decided before the transaction", in: gapSessionScenario(), wrap: func(s storage.Store) storage.Store {
-			return &stale{s, map[storage.ID]storage.Record{}}
+			return &staleStore{s, map[storage.ID]storage.Record{}}
 		}},
 		{name: "a spent text authenticates", in: plainScenario(), bearer: inPlace(isSpent, "authenticate", func(m *model, t modelText) modelText {
 			return m.currentText(t.record, plainText)
