@@ -49,7 +49,7 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 		return Credentials{}, err
 	}
 	r := refreshing{p: p, text: &text.presented, spent: text.stands == spentText}
-	if !r.spent {
+	if text.stands != spentText {
 		tok, err := p.admit(ctx, "refresh", &text)
 		if err != nil {
 			return Credentials{}, err
@@ -137,8 +137,8 @@ func reused(tok *Token, p *presented) *Rejection {
 type refreshing struct {
 	p     *Pairs
 	text  *presented
-	spent bool   // the text was, before the transaction
 	scope string // of the access text that is asked for
+	spent bool   // the text was replaced, so CheckSubject was not asked
 	salt  [saltLen]byte
 
 	found           standing
@@ -181,11 +181,11 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	if r.found, err = standsRefresh(&r.rec, r.text, m.binding, now); err != nil {
 		return err
 	}
-	switch {
-	case r.found == unknownText, r.found == aheadText:
-		return &Rejection{Err: ErrUnknown, ID: r.rec.ID}
-	case r.spent: // whatever the clock says by now: CheckSubject was not asked
+	if r.spent && r.found == previousText { // the clock stepped back into the grace
 		r.found = spentText
+	}
+	if r.found == unknownText || r.found == aheadText {
+		return &Rejection{Err: ErrUnknown, ID: r.rec.ID}
 	}
 	tok := m.token(&r.rec)
 	if r.found == spentText {
