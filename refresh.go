@@ -48,18 +48,19 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	if err != nil {
 		return Credentials{}, err
 	}
-	r := refreshing{p: p, text: &text.presented}
+	asked := ""
 	if text.stands != spentText {
 		tok, err := p.admit(ctx, "refresh", &text)
 		if err != nil {
 			return Credentials{}, err
 		}
-		if r.scope, err = narrowed(tok, scope); err != nil {
+		if asked, err = narrowed(tok, scope); err != nil {
 			return Credentials{}, err
 		}
 	} else if tok := p.refresh.token(&text.rec); !tok.Live(text.now) { // an end is final: there is nothing to write
 		return Credentials{}, p.refresh.refuse(reused(&tok, &text.presented))
 	}
+	r := refreshing{p: p, text: &text.presented, scope: asked} // it is large, and allocated
 	return r.answer(ctx, &text)
 }
 
@@ -272,6 +273,9 @@ func (r *refreshing) replace(tx storage.Tx, kept session, tok *Token) error {
 
 // within reports whether every word of scope is one of those that other has.
 func within(scope, other string) bool {
+	if scope == other {
+		return true
+	}
 	has := words(other)
 	return !slices.ContainsFunc(words(scope), func(w string) bool { return !slices.Contains(has, w) })
 }

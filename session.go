@@ -3,6 +3,7 @@ package lapse
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -65,11 +66,9 @@ func (s session) previousAccess() string  { return string(s[atPreviousAccess:atP
 func (s session) previousRefresh() string { return string(s[atPrevious:atSalt]) }
 
 func int64At(s session) int64 {
-	n := int64(0)
-	for i := range 8 {
-		n = n<<8 | int64(s[i])
-	}
-	return n
+	_ = s[7]
+	return int64(s[0])<<56 | int64(s[1])<<48 | int64(s[2])<<40 | int64(s[3])<<32 |
+		int64(s[4])<<24 | int64(s[5])<<16 | int64(s[6])<<8 | int64(s[7])
 }
 
 func instantAt(s session) time.Time { return time.UnixMilli(int64At(s)).UTC() }
@@ -100,9 +99,12 @@ func (p *sessionParts) seal() storage.Sealed {
 	copy(fixed[atPreviousAccess:], p.previousAccess)
 	copy(fixed[atPrevious:], p.previousRefresh)
 	copy(fixed[atSalt:], p.salt)
-	b := make([]byte, 0, len(fixed)+len(p.refreshPrefix)+len(p.accessScope))
-	b = append(append(append(b, fixed[:]...), p.refreshPrefix...), p.accessScope...)
-	return storage.NewSealed(string(b))
+	var b strings.Builder
+	b.Grow(len(fixed) + len(p.refreshPrefix) + len(p.accessScope))
+	b.Write(fixed[:])
+	b.WriteString(p.refreshPrefix)
+	b.WriteString(p.accessScope)
+	return storage.NewSealed(b.String())
 }
 
 // sessionRules are what Pairs and their Managers know of sessions that they made.
