@@ -264,6 +264,11 @@ func (m *Manager) show(rec *storage.Record, tok *Token) {
 		m.endedByClock(&seen)
 		*tok = seen.Token
 	}
+	m.view(rec, tok)
+}
+
+// view makes of tok, the token of rec, what everyone sees of it.
+func (m *Manager) view(rec *storage.Record, tok *Token) {
 	switch {
 	case rec.Kind == KindSession && m.rules.made(rec):
 		m.rules.policy.view(tok)
@@ -275,13 +280,14 @@ func (m *Manager) show(rec *storage.Record, tok *Token) {
 }
 
 // viewText makes of rec, which is of this Manager's prefix, what everyone sees of it by
-// a text that works: of a session no more than its access secret opens.
+// a text that works: of a session no more than its access secret opens. What the clock
+// has ended is ended in rec already.
 func (m *Manager) viewText(rec *storage.Record, found standing) {
 	if rec.Kind == KindPlain {
 		m.policy.view(&rec.Token)
 		return
 	}
-	m.show(rec, &rec.Token)
+	m.view(rec, &rec.Token)
 	s, ok := sessionOf(rec)
 	if !ok { // as stands has found out
 		return
