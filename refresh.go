@@ -48,19 +48,20 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	if err != nil {
 		return Credentials{}, err
 	}
-	r := refreshing{p: p, text: &text.presented, spent: text.stands == spentText}
-	if !r.spent {
+	asked, spent := "", text.stands == spentText
+	if !spent {
 		tok, err := m.admitProved(ctx, "refresh", &text)
 		if err != nil {
 			return Credentials{}, err
 		}
-		if r.scope, err = narrowed(tok, scope); err != nil {
+		if asked, err = narrowed(tok, scope); err != nil {
 			return Credentials{}, err
 		}
 	} else if !m.lasts(&text.rec, text.now) { // an end is final: there is nothing to write
 		tok := m.token(&text.rec)
 		return Credentials{}, m.refuse(reused(&tok, &text.presented))
 	}
+	r := refreshing{p: p, text: &text.presented, scope: asked, spent: spent} // it is large, and allocated
 	return r.answer(ctx, text.rec.Subject)
 }
 
@@ -225,6 +226,9 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 
 // within reports whether every word of scope is one of those that other has.
 func within(scope, other string) bool {
+	if scope == other {
+		return true
+	}
 	has := words(other)
 	return !slices.ContainsFunc(words(scope), func(w string) bool { return !slices.Contains(has, w) })
 }

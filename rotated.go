@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -141,5 +140,9 @@ const noSum = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\
 // isSum reports whether text is the digest sum, in a time that does not depend on where
 // they differ. A text of zeros stands for no digest.
 func isSum(text string, sum *[sha256.Size]byte) bool {
-	return len(text) == len(sum) && subtle.ConstantTimeCompare([]byte(text), sum[:]) == 1
+	if len(text) != len(sum) {
+		return false
+	}
+	d := storage.NewDigest(storage.SHA256, [sha256.Size]byte([]byte(text)))
+	return d.Matches(storage.SHA256, sum)
 }

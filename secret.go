@@ -1,7 +1,6 @@
 package lapse
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -34,26 +33,34 @@ type tagKey [16]byte
 
 const tagLabel = "lapse:t1"
 
-// tag is HMAC-SHA-256 (RFC 2104), cut to tagLen bytes, over a label, the binding, the
-// kind, and of c the ID, the generation and the random bytes. It is computed for every
-// text that is refused, so it allocates nothing.
+// tag is an HMAC, cut to tagLen bytes, over a label, the binding, the kind, and of c the
+// ID, the generation and the random bytes.
 func (k *tagKey) tag(b binding, c *credential, kind secretKind) [tagLen]byte {
-	const messageLen = len(tagLabel) + len(binding{}) + 1 + idLen + generationLen + randomLen
-	var inner [sha256.BlockSize + messageLen]byte
+	var buf [maxMessage]byte
+	m := append(append(buf[:0], tagLabel...), b[:]...)
+	m = append(append(m, byte(kind)), c[:idLen+generationLen+randomLen]...)
+	sum := hmacOf(k[:], m)
+	return [tagLen]byte(sum[:])
+}
+
+// maxMessage is the length of the longest message that hmacOf is asked about.
+const maxMessage = 96
+
+// hmacOf is HMAC-SHA-256 (RFC 2104) of at most maxMessage bytes, by a key that is no longer
+// than a block. It is computed for every text that is refused, so it allocates nothing.
+func hmacOf(key, message []byte) [sha256.Size]byte {
+	var inner [sha256.BlockSize + maxMessage]byte
 	var outer [sha256.BlockSize + sha256.Size]byte
-	copy(inner[:], k[:])
-	copy(outer[:], k[:])
+	copy(inner[:], key)
+	copy(outer[:], key)
 	for i := range sha256.BlockSize {
 		inner[i] ^= 0x36
 		outer[i] ^= 0x5c
 	}
-	m := append(inner[:sha256.BlockSize], tagLabel...)
-	m = append(append(m, b[:]...), byte(kind))
-	_ = append(m, c[:idLen+generationLen+randomLen]...)
-	sum := sha256.Sum256(inner[:])
+	n := sha256.BlockSize + copy(inner[sha256.BlockSize:], message)
+	sum := sha256.Sum256(inner[:n])
 	copy(outer[sha256.BlockSize:], sum[:])
-	sum = sha256.Sum256(outer[:])
-	return [tagLen]byte(sum[:])
+	return sha256.Sum256(outer[:])
 }
 
 // setTagged makes c's secret the tagged one of a generation with the given random bytes.
@@ -81,13 +88,11 @@ const saltLen = 16
 // the generation of the new one: HMAC-SHA-256 keyed by the old secret. Whoever presents
 // the old text again can be given the new one, and the record alone opens neither.
 func (c *credential) successor(b binding, kind secretKind, generation uint32, salt []byte) [sha256.Size]byte {
-	mac := hmac.New(sha256.New, c.secret()[:])
-	mac.Write([]byte("lapse secret by rotation, version 1"))
-	mac.Write(b[:])
-	mac.Write(c[:idLen])
-	mac.Write(binary.BigEndian.AppendUint32([]byte{byte(kind)}, generation))
-	mac.Write(salt)
-	return [sha256.Size]byte(mac.Sum(nil))
+	var buf [maxMessage]byte
+	m := append(append(buf[:0], "lapse secret by rotation, version 1"...), b[:]...)
+	m = append(append(m, c[:idLen]...), byte(kind))
+	m = append(binary.BigEndian.AppendUint32(m, generation), salt...)
+	return hmacOf(c.secret()[:], m)
 }
 
 // draw fills b with random bytes.

@@ -3,6 +3,7 @@ package lapse
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -104,9 +105,12 @@ func (p *sessionParts) seal() storage.Sealed {
 	copy(fixed[atPreviousAccess:], p.previousAccess)
 	copy(fixed[atPrevious:], p.previousRefresh)
 	copy(fixed[atSalt:], p.salt)
-	b := make([]byte, 0, len(fixed)+len(p.refreshPrefix)+len(p.accessScope))
-	b = append(append(append(b, fixed[:]...), p.refreshPrefix...), p.accessScope...)
-	return storage.NewSealed(string(b))
+	var b strings.Builder
+	b.Grow(len(fixed) + len(p.refreshPrefix) + len(p.accessScope))
+	b.Write(fixed[:])
+	b.WriteString(p.refreshPrefix)
+	b.WriteString(p.accessScope)
+	return storage.NewSealed(b.String())
 }
 
 // sessionRules are what Pairs and their Managers know of sessions that they made.
