@@ -36,7 +36,9 @@ func (tx sessionCountTx) Get(id storage.ID) (storage.Record, error) {
 	return tx.Tx.Get(id)
 }
 
-func (tx sessionCountTx) Records() iter.Seq2[storage.Record, error] { return tx.c.each(tx.Tx.Records()) }
+func (tx sessionCountTx) Records() iter.Seq2[storage.Record, error] {
+	return tx.c.each(tx.Tx.Records())
+}
 
 func (tx sessionCountTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	return tx.c.each(tx.Tx.Living(now))
