@@ -9,8 +9,8 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// limited are Pairs with room for three sessions.
-func limited(t *testing.T, atLimit lapse.AtLimit) *pairs {
+// limitedPairs are Pairs with room for three sessions.
+func limitedPairs(t *testing.T, atLimit lapse.AtLimit) *pairs {
 	t.Helper()
 	return memoryPairs(t, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: atLimit}}})
 }
@@ -58,7 +58,7 @@ func TestSessionThatMakesRoom(t *testing.T) {
 		}, 0, 0},
 	} {
 		for atLimit, want := range map[lapse.AtLimit]int{lapse.LimitEndOldest: row.oldest, lapse.LimitEndIdlest: row.idlest, lapse.LimitDefault: row.idlest} {
-			p := limited(t, atLimit)
+			p := limitedPairs(t, atLimit)
 			var release context.CancelFunc
 			p.ctx, release = context.WithCancel(p.ctx)
 			var s all
@@ -99,7 +99,7 @@ func (p *pairs) held(c lapse.Credentials) {
 // TestSessionsAtTheLimit, before it, at it and after it: LimitRefuse changes nothing, and
 // else one session makes room with all that was delegated from it.
 func TestSessionsAtTheLimit(t *testing.T) {
-	p := limited(t, lapse.LimitRefuse)
+	p := limitedPairs(t, lapse.LimitRefuse)
 	for range 3 {
 		c := p.first(lapse.Grant{})
 		for range 4 { // these take no room
