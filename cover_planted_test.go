@@ -165,6 +165,11 @@ func coverFaults() []coverFault {
 				w.change(m, 0, lapse.ForgetAccess)
 			}
 		}},
+		{name: "an end forgets far descendants", in: delegateScenario(), wrap: over(func(_, put *storage.Record) {
+			if put.EndReason == lapse.EndParent && put.Parent != put.Family {
+				put.EndedAt, put.EndReason = time.Time{}, 0
+			}
+		})},
 		{name: "a touch goes past the cap", in: plainScenario(), wrap: func(s storage.Store) storage.Store { return pastCap{s} }},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/maphash"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ import (
 )
 
 var (
-	coverDepth = flag.Int("coverdepth", 0, "how many steps after its beginning the state cover takes; 0: 7, or 5 under the race detector")
+	coverDepth = flag.Int("coverdepth", 0, "how many steps after its beginning the state cover takes; 0: 7, or 4 with -short or under the race detector")
 	coverTime  = flag.Duration("covertime", 0, "how long each scenario of the state cover may take; 0: as long as it needs")
 )
 
@@ -24,8 +25,8 @@ func depthOfCover() int {
 	switch {
 	case *coverDepth > 0:
 		return *coverDepth
-	case lapse.RaceEnabled:
-		return 5
+	case lapse.RaceEnabled, testing.Short():
+		return 4
 	}
 	return 7
 }
@@ -171,8 +172,16 @@ func (c *cover) expand(n *node, last bool) (children []*node, err error) {
 	return children, nil
 }
 
+// lazily has the collector run less often than usual while t runs, and the goroutines that
+// t waits for.
+func lazily(t *testing.T) {
+	before := debug.SetGCPercent(400)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+}
+
 // TestCover covers each scenario.
 func TestCover(t *testing.T) {
+	lazily(t)
 	for _, s := range scenarios() {
 		t.Run(s.dashed(), func(t *testing.T) {
 			t.Parallel()
