@@ -274,17 +274,22 @@ func (m *Manager) show(rec *storage.Record, tok *Token) {
 	}
 }
 
-// viewText makes of rec, which is of this Manager's prefix, what everyone sees of it by
-// a text that works: of a session no more than its access secret opens.
+// viewText makes of rec, which is of this Manager's prefix and of no earlier epoch or
+// ended by that, what everyone sees of it by a text that works: of a session no more than
+// its access secret opens. It reads what is sealed once: each check comes here.
 func (m *Manager) viewText(rec *storage.Record, found standing) {
 	if rec.Kind == KindPlain {
 		m.policy.view(&rec.Token)
 		return
 	}
-	m.show(rec, &rec.Token)
 	s, ok := sessionOf(rec)
-	if !ok { // as stands has found out
+	switch {
+	case !ok: // as stands has found out
 		return
+	case m.rules != nil && rec.Prefix == m.rules.access && s.refreshPrefix() == m.rules.refresh:
+		m.rules.policy.view(&rec.Token)
+	default:
+		rec.ExpiresAt = capped(rec.ExpiresAt, rec.MaxExpiresAt)
 	}
 	until := s.accessExpires()
 	if found == previousText {
