@@ -129,6 +129,9 @@ func (t *Tx) Put(r storage.Record) error {
 	k := &t.known[at]
 	if k.write < 0 {
 		k.write = len(t.writes)
+		if n := len(t.writes); n == cap(t.writes) {
+			t.writes = slices.Grow(t.writes, n+1)
+		}
 		t.writes = append(t.writes, Write{seen: k.seen, limit: old.MaxExpiresAt})
 	}
 	w := &t.writes[k.write]
