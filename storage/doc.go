@@ -52,7 +52,7 @@
 //	S15 The loop body may call the store, Update included, and may stop at any
 //	    time; both leave nothing locked or open.
 //	S16 Sweep deletes only records that were dead before the instant it is given
-//	    (Token.RetainFrom before it); one for which it is that very instant stays.
+//	    (Token.DeadFrom before it); one for which it is that very instant stays.
 //	S17 Sweep deletes at most limit records, none for a limit below 1, and says
 //	    how many; fewer than limit means that none is left but what another Sweep
 //	    is deleting. It finds them by an index: its cost does not grow with what

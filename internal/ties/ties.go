@@ -126,7 +126,6 @@ func Append(b []byte, r *storage.Record) []byte {
 // Clear takes from r all that its form would say.
 func Clear(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{}, storage.ID{}
-	r.Predecessor, r.Successor = storage.ID{}, storage.ID{} // of which no form says anything
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 0, 0, 0, storage.Sealed{}
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
 }
