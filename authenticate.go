@@ -75,7 +75,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 		rec, err = m.store.Get(ctx, c.id())
 	}
 	now := m.now()
-	p := presented{c, &sum, prefix}
+	p := presented{cred: c, sum: &sum, prefix: prefix}
 	found, err := m.verify(ctx, verb, &p, &rec, err, now)
 	if err != nil {
 		return 0, err
@@ -83,14 +83,14 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	if found == spentText {
 		return 0, m.refuse(replaced(&rec, &p))
 	}
-	generation = generationOf(&rec, &p, found)
+	generation = p.generation
 	if m.earlier(&rec) {
 		m.endedByClock(&rec)
 	}
 	m.viewText(&rec, found)
 	var above *lineage
 	if !alive(&rec.Token, now) || m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
-		if above, err = m.admitUnder(ctx, verb, &rec.Token, now); err != nil {
+		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err != nil {
 			payTag(c, m.binding)
 			return 0, err
 		}
@@ -99,7 +99,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	case rec.MaxUses == 0:
 	case rec.UsesLeft <= 0:
 		payTag(c, m.binding)
-		return 0, m.refuse(exhausted(&rec.Token))
+		return 0, m.refuse(exhausted(&rec.Token, generation))
 	case use != useNone:
 		*tok, err = m.spend(ctx, verb, &p, rec.Subject, use)
 		return generation, err
@@ -109,107 +109,6 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	}
 	*tok = rec.Token
 	return generation, nil
-}
-
-// useNow records that the current secret of rec, which p presents, was used at now.
-func (m *Manager) useNow(ctx context.Context, verb string, p *presented, rec *storage.Record, now time.Time, above *lineage) {
-	switch {
-	case rec.Generation != 0 && unusedSecret(rec):
-		m.firstUse(ctx, verb, p, &rec.Token)
-	case m.policy.due(&rec.Token, now):
-		m.used(ctx, &rec.Token, rec.TTL, now, above)
-	}
-}
-
-// proved is a text whose secret has been proved, and the record that it names.
-type proved struct {
-	presented
-	rec    storage.Record
-	stands standing // currentText, previousText or spentText
-	now    time.Time
-}
-
-// prove returns the record whose secret bearer holds, or once held, dead or alive.
-func (m *Manager) prove(ctx context.Context, verb, bearer string) (p proved, err error) {
-	c, ok := new(credential), false
-	if p.prefix, ok = c.parse(bearer, m.prefix, m.begun); !ok {
-		return p, m.refuse(ErrMalformed)
-	}
-	if err := m.ready(verb); err != nil {
-		return p, err
-	}
-	sum := c.sum(m.binding)
-	p.cred, p.sum = c, &sum
-	p.rec, err = m.store.Get(ctx, c.id())
-	p.now = m.now()
-	p.stands, err = m.verify(ctx, verb, &p.presented, &p.rec, err, p.now)
-	return p, err
-}
-
-// good is prove, and returns what everyone sees of the token by that text, if it is good
-// now.
-func (m *Manager) good(ctx context.Context, verb, bearer string) (p proved, tok Token, err error) {
-	if p, err = m.prove(ctx, verb, bearer); err == nil {
-		tok, err = m.admitProved(ctx, verb, &p)
-	}
-	return p, tok, err
-}
-
-// admitProved is good for a text that has been proved.
-func (m *Manager) admitProved(ctx context.Context, verb string, p *proved) (tok Token, err error) {
-	if p.stands == spentText {
-		return tok, m.refuse(replaced(&p.rec, &p.presented))
-	}
-	seen := p.rec
-	m.endedByClock(&seen)
-	m.viewText(&seen, p.stands)
-	tok = seen.Token
-	if err = m.admit(ctx, verb, &tok, p.now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
-		err = m.refuse(exhausted(&tok))
-	}
-	if err != nil {
-		payTag(p.cred, m.binding)
-	}
-	return tok, err
-}
-
-// judged is what a transaction finds of a text that is good.
-type judged struct {
-	rec    storage.Record
-	tok    Token    // what everyone sees of it by that text
-	above  *lineage // those that it was delegated from
-	stands standing // currentText or previousText
-}
-
-// goodIn judges the text p by what tx reads, at now. A text that is good no more is a
-// *Rejection.
-func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, err error) {
-	if j.rec, err = getIn(tx, p.cred.id()); err != nil {
-		return j, err
-	}
-	if j.stands, err = stands(&j.rec, p, m.binding, now); err != nil {
-		return j, err
-	}
-	switch j.stands {
-	case spentText:
-		return j, replaced(&j.rec, p)
-	case unknownText, aheadText:
-		return j, &Rejection{Err: ErrUnknown, ID: j.rec.ID}
-	}
-	seen := j.rec
-	m.endedByClock(&seen)
-	m.viewText(&seen, j.stands)
-	j.tok = seen.Token
-	if j.above, err = m.under(&j.tok, tx.Get); err != nil {
-		return j, err
-	}
-	switch {
-	case !j.tok.Live(now):
-		err = expired(&j.tok)
-	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
-		err = exhausted(&j.tok)
-	}
-	return j, err
 }
 
 // verify says what the text p is to rec, which the store returned for its ID with err: a
@@ -222,23 +121,13 @@ func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *st
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return unknownText, storeError(verb, err)
 	}
-	if err != nil || p.prefix != m.prefix || rec.Prefix != m.prefix {
+	if err != nil || p.prefix != m.prefix || !m.owns(rec) {
 		payTag(p.cred, m.binding)
 		return unknownText, m.refuse(&Rejection{Err: ErrUnknown, ID: p.cred.id()})
 	}
-	found, err := stands(rec, p, m.binding, now)
-	return m.verdictOn(ctx, verb, found, err, p, rec, now, stands)
-}
-
-// judgeText is a function that says what a text is to a record: stands or standsRefresh.
-type judgeText func(rec *storage.Record, p *presented, b binding, now time.Time) (standing, error)
-
-// verdictOn is the rest of verify: judge has found what p is to rec. A text that is ahead
-// is judged once more, by the record as a transaction reads it, past any cache; rec is
-// that record then.
-func (m *Manager) verdictOn(ctx context.Context, verb string, found standing, err error, p *presented, rec *storage.Record, now time.Time, judge judgeText) (standing, error) {
+	found, err := m.stands(rec, p, now)
 	if err == nil && found == aheadText {
-		found, err = m.judgeNow(ctx, p, rec, now, judge)
+		found, err = m.standsNow(ctx, p, rec, now)
 	}
 	switch {
 	case err != nil:
@@ -251,13 +140,14 @@ func (m *Manager) verdictOn(ctx context.Context, verb string, found standing, er
 	return unknownText, m.refuse(&Rejection{Err: ErrUnknown, ID: p.cred.id()})
 }
 
-// judgeNow judges p by the record as a transaction reads it, which it sets rec to.
-func (m *Manager) judgeNow(ctx context.Context, p *presented, rec *storage.Record, now time.Time, judge judgeText) (found standing, err error) {
+// standsNow is stands of the record as a transaction reads it, past any cache, which it
+// sets rec to.
+func (m *Manager) standsNow(ctx context.Context, p *presented, rec *storage.Record, now time.Time) (found standing, err error) {
 	kept := p.keep()
 	var read storage.Record
 	err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) (err error) {
 		if read, err = getIn(tx, kept.cred.id()); err == nil {
-			found, err = judge(&read, kept, m.binding, now)
+			found, err = m.stands(&read, kept, now)
 		}
 		return err
 	})
@@ -265,7 +155,7 @@ func (m *Manager) judgeNow(ctx context.Context, p *presented, rec *storage.Recor
 		return unknownText, nil
 	}
 	if err == nil {
-		*rec = read
+		*rec, p.generation = read, kept.generation
 	}
 	return found, err
 }
@@ -275,40 +165,40 @@ var (
 	errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
 )
 
-// admit says why a token whose secret has been proved is not good at now, if so. It
-// makes of a delegate what everyone sees of it.
-func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.Time) error {
-	_, err := m.admitUnder(ctx, verb, tok, now)
+// admit says why a token, of which a secret of generation by has been proved, is not good
+// at now, if so. It makes of a delegate what everyone sees of it.
+func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) error {
+	_, err := m.admitUnder(ctx, verb, tok, by, now)
 	return err
 }
 
 // admitUnder is admit, and returns who is above tok.
-func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, now time.Time) (above *lineage, err error) {
+func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *lineage, err error) {
 	if tok.Live(now) {
 		if above, err = m.underStored(ctx, verb, tok); err != nil {
 			return nil, err
 		}
 	}
-	return above, m.judge(ctx, verb, tok, now)
+	return above, m.judge(ctx, verb, tok, by, now)
 }
 
 // judge is what is left of admit once tok is what everyone sees of it.
-func (m *Manager) judge(ctx context.Context, verb string, tok *Token, now time.Time) error {
+func (m *Manager) judge(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) error {
 	if !tok.Live(now) {
-		return m.refuse(expired(tok))
+		return m.refuse(expired(tok, by))
 	}
-	return m.permit(ctx, verb, tok)
+	return m.permit(ctx, verb, tok, by)
 }
 
 // permit asks CheckSubject about the subject of tok, which has no ID where there is no
 // token yet.
-func (m *Manager) permit(ctx context.Context, verb string, tok *Token) error {
+func (m *Manager) permit(ctx context.Context, verb string, tok *Token, by uint32) error {
 	if m.check == nil {
 		return nil
 	}
 	err := m.check(ctx, tok.Subject)
 	if errors.Is(err, ErrSubjectRefused) {
-		return m.refuse(&Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation})
+		return m.refuse(&Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: by})
 	}
 	if err != nil {
 		return fmt.Errorf("lapse: %s: CheckSubject could not tell: %w", verb, noVerdict(err))
@@ -316,75 +206,16 @@ func (m *Manager) permit(ctx context.Context, verb string, tok *Token) error {
 	return nil
 }
 
-func expired(tok *Token) *Rejection {
+// expired refuses a secret of generation by of tok, which is dead.
+func expired(tok *Token, by uint32) *Rejection {
 	why := ErrExpired
 	if tok.EndReason == EndExhausted {
 		why = ErrExhausted
 	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation, At: tok.DeadFrom(), Reason: tok.EndReason}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: tok.DeadFrom(), Reason: tok.EndReason}
 }
 
 // replaced refuses the spent text p of rec.
 func replaced(rec *storage.Record, p *presented) *Rejection {
-	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: generationOf(rec, p, spentText)}
-}
-
-// firstUse records the first use of the current secret of tok, which p presents: no
-// rotation gives that secret again. That it could not be stored does not unmake the use.
-func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *Token) {
-	var at time.Time
-	var used Token
-	var renewed bool
-	kept := p.keep()
-	err := m.update(ctx, verb, tok.Subject, func(tx storage.Tx, now time.Time) error {
-		j, err := m.goodIn(tx, kept, now)
-		if err != nil || j.stands != currentText {
-			return err
-		}
-		at, used = now, j.tok
-		if changed, err := useSecret(&j.rec); err != nil || !changed {
-			return err
-		}
-		use, _ := m.policy.use(&j.tok, j.rec.TTL, now)
-		use.Raise(&j.rec)
-		used = m.token(&j.rec)
-		j.above.lower(&used)
-		renewed = used.ExpiresAt.After(j.tok.ExpiresAt)
-		return tx.Put(j.rec)
-	})
-	switch {
-	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was judged
-	case err != nil:
-		m.tell(Event{Kind: EventRenewalFailed, At: m.now(), Token: *tok, Err: err})
-	case used.ID != (ID{}):
-		*tok = used
-		if renewed {
-			m.tell(Event{Kind: EventRenewed, At: at, Token: used})
-		}
-	}
-}
-
-// used records that tok was used at now, which is due, if that raises something, and
-// brings tok up to what everyone sees then. That it could not be stored does not unmake
-// the use.
-func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *lineage) {
-	expires, raises := m.policy.dueUse(tok, ttl, now)
-	if !raises || m.check != nil && !tok.Live(m.now()) { // CheckSubject took too long to renew by
-		return
-	}
-	if err := m.store.Touch(ctx, tok.ID, storage.Use{At: now, ExpiresAt: expires}); err != nil {
-		m.tell(Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
-		return
-	}
-	expires = above.soonest(expires)
-	renewed := expires.After(tok.ExpiresAt)
-	if now.After(tok.LastUsedAt) {
-		tok.LastUsedAt = now
-	}
-	if renewed {
-		tok.ExpiresAt = expires
-	}
-	if renewed && m.observe != nil { // an Event is large
-		m.tell(Event{Kind: EventRenewed, At: now, Token: *tok})
-	}
+	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: p.generation}
 }

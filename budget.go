@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -35,6 +36,9 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 	})
 	switch {
 	case err != nil:
+		if use == useHeld && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last one
+			m.holds.endLater(kept.cred.id(), subject)
+		}
 		return Token{}, m.verdict(p.cred.id(), err)
 	case renewed:
 		m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
@@ -63,9 +67,9 @@ func (p *Policy) spend(j *judged, now time.Time, use usage) {
 
 // exhaust ends the token of id, whose last use was spent by Hold, when the last of its
 // connections is released. That it could not be ended changes nothing for its texts.
-func (m *Manager) exhaust(ctx context.Context, id ID, subject string) {
+func (m *Manager) exhaust(id ID, subject string) {
 	var tokens []Token
-	err := m.update(ctx, "hold", subject, func(tx storage.Tx, now time.Time) error {
+	err := m.update(context.Background(), "hold", subject, func(tx storage.Tx, now time.Time) error {
 		tokens = nil
 		rec, err := getIn(tx, id)
 		if err != nil || rec.MaxUses == 0 || rec.UsesLeft > 0 || !rec.Live(now) {
@@ -80,6 +84,7 @@ func (m *Manager) exhaust(ctx context.Context, id ID, subject string) {
 	}
 }
 
-func exhausted(tok *Token) *Rejection {
-	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation}
+// exhausted refuses a secret of generation by of tok, which has no uses left.
+func exhausted(tok *Token, by uint32) *Rejection {
+	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: by}
 }

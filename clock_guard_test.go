@@ -131,9 +131,10 @@ func TestStrict(t *testing.T) {
 			}
 			return err
 		},
-		"Sweep":  func() error { _, err := g.Sweep(ctx); return err },
-		"Obtain": func() error { _, err := g.Obtain(ctx, Grant{Subject: "ana"}); return err },
-		"Rotate": func() error { _, err := g.Rotate(ctx, i.Bearer, 0); return err },
+		"Sweep":    func() error { _, err := g.Sweep(ctx); return err },
+		"Obtain":   func() error { _, err := g.Obtain(ctx, Grant{Subject: "ana"}); return err },
+		"Rotate":   func() error { _, err := g.Rotate(ctx, i.Bearer, 0); return err },
+		"RotateID": func() error { _, err := g.RotateID(ctx, i.ID, 0); return err },
 		"Expiring": func() (err error) {
 			for _, err = range g.Expiring(ctx, time.Hour) {
 			}
@@ -162,6 +163,53 @@ func TestStrict(t *testing.T) {
 	g.tells("a new token", g.logIn(), nil)
 	if n := g.discontinuities(); n != 1 {
 		t.Errorf("%d events; want 1", n)
+	}
+}
+
+// TestStrictPairs is that for the verbs of Pairs.
+func TestStrictPairs(t *testing.T) {
+	machine, ctx := newMachine(), t.Context()
+	p, err := NewPairs(newDisk(), PairConfig{Access: Config{Clock: machine, ClockGuard: GuardStrict}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.Issue(ctx, Grant{Subject: "ana"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine.off -= 2 * time.Hour
+	for range 2 { // somebody looks, and the clock settles
+		p.Peek(ctx, c.Refresh.Bearer)
+		p.Access().Peek(ctx, c.Access.Bearer)
+		machine.pass(defaultSettle + time.Millisecond)
+	}
+	verbs := map[string]func() error{
+		"Issue":   func() error { _, err := p.Issue(ctx, Grant{Subject: "ana"}); return err },
+		"Refresh": func() error { _, err := p.Refresh(ctx, c.Refresh.Bearer); return err },
+		"Peek":    func() error { _, err := p.Peek(ctx, c.Refresh.Bearer); return err },
+		"Expire":  func() error { return p.Expire(ctx, c.Refresh.Bearer) },
+		"Sessions": func() (err error) {
+			for _, err = range p.Sessions(ctx, "ana") {
+			}
+			return err
+		},
+	}
+	for name, verb := range verbs {
+		if err := verb(); !errors.Is(err, ErrClock) || errors.Is(err, ErrUnauthenticated) {
+			t.Errorf("%s: %v; want ErrClock", name, err)
+		}
+	}
+	for n := range reflect.TypeFor[*Pairs]().NumMethod() {
+		if name := reflect.TypeFor[*Pairs]().Method(n).Name; verbs[name] == nil && name != "Access" {
+			t.Errorf("%s: nobody has looked whether it asks about the clock first", name)
+		}
+	}
+	if err := p.Expire(ctx, c.Access.Bearer); !errors.Is(err, ErrClock) {
+		t.Errorf("Expire by an access text: %v; want ErrClock", err)
+	}
+	machine.off = 0
+	if _, err := p.Refresh(ctx, c.Refresh.Bearer); err != nil {
+		t.Errorf("once the clock is right: %v", err)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Credentials are a pair of tokens with their secret texts. Their JSON is the answer
 // of RFC 6749 section 5.1, secrets included, since it is made to be sent to the
-// client. fmt and slog of Credentials leave the secrets out, and gob refuses them.
+// client. fmt, slog and XML of Credentials leave the secrets out, and gob refuses them.
 // Out of their reach are Credentials inside of another value that a slog.JSONHandler
 // is given, since it writes that as JSON.
 type Credentials struct {

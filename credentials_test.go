@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // samplePair has secrets that stand nowhere else.
@@ -116,29 +118,75 @@ func TestCredentialsPrintNoSecret(t *testing.T) {
 	}
 }
 
-// TestPairEventsHoldNoSecret, whatever Pairs has to tell.
+// TestPairEventsHoldNoSecret, whatever Pairs has to tell, and neither does what it answers
+// beside the texts: lists, Peek, and what is stored, as far as that prints.
 func TestPairEventsHoldNoSecret(t *testing.T) {
 	var told []Event
-	p, err := NewPairs(newTallyStore(), PairConfig{Access: Config{Clock: fixedClock{testInstant}, Observe: func(e Event) { told = append(told, e) }}})
+	store := newTallyStore()
+	p, err := NewPairs(store, PairConfig{Access: Config{Clock: fixedClock{testInstant}, Observe: func(e Event) { told = append(told, e) }}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, _ := p.Issue(t.Context(), Grant{Subject: "ana"})
 	b, _ := p.Refresh(t.Context(), a.Refresh.Bearer)
 	c, _ := p.Refresh(t.Context(), b.Refresh.Bearer)
+	_, replaced := p.Peek(t.Context(), a.Refresh.Bearer)
+	_, spent := p.Access().Peek(t.Context(), a.Access.Bearer)
+	_, scope := p.Refresh(t.Context(), b.Refresh.Bearer, "read")
+	peeked, _ := p.Peek(t.Context(), c.Refresh.Bearer)
+	var listed []Token
+	for tok, err := range p.Sessions(t.Context(), "ana") {
+		listed = append(listed, tok)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	rec, err := store.Get(t.Context(), c.Refresh.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, reuse := p.Refresh(t.Context(), a.Refresh.Bearer)
-	if len(told) < 8 || reuse == nil || c.Access.Bearer == "" {
-		t.Fatalf("%d events, %v", len(told), reuse)
+	if len(told) != 7 || reuse == nil || len(listed) != 1 || peeked != listed[0] {
+		t.Fatalf("%d events, %d sessions, %v", len(told), len(listed), reuse)
 	}
 	all := secrets{}
-	for _, bearer := range []string{a.Refresh.Bearer, b.Access.Bearer, b.Refresh.Bearer, c.Access.Bearer, c.Refresh.Bearer} {
-		all.merge(secretsOf(bearer))
+	for _, credentials := range []Credentials{a, b, c} {
+		all.merge(secretsOf(credentials.Access.Bearer))
+		all.merge(refreshSecretsOf(credentials.Refresh.Bearer))
 	}
-	for name, v := range map[string]any{"events": told, "error": reuse, "Pairs": p} {
+	key := mustSession(t, &rec).key()
+	all.addBytes("key of the tags", key[:8])
+	all.addBytes("key of the tags", key[8:])
+	all.addBytes("salt", []byte(mustSession(t, &rec).salt()[:8]))
+	for name, v := range map[string]any{
+		"events": told, "errors": []error{replaced, spent, scope, reuse}, "Pairs": p, "sessions": listed, "record": rec, "session": peeked,
+	} {
 		if printers := all.shownBy(v); len(printers) > 0 {
 			t.Errorf("%s: secrets are shown by %s", name, printers[0])
 		}
 	}
+}
+
+func mustSession(t *testing.T, rec *storage.Record) session {
+	t.Helper()
+	s, ok := sessionOf(rec)
+	if !ok {
+		t.Fatal("no session")
+	}
+	return s
+}
+
+// refreshSecretsOf is secretsOf for a refresh text, whose digest is another.
+func refreshSecretsOf(bearer string) secrets {
+	s := secretsOf(bearer)
+	var c credential
+	prefix, _ := c.parse(bearer, "lapse_refresh", begin("lapse_refresh"))
+	sum := c.sum(newRefreshBinding(prefix))
+	for at := 0; at < len(sum); at += 8 {
+		s.addBytes("digest", sum[at:][:8])
+	}
+	s.addBase64("digest", sum[:])
+	return s
 }
 
 // merge adds what to search for from more.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"testing"
+	"time"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -58,6 +59,10 @@ func (tx damagedTx) Get(id storage.ID) (storage.Record, error) {
 }
 
 func (tx damagedTx) Records() iter.Seq2[storage.Record, error] { return tx.d.without(tx.Tx.Records()) }
+
+func (tx damagedTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+	return tx.d.without(tx.Tx.Living(now))
+}
 
 // TestDamagedRecord: a record that cannot be read is denied, hides nothing of its
 // subject's others, and takes no room from them.

@@ -31,7 +31,7 @@ var ends = []struct {
 		return err
 	}},
 	{"eviction", lapse.EndEvicted, false, func(f *fixture, parent lapse.Issued) error {
-		_, err := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 6, AtLimit: lapse.LimitEndOldest}}).Issue(f.ctx, lapse.Grant{Subject: "ana"})
+		_, err := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndOldest}}).Issue(f.ctx, lapse.Grant{Subject: "ana"})
 		return err
 	}},
 }

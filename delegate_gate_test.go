@@ -166,3 +166,33 @@ func TestEndAgainstRoomForOneMore(t *testing.T) {
 		}
 	})
 }
+
+// TestMaxDelegatesUnder64Callers: as many succeed as there is room for.
+func TestMaxDelegatesUnder64Callers(t *testing.T) {
+	const limit, callers = 5, 64
+	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		ctx := context.Background()
+		m, _ := gateManager(t, store, lapse.Policy{MaxTokens: 1, MaxDelegates: limit})
+		parent, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		arrivals(store, callers, storagetest.OpUpdate)
+		errs := together(callers, func(int) error {
+			_, err := m.Delegate(ctx, parent.Bearer, lapse.Grant{})
+			return err
+		})
+		store.Before(nil)
+		made := 0
+		for _, err := range errs {
+			if err == nil {
+				made++
+			} else if !errors.Is(err, lapse.ErrLimit) {
+				t.Errorf("Delegate: %v", err)
+			}
+		}
+		if made != limit {
+			t.Errorf("%d delegates; want %d", made, limit)
+		}
+	})
+}

@@ -1,52 +1,179 @@
 package lapse_test
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
 )
 
-// TestDelegatesCount like any other token, for as long as they can be used.
-func TestDelegatesCount(t *testing.T) {
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 3}})
-	parent := f.issue(lapse.Grant{Subject: "ana"})
-	f.delegate(parent, lapse.Grant{TTL: 10 * time.Hour})
-	f.delegate(parent, lapse.Grant{TTL: 10 * time.Hour})
-	_, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{})
-	wantIs(t, "a fourth", err, lapse.ErrLimit)
-	f.clock.add(30*time.Minute - time.Millisecond)
-	_, err = f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "1 ms before the parent runs out", err, lapse.ErrLimit)
-	f.clock.add(time.Millisecond)
-	for range 3 {
-		f.issue(lapse.Grant{Subject: "ana"})
-	}
-	_, err = f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "after it, a fourth", err, lapse.ErrLimit)
-}
-
-// TestDelegateSparesWhatItComesFrom: those above the new token make no room for it.
-func TestDelegateSparesWhatItComesFrom(t *testing.T) {
-	for _, atLimit := range []lapse.AtLimit{lapse.LimitEndOldest, lapse.LimitEndIdlest} {
-		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 4, AtLimit: atLimit}})
-		all := f.chain(3)
-		f.clock.add(time.Minute)
-		young := f.issue(lapse.Grant{Subject: "ana"})
-		d := f.delegate(all[2], lapse.Grant{})
-		if !slices.Equal(d.Evicted, []lapse.ID{young.ID}) {
-			t.Errorf("AtLimit %d: evicted %v; want %v, the youngest", atLimit, d.Evicted, young.ID)
+// TestDelegatesTakeNoRoom: delegates do not count towards MaxTokens, whatever AtLimit
+// says, and the limit is that of the tokens that were logged in.
+func TestDelegatesTakeNoRoom(t *testing.T) {
+	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
+		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: atLimit}})
+		all := f.chain(1 + lapse.MaxDelegation)
+		for range 5 {
+			all = append(all, f.delegate(all[0], lapse.Grant{}))
 		}
-		for _, i := range append(all, d) {
+		f.clock.add(time.Minute)
+		all = append(all, f.issue(lapse.Grant{Subject: "ana"}))
+		for range 2 { // at the limit, too
+			d := f.delegate(all[0], lapse.Grant{})
+			if len(d.Evicted) != 0 {
+				t.Errorf("AtLimit %d: a delegate evicted %v", atLimit, d.Evicted)
+			}
+			all = append(all, d)
+		}
+		for n, i := range all {
 			if _, err := f.Peek(f.ctx, i.Bearer); err != nil {
-				t.Errorf("AtLimit %d: %v", atLimit, err)
+				t.Errorf("AtLimit %d: token %d: %v", atLimit, n, err)
 			}
 		}
-		before := f.contents()
-		_, err := f.Delegate(f.ctx, d.Bearer, lapse.Grant{})
-		wantIs(t, "when all that live are above it", err, lapse.ErrLimit)
-		wantDiff(t, "contents", before, f.contents())
+		if atLimit == lapse.LimitRefuse {
+			_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+			wantIs(t, "a third that was logged in", err, lapse.ErrLimit)
+		}
+	}
+}
+
+// TestMaxDelegates: a token has as many live delegates as the policy says, and no more.
+func TestMaxDelegates(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		limit int
+		have  int // delegates before the one that is asked for
+		want  error
+	}{
+		{"one below", 3, 1, nil},
+		{"the last", 3, 2, nil},
+		{"at the limit", 3, 3, lapse.ErrLimit},
+		{"the only one", 1, 0, nil},
+		{"a second of one", 1, 1, lapse.ErrLimit},
+		{"the default, the last", 0, 99, nil},
+		{"the default, one more", 0, 100, lapse.ErrLimit},
+		{"lifted", lapse.NoTokenLimit, 150, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1, MaxDelegates: row.limit}})
+			parent := f.issue(lapse.Grant{Subject: "ana"})
+			for range row.have {
+				f.delegate(parent, lapse.Grant{})
+			}
+			before := f.contents()
+			f.events = nil
+			d, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{})
+			wantIs(t, "one more", err, row.want)
+			if row.want == nil {
+				return
+			}
+			if errors.Is(err, lapse.ErrUnauthenticated) || errors.Is(err, lapse.ErrUnavailable) || d.Bearer != "" {
+				t.Errorf("%v with %v", err, d)
+			}
+			wantDiff(t, "contents", before, f.contents())
+			wantDiff(t, "events", []lapse.Event(nil), f.events)
+		})
+	}
+}
+
+// TestMaxDelegatesIsNotNegative, and the error names the field.
+func TestMaxDelegatesIsNotNegative(t *testing.T) {
+	_, err := lapse.New(newFixture(t, lapse.Config{}).store, lapse.Config{Policy: lapse.Policy{MaxDelegates: -1}})
+	wantIs(t, "New", err, lapse.ErrInvalidConfig)
+	if err == nil || !strings.Contains(err.Error(), "Policy.MaxDelegates: -1") {
+		t.Errorf("%v; want the field and its value", err)
+	}
+}
+
+// TestDeadDelegatesDoNotCount, however they died.
+func TestDeadDelegatesDoNotCount(t *testing.T) {
+	const ms, m = time.Millisecond, time.Minute
+	for _, row := range []struct {
+		name string
+		die  func(f *fixture, d lapse.Issued)
+		want error
+	}{
+		{"alive", func(*fixture, lapse.Issued) {}, lapse.ErrLimit},
+		{"1 ms before it runs out", func(f *fixture, _ lapse.Issued) { f.clock.add(10*m - ms) }, lapse.ErrLimit},
+		{"as it runs out", func(f *fixture, _ lapse.Issued) { f.clock.add(10 * m) }, nil},
+		{"1 ms after it ran out", func(f *fixture, _ lapse.Issued) { f.clock.add(10*m + ms) }, nil},
+		{"ended", func(f *fixture, d lapse.Issued) { f.Expire(f.ctx, d.ID) }, nil},
+		{"its budget is spent", func(f *fixture, d lapse.Issued) { f.Authenticate(f.ctx, d.Bearer) }, nil},
+		{"swept", func(f *fixture, d lapse.Issued) {
+			f.clock.add(26 * time.Hour)
+			if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
+				f.t.Fatalf("Sweep: %d, %v", n, err)
+			}
+		}, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxDelegates: 2}})
+			parent := f.issue(lapse.Grant{Subject: "ana", TTL: 100 * time.Hour})
+			f.delegate(parent, lapse.Grant{TTL: 100 * time.Hour})
+			row.die(f, f.delegate(parent, lapse.Grant{TTL: 10 * m, MaxUses: 1}))
+			_, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{})
+			wantIs(t, "one more", err, row.want)
+		})
+	}
+}
+
+// TestOnlyItsOwnDelegatesCount: those of its delegates, and those of another token of the
+// subject, are not the token's.
+func TestOnlyItsOwnDelegatesCount(t *testing.T) {
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxDelegates: 2}})
+	parent, other := f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"})
+	near := f.delegate(parent, lapse.Grant{})
+	for _, i := range []lapse.Issued{near, near, other, other} {
+		f.delegate(i, lapse.Grant{})
+	}
+	f.delegate(parent, lapse.Grant{})
+	for n, i := range []lapse.Issued{parent, near, other} {
+		if _, err := f.Delegate(f.ctx, i.Bearer, lapse.Grant{}); !errors.Is(err, lapse.ErrLimit) {
+			t.Errorf("a third of token %d: %v; want ErrLimit", n, err)
+		}
+	}
+}
+
+// TestDelegatesOfARotatedTokenCount on, since the token is what it was; an overlap of 0
+// ends them, and they count no more.
+func TestDelegatesOfARotatedTokenCount(t *testing.T) {
+	for _, row := range []struct {
+		overlap time.Duration
+		want    error
+	}{{time.Minute, lapse.ErrLimit}, {0, nil}} {
+		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxDelegates: 1}})
+		parent := f.issue(lapse.Grant{Subject: "ana"})
+		f.delegate(parent, lapse.Grant{})
+		next, err := f.Rotate(f.ctx, parent.Bearer, row.overlap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Delegate(f.ctx, next.Bearer, lapse.Grant{})
+		wantIs(t, row.overlap.String(), err, row.want)
+	}
+}
+
+// TestDelegatesOfASessionCount through its refreshes, by each access text.
+func TestDelegatesOfASessionCount(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	p, err := lapse.NewPairs(f.store, lapse.PairConfig{Access: lapse.Config{Clock: f.clock, Policy: lapse.Policy{MaxDelegates: 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+	for n, want := range []error{nil, nil, lapse.ErrLimit, lapse.ErrLimit} {
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Access().Delegate(f.ctx, c.Access.Bearer, lapse.Grant{})
+		wantIs(t, "delegate", err, want)
+		if n == 2 {
+			f.clock.add(10 * time.Minute)
+		}
+		c, err = p.Refresh(f.ctx, c.Refresh.Bearer)
 	}
 }
 
@@ -57,9 +184,9 @@ func TestEvictionWithDelegates(t *testing.T) {
 		limit int
 		goes  []int // of parent, delegate, other, youngest
 	}{
-		{"one too many, and its delegate", 4, []int{0, 1}},
-		{"two too many: the delegate makes room as well", 3, []int{0, 1}},
-		{"three too many", 2, []int{0, 1, 2}},
+		{"room for one more", 4, nil},
+		{"one too many, and its delegate", 3, []int{0, 1}},
+		{"two too many", 2, []int{0, 1, 2}},
 		{"all", 1, []int{0, 1, 2, 3}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -99,78 +226,5 @@ func TestEvictionWithDelegates(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestEvictionOfDelegateThenParent: when both go, each is ended and told of once.
-func TestEvictionOfDelegateThenParent(t *testing.T) {
-	f := newFixture(t, lapse.Config{})
-	parent := f.issue(lapse.Grant{Subject: "ana"})
-	d := f.delegate(parent, lapse.Grant{})
-	far := f.delegate(d, lapse.Grant{})
-	f.clock.add(time.Minute)
-	if _, err := f.Authenticate(f.ctx, parent.Bearer); err != nil {
-		t.Fatal(err)
-	}
-	f.clock.add(time.Minute)
-	f.events = nil
-	m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndIdlest}})
-	got, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got.Evicted) != 3 || len(f.events) != 4 || got.Evicted[2] != parent.ID {
-		t.Errorf("evicted %v, told %d times; want each once, the parent last", got.Evicted, len(f.events))
-	}
-	for id, reasons := range map[lapse.ID][]lapse.EndReason{
-		parent.ID: {lapse.EndEvicted}, d.ID: {lapse.EndEvicted}, far.ID: {lapse.EndEvicted, lapse.EndParent},
-	} {
-		if tok := f.token(id); !slices.Contains(reasons, tok.EndReason) {
-			t.Errorf("%v: %v; want one of %v", id, tok.EndReason, reasons)
-		}
-	}
-}
-
-// TestEvictionInAnOverlap: the end of a successor makes no room while what it replaces is
-// spared, so another goes, or there is none.
-func TestEvictionInAnOverlap(t *testing.T) {
-	for _, others := range []int{0, 1} {
-		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1 + others, AtLimit: lapse.LimitEndOldest}})
-		old := f.issue(lapse.Grant{Subject: "ana"})
-		next := rotate(t, f, old.Bearer, time.Minute)
-		f.clock.add(time.Second)
-		var want []lapse.ID
-		for range others {
-			want = append(want, f.issue(lapse.Grant{Subject: "ana"}).ID)
-		}
-		got, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{})
-		if others == 0 {
-			wantIs(t, "without another", err, lapse.ErrLimit)
-		} else if err != nil || !slices.Equal(got.Evicted, want) {
-			t.Errorf("evicted %v, %v; want %v", got.Evicted, err, want)
-		}
-		if !f.live(old.ID) || !f.live(next.ID) {
-			t.Errorf("%d others: the old one lives: %v, its successor: %v", others, f.live(old.ID), f.live(next.ID))
-		}
-	}
-}
-
-// TestEvictionCountsWhatWentAlong: who goes with a predecessor has made room as well.
-func TestEvictionCountsWhatWentAlong(t *testing.T) {
-	f := newFixture(t, lapse.Config{})
-	old := f.issue(lapse.Grant{Subject: "ana"})
-	next := rotate(t, f, old.Bearer, time.Minute)
-	f.clock.add(time.Second)
-	bystander := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(time.Second)
-	child := f.delegate(old, lapse.Grant{})
-	m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndOldest}})
-	got, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantDiff(t, "evicted", []lapse.ID{next.ID, old.ID, child.ID}, got.Evicted)
-	if !f.live(bystander.ID) {
-		t.Error("one more went than had to")
 	}
 }

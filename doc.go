@@ -22,18 +22,22 @@
 //
 // Verbs that take a bearer work under their Manager's prefix alone. Verbs that
 // take an ID or a subject are for those who administer, and reach the tokens of
-// every prefix in the store: who logs out everywhere leaves no refresh token
-// behind.
+// every prefix in the store: logging out everywhere leaves no session behind.
+//
+// A token is an identity, and its secret is replaceable. Rotate, Refresh and Obtain
+// replace the secret of a record that stays: the same ID, place in the limit,
+// connections, delegates and line in every list. Token.Generation counts the secrets.
+// A text whose secret was replaced is [ErrReplaced], for as long as the record exists.
 //
 // # Beyond one token
 //
 // [Login] asks verifiers whose credentials it was given, and issues. [Manager.Obtain]
-// gives the subject the token it has, with the same bearer, or issues one. [Pairs] are a
-// short-lived access token and a refresh token that is good once: each refresh makes one
-// successor, and one that comes back late ends its family. [Manager.Rotate] replaces a
-// long-lived token without a gap. Grant.MaxUses is a budget, of which each use is
-// spent durably: 1 makes a one-time token. [Manager.Delegate] makes a token that may do
-// less and lives no longer; what ends a token ends those delegated from it.
+// gives the subject the token it has, with the same bearer, or issues one. [Pairs] make
+// sessions: one record with a short-lived access text, and a refresh text that gets both
+// replaced; a refresh text that comes back late ends the session. [Manager.Rotate] gives
+// a long-lived token a new text without a gap. Grant.MaxUses is a budget, of which each
+// use is spent durably: 1 makes a one-time token. [Manager.Delegate] makes a token that
+// may do less and lives no longer; what ends a token ends those delegated from it.
 // [Require] asks a token for scopes, [Policy.Timeline] says what a policy does before
 // it does it, and [Manager.Expiring] finds what runs out soon.
 //

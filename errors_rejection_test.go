@@ -21,15 +21,19 @@ func TestRejectionFields(t *testing.T) {
 		reason EndReason
 	}
 	wants := map[string]fields{
-		"malformed":                        {},
-		"no such ID":                       {known: true},
-		"wrong secret":                     {known: true},
-		"another prefix before it":         {known: true},
-		"ran out":                          {known: true, proved: true, at: after(30 * time.Minute)},
-		"ended by its ID":                  {known: true, proved: true, at: testInstant, reason: EndExpired},
-		"ended with its subject":           {known: true, proved: true, at: testInstant, reason: EndSubject},
-		"subject refused":                  {known: true, proved: true},
-		"subject refused with more to say": {known: true, proved: true},
+		"malformed":                         {},
+		"no such ID":                        {known: true},
+		"wrong secret":                      {known: true},
+		"another prefix before it":          {known: true},
+		"ran out":                           {known: true, proved: true, at: after(30 * time.Minute)},
+		"ended by its ID":                   {known: true, proved: true, at: testInstant, reason: EndExpired},
+		"ended with its subject":            {known: true, proved: true, at: testInstant, reason: EndSubject},
+		"replaced at once":                  {known: true, proved: true},
+		"replaced, and its overlap is over": {known: true, proved: true},
+		"replaced, and the token is dead":   {known: true, proved: true},
+		"exhausted":                         {known: true, proved: true, at: testInstant, reason: EndExhausted},
+		"subject refused":                   {known: true, proved: true},
+		"subject refused with more to say":  {known: true, proved: true},
 	}
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,7 +55,7 @@ func TestRejectionFields(t *testing.T) {
 				wanted.ID = credentialOf(1).id()
 			}
 			if want.proved {
-				wanted.Subject = "ana"
+				wanted.Subject = s.issued.Subject
 			}
 			if diff := cmp.Diff(wanted, *r, cmpopts.EquateErrors()); diff != "" {
 				t.Errorf("Rejection (-want +got):\n%s", diff)
@@ -88,7 +92,8 @@ func TestUnknownIsOneAnswer(t *testing.T) {
 	}
 }
 
-// TestRejectionText, as logs have it: no subject.
+// TestRejectionText, as logs have it: ID#generation once the secret is proved, and no
+// subject.
 func TestRejectionText(t *testing.T) {
 	id := fromHex("000102030405060708090a0b0c0d0e0f" + strings.Repeat("00", secretLen))
 	at := time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)
@@ -96,17 +101,21 @@ func TestRejectionText(t *testing.T) {
 		"lapse: unauthenticated: malformed token": {Err: ErrMalformed},
 		"lapse: unauthenticated: unknown token: 001IYT0XLWR0glqewhlWlr": {
 			Err: ErrUnknown, ID: id.id()},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr ran out at 2026-03-01T12:30:00Z": {
+		"lapse: unauthenticated: token replaced: 001IYT0XLWR0glqewhlWlr#4294967295": {
+			Err: ErrReplaced, ID: id.id(), Subject: "ana", Generation: 1<<32 - 1},
+		"lapse: unauthenticated: refresh token reused: 001IYT0XLWR0glqewhlWlr#7 was ended at 2026-03-01T12:30:00Z (reused)": {
+			Err: ErrReused, ID: id.id(), Subject: "ana", Generation: 7, At: at, Reason: EndReused},
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 ran out at 2026-03-01T12:30:00Z": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr was ended at 2026-03-01T12:30:00Z (expired)": {
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (expired)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndExpired},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr was ended at 2026-03-01T12:30:00Z (subject)": {
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (subject)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndSubject},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr was ended at 2026-03-01T12:30:00Z (evicted)": {
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (evicted)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndEvicted},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr was ended at 2026-03-01T12:30:00Z (unknown)": {
+		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (unknown)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: 200},
-		"suspended: lapse: unauthenticated: subject refused: 001IYT0XLWR0glqewhlWlr": {
+		"suspended: lapse: unauthenticated: subject refused: 001IYT0XLWR0glqewhlWlr#0": {
 			Err: fmt.Errorf("suspended: %w", ErrSubjectRefused), ID: id.id(), Subject: "ana"},
 	} {
 		if diff := cmp.Diff(want, r.Error()); diff != "" {
@@ -165,14 +174,15 @@ type ownError struct{}
 
 func (*ownError) Error() string { return "own" }
 
-// TestRejectedEvents carry the same Rejection as what is returned.
+// TestRejectedEvents carry the same Rejection as what is returned. A text whose secret was
+// replaced has an event of its own.
 func TestRejectedEvents(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newCauseScene(t)
 			var told []Event
 			s.observe = func(e Event) {
-				if e.Kind == EventRejected {
+				if e.Kind == EventRejected || e.Kind == EventSpent {
 					told = append(told, e)
 				}
 			}
@@ -181,7 +191,10 @@ func TestRejectedEvents(t *testing.T) {
 			if !errors.As(err, &r) || len(told) != 1 {
 				t.Fatalf("%v; told %d rejections, want 1", err, len(told))
 			}
-			want := Event{Kind: EventRejected, At: s.now(), Token: Token{ID: r.ID, Subject: r.Subject}, Err: err}
+			want := Event{Kind: EventRejected, At: s.now(), Token: Token{ID: r.ID, Subject: r.Subject, Generation: r.Generation}, Err: err}
+			if tt.is == "ErrReplaced" {
+				want.Kind = EventSpent
+			}
 			if diff := cmp.Diff(want, told[0], cmpopts.EquateErrors()); diff != "" {
 				t.Errorf("event (-want +got):\n%s", diff)
 			}

@@ -16,7 +16,10 @@ var errOwnDisk = errors.New("disk on fire")
 // sentinels are all that errors.Is may be asked for.
 var sentinels = map[string]error{
 	"ErrUnauthenticated": ErrUnauthenticated, "ErrMalformed": ErrMalformed, "ErrUnknown": ErrUnknown,
-	"ErrExpired": ErrExpired, "ErrSubjectRefused": ErrSubjectRefused,
+	"ErrExpired": ErrExpired, "ErrSubjectRefused": ErrSubjectRefused, "ErrReplaced": ErrReplaced,
+	"ErrExhausted": ErrExhausted, "ErrReused": ErrReused, "ErrBadCredentials": ErrBadCredentials,
+	"ErrRotated": ErrRotated, "ErrNotDelegable": ErrNotDelegable, "ErrScope": ErrScope,
+	"ErrClock": ErrClock, "ErrNoKeys": ErrNoKeys, "ErrNotMine": ErrNotMine,
 	"ErrInvalidConfig": ErrInvalidConfig, "ErrInvalidGrant": ErrInvalidGrant, "ErrLimit": ErrLimit,
 	"ErrNotRenewable": ErrNotRenewable, "ErrInvalidID": ErrInvalidID,
 	"ErrNotFound": ErrNotFound, "ErrConflict": ErrConflict, "ErrUnavailable": ErrUnavailable,
@@ -61,6 +64,14 @@ func newCauseScene(t *testing.T) *causeScene {
 func (s *causeScene) authenticate(t *testing.T) error {
 	_, err := s.Authenticate(t.Context(), s.issued.Bearer)
 	return err
+}
+
+// rotate replaces the secret of the scene's token, whose first text it keeps.
+func (s *causeScene) rotate(t *testing.T, overlap time.Duration) {
+	t.Helper()
+	if _, err := s.Rotate(t.Context(), s.issued.Bearer, overlap); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // failing makes the store fail at every turn.
@@ -108,6 +119,27 @@ var refusals = []struct {
 		}
 		return s.authenticate(t)
 	}, "ErrExpired"},
+	{"replaced at once", func(t *testing.T, s *causeScene) error {
+		s.rotate(t, 0)
+		return s.authenticate(t)
+	}, "ErrReplaced"},
+	{"replaced, and its overlap is over", func(t *testing.T, s *causeScene) error {
+		s.rotate(t, time.Second)
+		s.clock.Set(after(time.Second))
+		return s.authenticate(t)
+	}, "ErrReplaced"},
+	{"replaced, and the token is dead", func(t *testing.T, s *causeScene) error {
+		s.rotate(t, 0)
+		s.clock.Set(after(time.Hour))
+		return s.authenticate(t)
+	}, "ErrReplaced"},
+	{"exhausted", func(t *testing.T, s *causeScene) error {
+		s.issued = issueTo(t, s.Manager, Grant{Subject: "bob", MaxUses: 1})
+		if err := s.authenticate(t); err != nil {
+			return err
+		}
+		return s.authenticate(t)
+	}, "ErrExhausted"},
 	{"subject refused", func(t *testing.T, s *causeScene) error {
 		s.check = ErrSubjectRefused
 		return s.authenticate(t)

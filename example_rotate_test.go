@@ -32,12 +32,14 @@ func ExampleManager_Rotate() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	tok, err := m.Authenticate(ctx, old.Bearer)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(key.Name, tok.Successor == key.ID, tok.ExpiresAt.Sub(mock.Now()))
+	fmt.Println(key.Name, key.ID == old.ID, key.Generation)
 
+	// Both texts work. A caller that lost the answer asks again.
+	_, err = m.Authenticate(ctx, old.Bearer)
+	again, asked := m.Rotate(ctx, old.Bearer, 24*time.Hour)
+	fmt.Println(err, asked, again.Bearer == key.Bearer)
+
+	// Once the new text has been used, it is the one to rotate with.
 	if _, err := m.Authenticate(ctx, key.Bearer); err != nil {
 		log.Fatal(err)
 	}
@@ -46,7 +48,7 @@ func ExampleManager_Rotate() {
 
 	mock.Add(24 * time.Hour)
 	_, err = m.Authenticate(ctx, old.Bearer)
-	fmt.Println(errors.Is(err, lapse.ErrExpired))
+	fmt.Println(errors.Is(err, lapse.ErrReplaced))
 
 	// A key that has leaked gets no overlap.
 	next, err := m.Rotate(ctx, key.Bearer, 0)
@@ -55,10 +57,41 @@ func ExampleManager_Rotate() {
 	}
 	_, err = m.Authenticate(ctx, key.Bearer)
 	var why *lapse.Rejection
-	fmt.Println(errors.As(err, &why), why.Reason, next.Predecessor == key.ID)
+	fmt.Println(errors.As(err, &why), why.Generation, next.Generation)
 	// Output:
-	// backup key true 24h0m0s
+	// backup key true 1
+	// <nil> <nil> true
 	// true
 	// true
-	// true rotated true
+	// true 1 2
+}
+
+// An administrator replaces the key of a program whose text is not at hand.
+func ExampleManager_RotateID() {
+	ctx := context.Background()
+	m, err := lapse.New(memory.New(), lapse.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	old, err := m.Issue(ctx, lapse.Grant{Subject: "ana", Name: "backup key"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := m.RotateID(ctx, old.ID, 10*time.Minute)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = m.Authenticate(ctx, old.Bearer) // until the program has the new one
+	fmt.Println(key.Generation, err)
+
+	// The key has leaked: no text of before works any more.
+	key, err = m.RotateID(ctx, old.ID, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = m.Authenticate(ctx, old.Bearer)
+	fmt.Println(key.Generation, errors.Is(err, lapse.ErrReplaced))
+	// Output:
+	// 1 <nil>
+	// 2 true
 }

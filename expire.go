@@ -69,29 +69,36 @@ func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token,
 	return tok, nil
 }
 
-// logOut ends the token that p proves, unless p is a spent text of a plain token.
+// logOut ends the token that p proves, unless p is a spent text of a plain token. By a
+// spent refresh text the session ends as by its reuse, and Observe is told.
 func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token, err error) {
 	var all []Token
+	var found standing
 	err = m.update(ctx, verb, p.rec.Subject, func(tx storage.Tx, now time.Time) error {
 		all = nil
 		rec, err := getIn(tx, p.rec.ID)
 		if err != nil {
 			return err
 		}
-		found, err := stands(&rec, &p.presented, m.binding, now)
-		switch {
+		why := EndExpired
+		switch found, err = m.stands(&rec, &p.presented, now); {
 		case err != nil:
 			return err
 		case found == unknownText, found == aheadText:
 			return &Rejection{Err: ErrUnknown, ID: rec.ID}
+		case found == spentText && m.refreshes:
+			why = EndReused
 		case found == spentText && rec.Kind == KindPlain:
 			return replaced(&rec, &p.presented)
 		}
-		tok, all, err = m.endIn(tx, &rec, EndExpired, now)
+		tok, all, err = m.endIn(tx, &rec, why, now)
 		return err
 	})
 	if err != nil {
 		return Token{}, err
+	}
+	if found == spentText && m.refreshes {
+		_ = m.refuse(reused(&tok, &p.presented))
 	}
 	m.tellEnded(all)
 	return tok, nil

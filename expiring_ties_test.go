@@ -27,41 +27,59 @@ func (f *fixture) change(id lapse.ID, change func(r *storage.Record)) {
 	}
 }
 
-// TestExpiringLeavesTheRotatedOut for as long as their successors live.
-func TestExpiringLeavesTheRotatedOut(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		life time.Duration // of the successor
-		do   func(f *fixture, store *damaged, old, next lapse.Issued)
-		want []string
-	}{
-		{"a successor that lives", time.Hour, nil, nil},
-		{"a successor that expires soon too", 15 * time.Minute, nil, []string{"next"}},
-		{"1 ms before the successor runs out", 10*time.Minute + time.Millisecond, nil, []string{"next"}},
-		{"as the successor runs out", 10 * time.Minute, nil, []string{"old"}},
-		{"a successor that was ended", time.Hour, func(f *fixture, _ *damaged, _, next lapse.Issued) { f.Expire(f.ctx, next.ID) }, []string{"old"}},
-		{"a successor that is gone", time.Hour, func(f *fixture, _ *damaged, old, _ lapse.Issued) {
-			f.change(old.ID, func(r *storage.Record) { r.Successor = lapse.ID{1} })
-		}, []string{"old"}},
-		{"a successor whose record is damaged", time.Hour, func(_ *fixture, store *damaged, _, next lapse.Issued) { store.id = next.ID }, []string{"old"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			f := newFixture(t, lapse.Config{})
-			store := &damaged{Store: f.store}
-			old := f.issue(lapse.Grant{Subject: "ana", Name: "old"})
-			next := f.issue(lapse.Grant{Subject: "ana", Name: "next", TTL: tt.life})
-			f.change(old.ID, func(r *storage.Record) { r.Successor = next.ID })
-			f.clock.add(10 * time.Minute)
-			if tt.do != nil {
-				tt.do(f, store, old, next)
+// TestExpiringOfTheRotated: a token that was rotated is yielded once, and expires when its
+// new life does, whatever its previous text does.
+func TestExpiringOfTheRotated(t *testing.T) {
+	for _, overlap := range []time.Duration{0, time.Minute, 5 * time.Minute} {
+		f := newFixture(t, lapse.Config{})
+		i := f.issue(lapse.Grant{Subject: "ana", Name: "rotated"})
+		f.clock.add(10 * time.Minute)
+		next, err := f.Rotate(f.ctx, i.Bearer, overlap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantDiff(t, "until 1 ms before its end", []string(nil), names(f.Expiring(f.ctx, 30*time.Minute-time.Millisecond)))
+		for tok, err := range f.Expiring(f.ctx, 30*time.Minute) {
+			if err != nil || tok != f.token(i.ID) || !tok.ExpiresAt.Equal(next.ExpiresAt) {
+				t.Errorf("%+v, %v; want what Token says", tok, err)
 			}
-			m, err := lapse.New(store, lapse.Config{Clock: f.clock})
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantDiff(t, "tokens", tt.want, names(m.Expiring(f.ctx, 20*time.Minute)))
-		})
+		}
+		wantDiff(t, "until its end", []string{"rotated"}, names(f.Expiring(f.ctx, 30*time.Minute)))
 	}
+}
+
+// TestExpiringOfSessions: a session expires when it would run out without another
+// refresh; its access secret and a grace have no say.
+func TestExpiringOfSessions(t *testing.T) {
+	const day = 24 * time.Hour
+	f := newFixture(t, lapse.Config{})
+	p, err := lapse.NewPairs(f.store, lapse.PairConfig{
+		Access:  lapse.Config{Clock: f.clock},
+		Refresh: lapse.Config{Policy: lapse.Policy{TTL: 10 * day, MaxTTL: 15 * day}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.Issue(f.ctx, lapse.Grant{Subject: "ana", Name: "session"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		after, left time.Duration // after how long it is refreshed, and what it has left then
+	}{{0, 10 * day}, {time.Hour, 10 * day}, {9 * day, 15*day - time.Hour - 9*day}} {
+		f.clock.add(row.after)
+		if c, err = p.Refresh(f.ctx, c.Refresh.Bearer); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []*lapse.Manager{p.Access(), f.Manager} {
+			wantDiff(t, "1 ms too near", []string(nil), names(m.Expiring(f.ctx, row.left-time.Millisecond)))
+			wantDiff(t, "in time", []string{"session"}, names(m.Expiring(f.ctx, row.left)))
+		}
+	}
+	if _, err := p.Access().ExpireBearer(f.ctx, c.Access.Bearer); err != nil {
+		t.Fatal(err)
+	}
+	wantDiff(t, "once it is logged out", []string(nil), names(f.Expiring(f.ctx, lapse.NoLimit)))
 }
 
 // TestExpiringDelegates expire with those that they were delegated from.
@@ -105,33 +123,29 @@ func (s mixedUp) Get(ctx context.Context, id lapse.ID) (storage.Record, error) {
 	return s.Store.Get(ctx, id)
 }
 
-// TestExpiringTrustsNoOtherRecord: that some other token lives says nothing of the
-// successor.
+// TestExpiringTrustsNoOtherRecord: that some other token lives says nothing of a parent.
 func TestExpiringTrustsNoOtherRecord(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
-	old, next := f.issue(lapse.Grant{Subject: "ana", Name: "old"}), f.issue(lapse.Grant{Subject: "ana", TTL: time.Millisecond})
-	f.change(old.ID, func(r *storage.Record) { r.Successor = next.ID })
+	parent, other := f.issue(lapse.Grant{Subject: "ana", Name: "parent"}), f.issue(lapse.Grant{Subject: "ana", TTL: time.Millisecond})
+	f.delegate(parent, lapse.Grant{Name: "child"})
 	f.clock.add(time.Millisecond)
-	m, err := lapse.New(mixedUp{f.store, next.ID, old.ID}, lapse.Config{Clock: f.clock})
+	m, err := lapse.New(mixedUp{f.store, parent.ID, other.ID}, lapse.Config{Clock: f.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantDiff(t, "tokens", []string{"old"}, names(m.Expiring(f.ctx, time.Hour)))
+	wantDiff(t, "tokens", []string{"corrupt", "parent"}, names(m.Expiring(f.ctx, time.Hour)))
 }
 
 // TestExpiringFailsWhole: the order of half a list would be a lie.
 func TestExpiringFailsWhole(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent := f.issue(lapse.Grant{Subject: "ana", Name: "parent"})
-	child, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{Name: "child"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.change(child.ID, func(r *storage.Record) { r.Successor = parent.ID })
+	f.clock.add(time.Millisecond) // so that its ID comes first
+	f.delegate(parent, lapse.Grant{Name: "child"})
 	calls := f.calls(func() {
-		wantDiff(t, "without a fault", []string{"parent"}, names(f.Expiring(f.ctx, time.Hour)))
+		wantDiff(t, "without a fault", []string{"parent", "child"}, names(f.Expiring(f.ctx, time.Hour)))
 	})
-	wantDiff(t, "calls", []storagetest.Op{storagetest.OpList, opGet, opGet}, calls)
+	wantDiff(t, "calls", []storagetest.Op{storagetest.OpList, opGet}, calls)
 	for n := range calls {
 		f.store.Reset()
 		f.store.Inject(n+1, storagetest.FailBefore, errDisk)

@@ -57,8 +57,8 @@ func (m *Manager) hold(ctx context.Context, h *hold, bearer string) (tok Token, 
 		return Token{}, err
 	}
 	over, cause := m.holds.arm(h, &tok, at(m.now()))
-	if (over || cause != nil) && spentByHold(&tok) {
-		m.exhaust(ctx, tok.ID, tok.Subject)
+	if (over || cause != nil) && spentByHold(&tok) && !m.holds.endLater(tok.ID, tok.Subject) {
+		go m.exhaust(tok.ID, tok.Subject) // the store may take its time
 	}
 	switch _, rejected := cause.(*Rejection); {
 	case rejected:
@@ -81,6 +81,6 @@ func spentByHold(tok *Token) bool {
 // this was its last connection.
 func (m *Manager) release(h *hold) {
 	if t := m.holds.drop(h); t != nil {
-		m.exhaust(context.Background(), t.id, t.subject)
+		go m.exhaust(t.id, t.subject) // the store may take its time
 	}
 }

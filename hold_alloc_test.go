@@ -27,7 +27,7 @@ func TestHoldTakesAKilobyte(t *testing.T) {
 		"a delegate each":                 {Config{}, holds, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tt.cfg.Policy.MaxTokens = NoTokenLimit
+			tt.cfg.Policy.MaxTokens, tt.cfg.Policy.MaxDelegates = NoTokenLimit, NoTokenLimit
 			m, _ := managerOver(t, memory.New(), tt.cfg)
 			bearers := make([]string, tt.tokens)
 			parent := issueTo(t, m, Grant{Subject: "ana"})

@@ -1,38 +1,29 @@
 package lapse_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// rotated returns the record of a successor of old, which is put in its place. grace
-// leaves the old one alive.
-func (h *holder) rotated(old lapse.ID, ttl time.Duration, grace bool) storage.Record {
+// rotate rotates by bearer with an overlap, which must work, and returns the new text.
+func (h *holder) rotate(bearer string, overlap time.Duration) string {
 	h.t.Helper()
-	next, err := h.store.Get(h.ctx, old)
+	next, err := h.Rotate(h.ctx, bearer, overlap)
 	if err != nil {
-		h.t.Fatal(err)
+		h.t.Fatalf("Rotate: %v", err)
 	}
-	h.serial++
-	next.ID[15], next.ID[14], next.ID[13] = byte(h.serial), byte(h.serial>>8), byte(h.serial>>16)
-	next.ID[12] ^= 0xff
-	next.IssuedAt, next.ExpiresAt, next.Predecessor = now(), now().Add(ttl), old
-	h.change(old, func(r *storage.Record) {
-		r.Successor = next.ID
-		if !grace {
-			r.EndedAt, r.EndReason = now(), lapse.EndRotated
-		}
-	}, next)
-	return next
+	return next.Bearer
 }
 
-// TestHoldFollowsRotation: rotating cuts nobody, and what ends the successor ends the
-// hold, with what was the matter with that one.
+// TestHoldFollowsRotation: rotating a token with an overlap cuts no connection, and each
+// rotation gives the connections a new life with the token.
 func TestHoldFollowsRotation(t *testing.T) {
 	for _, on := range holdStores {
 		for _, rotations := range []int{1, 2, 3, 10} {
@@ -40,143 +31,124 @@ func TestHoldFollowsRotation(t *testing.T) {
 				name := fmt.Sprint(on.name, "/", rotations, " rotations, ", pause, " apart")
 				inBubble(t, name, on.open, lapse.Config{}, func(h *holder) {
 					i := h.issue(lapse.Grant{})
-					ended, runsOut := h.hold(i.Bearer), h.hold(h.issue(lapse.Grant{Subject: "bob"}).Bearer)
-					newest := i.ID
+					bearer, held := i.Bearer, h.hold(i.Bearer)
+					byEach := []context.Context{held}
 					for range rotations {
-						newest = h.rotated(newest, 40*time.Minute, false).ID
 						time.Sleep(pause)
-						h.alive("rotated", ended)
+						bearer = h.rotate(bearer, time.Second)
+						byEach = append(byEach, h.hold(bearer))
 					}
-					time.Sleep(30*time.Minute - time.Duration(rotations)*pause)
-					h.alive("when the first one would have run out", ended)
-					at := now()
-					h.end(newest, lapse.EndReused)
-					h.wantRejection(h.cut("the newest ended", ended, on.late), lapse.ErrExpired, newest, at, lapse.EndReused)
-					wantIs(t, "the other", h.cut("ran out", runsOut, 0), lapse.ErrExpired)
+					end := now().Add(30 * time.Minute)
+					time.Sleep(30*time.Minute - time.Millisecond)
+					for n, held := range byEach {
+						h.alive(fmt.Sprint("1 ms before its end, opened by generation ", n), held)
+					}
+					time.Sleep(time.Millisecond)
+					for _, held := range byEach {
+						h.wantRejection(h.cut("at its end", held, 0), lapse.ErrExpired, i.ID, end, 0)
+					}
 				})
 			}
 		}
 	}
 }
 
-// TestHoldRunsOutWithTheLast of those that follow each other.
-func TestHoldRunsOutWithTheLast(t *testing.T) {
+// TestHoldIsCutByEndsAfterRotation: what ends the token by any of its texts, or by its ID,
+// cuts the connections that each of them opened.
+func TestHoldIsCutByEndsAfterRotation(t *testing.T) {
 	for _, on := range holdStores {
-		for name, row := range map[string]struct {
-			ttl   time.Duration
-			grace bool
-			want  time.Duration
-		}{
-			"the successor lives longer":                  {time.Hour, false, time.Hour},
-			"the successor lives shorter":                 {time.Minute, false, time.Minute},
-			"both live, the successor longer":             {time.Hour, true, time.Hour},
-			"both live, the predecessor longer":           {10 * time.Minute, true, 30 * time.Minute},
-			"the successor runs out as it is made, alone": {0, false, 0},
-		} {
-			inBubble(t, on.name+"/"+name, on.open, lapse.Config{PollHolds: time.Second}, func(h *holder) {
-				i := h.issue(lapse.Grant{})
-				held := h.hold(i.Bearer)
-				synctest.Wait()
-				next := h.rotated(i.ID, row.ttl, row.grace)
-				if row.want > 0 {
-					time.Sleep(row.want - time.Millisecond)
-					h.alive("before", held)
-				}
-				want := next.IssuedAt.Add(row.want)
-				h.wantRejection(h.cut("then", held, time.Second+time.Millisecond), lapse.ErrExpired, next.ID, want, 0)
-			})
-		}
-	}
-}
-
-// TestHoldWhileBothLive: a token and its successor both decide, until one of them has
-// been rotated away.
-func TestHoldWhileBothLive(t *testing.T) {
-	for _, on := range holdStores {
-		for name, which := range map[string]func(old, next lapse.ID) lapse.ID{
-			"the predecessor": func(old, _ lapse.ID) lapse.ID { return old },
-			"the successor":   func(_, next lapse.ID) lapse.ID { return next },
-		} {
-			inBubble(t, on.name+"/"+name, on.open, lapse.Config{}, func(h *holder) {
-				i := h.issue(lapse.Grant{})
-				held := h.hold(i.Bearer)
-				next := h.rotated(i.ID, 30*time.Minute, true)
+		for _, row := range endings {
+			cfg := lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}}
+			inBubble(t, on.name+"/"+row.name, on.open, cfg, func(h *holder) {
+				i := h.issue(lapse.Grant{}) // of which the text is the previous one
+				first := h.hold(i.Bearer)
+				second := h.hold(h.rotate(i.Bearer, 10*time.Minute))
 				time.Sleep(time.Minute)
-				h.alive("both live", held)
-				at, id := now(), which(i.ID, next.ID)
-				h.end(id, lapse.EndExpired)
-				h.wantRejection(h.cut("one ended", held, on.late), lapse.ErrExpired, id, at, lapse.EndExpired)
-			})
-		}
-	}
-}
-
-// TestHoldWhileTheFirstLives, although its successor has been rotated away: who ends the
-// first or the last cuts.
-func TestHoldWhileTheFirstLives(t *testing.T) {
-	for _, on := range holdStores {
-		for name, first := range map[string]bool{"the first": true, "the last": false} {
-			inBubble(t, on.name+"/"+name, on.open, lapse.Config{}, func(h *holder) {
-				i := h.issue(lapse.Grant{})
-				held := h.hold(i.Bearer)
-				last := h.rotated(h.rotated(i.ID, 30*time.Minute, true).ID, 30*time.Minute, false).ID
-				time.Sleep(time.Minute)
-				h.alive("both live", held)
-				id := last
-				if first {
-					id = i.ID
+				ended := now()
+				if err := row.end(h, i); err != nil {
+					t.Fatal(err)
 				}
-				h.end(id, lapse.EndExpired)
-				wantIs(t, "cause", h.cut("ended", held, on.late), lapse.ErrExpired)
+				for generation, held := range []context.Context{first, second} {
+					cause := h.cut(row.name, held, on.late)
+					h.wantRejection(cause, lapse.ErrExpired, i.ID, ended, row.reason)
+					if r := new(lapse.Rejection); errors.As(cause, &r) && r.Generation != uint32(generation) {
+						t.Errorf("cut by %v; want the generation %d, of the text that opened it", cause, generation)
+					}
+				}
 			})
 		}
 	}
 }
 
-// TestHoldThroughManyRotations: more of them than anybody makes between two looks, and
-// what has been left behind is forgotten.
-func TestHoldThroughManyRotations(t *testing.T) {
+// TestHoldOutlivesItsText: a connection that a text opened stays when the instant has come
+// at which that text works no more, and when yet another text has replaced it.
+func TestHoldOutlivesItsText(t *testing.T) {
 	for _, on := range holdStores {
-		if on.name == "bolt" { // a sync for each
-			continue
-		}
 		inBubble(t, on.name, on.open, lapse.Config{}, func(h *holder) {
-			newest := h.issue(lapse.Grant{}).ID
-			held := h.hold(h.bearer)
-			for range 10_000 {
-				newest = h.rotated(newest, 30*time.Minute, false).ID
-			}
+			i := h.issue(lapse.Grant{})
+			next := h.rotate(i.Bearer, time.Minute)
+			byPrevious := h.hold(i.Bearer)
+			time.Sleep(time.Minute - time.Millisecond)
+			h.hold(i.Bearer)
+			time.Sleep(time.Millisecond)
+			_, _, err := h.Hold(h.ctx, i.Bearer)
+			wantIs(t, "Hold by the previous text at its instant", err, lapse.ErrReplaced)
+			h.alive("by the previous text", byPrevious)
+			byNext := h.hold(next)
+			h.rotate(next, time.Minute)
 			time.Sleep(20 * time.Minute)
-			h.alive("10,000 rotations", held)
-			at := now()
-			h.end(newest, lapse.EndExpired)
-			h.wantRejection(h.cut("the newest ended", held, on.late), lapse.ErrExpired, newest, at, lapse.EndExpired)
+			h.alive("two rotations later", byPrevious)
+			h.alive("a rotation later", byNext)
 		})
 	}
 }
 
-// TestHoldOfARing: damaged records that lead back to where they began are no life.
-func TestHoldOfARing(t *testing.T) {
-	onMemory(t, "ring", lapse.Config{}, func(h *holder) {
-		i := h.issue(lapse.Grant{})
-		held := h.hold(i.Bearer)
-		next := h.rotated(i.ID, 30*time.Minute, false)
-		h.change(next.ID, func(r *storage.Record) {
-			r.EndedAt, r.EndReason, r.Successor = now(), lapse.EndRotated, i.ID
+// TestHoldThroughSweeps: a connection that is held for longer than the retention, while
+// its token is rotated and swept around, is held on and can be cut.
+func TestHoldThroughSweeps(t *testing.T) {
+	for _, on := range holdStores {
+		inBubble(t, on.name, on.open, lapse.Config{Policy: lapse.Policy{Retention: time.Hour}}, func(h *holder) {
+			i := h.issue(lapse.Grant{})
+			bearer, held := i.Bearer, h.hold(i.Bearer)
+			for range 30 {
+				bearer = h.rotate(bearer, time.Minute)
+				time.Sleep(10 * time.Minute)
+				if n, err := h.Sweep(h.ctx); n != 0 || err != nil {
+					t.Fatalf("Sweep: %d, %v; want nothing, for nothing is dead", n, err)
+				}
+				if _, err := h.Authenticate(h.ctx, bearer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.alive("five hours", held)
+			ended := now()
+			if _, err := h.ExpireBearer(h.ctx, bearer); err != nil {
+				t.Fatal(err)
+			}
+			h.wantRejection(h.cut("ended", held, on.late), lapse.ErrExpired, i.ID, ended, lapse.EndExpired)
 		})
-		wantIs(t, "cause", h.cut("nothing lives", held, 0), lapse.ErrExpired)
-	})
+	}
 }
 
-// TestHoldAfterSweptSuccessor: a successor that is gone was dead.
-func TestHoldAfterSweptSuccessor(t *testing.T) {
-	onMemory(t, "gone", lapse.Config{}, func(h *holder) {
+// TestHoldReadsOncePerRotation: however often a token was rotated, the next rotation costs
+// its connections one read.
+func TestHoldReadsOncePerRotation(t *testing.T) {
+	onMoody(t, "rotated", lapse.Config{}, func(h *holder, store *moody) {
 		i := h.issue(lapse.Grant{})
-		held := h.hold(i.Bearer)
-		h.change(i.ID, func(r *storage.Record) { r.Successor = lapse.ID{1} })
-		h.alive("it lives itself", held)
-		h.change(i.ID, func(r *storage.Record) { r.EndedAt, r.EndReason = now(), lapse.EndRotated })
-		wantIs(t, "cause", h.cut("nothing is left", held, 0), lapse.ErrExpired)
+		bearer, held := i.Bearer, h.hold(i.Bearer)
+		synctest.Wait()
+		var reads atomic.Int32
+		count := func(context.Context) error { reads.Add(1); return nil }
+		store.get.Store(&count)
+		for n := range 1_000 {
+			reads.Store(0)
+			bearer = h.rotate(bearer, time.Minute)
+			synctest.Wait()
+			if got := reads.Load(); got != 2 {
+				t.Fatalf("rotation %d: %d reads; want that of Rotate, and one", n+1, got)
+			}
+		}
+		h.alive("a thousand rotations", held)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -46,6 +47,7 @@ func (j *jitter) Update(ctx context.Context, subject string, fn func(storage.Tx)
 // bare hides that j tells.
 type bare struct{ storage.Store }
 
+// A holding is Hold, or a Hold with a fault.
 type holding func(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error)
 
 func properly(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
@@ -67,11 +69,33 @@ func tooLate(ctx context.Context, m *Manager, bearer string) (context.Context, T
 	return held, tok, nil
 }
 
+// newest is another fault: it takes each connection for one that the newest text opened,
+// so that no rotation cuts any.
+func newest(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
+	held, cancel := context.WithCancelCause(ctx)
+	h := &hold{cancel: cancel, generation: math.MaxUint32}
+	h.stop = context.AfterFunc(ctx, func() { m.holds.drop(h) })
+	var c credential
+	c.parse(bearer, m.prefix, m.begun)
+	m.holds.add(m, h, c.id())
+	tok, err := m.Authenticate(ctx, bearer)
+	over := err != nil
+	if !over {
+		over, err = m.holds.arm(h, &tok, at(m.now()))
+	}
+	if over || err != nil {
+		m.holds.drop(h)
+		cancel(err)
+	}
+	return held, tok, err
+}
+
 // duel lets a Hold and an end of its token loose on each other, and returns what is
 // wrong afterwards. It runs in a bubble.
 type duel struct {
 	rng  *rand.Rand
 	hold holding
+	ends []duelEnd
 }
 
 func (d duel) fight() error {
@@ -98,7 +122,7 @@ func (d duel) fight() error {
 	if err := d.standing(ctx, m, issued.Bearer); err != nil {
 		return err
 	}
-	how := d.rng.IntN(len(duelEnds))
+	end := d.ends[d.rng.IntN(len(d.ends))]
 	first, second := d.rng.IntN(20), d.rng.IntN(20)
 	var held context.Context
 	var errHold, errEnd error
@@ -112,7 +136,7 @@ func (d duel) fight() error {
 	both.Go(func() {
 		<-open
 		spin(second)
-		errEnd = duelEnds[how](ctx, m, issued)
+		errEnd = end.do(ctx, m, issued)
 	})
 	synctest.Wait() // both have arrived
 	close(open)
@@ -121,7 +145,7 @@ func (d duel) fight() error {
 		time.Sleep(defaultPollHolds)
 	}
 	synctest.Wait()
-	return verdict(how, held, errHold, errEnd)
+	return end.verdict(held, errHold, errEnd)
 }
 
 // standing has some held before, or nobody: then the first look that a Manager takes at
@@ -149,22 +173,37 @@ func spin(turns int) {
 	}
 }
 
-var duelEnds = []func(ctx context.Context, m *Manager, i Issued) error{
-	func(ctx context.Context, m *Manager, i Issued) error { _, err := m.Expire(ctx, i.ID); return err },
-	func(ctx context.Context, m *Manager, _ Issued) error {
+// duelEnd ends a token, or the secret that the Hold presents, and is told to those who are
+// cut by an error and a reason.
+type duelEnd struct {
+	do     func(ctx context.Context, m *Manager, i Issued) error
+	err    error
+	reason EndReason
+}
+
+var duelEnds = []duelEnd{
+	{func(ctx context.Context, m *Manager, i Issued) error { _, err := m.Expire(ctx, i.ID); return err }, ErrExpired, EndExpired},
+	{func(ctx context.Context, m *Manager, _ Issued) error {
 		_, err := m.ExpireSubject(ctx, "ana")
 		return err
-	},
-	func(ctx context.Context, m *Manager, _ Issued) error {
+	}, ErrExpired, EndSubject},
+	{func(ctx context.Context, m *Manager, _ Issued) error {
 		_, err := m.Issue(ctx, Grant{Subject: "ana"})
 		return err
-	},
+	}, ErrExpired, EndEvicted},
+}
+
+var duelRotations = []duelEnd{
+	{func(ctx context.Context, m *Manager, i Issued) error {
+		_, err := m.Rotate(ctx, i.Bearer, 0)
+		return err
+	}, ErrReplaced, 0},
+	{func(ctx context.Context, m *Manager, i Issued) error { _, err := m.RotateID(ctx, i.ID, 0); return err }, ErrReplaced, 0},
 }
 
 var errMissed = errors.New("an end was missed")
 
-func verdict(how int, held context.Context, errHold, errEnd error) error {
-	reason := []EndReason{EndExpired, EndSubject, EndEvicted}[how]
+func (e *duelEnd) verdict(held context.Context, errHold, errEnd error) error {
 	cause := context.Cause(held)
 	why, ok := cause.(*Rejection)
 	switch {
@@ -172,8 +211,8 @@ func verdict(how int, held context.Context, errHold, errEnd error) error {
 		return errEnd
 	case cause == nil:
 		return errMissed
-	case !ok || !errors.Is(why, ErrExpired) || why.Reason != reason || why.Subject != "ana":
-		return fmt.Errorf("cut by %v; want the reason %v", cause, reason)
+	case !ok || !errors.Is(why, e.err) || why.Reason != e.reason || why.Subject != "ana":
+		return fmt.Errorf("cut by %v; want %v and the reason %v", cause, e.err, e.reason)
 	case errHold != nil && errHold != cause:
 		return fmt.Errorf("the error is %v, and the cause %v", errHold, cause)
 	}
@@ -181,11 +220,11 @@ func verdict(how int, held context.Context, errHold, errEnd error) error {
 }
 
 // duels fights n times and returns how often an end was missed, and what else was wrong.
-func duels(t *testing.T, n int, seed uint64, hold holding) (missed int, wrong error) {
+func duels(t *testing.T, n int, seed uint64, hold holding, ends []duelEnd) (missed int, wrong error) {
 	const inOneBubble = 500
 	for done := 0; done < n && wrong == nil; done += inOneBubble {
 		synctest.Test(t, func(t *testing.T) {
-			d := duel{rand.New(rand.NewPCG(seed, uint64(done))), hold}
+			d := duel{rand.New(rand.NewPCG(seed, uint64(done))), hold, ends}
 			for range min(inOneBubble, n-done) {
 				switch err := d.fight(); {
 				case err == errMissed:
@@ -201,22 +240,38 @@ func duels(t *testing.T, n int, seed uint64, hold holding) (missed int, wrong er
 }
 
 // TestHoldAgainstEnds: an end that returns after Hold was called cuts it, whatever the
-// two race.
+// two race, and so does a rotation with an overlap of 0.
 func TestHoldAgainstEnds(t *testing.T) {
-	seed := rand.Uint64()
-	missed, wrong := duels(t, *interleavings, seed, properly)
-	if missed > 0 || wrong != nil {
-		t.Errorf("seed %d: of %d ends %d were missed; %v", seed, *interleavings, missed, wrong)
+	for name, ends := range map[string][]duelEnd{"ends": duelEnds, "rotations": duelRotations} {
+		t.Run(name, func(t *testing.T) {
+			seed := rand.Uint64()
+			missed, wrong := duels(t, *interleavings, seed, properly, ends)
+			if missed > 0 || wrong != nil {
+				t.Errorf("seed %d: of %d ends %d were missed; %v", seed, *interleavings, missed, wrong)
+			}
+		})
 	}
 }
 
 // TestHoldAgainstEndsFindsAGap: the harness must find a registry that registers what it
-// has read, in no more attempts than the test above makes.
+// has read, and one that does not know which text opened a connection, in no more attempts
+// than the test above makes.
 func TestHoldAgainstEndsFindsAGap(t *testing.T) {
-	for round := range uint64(20) {
-		if missed, _ := duels(t, 100, round, tooLate); missed > 0 {
-			return
-		}
+	for name, row := range map[string]struct {
+		hold holding
+		ends []duelEnd
+	}{
+		"too late":                {tooLate, duelEnds},
+		"too late for a rotation": {tooLate, duelRotations},
+		"all by the newest text":  {newest, duelRotations},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for round := range uint64(20) {
+				if missed, _ := duels(t, 100, round, row.hold, row.ends); missed > 0 {
+					return
+				}
+			}
+			t.Error("not found")
+		})
 	}
-	t.Error("not found")
 }

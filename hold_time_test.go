@@ -179,7 +179,7 @@ func TestHoldIsShortened(t *testing.T) {
 			held := h.hold(i.Bearer)
 			time.Sleep(time.Minute)
 			soon := now().Add(10 * time.Second)
-			h.change(i.ID, func(r *storage.Record) { r.ExpiresAt = soon })
+			h.change(i.ID, func(r *storage.Record) { r.ExpiresAt, r.MaxExpiresAt = soon, soon })
 			time.Sleep(10*time.Second - time.Millisecond)
 			h.alive("before", held)
 			time.Sleep(time.Millisecond)

@@ -78,8 +78,12 @@ func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
 			s.cut(t, o.cause)
 		default:
 			var below *hold
-			more, below = s.renew(t, &o)
+			var spent bool
+			more, below, spent = s.renew(t, &o)
 			below.endEach()
+			if spent {
+				go r.m.exhaust(t.id, t.subject) // the store may take its time
+			}
 		}
 		r.read.Add(1)
 	}
@@ -87,22 +91,23 @@ func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
 
 // renew sets what o says of t. It reports whether to look once more, since a token
 // decides now of which changes were not heard before, and returns the connections below
-// the floor, which are to be ended.
-func (s *holds) renew(t *heldToken, o *outlook) (more bool, below *hold) {
+// the floor, which are to be ended. spent says that they were the last of a token without
+// uses left, which is to be ended as well.
+func (s *holds) renew(t *heldToken, o *outlook) (more bool, below *hold, spent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.knows(t) {
-		return false, nil
+		return false, nil, false
 	}
 	t.floor = max(t.floor, o.floor)
 	if below = s.below(t); !s.knows(t) {
-		return false, below
+		return false, below, t.spent
 	}
 	more = s.tie(t, o.also)
 	t.due, t.overdue, t.againAt = o.due, false, noInstant
 	s.file(t)
 	s.run.wakeFor(t)
-	return more, below
+	return more, below, false
 }
 
 // blind has t, which could not be read, read again later, or cuts those it holds if it

@@ -3,10 +3,8 @@ package lapse
 import (
 	"container/heap"
 	"context"
-	"math"
 	"slices"
 	"sync"
-	"time"
 )
 
 // holds are the connections that one Manager holds. The zero value holds none.
@@ -43,9 +41,20 @@ func (h *hold) endAll(cause error) {
 	for h != nil {
 		next := h.next
 		h.next = nil
-		h.end(cause)
+		h.end(h.own(cause))
 		h = next
 	}
+}
+
+// own returns cause with the generation of the text that opened h.
+func (h *hold) own(cause error) error {
+	r, ok := cause.(*Rejection)
+	if !ok || r.Generation == h.generation {
+		return cause
+	}
+	own := *r
+	own.Generation = h.generation
+	return &own
 }
 
 // endEach is endAll with the cause of each.
@@ -75,22 +84,6 @@ type heldToken struct {
 	checking bool    // it waits for CheckSubject
 	spent    bool    // its last use was spent by a hold, so it is to be ended with the last one
 }
-
-// instant is in Unix milliseconds: there may be a great many of them.
-type instant int64
-
-const (
-	unknown   instant = math.MinInt64
-	noInstant instant = math.MaxInt64
-)
-
-func at(t time.Time) instant { return instant(t.UnixMilli()) }
-
-func (i instant) time() time.Time { return time.UnixMilli(int64(i)).UTC() }
-
-func (i instant) plus(d time.Duration) instant { return i + instant(d.Milliseconds()) }
-
-func (i instant) sub(j instant) time.Duration { return time.Duration(i-j) * time.Millisecond }
 
 // add registers h for the token of id, whose end is not known yet.
 func (s *holds) add(m *Manager, h *hold, id ID) {
@@ -124,22 +117,36 @@ func (s *holds) arm(h *hold, tok *Token, now instant) (over bool, cause error) {
 	if t == nil {
 		return true, h.cause
 	}
+	t.subject = tok.Subject
 	if h.generation < t.floor { // its text was replaced since it was read
 		return true, t.replaced(h)
 	}
 	h.armed = true
 	known, due := t.due, at(tok.ExpiresAt)
-	t.subject, t.due, t.overdue = tok.Subject, max(known, due), false
+	t.due, t.overdue = max(known, due), false
 	t.spent = t.spent || spentByHold(tok)
 	if r.m.recheck > 0 && t.checkAt == noInstant {
 		t.checkAt = now.plus(r.m.recheck)
 	}
 	s.file(t)
 	r.wakeFor(t)
-	if tok.Parent != (ID{}) || known != unknown && known != due {
-		r.lookLater(t) // there is more to know, or tok is not the newest
+	if tok.Parent != (ID{}) || known != unknown && known != due || h.generation != tok.Generation {
+		r.lookLater(t) // there is more to know, tok is not the newest, or its text is the previous one
 	}
 	return false, nil
+}
+
+// endLater has the token of id, which has no uses left, ended with the last of its
+// connections, and reports whether there are any.
+func (s *holds) endLater(id ID, subject string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[id]
+	if t == nil {
+		return false
+	}
+	t.subject, t.spent = subject, true
+	return true
 }
 
 // replaced is the cause for h, which was opened by a text of t that was replaced with an
@@ -162,30 +169,6 @@ func (s *holds) holding(id ID) bool {
 		}
 	}
 	return false
-}
-
-// file puts t where its next instant belongs.
-func (s *holds) file(t *heldToken) {
-	t.at = min(t.due, t.checkAt, t.againAt)
-	if t.place == 0 {
-		heap.Push(&s.queue, t)
-	} else {
-		heap.Fix(&s.queue, int(t.place-1))
-	}
-}
-
-// setBack shortens what is yet to be waited for, since the clock was set back to now.
-func (s *holds) setBack(m *Manager, now instant) {
-	for _, t := range s.queue {
-		if t.checkAt != noInstant {
-			t.checkAt = min(t.checkAt, now.plus(m.recheck))
-		}
-		if t.againAt != noInstant {
-			t.againAt = min(t.againAt, now.plus(m.poll))
-		}
-		t.at = min(t.due, t.checkAt, t.againAt)
-	}
-	heap.Init(&s.queue)
 }
 
 // drop forgets h. It returns the token to be ended, if h was the last connection of a
@@ -310,32 +293,6 @@ func (s *holds) cut(t *heldToken, cause error) {
 	s.mu.Unlock()
 	first.endAll(cause)
 	if spent { // in a goroutine of its own: the store may take its time
-		go run.m.exhaust(context.Background(), t.id, t.subject)
+		go run.m.exhaust(t.id, t.subject)
 	}
-}
-
-// holdQueue is a heap of held tokens by what is next.
-type holdQueue []*heldToken
-
-func (q holdQueue) Len() int           { return len(q) }
-func (q holdQueue) Less(i, j int) bool { return q[i].at < q[j].at }
-func (q holdQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].place, q[j].place = int32(i+1), int32(j+1)
-}
-
-// Push implements heap.Interface.
-func (q *holdQueue) Push(x any) {
-	t := x.(*heldToken)
-	*q = append(*q, t)
-	t.place = int32(len(*q))
-}
-
-// Pop implements heap.Interface.
-func (q *holdQueue) Pop() any {
-	last := len(*q) - 1
-	t := (*q)[last]
-	(*q)[last] = nil
-	*q, t.place = (*q)[:last], 0
-	return t
 }

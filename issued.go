@@ -8,12 +8,13 @@ import (
 )
 
 // Issued is a token with its secret text, shown this once: no store holds it in the
-// clear, and nothing but Obtain, and Refresh within its grace, gives one again. fmt, slog, JSON and gob of an Issued leave the
-// Bearer out. Out of their reach is an Issued in an unexported field of another
-// type, or under a verb that go vet reports (%p, and %w outside of Errorf).
+// clear, and nothing but Obtain, and Refresh within its grace, gives one again. fmt, slog,
+// JSON, XML and gob of an Issued leave the Bearer out. Out of their reach is an Issued in
+// an unexported field of another type, or under a verb that go vet reports (%p, and %w
+// outside of Errorf).
 type Issued struct {
 	Token
-	Bearer  string // what its holder presents
+	Bearer  string `xml:"-"` // what its holder presents
 	Evicted []ID   // what Policy.AtLimit ended to make room; never the new token itself
 	Reused  bool   // Obtain found it, and it is not new
 

@@ -67,7 +67,10 @@ func newKeys(keys [][]byte) ([]key, error) {
 
 // obtained is how what is sealed in the record of a token made by Obtain begins: a
 // kind and its version. The salt follows.
-const obtained = "o1"
+const (
+	obtained    = "o1"
+	obtainedLen = len(obtained) + secretLen
+)
 
 // derive makes c's secret, which is random, the salt of one that k derives, and returns
 // what to seal in the record.
@@ -142,6 +145,15 @@ func (c *Config) shown() shownConfig {
 
 // Format writes the Config without its Keys, for every verb that go vet lets pass.
 func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
+
+// Format writes the PairConfig without its Keys, also where fmt itself complains of a verb
+// and would leave the Format of its parts alone.
+func (cfg PairConfig) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "%+v", struct {
+		Access, Refresh shownConfig
+		Grace           time.Duration
+	}{cfg.Access.shown(), cfg.Refresh.shown(), cfg.Grace})
+}
 
 // LogValue is the Config without its Keys.
 func (c Config) LogValue() slog.Value { return slog.AnyValue(c.shown()) }

@@ -53,6 +53,33 @@ func TestDerivation(t *testing.T) {
 	}
 }
 
+// TestDerivationOfARotation: likewise what is derived for a later generation, of which
+// every part counts.
+func TestDerivationOfARotation(t *testing.T) {
+	id, b, material, salt := credentialOf(3).id(), newBinding("lapse"), randomKey(1), credentialOf(4)[:saltLen]
+	k := newKey([keyLen]byte(material))
+	mac := hmac.New(sha256.New, material)
+	fmt.Fprintf(mac, "lapse secret by Obtain, version 2%s%s\x00\x00\x01\x02%s", b[:], id[:], salt)
+	want := [sha256.Size]byte(mac.Sum(nil))
+	if got := k.rotated(id, b, 258, salt); got != want {
+		t.Errorf("%x; want %x", got, want)
+	}
+	seen := map[[sha256.Size]byte]string{want: "itself"}
+	for what, other := range map[string][sha256.Size]byte{
+		"another generation": k.rotated(id, b, 259, salt),
+		"another salt":       k.rotated(id, b, 258, credentialOf(5)[:saltLen]),
+		"another ID":         k.rotated(credentialOf(5).id(), b, 258, salt),
+		"another prefix":     k.rotated(id, newBinding("other"), 258, salt),
+		"another key":        newKey([keyLen]byte(randomKey(2))).rotated(id, b, 258, salt),
+		"the first secret":   k.first(id, b, string(salt)),
+	} {
+		if same, known := seen[other]; known {
+			t.Errorf("%s gives the same as %s", what, same)
+		}
+		seen[other] = what
+	}
+}
+
 // TestRevealNeedsEverything: with another key, ID, salt, prefix or digest there is no
 // secret to be had.
 func TestRevealNeedsEverything(t *testing.T) {

@@ -120,7 +120,7 @@ func identify[C any](ctx context.Context, m *Manager, verb string, credentials C
 		if err := checkSubject(subject); err != nil {
 			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb, err)
 		}
-		if err := m.permit(ctx, verb, &Token{Subject: subject}); err != nil {
+		if err := m.permit(ctx, verb, &Token{Subject: subject}, 0); err != nil {
 			return "", err
 		}
 		return subject, nil

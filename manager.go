@@ -18,24 +18,25 @@ import (
 // a state of its own, but while it holds connections (Hold): any number of Managers may
 // share a store. Make one with New.
 type Manager struct {
-	store   storage.Store
-	reader  *table.Reader // of store
-	policy  Policy        // with defaults
-	prefix  string
-	binding binding
-	begun   uint32 // begin(prefix)
-	clock   Clock
-	time    *effective     // nil with GuardOff
-	marks   *storage.Marks // the store's, if it has any
-	strict  bool           // GuardStrict
-	check   func(ctx context.Context, subject string) error
-	observe func(Event)
-	keys    []key         // of Config.Keys, the one in use first
-	recheck time.Duration // Config.RecheckSubject
-	poll    time.Duration // Config.PollHolds, with its default
-	holds   holds
-	rules   *sessionRules // of the Pairs that this Manager belongs to, or nil
-	drafts  sync.Pool     // of *draft, for issue
+	store     storage.Store
+	reader    *table.Reader // of store
+	policy    Policy        // with defaults
+	prefix    string
+	binding   binding
+	begun     uint32 // begin(prefix)
+	clock     Clock
+	time      *effective     // nil with GuardOff
+	marks     *storage.Marks // the store's, if it has any
+	strict    bool           // GuardStrict
+	check     func(ctx context.Context, subject string) error
+	observe   func(Event)
+	keys      []key         // of Config.Keys, the one in use first
+	recheck   time.Duration // Config.RecheckSubject
+	poll      time.Duration // Config.PollHolds, with its default
+	holds     holds
+	rules     *sessionRules // of the Pairs that this Manager belongs to, or nil
+	refreshes bool          // its texts refresh the sessions of those Pairs
+	drafts    sync.Pool     // of *draft, for issue
 }
 
 // Config says how a Manager works. The zero Config is usable.
@@ -172,51 +173,6 @@ func isNil(v any) bool {
 	return false
 }
 
-// Renew gives the token a new TTL from now, up to its cap, because its holder
-// asks for it. It is durable before it returns, and it fails if it could not be
-// stored. Renewing never shortens a life. By the previous text of a rotated token it
-// changes nothing and returns the token as it is.
-//
-// Renew spends no use of a budget. Errors are those of Authenticate, ErrNotRenewable if
-// the policy is RenewNever or bearer is an access text of a session, and
-// ErrOutcomeUnknown.
-func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
-	if m.policy.Renewal == RenewNever {
-		return Token{}, ErrNotRenewable
-	}
-	p, tok, err := m.good(ctx, "renew", bearer)
-	switch {
-	case err != nil:
-		return Token{}, err
-	case tok.Kind == KindSession:
-		return Token{}, fmt.Errorf("%w: bearer is an access text of a session; Refresh moves its end", ErrNotRenewable)
-	case p.stands == previousText:
-		return tok, nil
-	}
-	var at time.Time
-	err = m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
-		at = time.Time{}
-		j, err := m.goodIn(tx, &p.presented, now)
-		if tok = j.tok; err != nil || j.stands != currentText {
-			return err
-		}
-		if _, err := useSecret(&j.rec); err != nil {
-			return err
-		}
-		renewal(&tok, j.rec.TTL, now).Raise(&j.rec)
-		at, tok = now, m.token(&j.rec)
-		j.above.lower(&tok)
-		return tx.Put(j.rec)
-	})
-	if err != nil {
-		return Token{}, m.verdict(p.rec.ID, err)
-	}
-	if !at.IsZero() {
-		m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
-	}
-	return tok, nil
-}
-
 // update runs fn in a transaction over one subject, at the instant at which that
 // runs: what has died while it waited for its turn is dead to it.
 func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx storage.Tx, now time.Time) error) error {
@@ -259,7 +215,10 @@ func (m *Manager) token(rec *storage.Record) (tok Token) {
 
 // show sets tok to token of rec.
 func (m *Manager) show(rec *storage.Record, tok *Token) {
-	if *tok = rec.Token; m.earlier(rec) {
+	if tok != &rec.Token { // a Token is large
+		*tok = rec.Token
+	}
+	if m.earlier(rec) {
 		seen := *rec
 		m.endedByClock(&seen)
 		*tok = seen.Token
@@ -279,9 +238,9 @@ func (m *Manager) view(rec *storage.Record, tok *Token) {
 	}
 }
 
-// viewText makes of rec, which is of this Manager's prefix, what everyone sees of it by
-// a text that works: of a session no more than its access secret opens. What the clock
-// has ended is ended in rec already.
+// viewText makes of rec, which this Manager owns, what everyone sees of it by a text that
+// works: of a session by an access text, no more than that opens. What the clock has ended
+// is ended in rec already.
 func (m *Manager) viewText(rec *storage.Record, found standing) {
 	if rec.Kind == KindPlain {
 		m.policy.view(&rec.Token)
@@ -289,7 +248,7 @@ func (m *Manager) viewText(rec *storage.Record, found standing) {
 	}
 	m.view(rec, &rec.Token)
 	s, ok := sessionOf(rec)
-	if !ok { // as stands has found out
+	if !ok || m.refreshes { // as stands has found out
 		return
 	}
 	until := s.accessExpires()

@@ -3,64 +3,92 @@ package lapse_test
 import (
 	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// model is what lapse does, said once more and as plainly as can be: integers in
-// Unix milliseconds, a slice, and no idea of storage.
+// model is what lapse does, said once more and as plainly as can be: integers in Unix
+// milliseconds, a slice, and no idea of storage, digests or tags.
 type model struct {
-	now    int64
-	latest int64 // that now ever was
-	tokens []*modelToken
-	told   []string // of which ends, in this step
-}
-
-type modelToken struct {
-	id, prefix, subject, bearer       string
-	name, scope, data                 string
-	issued, used, expires, limit, ttl int64 // used: never; limit: never, if there is no cap
-	ended                             int64
-	reason                            lapse.EndReason
-	swept                             bool
-	uses, left                        int // of a budget; uses: 0, if there is none
-
-	key    byte        // which derives its secret; 0: it is random
-	paired bool        // an access token of Pairs
-	sealed bool        // its successor and that one's access token are kept in it
-	with   *modelToken // the access token that came with a refresh token
-
-	family                         *modelToken
-	parent, predecessor, successor *modelToken
+	now     int64
+	records []modelRecord // in the order in which they were made
+	holds   []modelHold
+	told    []string // what Observe is to be told of, in this step
 }
 
 const (
-	never = math.MaxInt64
-	gone  = math.MinInt64 // of an expiry: there is none left
+	second = 1000
+	minute = 60 * second
+	hour   = 60 * minute
+	day    = 24 * hour
+
+	unset   = 0             // of an instant: the zero Time
+	never   = math.MaxInt64 // of a cap: there is none
+	gone    = math.MinInt64 // of an expiry: there is none left
+	nowhere = -1            // of a record or a generation
 )
 
-// modelPolicy is a lapse.Policy in milliseconds, with nothing left to default.
+// modelRecord is a token or a session. Its secrets are known by their generations.
+type modelRecord struct {
+	id    lapse.ID
+	swept bool
+	kind  lapse.Kind
+
+	prefix, subject, name, scope, data         string
+	issued, used, rotated, expires, limit, ttl int64
+	ended                                      int64
+	reason                                     lapse.EndReason
+	uses, left                                 int // of a budget; uses: 0, if there is none
+	parent, family                             int // places in model.records, or nowhere
+
+	generation int
+	before     int   // the generation of the previous secret, or nowhere
+	until      int64 // when the previous secret ends
+	tagged     bool  // of a plain token: it was rotated
+	unused     bool  // the current secret of a plain token has not been used
+	salted     bool  // the current secret can be given again
+	floor      int
+	key        byte // which derives the current secret; 0: nowhere does
+
+	// Of a session. until is that of its refresh text.
+	refreshPrefix, accessScope            string
+	accessExpires, accessTTL, accessUntil int64
+	accessBefore                          bool // the access text before the current one works until accessUntil
+}
+
+// modelPolicy is a lapse.Config, with nothing left to default. sessions are those that a
+// Manager of Pairs knows, or nil.
 type modelPolicy struct {
 	prefix                             string
 	ttl, maxTTL, renewEvery, retention int64 // maxTTL: never, if there is no cap
 	renewal                            lapse.Renewal
-	maxTokens                          int
+	maxTokens, maxDelegates            int
 	atLimit                            lapse.AtLimit
 	keys                               []byte
+	sessions                           *modelPairs
 }
 
-func (p modelPolicy) real() lapse.Policy {
-	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+// modelPairs is a lapse.PairConfig with nothing left to default. grace: 0 is none.
+type modelPairs struct {
+	access, refresh modelPolicy
+	grace           int64
+}
+
+func (p *modelPolicy) real() lapse.Policy {
 	real := lapse.Policy{
 		TTL: ms(p.ttl), MaxTTL: lapse.NoLimit, Renewal: p.renewal, RenewEvery: ms(p.renewEvery),
-		MaxTokens: p.maxTokens, AtLimit: p.atLimit, Retention: ms(p.retention),
+		MaxTokens: p.maxTokens, AtLimit: p.atLimit, Retention: ms(p.retention), MaxDelegates: p.maxDelegates,
 	}
 	if p.maxTTL != never {
 		real.MaxTTL = ms(p.maxTTL)
 	}
 	return real
 }
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func plus(a, b int64) int64 {
 	if b == never {
@@ -69,185 +97,132 @@ func plus(a, b int64) int64 {
 	return a + b
 }
 
-// draft is a token that a Manager of p makes for g now, before it has an ID.
-func (m *model) draft(p modelPolicy, g lapse.Grant) *modelToken {
-	t := &modelToken{
+// clone returns a model that m does not change.
+func (m *model) clone() *model {
+	return &model{now: m.now, records: slices.Clone(m.records), holds: slices.Clone(m.holds)}
+}
+
+func (m *model) tell(what string) { m.told = append(m.told, what) }
+
+// draft is a token of p for g, before it has an ID.
+func (m *model) draft(p *modelPolicy, g lapse.Grant) modelRecord {
+	r := modelRecord{
 		prefix: p.prefix, subject: g.Subject, name: g.Name, scope: g.Scope, data: g.Data, uses: g.MaxUses, left: g.MaxUses,
-		issued: m.now, used: never, ended: never, ttl: cmp.Or(g.TTL.Milliseconds(), p.ttl), limit: plus(m.now, p.maxTTL),
+		issued: m.now, ttl: cmp.Or(g.TTL.Milliseconds(), p.ttl), limit: plus(m.now, p.maxTTL),
+		parent: nowhere, family: nowhere, before: nowhere,
 	}
-	t.expires = min(m.now+t.ttl, t.limit)
-	return t
+	r.expires = min(m.now+r.ttl, r.limit)
+	return r
 }
 
-// under puts t, a draft, under parent, if there is one.
-func (t *modelToken) under(parent *modelToken, p modelPolicy) {
-	t.parent = parent
-	t.limit = t.seen(p).limit
-	t.expires = min(t.expires, t.limit)
+// add stores r under its ID, and returns where.
+func (m *model) add(r modelRecord, id lapse.ID) int {
+	r.id = id
+	m.records = append(m.records, r)
+	return len(m.records) - 1
 }
 
-// capOf is the cap of t as a Manager of p sees it, for the part of t alone.
-func (t *modelToken) capOf(p modelPolicy) int64 {
-	if t.prefix != p.prefix {
-		return t.limit
+// lives reports whether r is alive by its record alone.
+func (m *model) lives(r *modelRecord) bool { return !r.swept && r.ended == unset && m.now < r.expires }
+
+// lasts reports whether r and those above it are alive by their records.
+func (m *model) lasts(r *modelRecord) bool {
+	for m.lives(r) {
+		if r.parent == nowhere {
+			return true
+		}
+		r = &m.records[r.parent]
 	}
-	return min(t.limit, plus(t.issued, p.maxTTL))
+	return false
 }
 
-// seen is t as a Manager of p sees it.
-func (t *modelToken) seen(p modelPolicy) modelToken {
-	s := *t
-	s.limit = t.capOf(p)
-	s.expires = min(t.expires, s.limit)
-	if t.ended != never {
-		return s
+// knows reports whether p is of the Pairs that made the session r.
+func (p *modelPolicy) knows(r *modelRecord) bool {
+	return r.kind == lapse.KindSession && p.sessions != nil &&
+		r.prefix == p.sessions.access.prefix && r.refreshPrefix == p.sessions.refresh.prefix
+}
+
+// capped is r under the cap that p has for it.
+func (p *modelPolicy) capped(r *modelRecord) modelRecord {
+	s := *r
+	switch {
+	case p.knows(r):
+		s.limit = min(s.limit, plus(r.issued, p.sessions.refresh.maxTTL))
+	case r.kind == lapse.KindPlain && r.prefix == p.prefix && r.generation > 0:
+		s.limit = min(s.limit, plus(r.rotated, p.maxTTL))
+	case r.kind == lapse.KindPlain && r.prefix == p.prefix:
+		s.limit = min(s.limit, plus(r.issued, p.maxTTL))
 	}
-	for above := t.parent; above != nil; above = above.parent {
-		if above.swept {
+	s.expires = min(s.expires, s.limit)
+	return s
+}
+
+// seen is r as a Manager of p sees it.
+func (m *model) seen(p *modelPolicy, r *modelRecord) modelRecord {
+	s := p.capped(r)
+	for up := r.parent; r.ended == unset && up != nowhere; {
+		if m.records[up].swept {
 			s.expires = gone
 			break
 		}
-		s.limit = min(s.limit, above.capOf(p))
-		s.expires = min(s.expires, above.expires, s.limit)
-		if s.ended = min(s.ended, above.ended); s.ended != never {
-			s.reason = lapse.EndParent
+		above := p.capped(&m.records[up])
+		s.limit, s.expires = min(s.limit, above.limit), min(s.expires, above.expires)
+		if above.ended != unset && (s.ended == unset || above.ended < s.ended) {
+			s.ended, s.reason = above.ended, lapse.EndParent
 		}
+		up = above.parent
 	}
 	return s
 }
 
-func (m *model) live(t *modelToken, p modelPolicy) bool {
-	s := t.seen(p)
-	return !t.swept && s.ended == never && m.now < s.expires
-}
-
-// judge says what presenting t to a Manager of p comes to.
-func (m *model) judge(t *modelToken, p modelPolicy) error {
-	switch {
-	case t.swept || t.prefix != p.prefix:
-		return lapse.ErrUnknown
-	case t.reason == lapse.EndExhausted:
-		return lapse.ErrExhausted
-	case !m.live(t, p):
-		return lapse.ErrExpired
-	}
-	return nil
-}
-
-func (m *model) authenticate(t *modelToken, p modelPolicy) error {
-	if err := m.judge(t, p); err != nil {
-		return err
-	}
-	t.left = max(0, t.left-1)
-	spent := t.uses > 0 && t.left == 0
-	last := t.issued
-	if t.used != never {
-		last = max(last, t.used)
-	}
-	if m.now-last >= p.renewEvery && m.now >= last || t.used == never && t.predecessor != nil {
-		m.use(t, p, p.renewal == lapse.RenewOnUse && !spent)
-	}
-	if spent {
-		m.end(t, lapse.EndExhausted)
-	}
-	return nil
-}
-
-func (m *model) renew(t *modelToken, p modelPolicy) error {
-	if p.renewal == lapse.RenewNever {
-		return lapse.ErrNotRenewable
-	}
-	if err := m.judge(t, p); err != nil {
-		return err
-	}
-	m.use(t, p, true)
-	return nil
-}
-
-func (m *model) use(t *modelToken, p modelPolicy, renews bool) {
-	if t.used == never || t.used < m.now {
-		t.used = m.now
-	}
-	if renews {
-		t.expires = max(t.expires, min(m.now+t.ttl, t.seen(p).limit))
-	}
-}
-
-func (m *model) end(t *modelToken, why lapse.EndReason) {
-	t.ended, t.reason = m.now, why
-	m.told = append(m.told, t.id)
-}
-
-// expire ends t if there is life in it, and says so.
-func (m *model) expire(t *modelToken) bool {
-	if !m.lasts(t) {
-		return false
-	}
-	m.endTied(t, lapse.EndExpired)
-	return true
-}
-
-func (m *model) expireSubject(subject string, keep *modelToken) int {
-	var ended []*modelToken
-	for _, t := range m.tokens {
-		if t.subject == subject && t != keep && m.lasts(t) {
-			ended = append(ended, t)
+// by is r as a Manager of p sees it by a text of that standing.
+func (m *model) by(p *modelPolicy, r *modelRecord, found modelStanding) modelRecord {
+	s := m.seen(p, r)
+	if r.kind == lapse.KindSession {
+		until := r.accessExpires
+		if found == isPrevious {
+			until = r.accessUntil
 		}
+		s.expires, s.scope = min(s.expires, until), r.accessScope
 	}
-	for _, t := range ended {
-		m.end(t, lapse.EndSubject)
-	}
-	return len(m.endDelegates(ended))
+	return s
 }
 
-// retained is when the retention of t begins. Who was rotated must be known for longer.
-func (t *modelToken) retained() int64 {
-	if t.reason == lapse.EndRotated {
-		return t.expires
+func (s *modelRecord) live(now int64) bool { return !s.swept && s.ended == unset && now < s.expires }
+
+// deadFrom is the first instant at which s is dead.
+func (s *modelRecord) deadFrom() int64 {
+	if s.ended != unset {
+		return min(s.ended, s.expires)
 	}
-	return min(t.expires, t.ended)
+	return s.expires
 }
 
-func (m *model) sweep(p modelPolicy) (swept int) {
-	for _, t := range m.tokens {
-		if !t.swept && t.retained() < m.now-p.retention {
-			t.swept = true
-			swept++
-		}
+func instantOf(ms int64) time.Time {
+	if ms == unset || ms == never || ms == gone {
+		return time.Time{}
 	}
-	return swept
+	return time.UnixMilli(ms).UTC()
 }
 
-// view is what a Manager of p shows of t.
-func (t *modelToken) view(p modelPolicy) lapse.Token {
-	s := t.seen(p)
-	return s.stored()
-}
-
-// stored is the record of t, but for what a Manager keeps to itself.
-func (t *modelToken) stored() lapse.Token {
-	at := func(ms int64) time.Time {
-		if ms == never || ms == gone {
-			return time.Time{}
-		}
-		return time.UnixMilli(ms).UTC()
-	}
+// token is what everyone may know of r.
+func (m *model) token(r modelRecord) lapse.Token {
 	return lapse.Token{
-		ID: t.real(), Prefix: t.prefix, Subject: t.subject, Name: t.name, Scope: t.scope, Data: t.data, IssuedAt: at(t.issued), LastUsedAt: at(t.used),
-		ExpiresAt: at(t.expires), MaxExpiresAt: at(t.limit), EndedAt: at(t.ended), EndReason: t.reason,
-		Family: t.family.real(), Parent: t.parent.real(), Predecessor: t.predecessor.real(), Successor: t.successor.real(),
-		MaxUses: t.uses, UsesLeft: t.left,
+		ID: r.id, Prefix: r.prefix, Subject: r.subject, Name: r.name, Scope: r.scope, Data: r.data,
+		IssuedAt: instantOf(r.issued), LastUsedAt: instantOf(r.used), ExpiresAt: instantOf(r.expires), MaxExpiresAt: instantOf(r.limit),
+		EndedAt: instantOf(r.ended), EndReason: r.reason, Kind: r.kind, Generation: uint32(r.generation), RotatedAt: instantOf(r.rotated),
+		Family: m.idOf(r.family), Parent: m.idOf(r.parent), MaxUses: r.uses, UsesLeft: r.left,
 	}
 }
 
-// real is the ID of t, the zero one of nobody.
-func (t *modelToken) real() lapse.ID {
-	if t == nil {
+func (m *model) idOf(n int) lapse.ID {
+	if n == nowhere {
 		return lapse.ID{}
 	}
-	id, err := lapse.ParseID(t.id)
-	if err != nil {
-		panic(err)
-	}
-	return id
+	return m.records[n].id
+}
+
+// stored is the record of r, but for what a Manager keeps to itself.
+func (m *model) stored(r *modelRecord) storage.Record {
+	return storage.Record{Token: m.token(*r), TTL: ms(r.ttl), PreviousUntil: instantOf(r.until)}
 }

@@ -55,9 +55,9 @@ func TestKeysAreCopied(t *testing.T) {
 // it stands. With the key gone it authenticates until Obtain replaces it.
 func TestKeyRotation(t *testing.T) {
 	for _, row := range []struct {
-		name   string
-		keys   []byte
-		reused bool
+		name string
+		keys []byte
+		same bool
 	}{
 		{"the first", []byte{1}, true},
 		{"a later one", []byte{2, 3, 1}, true},
@@ -80,10 +80,10 @@ func TestKeyRotation(t *testing.T) {
 			}
 			f.events = nil
 			got := obtain(t, f, m, g)
-			if got.Reused != row.reused || (got.Bearer == first.Bearer) != row.reused {
-				t.Fatalf("Reused is %v; want %v", got.Reused, row.reused)
+			if !got.Reused || got.ID != first.ID || (got.Bearer == first.Bearer) != row.same {
+				t.Fatalf("%+v, the same text: %v; want %v", got.Token, got.Bearer == first.Bearer, row.same)
 			}
-			if row.reused {
+			if row.same {
 				wantDiff(t, "events", []lapse.EventKind{lapse.EventRenewed}, f.kinds())
 				return
 			}
@@ -95,27 +95,25 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
-// wantReplaced: old ended for got at this instant, with its delegate, and both say so.
+// wantReplaced: the secret of old was replaced by that of got at this instant, as by
+// Rotate with an overlap of 0, and its delegate ended.
 func (f *fixture) wantReplaced(t *testing.T, old, got, delegate lapse.Issued) {
 	t.Helper()
 	now := f.clock.Now().UTC().Truncate(time.Millisecond)
-	was := f.token(old.ID)
-	if was.EndReason != lapse.EndRotated || !was.EndedAt.Equal(now) || was.Successor != got.ID {
-		t.Errorf("the old one: %+v; want it ended now, with its successor", was)
+	want := f.token(old.ID)
+	if want != got.Token || got.Generation != 1 || !got.RotatedAt.Equal(now) || !got.ExpiresAt.Equal(now.Add(30*time.Minute)) {
+		t.Errorf("%+v; want another secret and a new life", got.Token)
 	}
-	if got.Predecessor != old.ID || got.Family != was.Family {
-		t.Errorf("the new one: %+v; want it to name the old one", got.Token)
+	if tok := f.token(delegate.ID); tok.EndReason != lapse.EndRotated {
+		t.Errorf("the delegate: %+v; want it ended by the rotation", tok)
 	}
-	if tok := f.token(delegate.ID); tok.EndReason != lapse.EndParent {
-		t.Errorf("the delegate: %+v; want it ended with its parent", tok)
-	}
-	wantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventIssued}, f.kinds())
+	wantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventRotated}, f.kinds())
 	_, err := f.Authenticate(f.ctx, old.Bearer)
-	wantIs(t, "Authenticate with the old one", err, lapse.ErrExpired)
+	wantIs(t, "Authenticate with the old text", err, lapse.ErrReplaced)
 }
 
-// TestRetiredKeyInPlace: the replacement takes the place of the old token, also where a
-// lowered limit has no room for a new one, and has the uses that were left.
+// TestRetiredKeyInPlace: the token keeps its place, also where a lowered limit has no room
+// for a new one, and has the uses that were left.
 func TestRetiredKeyInPlace(t *testing.T) {
 	f := newFixture(t, keyed(lapse.Policy{}, 1))
 	g := lapse.Grant{Subject: "ana", MaxUses: 5}
@@ -132,8 +130,8 @@ func TestRetiredKeyInPlace(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%+v: %v", policy, err)
 		}
-		if got.Reused || got.Evicted != nil || got.MaxUses != 5 || got.UsesLeft != 4 {
-			t.Errorf("%+v: %+v; want 4 of 5 uses and nothing evicted", policy, got)
+		if !got.Reused || got.ID != first.ID || got.Generation != uint32(i+1) || got.Evicted != nil || got.MaxUses != 5 || got.UsesLeft != 4 {
+			t.Errorf("%+v: %+v; want the same token, 4 of 5 uses and nothing evicted", policy, got)
 		}
 		for _, i := range plain {
 			if !f.token(i.ID).Live(f.clock.Now()) {
@@ -159,12 +157,10 @@ func TestObtainUnder64Callers(t *testing.T) {
 				}
 				return m
 			}
-			before := 0
 			if retired {
 				if _, err := manager(2).Obtain(ctx, g); err != nil {
 					t.Fatal(err)
 				}
-				before = 1
 			}
 			m := manager(1)
 			got := make([]lapse.Issued, callers)
@@ -184,8 +180,8 @@ func TestObtainUnder64Callers(t *testing.T) {
 				}
 			}
 			all, err := collect(m.Tokens(ctx, "ana"))
-			if issued != 1 || len(all) != before+1 || err != nil {
-				t.Errorf("%d issued, %d tokens in all, %v; want one issued", issued, len(all), err)
+			if (issued == 0) != retired || issued > 1 || len(all) != 1 || err != nil || (all[0].Generation == 1) != retired {
+				t.Errorf("%d issued, %+v, %v; want one token, its secret replaced once: %v", issued, all, err, retired)
 			}
 			if _, err := m.Authenticate(ctx, got[0].Bearer); err != nil {
 				t.Errorf("Authenticate: %v", err)

@@ -2,8 +2,10 @@ package lapse_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -189,13 +191,26 @@ func TestObtainPassesOver(t *testing.T) {
 		}
 	}
 	first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
-	m, err := lapse.New(&damaged{f.store, first.ID}, lapse.Config{Clock: f.clock, Keys: [][]byte{keyOf(1)}})
+	m, err := lapse.New(livingDamaged{&damaged{f.store, first.ID}}, lapse.Config{Clock: f.clock, Keys: [][]byte{keyOf(1)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"}); err != nil || got.Reused {
 		t.Errorf("over a damaged record: Reused is %v, %v", got.Reused, err)
 	}
+}
+
+// livingDamaged is damaged for a loop over the living, too.
+type livingDamaged struct{ *damaged }
+
+func (d livingDamaged) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	return d.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(livingDamagedTx{damagedTx{tx, d.damaged}}) })
+}
+
+type livingDamagedTx struct{ damagedTx }
+
+func (tx livingDamagedTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+	return tx.d.without(tx.Tx.Living(now))
 }
 
 func TestObtainRefuses(t *testing.T) {

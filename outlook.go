@@ -35,7 +35,7 @@ func (m *Manager) outlook(ctx context.Context, id ID) (o outlook) {
 	}
 	tok := m.token(&rec)
 	if !tok.EndedAt.IsZero() && tok.EndReason != EndExhausted {
-		o.cause = expired(&tok)
+		o.cause = expired(&tok, tok.Generation)
 		return o
 	}
 	if err := o.takeParents(ctx, m, &tok); err != nil {
@@ -81,7 +81,7 @@ func (o *outlook) takeParents(ctx context.Context, m *Manager, tok *Token) error
 		return m.store.Get(ctx, id)
 	})
 	if err == nil && !held.EndedAt.IsZero() {
-		o.cause = expired(&held)
+		o.cause = expired(&held, held.Generation)
 	}
 	tok.ExpiresAt = held.ExpiresAt
 	return err

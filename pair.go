@@ -86,7 +86,7 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	if err != nil {
 		return nil, err
 	}
-	refresh.binding = newRefreshBinding(refresh.prefix)
+	refresh.binding, refresh.refreshes = newRefreshBinding(refresh.prefix), true
 	rules := &sessionRules{policy: refresh.policy, access: access.prefix, refresh: refresh.prefix}
 	access.rules, refresh.rules = rules, rules
 	return &Pairs{access, refresh, rules, grace}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,12 +14,14 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-// pairScene is a store with two families, on which one verb is tried.
+// pairScene is a store with two sessions, on which one verb is tried.
 type pairScene struct {
 	*pairs
-	stale, old, tip lapse.Credentials // of one family; tip is not refreshed yet
+	stale, old, tip lapse.Credentials // of one session; tip has not been refreshed
 	child           lapse.Issued      // a delegate of tip
 }
+
+var pairSceneLimit = lapse.Config{Policy: lapse.Policy{MaxTokens: 2}}
 
 // newPairScene makes one on what wrap returns for its store; nil is the store itself.
 func newPairScene(t *testing.T, wrap func(storage.Store) storage.Store) *pairScene {
@@ -27,9 +30,7 @@ func newPairScene(t *testing.T, wrap func(storage.Store) storage.Store) *pairSce
 	if wrap != nil {
 		store = wrap(store)
 	}
-	s := &pairScene{pairs: newPairs(t, store, lapse.PairConfig{
-		Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndIdlest}},
-	})}
+	s := &pairScene{pairs: newPairs(t, store, lapse.PairConfig{Refresh: pairSceneLimit})}
 	s.first(lapse.Grant{})
 	s.clock.add(time.Second)
 	s.stale = s.first(lapse.Grant{})
@@ -45,47 +46,116 @@ func newPairScene(t *testing.T, wrap func(storage.Store) storage.Store) *pairSce
 	return s
 }
 
-// pairVerbs are what Pairs does to a store, with the token that each presents.
-var pairVerbs = []struct {
+// pairVerb is something that Pairs does to a store. ends says that the session is dead
+// afterwards.
+type pairVerb struct {
 	name string
 	want error // without a fault
+	ends bool
 	do   func(ctx context.Context, s *pairScene) (gave lapse.Credentials, err error)
-}{
-	{"Issue", nil, func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
+}
+
+// refreshing refreshes with the text that of returns.
+func refreshing(of func(s *pairScene) lapse.Credentials) func(context.Context, *pairScene) (lapse.Credentials, error) {
+	return func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
+		return s.Refresh(ctx, of(s).Refresh.Bearer)
+	}
+}
+
+// loggingOut logs out with the text that of returns.
+func loggingOut(of func(s *pairScene) string) func(context.Context, *pairScene) (lapse.Credentials, error) {
+	return func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
+		return lapse.Credentials{}, s.Expire(ctx, of(s))
+	}
+}
+
+// peeking gives nothing but the session that Peek returns.
+func peeking(of func(s *pairScene) lapse.Credentials) func(context.Context, *pairScene) (lapse.Credentials, error) {
+	return func(ctx context.Context, s *pairScene) (c lapse.Credentials, err error) {
+		c.Refresh.Token, err = s.Pairs.Peek(ctx, of(s).Refresh.Bearer)
+		return c, err
+	}
+}
+
+func staleOf(s *pairScene) lapse.Credentials { return s.stale }
+func oldOf(s *pairScene) lapse.Credentials   { return s.old }
+func tipOf(s *pairScene) lapse.Credentials   { return s.tip }
+
+// pairVerbs are all that Pairs does to a store, with each text that makes a difference.
+var pairVerbs = []pairVerb{
+	{"Issue", nil, false, func(ctx context.Context, s *pairScene) (lapse.Credentials, error) { // which evicts the other session
 		return s.Pairs.Issue(ctx, lapse.Grant{Subject: "ana"})
 	}},
-	{"Refresh", nil, func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
-		return s.Refresh(ctx, s.tip.Refresh.Bearer)
-	}},
-	{"Refresh again", nil, func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
-		return s.Refresh(ctx, s.old.Refresh.Bearer)
-	}},
-	{"reuse", lapse.ErrReused, func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
-		return s.Refresh(ctx, s.stale.Refresh.Bearer)
-	}},
-	{"Expire", nil, func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
-		return lapse.Credentials{}, s.Expire(ctx, s.tip.Access.Bearer)
+	{"Refresh", nil, false, refreshing(tipOf)},
+	{"Refresh again", nil, false, refreshing(oldOf)},
+	{"Refresh of a spent text", lapse.ErrReused, true, refreshing(staleOf)},
+	{"Expire by the access text", nil, true, loggingOut(func(s *pairScene) string { return s.tip.Access.Bearer })},
+	{"Expire by a spent access text", nil, true, loggingOut(func(s *pairScene) string { return s.stale.Access.Bearer })},
+	{"Expire by the refresh text", nil, true, loggingOut(func(s *pairScene) string { return s.tip.Refresh.Bearer })},
+	{"Expire by a spent refresh text", nil, true, loggingOut(func(s *pairScene) string { return s.stale.Refresh.Bearer })},
+	{"Peek", nil, false, peeking(tipOf)},
+	{"Peek of the previous text", nil, false, peeking(oldOf)},
+	{"Peek of a spent text", lapse.ErrReplaced, false, peeking(staleOf)},
+	{"Sessions", nil, false, func(ctx context.Context, s *pairScene) (c lapse.Credentials, err error) {
+		n := 0
+		for _, err := range s.Sessions(ctx, "ana") {
+			if err != nil {
+				return c, err
+			}
+			n++
+		}
+		if n == 0 {
+			s.t.Error("no session is listed")
+		}
+		return c, nil
 	}},
 }
 
-// wantWhole: the family of stale lives as a whole or not at all, with one refresh
-// token that has no successor.
-func (s *pairScene) wantWhole(t *testing.T) (alive bool) {
+// verbOf returns the verb of that name.
+func verbOf(t *testing.T, name string) pairVerb {
 	t.Helper()
-	refresh, others := 0, 0
-	for _, r := range s.contents() {
-		switch {
-		case r.Family != s.stale.Refresh.Family || !r.Live(s.clock.Now()):
-		case r.Prefix == "lapse_refresh":
-			refresh++
-		default:
-			others++
+	for _, v := range pairVerbs {
+		if v.name == name {
+			return v
 		}
 	}
-	if refresh > 1 || (refresh == 0) != (others == 0) {
-		t.Errorf("%d refresh tokens and %d others live", refresh, others)
+	t.Fatalf("there is no verb %q", name)
+	return pairVerb{}
+}
+
+// wantWhole: the session of stale lives with its delegate or not at all, is one record,
+// has one current refresh text among those given, and at most one previous one.
+func (s *pairScene) wantWhole(t *testing.T, given ...lapse.Credentials) (alive bool) {
+	t.Helper()
+	sessions, delegates := 0, 0
+	var rec storage.Record
+	for _, r := range s.contents() {
+		switch {
+		case r.ID == s.stale.Refresh.ID:
+			sessions++
+			rec = r
+		case r.Parent == s.stale.Refresh.ID && r.Live(s.clock.Now()):
+			delegates++
+		}
 	}
-	return refresh == 1
+	alive = rec.Live(s.clock.Now())
+	if sessions != 1 || alive && s.clock.Now().Before(s.child.ExpiresAt) != (delegates == 1) || !alive && delegates != 0 {
+		t.Errorf("%d records of the session, which is alive: %v, and %d live delegates", sessions, alive, delegates)
+	}
+	current, previous := map[string]bool{}, map[string]bool{}
+	for _, c := range append([]lapse.Credentials{s.stale, s.old, s.tip}, given...) {
+		switch tok, err := s.Pairs.Peek(s.ctx, c.Refresh.Bearer); {
+		case err != nil || c.Refresh.ID != rec.ID:
+		case c.Refresh.Generation == tok.Generation:
+			current[c.Refresh.Bearer] = true
+		default:
+			previous[c.Refresh.Bearer] = true
+		}
+	}
+	if len(current) > 1 || len(previous) > 1 || !alive && len(current)+len(previous) > 0 {
+		t.Errorf("alive %v, and %d current and %d previous texts", alive, len(current), len(previous))
+	}
+	return alive
 }
 
 // TestPairFaults fails each call that each verb makes, in each way.
@@ -116,7 +186,7 @@ func TestPairFaults(t *testing.T) {
 					if fault.mode != storagetest.FailAfter {
 						wantDiff(t, "contents", before, s.contents())
 					}
-					s.wantRetry(t, verb.name)
+					s.wantRetry(t, verb)
 				})
 			}
 		}
@@ -132,30 +202,46 @@ func (s *pairScene) wantFault(t *testing.T, gave lapse.Credentials, err, want er
 	}
 	wantIs(t, "error", err, want)
 	if errors.Is(err, lapse.ErrUnauthenticated) {
-		t.Errorf("a fault of the store reads as a bad token: %v", err)
+		t.Errorf("a fault of the store reads as a bad text: %v", err)
 	}
-	if gave.Access.Bearer != "" || gave.Refresh.Bearer != "" || len(s.events) != 0 {
+	if gave.Access.Bearer != "" || gave.Refresh.Bearer != "" || gave.Refresh.Token != (lapse.Token{}) || len(s.events) != 0 {
 		t.Errorf("it failed and yet gave %+v and told of %+v", gave, s.events)
 	}
 }
 
-// wantRetry: nothing is half done, and the same call again comes to what it would
-// have without the fault.
-func (s *pairScene) wantRetry(t *testing.T, verb string) {
+// wantRetry: nothing is half done, and the same call again comes to what it would have
+// come to without the fault.
+func (s *pairScene) wantRetry(t *testing.T, verb pairVerb) {
 	t.Helper()
 	alive := s.wantWhole(t)
-	for _, v := range pairVerbs {
-		if v.name != verb {
-			continue
-		}
-		c, err := v.do(s.ctx, s)
-		wantIs(t, "again", err, v.want)
-		if again := s.wantWhole(t); again && (!alive || v.want != nil || verb == "Expire") {
-			t.Error("the family lives")
-		}
-		if c.Access.Bearer != "" {
-			s.wantAccess("again", c, nil)
-			s.wantAccess("and again", s.next(c), nil)
+	c, err := verb.do(s.ctx, s)
+	wantIs(t, "again", err, verb.want)
+	again := s.wantWhole(t, c)
+	if verb.name != "Issue" && again == verb.ends || again && !alive { // two log-ins evict two sessions
+		t.Errorf("the session is alive: %v", again)
+	}
+	if c.Access.Bearer != "" {
+		s.wantAccess("again", c, nil)
+		s.wantAccess("and refreshed", s.next(c), nil)
+	}
+}
+
+// TestPairPanics: a panic of any call passes through, leaves everything as it was, and
+// what comes after it works.
+func TestPairPanics(t *testing.T) {
+	for _, verb := range pairVerbs {
+		s := newPairScene(t, nil)
+		verb.do(s.ctx, s)
+		for n := 1; n <= len(s.store.Calls()); n++ {
+			s := newPairScene(t, nil)
+			before := s.contents()
+			s.store.Reset()
+			s.store.Inject(n, storagetest.Panic, nil)
+			if !panics(func() { verb.do(s.ctx, s) }) {
+				t.Errorf("%s, call %d: the store's panic was swallowed", verb.name, n)
+			}
+			wantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
+			s.wantRetry(t, verb)
 		}
 	}
 }
@@ -173,7 +259,7 @@ func TestPairTxFaults(t *testing.T) {
 			before := s.contents()
 			faults.left = n
 			gave, err := verb.do(s.ctx, s)
-			if faults.left > 0 {
+			if faults.done() {
 				break
 			}
 			wantIs(t, verb.name, err, errDisk)
@@ -182,8 +268,9 @@ func TestPairTxFaults(t *testing.T) {
 				t.Errorf("%s, call %d: it failed and yet gave %+v and told of %+v", verb.name, n, gave, s.events)
 			}
 			wantDiff(t, fmt.Sprintf("%s, call %d: contents", verb.name, n), before, s.contents())
+			s.wantRetry(t, verb)
 		}
-		if n < 3 {
+		if reads := strings.HasPrefix(verb.name, "Peek") || verb.name == "Sessions" || verb.name == "Refresh again"; n < 3 && !reads {
 			t.Errorf("%s: only %d calls failed", verb.name, n-1)
 		}
 	}
@@ -192,31 +279,39 @@ func TestPairTxFaults(t *testing.T) {
 // TestPairRunsAgain: nothing of a run that was undone is left, whatever happens before
 // the next one.
 func TestPairRunsAgain(t *testing.T) {
+	next := func(s *pairScene) { s.next(s.tip) }
+	twoNext := func(s *pairScene) { s.next(s.next(s.tip)) }
+	out := func(s *pairScene) { s.Expire(s.ctx, s.tip.Access.Bearer) }
+	theft := func(s *pairScene) { s.wantRefresh("a thief", s.stale, lapse.ErrReused) }
 	for _, row := range []struct {
-		verb    int
+		verb    string
 		between func(s *pairScene)
 		want    error
 		again   bool // credentials that another call made
 		alive   bool
 	}{
-		{0, nil, nil, false, true}, // it evicts the other family
-		{1, nil, nil, false, true},
-		{1, func(s *pairScene) { s.next(s.tip) }, nil, true, true},
-		{1, func(s *pairScene) { s.Expire(s.ctx, s.tip.Access.Bearer) }, lapse.ErrExpired, false, false},
-		{1, func(s *pairScene) { s.next(s.next(s.tip)) }, lapse.ErrReused, false, false},
-		{1, func(s *pairScene) { s.wantRefresh("thief", s.stale, lapse.ErrReused) }, lapse.ErrExpired, false, false},
-		{2, nil, nil, true, true},
-		{2, func(s *pairScene) { s.next(s.tip) }, lapse.ErrReused, false, false},
-		{2, func(s *pairScene) { s.clock.add(time.Minute) }, lapse.ErrReused, false, false},
-		{2, func(s *pairScene) { s.Expire(s.ctx, s.tip.Access.Bearer) }, lapse.ErrExpired, false, false},
-		{3, nil, lapse.ErrReused, false, false},
-		{3, func(s *pairScene) { s.clock.add(-time.Minute) }, lapse.ErrReused, false, false},
-		{3, func(s *pairScene) { s.Expire(s.ctx, s.tip.Access.Bearer) }, lapse.ErrReused, false, false},
-		{4, nil, nil, false, false},
-		{4, func(s *pairScene) { s.next(s.tip) }, nil, false, false},
+		{"Issue", nil, nil, false, true},
+		{"Refresh", nil, nil, false, true},
+		{"Refresh", next, nil, true, true},
+		{"Refresh", out, lapse.ErrExpired, false, false},
+		{"Refresh", twoNext, lapse.ErrReused, false, false},
+		{"Refresh", theft, lapse.ErrExpired, false, false},
+		{"Refresh again", nil, nil, true, true},
+		{"Refresh again", next, lapse.ErrReused, false, false},
+		{"Refresh again", func(s *pairScene) { s.clock.add(time.Minute) }, lapse.ErrReused, false, false},
+		{"Refresh again", out, lapse.ErrExpired, false, false},
+		{"Refresh of a spent text", nil, lapse.ErrReused, false, false},
+		{"Refresh of a spent text", func(s *pairScene) { s.clock.add(-time.Minute) }, lapse.ErrReused, false, false},
+		{"Refresh of a spent text", out, lapse.ErrReused, false, false},
+		{"Expire by the access text", nil, nil, false, false},
+		{"Expire by the access text", next, nil, false, false},
+		{"Expire by the access text", twoNext, nil, false, false},
+		{"Expire by the refresh text", twoNext, nil, false, false},
+		{"Expire by a spent refresh text", nil, nil, false, false},
+		{"Expire by a spent refresh text", theft, nil, false, false},
 	} {
 		s := newPairScene(t, nil)
-		plain, verb := s.Pairs, pairVerbs[row.verb]
+		plain, verb := s.Pairs, verbOf(t, row.verb)
 		once, err := lapse.NewPairs(&twice{s.store, s.clock, 0, func() {
 			if row.between != nil {
 				meanwhile := *s
@@ -226,19 +321,20 @@ func TestPairRunsAgain(t *testing.T) {
 			s.events = nil
 		}}, lapse.PairConfig{
 			Access:  lapse.Config{Clock: s.clock, Observe: func(e lapse.Event) { s.events = append(s.events, e) }},
-			Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndIdlest}},
+			Refresh: pairSceneLimit,
 		})
 		wantIs(t, "NewPairs", err, nil)
 		s.Pairs = once
 		c, err := verb.do(s.ctx, s)
 		s.Pairs = plain
+		events := s.events
 		wantIs(t, verb.name, err, row.want)
-		if alive := s.wantWhole(t); alive != row.alive || c.Repeated != row.again {
-			t.Errorf("%s: the family lives: %v, repeated: %v; want %v and %v", verb.name, alive, c.Repeated, row.alive, row.again)
+		if alive := s.wantWhole(t, c); alive != row.alive || c.Repeated != row.again {
+			t.Errorf("%s: the session lives: %v, repeated: %v; want %v and %v", verb.name, alive, c.Repeated, row.alive, row.again)
 		}
-		told := map[lapse.ID]int{}
-		for _, e := range s.events {
-			if told[e.Token.ID]++; told[e.Token.ID] > 1 && e.Kind != lapse.EventRejected {
+		told := map[string]int{}
+		for _, e := range events {
+			if told[fmt.Sprint(e.Kind, e.Token.ID)]++; told[fmt.Sprint(e.Kind, e.Token.ID)] > 1 {
 				t.Errorf("%s: told twice: %+v", verb.name, e)
 			}
 		}
@@ -249,8 +345,8 @@ func TestPairRunsAgain(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomeOfTheEnd: as long as it cannot be told whether the family has been
-// ended, nobody hears that it has been.
+// TestUnknownOutcomeOfTheEnd: as long as it cannot be told whether the session has been
+// ended, nothing says that it has been.
 func TestUnknownOutcomeOfTheEnd(t *testing.T) {
 	s := newPairScene(t, nil)
 	s.store.InjectOp(storagetest.OpUpdate, 1, storagetest.FailAfter, storage.ErrOutcomeUnknown)

@@ -2,7 +2,6 @@ package lapse_test
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 // pairs is a Pairs with everything around it that a test looks at.
 type pairs struct {
 	*lapse.Pairs
-	*fixture       // its Manager is that of the access tokens
+	*fixture       // its Manager is that of the access texts
 	refused  error // what CheckSubject says
 }
 
@@ -29,18 +28,35 @@ func newPairs(t *testing.T, store storage.Store, cfg lapse.PairConfig) *pairs {
 	if f.store, ok = store.(*storagetest.Faulty); !ok {
 		f.store = storagetest.NewFaulty(store)
 	}
-	cfg.Access.Clock = f.clock
-	if cfg.Access.Observe == nil {
-		cfg.Access.Observe = func(e lapse.Event) { f.events = append(f.events, e) }
-	}
 	all := &pairs{fixture: f}
-	cfg.Access.CheckSubject = func(context.Context, string) error { return all.refused }
-	var err error
-	if all.Pairs, err = lapse.NewPairs(f.store, cfg); err != nil {
-		t.Fatal(err)
-	}
+	all.Pairs = all.others(cfg)
 	f.Manager = all.Access()
 	return all
+}
+
+// others makes other Pairs on the same store and clock, with the same observer.
+func (p *pairs) others(cfg lapse.PairConfig) *lapse.Pairs {
+	p.t.Helper()
+	cfg.Access.Clock = p.clock
+	if cfg.Access.Observe == nil {
+		cfg.Access.Observe = func(e lapse.Event) { p.events = append(p.events, e) }
+	}
+	cfg.Access.CheckSubject = func(context.Context, string) error { return p.refused }
+	made, err := lapse.NewPairs(p.store, cfg)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return made
+}
+
+// beside returns other Pairs on the same store and clock as p is one.
+func (p *pairs) beside(cfg lapse.PairConfig) *pairs {
+	p.t.Helper()
+	f := *p.fixture
+	other := &pairs{fixture: &f}
+	other.Pairs = other.others(cfg)
+	f.Manager = other.Access()
+	return other
 }
 
 func memoryPairs(t *testing.T, cfg lapse.PairConfig) *pairs {
@@ -48,7 +64,7 @@ func memoryPairs(t *testing.T, cfg lapse.PairConfig) *pairs {
 	return newPairs(t, memory.New(), cfg)
 }
 
-// first issues a pair for ana.
+// first logs ana in.
 func (p *pairs) first(g lapse.Grant) lapse.Credentials {
 	p.t.Helper()
 	g.Subject = "ana"
@@ -79,11 +95,21 @@ func (p *pairs) wantRefresh(what string, c lapse.Credentials, want error) {
 	}
 }
 
-// wantAccess expects an error of authenticating c's access token.
+// wantAccess expects an error of authenticating by c's access text.
 func (p *pairs) wantAccess(what string, c lapse.Credentials, want error) {
 	p.t.Helper()
-	_, err := p.Peek(p.ctx, c.Access.Bearer)
-	wantIs(p.t, what+": access token", err, want)
+	_, err := p.Manager.Peek(p.ctx, c.Access.Bearer)
+	wantIs(p.t, what+": access text", err, want)
+}
+
+// record returns the record of id as it is stored.
+func (p *pairs) record(id lapse.ID) storage.Record {
+	p.t.Helper()
+	r, err := p.store.Get(p.ctx, id)
+	if err != nil {
+		p.t.Fatalf("Get: %v", err)
+	}
+	return r
 }
 
 // living returns the IDs of what lives of ana's, by their records.
@@ -97,34 +123,54 @@ func (p *pairs) living() (ids []lapse.ID) {
 	return ids
 }
 
-// TestPairIssue: what is answered, stored and told is one family of two.
+var sortIDs = cmpopts.SortSlices(func(a, b lapse.ID) int { return a.Compare(b) })
+
+// TestPairIssue: a log-in is answered with two texts of one session, stores one record,
+// and is told once.
 func TestPairIssue(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	got := p.first(lapse.Grant{Name: "laptop", Scope: "read write", Data: "\x00\xff"})
-	family := got.Refresh.ID
-	access := lapse.Token{
-		ID: got.Access.ID, Prefix: "lapse", Subject: "ana", Name: "laptop", Scope: "read write", Data: "\x00\xff", Family: family,
-		IssuedAt: startMilli, ExpiresAt: startMilli.Add(30 * time.Minute), MaxExpiresAt: startMilli.Add(30 * 24 * time.Hour),
+	session := lapse.Token{
+		ID: got.Refresh.ID, Kind: lapse.KindSession, Prefix: "lapse", Subject: "ana", Name: "laptop", Scope: "read write", Data: "\x00\xff",
+		IssuedAt: startMilli, ExpiresAt: startMilli.Add(30 * 24 * time.Hour), MaxExpiresAt: startMilli.Add(90 * 24 * time.Hour),
 	}
-	refresh := access
-	refresh.ID, refresh.Prefix = family, "lapse_refresh"
-	refresh.ExpiresAt, refresh.MaxExpiresAt = startMilli.Add(30*24*time.Hour), startMilli.Add(90*24*time.Hour)
-	wantDiff(t, "access token", access, got.Access.Token)
-	wantDiff(t, "refresh token", refresh, got.Refresh.Token)
-	wantDiff(t, "stored access token", access, p.token(access.ID))
-	wantDiff(t, "stored refresh token", refresh, p.token(refresh.ID))
-	wantDiff(t, "events", []lapse.Event{
-		{Kind: lapse.EventIssued, At: startMilli, Token: refresh},
-		{Kind: lapse.EventIssued, At: startMilli, Token: access},
-	}, p.events)
-	if got.ExpiresIn != 30*time.Minute || got.Repeated {
-		t.Errorf("expires in %v, repeated %v", got.ExpiresIn, got.Repeated)
+	access := session
+	access.ExpiresAt = startMilli.Add(15 * time.Minute)
+	wantDiff(t, "by the access text", access, got.Access.Token)
+	wantDiff(t, "by the refresh text", session, got.Refresh.Token)
+	wantDiff(t, "stored", session, p.token(session.ID))
+	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: startMilli, Token: session}}, p.events)
+	if n := len(p.contents()); n != 1 || got.ExpiresIn != 15*time.Minute || got.Repeated {
+		t.Errorf("%d records, expires in %v, repeated %v", n, got.ExpiresIn, got.Repeated)
 	}
-	p.wantAccess("issued", got, nil)
-	_, err := p.Authenticate(p.ctx, got.Refresh.Bearer)
-	wantIs(t, "the refresh token as an access token", err, lapse.ErrUnknown)
+	seen, err := p.Manager.Peek(p.ctx, got.Access.Bearer)
+	wantIs(t, "Peek", err, nil)
+	wantDiff(t, "authenticated", access, seen)
+	_, err = p.Authenticate(p.ctx, got.Refresh.Bearer)
+	wantIs(t, "the refresh text to authenticate with", err, lapse.ErrUnknown)
 	_, err = p.Refresh(p.ctx, got.Access.Bearer)
-	wantIs(t, "the access token as a refresh token", err, lapse.ErrUnknown)
+	wantIs(t, "the access text to refresh with", err, lapse.ErrUnknown)
+}
+
+// TestZeroPairConfigRenewsNoPlainToken: plain tokens of Access() live for their TTL, and
+// as many as are wanted, unless Access says otherwise.
+func TestZeroPairConfigRenewsNoPlainToken(t *testing.T) {
+	for _, row := range []struct {
+		renewal lapse.Renewal
+		renews  bool
+	}{{lapse.RenewDefault, false}, {lapse.RenewNever, false}, {lapse.RenewOnUse, true}} {
+		p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{Renewal: row.renewal}}})
+		for range 150 {
+			p.issue(lapse.Grant{Subject: "ana"})
+		}
+		plain := p.issue(lapse.Grant{Subject: "ana"})
+		p.clock.add(15*time.Minute - time.Millisecond)
+		tok, err := p.Authenticate(p.ctx, plain.Bearer)
+		wantIs(t, "a plain token", err, nil)
+		if renewed := tok.ExpiresAt.After(plain.ExpiresAt); renewed != row.renews || !plain.ExpiresAt.Equal(startMilli.Add(15*time.Minute)) {
+			t.Errorf("Renewal %d: renewed %v, first until %v", row.renewal, renewed, plain.ExpiresAt)
+		}
+	}
 }
 
 func TestPairConfig(t *testing.T) {
@@ -151,6 +197,13 @@ func TestPairConfig(t *testing.T) {
 		{"access prefix", lapse.PairConfig{Access: lapse.Config{Prefix: "A"}}, false},
 		{"refresh prefix", lapse.PairConfig{Refresh: lapse.Config{Prefix: "a_"}}, false},
 		{"access policy", lapse.PairConfig{Access: policy(lapse.Policy{TTL: -1})}, false},
+		{"access MaxTokens 1", lapse.PairConfig{Access: policy(lapse.Policy{MaxTokens: 1})}, false},
+		{"access MaxTokens just finite", lapse.PairConfig{Access: policy(lapse.Policy{MaxTokens: lapse.NoTokenLimit - 1})}, false},
+		{"access MaxTokens negative", lapse.PairConfig{Access: policy(lapse.Policy{MaxTokens: -1})}, false},
+		{"access MaxTokens lifted", lapse.PairConfig{Access: policy(lapse.Policy{MaxTokens: lapse.NoTokenLimit})}, true},
+		{"refresh MaxTokens 1", lapse.PairConfig{Refresh: policy(lapse.Policy{MaxTokens: 1})}, true},
+		{"refresh MaxTokens negative", lapse.PairConfig{Refresh: policy(lapse.Policy{MaxTokens: -1})}, false},
+		{"refresh MaxTokens lifted", lapse.PairConfig{Refresh: policy(lapse.Policy{MaxTokens: lapse.NoTokenLimit})}, true},
 		{"refresh TTL negative", lapse.PairConfig{Refresh: policy(lapse.Policy{TTL: -1})}, false},
 		{"refresh TTL over 90 days", lapse.PairConfig{Refresh: policy(lapse.Policy{TTL: 2400 * time.Hour})}, true},
 		{"refresh MaxTTL at the TTL", lapse.PairConfig{Refresh: policy(lapse.Policy{MaxTTL: 720 * time.Hour})}, true},
@@ -174,7 +227,7 @@ func TestPairConfig(t *testing.T) {
 func TestPairGrant(t *testing.T) {
 	cfg := lapse.PairConfig{
 		Access:  lapse.Config{Policy: lapse.Policy{MaxTTL: 4 * time.Hour}},
-		Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 2 * time.Hour}},
+		Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 5 * time.Hour}},
 	}
 	for _, row := range []struct {
 		name  string
@@ -185,10 +238,17 @@ func TestPairGrant(t *testing.T) {
 		{"no subject", lapse.Grant{}, false},
 		{"bad scope", lapse.Grant{Subject: "ana", Scope: "a  b"}, false},
 		{"one use", lapse.Grant{Subject: "ana", MaxUses: 1}, false},
-		{"TTL at the family's cap", lapse.Grant{Subject: "ana", TTL: 2 * time.Hour}, true},
-		{"TTL over the family's cap", lapse.Grant{Subject: "ana", TTL: 2*time.Hour + time.Millisecond}, false},
-		{"TTL over the access token's cap", lapse.Grant{Subject: "ana", TTL: 4*time.Hour + time.Millisecond}, false},
+		{"uses negative", lapse.Grant{Subject: "ana", MaxUses: -1}, false},
+		{"TTL at the access cap", lapse.Grant{Subject: "ana", TTL: 4 * time.Hour}, true},
+		{"TTL over the access cap", lapse.Grant{Subject: "ana", TTL: 4*time.Hour + time.Millisecond}, false},
 		{"TTL negative", lapse.Grant{Subject: "ana", TTL: -1}, false},
+		{"SessionTTL of a millisecond", lapse.Grant{Subject: "ana", SessionTTL: time.Millisecond}, true},
+		{"SessionTTL under a millisecond", lapse.Grant{Subject: "ana", SessionTTL: time.Millisecond - 1}, false},
+		{"SessionTTL negative", lapse.Grant{Subject: "ana", SessionTTL: -1}, false},
+		{"SessionTTL before the session's cap", lapse.Grant{Subject: "ana", SessionTTL: 5*time.Hour - time.Millisecond}, true},
+		{"SessionTTL at the session's cap", lapse.Grant{Subject: "ana", SessionTTL: 5 * time.Hour}, true},
+		{"SessionTTL over the session's cap", lapse.Grant{Subject: "ana", SessionTTL: 5*time.Hour + time.Millisecond}, false},
+		{"SessionTTL NoLimit", lapse.Grant{Subject: "ana", SessionTTL: lapse.NoLimit}, false},
 	} {
 		p := memoryPairs(t, cfg)
 		_, err := p.Pairs.Issue(p.ctx, row.grant)
@@ -201,72 +261,35 @@ func TestPairGrant(t *testing.T) {
 			t.Errorf("%s: %d records and events %v", row.name, n, p.events)
 		}
 	}
+	short := memoryPairs(t, lapse.PairConfig{
+		Access:  lapse.Config{Policy: lapse.Policy{MaxTTL: 4 * time.Hour}},
+		Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 2 * time.Hour}},
+	})
+	_, err := short.Pairs.Issue(short.ctx, lapse.Grant{Subject: "ana", TTL: 2*time.Hour + time.Millisecond})
+	wantIs(t, "TTL over the session's cap", err, lapse.ErrInvalidGrant)
+	short.first(lapse.Grant{TTL: 2 * time.Hour})
 }
 
-// TestPairExpire: the family ends by either token, dead or alive, again and again,
-// and nobody else's does.
-func TestPairExpire(t *testing.T) {
-	for name, of := range map[string]func(a, b lapse.Credentials) string{
-		"refresh token":          func(_, b lapse.Credentials) string { return b.Refresh.Bearer },
-		"access token":           func(_, b lapse.Credentials) string { return b.Access.Bearer },
-		"rotated refresh token":  func(a, _ lapse.Credentials) string { return a.Refresh.Bearer },
-		"access token before it": func(a, _ lapse.Credentials) string { return a.Access.Bearer },
-	} {
-		p := memoryPairs(t, lapse.PairConfig{})
-		other := p.first(lapse.Grant{})
-		a := p.first(lapse.Grant{})
-		b := p.next(a)
-		child, err := p.Delegate(p.ctx, b.Access.Bearer, lapse.Grant{})
-		wantIs(t, name, err, nil)
-		p.events = nil
-		for range 3 {
-			wantIs(t, name, p.Expire(p.ctx, of(a, b)), nil)
-		}
-		want := []lapse.ID{other.Access.ID, other.Refresh.ID}
-		wantDiff(t, name+": what lives", want, p.living(), sortIDs)
-		why := map[lapse.ID]lapse.EndReason{}
-		for _, e := range p.events {
-			why[e.Token.ID] = e.Token.EndReason
-		}
-		wantDiff(t, name+": told", map[lapse.ID]lapse.EndReason{
-			a.Access.ID: lapse.EndExpired, b.Access.ID: lapse.EndExpired, b.Refresh.ID: lapse.EndExpired, child.ID: lapse.EndParent,
-		}, why)
-		p.wantRefresh(name, b, lapse.ErrExpired)
-	}
-}
-
-var sortIDs = cmpopts.SortSlices(func(a, b lapse.ID) int { return a.Compare(b) })
-
-// TestPairExpireReachesNoFurther: who holds less than the session ends less.
-func TestPairExpireReachesNoFurther(t *testing.T) {
-	p := memoryPairs(t, lapse.PairConfig{})
+// TestPlainTokenHasNoSessionTTL, by whichever verb it is made.
+func TestPlainTokenHasNoSessionTTL(t *testing.T) {
+	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Keys: [][]byte{{31: 1}}}})
 	c := p.first(lapse.Grant{})
-	child, err := p.Delegate(p.ctx, c.Access.Bearer, lapse.Grant{})
-	wantIs(t, "Delegate", err, nil)
-	alone, bystander := p.issue(lapse.Grant{Subject: "ana"}), p.issue(lapse.Grant{Subject: "ana"})
-	for name, bearer := range map[string]string{"delegate": child.Bearer, "token without a family": alone.Bearer} {
-		wantIs(t, name, p.Expire(p.ctx, bearer), nil)
-		_, err := p.Peek(p.ctx, bearer)
-		wantIs(t, name, err, lapse.ErrExpired)
-	}
-	p.wantAccess("its family", c, nil)
-	p.wantAccess("another without one", lapse.Credentials{Access: bystander}, nil)
-	p.next(c)
 	before := p.contents()
-	for name, row := range map[string]struct {
-		bearer string
-		want   error
-	}{
-		"no token":        {"lapse_refresh", lapse.ErrMalformed},
-		"foreign refresh": {memoryPairs(t, lapse.PairConfig{}).first(lapse.Grant{}).Refresh.Bearer, lapse.ErrUnknown},
-		"foreign access":  {memoryPairs(t, lapse.PairConfig{}).first(lapse.Grant{}).Access.Bearer, lapse.ErrUnknown},
-	} {
-		wantIs(t, name, p.Expire(p.ctx, row.bearer), row.want)
-	}
+	g := lapse.Grant{Subject: "ana", SessionTTL: time.Hour}
+	_, err := p.Manager.Issue(p.ctx, g)
+	wantIs(t, "Issue", err, lapse.ErrInvalidGrant)
+	_, err = p.Delegate(p.ctx, c.Access.Bearer, g)
+	wantIs(t, "Delegate", err, lapse.ErrInvalidGrant)
+	_, err = p.Obtain(p.ctx, g)
+	wantIs(t, "Obtain", err, lapse.ErrInvalidGrant)
+	ana := lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })
+	_, err = lapse.Login(p.ctx, p.Manager, "password", g, ana)
+	wantIs(t, "Login", err, lapse.ErrInvalidGrant)
 	wantDiff(t, "contents", before, p.contents())
 }
 
-// TestObserversOfTheirOwn: each is told of its kind of token, however it ended.
+// TestObserversOfTheirOwn: log-ins, refreshes and what a refresh text comes to are told to
+// the Refresh observer; what an access text comes to is told to that of Access.
 func TestObserversOfTheirOwn(t *testing.T) {
 	var access, refresh []string
 	to := func(told *[]string) func(lapse.Event) {
@@ -280,40 +303,31 @@ func TestObserversOfTheirOwn(t *testing.T) {
 	p.first(lapse.Grant{})
 	c := p.first(lapse.Grant{}) // evicts the one before
 	p.next(c)
+	p.wantAccess("spent", c, lapse.ErrReplaced)
 	p.wantRefresh("reuse", c, lapse.ErrReused)
-	i, e := "issued lapse", "ended lapse"
-	wantDiff(t, "access", []string{i, e, i, e, i, e}, access)
-	i, e = "issued lapse_refresh", "ended lapse_refresh"
-	wantDiff(t, "refresh", []string{i, e, i, e, i, e, "rejected "}, refresh)
-	if !slices.Contains(refresh, "rejected ") {
-		t.Error("nobody was told of the reuse")
-	}
+	wantIs(t, "Expire", p.Expire(p.ctx, p.first(lapse.Grant{}).Access.Bearer), nil)
+	wantDiff(t, "access", []string{"spent ", "ended lapse"}, access)
+	wantDiff(t, "refresh", []string{
+		"issued lapse", "ended lapse", "issued lapse", "rotated lapse", "ended lapse", "spent ", "issued lapse",
+	}, refresh)
 }
 
-// TestPairJitter: the access tokens of families that begin together do not expire
-// together, and those of one family keep the life that was drawn for it.
+// TestPairJitter: the access secrets of sessions that begin together do not run out
+// together, and those of one session keep the life that was drawn for it.
 func TestPairJitter(t *testing.T) {
-	clock := newClock()
-	p, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: clock}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := memoryPairs(t, lapse.PairConfig{})
 	lives := make(map[time.Duration]bool)
 	for range 20 {
-		c, err := p.Issue(t.Context(), lapse.Grant{Subject: "ana", TTL: time.Hour, Jitter: 0.5})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := p.first(lapse.Grant{TTL: time.Hour, Jitter: 0.5})
 		lives[c.ExpiresIn] = true
-		if c.ExpiresIn < 30*time.Minute || c.ExpiresIn > time.Hour {
-			t.Errorf("an access token lives for %v", c.ExpiresIn)
+		if c.ExpiresIn < 30*time.Minute || c.ExpiresIn > time.Hour || !c.Refresh.ExpiresAt.Equal(startMilli.Add(720*time.Hour)) {
+			t.Errorf("an access secret lives for %v, its session until %v", c.ExpiresIn, c.Refresh.ExpiresAt)
 		}
-		next, err := p.Refresh(t.Context(), c.Refresh.Bearer)
-		if err != nil || next.ExpiresIn != c.ExpiresIn {
-			t.Errorf("%v became %v, %v", c.ExpiresIn, next.ExpiresIn, err)
+		if next := p.next(c); next.ExpiresIn != c.ExpiresIn {
+			t.Errorf("%v became %v", c.ExpiresIn, next.ExpiresIn)
 		}
 	}
 	if len(lives) < 10 {
-		t.Errorf("20 families have %d lives between them", len(lives))
+		t.Errorf("20 sessions have %d lives between them", len(lives))
 	}
 }

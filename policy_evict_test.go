@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,12 @@ func evictee(id byte, issued, used time.Duration) Token {
 }
 
 const unused = time.Duration(-1)
+
+// replacedAt is tok with a secret that replaced another one.
+func replacedAt(tok Token, rotated time.Duration) Token {
+	tok.Generation, tok.RotatedAt = tok.Generation+1, after(rotated)
+	return tok
+}
 
 // TestEvict: its input is in ID order, as a Tx yields it, and among equals the
 // lowest ID goes first.
@@ -45,6 +52,11 @@ func TestEvict(t *testing.T) {
 		{"limit lowered by two", []Token{evictee(1, 0, 9*h), evictee(2, h, 2*h), evictee(3, 2*h, 3*h), evictee(4, 3*h, unused)}, 2, []byte{1, 2, 3}, []byte{2, 3, 4}},
 		{"limit lowered, ties by ID", []Token{evictee(1, 0, h), evictee(2, 0, h), evictee(3, 0, h), evictee(4, 0, h)}, 3, []byte{1, 2}, []byte{1, 2}},
 		{"limit lowered to one", []Token{evictee(1, 0, 2*h), evictee(2, h, unused)}, 1, []byte{1, 2}, []byte{2, 1}},
+		{"rotated: as old as before, and used then", []Token{replacedAt(evictee(1, 0, unused), 3*h), evictee(2, h, 2*h)}, 2, []byte{1}, []byte{2}},
+		{"used after it was rotated", []Token{replacedAt(evictee(1, 0, 5*h), 3*h), evictee(2, h, 4*h)}, 2, []byte{1}, []byte{2}},
+		{"rotated after it was used", []Token{replacedAt(evictee(1, 0, 3*h), 5*h), evictee(2, h, 4*h)}, 2, []byte{1}, []byte{2}},
+		{"rotation ties use of another", []Token{replacedAt(evictee(1, h, unused), 3*h), evictee(2, 0, 3*h)}, 2, []byte{2}, []byte{1}},
+		{"both rotated", []Token{replacedAt(evictee(1, 0, unused), 5*h), replacedAt(evictee(2, h, unused), 4*h)}, 2, []byte{1}, []byte{2}},
 		{"no limit", []Token{evictee(1, 0, unused)}, NoTokenLimit, nil, nil},
 	} {
 		for _, mode := range []struct {
@@ -62,6 +74,37 @@ func TestEvict(t *testing.T) {
 					t.Errorf("evicted (-want +got):\n%s", diff)
 				}
 			})
+		}
+	}
+}
+
+// TestEvictHeld: a connection that is held counts as a use now, for LimitEndIdlest alone;
+// of two that are held the one goes that would go otherwise.
+func TestEvictHeld(t *testing.T) {
+	const h = time.Hour
+	live := []Token{evictee(1, 0, unused), evictee(2, h, 2*h), evictee(3, 3*h, 4*h)}
+	for _, tt := range []struct {
+		held           []byte
+		n              int
+		oldest, idlest []byte
+	}{
+		{nil, 1, []byte{1}, []byte{1}},
+		{[]byte{1}, 1, []byte{1}, []byte{2}},
+		{[]byte{1, 2}, 1, []byte{1}, []byte{3}},
+		{[]byte{1, 2}, 2, []byte{1, 2}, []byte{3, 1}},
+		{[]byte{1, 2, 3}, 2, []byte{1, 2}, []byte{1, 2}},
+		{[]byte{3}, 3, []byte{1, 2, 3}, []byte{1, 2, 3}},
+	} {
+		held := func(id ID) bool { return slices.Contains(tt.held, id[15]) }
+		for at, want := range map[AtLimit][]byte{LimitEndOldest: tt.oldest, LimitEndIdlest: tt.idlest} {
+			p := Policy{AtLimit: at}
+			var got []byte
+			for _, tok := range p.evict(slices.Clone(live), tt.n, held) {
+				got = append(got, tok.ID[15])
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("held %v, AtLimit %d: evicted (-want +got):\n%s", tt.held, at, diff)
+			}
 		}
 	}
 }

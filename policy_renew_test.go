@@ -48,7 +48,7 @@ func TestRenewEveryBoundaries(t *testing.T) {
 			if tt.used >= 0 {
 				tok.LastUsedAt, tok.ExpiresAt = after(tt.used), after(tt.used+10*time.Hour)
 			}
-			p := Policy{RenewEvery: tt.every, MaxTTL: NoLimit}
+			p := Policy{Renewal: RenewOnUse, RenewEvery: tt.every, MaxTTL: NoLimit}
 			use, due := p.use(&tok, 10*time.Hour, after(tt.now))
 			if due != tt.due {
 				t.Fatalf("due = %v, want %v (%+v)", due, tt.due, use)
@@ -65,7 +65,7 @@ func TestRenewEveryBoundaries(t *testing.T) {
 // later of the two counts.
 func TestLastUseBeforeIssue(t *testing.T) {
 	tok := Token{IssuedAt: testInstant, LastUsedAt: after(-time.Hour), ExpiresAt: after(time.Hour)}
-	p := Policy{RenewEvery: time.Minute}
+	p := Policy{Renewal: RenewOnUse, RenewEvery: time.Minute}
 	if _, due := p.use(&tok, time.Hour, after(time.Minute-time.Millisecond)); due {
 		t.Error("due before RenewEvery has passed since issue")
 	}
@@ -109,7 +109,7 @@ func TestRenewalIsCapped(t *testing.T) {
 // TestNearTheCapTheLastBitIsWritten: a renewal that moves the expiry by less than
 // RenewEvery is not thrown away, and one at the cap records the use alone.
 func TestNearTheCapTheLastBitIsWritten(t *testing.T) {
-	p := Policy{RenewEvery: time.Minute, MaxTTL: 12 * time.Hour}
+	p := Policy{Renewal: RenewOnUse, RenewEvery: time.Minute, MaxTTL: 12 * time.Hour}
 	limit := after(12 * time.Hour)
 	tok := Token{IssuedAt: testInstant, LastUsedAt: after(2*time.Hour - 30*time.Second), ExpiresAt: limit.Add(-30 * time.Second), MaxExpiresAt: limit}
 	use, due := p.use(&tok, 10*time.Hour, after(150*time.Minute))

@@ -21,7 +21,7 @@ const longestMilli = longest / time.Millisecond * time.Millisecond
 func TestPolicyDefaults(t *testing.T) {
 	want := Policy{
 		TTL: 30 * time.Minute, MaxTTL: 30 * day, Renewal: RenewOnUse, RenewEvery: 0,
-		MaxTokens: 100, AtLimit: LimitRefuse, Retention: day,
+		MaxTokens: 100, AtLimit: LimitRefuse, MaxDelegates: 100, Retention: day,
 	}
 	got, err := Policy{}.withDefaults()
 	if err != nil {
@@ -35,7 +35,7 @@ func TestPolicyDefaults(t *testing.T) {
 // TestPolicyValid: what is set stays as it is, but for rounding, and only what
 // is zero gets a default.
 func TestPolicyValid(t *testing.T) {
-	base := Policy{TTL: 30 * time.Minute, MaxTTL: 30 * day, MaxTokens: 100, Retention: day}
+	base := Policy{TTL: 30 * time.Minute, MaxTTL: 30 * day, Renewal: RenewOnUse, MaxTokens: 100, AtLimit: LimitRefuse, MaxDelegates: 100, Retention: day}
 	with := func(change func(*Policy)) Policy {
 		p := base
 		change(&p)
@@ -62,11 +62,15 @@ func TestPolicyValid(t *testing.T) {
 		{"RenewEvery over TTL", Policy{RenewEvery: time.Hour}, with(func(p *Policy) { p.RenewEvery = time.Hour })},
 		{"one token", Policy{MaxTokens: 1}, with(func(p *Policy) { p.MaxTokens = 1 })},
 		{"NoTokenLimit", Policy{MaxTokens: NoTokenLimit}, with(func(p *Policy) { p.MaxTokens = NoTokenLimit })},
+		{"one delegate", Policy{MaxDelegates: 1}, with(func(p *Policy) { p.MaxDelegates = 1 })},
+		{"NoTokenLimit for delegates", Policy{MaxDelegates: NoTokenLimit}, with(func(p *Policy) { p.MaxDelegates = NoTokenLimit })},
 		{"Retention of a millisecond", Policy{Retention: 1e6}, with(func(p *Policy) { p.Retention = 1e6 })},
 		{"Retention rounds down", Policy{Retention: time.Hour + 1}, with(func(p *Policy) { p.Retention = time.Hour })},
 		{"Retention NoLimit", Policy{Retention: NoLimit}, with(func(p *Policy) { p.Retention = NoLimit })},
 		{"RenewOnRequest", Policy{Renewal: RenewOnRequest}, with(func(p *Policy) { p.Renewal = RenewOnRequest })},
-		{"Never", Policy{Renewal: RenewNever}, with(func(p *Policy) { p.Renewal = RenewNever })},
+		{"RenewOnUse", Policy{Renewal: RenewOnUse}, base},
+		{"RenewNever", Policy{Renewal: RenewNever}, with(func(p *Policy) { p.Renewal = RenewNever })},
+		{"LimitRefuse", Policy{AtLimit: LimitRefuse}, base},
 		{"LimitEndOldest", Policy{AtLimit: LimitEndOldest}, with(func(p *Policy) { p.AtLimit = LimitEndOldest })},
 		{"LimitEndIdlest", Policy{AtLimit: LimitEndIdlest}, with(func(p *Policy) { p.AtLimit = LimitEndIdlest })},
 	} {
@@ -107,9 +111,11 @@ func TestPolicyInvalid(t *testing.T) {
 		{"Retention 1 ns", Policy{Retention: 1}, []string{"Policy.Retention", "1ns", "millisecond"}},
 		{"MaxTokens -1", Policy{MaxTokens: -1}, []string{"Policy.MaxTokens", "-1", "NoTokenLimit"}},
 		{"MaxTokens most negative", Policy{MaxTokens: math.MinInt}, []string{"Policy.MaxTokens", "negative"}},
-		{"Renewal out of range", Policy{Renewal: RenewNever + 1}, []string{"Policy.Renewal", "3", "RenewOnUse"}},
+		{"MaxDelegates -1", Policy{MaxDelegates: -1}, []string{"Policy.MaxDelegates", "-1", "NoTokenLimit"}},
+		{"MaxDelegates most negative", Policy{MaxDelegates: math.MinInt}, []string{"Policy.MaxDelegates", "negative"}},
+		{"Renewal out of range", Policy{Renewal: RenewNever + 1}, []string{"Policy.Renewal", "4", "RenewOnUse"}},
 		{"Renewal 255", Policy{Renewal: 255}, []string{"Policy.Renewal", "255", "Never"}},
-		{"AtLimit out of range", Policy{AtLimit: LimitEndIdlest + 1}, []string{"Policy.AtLimit", "3", "Refuse"}},
+		{"AtLimit out of range", Policy{AtLimit: LimitEndIdlest + 1}, []string{"Policy.AtLimit", "4", "Refuse"}},
 		{"AtLimit 255", Policy{AtLimit: 255}, []string{"Policy.AtLimit", "255", "LimitEndIdlest"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

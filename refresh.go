@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -44,24 +43,26 @@ import (
 // So that the same credentials can be given again, they are derived from the replaced
 // secret, which is stored nowhere, and a salt in the record.
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (Credentials, error) {
-	text, err := p.prove(ctx, "refresh", refreshToken)
+	m := p.refresh
+	text, err := m.prove(ctx, "refresh", refreshToken)
 	if err != nil {
 		return Credentials{}, err
 	}
-	asked := ""
-	if text.stands != spentText {
-		tok, err := p.admit(ctx, "refresh", &text)
+	spent, asked := text.stands == spentText, ""
+	if !spent {
+		tok, err := m.admitProved(ctx, "refresh", &text)
 		if err != nil {
 			return Credentials{}, err
 		}
 		if asked, err = narrowed(tok, scope); err != nil {
 			return Credentials{}, err
 		}
-	} else if tok := p.refresh.token(&text.rec); !tok.Live(text.now) { // an end is final: there is nothing to write
-		return Credentials{}, p.refresh.refuse(reused(&tok, &text.presented))
+	} else if !m.lasts(&text.rec, text.now) { // an end is final: there is nothing to write
+		tok := m.token(&text.rec)
+		return Credentials{}, m.refuse(reused(&tok, &text.presented))
 	}
-	r := refreshing{p: p, text: &text.presented, scope: asked} // it is large, and allocated
-	return r.answer(ctx, &text)
+	r := refreshing{p: p, text: &text.presented, spent: spent, scope: asked} // it is large, and allocated
+	return r.answer(ctx, text.rec.Subject)
 }
 
 // narrowed returns the words of tok's scope that asked holds, in their order, or all
@@ -82,51 +83,6 @@ func narrowed(tok Token, asked []string) (string, error) {
 	return strings.Join(slices.DeleteFunc(has, func(w string) bool { return !slices.Contains(want, w) }), " "), Require(tok, want...)
 }
 
-// prove returns the session whose refresh secret text holds, or once held, dead or alive.
-func (p *Pairs) prove(ctx context.Context, verb, text string) (t proved, err error) {
-	m, c, ok := p.refresh, new(credential), false
-	if t.prefix, ok = c.parse(text, m.prefix, m.begun); !ok {
-		return t, m.refuse(ErrMalformed)
-	}
-	if err := m.ready(verb); err != nil {
-		return t, err
-	}
-	sum := c.sum(m.binding)
-	t.cred, t.sum = c, &sum
-	t.rec, err = m.store.Get(ctx, c.id())
-	t.now = m.now()
-	t.stands, err = p.verify(ctx, verb, &t, err)
-	return t, err
-}
-
-// verify is Manager.verify for a text that refreshes.
-func (p *Pairs) verify(ctx context.Context, verb string, t *proved, err error) (standing, error) {
-	m := p.refresh
-	if err == nil && t.rec.ID != t.cred.id() {
-		err = errWrongRecord
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return unknownText, storeError(verb, err)
-	}
-	if err != nil || t.prefix != m.prefix || !p.rules.made(&t.rec) {
-		payTag(t.cred, m.binding)
-		return unknownText, m.refuse(&Rejection{Err: ErrUnknown, ID: t.cred.id()})
-	}
-	found, err := standsRefresh(&t.rec, &t.presented, m.binding, t.now)
-	return m.verdictOn(ctx, verb, found, err, &t.presented, &t.rec, t.now, standsRefresh)
-}
-
-// admit says what everyone sees of the session that t proves, or why it cannot be
-// refreshed now.
-func (p *Pairs) admit(ctx context.Context, verb string, t *proved) (Token, error) {
-	tok := p.refresh.token(&t.rec)
-	err := p.refresh.judge(ctx, verb, &tok, t.now)
-	if err != nil {
-		payTag(t.cred, p.refresh.binding)
-	}
-	return tok, err
-}
-
 // reused refuses the replaced text of a session that is tok, dead or about to be.
 func reused(tok *Token, p *presented) *Rejection {
 	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.generation(), At: tok.DeadFrom(), Reason: tok.EndReason}
@@ -138,75 +94,72 @@ type refreshing struct {
 	p     *Pairs
 	text  *presented
 	scope string // of the access text that is asked for
+	spent bool   // text had been replaced when it was judged before the transaction
 	salt  [saltLen]byte
 
-	found           standing
-	rec             storage.Record
+	judged
 	access, refresh credential
 	now             time.Time
 	ended           []Token
 }
 
 // answer runs the transaction, and says what came of it.
-func (r *refreshing) answer(ctx context.Context, t *proved) (Credentials, error) {
+func (r *refreshing) answer(ctx context.Context, subject string) (Credentials, error) {
 	p, m := r.p, r.p.refresh
 	if err := draw(r.salt[:]); err != nil {
 		return Credentials{}, err
 	}
-	if err := m.update(ctx, "refresh", t.rec.Subject, r.run); err != nil {
-		return Credentials{}, m.verdict(t.rec.ID, err)
+	if err := m.update(ctx, "refresh", subject, r.run); err != nil {
+		return Credentials{}, m.verdict(r.text.cred.id(), err)
 	}
 	m.tellEnded(r.ended)
-	switch r.found {
+	switch r.stands {
 	case spentText:
-		tok := m.token(&r.rec)
-		return Credentials{}, m.refuse(reused(&tok, r.text))
+		return Credentials{}, m.refuse(reused(&r.tok, r.text))
 	case currentText:
 		m.tell(Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
 	}
 	c := p.credentials(&r.rec, &r.access, &r.refresh, r.now)
-	c.Repeated = r.found == previousText
+	c.Repeated = r.stands == previousText
 	return c, nil
 }
 
 // run decides by what is stored as the transaction runs: of many that present one text
 // the first has it replaced, and the others are given the same again.
 func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
-	m := r.p.refresh
 	r.now, r.ended = now, nil
-	if r.rec, err = getIn(tx, r.text.cred.id()); err != nil {
+	r.judged, err = r.p.refresh.goodIn(tx, r.text, now)
+	switch kept, _ := sessionOf(&r.rec); {
+	case r.spent && r.stands >= spentText, r.stands == spentText:
+		r.stands = spentText // whatever the clock says by now: CheckSubject was not asked
+		return r.reuse(tx)
+	case err != nil:
 		return err
-	}
-	if r.found, err = standsRefresh(&r.rec, r.text, m.binding, now); err != nil {
-		return err
-	}
-	if r.found == unknownText || r.found == aheadText {
-		return &Rejection{Err: ErrUnknown, ID: r.rec.ID}
-	}
-	tok := m.token(&r.rec)
-	if r.found == spentText {
-		return r.reuse(tx, &tok)
-	}
-	if !tok.Live(now) {
-		return expired(&tok)
-	}
-	kept, _ := sessionOf(&r.rec)
-	if r.found == previousText {
+	case r.stands == previousText:
 		return r.repeat(kept)
+	default:
+		return r.replace(tx, kept)
 	}
-	return r.replace(tx, kept, &tok)
+}
+
+// lasts reports whether the session of rec is alive at now by its record, whatever a
+// policy makes of it: another policy would let it in.
+func (m *Manager) lasts(rec *storage.Record, now time.Time) bool {
+	seen := *rec
+	m.endedByClock(&seen)
+	return seen.Live(now)
 }
 
 // reuse ends the session, unless it is dead.
-func (r *refreshing) reuse(tx storage.Tx, tok *Token) (err error) {
-	if !tok.Live(r.now) {
+func (r *refreshing) reuse(tx storage.Tx) (err error) {
+	m := r.p.refresh
+	if r.tok = m.token(&r.rec); !m.lasts(&r.rec, r.now) {
 		return nil
 	}
-	if r.ended, err = r.p.refresh.endTied(tx, r.rec.ID, EndReused, r.now); err != nil {
-		return err
+	if r.ended, err = m.endTied(tx, r.rec.ID, EndReused, r.now); err == nil {
+		r.tok = r.ended[0]
 	}
-	r.rec.EndedAt, r.rec.EndReason = r.now, EndReused
-	return nil
+	return err
 }
 
 // make sets both secrets of a generation, for the salt that they are derived with.
@@ -240,14 +193,14 @@ func (r *refreshing) repeat(kept session) error {
 }
 
 // replace gives the session, which is alive, new secrets and a new life from now.
-func (r *refreshing) replace(tx storage.Tx, kept session, tok *Token) error {
+func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	rec, p, now := &r.rec, r.p, r.now
 	if rec.Generation == math.MaxUint32 {
 		return errGenerations
 	}
 	r.make(kept.key(), rec.Generation+1, r.salt[:])
-	rec.MaxExpiresAt = tok.MaxExpiresAt // never after that of the policy, which it was seen under
-	rec.ExpiresAt = capped(latest(tok.ExpiresAt, add(now, rec.TTL)), rec.MaxExpiresAt)
+	rec.MaxExpiresAt = r.tok.MaxExpiresAt // never after that of the policy, which it was seen under
+	rec.ExpiresAt = capped(latest(r.tok.ExpiresAt, add(now, rec.TTL)), rec.MaxExpiresAt)
 	next := sessionParts{
 		refreshPrefix: p.refresh.prefix,
 		accessScope:   r.scope,

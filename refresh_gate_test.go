@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"path/filepath"
@@ -8,24 +9,33 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-var refreshRounds = flag.Int("refreshrounds", 20, "how often 64 callers refresh one token at once")
+var refreshRounds = flag.Int("refreshrounds", 20, "how often 64 callers refresh one session at once")
 
-// TestOneSuccessorUnder64Callers: of those who all found the token good one rotates
-// it, and all get the same credentials, time and again.
+// quiet are Pairs on store whose observer may be called by many at once.
+func quiet(t *testing.T, store storage.Store, cfg lapse.PairConfig) *pairs {
+	t.Helper()
+	cfg.Access.Observe = func(lapse.Event) {}
+	return newPairs(t, store, cfg)
+}
+
+// TestOneSuccessorUnder64Callers: of those that all found the text current one has the
+// secrets replaced, and within the grace all get the same credentials, time and again.
 func TestOneSuccessorUnder64Callers(t *testing.T) {
 	const callers = 64
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
-		p := newPairs(t, store, lapse.PairConfig{Access: lapse.Config{Observe: func(lapse.Event) {}}})
+		p := quiet(t, store, lapse.PairConfig{})
 		c := p.first(lapse.Grant{Scope: "read write"})
 		for round := range *refreshRounds {
 			got := make([]lapse.Credentials, callers)
 			arrivals(store, callers, storagetest.OpUpdate)
 			errs := together(callers, func(i int) (err error) {
-				got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer, []string{"read", "write", ""}[i%3])
+				got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer, []string{"read write", "write read", ""}[i%3])
 				return err
 			})
 			store.Before(nil)
@@ -42,46 +52,187 @@ func TestOneSuccessorUnder64Callers(t *testing.T) {
 					wantDiff(t, "another caller's", got[0], got[i])
 				}
 			}
-			if made != 1 {
-				t.Fatalf("round %d: %d made the credentials; want one", round, made)
+			if all := p.contents(); made != 1 || len(all) != 1 || int(all[0].Generation) != round+1 {
+				t.Fatalf("round %d: %d made the credentials of %d records", round, made, len(all))
 			}
-			p.wantOneTip(got[0].Refresh.ID)
 			c = got[0]
+		}
+		p.wantAccess("the last ones", c, nil)
+	})
+}
+
+// TestOneWinnerWithoutGrace: where there is no grace, one of 64 callers gets credentials,
+// and the others are reuse, which ends the session.
+func TestOneWinnerWithoutGrace(t *testing.T) {
+	const callers = 64
+	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		p := quiet(t, store, lapse.PairConfig{Grace: lapse.NoGrace})
+		c := p.first(lapse.Grant{})
+		got := make([]lapse.Credentials, callers)
+		arrivals(store, callers, storagetest.OpUpdate)
+		errs := together(callers, func(i int) (err error) {
+			got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer)
+			return err
+		})
+		store.Before(nil)
+		var won []lapse.Credentials
+		for i, err := range errs {
+			if err == nil {
+				won = append(won, got[i])
+				continue
+			}
+			wantIs(t, "a loser", err, lapse.ErrReused)
+		}
+		if len(won) != 1 {
+			t.Fatalf("%d got credentials; want one", len(won))
+		}
+		p.wantDead(c, won[0])
+	})
+}
+
+// TestScopesUnder64Callers: of callers that ask for different scopes at once, those that
+// asked for what the first one asked for get it, and the others ErrScope. The session
+// lives.
+func TestScopesUnder64Callers(t *testing.T) {
+	const callers = 64
+	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		p := quiet(t, store, lapse.PairConfig{})
+		c := p.first(lapse.Grant{Scope: "read write"})
+		got := make([]lapse.Credentials, callers)
+		arrivals(store, callers, storagetest.OpUpdate)
+		errs := together(callers, func(i int) (err error) {
+			got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer, []string{"read", "write"}[i%2])
+			return err
+		})
+		store.Before(nil)
+		served := map[string]int{}
+		for i, err := range errs {
+			if err != nil {
+				wantIs(t, "the other scope", err, lapse.ErrScope)
+				continue
+			}
+			served[got[i].Access.Scope]++
+			p.wantAccess("a winner", got[i], nil)
+		}
+		if served["read"]+served["write"] != callers/2 || len(served) != 1 {
+			t.Errorf("served: %v; want all of one scope", served)
 		}
 	})
 }
 
-// wantOneTip: of ana's refresh tokens only that one lives.
-func (p *pairs) wantOneTip(want lapse.ID) {
-	p.t.Helper()
-	var tips []lapse.ID
-	for _, r := range p.contents() {
-		if r.Prefix == "lapse_refresh" && r.Live(p.clock.Now()) {
-			tips = append(tips, r.ID)
+// TestReuseIsDecidedByTheTransaction: what a text was when the store was first read is no
+// verdict. Here it becomes something else before the transaction.
+func TestReuseIsDecidedByTheTransaction(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		grace time.Duration
+		then  func(p *pairs, c, next lapse.Credentials) // before the transaction
+		first bool                                      // c has not been refreshed yet
+		want  error
+	}{
+		{"current, then previous", 0, func(p *pairs, c, _ lapse.Credentials) { p.next(c) }, true, nil},
+		{"current, then spent, without a grace", lapse.NoGrace, func(p *pairs, c, _ lapse.Credentials) { p.next(c) }, true, lapse.ErrReused},
+		{"current, then spent", 0, func(p *pairs, c, _ lapse.Credentials) { p.next(p.next(c)) }, true, lapse.ErrReused},
+		{"current, then the session ended", 0, func(p *pairs, c, _ lapse.Credentials) { p.Expire(p.ctx, c.Access.Bearer) }, true, lapse.ErrExpired},
+		{"current, then it ran out", 0, func(p *pairs, _, _ lapse.Credentials) { p.clock.add(720 * time.Hour) }, true, lapse.ErrExpired},
+		{"previous, then spent", 0, func(p *pairs, _, next lapse.Credentials) { p.next(next) }, false, lapse.ErrReused},
+		{"previous, then the grace ends", 0, func(p *pairs, _, _ lapse.Credentials) { p.clock.add(10 * time.Second) }, false, lapse.ErrReused},
+		{"previous, then before the grace ends", 0, func(p *pairs, _, _ lapse.Credentials) { p.clock.add(10*time.Second - time.Millisecond) }, false, nil},
+		{"previous, then the session ended", 0, func(p *pairs, _, next lapse.Credentials) { p.Expire(p.ctx, next.Access.Bearer) }, false, lapse.ErrExpired},
+	} {
+		p := memoryPairs(t, lapse.PairConfig{Grace: row.grace})
+		c := p.first(lapse.Grant{})
+		var next lapse.Credentials
+		if !row.first {
+			next = p.next(c)
+		}
+		p.store.Before(func(op storagetest.Op) {
+			if op == opUpdate {
+				p.store.Before(nil)
+				row.then(p, c, next)
+			}
+		})
+		p.wantRefresh(row.name, c, row.want)
+		if tok := p.token(c.Refresh.ID); (tok.EndReason == lapse.EndReused) != (row.want == lapse.ErrReused) {
+			t.Errorf("%s: the session ended as %v", row.name, tok.EndReason)
 		}
 	}
-	wantDiff(p.t, "refresh tokens that live", []lapse.ID{want}, tips)
 }
 
-// TestRefreshAgainstTheEnd lets rotations of one token and an end of its family loose
-// at once: whichever comes first, nothing of it lives afterwards.
+// stale is a store whose Get answers with what it was told to remember, as a cache does
+// that has not heard of a change.
+type stale struct {
+	storage.Store
+	old map[storage.ID]storage.Record
+}
+
+func (s *stale) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+	if r, ok := s.old[id]; ok {
+		return r, nil
+	}
+	return s.Store.Get(ctx, id)
+}
+
+// TestStaleReadsDecideNothing: a record that is older than the text is read once more,
+// past the cache, and one by which a spent text is still current ends nothing wrongly and
+// lets nothing in.
+func TestStaleReadsDecideNothing(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		present func(s session3, last lapse.Credentials) lapse.Credentials // after a third refresh
+		want    error
+	}{
+		{"the current text", func(_ session3, last lapse.Credentials) lapse.Credentials { return last }, nil},
+		{"the previous text", func(s session3, _ lapse.Credentials) lapse.Credentials { return s.current }, nil},
+		{"a spent text, current by the old record", func(s session3, _ lapse.Credentials) lapse.Credentials { return s.previous }, lapse.ErrReused},
+		{"a spent text, spent by it too", func(s session3, _ lapse.Credentials) lapse.Credentials { return s.spent }, lapse.ErrReused},
+	} {
+		cache := &stale{Store: memory.New()}
+		p := newPairs(t, cache, lapse.PairConfig{})
+		s := session3{spent: p.first(lapse.Grant{})}
+		s.previous = p.next(s.spent)
+		old := p.record(s.spent.Refresh.ID)
+		s.current = p.next(s.previous)
+		last := p.next(s.current)
+		cache.old = map[storage.ID]storage.Record{old.ID: old}
+		c := row.present(s, last)
+		p.wantRefresh(row.name, c, row.want)
+		_, err := p.Manager.Peek(p.ctx, last.Access.Bearer)
+		cache.old = nil
+		if row.want != nil {
+			p.wantDead(s.spent, s.previous, s.current, last)
+			continue
+		}
+		wantIs(t, row.name+": the newest access text by the old record", err, nil)
+		if reason := p.token(old.ID).EndReason; reason != 0 {
+			t.Errorf("%s: the session ended as %v", row.name, reason)
+		}
+	}
+}
+
+// TestRefreshAgainstTheEnd lets refreshes of one session and an end of it loose at once:
+// whichever comes first, the session is dead afterwards.
 func TestRefreshAgainstTheEnd(t *testing.T) {
 	for name, row := range map[string]struct {
 		end  func(p *pairs, stale, c lapse.Credentials) error
 		want error
 	}{
-		"Expire": {func(p *pairs, _, c lapse.Credentials) error { return p.Expire(p.ctx, c.Access.Bearer) }, nil},
-		"reuse": {func(p *pairs, stale, _ lapse.Credentials) error {
-			_, err := p.Refresh(p.ctx, stale.Refresh.Bearer)
-			return err
-		}, lapse.ErrReused},
-		"ExpireSubject": {func(p *pairs, _, _ lapse.Credentials) error {
-			_, err := p.ExpireSubject(p.ctx, "ana")
+		"log-out by the access text":      {func(p *pairs, _, c lapse.Credentials) error { return p.Expire(p.ctx, c.Access.Bearer) }, nil},
+		"log-out by the refresh text":     {func(p *pairs, _, c lapse.Credentials) error { return p.Expire(p.ctx, c.Refresh.Bearer) }, nil},
+		"log-out by a spent refresh text": {func(p *pairs, s, _ lapse.Credentials) error { return p.Expire(p.ctx, s.Refresh.Bearer) }, nil},
+		"Expire by ID": {func(p *pairs, _, c lapse.Credentials) error {
+			_, err := p.Manager.Expire(p.ctx, c.Refresh.ID)
 			return err
 		}, nil},
+		"ExpireSubject": {func(p *pairs, _, _ lapse.Credentials) error { _, err := p.ExpireSubject(p.ctx, "ana"); return err }, nil},
+		"a log-in at the limit that evicts": {func(p *pairs, _, _ lapse.Credentials) error {
+			p.Expire(p.ctx, p.first(lapse.Grant{}).Access.Bearer)
+			return nil
+		}, nil},
+		"reuse": {func(p *pairs, s, _ lapse.Credentials) error { _, err := p.Refresh(p.ctx, s.Refresh.Bearer); return err }, lapse.ErrReused},
 	} {
 		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
-			p := newPairs(t, store, lapse.PairConfig{Access: lapse.Config{Observe: func(lapse.Event) {}}})
+			p := quiet(t, store, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 1}}})
 			for range 10 {
 				stale := p.first(lapse.Grant{})
 				c := p.next(p.next(stale))
@@ -104,12 +255,11 @@ func TestRefreshAgainstTheEnd(t *testing.T) {
 	}
 }
 
-// TestFamiliesUnder32Callers: a limit on families is exact.
-func TestFamiliesUnder32Callers(t *testing.T) {
+// TestSessionsUnder32Callers: a limit on sessions is exact.
+func TestSessionsUnder32Callers(t *testing.T) {
 	const limit, callers = 5, 32
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
-		p := newPairs(t, store, lapse.PairConfig{
-			Access:  lapse.Config{Observe: func(lapse.Event) {}},
+		p := quiet(t, store, lapse.PairConfig{
 			Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: limit, AtLimit: lapse.LimitEndOldest}},
 		})
 		arrivals(store, callers, storagetest.OpUpdate)
@@ -119,63 +269,29 @@ func TestFamiliesUnder32Callers(t *testing.T) {
 		})
 		store.Before(nil)
 		wantIs(t, "Issue", errors.Join(errs...), nil)
-		if n := len(p.living()); n != 2*limit {
-			t.Errorf("%d tokens live; want %d pairs", n, limit)
+		if n := len(p.living()); n != limit {
+			t.Errorf("%d sessions live; want %d", n, limit)
 		}
 	})
 }
 
-// TestSweepSparesAncestors: with the shortest retention there is, what was rotated is
-// still known for what it is.
-func TestSweepSparesAncestors(t *testing.T) {
-	short := lapse.Policy{Retention: time.Millisecond}
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
-		p := newPairs(t, store, lapse.PairConfig{Access: lapse.Config{Policy: short}, Refresh: lapse.Config{Policy: short}})
-		sweep := func() {
-			if _, err := p.Sweep(p.ctx); err != nil {
-				t.Fatal(err)
-			}
-		}
+// TestAccessSecretRanOutMeanwhile: a replay after the access secret has run out, and
+// within the grace, is answered as before, with nothing left to live; the refresh text of
+// that answer gets a new one.
+func TestAccessSecretRanOutMeanwhile(t *testing.T) {
+	for _, after := range []time.Duration{time.Second - time.Millisecond, time.Second, 2 * time.Second} {
+		p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{TTL: time.Second}}})
 		a := p.first(lapse.Grant{})
 		b := p.next(a)
-		sweep()
+		p.clock.add(after)
 		p.wantSame("again", a, b)
-		p.clock.add(time.Hour)
-		sweep() // both access tokens go
-		c := p.next(b)
-		p.clock.add(5 * time.Second)
-		sweep()
-		p.wantSame("again", b, c)
-		p.clock.add(20 * 24 * time.Hour)
-		sweep()
-		p.wantRefresh("three weeks later", a, lapse.ErrReused)
-		if alive := p.living(); len(alive) != 0 {
-			t.Errorf("%v live", alive)
-		}
-	})
-}
-
-// TestAccessTokenDiedMeanwhile: one that ran out, or was swept, by the time of a
-// replay is given all the same, with nothing left to live; its holder refreshes.
-func TestAccessTokenDiedMeanwhile(t *testing.T) {
-	for _, swept := range []bool{false, true} {
-		p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{TTL: time.Second, Retention: time.Millisecond}}})
-		a := p.first(lapse.Grant{})
-		b := p.next(a)
-		p.clock.add(2 * time.Second)
-		if swept {
-			p.Sweep(p.ctx)
-		}
-		got := p.next(a)
-		if got.ExpiresIn != 0 || got.Access.Bearer != b.Access.Bearer || got.Refresh.Bearer != b.Refresh.Bearer || got.Access.ID != b.Access.ID {
-			t.Errorf("swept %v: %+v", swept, got)
-		}
-		p.next(got)
+		p.wantAccess("again", b, map[bool]error{true: lapse.ErrExpired}[after >= time.Second])
+		p.wantAccess("refreshed", p.next(b), nil)
 	}
 }
 
-// TestReopenBetweenRotationAndRetry: the file alone is enough to answer again.
-func TestReopenBetweenRotationAndRetry(t *testing.T) {
+// TestReopenBetweenRefreshAndRetry: the file alone is enough to answer again.
+func TestReopenBetweenRefreshAndRetry(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	open := func() (*pairs, func()) {
 		s, err := bolt.Open(path, nil)
@@ -193,12 +309,15 @@ func TestReopenBetweenRotationAndRetry(t *testing.T) {
 	b := p.next(a, "read")
 	done()
 	p, done = open()
-	p.wantSame("again", a, b)
+	got := p.next(a, "read")
+	if got.Access.Bearer != b.Access.Bearer || got.Refresh.Bearer != b.Refresh.Bearer || !got.Repeated {
+		t.Errorf("again: %+v; want %+v", got, b)
+	}
 	p.wantAccess("the new one", b, nil)
 	c := p.next(b)
 	done()
 	p, done = open()
 	defer done()
-	p.wantRefresh("its successor was used", a, lapse.ErrReused)
+	p.wantRefresh("the new text was presented", a, lapse.ErrReused)
 	p.wantAccess("the last one", c, lapse.ErrExpired)
 }

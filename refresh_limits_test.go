@@ -1,17 +1,17 @@
 package lapse_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
-	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
-// TestRefreshScope: the access token has what was asked for, in the order of the
-// grant, the refresh token keeps all of it, and too much spends nothing.
+// TestRefreshScope: the access text has what was asked for, in the order of the grant, the
+// session keeps all of it, and too much spends nothing.
 func TestRefreshScope(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -44,8 +44,10 @@ func TestRefreshScope(t *testing.T) {
 			b = p.next(a) // nothing was spent
 			row.want = a.Access.Scope
 		}
-		if b.Access.Scope != row.want || p.token(b.Access.ID).Scope != row.want || b.Refresh.Scope != a.Refresh.Scope {
-			t.Errorf("%s: access token %q, refresh token %q", row.name, b.Access.Scope, b.Refresh.Scope)
+		seen, err := p.Manager.Peek(p.ctx, b.Access.Bearer)
+		wantIs(t, row.name, err, nil)
+		if b.Access.Scope != row.want || seen.Scope != row.want || b.Refresh.Scope != a.Refresh.Scope || p.token(b.Access.ID).Scope != a.Refresh.Scope {
+			t.Errorf("%s: access text %q, session %q", row.name, b.Access.Scope, b.Refresh.Scope)
 		}
 		if c := p.next(b); c.Access.Scope != a.Access.Scope {
 			t.Errorf("%s: the next one has %q; want all again", row.name, c.Access.Scope)
@@ -53,26 +55,83 @@ func TestRefreshScope(t *testing.T) {
 	}
 }
 
-// TestRefreshScopeAgain: whoever asks again gets what there is, whatever was asked
-// for, but never with a scope that the family lacks.
-func TestRefreshScopeAgain(t *testing.T) {
-	p := memoryPairs(t, lapse.PairConfig{})
-	a := p.first(lapse.Grant{Scope: "read write"})
-	b := p.next(a, "read")
-	for _, scope := range []string{"", "read", "write", "write read"} {
-		if got := p.next(a, scope); got.Access.Bearer != b.Access.Bearer || got.Access.Scope != "read" {
-			t.Errorf("again with %q: %+v", scope, got)
+// TestScopeOfThePreviousText: the previous access text works within the grace unless the
+// new one has a word that it lacked, and has no more scope than the new one.
+func TestScopeOfThePreviousText(t *testing.T) {
+	for _, row := range []struct {
+		before, now string
+		works       bool
+	}{
+		{"read write", "read write", true},
+		{"read write", "write read", true},
+		{"read write", "read", true},
+		{"read", "read", true},
+		{"", "read write admin", true}, // both are all of it
+		{"", "read", true},
+		{"read", "read write", false},
+		{"read", "write", false},
+		{"read write", "", false},
+		{"read", "read admin", false},
+	} {
+		for _, after := range []time.Duration{0, 10*time.Second - time.Millisecond, 10 * time.Second} {
+			p := memoryPairs(t, lapse.PairConfig{})
+			a := p.next(p.first(lapse.Grant{Scope: "read write admin"}), row.before)
+			b := p.next(a, row.now)
+			p.clock.add(after)
+			name := fmt.Sprintf("from %q to %q, %v later", row.before, row.now, after)
+			tok, err := p.Manager.Peek(p.ctx, a.Access.Bearer)
+			if row.works && after < 10*time.Second {
+				if err != nil || tok.Scope != b.Access.Scope {
+					t.Errorf("%s: %q, %v", name, tok.Scope, err)
+				}
+			} else {
+				wantIs(t, name, err, lapse.ErrReplaced)
+			}
+			p.wantAccess(name+": the new one", b, nil)
 		}
 	}
-	_, err := p.Refresh(p.ctx, a.Refresh.Bearer, "delete")
-	wantIs(t, "again with too much", err, lapse.ErrScope)
-	p.clock.add(time.Minute)
-	_, err = p.Refresh(p.ctx, a.Refresh.Bearer, "delete")
-	wantIs(t, "reuse with too much", err, lapse.ErrReused)
 }
 
-// TestCapNeverRestarts: 200 rotations leave the end of the family where the first
-// issue put it, and neither kind of token passes it.
+// TestRefreshScopeAgain: within the grace the same scope is given again, and another than
+// the first time is ErrScope, which changes nothing. After the grace any scope is reuse.
+func TestRefreshScopeAgain(t *testing.T) {
+	for _, row := range []struct {
+		first, again string
+		same         bool
+	}{
+		{"read", "read", true},
+		{"read write", "write  read", true},
+		{"", "", true},
+		{"", "read write", true},
+		{"read write", "", true},
+		{"read", "", false},
+		{"read", "write", false},
+		{"read", "read write", false},
+		{"", "read", false},
+		{"read", "delete", false},
+		{"", "delete", false},
+	} {
+		p := memoryPairs(t, lapse.PairConfig{})
+		a := p.first(lapse.Grant{Scope: "read write"})
+		b := p.next(a, row.first)
+		before := p.contents()
+		name := fmt.Sprintf("%q, then %q", row.first, row.again)
+		got, err := p.Refresh(p.ctx, a.Refresh.Bearer, row.again)
+		wantIs(t, name, err, map[bool]error{false: lapse.ErrScope}[row.same])
+		if row.same && (got.Access.Bearer != b.Access.Bearer || got.Access.Scope != b.Access.Scope || got.Refresh.Bearer != b.Refresh.Bearer || !got.Repeated) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		wantDiff(t, name+": contents", before, p.contents())
+		p.wantAccess(name, b, nil)
+		p.clock.add(10 * time.Second)
+		_, err = p.Refresh(p.ctx, a.Refresh.Bearer, row.again)
+		wantIs(t, name+": after the grace", err, lapse.ErrReused)
+		p.wantDead(a, b)
+	}
+}
+
+// TestCapNeverRestarts: 200 refreshes leave the cap of the session where the log-in put
+// it, and neither secret passes the cap.
 func TestCapNeverRestarts(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{
 		Access:  lapse.Config{Policy: lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewOnUse}},
@@ -83,8 +142,8 @@ func TestCapNeverRestarts(t *testing.T) {
 	for n := range 200 {
 		p.clock.add(time.Hour)
 		c = p.next(c)
-		if !c.Refresh.MaxExpiresAt.Equal(end) || c.Refresh.ExpiresAt.After(end) || c.Access.ExpiresAt.After(end) || c.Access.MaxExpiresAt.After(end) {
-			t.Fatalf("rotation %d: %+v", n, c)
+		if !c.Refresh.MaxExpiresAt.Equal(end) || c.Refresh.ExpiresAt.After(end) || c.Access.ExpiresAt.After(end) || !c.Access.MaxExpiresAt.Equal(end) {
+			t.Fatalf("refresh %d: %+v", n, c)
 		}
 	}
 	p.clock.add(time.Hour - time.Millisecond)
@@ -95,52 +154,67 @@ func TestCapNeverRestarts(t *testing.T) {
 	if c.ExpiresIn != time.Millisecond {
 		t.Errorf("a millisecond before the end: expires in %v", c.ExpiresIn)
 	}
-	for _, r := range p.contents() {
-		if r.ExpiresAt.After(end) || r.MaxExpiresAt.After(end) || r.MaxExpiresAt.IsZero() {
-			t.Errorf("stored: %+v", r)
-		}
+	if r := p.record(c.Refresh.ID); r.ExpiresAt.After(end) || !r.MaxExpiresAt.Equal(end) {
+		t.Errorf("stored: %+v", r)
 	}
 	p.clock.add(time.Millisecond)
 	p.wantAccess("at the end", c, lapse.ErrExpired)
 	p.wantRefresh("at the end", c, lapse.ErrExpired)
 }
 
-// TestLoweredCap: a lower MaxTTL counts from the token at hand and never from a
-// later one; a higher one changes nothing.
+// TestLoweredCap: a lower MaxTTL counts from the log-in; a higher one changes nothing.
 func TestLoweredCap(t *testing.T) {
-	store := memory.New()
 	days := func(n int) lapse.PairConfig {
 		return lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: 24 * time.Hour, MaxTTL: time.Duration(n) * 24 * time.Hour}}}
 	}
-	p := newPairs(t, store, days(90))
+	p := newPairs(t, memory.New(), days(90))
 	c := p.next(p.first(lapse.Grant{}))
-	low := newPairs(t, store, days(7))
-	for range 6 {
-		low.clock.add(23 * time.Hour)
+	low, high := p.beside(days(7)), p.beside(days(900))
+	end := startMilli.Add(7 * 24 * time.Hour)
+	for range 7 {
+		p.clock.add(23 * time.Hour)
 		c = low.next(c)
-		if want := startMilli.Add(7 * 24 * time.Hour); !c.Refresh.MaxExpiresAt.Equal(want) {
-			t.Fatalf("cap %v; want %v", c.Refresh.MaxExpiresAt, want)
+		if !c.Refresh.MaxExpiresAt.Equal(end) {
+			t.Fatalf("cap %v; want %v", c.Refresh.MaxExpiresAt, end)
 		}
 	}
-	high := newPairs(t, store, days(900))
-	high.clock.set(low.clock.Now())
-	if got := high.next(c); !got.Refresh.MaxExpiresAt.Equal(c.Refresh.MaxExpiresAt) {
-		t.Errorf("cap %v; want %v", got.Refresh.MaxExpiresAt, c.Refresh.MaxExpiresAt)
+	c = high.next(c)
+	p.clock.set(end.Add(-time.Millisecond))
+	if c = high.next(c); !c.Refresh.ExpiresAt.Equal(end) || !c.Refresh.MaxExpiresAt.Equal(end) {
+		t.Errorf("until %v, cap %v; want %v", c.Refresh.ExpiresAt, c.Refresh.MaxExpiresAt, end)
 	}
+	p.clock.add(time.Millisecond)
+	high.wantRefresh("at the cap", c, lapse.ErrExpired)
 }
 
-// TestRotationNeedsNoRoom: at the limit of either kind, and over it since it has been
-// lowered, a rotation neither fails nor ends anything of anybody else's.
-func TestRotationNeedsNoRoom(t *testing.T) {
+// TestCapThatOnePolicyLowers: what a policy of other Pairs keeps out is kept out by these
+// alone, until they have refreshed the session.
+func TestCapThatOnePolicyLowers(t *testing.T) {
+	low := lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: time.Hour}}}
+	p := memoryPairs(t, lapse.PairConfig{})
+	c := p.first(lapse.Grant{})
+	kept := p.beside(low)
+	p.clock.add(time.Hour - time.Millisecond)
+	_, err := kept.Pairs.Peek(p.ctx, c.Refresh.Bearer)
+	wantIs(t, "before the lower cap", err, nil)
+	p.clock.add(time.Millisecond)
+	kept.wantRefresh("at the lower cap", c, lapse.ErrExpired)
+	kept.wantSessions(t, "at the lower cap")
+	p.wantSessions(t, "by the policy that made it", c.Refresh.ID)
+	p.next(c)
+}
+
+// TestRefreshNeedsNoRoom: at the limit, and over one that has been lowered, a refresh
+// neither fails nor ends anything.
+func TestRefreshNeedsNoRoom(t *testing.T) {
 	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
-		policy := lapse.Policy{MaxTokens: 3, AtLimit: atLimit}
-		cfg := lapse.PairConfig{Access: lapse.Config{Policy: policy}, Refresh: lapse.Config{Policy: policy}}
-		store := memory.New()
-		p := newPairs(t, store, cfg)
+		with := func(limit int) lapse.PairConfig {
+			return lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: limit, AtLimit: atLimit}}}
+		}
+		p := memoryPairs(t, with(3))
 		all := []lapse.Credentials{p.first(lapse.Grant{}), p.first(lapse.Grant{}), p.first(lapse.Grant{})}
 		for limit := 3; limit >= 1; limit-- {
-			cfg.Access.Policy.MaxTokens, cfg.Refresh.Policy.MaxTokens = limit, limit
-			p := newPairs(t, store, cfg)
+			p := p.beside(with(limit))
 			for range 3 {
 				for i, c := range all {
 					all[i] = p.next(c)
@@ -158,135 +232,30 @@ func TestRotationNeedsNoRoom(t *testing.T) {
 	}
 }
 
-// TestRotationThatGrows: a family whose access token has died meanwhile has one more
-// with the next, which is subject to the limit; refused, it spends nothing.
-func TestRotationThatGrows(t *testing.T) {
-	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest} {
-		p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: atLimit}}})
-		a := p.first(lapse.Grant{})
-		p.clock.add(30 * time.Minute)
-		b := p.first(lapse.Grant{})
-		before := p.contents()
-		got, err := p.Refresh(p.ctx, a.Refresh.Bearer)
-		if atLimit == lapse.LimitRefuse {
-			wantIs(t, "no room", err, lapse.ErrLimit)
-			wantDiff(t, "contents", before, p.contents())
-			p.clock.add(30 * time.Minute)
-			p.next(a)
-			continue
-		}
-		wantIs(t, "room made", err, nil)
-		wantDiff(t, "evicted", []lapse.ID{b.Access.ID}, got.Access.Evicted)
-		p.wantAccess("evicted", b, lapse.ErrExpired)
-		p.next(b) // its family lives
-	}
-}
-
-// TestRotationOfWhatThePolicyKeepsOut: an access token that a lowered MaxTTL keeps out
-// has no place to give up.
-func TestRotationOfWhatThePolicyKeepsOut(t *testing.T) {
-	store := memory.New()
-	p := newPairs(t, store, lapse.PairConfig{})
-	a := p.first(lapse.Grant{})
-	low := newPairs(t, store, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{TTL: time.Minute, MaxTTL: time.Minute, MaxTokens: 1}}})
-	low.clock.add(time.Minute)
-	low.first(lapse.Grant{})
-	low.wantRefresh("no room", a, lapse.ErrLimit)
-}
-
-// TestRotationGrowsMeanwhile: whether it needs room is seen anew by each run of the
-// transaction.
-func TestRotationGrowsMeanwhile(t *testing.T) {
-	cfg := lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{MaxTokens: 1}}}
-	p := memoryPairs(t, cfg)
-	a := p.first(lapse.Grant{})
-	cfg.Access.Clock = p.clock
-	again, err := lapse.NewPairs(&twice{p.store, p.clock, 0, func() {
-		p.clock.add(30 * time.Minute)
-		p.first(lapse.Grant{})
-	}}, cfg)
-	wantIs(t, "NewPairs", err, nil)
-	_, err = again.Refresh(p.ctx, a.Refresh.Bearer)
-	wantIs(t, "the place was taken", err, lapse.ErrLimit)
-}
-
-// TestEvictionTakesTheFamily: the session that makes room is over as a whole.
-func TestEvictionTakesTheFamily(t *testing.T) {
+// TestRefreshKeepsOneRecord: 10,000 refreshes with sweeps between them leave one record
+// as large as after the first, and the text of the log-in is reuse after all of them.
+func TestRefreshKeepsOneRecord(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{
-		Access:  lapse.Config{Policy: lapse.Policy{MaxTokens: 2}}, // Refuse: there is room once the family is gone
-		Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndOldest}},
+		Access:  lapse.Config{Policy: lapse.Policy{Retention: time.Millisecond}, Observe: func(lapse.Event) {}},
+		Refresh: lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}},
 	})
-	a := p.next(p.first(lapse.Grant{}))
-	p.clock.add(time.Second)
-	b := p.first(lapse.Grant{})
-	p.events = nil
-	c := p.first(lapse.Grant{})
-	p.wantAccess("evicted", a, lapse.ErrExpired)
-	p.wantRefresh("evicted", a, lapse.ErrExpired)
-	if why := p.token(a.Access.ID).EndReason; why != lapse.EndEvicted {
-		t.Errorf("its access token ended as %v", why)
-	}
-	if n := len(c.Refresh.Evicted); n != 3 { // one access token in its grace
-		t.Errorf("%d evicted; want 3", n)
-	}
-	if p.events[0].Kind != lapse.EventEnded || p.events[0].Token.EndReason != lapse.EndEvicted {
-		t.Errorf("told first: %+v", p.events[0])
-	}
-	p.wantAccess("the other", b, nil)
-	p.wantAccess("the new one", c, nil)
-}
-
-// TestOthersKeepWhatIsSealed: what a token of another prefix keeps is nothing to Pairs.
-func TestOthersKeepWhatIsSealed(t *testing.T) {
-	p := memoryPairs(t, lapse.PairConfig{})
-	a := p.first(lapse.Grant{})
-	rec, err := p.store.Get(p.ctx, p.issue(lapse.Grant{Subject: "ana"}).ID)
-	wantIs(t, "Get", err, nil)
-	rec.Sealed, rec.EndedAt, rec.EndReason = storage.NewSealed("salt"), startMilli, lapse.EndRotated
-	wantIs(t, "Put", p.store.Update(p.ctx, "ana", func(tx storage.Tx) error { return tx.Put(rec) }), nil)
-	p.clock.add(time.Hour)
-	p.next(a)
-	if got, err := p.store.Get(p.ctx, rec.ID); err != nil || !got.Sealed.Equal(rec.Sealed) {
-		t.Errorf("it is gone, %v", err)
-	}
-}
-
-// TestSealedIsWiped: when the successor is used, and by whatever Pairs does for the
-// subject after the grace; not before.
-func TestSealedIsWiped(t *testing.T) {
-	for _, row := range []struct {
-		name string
-		do   func(p *pairs, b, other lapse.Credentials)
-		left int
-	}{
-		{"in the grace", func(p *pairs, _, other lapse.Credentials) { p.first(lapse.Grant{}) }, 1},
-		{"the successor is used", func(p *pairs, b, _ lapse.Credentials) { p.next(b) }, 1}, // b's own
-		{"another is issued", func(p *pairs, _, _ lapse.Credentials) { p.clock.add(10 * time.Second); p.first(lapse.Grant{}) }, 0},
-		{"another is refreshed", func(p *pairs, _, o lapse.Credentials) { p.clock.add(10 * time.Second); p.next(o) }, 1},
-		{"another is ended", func(p *pairs, _, o lapse.Credentials) {
-			p.clock.add(10 * time.Second)
-			p.Expire(p.ctx, o.Access.Bearer)
-		}, 0},
-		{"it is ended", func(p *pairs, b, _ lapse.Credentials) {
-			p.clock.add(10 * time.Second)
-			p.Expire(p.ctx, b.Access.Bearer)
-		}, 0},
-	} {
-		p := memoryPairs(t, lapse.PairConfig{})
-		other, a := p.first(lapse.Grant{}), p.first(lapse.Grant{})
-		b := p.next(a)
-		row.do(p, b, other)
-		n := 0
-		for _, r := range p.contents() {
-			if r.Sealed.Len() > len("r1lapse") {
-				n++
-			}
-			if r.Sealed.Len() > storage.MaxSealed {
-				t.Errorf("%d bytes are sealed", r.Sealed.Len())
+	c0 := p.first(lapse.Grant{Scope: "read write"})
+	c := p.next(c0)
+	sealed := p.record(c.Refresh.ID).Sealed.Len()
+	for n := range 9_999 {
+		p.clock.add(5 * time.Minute)
+		if n%12 == 0 {
+			if deleted, err := p.Sweep(p.ctx); deleted != 0 || err != nil {
+				t.Fatalf("Sweep: %d, %v", deleted, err)
 			}
 		}
-		if n != row.left {
-			t.Errorf("%s: %d records keep something; want %d", row.name, n, row.left)
-		}
+		c = p.next(c)
 	}
+	all := p.contents()
+	if len(all) != 1 || all[0].Generation != 10_000 || all[0].Sealed.Len() != sealed {
+		t.Errorf("%d records, generation %d, %d bytes sealed; want one of 10000 with %d", len(all), all[0].Generation, all[0].Sealed.Len(), sealed)
+	}
+	p.wantAccess("the last one", c, nil)
+	p.wantRefresh("the text of the log-in", c0, lapse.ErrReused)
+	p.wantDead(c0, c)
 }

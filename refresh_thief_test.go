@@ -29,44 +29,44 @@ const (
 
 const theftGrace = 10 * time.Second
 
-// family is what Pairs does, said once more: refresh tokens are numbers in the order
-// in which they come to be, and all of one family.
-type family struct {
-	now     time.Duration
-	rotated map[int]time.Duration // when each was first
-	tip     int
-	dead    bool
+// robbed is what Pairs does with a session, said once more: its refresh texts are numbers
+// in the order in which they come to be.
+type robbed struct {
+	now      time.Duration
+	replaced map[int]time.Duration // when each was
+	tip      int
+	dead     bool
 }
 
-// refresh returns the number of the token that presenting n gives.
-func (f *family) refresh(n int) (int, error) {
-	at, rotated := f.rotated[n]
+// refresh returns the number of the text that presenting n gives.
+func (f *robbed) refresh(n int) (int, error) {
+	at, replaced := f.replaced[n]
 	switch {
-	case rotated && n == f.tip-1 && f.now < at+theftGrace:
+	case replaced && n == f.tip-1 && f.now < at+theftGrace:
 		if f.dead {
 			return 0, lapse.ErrExpired
 		}
 		return f.tip, nil
-	case rotated:
+	case replaced:
 		f.dead = true
 		return 0, lapse.ErrReused
 	case f.dead:
 		return 0, lapse.ErrExpired
 	}
-	f.rotated[n] = f.now
+	f.replaced[n] = f.now
 	f.tip++
 	return f.tip, nil
 }
 
 // refresher is Pairs, or something that is nearly as good.
 type refresher interface {
-	Refresh(p *pairs, token string) (lapse.Credentials, error)
+	Refresh(p *pairs, text string) (lapse.Credentials, error)
 }
 
 type asItIs struct{}
 
-func (asItIs) Refresh(p *pairs, token string) (lapse.Credentials, error) {
-	return p.Refresh(p.ctx, token)
+func (asItIs) Refresh(p *pairs, text string) (lapse.Credentials, error) {
+	return p.Refresh(p.ctx, text)
 }
 
 // act has the steps happen to p and to the model, and says where they part, or which
@@ -77,7 +77,7 @@ func act(p *pairs, r refresher, subject string, steps []step) error {
 		return err
 	}
 	all := []lapse.Credentials{first} // by number
-	f := &family{rotated: map[int]time.Duration{}}
+	f := &robbed{replaced: map[int]time.Duration{}}
 	client, thief, lost, late, stolen := 0, -1, false, false, false
 	for _, s := range steps {
 		who := &client
@@ -89,7 +89,7 @@ func act(p *pairs, r refresher, subject string, steps []step) error {
 			d := map[step]time.Duration{timePasses: theftGrace / 2, graceEnds: theftGrace}[s]
 			f.now += d
 			p.clock.add(d)
-			late = late || lost && f.now >= f.rotated[client]+theftGrace
+			late = late || lost && f.now >= f.replaced[client]+theftGrace
 			continue
 		case thiefRefreshes:
 			who, stolen = &thief, true
@@ -98,13 +98,13 @@ func act(p *pairs, r refresher, subject string, steps []step) error {
 		got, err := r.Refresh(p, all[*who].Refresh.Bearer)
 		switch {
 		case !errors.Is(err, wantErr):
-			return fmt.Errorf("%c with token %d: %v; want %v", s, *who, err, wantErr)
+			return fmt.Errorf("%c with text %d: %v; want %v", s, *who, err, wantErr)
 		case err != nil && s != thiefRefreshes && !stolen && !late:
 			return fmt.Errorf("%c: without a theft and within the grace the client is out: %v", s, err)
 		case err == nil && want == len(all):
 			all = append(all, got)
 		case err == nil && (got.Refresh.Bearer != all[want].Refresh.Bearer || got.Access.Bearer != all[want].Access.Bearer):
-			return fmt.Errorf("%c with token %d: not the credentials of before", s, *who)
+			return fmt.Errorf("%c with text %d: not the credentials of before", s, *who)
 		}
 		if s != clientLoses && err == nil {
 			*who = want
@@ -119,16 +119,16 @@ func act(p *pairs, r refresher, subject string, steps []step) error {
 	return nil
 }
 
-// out checks that once the family is dead nothing that anybody holds works, and that
-// until then the newest access token does.
-func out(p *pairs, f *family, all []lapse.Credentials) error {
+// out checks that once the session is dead none of its texts works, and that until then
+// the newest access text does.
+func out(p *pairs, f *robbed, all []lapse.Credentials) error {
 	if !f.dead {
-		_, err := p.Peek(p.ctx, all[f.tip].Access.Bearer)
+		_, err := p.Manager.Peek(p.ctx, all[f.tip].Access.Bearer)
 		return err
 	}
 	for n, c := range all {
-		if _, err := p.Peek(p.ctx, c.Access.Bearer); !errors.Is(err, lapse.ErrExpired) {
-			return fmt.Errorf("access token %d after reuse: %v", n, err)
+		if _, err := p.Manager.Peek(p.ctx, c.Access.Bearer); !errors.Is(err, lapse.ErrUnauthenticated) {
+			return fmt.Errorf("access text %d after reuse: %v", n, err)
 		}
 	}
 	return nil

@@ -10,19 +10,18 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-// TestReuse: after the successor was used, and by whatever ancestor, the family ends
-// with all that came of it, again and again, and another family does not.
+// TestReuse: by whatever text that was replaced, and is past its grace, the session ends
+// with all that came of it, once; another session of the subject does not.
 func TestReuse(t *testing.T) {
 	for age := 1; age <= 4; age++ { // how many generations before the last is presented
 		p := memoryPairs(t, lapse.PairConfig{})
 		other := p.first(lapse.Grant{})
 		chain := []lapse.Credentials{p.first(lapse.Grant{})}
+		child := p.delegate(chain[0].Access, lapse.Grant{})
 		for range 4 {
 			chain = append(chain, p.next(chain[len(chain)-1]))
 		}
 		last := chain[4]
-		child, err := p.Delegate(p.ctx, last.Access.Bearer, lapse.Grant{})
-		wantIs(t, "Delegate", err, nil)
 		if age == 1 { // else within its grace
 			p.clock.add(10 * time.Second)
 		}
@@ -30,50 +29,49 @@ func TestReuse(t *testing.T) {
 		for range 3 {
 			p.wantRefresh(fmt.Sprint(age, " generations"), chain[4-age], lapse.ErrReused)
 		}
-		p.wantDead(chain...)
-		want := map[lapse.ID]int{last.Access.ID: 1, last.Refresh.ID: 1, child.ID: 1}
-		for id := range want {
-			if tok := p.token(id); tok.EndReason != lapse.EndReused {
-				t.Errorf("%d generations: %+v; want it ended by reuse", age, tok)
+		wantDiff(t, fmt.Sprint(age, " generations: told"), []lapse.EventKind{evEnded, evEnded, lapse.EventSpent, lapse.EventSpent, lapse.EventSpent}, p.kinds())
+		for id, want := range map[lapse.ID]lapse.EndReason{last.Access.ID: lapse.EndReused, child.ID: lapse.EndParent, other.Access.ID: 0} {
+			if tok := p.token(id); tok.EndReason != want {
+				t.Errorf("%d generations: ended as %q; want %q", age, tok.EndReason, want)
 			}
 		}
-		if age > 1 { // in its grace
-			want[chain[3].Access.ID] = 1
-		}
-		ended := map[lapse.ID]int{}
-		for _, e := range p.events {
-			if e.Kind == lapse.EventEnded {
-				ended[e.Token.ID]++
-			}
-		}
-		wantDiff(t, "told", want, ended)
-		p.wantRefresh("the last one", last, lapse.ErrExpired)
+		_, err := p.Access().Authenticate(p.ctx, last.Access.Bearer)
+		wantIs(t, "the last access text", err, lapse.ErrExpired)
+		p.wantRefresh("the last refresh text", last, lapse.ErrExpired)
 		p.next(other)
 	}
 }
 
-// TestReuseRejection: it says what is known, and to whom.
+// TestReuseRejection says what is known of the session that is ended by it, and of one
+// that was dead before.
 func TestReuseRejection(t *testing.T) {
-	p := memoryPairs(t, lapse.PairConfig{Grace: lapse.NoGrace})
-	a := p.first(lapse.Grant{})
-	p.next(a)
-	p.clock.add(time.Minute)
-	_, err := p.Refresh(p.ctx, a.Refresh.Bearer)
-	var got *lapse.Rejection
-	if !errors.As(err, &got) {
-		t.Fatalf("%v holds no Rejection", err)
-	}
-	if want := (lapse.Rejection{Err: lapse.ErrReused, ID: a.Refresh.ID, Subject: "ana", At: startMilli, Reason: lapse.EndRotated}); *got != want {
-		t.Errorf("rejection: %+v; want %+v", *got, want)
-	}
-	last := p.events[len(p.events)-1]
-	if last.Kind != lapse.EventRejected || !errors.Is(last.Err, lapse.ErrReused) || last.Token.ID != a.Refresh.ID {
-		t.Errorf("told last: %+v", last)
+	for _, dead := range []bool{false, true} {
+		p := memoryPairs(t, lapse.PairConfig{Grace: lapse.NoGrace})
+		a := p.first(lapse.Grant{})
+		b := p.next(a)
+		p.next(b)
+		want := lapse.Rejection{Err: lapse.ErrReused, ID: a.Refresh.ID, Subject: "ana", Generation: 1, At: startMilli.Add(time.Minute), Reason: lapse.EndReused}
+		if dead {
+			if _, err := p.ExpireSubject(p.ctx, "ana"); err != nil {
+				t.Fatal(err)
+			}
+			want.At, want.Reason = startMilli, lapse.EndSubject
+		}
+		p.clock.add(time.Minute)
+		_, err := p.Refresh(p.ctx, b.Refresh.Bearer)
+		var got *lapse.Rejection
+		if !errors.As(err, &got) || *got != want {
+			t.Errorf("rejection: %+v; want %+v", got, want)
+		}
+		last := p.events[len(p.events)-1]
+		if last.Kind != lapse.EventSpent || !errors.Is(last.Err, lapse.ErrReused) || last.Token.ID != a.Refresh.ID || last.Token.Generation != 1 {
+			t.Errorf("told last: %+v", last)
+		}
 	}
 }
 
-// TestRefreshRefuses: each other way in which a refresh token can be no good, none of
-// which is reuse, and none of which changes anything.
+// TestRefreshRefuses: each other way in which a refresh text can be no good, none of which
+// is reuse, and none of which changes anything.
 func TestRefreshRefuses(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -82,16 +80,15 @@ func TestRefreshRefuses(t *testing.T) {
 	}{
 		{"ran out", func(p *pairs, _ *lapse.Credentials) { p.clock.add(720 * time.Hour) }, lapse.ErrExpired},
 		{"about to run out", func(p *pairs, _ *lapse.Credentials) { p.clock.add(720*time.Hour - time.Millisecond) }, nil},
-		{"family expired", func(p *pairs, c *lapse.Credentials) { p.Expire(p.ctx, c.Access.Bearer) }, lapse.ErrExpired},
-		{"subject expired", func(p *pairs, c *lapse.Credentials) { p.ExpireSubject(p.ctx, "ana") }, lapse.ErrExpired},
-		{"access token expired", func(p *pairs, c *lapse.Credentials) { p.ExpireBearer(p.ctx, c.Access.Bearer) }, nil},
-		{"rotated, then its successor expired", func(p *pairs, c *lapse.Credentials) {
-			p.Manager.Expire(p.ctx, p.next(*c).Refresh.ID)
-		}, lapse.ErrExpired},
+		{"logged out", func(p *pairs, c *lapse.Credentials) { p.Pairs.Expire(p.ctx, c.Access.Bearer) }, lapse.ErrExpired},
+		{"ended by the access text", func(p *pairs, c *lapse.Credentials) { p.ExpireBearer(p.ctx, c.Access.Bearer) }, lapse.ErrExpired},
+		{"ended by its ID", func(p *pairs, c *lapse.Credentials) { p.Manager.Expire(p.ctx, c.Access.ID) }, lapse.ErrExpired},
+		{"subject expired", func(p *pairs, _ *lapse.Credentials) { p.ExpireSubject(p.ctx, "ana") }, lapse.ErrExpired},
+		{"refreshed, then ended", func(p *pairs, c *lapse.Credentials) { p.Manager.Expire(p.ctx, p.next(*c).Refresh.ID) }, lapse.ErrExpired},
 		{"malformed", func(_ *pairs, c *lapse.Credentials) { c.Refresh.Bearer += " " }, lapse.ErrMalformed},
 		{"empty", func(_ *pairs, c *lapse.Credentials) { c.Refresh.Bearer = "" }, lapse.ErrMalformed},
-		{"an access token", func(_ *pairs, c *lapse.Credentials) { c.Refresh = c.Access }, lapse.ErrUnknown},
-		{"swept", func(p *pairs, c *lapse.Credentials) {
+		{"an access text", func(_ *pairs, c *lapse.Credentials) { c.Refresh = c.Access }, lapse.ErrUnknown},
+		{"swept", func(p *pairs, _ *lapse.Credentials) {
 			p.clock.add(10000 * time.Hour)
 			p.Sweep(p.ctx)
 		}, lapse.ErrUnknown},
@@ -101,11 +98,19 @@ func TestRefreshRefuses(t *testing.T) {
 			p.refused = lapse.ErrSubjectRefused
 		}, lapse.ErrSubjectRefused},
 		{"directory down", func(p *pairs, _ *lapse.Credentials) { p.refused = errDirectory }, errDirectory},
-		{"delegated by a Manager", func(p *pairs, c *lapse.Credentials) {
-			c.Refresh, _ = p.manager(lapse.Config{Prefix: "lapse_refresh"}).Delegate(p.ctx, c.Refresh.Bearer, lapse.Grant{})
+		{"a plain token under the refresh prefix", func(p *pairs, c *lapse.Credentials) {
+			c.Refresh, _ = p.manager(lapse.Config{Prefix: "lapse_refresh"}).Issue(p.ctx, forAna)
 		}, lapse.ErrUnknown},
-		{"of a Manager alone", func(p *pairs, c *lapse.Credentials) {
-			c.Refresh, _ = p.manager(lapse.Config{Prefix: "lapse_refresh"}).Issue(p.ctx, lapse.Grant{Subject: "ana"})
+		{"a rotated plain token under the refresh prefix", func(p *pairs, c *lapse.Credentials) {
+			m := p.manager(lapse.Config{Prefix: "lapse_refresh"})
+			i, _ := m.Issue(p.ctx, forAna)
+			c.Refresh, _ = m.Rotate(p.ctx, i.Bearer, time.Minute)
+		}, lapse.ErrUnknown},
+		{"of Pairs with another access prefix", func(p *pairs, c *lapse.Credentials) {
+			other, err := lapse.NewPairs(p.store, lapse.PairConfig{Access: lapse.Config{Prefix: "other", Clock: p.clock}})
+			wantIs(p.t, "NewPairs", err, nil)
+			*c, err = other.Issue(p.ctx, forAna)
+			wantIs(p.t, "Issue", err, nil)
 		}, lapse.ErrUnknown},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -129,32 +134,37 @@ func TestRefreshRefuses(t *testing.T) {
 func TestReuseComesBeforeCheckSubject(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	a := p.first(lapse.Grant{})
-	b := p.next(a)
+	p.next(a)
 	p.clock.add(time.Minute)
 	p.refused = lapse.ErrSubjectRefused
 	p.wantRefresh("reuse", a, lapse.ErrReused)
-	p.refused = nil
-	p.wantDead(a, b)
+	if tok := p.token(a.Refresh.ID); tok.EndReason != lapse.EndReused {
+		t.Errorf("%+v; want it ended by reuse", tok)
+	}
 }
 
-// TestDeadCostsARead: what is known to be dead asks nobody and opens no transaction.
+// TestDeadCostsARead: what is known to be dead asks nobody and opens no transaction, by
+// the current text and by one that was replaced.
 func TestDeadCostsARead(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
-	c := p.first(lapse.Grant{})
-	wantIs(t, "Expire", p.Expire(p.ctx, c.Refresh.Bearer), nil)
+	a := p.first(lapse.Grant{})
+	b := p.next(p.next(a))
+	wantIs(t, "Expire", p.Pairs.Expire(p.ctx, b.Refresh.Bearer), nil)
 	p.refused = errDirectory
-	calls := p.calls(func() { p.wantRefresh("dead", c, lapse.ErrExpired) })
-	wantDiff(t, "calls", []storagetest.Op{opGet}, calls)
+	for c, want := range map[*lapse.Credentials]error{&b: lapse.ErrExpired, &a: lapse.ErrReused} {
+		calls := p.calls(func() { p.wantRefresh("dead", *c, want) })
+		wantDiff(t, "calls", []storagetest.Op{opGet}, calls)
+	}
 }
 
 // TestReuseStaysReuse: a clock that steps back once reuse was seen, and before the
-// family is ended, opens no grace.
+// session is ended, opens no grace. CheckSubject was not asked, and must not be got round.
 func TestReuseStaysReuse(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{ClockGuard: lapse.GuardOff}})
 	a := p.first(lapse.Grant{})
-	b := p.next(a)
+	p.next(a)
 	p.clock.add(time.Minute)
-	p.refused = lapse.ErrSubjectRefused // it was not asked
+	p.refused = lapse.ErrSubjectRefused
 	p.store.Before(func(op storagetest.Op) {
 		if op == opUpdate {
 			p.clock.add(-time.Minute)
@@ -162,10 +172,12 @@ func TestReuseStaysReuse(t *testing.T) {
 	})
 	p.wantRefresh("the clock stepped back", a, lapse.ErrReused)
 	p.store.Before(nil)
-	p.wantDead(a, b)
+	if tok := p.token(a.Refresh.ID); tok.EndReason != lapse.EndReused {
+		t.Errorf("%+v; want it ended by reuse", tok)
+	}
 }
 
-// TestWrongSecretChangesNothing: the right IDs open nothing, whatever became of them.
+// TestWrongSecretChangesNothing: the right ID opens nothing.
 func TestWrongSecretChangesNothing(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	a := p.first(lapse.Grant{})
@@ -176,7 +188,7 @@ func TestWrongSecretChangesNothing(t *testing.T) {
 		for _, c := range []lapse.Credentials{a, b} {
 			c.Refresh.Bearer = withSecret(c.Refresh.Bearer, n)
 			p.wantRefresh("wrong secret", c, lapse.ErrUnknown)
-			wantIs(t, "Expire", p.Expire(p.ctx, c.Refresh.Bearer), lapse.ErrUnknown)
+			wantIs(t, "Expire", p.Pairs.Expire(p.ctx, c.Refresh.Bearer), lapse.ErrUnknown)
 		}
 	}
 	wantDiff(t, "contents", before, p.contents())

@@ -175,9 +175,9 @@ func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
 	}
 	switch {
 	case !j.tok.Live(now):
-		err = expired(&j.tok)
+		err = expired(&j.tok, j.tok.Generation)
 	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
-		err = exhausted(&j.tok)
+		err = exhausted(&j.tok, j.tok.Generation)
 	}
 	return j, err
 }

@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -8,267 +9,275 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
-	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-// TestRotateAgain rotates a token in its overlap once more, after something has
-// happened to its successor.
+// afterRotation is something that happens to a rotated token before Rotate is called
+// with the previous text once more.
+type afterRotation struct {
+	name string
+	do   func(f *fixture, old, next lapse.Issued) error
+	want error // of Rotate with the previous text and an overlap
+}
+
+var afterRotations = []afterRotation{
+	{"nothing", func(*fixture, lapse.Issued, lapse.Issued) error { return nil }, nil},
+	{"Peek", func(f *fixture, _, next lapse.Issued) error { _, err := f.Peek(f.ctx, next.Bearer); return err }, nil},
+	{"a use of the previous text", func(f *fixture, old, _ lapse.Issued) error { _, err := f.Authenticate(f.ctx, old.Bearer); return err }, nil},
+	{"Renew by the previous text", func(f *fixture, old, _ lapse.Issued) error { _, err := f.Renew(f.ctx, old.Bearer); return err }, nil},
+	{"Delegate by the previous text", func(f *fixture, old, _ lapse.Issued) error {
+		_, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{})
+		return err
+	}, nil},
+	{"Hold by the previous text", func(f *fixture, old, _ lapse.Issued) error { return f.holdOnce(old.Bearer) }, nil},
+	{"Obtain", func(f *fixture, _, _ lapse.Issued) error { _, err := f.Obtain(f.ctx, forAna); return err }, nil},
+	{"Rotate with the previous text", func(f *fixture, old, _ lapse.Issued) error {
+		_, err := f.Rotate(f.ctx, old.Bearer, time.Second)
+		return err
+	}, nil},
+	{"a refused use", func(f *fixture, _, next lapse.Issued) error {
+		refused := lapse.ErrSubjectRefused
+		_, err := f.manager(lapse.Config{CheckSubject: f.checks(&refused)}).Authenticate(f.ctx, next.Bearer)
+		return ignore(err, lapse.ErrSubjectRefused)
+	}, nil},
+	{"Authenticate", func(f *fixture, _, next lapse.Issued) error { _, err := f.Authenticate(f.ctx, next.Bearer); return err }, lapse.ErrRotated},
+	{"Hold", func(f *fixture, _, next lapse.Issued) error { return f.holdOnce(next.Bearer) }, lapse.ErrRotated},
+	{"Renew", func(f *fixture, _, next lapse.Issued) error { _, err := f.Renew(f.ctx, next.Bearer); return err }, lapse.ErrRotated},
+	{"Delegate", func(f *fixture, _, next lapse.Issued) error {
+		i, err := f.Delegate(f.ctx, next.Bearer, lapse.Grant{})
+		f.Expire(f.ctx, i.ID) // that the delegate is gone makes no difference
+		return err
+	}, lapse.ErrRotated},
+	{"Rotate", func(f *fixture, _, next lapse.Issued) error {
+		_, err := f.Rotate(f.ctx, next.Bearer, time.Minute)
+		return err
+	}, lapse.ErrReplaced},
+	{"Expire", func(f *fixture, _, next lapse.Issued) error { _, err := f.Expire(f.ctx, next.ID); return err }, lapse.ErrExpired},
+}
+
+func (f *fixture) holdOnce(bearer string) error {
+	ctx, leave := context.WithCancel(f.ctx)
+	defer leave()
+	_, _, err := f.Hold(ctx, bearer)
+	return err
+}
+
+// TestRotateAgain: Rotate with the previous text gives the same answer again, whatever
+// overlap is asked for, until the new text has been used; then it is ErrRotated. Neither
+// changes anything.
 func TestRotateAgain(t *testing.T) {
-	for _, row := range []struct {
-		name string
-		do   func(f *fixture, successor lapse.Issued) error
-		want error
-		ends lapse.EndReason // of the first successor
-	}{
-		{"nothing", func(*fixture, lapse.Issued) error { return nil }, nil, lapse.EndRotated},
-		{"Peek", func(f *fixture, s lapse.Issued) error { _, err := f.Peek(f.ctx, s.Bearer); return err }, nil, lapse.EndRotated},
-		{"Authenticate", func(f *fixture, s lapse.Issued) error { _, err := f.Authenticate(f.ctx, s.Bearer); return err }, lapse.ErrRotated, 0},
-		{"Renew", func(f *fixture, s lapse.Issued) error { _, err := f.Renew(f.ctx, s.Bearer); return err }, lapse.ErrRotated, 0},
-		{"Delegate", func(f *fixture, s lapse.Issued) error {
-			_, err := f.Delegate(f.ctx, s.Bearer, lapse.Grant{})
-			return err
-		}, lapse.ErrRotated, 0},
-		{"Expire", func(f *fixture, s lapse.Issued) error { _, err := f.Expire(f.ctx, s.ID); return err }, nil, lapse.EndExpired},
-		{"Authenticate, Expire", func(f *fixture, s lapse.Issued) error {
-			_, used := f.Authenticate(f.ctx, s.Bearer)
-			_, err := f.Expire(f.ctx, s.ID)
-			return errors.Join(used, err)
-		}, lapse.ErrRotated, lapse.EndExpired},
-		{"Rotate", func(f *fixture, s lapse.Issued) error { _, err := f.Rotate(f.ctx, s.Bearer, time.Minute); return err }, lapse.ErrExpired, 0},
-	} {
-		for _, overlap := range []time.Duration{0, time.Second, time.Minute} {
-			// A use within RenewEvery of the issue is recorded all the same.
-			f := newFixture(t, lapse.Config{Policy: lapse.Policy{RenewEvery: time.Hour}})
-			old := f.issue(lapse.Grant{Subject: "ana"})
-			first := rotate(t, f, old.Bearer, time.Minute)
-			f.clock.add(time.Millisecond)
-			if err := row.do(f, first); err != nil {
-				t.Fatal(row.name, err)
+	for _, row := range afterRotations {
+		for _, made := range []string{"Issue", "Obtain", "Issue with a budget", "Delegate"} {
+			for _, overlap := range []time.Duration{time.Second, time.Minute, time.Hour} {
+				if made == "Issue with a budget" && row.name != "nothing" && row.name != "Authenticate" {
+					continue
+				}
+				name := row.name + ", made by " + made
+				f, old := rotatable(t, made)
+				first := rotate(t, f, old.Bearer, time.Minute)
+				f.clock.add(time.Millisecond)
+				if err := row.do(f, old, first); err != nil {
+					t.Fatal(name, err)
+				}
+				before := f.contents()
+				f.events = nil
+				again, err := f.Rotate(f.ctx, old.Bearer, overlap)
+				wantIs(t, name, err, row.want)
+				if row.want == nil && (again.Bearer != first.Bearer || again.Token != f.token(old.ID)) {
+					t.Errorf("%s, overlap %v: another answer: %+v", name, overlap, again.Token)
+				}
+				if row.want == nil || row.want == lapse.ErrRotated {
+					wantDiff(t, name+": events", 0, len(f.events))
+				}
+				wantDiff(t, name+": contents", before, f.contents())
+				f.clock.add(time.Minute - 2*time.Millisecond)
+				wantPrevious := row.want
+				if row.want == lapse.ErrRotated {
+					wantPrevious = nil
+				}
+				f.wantPeek(t, name+": the previous text, before its instant", old.Bearer, wantPrevious)
+				f.clock.add(time.Millisecond)
+				f.wantPeek(t, name+": the previous text, at its instant", old.Bearer, lapse.ErrReplaced)
 			}
-			before := f.contents()
-			f.events = nil
-			second, err := f.Rotate(f.ctx, old.Bearer, overlap)
-			wantIs(t, row.name, err, row.want)
-			if got := f.token(first.ID).EndReason; got != row.ends {
-				t.Errorf("%s, overlap %v: the first successor ended as %q; want %q", row.name, overlap, got, row.ends)
-			}
-			if row.want != nil {
-				wantDiff(t, row.name+": contents", before, f.contents())
-				continue
-			}
-			f.wantAgain(t, row.name, overlap, old, first, second)
 		}
 	}
 }
 
-// wantAgain: second alone is a successor of old, whose overlap is the shorter one.
-func (f *fixture) wantAgain(t *testing.T, name string, overlap time.Duration, old, first, second lapse.Issued) {
+// rotatable makes a token. Uses within RenewEvery of the issue are not due.
+func rotatable(t *testing.T, made string) (*fixture, lapse.Issued) {
 	t.Helper()
-	kinds := f.kinds()
-	f.wantPeek(t, name+": the first successor", first.Bearer, lapse.ErrExpired)
-	f.wantPeek(t, name+": the second successor", second.Bearer, nil)
-	was := f.token(old.ID)
-	if was.Successor != second.ID || second.Predecessor != old.ID || second.Family != old.ID {
-		t.Errorf("%s: the links are %v and %v", name, was.Successor, second.Predecessor)
+	f := newFixture(t, keyed(lapse.Policy{RenewEvery: time.Hour}, 1))
+	switch made {
+	case "Obtain":
+		return f, obtain(t, f, f.Manager, forAna)
+	case "Delegate":
+		return f, f.delegate(f.issue(forAna), lapse.Grant{})
+	case "Issue with a budget":
+		return f, f.issue(lapse.Grant{Subject: "ana", MaxUses: 5})
 	}
-	until := startMilli.Add(time.Millisecond + overlap)
-	if limit := startMilli.Add(time.Minute); limit.Before(until) {
-		until = limit
-	}
-	if !was.DeadFrom().Equal(until) {
-		t.Errorf("%s, overlap %v: the old one is dead from %v; want %v", name, overlap, was.DeadFrom(), until)
-	}
-	want := []lapse.EventKind{lapse.EventIssued}
-	if got := f.token(first.ID); got.EndReason == lapse.EndRotated {
-		if got.Successor != second.ID {
-			t.Errorf("%s: what replaced the first successor is %v", name, got.Successor)
+	return f, f.issue(forAna)
+}
+
+// TestFirstUseThatCannotBeStored is good, and told; the new text counts as not used.
+func TestFirstUseThatCannotBeStored(t *testing.T) {
+	for _, row := range []struct {
+		mode   storagetest.Mode
+		err    error
+		stored bool
+	}{
+		{storagetest.FailBefore, errDisk, false},
+		{storagetest.FailBefore, lapse.ErrUnavailable, false},
+		{storagetest.FailAfter, lapse.ErrOutcomeUnknown, true},
+	} {
+		for name, use := range map[string]func(f *fixture, bearer string) error{
+			"Authenticate": func(f *fixture, bearer string) error { _, err := f.Authenticate(f.ctx, bearer); return err },
+			"Hold":         (*fixture).holdOnce,
+		} {
+			f := newFixture(t, lapse.Config{})
+			old := f.issue(forAna)
+			next := rotate(t, f, old.Bearer, time.Minute)
+			f.events = nil
+			f.store.Reset()
+			f.store.InjectOp(opUpdate, 1, row.mode, row.err)
+			wantIs(t, name, use(f, next.Bearer), nil)
+			if !f.store.Fired() || len(f.events) != 1 || f.events[0].Kind != lapse.EventRenewalFailed || !errors.Is(f.events[0].Err, row.err) {
+				t.Errorf("%s: fired %v, told %+v; want that it could not be recorded", name, f.store.Fired(), f.events)
+			}
+			if !f.events[0].Token.ExpiresAt.Equal(next.ExpiresAt) || f.events[0].Token.ID != old.ID {
+				t.Errorf("%s: told of %+v; want the token as it was", name, f.events[0].Token)
+			}
+			again, err := f.Rotate(f.ctx, old.Bearer, time.Minute)
+			if row.stored {
+				wantIs(t, name+", stored all the same", err, lapse.ErrRotated)
+			} else if err != nil || again.Bearer != next.Bearer {
+				t.Errorf("%s, not stored: %v; want the same answer again", name, err)
+			}
+			wantIs(t, name+", once more", use(f, next.Bearer), nil)
+			_, err = f.Rotate(f.ctx, old.Bearer, time.Minute)
+			wantIs(t, name+": after a use that was stored", err, lapse.ErrRotated)
 		}
-		want = append([]lapse.EventKind{lapse.EventEnded}, want...)
 	}
-	if overlap == 0 {
-		want = append([]lapse.EventKind{lapse.EventEnded}, want...)
-	}
-	wantDiff(t, name+": events", want, kinds)
 }
 
-// TestASweptSuccessor may have been used, and counts for nobody.
-func TestASweptSuccessor(t *testing.T) {
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{Retention: time.Millisecond, MaxTokens: 1}})
-	old := f.issue(lapse.Grant{Subject: "ana"})
-	got := rotate(t, f, old.Bearer, time.Minute)
-	f.Expire(f.ctx, got.ID)
-	f.clock.add(2 * time.Millisecond)
-	if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
-		t.Fatal(n, err)
-	}
-	_, err := f.Rotate(f.ctx, old.Bearer, time.Minute)
-	wantIs(t, "Rotate", err, lapse.ErrRotated)
-	_, err = f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "Issue", err, lapse.ErrLimit)
-}
-
-// TestDamagedNeighbours: a damaged successor counts for nobody and may have been used; a
-// damaged predecessor is denied as it is.
-func TestDamagedNeighbours(t *testing.T) {
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1}})
-	old := f.issue(lapse.Grant{Subject: "ana"})
+// TestFirstUseOfABudget is a use like any other: if it cannot be stored, it fails.
+func TestFirstUseOfABudget(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	old := f.issue(lapse.Grant{Subject: "ana", MaxUses: 2})
 	next := rotate(t, f, old.Bearer, time.Minute)
-	over := func(id lapse.ID) *lapse.Manager {
-		m, err := lapse.New(&damaged{f.store, id}, lapse.Config{Policy: lapse.Policy{MaxTokens: 1}, Clock: f.clock})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	_, err := over(next.ID).Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "Issue over a damaged successor", err, lapse.ErrLimit)
-	_, err = over(next.ID).Rotate(f.ctx, old.Bearer, time.Minute)
-	wantIs(t, "Rotate over a damaged successor", err, lapse.ErrCorrupt)
-	_, err = over(old.ID).Rotate(f.ctx, next.Bearer, time.Minute)
-	wantIs(t, "Rotate over a damaged predecessor", err, nil)
-}
-
-// TestGonePredecessors: one that ran out by itself is not ended after that, and one that
-// was swept is in nobody's way.
-func TestGonePredecessors(t *testing.T) {
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{Retention: time.Millisecond}})
-	a := f.issue(lapse.Grant{Subject: "ana"})
-	b := rotate(t, f, a.Bearer, time.Minute)
-	f.clock.add(time.Minute)
-	c := rotate(t, f, b.Bearer, time.Minute)
-	if got := f.token(a.ID); !got.EndedAt.IsZero() {
-		t.Errorf("%+v; want it to have run out", got)
-	}
-	f.clock.add(time.Minute + 2*time.Millisecond)
-	if n, err := f.Sweep(f.ctx); n != 2 || err != nil {
-		t.Fatal(n, err)
-	}
-	if got := rotate(t, f, c.Bearer, 0); got.Family != a.ID {
-		t.Errorf("%+v; want the family of the first", got.Token)
+	f.store.Reset()
+	f.store.InjectOp(opUpdate, 1, storagetest.FailBefore, errDisk)
+	_, err := f.Authenticate(f.ctx, next.Bearer)
+	wantIs(t, "a use that cannot be stored", err, errDisk)
+	if again := rotate(t, f, old.Bearer, time.Minute); again.Bearer != next.Bearer || again.UsesLeft != 2 {
+		t.Errorf("%+v; want the same answer, with two uses", again.Token)
 	}
 }
 
-// TestOnePredecessor: rotating a token in its predecessor's overlap ends that one and
-// what it delegated.
-func TestOnePredecessor(t *testing.T) {
-	for _, overlap := range []time.Duration{0, time.Minute} {
-		f := newFixture(t, lapse.Config{})
-		a := f.issue(lapse.Grant{Subject: "ana"})
-		b := rotate(t, f, a.Bearer, time.Hour)
-		delegate, err := f.Delegate(f.ctx, a.Bearer, lapse.Grant{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.clock.add(time.Minute)
-		c := rotate(t, f, b.Bearer, overlap)
-		if got := f.token(a.ID); got.EndReason != lapse.EndRotated || got.Successor != b.ID {
-			t.Errorf("the predecessor: %+v; want it ended as rotated", got)
-		}
-		if got := f.token(delegate.ID).EndReason; got != lapse.EndParent {
-			t.Errorf("its delegate ended as %v", got)
-		}
-		if f.live(b.ID) != (overlap > 0) || !f.live(c.ID) || c.Family != a.ID || c.Predecessor != b.ID {
-			t.Errorf("overlap %v: %+v, then %+v", overlap, f.token(b.ID), c.Token)
+// TestPreviousWithoutOverlap: Rotate with the previous text and an overlap of 0 is no
+// repeat: it makes another secret, and ends both older ones.
+func TestPreviousWithoutOverlap(t *testing.T) {
+	for _, made := range []string{"Issue", "Obtain", "Issue with a budget", "Delegate"} {
+		for _, used := range []bool{false, true} {
+			f, old := rotatable(t, made)
+			next := rotate(t, f, old.Bearer, time.Hour)
+			if used {
+				if _, err := f.Authenticate(f.ctx, next.Bearer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.events = nil
+			got := rotate(t, f, old.Bearer, 0)
+			wantDiff(t, made+": events", []lapse.EventKind{lapse.EventRotated}, f.kinds())
+			if got.Bearer == next.Bearer || got.Generation != 2 || got.ID != old.ID {
+				t.Errorf("%s, used %v: %+v; want another secret", made, used, got.Token)
+			}
+			f.wantPeek(t, made+": the previous one", old.Bearer, lapse.ErrReplaced)
+			f.wantPeek(t, made+": the one in between", next.Bearer, lapse.ErrReplaced)
 		}
 	}
 }
 
-// TestRotateAtRandom takes random steps with all tokens of a family and counts after
-// each: no token has two live successors, none has a live predecessor that has one of
-// its own, and no overlap grows.
+// TestRotateAtRandom takes random steps with all texts of a token and asks after each: at
+// most two of them work, the newest and one before it, and every other is known for one
+// that was replaced.
 func TestRotateAtRandom(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		f := newFixture(t, keyed(lapse.Policy{RenewEvery: time.Minute}, 1))
-		held := []lapse.Issued{obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})}
-		ends := map[lapse.ID]time.Time{}
+		f := newFixture(t, keyed(lapse.Policy{RenewEvery: time.Minute, MaxTTL: 2 * time.Hour}, 1))
+		first := obtain(t, f, f.Manager, forAna)
+		if seed%2 == 0 {
+			first = f.issue(forAna)
+		}
+		id, texts := first.ID, []string{first.Bearer}
 		for step := range 40 {
-			i := held[r.IntN(len(held))]
-			switch r.IntN(6) {
+			text := texts[max(0, len(texts)-1-r.IntN(4))]
+			var got lapse.Issued
+			switch r.IntN(7) {
 			case 0, 1:
-				got, err := f.Rotate(f.ctx, i.Bearer, time.Duration(r.IntN(4))*10*time.Minute)
-				if err == nil {
-					held = append(held, got)
-				}
+				got, _ = f.Rotate(f.ctx, text, time.Duration(r.IntN(4))*10*time.Minute)
 			case 2:
-				f.Authenticate(f.ctx, i.Bearer)
+				f.Authenticate(f.ctx, text)
 			case 3:
-				f.clock.add(time.Duration(r.IntN(20)) * time.Minute)
+				f.clock.add(time.Duration(r.IntN(10)) * time.Minute)
 			case 4:
-				if got, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana"}); err == nil && !got.Reused {
-					held = append(held, got)
-				}
+				got, _ = f.RotateID(f.ctx, id, time.Duration(r.IntN(4))*10*time.Minute)
 			case 5:
-				if r.IntN(4) == 0 {
-					f.Expire(f.ctx, i.ID)
-				}
+				f.Delegate(f.ctx, text, lapse.Grant{})
+			case 6:
+				f.Renew(f.ctx, text)
 			}
-			if err := f.wellTied(ends); err != nil {
+			if got.Bearer != "" && got.Bearer != texts[len(texts)-1] {
+				texts = append(texts, got.Bearer)
+			}
+			if err := f.wellReplaced(id, texts); err != nil {
 				t.Fatalf("seed %d, step %d: %v", seed, step, err)
 			}
 		}
 	}
 }
 
-// wellTied says what is wrong with the links between ana's tokens, if anything. ends
-// are the ends of the overlaps so far.
-func (f *fixture) wellTied(ends map[lapse.ID]time.Time) error {
-	all, err := collect(f.Tokens(f.ctx, "ana"))
-	if err != nil {
-		return err
+// wellReplaced says what is wrong with the texts of a token, in the order in which they
+// were given, if anything.
+func (f *fixture) wellReplaced(id lapse.ID, texts []string) error {
+	tok := f.token(id)
+	if !tok.Live(f.clock.Now()) {
+		return nil
 	}
-	live := map[lapse.ID]lapse.Token{} // by predecessor
-	for _, tok := range all {
-		if !tok.Live(f.clock.Now()) {
-			continue
-		}
-		if other, ok := live[tok.Predecessor]; ok && tok.Predecessor != (lapse.ID{}) {
-			return fmt.Errorf("%v and %v both replace %v", other.ID, tok.ID, tok.Predecessor)
-		}
-		live[tok.Predecessor] = tok
-		if before := f.token(tok.ID).Predecessor; before != (lapse.ID{}) && tok.Successor != (lapse.ID{}) && f.live(before) {
-			return fmt.Errorf("%v is rotated, and its predecessor lives", tok.ID)
+	working := 0
+	for n, text := range texts {
+		_, err := f.Peek(f.ctx, text)
+		switch last := n == len(texts)-1; {
+		case last && err != nil:
+			return fmt.Errorf("the newest text: %w", err)
+		case err == nil:
+			working++
+		case !errors.Is(err, lapse.ErrReplaced):
+			return fmt.Errorf("text %d of %d: %w", n, len(texts), err)
 		}
 	}
-	for _, tok := range all {
-		if tok.Successor == (lapse.ID{}) {
-			continue
-		}
-		if end, ok := ends[tok.ID]; ok && tok.DeadFrom().After(end) {
-			return fmt.Errorf("the overlap of %v grew from %v to %v", tok.ID, end, tok.DeadFrom())
-		}
-		ends[tok.ID] = tok.DeadFrom()
+	if working > 2 || int(tok.Generation) != len(texts)-1 {
+		return fmt.Errorf("%d of %d texts work, generation %d", working, len(texts), tok.Generation)
 	}
 	return nil
 }
 
-// TestWellTiedFindsWhatIsWrong, or the tests that ask it mean nothing.
-func TestWellTiedFindsWhatIsWrong(t *testing.T) {
-	for name, plant := range map[string]func(f *fixture, old, next, other lapse.Issued){
-		"nothing": nil,
-		"two successors": func(f *fixture, old, _, other lapse.Issued) {
-			f.change(other.ID, func(r *storage.Record) { r.Predecessor = old.ID })
-		},
-		"two predecessors": func(f *fixture, _, next, other lapse.Issued) {
-			f.change(next.ID, func(r *storage.Record) { r.Successor = other.ID })
-		},
-		"an overlap that grew": func(f *fixture, old, _, _ lapse.Issued) {
-			f.change(old.ID, func(r *storage.Record) {
-				r.ExpiresAt, r.MaxExpiresAt = r.ExpiresAt.Add(time.Millisecond), r.MaxExpiresAt.Add(time.Millisecond)
-			})
-		},
+// TestWellReplacedFindsWhatIsWrong, or the tests that ask it mean nothing.
+func TestWellReplacedFindsWhatIsWrong(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	a := f.issue(forAna)
+	b := rotate(t, f, a.Bearer, time.Hour)
+	other := f.issue(forAna)
+	for name, row := range map[string]struct {
+		texts []string
+		wrong bool
+	}{
+		"nothing":                    {[]string{a.Bearer, b.Bearer}, false},
+		"an order that is not so":    {[]string{b.Bearer, a.Bearer, "x"}, true},
+		"a rotation that is missing": {[]string{b.Bearer}, true},
+		"a third that works":         {[]string{a.Bearer, other.Bearer, b.Bearer}, true},
+		"one that is unknown":        {[]string{withSecret(a.Bearer, 1), b.Bearer}, true},
 	} {
-		f := newFixture(t, lapse.Config{})
-		old, other := f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"})
-		next := rotate(t, f, old.Bearer, time.Minute)
-		ends := map[lapse.ID]time.Time{}
-		if err := f.wellTied(ends); err != nil {
-			t.Fatal(err)
-		}
-		if plant != nil {
-			plant(f, old, next, other)
-		}
-		if err := f.wellTied(ends); (err == nil) != (plant == nil) {
+		if err := f.wellReplaced(a.ID, row.texts); (err != nil) != row.wrong {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -17,9 +18,11 @@ import (
 type replacement struct {
 	name  string
 	keys  []byte
-	ready func(f *fixture) (do func(ctx context.Context, m *lapse.Manager) (lapse.Issued, error))
+	ready func(f *fixture) (old string, do doing)
 	tells []lapse.EventKind // without a fault
 	again error             // what a second call says after the first has had its effect
+	works bool              // the old text works after that
+	calls int               // inside its transaction, at least
 }
 
 var replacePolicy = lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}
@@ -36,66 +39,76 @@ func rotating(bearer string, overlap time.Duration) doing {
 	}
 }
 
-// withDelegate has the token of bearer delegate, and gives the delegate's bearer.
-func (f *fixture) withDelegate(bearer string) string {
+// withDelegates has the token of bearer delegate to one that delegates to another.
+func (f *fixture) withDelegates(i lapse.Issued) lapse.Issued {
 	f.t.Helper()
-	i, err := f.Delegate(f.ctx, bearer, lapse.Grant{})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return i.Bearer
+	f.delegate(f.delegate(i, lapse.Grant{}), lapse.Grant{})
+	return i
 }
 
 var (
-	evEnded, evIssued = lapse.EventEnded, lapse.EventIssued
-	forAna            = lapse.Grant{Subject: "ana"}
+	evEnded, evIssued, evRotated = lapse.EventEnded, lapse.EventIssued, lapse.EventRotated
+	forAna                       = lapse.Grant{Subject: "ana"}
 )
 
 var replacements = []replacement{
-	{"Obtain a new one", []byte{1}, func(f *fixture) doing {
+	{"Obtain a new one", []byte{1}, func(f *fixture) (string, doing) {
 		f.issue(forAna)
 		f.issue(forAna)
-		return obtaining(forAna)
-	}, []lapse.EventKind{evEnded, evIssued}, nil},
-	{"Obtain the same", []byte{1}, func(f *fixture) doing {
-		obtain(f.t, f, f.Manager, forAna)
-		return obtaining(forAna)
-	}, []lapse.EventKind{lapse.EventRenewed}, nil},
-	{"Obtain for a retired key", []byte{2}, func(f *fixture) doing {
-		f.withDelegate(obtain(f.t, f, f.Manager, forAna).Bearer)
-		return obtaining(forAna)
-	}, []lapse.EventKind{evEnded, evEnded, evIssued}, nil},
-	{"Rotate", []byte{1}, func(f *fixture) doing {
-		return rotating(obtain(f.t, f, f.Manager, forAna).Bearer, time.Minute)
-	}, []lapse.EventKind{evIssued}, nil},
-	{"Rotate at once", nil, func(f *fixture) doing {
-		bearer := f.issue(forAna).Bearer
-		f.withDelegate(bearer)
-		return rotating(bearer, 0)
-	}, []lapse.EventKind{evEnded, evEnded, evIssued}, lapse.ErrExpired},
-	{"Rotate again", nil, func(f *fixture) doing {
-		bearer := f.issue(forAna).Bearer
-		rotate(f.t, f, bearer, time.Hour)
-		return rotating(bearer, time.Minute)
-	}, []lapse.EventKind{evEnded, evIssued}, nil},
-	{"Rotate over a predecessor", nil, func(f *fixture) doing {
-		bearer := f.issue(forAna).Bearer
-		next := rotate(f.t, f, bearer, time.Hour).Bearer
-		f.withDelegate(bearer)
-		return rotating(next, time.Minute)
-	}, []lapse.EventKind{evEnded, evEnded, evIssued}, nil},
-	{"Rotate a delegate", nil, func(f *fixture) doing {
-		return rotating(f.withDelegate(f.issue(forAna).Bearer), time.Minute)
-	}, []lapse.EventKind{evIssued}, nil},
+		return "", obtaining(forAna)
+	}, []lapse.EventKind{evEnded, evIssued}, nil, false, 4},
+	{"Obtain the same", []byte{1}, func(f *fixture) (string, doing) {
+		return obtain(f.t, f, f.Manager, forAna).Bearer, obtaining(forAna)
+	}, []lapse.EventKind{lapse.EventRenewed}, nil, true, 2},
+	{"Obtain for a retired key", []byte{2}, func(f *fixture) (string, doing) {
+		old := f.withDelegates(obtain(f.t, f, f.Manager, forAna))
+		return old.Bearer, obtaining(forAna)
+	}, []lapse.EventKind{evEnded, evEnded, evRotated}, nil, false, 8},
+	{"Rotate", []byte{1}, func(f *fixture) (string, doing) {
+		old := f.withDelegates(f.issue(forAna))
+		return old.Bearer, rotating(old.Bearer, time.Minute)
+	}, []lapse.EventKind{evRotated}, nil, true, 2},
+	{"Rotate what was obtained", []byte{1}, func(f *fixture) (string, doing) {
+		old := obtain(f.t, f, f.Manager, forAna)
+		return old.Bearer, rotating(old.Bearer, time.Minute)
+	}, []lapse.EventKind{evRotated}, nil, true, 2},
+	{"Rotate at once", nil, func(f *fixture) (string, doing) {
+		old := f.withDelegates(f.issue(forAna))
+		return old.Bearer, rotating(old.Bearer, 0)
+	}, []lapse.EventKind{evEnded, evEnded, evRotated}, lapse.ErrReplaced, false, 8},
+	{"Rotate again", nil, func(f *fixture) (string, doing) {
+		old := f.issue(forAna)
+		rotate(f.t, f, old.Bearer, time.Hour)
+		return old.Bearer, rotating(old.Bearer, time.Minute)
+	}, nil, nil, true, 1},
+	{"Rotate at once with the previous text", nil, func(f *fixture) (string, doing) {
+		old := f.withDelegates(f.issue(forAna))
+		rotate(f.t, f, old.Bearer, time.Hour)
+		return old.Bearer, rotating(old.Bearer, 0)
+	}, []lapse.EventKind{evEnded, evEnded, evRotated}, lapse.ErrReplaced, false, 8},
+	{"Rotate in an overlap", nil, func(f *fixture) (string, doing) {
+		next := rotate(f.t, f, f.issue(forAna).Bearer, time.Hour)
+		return next.Bearer, rotating(next.Bearer, time.Minute)
+	}, []lapse.EventKind{evRotated}, nil, true, 2},
+	{"Rotate a delegate", nil, func(f *fixture) (string, doing) {
+		old := f.delegate(f.issue(forAna), lapse.Grant{})
+		return old.Bearer, rotating(old.Bearer, time.Minute)
+	}, []lapse.EventKind{evRotated}, nil, true, 3},
+	{"RotateID", nil, func(f *fixture) (string, doing) {
+		old := f.withDelegates(f.issue(forAna))
+		return old.Bearer, func(ctx context.Context, m *lapse.Manager) (lapse.Issued, error) {
+			return m.RotateID(ctx, old.ID, time.Minute)
+		}
+	}, []lapse.EventKind{evRotated}, nil, true, 2},
 }
 
 // scene has everything ready, the clock a little later, and a Manager for r on store.
-func (r *replacement) scene(t *testing.T, over func(f *fixture) storage.Store) (*fixture, *lapse.Manager, doing) {
+func (r *replacement) scene(t *testing.T, over func(f *fixture) storage.Store) (f *fixture, m *lapse.Manager, old string, do doing) {
 	t.Helper()
-	f := newFixture(t, keyed(replacePolicy, 1))
+	f = newFixture(t, keyed(replacePolicy, 1))
 	f.issue(lapse.Grant{Subject: "ana", TTL: 10 * time.Minute}) // the oldest
 	f.clock.add(time.Second)
-	do := r.ready(f)
+	old, do = r.ready(f)
 	f.clock.add(time.Second)
 	cfg := keyed(replacePolicy, r.keys...)
 	cfg.Clock = f.clock
@@ -106,17 +119,17 @@ func (r *replacement) scene(t *testing.T, over func(f *fixture) storage.Store) (
 	}
 	f.events = nil
 	f.store.Reset()
-	return f, m, do
+	return f, m, old, do
 }
 
 func itself(f *fixture) storage.Store { return f.store }
 
-// TestReplacementFaults fails each call to the store of Obtain and Rotate, in each way:
-// nothing has happened, or the error says that it may have. Then the same again works,
-// and leaves one successor.
+// TestReplacementFaults fails each call to the store of Obtain, Rotate and RotateID, in
+// each way: nothing has happened, or the error says that it may have. Then the same again
+// gives one text that works; without an overlap it may say that the old one was replaced.
 func TestReplacementFaults(t *testing.T) {
 	for _, r := range replacements {
-		f, m, do := r.scene(t, itself)
+		f, m, _, do := r.scene(t, itself)
 		if _, err := do(f.ctx, m); err != nil {
 			t.Fatalf("%s without a fault: %v", r.name, err)
 		}
@@ -135,7 +148,7 @@ func TestReplacementFaults(t *testing.T) {
 				{storagetest.Hang, nil, context.Canceled},
 			} {
 				t.Run(fmt.Sprintf("%s/%v %d/%v %v", r.name, calls[n], n, fault.mode, fault.err), func(t *testing.T) {
-					f, m, do := r.scene(t, itself)
+					f, m, old, do := r.scene(t, itself)
 					before := f.contents()
 					f.store.Reset()
 					f.store.Inject(n+1, fault.mode, fault.err)
@@ -157,7 +170,7 @@ func TestReplacementFaults(t *testing.T) {
 					if !happened {
 						wantDiff(t, "contents", before, f.contents())
 					}
-					f.wantDoneBy(t, &r, m, do, happened)
+					f.wantDoneBy(t, &r, m, old, do, happened)
 				})
 			}
 		}
@@ -176,19 +189,72 @@ func (f *fixture) wantNothing(t *testing.T, got lapse.Issued, err, want error) {
 	}
 }
 
-// wantDoneBy calls the verb once more, after one call that may have had its effect.
-func (f *fixture) wantDoneBy(t *testing.T, r *replacement, m *lapse.Manager, do doing, happened bool) {
+// wantDoneBy calls the verb once more, after one call that may have had its effect: the
+// client has one text that works, or is told that its own was replaced. The old text works
+// where the verb leaves it an overlap.
+func (f *fixture) wantDoneBy(t *testing.T, r *replacement, m *lapse.Manager, old string, do doing, happened bool) {
 	t.Helper()
 	got, err := do(f.ctx, m)
 	if happened && r.again != nil {
 		wantIs(t, "once more", err, r.again)
+		f.wantPeek(t, "the old text", old, lapse.ErrReplaced)
 	} else if err != nil {
 		t.Errorf("once more: %v", err)
 	} else if _, err := m.Authenticate(f.ctx, got.Bearer); err != nil {
 		t.Errorf("what it gave then: %v", err)
 	}
-	if err := f.wellTied(map[lapse.ID]time.Time{}); err != nil {
-		t.Error(err)
+	if old != "" && old != got.Bearer {
+		_, err := m.Peek(f.ctx, old)
+		wantIs(t, "the old text", err, map[bool]error{false: lapse.ErrReplaced}[r.works])
+	}
+	f.wantWhole(t)
+}
+
+// wantWhole: no token is half rotated. A delegate's end by a rotation came with another
+// secret of the token above it, and that of all its delegates.
+func (f *fixture) wantWhole(t *testing.T) {
+	t.Helper()
+	byID := map[lapse.ID]storage.Record{}
+	for _, rec := range f.contents() {
+		byID[rec.ID] = rec
+		if (rec.Generation == 0) != rec.RotatedAt.IsZero() || !rec.PreviousUntil.IsZero() && rec.PreviousUntil.Before(rec.RotatedAt) {
+			t.Errorf("half rotated: %+v, previous until %v", rec.Token, rec.PreviousUntil)
+		}
+	}
+	for _, rec := range byID {
+		above, under := byID[rec.Parent]
+		switch {
+		case !under:
+		case above.EndReason != 0 || above.Kind != lapse.KindPlain:
+		case above.Parent == (lapse.ID{}) && (rec.EndReason == lapse.EndRotated) != (above.Generation > 0 && above.PreviousUntil.IsZero()):
+			t.Errorf("the delegate ended as %q, of a token of generation %d", rec.EndReason, above.Generation)
+		}
+		if under && above.EndReason != 0 && rec.EndReason != lapse.EndParent {
+			t.Errorf("a delegate ended as %q with the one above it", rec.EndReason)
+		}
+	}
+}
+
+// livingFaults is txFaults that makes a loop over the living fail as well.
+type livingFaults struct{ *txFaults }
+
+func (f livingFaults) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	return f.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(livingTx{faultyTx{tx, f.txFaults}}) })
+}
+
+type livingTx struct{ faultyTx }
+
+func (tx livingTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for r, err := range tx.Tx.Living(now) {
+			if failed := tx.f.fail(); failed != nil {
+				yield(storage.Record{}, failed)
+				return
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
 	}
 }
 
@@ -198,9 +264,9 @@ func TestReplacementTxFaults(t *testing.T) {
 		n := 1
 		for ; ; n++ {
 			var store *txFaults
-			f, m, do := r.scene(t, func(f *fixture) storage.Store {
+			f, m, old, do := r.scene(t, func(f *fixture) storage.Store {
 				store = &txFaults{Store: f.store}
-				return store
+				return livingFaults{store}
 			})
 			before := f.contents()
 			store.left = n
@@ -210,9 +276,9 @@ func TestReplacementTxFaults(t *testing.T) {
 			}
 			f.wantNothing(t, got, err, errDisk)
 			wantDiff(t, fmt.Sprint(r.name, ", call ", n), before, f.contents())
-			f.wantDoneBy(t, &r, m, do, false)
+			f.wantDoneBy(t, &r, m, old, do, false)
 		}
-		if n < 4 {
+		if n <= r.calls {
 			t.Errorf("%s: %d calls were failed; the harness sees too few", r.name, n-1)
 		}
 	}
@@ -223,7 +289,7 @@ func TestReplacementTxFaults(t *testing.T) {
 func TestReplacementRunsAgain(t *testing.T) {
 	for _, r := range replacements {
 		for fault := range 6 {
-			f, m, do := r.scene(t, func(f *fixture) storage.Store { return &twice{f.store, f.clock, fault, func() {}} })
+			f, m, _, do := r.scene(t, func(f *fixture) storage.Store { return &twice{f.store, f.clock, fault, func() {}} })
 			counts := f.clock.Now().Add(time.Second).Truncate(time.Millisecond)
 			got, err := do(f.ctx, m)
 			if err != nil {
@@ -238,16 +304,14 @@ func TestReplacementRunsAgain(t *testing.T) {
 			if tok, err := m.Peek(f.ctx, got.Bearer); err != nil || tok != got.Token {
 				t.Errorf("%s, fault %d: Peek: %+v, %v", r.name, fault, tok, err)
 			}
-			if err := f.wellTied(map[lapse.ID]time.Time{}); err != nil {
-				t.Errorf("%s, fault %d: %v", r.name, fault, err)
-			}
+			f.wantWhole(t)
 		}
 	}
 }
 
 // TestRetiredMeanwhile: between two runs of a transaction, another call ends the token
-// that the first one would have replaced. Then the new one is no successor, and needs
-// room of its own.
+// whose secret the first one would have replaced. Then the token that is issued needs room
+// of its own.
 func TestRetiredMeanwhile(t *testing.T) {
 	f := newFixture(t, keyed(lapse.Policy{}, 1))
 	old := obtain(t, f, f.Manager, forAna)
@@ -263,15 +327,15 @@ func TestRetiredMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantDiff(t, "evicted", []lapse.ID{other.ID}, got.Evicted)
-	if was := f.token(old.ID); got.Predecessor != (lapse.ID{}) || was.EndReason != lapse.EndExpired {
-		t.Errorf("%+v replaces %+v", got.Token, was)
+	if was := f.token(old.ID); got.Reused || got.ID == old.ID || was.EndReason != lapse.EndExpired || was.Generation != 0 {
+		t.Errorf("%+v, in the place of %+v", got.Token, was)
 	}
 }
 
 // TestReplacementStops at an ended context, a closed store and a panic, without effect.
 func TestReplacementStops(t *testing.T) {
 	for _, r := range replacements {
-		f, m, do := r.scene(t, itself)
+		f, m, old, do := r.scene(t, itself)
 		before := f.contents()
 		ctx, cancel := context.WithCancel(f.ctx)
 		cancel()
@@ -287,7 +351,7 @@ func TestReplacementStops(t *testing.T) {
 			do(f.ctx, m)
 		}()
 		wantDiff(t, r.name+": contents", before, f.contents())
-		f.wantDoneBy(t, &r, m, do, false)
+		f.wantDoneBy(t, &r, m, old, do, false)
 		if err := f.store.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,113 +13,123 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-// TestRotateUnder64Callers who have all found the token without a successor: one gets
-// it, and the others are told.
+// rotationsTold returns a Manager, and a count of the rotations that it tells of.
+func rotationsTold(t *testing.T, store *storagetest.Faulty) (*lapse.Manager, *atomic.Int64) {
+	t.Helper()
+	var told atomic.Int64
+	m, err := lapse.New(store, lapse.Config{Clock: newClock(), Observe: func(e lapse.Event) {
+		if e.Kind == lapse.EventRotated {
+			told.Add(1)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, &told
+}
+
+// TestRotateUnder64Callers who have all found the token not rotated: one of them replaces
+// its secret. With an overlap all are given the same text; without one the others are
+// told that theirs was replaced.
 func TestRotateUnder64Callers(t *testing.T) {
 	const callers = 64
-	for _, row := range []struct {
-		overlap time.Duration
-		want    error
-	}{{0, lapse.ErrExpired}, {time.Minute, lapse.ErrRotated}} {
+	for _, overlap := range []time.Duration{0, time.Minute} {
 		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			ctx := context.Background()
-			m, clock := gateManager(t, store, lapse.Policy{MaxTokens: 1})
-			old, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+			m, told := rotationsTold(t, store)
+			old, err := m.Issue(ctx, forAna)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := make([]lapse.Issued, callers)
 			arrivals(store, callers, storagetest.OpUpdate)
 			errs := together(callers, func(i int) (err error) {
-				got[i], err = m.Rotate(ctx, old.Bearer, row.overlap)
+				got[i], err = m.Rotate(ctx, old.Bearer, overlap)
 				return err
 			})
 			store.Before(nil)
-			succeeded := 0
+			given, texts := 0, map[string]bool{}
 			for i, err := range errs {
 				if err == nil {
-					succeeded++
-					_, err := m.Authenticate(ctx, got[i].Bearer)
-					wantIs(t, "what was given", err, nil)
+					given++
+					texts[got[i].Bearer] = true
 				} else {
-					wantIs(t, "one of the others", err, row.want)
+					wantIs(t, "one of the others", err, lapse.ErrReplaced)
 				}
 			}
-			if n := successors(t, m, old.ID, clock.Now()); succeeded != 1 || n != 1 {
-				t.Errorf("overlap %v: %d succeeded, %d live successors; want one each", row.overlap, succeeded, n)
+			want := callers
+			if overlap == 0 {
+				want = 1
+			}
+			if given != want || len(texts) != 1 || told.Load() != 1 {
+				t.Errorf("overlap %v: %d were given %d texts, %d rotations; want %d, one and one", overlap, given, len(texts), told.Load(), want)
+			}
+			for text := range texts {
+				if tok, err := m.Authenticate(ctx, text); err != nil || tok.Generation != 1 {
+					t.Errorf("overlap %v: what was given: %+v, %v", overlap, tok, err)
+				}
 			}
 		})
 	}
 }
 
-// TestRotateOneAfterTheOther: callers that come as they like, some of whom see the
-// successor of another, leave one alive, and its holder was told so.
+// TestRotateOneAfterTheOther: callers that come as they like, of whom each uses what it is
+// given at once, replace the secret once; each has the same text, or is told that it is in
+// use.
 func TestRotateOneAfterTheOther(t *testing.T) {
 	const callers = 64
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, clock := gateManager(t, store, lapse.Policy{})
-		old, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+		m, told := rotationsTold(t, store)
+		old, err := m.Issue(ctx, forAna)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := make([]lapse.Issued, callers)
 		arrivals(store, callers, storagetest.OpGet)
 		errs := together(callers, func(i int) (err error) {
-			got[i], err = m.Rotate(ctx, old.Bearer, time.Minute)
+			if got[i], err = m.Rotate(ctx, old.Bearer, time.Minute); err == nil {
+				_, err = m.Authenticate(ctx, got[i].Bearer)
+			}
 			return ignore(err, lapse.ErrRotated)
 		})
 		store.Before(nil)
 		if err := errors.Join(errs...); err != nil {
 			t.Fatal(err)
 		}
-		held := 0
+		texts := map[string]bool{}
 		for _, i := range got {
-			if _, err := m.Peek(ctx, i.Bearer); err == nil {
-				held++
+			if i.Bearer != "" {
+				texts[i.Bearer] = true
 			}
 		}
-		if n := successors(t, m, old.ID, clock.Now()); n != 1 || held != 1 {
-			t.Errorf("%d live successors, %d callers hold one; want one each", n, held)
+		if told.Load() != 1 || len(texts) != 1 {
+			t.Errorf("%d rotations gave %d texts; want one of each", told.Load(), len(texts))
 		}
+		_, err = m.Rotate(ctx, old.Bearer, time.Minute)
+		wantIs(t, "after all that", err, lapse.ErrRotated)
 	})
 }
 
-// successors counts the live ones that say that they replace the token of id.
-func successors(t *testing.T, m *lapse.Manager, id lapse.ID, now time.Time) (n int) {
-	t.Helper()
-	all, err := collect(m.Tokens(context.Background(), "ana"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tok := range all {
-		if tok.Predecessor == id && tok.Live(now) {
-			n++
-		}
-	}
-	return n
-}
-
-// TestRotateAgainstItsEnd: a rotation and an end meet. Whichever came first, the token
-// is ended, and there is a successor only if the rotation did.
+// TestRotateAgainstItsEnd: a rotation and an end meet. Whichever came first, the token is
+// ended, under both of its secrets.
 func TestRotateAgainstItsEnd(t *testing.T) {
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, clock := gateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+		m, _ := gateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
 		for range 20 {
-			old, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+			old, err := m.Issue(ctx, forAna)
 			if err != nil {
 				t.Fatal(err)
 			}
-			rotated := false
+			var next lapse.Issued
 			arrivals(store, 2, storagetest.OpUpdate)
-			errs := together(2, func(i int) error {
+			errs := together(2, func(i int) (err error) {
 				if i == 0 {
 					_, err := m.Expire(ctx, old.ID)
 					return err
 				}
-				_, err := m.Rotate(ctx, old.Bearer, time.Minute)
-				rotated = err == nil
+				next, err = m.Rotate(ctx, old.Bearer, time.Minute)
 				return ignore(err, lapse.ErrExpired)
 			})
 			store.Before(nil)
@@ -126,18 +137,21 @@ func TestRotateAgainstItsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			tok, err := m.Token(ctx, old.ID)
-			if err != nil || tok.EndReason != lapse.EndExpired {
+			if err != nil || tok.EndReason != lapse.EndExpired || (tok.Generation == 1) != (next.Bearer != "") {
 				t.Fatalf("%+v, %v; want it ended", tok, err)
 			}
-			if n := successors(t, m, old.ID, clock.Now()); (n == 1) != rotated {
-				t.Fatalf("rotated: %v, %d successors", rotated, n)
+			for _, text := range []string{old.Bearer, next.Bearer} {
+				if _, err := m.Peek(ctx, text); text != "" && !errors.Is(err, lapse.ErrExpired) {
+					t.Fatalf("after the end: %v", err)
+				}
 			}
 		}
 	})
 }
 
-// TestRotateSurvivesReopening, with a renewal of the old token that was deferred when it
-// was rotated, and one of the new.
+// TestRotateSurvivesReopening: between the rotation and its repeat the store is closed
+// and opened again, with a renewal of the old text that was deferred when the token was
+// rotated.
 func TestRotateSurvivesReopening(t *testing.T) {
 	ctx, path := context.Background(), filepath.Join(t.TempDir(), "tokens.db")
 	open := func() (*bolt.Store, *lapse.Manager, *stepClock) {
@@ -149,31 +163,39 @@ func TestRotateSurvivesReopening(t *testing.T) {
 		return store, m, clock
 	}
 	store, m, clock := open()
-	old, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+	old, err := m.Issue(ctx, forAna)
 	if err != nil {
 		t.Fatal(err)
 	}
 	clock.add(time.Minute)
 	_, used := m.Authenticate(ctx, old.Bearer)
 	next, rotated := m.Rotate(ctx, old.Bearer, time.Minute)
-	_, usedNext := m.Authenticate(ctx, next.Bearer)
-	if err := errors.Join(used, rotated, usedNext, store.Close()); err != nil {
+	if err := errors.Join(used, rotated, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	store, m, clock = open()
+	clock.add(2*time.Minute - time.Millisecond)
+	again, err := m.Rotate(ctx, old.Bearer, time.Hour)
+	if err != nil || again.Bearer != next.Bearer || again.Token != next.Token {
+		t.Errorf("the same again: %v, %+v; want %+v", err, again.Token, next.Token)
+	}
+	_, firstUse := m.Authenticate(ctx, next.Bearer)
+	if err := errors.Join(firstUse, store.Close()); err != nil {
 		t.Fatal(err)
 	}
 
 	store, m, clock = open()
 	defer store.Close()
 	clock.add(2*time.Minute - time.Millisecond)
-	tok, err := m.Peek(ctx, old.Bearer)
-	if err != nil || tok.Successor != next.ID {
-		t.Errorf("in its overlap: %+v, %v", tok, err)
-	}
 	_, err = m.Rotate(ctx, old.Bearer, time.Minute)
-	wantIs(t, "once more, after a use of the successor", err, lapse.ErrRotated)
+	wantIs(t, "after a use of the new text", err, lapse.ErrRotated)
+	_, err = m.Peek(ctx, old.Bearer)
+	wantIs(t, "the previous text, before its instant", err, nil)
 	clock.add(time.Millisecond)
 	_, err = m.Peek(ctx, old.Bearer)
-	wantIs(t, "at the end of the overlap", err, lapse.ErrExpired)
-	if tok, err := m.Peek(ctx, next.Bearer); err != nil || tok.Predecessor != old.ID || tok.Family != old.ID {
-		t.Errorf("the successor: %+v, %v", tok, err)
+	wantIs(t, "the previous text, at its instant", err, lapse.ErrReplaced)
+	if tok, err := m.Peek(ctx, next.Bearer); err != nil || tok.ID != old.ID || tok.Generation != 1 {
+		t.Errorf("the new text: %+v, %v", tok, err)
 	}
 }

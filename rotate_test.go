@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
 func rotate(t *testing.T, f *fixture, bearer string, overlap time.Duration) lapse.Issued {
@@ -15,7 +17,7 @@ func rotate(t *testing.T, f *fixture, bearer string, overlap time.Duration) laps
 		t.Fatalf("Rotate: %v", err)
 	}
 	if tok, err := f.Peek(f.ctx, i.Bearer); err != nil || tok != i.Token {
-		t.Fatalf("Peek of the successor: %+v, %v; want %+v", tok, err, i.Token)
+		t.Fatalf("Peek by the new text: %+v, %v; want %+v", tok, err, i.Token)
 	}
 	return i
 }
@@ -27,56 +29,66 @@ func (f *fixture) wantPeek(t *testing.T, what, bearer string, want error) {
 	wantIs(t, what, err, want)
 }
 
+// TestRotate: the token stays what it is, and has another secret and a new life.
 func TestRotate(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 10 * time.Hour}})
 	old := f.issue(lapse.Grant{Subject: "ana", Name: "key", Scope: "read write", Data: "data", TTL: 2 * time.Hour})
-	f.clock.add(30 * time.Minute)
+	f.clock.add(10 * time.Minute)
+	if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil {
+		t.Fatal(err)
+	}
+	f.clock.add(20 * time.Minute)
 	f.events = nil
 	got := rotate(t, f, old.Bearer, time.Hour)
 	at := startMilli.Add(30 * time.Minute)
-	wantDiff(t, "successor", lapse.Token{
-		ID: got.ID, Prefix: "lapse", Subject: "ana", Name: "key", Scope: "read write", Data: "data",
-		IssuedAt: at, ExpiresAt: at.Add(2 * time.Hour), MaxExpiresAt: at.Add(10 * time.Hour),
-		Family: old.ID, Predecessor: old.ID,
-	}, got.Token)
-	want := old.Token
-	want.Family, want.Successor = old.ID, got.ID
-	want.ExpiresAt, want.MaxExpiresAt = at.Add(time.Hour), at.Add(time.Hour)
-	wantDiff(t, "predecessor", want, f.token(old.ID))
-	if got := f.record(old.ID).ExpiresAt; !got.Equal(want.ExpiresAt) {
-		t.Errorf("the record of the predecessor says %v; Sweep and lists go by that", got)
+	want := lapse.Token{
+		ID: old.ID, Prefix: "lapse", Subject: "ana", Name: "key", Scope: "read write", Data: "data",
+		IssuedAt: startMilli, LastUsedAt: startMilli.Add(10 * time.Minute), Generation: 1, RotatedAt: at,
+		ExpiresAt: at.Add(2 * time.Hour), MaxExpiresAt: at.Add(10 * time.Hour),
 	}
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: at, Token: got.Token}}, f.events)
-	if got.Bearer == old.Bearer || got.Reused {
-		t.Errorf("the bearer is the same: %v, Reused %v", got.Bearer == old.Bearer, got.Reused)
+	wantDiff(t, "the token", want, got.Token)
+	wantDiff(t, "what is stored", want, f.token(old.ID))
+	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: at, Token: want}}, f.events)
+	if got.Bearer == old.Bearer || got.Reused || got.Evicted != nil || len(f.contents()) != 1 {
+		t.Errorf("the text is the same: %v; %d records", got.Bearer == old.Bearer, len(f.contents()))
 	}
-	f.clock.add(time.Hour)
-	renewed, err := f.Authenticate(f.ctx, got.Bearer)
-	if err != nil || !renewed.ExpiresAt.Equal(at.Add(3*time.Hour)) {
-		t.Errorf("a use of the successor: %+v, %v; want it renewed by its own TTL", renewed, err)
+	if rec := f.record(old.ID); rec.TTL != 2*time.Hour || !rec.PreviousUntil.Equal(at.Add(time.Hour)) {
+		t.Errorf("TTL %v, the previous text until %v", rec.TTL, rec.PreviousUntil)
+	}
+	before := f.contents()
+	if tok, err := f.Authenticate(f.ctx, old.Bearer); err != nil || tok != want {
+		t.Errorf("by the previous text: %+v, %v; want the token as it is", tok, err)
+	}
+	wantDiff(t, "after a use of the previous text", before, f.contents())
+	f.clock.add(time.Minute)
+	used, err := f.Authenticate(f.ctx, got.Bearer)
+	if err != nil || !used.ExpiresAt.Equal(at.Add(2*time.Hour+time.Minute)) {
+		t.Errorf("a use of the new text: %+v, %v; want it renewed by the token's own TTL", used, err)
 	}
 }
 
-// TestOverlapEdges asks both tokens around each end that an overlap can have.
+// TestOverlapEdges asks both texts around each end that an overlap can have.
 func TestOverlapEdges(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, row := range []struct {
 		name    string
 		ttl     time.Duration
+		after   time.Duration // from issue to rotation
 		overlap time.Duration
-		use     time.Duration // the old one is used then, after the rotation, which renews what can be
+		use     time.Duration // the previous text is used then, after the rotation
 		ends    time.Duration // after the rotation
-		reason  lapse.EndReason
 	}{
-		{"none", day, 0, -1, 0, lapse.EndRotated},
-		{"a millisecond", day, time.Millisecond, -1, time.Millisecond, 0},
-		{"a millisecond and a part", day, 1900 * time.Microsecond, -1, time.Millisecond, 0},
-		{"an hour", day, time.Hour, -1, time.Hour, 0},
-		{"an hour, used meanwhile", day, time.Hour, 59 * time.Minute, time.Hour, 0},
-		{"as long as its own", 2 * time.Hour, 2 * time.Hour, -1, 2 * time.Hour, 0},
-		{"longer than its own", 2 * time.Hour, day, -1, 2 * time.Hour, 0},
-		{"longer than its own, used meanwhile", 2 * time.Hour, day, time.Hour, 2 * time.Hour, 0},
-		{"the cap", day, 30 * day, -1, day, 0},
+		{"none", day, 0, 0, -1, 0},
+		{"a millisecond", day, 0, time.Millisecond, -1, time.Millisecond},
+		{"a millisecond and a part", day, 0, 1900 * time.Microsecond, -1, time.Millisecond},
+		{"an hour", day, 0, time.Hour, -1, time.Hour},
+		{"an hour, used meanwhile", day, 0, time.Hour, 59 * time.Minute, time.Hour},
+		{"a millisecond less than it had", 2 * time.Hour, time.Hour, time.Hour - time.Millisecond, -1, time.Hour - time.Millisecond},
+		{"as long as it had", 2 * time.Hour, time.Hour, time.Hour, -1, time.Hour},
+		{"longer than it had", 2 * time.Hour, time.Hour, day, -1, time.Hour},
+		{"longer than it had, used meanwhile", 2 * time.Hour, time.Hour, day, 30 * time.Minute, time.Hour},
+		{"longer than it had, by a millisecond", 2 * time.Hour, 2*time.Hour - time.Millisecond, day, -1, time.Millisecond},
+		{"the cap", day, 0, 30 * day, -1, day},
 	} {
 		for _, after := range []time.Duration{-time.Millisecond, 0, time.Millisecond} {
 			if row.ends+after < 0 {
@@ -84,6 +96,7 @@ func TestOverlapEdges(t *testing.T) {
 			}
 			f := newFixture(t, lapse.Config{})
 			old := f.issue(lapse.Grant{Subject: "ana", TTL: row.ttl})
+			f.clock.add(row.after)
 			got := rotate(t, f, old.Bearer, row.overlap)
 			if row.use >= 0 {
 				f.clock.add(row.use)
@@ -93,50 +106,114 @@ func TestOverlapEdges(t *testing.T) {
 				f.clock.add(-row.use)
 			}
 			f.clock.add(row.ends + after)
-			tok, err := f.Authenticate(f.ctx, old.Bearer)
+			f.events = nil
+			_, err := f.Authenticate(f.ctx, old.Bearer)
 			if after < 0 {
-				if err != nil || !tok.ExpiresAt.Equal(startMilli.Add(row.ends)) {
-					t.Errorf("%s, before the end: %v, %v", row.name, tok.ExpiresAt, err)
-				}
+				wantIs(t, row.name+", before the end", err, nil)
 				continue
 			}
 			var why *lapse.Rejection
-			if !errors.Is(err, lapse.ErrExpired) || !errors.As(err, &why) || why.Reason != row.reason || !why.At.Equal(startMilli.Add(row.ends)) {
+			if !errors.Is(err, lapse.ErrReplaced) || !errors.As(err, &why) || *why != (lapse.Rejection{Err: lapse.ErrReplaced, ID: old.ID, Subject: "ana"}) {
 				t.Errorf("%s, %v after the end: %v", row.name, after, err)
 			}
+			wantDiff(t, row.name+": events", []lapse.EventKind{lapse.EventSpent}, f.kinds())
 			if row.ends+after < row.ttl {
-				f.wantPeek(t, row.name+": the successor", got.Bearer, nil)
+				f.wantPeek(t, row.name+": the new text", got.Bearer, nil)
 			}
 		}
 	}
 }
 
-// TestLateTouchCannotLengthenAnOverlap: a use that was on its way into the store when
-// the token was rotated raises its expiry, and the cap decides.
-func TestLateTouchCannotLengthenAnOverlap(t *testing.T) {
-	f := newFixture(t, lapse.Config{})
-	old := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(time.Minute)
-	f.store.Before(func(op opOf) {
-		if op != opTouch {
-			return
+// TestCapCountsFromTheRotation: a token that is used without end lives for MaxTTL from
+// its last rotation, under the policy as it was then or is now, whichever ends earlier.
+func TestCapCountsFromTheRotation(t *testing.T) {
+	const h = time.Hour
+	for _, row := range []struct {
+		name          string
+		issued        time.Duration // MaxTTL then
+		rotated, seen time.Duration // MaxTTL then
+		want          time.Duration // after the rotation
+	}{
+		{"the same policy", 5 * h, 5 * h, 5 * h, 5 * h},
+		{"raised before the rotation", 5 * h, 9 * h, 9 * h, 9 * h},
+		{"lowered before the rotation", 9 * h, 5 * h, 9 * h, 5 * h},
+		{"lowered after the rotation", 9 * h, 9 * h, 5 * h, 5 * h},
+		{"raised after the rotation", 5 * h, 5 * h, 9 * h, 5 * h},
+		{"lifted before the rotation, set after it", 5 * h, lapse.NoLimit, 9 * h, 9 * h},
+	} {
+		for _, after := range []time.Duration{-time.Millisecond, 0, time.Millisecond} {
+			f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: h, MaxTTL: row.issued}})
+			old := f.issue(lapse.Grant{Subject: "ana"})
+			f.clock.add(30 * time.Minute)
+			got, err := f.manager(lapse.Config{Policy: lapse.Policy{TTL: h, MaxTTL: row.rotated}}).Rotate(f.ctx, old.Bearer, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := f.manager(lapse.Config{Policy: lapse.Policy{TTL: h, MaxTTL: row.seen}})
+			for range row.want/(30*time.Minute) - 1 {
+				f.clock.add(30 * time.Minute)
+				if _, err := seen.Authenticate(f.ctx, got.Bearer); err != nil {
+					t.Fatalf("%s: %v", row.name, err)
+				}
+			}
+			f.clock.add(30*time.Minute + after)
+			_, err = seen.Authenticate(f.ctx, got.Bearer)
+			want := lapse.ErrExpired
+			if after < 0 {
+				want = nil
+			}
+			wantIs(t, row.name, err, want)
 		}
-		f.store.Before(nil)
-		rotate(t, f, old.Bearer, time.Minute)
+	}
+}
+
+// TestRotateUnderEachRenewal: a rotation begins a new life under every Renewal.
+func TestRotateUnderEachRenewal(t *testing.T) {
+	for _, renewal := range []lapse.Renewal{lapse.RenewDefault, lapse.RenewOnUse, lapse.RenewOnRequest, lapse.RenewNever} {
+		f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: time.Hour, Renewal: renewal}})
+		old := f.issue(lapse.Grant{Subject: "ana"})
+		f.clock.add(time.Hour - time.Millisecond)
+		if got := rotate(t, f, old.Bearer, 0); !got.ExpiresAt.Equal(startMilli.Add(2*time.Hour - time.Millisecond)) {
+			t.Errorf("Renewal %d: it lives until %v", renewal, got.ExpiresAt)
+		}
+	}
+}
+
+// TestLateTouchStaysUnderTheCap: a use that was judged before a rotation, and is written
+// after it, does not lengthen the new life past its cap.
+func TestLateTouchStaysUnderTheCap(t *testing.T) {
+	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		f := &fixture{t: t, ctx: t.Context(), clock: newClock(), store: store}
+		f.Manager = f.manager(lapse.Config{Policy: lapse.Policy{TTL: 20 * time.Hour}})
+		short := f.manager(lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 2 * time.Hour}})
+		old := f.issue(lapse.Grant{Subject: "ana", TTL: 20 * time.Hour})
+		f.clock.add(time.Minute)
+		var late storage.Record
+		store.Before(func(op storagetest.Op) {
+			if op != opTouch {
+				return
+			}
+			store.Before(nil)
+			if _, err := short.Rotate(f.ctx, old.Bearer, time.Minute); err != nil {
+				t.Errorf("Rotate: %v", err)
+			}
+			late = f.record(old.ID)
+		})
+		if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil {
+			t.Fatal(err)
+		}
+		limit := startMilli.Add(2*time.Hour + time.Minute)
+		if late.Generation != 1 || !late.MaxExpiresAt.Equal(limit) {
+			t.Fatalf("as the touch came: %+v; it was to come late", late)
+		}
+		if got := f.record(old.ID); got.ExpiresAt.After(limit) || !got.LastUsedAt.Equal(startMilli.Add(time.Minute)) {
+			t.Errorf("the record says %v, used at %v; its cap is %v", got.ExpiresAt, got.LastUsedAt, limit)
+		}
+		f.clock.set(limit)
+		if ended, err := f.Expire(f.ctx, old.ID); ended || err != nil {
+			t.Errorf("at its cap, Expire ends it: %v, %v", ended, err)
+		}
 	})
-	if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil {
-		t.Fatal(err)
-	}
-	if got := f.record(old.ID).ExpiresAt; !got.Equal(startMilli.Add(31 * time.Minute)) {
-		t.Fatalf("the record says %v; the touch did not come late", got)
-	}
-	f.clock.add(time.Minute - time.Millisecond)
-	f.wantPeek(t, "before the overlap's end", old.Bearer, nil)
-	f.clock.add(time.Millisecond)
-	f.wantPeek(t, "at the overlap's end", old.Bearer, lapse.ErrExpired)
-	if tok, err := f.manager(lapse.Config{Prefix: "other"}).Token(f.ctx, old.ID); err != nil || tok.Live(f.clock.Now()) {
-		t.Errorf("another Manager takes it for alive: %+v, %v", tok, err)
-	}
 }
 
 func TestRotateRefuses(t *testing.T) {
@@ -149,7 +226,9 @@ func TestRotateRefuses(t *testing.T) {
 		calls := f.calls(func() {
 			got, err := f.Rotate(f.ctx, i.Bearer, overlap)
 			wantIs(t, name, err, lapse.ErrInvalidGrant)
-			if got.Bearer != "" || errors.Is(err, lapse.ErrUnauthenticated) {
+			byID, errByID := f.RotateID(f.ctx, i.ID, overlap)
+			wantIs(t, name+", by ID", errByID, lapse.ErrInvalidGrant)
+			if got.Bearer != "" || byID.Bearer != "" || errors.Is(err, lapse.ErrUnauthenticated) {
 				t.Errorf("%s: %v with a bearer: %v", name, err, got.Bearer != "")
 			}
 		})
@@ -159,11 +238,6 @@ func TestRotateRefuses(t *testing.T) {
 	}
 	_, err := f.manager(lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}}).Rotate(f.ctx, i.Bearer, lapse.NoLimit)
 	wantIs(t, "NoLimit without a cap", err, lapse.ErrInvalidGrant)
-	once := f.issue(lapse.Grant{Subject: "ana", MaxUses: 2})
-	before := f.contents()
-	_, err = f.Rotate(f.ctx, once.Bearer, time.Millisecond)
-	wantIs(t, "a budget in two hands", err, lapse.ErrInvalidGrant)
-	wantDiff(t, "contents", before, f.contents())
 	rotate(t, f, i.Bearer, time.Hour+time.Millisecond-1) // rounded down
 }
 
@@ -173,6 +247,10 @@ func TestRotateNeedsAGoodToken(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	strict := f.manager(lapse.Config{CheckSubject: f.checks(&refused)})
 	i, ended, ran := f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana", TTL: time.Minute})
+	spent := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
+	if _, err := f.Authenticate(f.ctx, spent.Bearer); err != nil {
+		t.Fatal(err)
+	}
 	f.Expire(f.ctx, ended.ID)
 	f.clock.add(time.Minute)
 	forged := f.manager(lapse.Config{Prefix: "other"})
@@ -185,6 +263,7 @@ func TestRotateNeedsAGoodToken(t *testing.T) {
 		{"no token", "nonsense", f.Manager, nil, lapse.ErrMalformed},
 		{"ended", ended.Bearer, f.Manager, nil, lapse.ErrExpired},
 		{"ran out", ran.Bearer, f.Manager, nil, lapse.ErrExpired},
+		{"without uses", spent.Bearer, f.Manager, nil, lapse.ErrExhausted},
 		{"another Manager's", i.Bearer, forged, nil, lapse.ErrUnknown},
 		{"subject refused", i.Bearer, strict, lapse.ErrSubjectRefused, lapse.ErrSubjectRefused},
 		{"subject unknown", i.Bearer, strict, errDisk, errDisk},
@@ -210,13 +289,12 @@ func TestRotateTooLate(t *testing.T) {
 		{"before", 30*time.Minute - time.Millisecond, nil},
 		{"at", 30 * time.Minute, lapse.ErrExpired},
 	} {
-		f := newFixture(t, lapse.Config{})
-		parent := f.issue(lapse.Grant{Subject: "ana"})
-		delegate, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{TTL: time.Hour})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for what, bearer := range map[string]string{"its end": parent.Bearer, "its parent's": delegate.Bearer} {
+		for _, what := range []string{"its end", "its parent's"} {
+			f := newFixture(t, lapse.Config{})
+			i := f.issue(lapse.Grant{Subject: "ana"})
+			if what == "its parent's" {
+				i = f.delegate(i, lapse.Grant{TTL: time.Hour})
+			}
 			f.store.Before(func(op opOf) {
 				if op == opUpdate {
 					f.store.Before(nil)
@@ -224,12 +302,11 @@ func TestRotateTooLate(t *testing.T) {
 				}
 			})
 			f.events = nil
-			_, err := f.Rotate(f.ctx, bearer, time.Second)
+			_, err := f.Rotate(f.ctx, i.Bearer, time.Second)
 			wantIs(t, row.name+" "+what, err, row.want)
 			if row.want != nil {
 				wantDiff(t, row.name+": events", []lapse.EventKind{lapse.EventRejected}, f.kinds())
 			}
-			f.clock.add(-row.after)
 		}
 	}
 }

@@ -2,13 +2,11 @@ package lapse_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage"
-	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
@@ -29,214 +27,201 @@ func (f *fixture) checks(err *error) func(context.Context, string) error {
 
 func (f *fixture) live(id lapse.ID) bool { return f.token(id).Live(f.clock.Now()) }
 
-// TestAnEndIsNotTheOthers: ending one of a pair ends what was delegated from it, and
-// not the other one.
-func TestAnEndIsNotTheOthers(t *testing.T) {
-	for _, row := range []struct {
-		name   string
-		oldEnd bool
-	}{{"the predecessor ends", true}, {"the successor ends", false}} {
-		f := newFixture(t, lapse.Config{})
-		old := f.issue(lapse.Grant{Subject: "ana"})
-		got := rotate(t, f, old.Bearer, time.Minute)
-		ofOld, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ofNew, err := f.Delegate(f.ctx, got.Bearer, lapse.Grant{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ends, stays := []lapse.ID{old.ID, ofOld.ID}, []lapse.ID{got.ID, ofNew.ID}
-		if !row.oldEnd {
-			ends, stays = stays, ends
-		}
-		if ended, err := f.Expire(f.ctx, ends[0]); !ended || err != nil {
-			t.Fatal(ended, err)
-		}
-		for n := range 2 {
-			if f.live(ends[n]) || !f.live(stays[n]) {
-				t.Errorf("%s: %d: alive are %v and %v; want the second alone", row.name, n, f.live(ends[n]), f.live(stays[n]))
-			}
-		}
-	}
-}
-
-// TestRotateEndsDelegates with the token at once, or when its overlap has ended.
-func TestRotateEndsDelegates(t *testing.T) {
+// TestRotateAndDelegates: with an overlap delegates live on, as long as they would have;
+// without one they end in the same transaction.
+func TestRotateAndDelegates(t *testing.T) {
 	for _, overlap := range []time.Duration{0, time.Minute} {
 		f := newFixture(t, lapse.Config{})
 		old := f.issue(lapse.Grant{Subject: "ana", Scope: "a b"})
-		near, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{Scope: "a"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		far, err := f.Delegate(f.ctx, near.Bearer, lapse.Grant{Scope: "a"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		near := f.delegate(old, lapse.Grant{Scope: "a"})
+		far := f.delegate(near, lapse.Grant{Scope: "a"})
+		other := f.delegate(f.issue(lapse.Grant{Subject: "ana", Scope: "a"}), lapse.Grant{})
 		f.events = nil
 		rotate(t, f, old.Bearer, overlap)
-		if overlap == 0 {
-			wantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventEnded, lapse.EventIssued}, f.kinds())
-			if got := f.token(far.ID).EndReason; got != lapse.EndParent {
-				t.Errorf("the far delegate ended as %v", got)
+		f.wantPeek(t, "a delegate of another token", other.Bearer, nil)
+		if overlap > 0 {
+			wantDiff(t, "events", []lapse.EventKind{lapse.EventRotated}, f.kinds())
+			f.clock.add(30*time.Minute - time.Millisecond)
+			f.wantPeek(t, "near, after the overlap", near.Bearer, nil)
+			f.wantPeek(t, "far, after the overlap", far.Bearer, nil)
+			continue
+		}
+		wantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventRotated}, f.kinds())
+		for id, want := range map[lapse.ID]lapse.EndReason{near.ID: lapse.EndRotated, far.ID: lapse.EndParent} {
+			if got := f.token(id); got.EndReason != want || !got.EndedAt.Equal(startMilli) {
+				t.Errorf("%+v; want it ended as %v", got, want)
 			}
-		} else {
-			f.clock.add(overlap - time.Millisecond)
-			f.wantPeek(t, "before the overlap's end", far.Bearer, nil)
-			f.clock.add(time.Millisecond)
 		}
 		f.wantPeek(t, "near", near.Bearer, lapse.ErrExpired)
 		f.wantPeek(t, "far", far.Bearer, lapse.ErrExpired)
 	}
 }
 
-// TestRotateADelegate: the successor stays under the parent, in scope, cap and end.
+// TestRotateADelegate: it stays under its parent, in scope and end, and keeps its cap.
 func TestRotateADelegate(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 2 * time.Hour}})
 	parent := f.issue(lapse.Grant{Subject: "ana", Scope: "a b", TTL: 2 * time.Hour})
-	delegate, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{Scope: "a", TTL: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
+	delegate := f.delegate(parent, lapse.Grant{Scope: "a", TTL: time.Hour})
 	f.clock.add(time.Hour - time.Millisecond)
 	got := rotate(t, f, delegate.Bearer, time.Minute)
-	if got.Parent != parent.ID || got.Scope != "a" || got.Family != parent.ID || got.Reduced != nil {
-		t.Errorf("successor: %+v; want it under the parent", got)
+	if got.ID != delegate.ID || got.Parent != parent.ID || got.Scope != "a" || got.Family != parent.ID {
+		t.Errorf("%+v; want it under the parent", got.Token)
 	}
 	if !got.MaxExpiresAt.Equal(parent.MaxExpiresAt) {
 		t.Errorf("its cap is %v; want the parent's %v", got.MaxExpiresAt, parent.MaxExpiresAt)
 	}
 	f.clock.add(30 * time.Minute)
 	last := rotate(t, f, got.Bearer, 0)
-	wantDiff(t, "reduced", []string{"TTL"}, last.Reduced)
 	if !last.ExpiresAt.Equal(parent.MaxExpiresAt) {
 		t.Errorf("it lives until %v; want the parent's cap", last.ExpiresAt)
+	}
+	if !f.live(parent.ID) {
+		t.Error("the parent ended with the delegate's old secret")
 	}
 	if ended, err := f.Expire(f.ctx, parent.ID); !ended || err != nil {
 		t.Fatal(ended, err)
 	}
-	_, err = f.Rotate(f.ctx, last.Bearer, 0)
+	_, err := f.Rotate(f.ctx, last.Bearer, 0)
 	wantIs(t, "once the parent has ended", err, lapse.ErrExpired)
 	if got := f.token(last.ID).EndReason; got != lapse.EndParent {
 		t.Errorf("it ended as %v; want with its parent", got)
 	}
 }
 
-// TestRotateABudget hands on the uses that are left, and no more.
-func TestRotateABudget(t *testing.T) {
-	f := newFixture(t, lapse.Config{})
-	old := f.issue(lapse.Grant{Subject: "ana", MaxUses: 3})
-	if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil {
-		t.Fatal(err)
-	}
-	got := rotate(t, f, old.Bearer, 0)
-	if got.MaxUses != 3 || got.UsesLeft != 2 {
-		t.Errorf("%d of %d uses are left; want 2 of 3", got.UsesLeft, got.MaxUses)
-	}
-	spent := 0
-	for range 4 {
-		if _, err := f.Authenticate(f.ctx, got.Bearer); err == nil {
-			spent++
+// TestDelegateOfThePreviousText lives no longer than that text, whatever renews it or
+// rotates it.
+func TestDelegateOfThePreviousText(t *testing.T) {
+	for _, does := range []string{"nothing", "renewed", "rotated"} {
+		f := newFixture(t, lapse.Config{})
+		old := f.issue(forAna)
+		rotate(t, f, old.Bearer, 10*time.Minute)
+		until := startMilli.Add(10 * time.Minute)
+		d, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{})
+		if err != nil || !d.ExpiresAt.Equal(until) || !d.MaxExpiresAt.Equal(until) {
+			t.Fatalf("%+v, %v; want it to end with the text, at %v", d.Token, err, until)
 		}
-		if _, err := f.Authenticate(f.ctx, old.Bearer); err == nil {
-			spent++
+		wantDiff(t, "reduced", []string{"TTL"}, d.Reduced)
+		f.clock.add(time.Minute)
+		switch does {
+		case "renewed":
+			if _, err := f.Renew(f.ctx, d.Bearer); err != nil {
+				t.Fatal(err)
+			}
+		case "rotated":
+			d = rotate(t, f, d.Bearer, 0)
 		}
-	}
-	if spent != 2 {
-		t.Errorf("%d uses after the rotation; want 2", spent)
+		f.clock.add(9*time.Minute - time.Millisecond)
+		f.wantPeek(t, does+": before the text ends", d.Bearer, nil)
+		f.clock.add(time.Millisecond)
+		f.wantPeek(t, does+": as the text ends", d.Bearer, lapse.ErrExpired)
 	}
 }
 
-// TestRotateAtTheLimit: the count does not grow, nobody is evicted, and the old one
-// counts again if the new one dies before it.
+// TestRotateABudget: both texts spend the same uses, and there are no more for it.
+func TestRotateABudget(t *testing.T) {
+	for _, overlap := range []time.Duration{0, time.Minute} {
+		f := newFixture(t, lapse.Config{})
+		old := f.issue(lapse.Grant{Subject: "ana", MaxUses: 5})
+		if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil {
+			t.Fatal(err)
+		}
+		got := rotate(t, f, old.Bearer, overlap)
+		if got.MaxUses != 5 || got.UsesLeft != 4 {
+			t.Errorf("%d of %d uses are left; want 4 of 5", got.UsesLeft, got.MaxUses)
+		}
+		spent := map[string]int{}
+		for range 6 {
+			for _, text := range []string{got.Bearer, old.Bearer} {
+				if _, err := f.Authenticate(f.ctx, text); err == nil {
+					spent[text]++
+				}
+			}
+		}
+		want := map[string]int{got.Bearer: 4}
+		if overlap > 0 {
+			want = map[string]int{got.Bearer: 2, old.Bearer: 2}
+		}
+		wantDiff(t, "uses", want, spent)
+		if tok := f.token(old.ID); tok.EndReason != lapse.EndExhausted {
+			t.Errorf("%+v; want it exhausted", tok)
+		}
+	}
+}
+
+// TestRotateAtTheLimit: a rotation needs no room and ends no other token, and its token
+// keeps its place.
 func TestRotateAtTheLimit(t *testing.T) {
 	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
 		for _, overlap := range []time.Duration{0, time.Minute} {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: atLimit}})
-			first, old := f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"})
+			old := f.issue(forAna)
+			f.clock.add(time.Second)
+			second := f.issue(forAna)
+			f.clock.add(time.Second)
 			got := rotate(t, f, old.Bearer, overlap)
-			if got.Evicted != nil || !f.live(first.ID) || f.live(old.ID) != (overlap > 0) {
-				t.Errorf("AtLimit %d, overlap %v: evicted %v", atLimit, overlap, got.Evicted)
-			}
 			lowered := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: atLimit}})
-			got, err := lowered.Rotate(f.ctx, got.Bearer, overlap)
-			if err != nil || got.Evicted != nil || !f.live(first.ID) {
-				t.Errorf("AtLimit %d, overlap %v, over the limit: %v, %v", atLimit, overlap, got.Evicted, err)
+			again, err := lowered.Rotate(f.ctx, got.Bearer, overlap)
+			if err != nil || got.Evicted != nil || again.Evicted != nil || !f.live(second.ID) || !f.live(old.ID) {
+				t.Errorf("AtLimit %d, overlap %v: %v, evicted %v and %v", atLimit, overlap, err, got.Evicted, again.Evicted)
 			}
-			if atLimit == lapse.LimitRefuse {
-				_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+			third, err := f.Issue(f.ctx, forAna)
+			switch atLimit {
+			case lapse.LimitRefuse:
 				wantIs(t, "a third", err, lapse.ErrLimit)
+			case lapse.LimitEndOldest: // by log-in
+				wantDiff(t, "evicted", []lapse.ID{old.ID}, third.Evicted)
+			case lapse.LimitEndIdlest: // by the rotation
+				wantDiff(t, "evicted", []lapse.ID{second.ID}, third.Evicted)
 			}
 		}
 	}
 }
 
-// TestLimitCountsOneOfTwo: of a token and its successor one counts, whichever is alive.
-func TestLimitCountsOneOfTwo(t *testing.T) {
-	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1}})
-	old := f.issue(lapse.Grant{Subject: "ana"})
-	got := rotate(t, f, old.Bearer, time.Minute)
-	if ended, err := f.Expire(f.ctx, got.ID); !ended || err != nil {
-		t.Fatal(ended, err)
-	}
-	_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "while the old one is alive alone", err, lapse.ErrLimit)
-	f.clock.add(time.Minute)
-	f.issue(lapse.Grant{Subject: "ana"})
-
-	f = newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}})
-	old = f.issue(lapse.Grant{Subject: "ana"})
-	got = rotate(t, f, old.Bearer, time.Minute)
-	next := f.issue(lapse.Grant{Subject: "ana"})
-	wantDiff(t, "evicted", []lapse.ID{got.ID, old.ID}, next.Evicted)
-	if f.live(old.ID) || f.live(got.ID) || !f.live(next.ID) {
-		t.Error("room was made by the successor alone, and its predecessor lives")
-	}
-}
-
-// TestRotateWhatWasObtained: Obtain gives the successor, if the Manager had keys.
+// TestRotateWhatWasObtained: Obtain gives the new text, if the Manager that rotated has
+// keys. What one without keys rotated is no token of Obtain any more.
 func TestRotateWhatWasObtained(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		keys  []byte
 		given bool
 	}{{"the same key", []byte{1}, true}, {"a new key first", []byte{2, 1}, true}, {"a new key alone", []byte{2}, true}, {"no keys", nil, false}} {
-		f := newFixture(t, keyed(lapse.Policy{}, 1))
-		g := lapse.Grant{Subject: "ana", Name: "laptop"}
-		old := obtain(t, f, f.Manager, g)
-		got, err := f.manager(keyed(lapse.Policy{}, row.keys...)).Rotate(f.ctx, old.Bearer, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again := obtain(t, f, f.manager(keyed(lapse.Policy{}, 2, 1)), g)
-		if (again.Bearer == got.Bearer) != row.given || again.Reused != row.given || again.ID == old.ID {
-			t.Errorf("%s: Obtain gives %v, Reused %v; want the successor %v: %v", row.name, again.ID, again.Reused, got.ID, row.given)
+		for _, byID := range []bool{false, true} {
+			f := newFixture(t, keyed(lapse.Policy{}, 1))
+			g := lapse.Grant{Subject: "ana", Name: "laptop"}
+			old := obtain(t, f, f.Manager, g)
+			m := f.manager(keyed(lapse.Policy{}, row.keys...))
+			got, err := m.Rotate(f.ctx, old.Bearer, time.Hour)
+			if byID {
+				got, err = m.RotateID(f.ctx, old.ID, time.Hour)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := obtain(t, f, f.manager(keyed(lapse.Policy{}, 2, 1)), g)
+			if (again.Bearer == got.Bearer) != row.given || again.Reused != row.given || (again.ID == old.ID) != row.given {
+				t.Errorf("%s: Obtain gives %v, Reused %v; want the new text: %v", row.name, again.ID, again.Reused, row.given)
+			}
+			f.wantPeek(t, row.name+": the new text", got.Bearer, nil)
 		}
 	}
 }
 
-// TestRotateOfAPair: an access token is Refresh's to replace, or it would outlive its
-// family's cap.
-func TestRotateOfAPair(t *testing.T) {
-	p, err := lapse.NewPairs(memory.New(), lapse.PairConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := p.Issue(t.Context(), lapse.Grant{Subject: "ana"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, err := p.Access().Rotate(t.Context(), c.Access.Bearer, time.Minute); !errors.Is(err, lapse.ErrNotRenewable) {
-			t.Errorf("Rotate of an access token: %v", err)
+// TestEachRotationDrawsASalt: a token that Obtain made has another text after each
+// rotation, and each is given again by Obtain.
+func TestEachRotationDrawsASalt(t *testing.T) {
+	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	text, seen, salts := obtain(t, f, f.Manager, forAna).Bearer, map[string]bool{}, map[string]bool{}
+	for range 10 {
+		seen[text] = true
+		next := rotate(t, f, text, 0)
+		if got := obtain(t, f, f.Manager, forAna); got.Bearer != next.Bearer || !got.Reused {
+			t.Fatal("Obtain does not give the new text")
 		}
-		if c, err = p.Refresh(t.Context(), c.Refresh.Bearer); err != nil {
-			t.Fatal(err)
-		}
+		sealed := f.record(next.ID).Sealed.Text()
+		salts[sealed[len(sealed)-16:]] = true
+		text = next.Bearer
 	}
-	if _, err := p.Access().Authenticate(t.Context(), c.Access.Bearer); err != nil {
-		t.Error(err)
+	if len(seen) != 10 || len(salts) != 10 {
+		t.Errorf("%d texts and %d salts of 10 rotations", len(seen), len(salts))
 	}
 }

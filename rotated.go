@@ -26,10 +26,18 @@ type rotated struct {
 // their order.
 const (
 	rotatedLabel = "p1"
-	rotatedLen   = len(rotatedLabel) + 1 + len(tagKey{}) + 4 + 4 + 2*sha256.Size + saltLen
 
 	flagUnused   = 1
 	flagObtained = 2
+
+	rotatedFlags    = len(rotatedLabel)
+	rotatedKey      = rotatedFlags + 1
+	rotatedFloor    = rotatedKey + len(tagKey{})
+	rotatedBefore   = rotatedFloor + generationLen
+	rotatedFirst    = rotatedBefore + generationLen
+	rotatedPrevious = rotatedFirst + sha256.Size
+	rotatedSalt     = rotatedPrevious + sha256.Size
+	rotatedLen      = rotatedSalt + saltLen
 )
 
 var errSecrets = fmt.Errorf("%w: what a record says of its secrets is damaged", ErrCorrupt)
@@ -40,30 +48,48 @@ func wasRotated(rec *storage.Record) bool { return strings.HasPrefix(rec.Sealed.
 // unusedSecret reports whether the current secret of rec has not been used yet.
 func unusedSecret(rec *storage.Record) bool {
 	text := rec.Sealed.Text()
-	return wasRotated(rec) && len(text) == rotatedLen && text[len(rotatedLabel)]&flagUnused != 0
+	return len(text) == rotatedLen && wasRotated(rec) && text[rotatedFlags]&flagUnused != 0
+}
+
+// legible reports whether what rec keeps sealed has a form that this version knows: of a
+// plain token nothing, that of rotated, or that of Obtain.
+func legible(rec *storage.Record) bool {
+	if rec.Kind != KindPlain {
+		_, ok := sessionOf(rec)
+		return ok && rec.Kind == KindSession
+	}
+	switch text := rec.Sealed.Text(); len(text) {
+	case 0:
+		return true
+	case rotatedLen:
+		return strings.HasPrefix(text, rotatedLabel)
+	case obtainedLen:
+		return strings.HasPrefix(text, obtained)
+	}
+	return false
 }
 
 // rotatedOf returns what rec, of a plain token, says of its rotations. ok is false where
 // there is nothing: the token was never rotated.
 func rotatedOf(rec *storage.Record) (r rotated, ok bool, err error) {
-	if !wasRotated(rec) {
+	switch {
+	case !legible(rec):
+		return r, false, errSecrets
+	case !wasRotated(rec):
 		return r, false, nil
 	}
 	text := rec.Sealed.Text()
-	if len(text) != rotatedLen {
-		return r, false, errSecrets
-	}
-	flags := text[len(rotatedLabel)]
-	r.unused, r.obtained = flags&flagUnused != 0, flags&flagObtained != 0
-	text = text[len(rotatedLabel)+1:]
-	text = text[copy(r.key[:], text):]
-	var numbers [8]byte
-	text = text[copy(numbers[:], text):]
-	r.floor, r.before = binary.BigEndian.Uint32(numbers[:]), binary.BigEndian.Uint32(numbers[4:])
-	text = text[copy(r.first[:], text):]
-	text = text[copy(r.previous[:], text):]
-	copy(r.salt[:], text)
+	r.unused, r.obtained = text[rotatedFlags]&flagUnused != 0, text[rotatedFlags]&flagObtained != 0
+	copy(r.key[:], text[rotatedKey:])
+	r.floor, r.before = uint32At(text, rotatedFloor), uint32At(text, rotatedBefore)
+	copy(r.first[:], text[rotatedFirst:])
+	copy(r.previous[:], text[rotatedPrevious:])
+	copy(r.salt[:], text[rotatedSalt:])
 	return r, true, nil
+}
+
+func uint32At(text string, at int) uint32 {
+	return uint32(text[at])<<24 | uint32(text[at+1])<<16 | uint32(text[at+2])<<8 | uint32(text[at+3])
 }
 
 // seal returns the form of r.
@@ -102,12 +128,14 @@ func useSecret(rec *storage.Record) (changed bool, err error) {
 
 // floorOf returns the least generation by which a connection of rec may still be held.
 func floorOf(rec *storage.Record) uint32 {
-	r, _, err := rotatedOf(rec)
-	if err != nil {
+	if rec.Kind != KindPlain || !legible(rec) || !wasRotated(rec) {
 		return 0
 	}
-	return r.floor
+	return uint32At(rec.Sealed.Text(), rotatedFloor)
 }
+
+// noSum is what is kept of a digest where there is none.
+const noSum = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // isSum reports whether text is the digest sum, in a time that does not depend on where
 // they differ. A text of zeros stands for no digest.

@@ -6,9 +6,12 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"log/slog"
 	"strings"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // fmtVerbs are all verbs of package fmt, and one that does not exist, those that
@@ -63,7 +66,7 @@ func secretsOf(bearer string) secrets {
 	if !ok {
 		panic("not a token")
 	}
-	sum := c.digest(newBinding(prefix)).Sum()
+	sum, refreshing := c.sum(newBinding(prefix)), c.sum(newRefreshBinding(prefix))
 	digits := bearer[len(bearer)-50:] // the secret's, and the checksum's
 	for at := 0; at < 44; at += 11 {
 		s.addBytes("digits of the secret", []byte(digits[at:at+11]))
@@ -72,13 +75,52 @@ func secretsOf(bearer string) secrets {
 	for at := 0; at < 32; at += 8 {
 		s.addBytes("raw secret", c[idLen+at:][:8])
 		s.addBytes("digest", sum[at:][:8])
+		s.addBytes("digest", refreshing[at:][:8])
 	}
 	s.addBase64("raw secret", c[idLen:])
 	s.addBase64("digest", sum[:])
+	s.addBase64("digest", refreshing[:])
 	s.addBase64("bearer", []byte(bearer)[len(bearer)-50:])
 	s.addBase64("bearer", []byte(bearer)[len(bearer)-51:])
 	s.addBase64("bearer", []byte(bearer)[len(bearer)-52:])
 	return s
+}
+
+// addRecord adds what rec keeps of its secrets: the digest, and of what is sealed in it
+// everything but instants and names.
+func (s secrets) addRecord(rec *storage.Record) {
+	sum := rec.Digest.Sum()
+	s.addLong("digest", sum[:])
+	if kept, ok := sessionOf(rec); ok {
+		key := kept.key()
+		s.addLong("key of the tags", key[:])
+		for _, digest := range []string{kept.access(), kept.previousAccess(), kept.previousRefresh()} {
+			s.addLong("sealed digest", []byte(digest))
+		}
+		s.addLong("salt", []byte(kept.salt()))
+		return
+	}
+	if r, ok, err := rotatedOf(rec); ok && err == nil {
+		s.addLong("key of the tags", r.key[:])
+		s.addLong("sealed digest", r.first[:])
+		s.addLong("sealed digest", r.previous[:])
+		s.addLong("salt", r.salt[:])
+		return
+	}
+	if salt, ok := saltOf(rec); ok {
+		s.addLong("salt", []byte(salt))
+	}
+}
+
+// addLong adds b by eight bytes, unless it is all zero, which stands for nothing.
+func (s secrets) addLong(what string, b []byte) {
+	if len(bytes.Trim(b, "\x00")) == 0 {
+		return
+	}
+	for at := 0; at+8 <= len(b); at += 8 {
+		s.addBytes(what, b[at:][:8])
+	}
+	s.addBase64(what, b)
 }
 
 // addBytes adds b as text, as fmt writes it with each verb, as numbers between
@@ -104,6 +146,9 @@ func (s secrets) addBytes(what string, b []byte) {
 	s.add(what+" in JSON", strings.ReplaceAll(fmt.Sprint(b), " ", ","))
 	text, _ := json.Marshal(string(b))
 	s.add(what+" as text in JSON", string(text))
+	var escaped bytes.Buffer
+	xml.EscapeText(&escaped, b)
+	s.add(what+" as text in XML", escaped.String())
 	if len(b) == 8 {
 		s.add(what+" as an integer", fmt.Sprint(binary.BigEndian.Uint64(b)))
 		s.add(what+" as an integer", fmt.Sprint(binary.LittleEndian.Uint64(b)))
@@ -174,4 +219,9 @@ func outputs(yield func(name, output string), v any) {
 		yield("gob's error", err.Error())
 	}
 	yield("gob", b.String())
+	if b, err := xml.Marshal(v); err != nil {
+		yield("XML's error", err.Error())
+	} else {
+		yield("XML", string(b))
+	}
 }

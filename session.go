@@ -13,6 +13,7 @@ import (
 // these, instants and durations in milliseconds, big-endian.
 //
 //	1   length of the prefix of refresh texts
+//	2   length of the scope of the access secret
 //	16  key of the tags
 //	8   when the access secret runs out
 //	8   how long an access secret lives
@@ -32,7 +33,8 @@ const (
 	sessionLabel = "s1"
 
 	atPrefixLen      = len(sessionLabel)
-	atKey            = atPrefixLen + 1
+	atScopeLen       = atPrefixLen + 1
+	atKey            = atScopeLen + 2
 	atAccessExpires  = atKey + len(tagKey{})
 	atAccessTTL      = atAccessExpires + 8
 	atPreviousUntil  = atAccessTTL + 8
@@ -46,7 +48,10 @@ const (
 // sessionOf returns what rec keeps sealed, and whether that is the form of a session.
 func sessionOf(rec *storage.Record) (session, bool) {
 	text := rec.Sealed.Text()
-	if len(text) < atTexts || text[:len(sessionLabel)] != sessionLabel || len(text) < atTexts+int(text[atPrefixLen]) {
+	if len(text) < atTexts || text[:len(sessionLabel)] != sessionLabel {
+		return "", false
+	}
+	if len(text) != atTexts+int(text[atPrefixLen])+int(text[atScopeLen])<<8+int(text[atScopeLen+1]) {
 		return "", false
 	}
 	return session(text), true
@@ -66,7 +71,7 @@ func (s session) previousAccess() string  { return string(s[atPreviousAccess:atP
 func (s session) previousRefresh() string { return string(s[atPrevious:atSalt]) }
 
 func int64At(s session) int64 {
-	_ = s[7]
+	_ = s[7] // one load, and not eight
 	return int64(s[0])<<56 | int64(s[1])<<48 | int64(s[2])<<40 | int64(s[3])<<32 |
 		int64(s[4])<<24 | int64(s[5])<<16 | int64(s[6])<<8 | int64(s[7])
 }
@@ -91,6 +96,7 @@ func (p *sessionParts) seal() storage.Sealed {
 	var fixed [atTexts]byte
 	copy(fixed[:], sessionLabel)
 	fixed[atPrefixLen] = byte(len(p.refreshPrefix))
+	binary.BigEndian.PutUint16(fixed[atScopeLen:], uint16(len(p.accessScope)))
 	copy(fixed[atKey:], p.key[:])
 	binary.BigEndian.PutUint64(fixed[atAccessExpires:], uint64(p.accessExpires.UnixMilli()))
 	binary.BigEndian.PutUint64(fixed[atAccessTTL:], uint64(p.accessTTL.Milliseconds()))
@@ -119,6 +125,20 @@ func (s *sessionRules) made(rec *storage.Record) bool {
 	if s == nil || rec.Kind != KindSession || rec.Prefix != s.access {
 		return false
 	}
+	_, ok := sessionOf(rec)
+	return ok && s.refreshes(rec)
+}
+
+// refreshes reports whether the refresh texts of rec, a session, have the prefix of s. A
+// session that cannot be read may be one.
+func (s *sessionRules) refreshes(rec *storage.Record) bool {
 	kept, ok := sessionOf(rec)
-	return ok && kept.refreshPrefix() == s.refresh
+	return !ok || kept.refreshPrefix() == s.refresh
+}
+
+// damaged reports whether rec is of a session of which these or other Pairs with this
+// prefix of access texts cannot read the secrets.
+func (s *sessionRules) damaged(rec *storage.Record) bool {
+	_, ok := sessionOf(rec)
+	return rec.Kind == KindSession && rec.Prefix == s.access && !ok
 }

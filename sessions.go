@@ -2,11 +2,7 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"iter"
-	"time"
-
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Sessions yields the live sessions of subject that these Pairs made, in the order of
@@ -36,14 +32,7 @@ func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, e
 // grace, and the session lives on. A new text that is shown to Peek alone counts as not
 // presented. Errors are otherwise those of Refresh.
 func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
-	t, err := p.prove(ctx, "peek pair", refreshToken)
-	if err != nil {
-		return Token{}, err
-	}
-	if t.stands == spentText {
-		return Token{}, p.refresh.refuse(replaced(&t.rec, &t.presented))
-	}
-	tok, err := p.admit(ctx, "peek pair", &t)
+	_, tok, err := p.refresh.good(ctx, "peek pair", refreshToken)
 	if err != nil {
 		return Token{}, err
 	}
@@ -61,51 +50,11 @@ func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
 // the store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the first
 // three like a success.)
 func (p *Pairs) Expire(ctx context.Context, bearer string) error {
-	const verb = "expire pair"
+	m := p.access
 	var c credential
-	if prefix, ok := c.parse(bearer, p.access.prefix, p.access.begun); !ok || prefix != p.refresh.prefix {
-		_, err := p.access.expireBearer(ctx, verb, bearer)
-		return err
+	if prefix, ok := c.parse(bearer, m.prefix, m.begun); ok && prefix == p.refresh.prefix {
+		m = p.refresh
 	}
-	t, err := p.prove(ctx, verb, bearer)
-	if err != nil {
-		return err
-	}
-	return p.logOut(ctx, verb, &t)
-}
-
-// logOut ends the session whose refresh text t is, or was.
-func (p *Pairs) logOut(ctx context.Context, verb string, t *proved) error {
-	m := p.refresh
-	var all []Token
-	var found standing
-	err := m.update(ctx, verb, t.rec.Subject, func(tx storage.Tx, now time.Time) error {
-		all = nil
-		rec, err := getIn(tx, t.rec.ID)
-		if err != nil {
-			return err
-		}
-		if found, err = standsRefresh(&rec, &t.presented, m.binding, now); err != nil {
-			return err
-		}
-		why := EndExpired
-		switch found {
-		case unknownText, aheadText:
-			return &Rejection{Err: ErrUnknown, ID: rec.ID}
-		case spentText:
-			why = EndReused
-		}
-		_, all, err = m.endIn(tx, &rec, why, now)
-		return err
-	})
-	switch {
-	case errors.Is(err, ErrNotFound): // swept meanwhile, so it had long been dead
-		return nil
-	case err != nil:
-		return m.verdict(t.rec.ID, err)
-	case found == spentText && len(all) > 0:
-		_ = m.refuse(reused(&all[0], &t.presented))
-	}
-	m.tellEnded(all)
-	return nil
+	_, err := m.expireBearer(ctx, "expire pair", bearer)
+	return err
 }

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"crypto/sha256"
-	"strings"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -10,9 +9,10 @@ import (
 
 // presented is a bearer text that was given to a verb, and the digest of its secret.
 type presented struct {
-	cred   *credential
-	sum    *[sha256.Size]byte
-	prefix string
+	cred       *credential
+	sum        *[sha256.Size]byte
+	prefix     string
+	generation uint32 // of its secret, once stands has found that it works or worked
 }
 
 // keep returns a copy of p, without its prefix, in memory of its own. A transaction uses
@@ -33,117 +33,109 @@ const (
 	currentText                  // its secret is the current one
 )
 
-// stands says what p, which authenticates, is to rec at now. A record whose secrets
-// cannot be read is ErrCorrupt. A text that does not work pays for one tag.
-func stands(rec *storage.Record, p *presented, b binding, now time.Time) (standing, error) {
+// slot is what a record keeps of the secrets of one kind, beside rec.Digest. Digests are
+// those of isSum.
+type slot struct {
+	kind            secretKind
+	key             tagKey    // zeros where there is none
+	current         string    // the digest of the current secret; "" where that is rec.Digest
+	previous, first string    // the digests of the previous secret, and of one without a tag
+	until           time.Time // when the previous secret ends
+	before          uint32    // the generation of the previous secret
+}
+
+// slot returns the slot of rec that texts of m's kind are judged by. A record whose
+// secrets cannot be read is ErrCorrupt.
+func (m *Manager) slot(rec *storage.Record) (slot, error) {
+	if rec.Kind == KindPlain && !m.refreshes {
+		return plainSlot(rec)
+	}
+	s, ok := sessionOf(rec)
 	switch {
-	case rec.Kind == KindSession:
-		return standsAccess(rec, p, b, now)
-	case rec.Kind != KindPlain:
-		return unknownText, errSecrets
-	case rec.Digest.Matches(storage.SHA256, p.sum):
+	case rec.Kind != KindSession || !ok:
+		return slot{}, errSecrets
+	case m.refreshes:
+		return slot{kind: refreshSecret, key: s.key(), previous: s.previousRefresh(), until: rec.PreviousUntil, before: rec.Generation - 1}, nil
+	}
+	return slot{kind: accessSecret, key: s.key(), current: s.access(), previous: s.previousAccess(), until: s.previousUntil(), before: rec.Generation - 1}, nil
+}
+
+// plainSlot is slot for a plain token. It is read where it lies.
+func plainSlot(rec *storage.Record) (s slot, err error) {
+	s.kind = plainSecret
+	switch {
+	case !legible(rec):
+		return s, errSecrets
+	case !wasRotated(rec):
+		return s, nil
+	}
+	text := rec.Sealed.Text()
+	copy(s.key[:], text[rotatedKey:])
+	s.previous, s.first = text[rotatedPrevious:rotatedSalt], text[rotatedFirst:rotatedPrevious]
+	s.until, s.before = rec.PreviousUntil, uint32At(text, rotatedBefore)
+	return s, nil
+}
+
+// owns reports whether rec is of a token that texts of m's prefix can be of.
+func (m *Manager) owns(rec *storage.Record) bool {
+	if m.refreshes {
+		return rec.Kind == KindSession && rec.Prefix == m.rules.access && m.rules.refreshes(rec)
+	}
+	return rec.Prefix == m.prefix
+}
+
+// stands says what p is to rec, which m owns, at now, and sets its generation. A text
+// that does not work pays for one tag.
+func (m *Manager) stands(rec *storage.Record, p *presented, now time.Time) (standing, error) {
+	p.generation = rec.Generation
+	if (rec.Kind == KindPlain || m.refreshes) && rec.Digest.Matches(storage.SHA256, p.sum) {
+		if !legible(rec) {
+			return unknownText, errSecrets
+		}
 		return currentText, nil
-	case rec.Digest.Algorithm() != storage.SHA256:
+	}
+	if rec.Digest.Algorithm() != storage.SHA256 {
 		return unknownText, errWrongDigest
 	}
-	r, was, err := rotatedOf(rec)
+	s, err := m.slot(rec)
 	if err != nil {
 		return unknownText, err
 	}
-	previous := isSum(string(r.previous[:]), p.sum)
-	if previous && now.Before(rec.PreviousUntil) {
+	if isSum(s.current, p.sum) {
+		return currentText, nil
+	}
+	p.generation = s.before
+	previous := isSum(s.previous, p.sum)
+	if previous && now.Before(s.until) {
 		return previousText, nil
 	}
-	right := p.cred.tagged(&r.key, b, plainSecret) // of a key of zeros where there is none
-	switch generation := p.cred.generation(); {
-	case !was:
-		return unknownText, nil
-	case previous, isSum(string(r.first[:]), p.sum):
+	right := p.cred.tagged(&s.key, m.binding, s.kind)
+	if previous {
 		return spentText, nil
-	case !right:
+	}
+	p.generation = 0
+	if isSum(s.first, p.sum) {
+		return spentText, nil
+	}
+	p.generation = p.cred.generation()
+	if !right || s.key == (tagKey{}) {
 		return unknownText, nil
-	default:
-		return byGeneration(rec, generation, r.before, r.previous != [sha256.Size]byte{}), nil
 	}
-}
-
-// standsAccess is stands for a session, of which access texts authenticate.
-func standsAccess(rec *storage.Record, p *presented, b binding, now time.Time) (standing, error) {
-	s, ok := sessionOf(rec)
-	switch {
-	case !ok:
-		return unknownText, errSecrets
-	case isSum(s.access(), p.sum):
-		return currentText, nil
-	}
-	previous := isSum(s.previousAccess(), p.sum)
-	if previous && now.Before(s.previousUntil()) {
-		return previousText, nil
-	}
-	return s.standsByTag(rec, p, b, accessSecret, previous, s.previousAccess()), nil
-}
-
-// standsRefresh says what p, which refreshes, is to rec at now.
-func standsRefresh(rec *storage.Record, p *presented, b binding, now time.Time) (standing, error) {
-	s, ok := sessionOf(rec)
-	switch {
-	case !ok:
-		return unknownText, errSecrets
-	case rec.Digest.Matches(storage.SHA256, p.sum):
-		return currentText, nil
-	case rec.Digest.Algorithm() != storage.SHA256:
-		return unknownText, errWrongDigest
-	}
-	previous := isSum(s.previousRefresh(), p.sum)
-	if previous && now.Before(rec.PreviousUntil) {
-		return previousText, nil
-	}
-	return s.standsByTag(rec, p, b, refreshSecret, previous, s.previousRefresh()), nil
-}
-
-// standsByTag says what a text of s is that does not work. previous says that it is the
-// previous one; digest is what is kept of that.
-func (s session) standsByTag(rec *storage.Record, p *presented, b binding, kind secretKind, previous bool, digest string) standing {
-	key := s.key()
-	right := p.cred.tagged(&key, b, kind)
-	switch {
-	case previous:
-		return spentText
-	case !right:
-		return unknownText
-	}
-	return byGeneration(rec, p.cred.generation(), rec.Generation-1, strings.Trim(digest, "\x00") != "")
+	return s.byGeneration(rec, p.generation), nil
 }
 
 // byGeneration says what a text of rec is whose tag is right, and whose digest is none
-// that rec keeps. previous is the generation of the previous secret, if kept says that
-// its digest is kept: a text of that generation, or of the current one, is forged, or is
-// of a time after a backup that was put back.
-func byGeneration(rec *storage.Record, generation, previous uint32, kept bool) standing {
+// that s keeps. A text of a generation whose digest is kept is forged, or of a time after
+// a backup that was put back.
+func (s *slot) byGeneration(rec *storage.Record, generation uint32) standing {
+	kept := s.previous != "" && s.previous != noSum
 	switch {
 	case generation > rec.Generation:
 		return aheadText
-	case generation == rec.Generation, kept && generation == previous:
+	case generation == rec.Generation, kept && generation == s.before, s.first != "" && generation == 0:
 		return unknownText
 	}
 	return spentText
-}
-
-// generationOf returns the generation of the secret of p, a text that works or worked.
-func generationOf(rec *storage.Record, p *presented, found standing) uint32 {
-	if found == currentText {
-		return rec.Generation
-	}
-	if rec.Kind == KindSession {
-		return p.cred.generation()
-	}
-	switch r, _, _ := rotatedOf(rec); {
-	case isSum(string(r.first[:]), p.sum):
-		return 0
-	case isSum(string(r.previous[:]), p.sum):
-		return r.before
-	}
-	return p.cred.generation()
 }
 
 // payTag spends what it takes to compute a tag, so that a text that is refused for

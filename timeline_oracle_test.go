@@ -25,7 +25,7 @@ type use struct {
 func randomPolicy(r *rand.Rand, unit time.Duration) lapse.Policy {
 	p := lapse.Policy{
 		TTL:     unit * time.Duration(1+r.IntN(12)),
-		Renewal: lapse.Renewal(r.IntN(8) % 5 % 3), // RenewOnUse most of the time
+		Renewal: lapse.Renewal((r.IntN(8) + 1) % 8 % 5 % 4), // RenewOnUse, given or by default, most of the time
 	}
 	switch p.MaxTTL = p.TTL + unit*time.Duration(r.IntN(30)); r.IntN(4) {
 	case 0:
@@ -95,7 +95,7 @@ func (u use) differs(s lapse.Step, p lapse.Policy) error {
 		return u.err
 	case !u.written:
 		want = lapse.StepNotDue
-	case p.Renewal != lapse.RenewOnUse:
+	case p.Renewal == lapse.RenewOnRequest || p.Renewal == lapse.RenewNever:
 		want = lapse.StepRecorded
 	case u.token.ExpiresAt.Equal(at.Add(p.TTL)):
 		want = lapse.StepRenewed

@@ -133,7 +133,7 @@ func TestTimelineAtTheEnds(t *testing.T) {
 func TestTimelineOfAnInvalidPolicy(t *testing.T) {
 	for _, p := range []lapse.Policy{
 		{TTL: -1}, {TTL: 1}, {TTL: lapse.NoLimit}, {TTL: time.Hour, MaxTTL: time.Minute}, {RenewEvery: -1},
-		{Renewal: 3}, {MaxTokens: -1}, {AtLimit: 3}, {Retention: -1},
+		{Renewal: 4}, {MaxTokens: -1}, {MaxDelegates: -1}, {AtLimit: 4}, {Retention: -1},
 	} {
 		steps, err := p.Timeline(start, start)
 		_, want := lapse.New(newFixture(t, lapse.Config{}).store, lapse.Config{Policy: p})

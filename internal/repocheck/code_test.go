@@ -118,6 +118,7 @@ var variablesAllowed = exceptions{
 	".: eventKinds":               "lookup table, never written",
 	".: stepKinds":                "lookup table, never written",
 	"storage: endReasons":         "lookup table, never written",
+	"storage: kinds":              "lookup table, never written",
 	"internal/base62: worth":      "lookup table, never written",
 	"internal/base62: pairs":      "lookup table, never written",
 	"storage/bolt: castagnoli":    "lookup table, never written",

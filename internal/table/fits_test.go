@@ -115,3 +115,42 @@ func TestPutIfFitsOfAnother(t *testing.T) {
 		t.Error("a record of another subject is put")
 	}
 }
+
+// TestPutIfFitsAmongTheDead: the dead do not count, whether they are known to be or not,
+// and whoever leads; what a held write or the update itself may have brought back does.
+func TestPutIfFitsAmongTheDead(t *testing.T) {
+	const live = 4
+	for _, dead := range [][2]int{{0, 0}, {1, 0}, {0, 1}, {30, 30}, {stepSize - live - 2, 0}} {
+		for limit, want := range map[int]bool{live - 1: false, live: true, live + 1: true} {
+			table := deadAnd(dead[0], dead[1], live)
+			other := record(90_000, "bob") // or there would be no need to count
+			other2, other3 := other, other
+			other2.ID, other3.ID = id(90_001), id(90_002)
+			for _, r := range []storage.Record{other, other2, other3} {
+				table.Put(&r, storage.Use{})
+			}
+			for range 2 { // the second time the dead are aside
+				r := record(100_000, "ana")
+				if got := NewStage(table).Begin("ana").PutIfFits(&r, limit, at(1000)); got != want {
+					t.Errorf("%v dead, limit %d of %d: %v; want %v", dead, limit, live, got, want)
+				}
+			}
+			checkTable(t, table)
+		}
+	}
+	s := NewStage(deadAnd(30, 0, live))
+	numbersLiving(s.Begin("ana"), 1000)
+	hold(s, "ana", func(tx *Tx) { putAll(t, tx, with(record(3, "ana"), 0, 2000, 0)) })
+	for limit, want := range map[int]bool{live: false, live + 1: true} {
+		r := record(100_000, "ana")
+		if got := s.Begin("ana").PutIfFits(&r, limit, at(1000)); got != want {
+			t.Errorf("with one that is held, limit %d: %v; want %v", limit, got, want)
+		}
+	}
+	for limit, want := range map[int]bool{50: true, 24: false} { // by an earlier now
+		r := record(100_000, "ana")
+		if got := s.Begin("ana").PutIfFits(&r, limit, at(150)); got != want {
+			t.Errorf("at an earlier instant, limit %d: %v; want %v", limit, got, want)
+		}
+	}
+}

@@ -150,6 +150,13 @@ func (v *verdict) fail() {
 func (v *verdict) Fatal(...any)          { v.fail() }
 func (v *verdict) Fatalf(string, ...any) { v.fail() }
 
+// The model finds every planted fault with so many seeds, and IDs that come about in
+// this way; TestModel is never shorter than that.
+const (
+	plantedSeeds = 4
+	planted      = "random"
+)
+
 // TestModelCatches gives the model a sound table and then faulty ones.
 func TestModelCatches(t *testing.T) {
 	for name, plant := range map[string]func(*Table) asked{
@@ -170,9 +177,16 @@ func TestModelCatches(t *testing.T) {
 	} {
 		v := &verdict{TB: t}
 		var done sync.WaitGroup
-		for seed := range uint64(4) {
+		seeds := plantedSeeds
+		if name == "sound" {
+			seeds = shorter(plantedSeeds, 1)
+		}
+		for seed := range uint64(seeds) {
+			if v.failed {
+				break
+			}
 			done.Go(func() {
-				w := newWorld(v, plant(New()), "random", seed)
+				w := newWorld(v, plant(New()), planted, seed)
 				for range 1500 {
 					w.step()
 				}

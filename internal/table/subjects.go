@@ -206,7 +206,9 @@ func (x *subjects) splitSome() {
 	}
 	for range 3 {
 		for i, slot := range ahead {
-			ahead[i] = x.slabs.cell(slot).subject.prev &^ chained // of cell 0 nothing
+			c := x.slabs.cell(slot) // of cell 0 nothing
+			c.load(wCap)            // half of the hash lies in the other line
+			ahead[i] = c.subject.prev &^ chained
 		}
 	}
 	for range splitsAtOnce {

@@ -15,9 +15,10 @@
 // A disk that is read-only or gone, or has been full for a while, makes writes fail with
 // ErrUnavailable: nothing was written, reads go on, and so does writing once the cause is
 // gone. If the disk fails where nobody can tell whether the write reached it, the error is
-// ErrOutcomeUnknown. What the write would have ended then counts as ended in this
-// process, and the store looks at its file anew, and finishes those ends, before it
-// writes again; until then writes are ErrUnavailable.
+// ErrOutcomeUnknown. What the write would have ended or deleted, or whose secret it would
+// have replaced at once, then counts as that in this process, and the store looks at its
+// file anew, and finishes those ends, before it writes again; until then writes are
+// ErrUnavailable.
 package bolt
 
 import (

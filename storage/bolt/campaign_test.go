@@ -11,18 +11,24 @@ import (
 var (
 	kills   = flag.Int("kills", shorter(15, 5), "how many workloads TestKill kills")
 	cuts    = flag.Int("cuts", shorter(12, 6), "how many times TestPowerCut cuts the power")
-	damages = flag.Int("damages", shorter(300, 100), "how many files TestDamage damages")
+	damages = flag.Int("damages", shorter(300, 60), "how many files TestDamage damages")
 	churned = flag.Int("churned", shorter(20_000, 5_000), "how many tokens TestChurnOfAny replaces, a tenth at a time")
 	crashes = flag.Int("crashes", 1, "how many crashes TestJournalAtEveryCrash looks at of each write to a file")
+	flips   = flag.Int("flips", shorter(80, 10), "in how many parts of a meta page, of 640 bits, a bit is flipped, besides the ends of its fields; likewise of the mark, and of the head of the journal")
 	seed    = flag.Uint64("seed", 0, "what the campaigns draw from, as a failure has printed it; 0: drawn anew")
 )
+
+var wholeTests = flag.Bool("whole", false, "with -race, too, the long tests that are no campaigns are as long as without it")
 
 // minAcknowledged is what a round needs to count: harm to a store that does nothing
 // shows nothing.
 const minAcknowledged = 20
 
+// shorter returns usual, and race under the race detector without -whole. The flags of
+// the campaigns, which have their defaults before -whole is read, go by the detector
+// alone.
 func shorter(usual, race int) int {
-	if raceEnabled {
+	if raceEnabled && !*wholeTests {
 		return race
 	}
 	return usual

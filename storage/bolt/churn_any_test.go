@@ -21,8 +21,9 @@ const churnRounds = 30
 // It takes -churned 400000 to tell what the type of the list of free pages is for: with
 // bbolt.FreelistMapType such a file goes on growing.
 func TestChurnOfAny(t *testing.T) {
+	t.Parallel()
 	n, random := *churned, rand.New(rand.NewPCG(7, 8))
-	s := open(t, filepath.Join(t.TempDir(), "tokens.db"), nil)
+	s := open(t, filepath.Join(quickDir(t), "tokens.db"), nil)
 	if s.log.tree.db.FreelistType != bbolt.FreelistArrayType {
 		t.Errorf("free pages are kept as %q", s.log.tree.db.FreelistType)
 	}

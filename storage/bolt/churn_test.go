@@ -57,7 +57,7 @@ func together(t *testing.T, s *Store, records []storage.Record, few int) {
 // fileOf returns the size of a new file that is given the records.
 func fileOf(t *testing.T, records []storage.Record) int64 {
 	t.Helper()
-	s := open(t, filepath.Join(t.TempDir(), "fresh.db"), nil)
+	s := open(t, filepath.Join(quickDir(t), "fresh.db"), nil)
 	together(t, s, records, 10)
 	return s.Stats().FileSize
 }
@@ -65,6 +65,7 @@ func fileOf(t *testing.T, records []storage.Record) int64 {
 // TestSizeOfATokenOnDisk: a file of 20,000 is, but for its journal, at most half as large
 // again as what is encoded, however many are written at once.
 func TestSizeOfATokenOnDisk(t *testing.T) {
+	t.Parallel()
 	var records []storage.Record
 	encoded := 0
 	for n := range 20_000 {
@@ -76,7 +77,7 @@ func TestSizeOfATokenOnDisk(t *testing.T) {
 		records, encoded = append(records, r), encoded+len(r.ID)+len(v)
 	}
 	for _, few := range []int{10, 1000} {
-		s := open(t, filepath.Join(t.TempDir(), "tokens.db"), nil)
+		s := open(t, filepath.Join(quickDir(t), "tokens.db"), nil)
 		together(t, s, records, few)
 		size := s.Stats().FileSize - int64(regionLen(s.log.journal.half))
 		t.Logf("%d at once: %d bytes, %.2f of what is encoded", few, size, float64(size)/float64(encoded))
@@ -91,8 +92,11 @@ func TestSizeOfATokenOnDisk(t *testing.T) {
 // holds what was there before each Sweep; and, where that is a tenth more than the
 // live, as one that holds those.
 func TestChurn(t *testing.T) {
-	for _, row := range []struct{ live, churn int }{{5000, 3000}, {20_000, 2000}, {0, 3000}} {
-		s := open(t, filepath.Join(t.TempDir(), "tokens.db"), nil)
+	t.Parallel()
+	for _, row := range []struct{ live, churn int }{
+		{shorter(5000, 1250), shorter(3000, 750)}, {shorter(20_000, 5000), shorter(2000, 500)}, {0, shorter(3000, 750)},
+	} {
+		s := open(t, filepath.Join(quickDir(t), "tokens.db"), nil)
 		made := 0
 		issue := func(count int, life time.Duration) (records []storage.Record) {
 			for range count {

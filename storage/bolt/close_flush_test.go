@@ -22,8 +22,9 @@ func closing(s *Store) chan error {
 // TestCloseWhileTheKeeperFlushes: Close comes back, though the keeper finds more to
 // flush when there is nobody to write it.
 func TestCloseWhileTheKeeperFlushes(t *testing.T) {
-	for range 100 {
-		path, _ := makeFile(t, 3)
+	t.Parallel()
+	for range shorter(100, 30) {
+		path, _ := makeFileIn(t, quickDir(t), 3)
 		s, err := Open(path, &Options{FlushEvery: time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +124,7 @@ func TestLaterPutLowers(t *testing.T) {
 	longer, shorter := record(1), record(1)
 	longer.ExpiresAt = longer.ExpiresAt.Add(time.Hour)
 	shorter.ExpiresAt = shorter.ExpiresAt.Add(time.Minute)
+	shorter.MaxExpiresAt = shorter.ExpiresAt
 	second := async(func() error { return putting(s, longer) })
 	awaitWaiting(s, 1)
 	third := async(func() error { return putting(s, shorter) })

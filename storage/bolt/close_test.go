@@ -14,7 +14,7 @@ import (
 // even if nobody has begun to.
 func TestCloseWritesWhatWaits(t *testing.T) {
 	for range 50 {
-		path, _ := makeFile(t, 0)
+		path, _ := makeFileIn(t, quickDir(t), 0)
 		s := open(t, path, nil)
 		s.turn.Take() // the committer cannot begin
 		r := record(1)
@@ -45,7 +45,7 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 // TestCloseAmongWriters: every Update is in the file or ErrClosed.
 func TestCloseAmongWriters(t *testing.T) {
 	for range 30 {
-		path, _ := makeFile(t, 0)
+		path, _ := makeFileIn(t, quickDir(t), 0)
 		s := open(t, path, nil)
 		gate, errs := make(chan struct{}), make([]error, 8)
 		var writers sync.WaitGroup

@@ -12,9 +12,10 @@ import (
 
 // TestCloseMeetsTouches: what a Touch acknowledged while Close began is in the file.
 func TestCloseMeetsTouches(t *testing.T) {
+	t.Parallel()
 	const callers = 4
-	for range 60 {
-		path, _ := makeFile(t, callers)
+	for range shorter(60, 20) {
+		path, _ := makeFileIn(t, quickDir(t), callers)
 		s, err := Open(path, &lazy)
 		if err != nil {
 			t.Fatal(err)

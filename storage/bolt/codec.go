@@ -14,7 +14,7 @@ import (
 
 // A record is, in big-endian order:
 //
-//	byte    version of this layout: 1, or 2 for a record with ties
+//	byte    version of this layout: 1, or 3 for a record with ties; 2 is only read
 //	byte    digest algorithm
 //	byte    end reason
 //	5 × 8   issued, last used, expires, cap, ended: Unix milliseconds;
@@ -23,14 +23,16 @@ import (
 //	32      digest
 //	5 × 2   lengths of prefix, subject, name, scope, data
 //	…       those five
-//	…       in version 2, the ties (internal/ties), which are not empty
+//	…       in version 3, the ties (internal/ties), which are not empty; in version 2,
+//	        what earlier programs had in their place (codec_old.go)
 //	4       CRC-32 (Castagnoli) of the key and everything before
 //
 // bbolt has no checksum on the pages that hold records. This one is bound to the
 // key, so that a record found under another's key is damage, too.
 const (
 	plainVersion = 1
-	tiedVersion  = 2
+	oldVersion   = 2
+	tiedVersion  = 3
 	fixedLen     = 3 + 6*8 + 32 + 5*2
 	sumLen       = 4
 )
@@ -75,6 +77,9 @@ func encodeIn(b []byte, r *storage.Record) ([]byte, error) {
 	version, n := byte(plainVersion), fixedLen+tied+sumLen
 	if tied > 0 {
 		version = tiedVersion
+		if !storable(r.RotatedAt) || !storable(r.PreviousUntil) {
+			return nil, errInstant
+		}
 	}
 	for i, text := range texts {
 		if len(text) > maxLens[i] {
@@ -108,7 +113,8 @@ func checksum(key, value []byte) uint32 {
 
 // decode returns the record that is stored as v under key, or ErrCorrupt and a
 // record with nothing but the ID, if the key is one. It accepts only what encode
-// writes, copies everything, and never panics.
+// writes, or what earlier programs wrote as version 2, which it translates. It copies
+// everything, and never panics.
 func decode(key, v []byte) (storage.Record, error) {
 	var r storage.Record
 	if len(key) != len(r.ID) {
@@ -123,7 +129,7 @@ func decode(key, v []byte) (storage.Record, error) {
 	switch {
 	case checksum(key, body) != binary.BigEndian.Uint32(sum):
 		return nothing, corrupt("its checksum does not match")
-	case body[0] != plainVersion && body[0] != tiedVersion:
+	case body[0] < plainVersion || body[0] > tiedVersion:
 		return nothing, corrupt("its version is unknown")
 	}
 	if !decodeFixed(&r, body) || !decodeTexts(&r, body) {
@@ -164,5 +170,8 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 		}
 		*field, text = text[:n], text[n:]
 	}
-	return (text != "") == (b[0] == tiedVersion) && ties.Parse(text, r)
+	if b[0] == oldVersion {
+		return parseOldTies(text, r)
+	}
+	return (text != "") == (b[0] == tiedVersion) && ties.Parse(text, r) && storable(r.RotatedAt) && storable(r.PreviousUntil)
 }

@@ -37,7 +37,9 @@ func full() storage.Record {
 // tied returns full with every tie.
 func tied() storage.Record {
 	r := full()
-	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{1}, storage.ID{2}, storage.ID{3}, storage.ID{15: 4}
+	r.Family, r.Parent = storage.ID{1}, storage.ID{15: 2}
+	r.Kind, r.Generation = storage.KindSession, math.MaxUint32
+	r.RotatedAt, r.PreviousUntil = time.UnixMilli(-1).UTC(), time.UnixMilli(lastMilli).UTC()
 	r.MaxUses, r.UsesLeft, r.Epoch = math.MaxInt32, math.MaxInt32-1, math.MaxUint32
 	r.Sealed = storage.NewSealed(strings.Repeat("\xff\x00", storage.MaxSealed/2))
 	return r
@@ -80,21 +82,23 @@ func TestCodecKnownBytes(t *testing.T) {
 	}
 }
 
-// TestCodecKnownTies pins what version 2 has more.
+// TestCodecKnownTies pins what version 3 has more.
 func TestCodecKnownTies(t *testing.T) {
 	r := record(0)
 	plain, err := encode(&r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Family, r.Successor = storage.ID{1}, storage.ID{15: 2}
+	r.Family, r.Parent = storage.ID{1}, storage.ID{15: 2}
+	r.Kind, r.Generation, r.RotatedAt = storage.KindSession, 2, r.IssuedAt
 	r.MaxUses, r.UsesLeft, r.Sealed = 258, 3, storage.NewSealed("sealed")
 	v, err := encode(&r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "02" + hex.EncodeToString(plain[1:len(plain)-sumLen]) +
-		"39" + "01" + strings.Repeat("00", 15) + strings.Repeat("00", 15) + "02" + "00000102" + "00000003" + hex.EncodeToString([]byte("sealed"))
+	want := "03" + hex.EncodeToString(plain[1:len(plain)-sumLen]) +
+		"37" + "01" + strings.Repeat("00", 15) + strings.Repeat("00", 15) + "02" + "00000102" + "00000003" +
+		"01" + "00000002" + "0000018bcfe56800" + "ffffc77cedd32800" + hex.EncodeToString([]byte("sealed"))
 	if got := hex.EncodeToString(v[:len(v)-sumLen]); got != want {
 		t.Errorf("layout (-want +got):\n%s", cmp.Diff(want, got))
 	}
@@ -102,7 +106,24 @@ func TestCodecKnownTies(t *testing.T) {
 
 func TestDecodeRefusesPlain(t *testing.T) { testDecodeRefuses(t, full()) }
 
-func TestDecodeRefusesTied(t *testing.T) { testDecodeRefuses(t, tied()) }
+func TestDecodeRefusesTied(t *testing.T) {
+	testDecodeRefuses(t, tied())
+	r := tied()
+	v, err := encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, back := range map[string]int{"rotated": 16, "previous": 8} { // before what is sealed
+		for _, year := range []byte{0x7f, 0x80} {
+			bad := bytes.Clone(v[:len(v)-sumLen])
+			bad[len(bad)-r.Sealed.Len()-back] = year
+			bad = binary.BigEndian.AppendUint32(bad, checksum(r.ID[:], bad))
+			if _, err := decode(r.ID[:], bad); !errors.Is(err, storage.ErrCorrupt) {
+				t.Errorf("%s outside of the years 1 to 9999, %x: %v; want ErrCorrupt", name, year, err)
+			}
+		}
+	}
+}
 
 func testDecodeRefuses(t *testing.T, r storage.Record) {
 	good, err := encode(&r)
@@ -145,7 +166,7 @@ func testDecodeRefuses(t *testing.T, r storage.Record) {
 	}
 	refuse(t, "version 0", r.ID[:], patch(0, 0))
 	refuse(t, "the other version", r.ID[:], patch(0, plainVersion+tiedVersion-good[0]))
-	refuse(t, "version 3", r.ID[:], patch(0, 3))
+	refuse(t, "version 4", r.ID[:], patch(0, 4))
 	refuse(t, "instant after year 9999", r.ID[:], patch(3, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
 	refuse(t, "instant before year 1", r.ID[:], patch(3, 0x80, 0, 0, 0, 0, 0, 0, 0))
 	refuse(t, "negative TTL", r.ID[:], patch(3+5*8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
@@ -166,6 +187,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"data":       func(r *storage.Record) { r.Data = long },
 		"year 10000": func(r *storage.Record) { r.ExpiresAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"year 0":     func(r *storage.Record) { r.EndedAt = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
+		"rotation":   func(r *storage.Record) { r.RotatedAt = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
+		"previous":   func(r *storage.Record) { r.PreviousUntil = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"TTL":        func(r *storage.Record) { r.TTL = -1 },
 		"uses":       func(r *storage.Record) { r.MaxUses = -1 },
 		"most uses":  func(r *storage.Record) { r.MaxUses = math.MaxInt },
@@ -190,6 +213,8 @@ func FuzzDecode(f *testing.F) {
 		f.Add(r.ID[:], v, false)
 	}
 	f.Add([]byte("no ID"), []byte{}, false)
+	old := record(1)
+	f.Add(old.ID[:], inOld(f, old, new(oldForm).id(oldFamily, 1).id(oldSuccessor, 2).with(oldEpoch, 0, 0, 0, 1).sealed("a1")), true)
 	f.Fuzz(func(t *testing.T, key, v []byte, mend bool) {
 		if mend && len(v) >= sumLen { // so that what lies behind the checksum is reached
 			body := v[:len(v)-sumLen]
@@ -200,6 +225,9 @@ func FuzzDecode(f *testing.F) {
 			if !errors.Is(err, storage.ErrCorrupt) {
 				t.Fatalf("refused with %v; want ErrCorrupt", err)
 			}
+			return
+		}
+		if v[0] == oldVersion { // which is never written
 			return
 		}
 		again, err := encode(&r)

@@ -80,7 +80,7 @@ func (l *log) compact() (*log, error) {
 	}
 	next := newLog(temp.Name())
 	next.tree.file, next.tree.sum, next.tree.seq = temp, l.tree.sum, l.tree.seq
-	next.repaired, next.marked, next.merges = l.repaired, l.marked, l.merges
+	next.repaired, next.marked, next.merges, next.schema = l.repaired, l.marked, l.merges, l.schema
 	if next.tree.db, err = openTemp(temp); err == nil {
 		err = next.copyFrom(l)
 	}

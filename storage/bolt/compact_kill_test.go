@@ -42,9 +42,10 @@ func putAndCompact(path string) {
 // TestKilledWhileCompacting: the file at the path is a whole one, with everything that
 // was acknowledged, and the next Compact clears up.
 func TestKilledWhileCompacting(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8))
-	for round := range 12 {
-		path, _ := makeFile(t, 0)
+	for round := range shorter(12, 6) {
+		path, _ := makeFileIn(t, quickDir(t), 0)
 		acknowledged := killAfter(t, compacter, path, 5+r.IntN(60))
 		s := open(t, path, nil)
 		for _, n := range acknowledged {

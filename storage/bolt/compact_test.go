@@ -192,7 +192,7 @@ func TestCompactAmongWriters(t *testing.T) {
 		touched = n
 		return s.Touch(ctx, record(3).ID, storage.Use{At: record(n).ExpiresAt})
 	})
-	for range 10 {
+	for range shorter(10, 4) {
 		if err := s.Compact(ctx); err != nil {
 			t.Error(err)
 		}
@@ -219,6 +219,7 @@ func TestCompactAmongWriters(t *testing.T) {
 // TestCompactKeepsTheLock: another process finds the file locked before, while the
 // new one is in its place and the old one not yet closed, and after.
 func TestCompactKeepsTheLock(t *testing.T) {
+	t.Parallel()
 	path, _ := makeFile(t, 100)
 	s := open(t, path, nil)
 	locked := func(when string) {

@@ -92,10 +92,14 @@ func (m *model) judge(found map[int]storage.Record) (wrong []string) {
 	for serial, f := range m.records {
 		r, ok := found[serial]
 		switch {
+		case ok && slices.ContainsFunc(f.deletes, done):
+			bad("a record that was deleted is there: %+v", brief(r))
 		case ok:
 			if err := f.allows(serial, r); err != nil {
 				bad("%v: %+v", err, brief(r))
 			}
+		case happened(f.deletes):
+			m.counts["deleted"]++
 		case f.gone:
 			m.counts["swept"]++
 		case f.found != nil || f.issue.answer == saidDone:
@@ -118,15 +122,10 @@ func (f *fate) allows(serial int, r storage.Record) error {
 	} else if f.issue.answer == saidRefused {
 		return errors.New("an operation that was refused has issued it")
 	}
-	expires, used := []time.Time{want.ExpiresAt}, []time.Time{want.LastUsedAt}
-	for _, o := range f.renews {
-		if o.answer == saidRefused {
-			continue
-		}
-		if expires = append(expires, o.expiry()); o.kind == doTouch {
-			used = append(used, o.at())
-		}
+	if err := f.settleSecret(&want, r); err != nil {
+		return err
 	}
+	expires, used := f.instants(&want, r)
 	ends := f.ended()
 	ended := want.EndedAt.Equal(r.EndedAt) && want.EndReason == r.EndReason && !(ends && r.EndedAt.IsZero())
 	for _, o := range f.ends {
@@ -145,10 +144,54 @@ func (f *fate) allows(serial int, r storage.Record) error {
 		return fmt.Errorf("an expiry that nobody wrote, or an operation that was refused: %v", expires)
 	case !slices.Contains(used, r.LastUsedAt):
 		return fmt.Errorf("a last use that nobody wrote, or an operation that was refused: %v", used)
-	case r.ExpiresAt.Before(f.expires), r.LastUsedAt.Before(f.used):
+	case r.ExpiresAt.Before(f.expires) && r.MaxExpiresAt.IsZero(), r.LastUsedAt.Before(f.used):
 		return fmt.Errorf("a renewal was durable and is not there: last used %v, expires %v", f.used, f.expires)
 	}
 	return nil
+}
+
+// instants returns when r may expire, and may have been used last: as want, as it was put,
+// unless a renewal was written since. It gives want the cap that r may have; what has one
+// expires then.
+func (f *fate) instants(want *storage.Record, r storage.Record) (expires, used []time.Time) {
+	expires, used = []time.Time{want.ExpiresAt}, []time.Time{want.LastUsedAt}
+	for _, o := range f.renews {
+		if o.answer == saidRefused {
+			continue
+		}
+		if expires = append(expires, o.expiry()); o.kind == doTouch {
+			used = append(used, o.at())
+		}
+	}
+	for _, o := range f.caps {
+		if o.answer == saidDone || o.answer != saidRefused && r.MaxExpiresAt.Equal(o.limit()) {
+			want.MaxExpiresAt = o.limit()
+		}
+	}
+	if !want.MaxExpiresAt.IsZero() {
+		expires = []time.Time{want.MaxExpiresAt}
+	}
+	return expires, used
+}
+
+// settleSecret gives want the secret that r has, if it may have that: of those that were
+// written no earlier one than the last that was acknowledged.
+func (f *fate) settleSecret(want *storage.Record, r storage.Record) error {
+	for _, o := range f.rotates {
+		if o.answer == saidDone || o.answer != saidRefused && r.Generation >= uint32(o.number) {
+			o.rotate(want)
+		}
+	}
+	if r.Digest.Equal(want.Digest) && r.Generation == want.Generation {
+		return nil
+	}
+	return fmt.Errorf("its secret is number %d; want number %d", r.Generation, want.Generation)
+}
+
+// deletedBy reports whether a record that is not there can only be missing because of o.
+func (f *fate) deletedBy(o *operation) bool {
+	others := slices.DeleteFunc(slices.Clone(f.deletes), func(other *operation) bool { return other == o })
+	return (f.found != nil || done(f.issue)) && !f.gone && !happened(others)
 }
 
 // whole returns an error if o has happened in part. Parts that another operation
@@ -160,12 +203,16 @@ func (m *model) whole(o *operation, found map[int]storage.Record) error {
 		switch {
 		case ok:
 			there++
-		case !m.records[o.serial(i)].gone:
+		case !m.records[o.serial(i)].gone && !happened(m.records[o.serial(i)].deletes):
 			missing++
 		}
 	}
 	for _, serial := range o.targets {
 		switch r, ok := found[serial]; {
+		case o.kind == doDelete && ok:
+			missing++
+		case o.kind == doDelete && m.records[serial] != nil && m.records[serial].deletedBy(o):
+			there++
 		case !ok || !o.ends():
 		case r.EndedAt.Equal(o.at()):
 			there++

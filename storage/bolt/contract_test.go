@@ -36,6 +36,9 @@ func backend() storagetest.Backend {
 	}
 }
 
-func TestContract(t *testing.T) { storagetest.Run(t, backend()) }
+func TestContract(t *testing.T) {
+	t.Parallel()
+	storagetest.Run(t, backend())
+}
 
 func BenchmarkStore(b *testing.B) { storagetest.Bench(b, backend()) }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -131,17 +130,13 @@ func initialise(db *bbolt.DB, temp *os.File) error {
 	tx := uint64(0)
 	err := db.Update(func(btx *bbolt.Tx) error {
 		tx = uint64(btx.ID())
-		meta, err := btx.CreateBucket(metaBucket)
-		if err != nil {
+		if _, err := btx.CreateBucket(metaBucket); err != nil {
 			return err
 		}
 		if _, err := btx.CreateBucket(tokensBucket); err != nil {
 			return err
 		}
-		if err := errors.Join(putJournal(btx, leastHalf), putSeq(btx, 0)); err != nil {
-			return err
-		}
-		return meta.Put(schemaKey, []byte(strconv.Itoa(schema)))
+		return errors.Join(putJournal(btx, leastHalf), putSeq(btx, 0), putSchema(btx, firstSchema))
 	})
 	if err != nil {
 		return err

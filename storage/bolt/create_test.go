@@ -100,6 +100,7 @@ func TestStaleFiles(t *testing.T) {
 // TestProcessesCreate has processes make a store at one path at once: all write into
 // the same one, and nothing is left beside it.
 func TestProcessesCreate(t *testing.T) {
+	t.Parallel()
 	for range 3 {
 		path := filepath.Join(t.TempDir(), "tokens.db")
 		said := make(chan string, 6)

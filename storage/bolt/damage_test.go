@@ -19,6 +19,7 @@ import (
 // TestPreflightLetsSoundFilesPass opens a file again and again while it grows,
 // shrinks inside, and holds records of every size.
 func TestPreflightLetsSoundFilesPass(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	r := rand.New(rand.NewPCG(3, 4))
 	for round, serial := 0, 0; round < 25; round++ {

@@ -18,6 +18,7 @@ import (
 // cannot read, and never answers with anything but what was put; nothing crashes
 // and nothing hangs. Those that were wrong are kept.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	seed, dir := drawn(t), quickDir(t)
 	makeSpecimen(t, dir)
 	d := &damaging{dir: dir, seed: seed, how: soundly, patience: patience}
@@ -36,6 +37,7 @@ func TestDamage(t *testing.T) {
 
 // TestDamageIsCaught: the campaign notices what it is for.
 func TestDamageIsCaught(t *testing.T) {
+	t.Parallel()
 	dir := quickDir(t)
 	makeSpecimen(t, dir)
 	for _, row := range []struct {

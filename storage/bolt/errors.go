@@ -69,7 +69,7 @@ func isAny(err error, causes ...syscall.Errno) bool {
 func classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrUnavailable),
-		errors.Is(err, storage.ErrLocked), errors.Is(err, ErrNotStore), errors.Is(err, ErrTooMany):
+		errors.Is(err, storage.ErrLocked), errors.Is(err, ErrNotStore), errors.Is(err, ErrNewerSchema), errors.Is(err, ErrTooMany):
 		return err
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return storage.ErrClosed

@@ -198,6 +198,10 @@ func (e *examiner) use(s storage.Store, truth []storage.Record) {
 		}
 		e.put(s, ended)
 		e.put(s, specimenRecord(1000+n))
+		rotated := truth[n-2]
+		(&operation{number: n}).rotate(&rotated)
+		e.put(s, rotated)
+		e.delete(s, truth[n-3])
 		use := storage.Use{At: epoch.AddDate(0, 0, 3), ExpiresAt: epoch.AddDate(0, 2, 0)}
 		touched := truth[n-1]
 		use.Raise(&touched)
@@ -206,6 +210,15 @@ func (e *examiner) use(s storage.Store, truth []storage.Record) {
 	}
 	_, err := s.Sweep(ctx, epoch.Add(100*time.Millisecond), 50)
 	e.typed("Sweep", err)
+}
+
+// delete deletes r, which no list may have then.
+func (e *examiner) delete(s storage.Store, r storage.Record) {
+	err := deleting(s, r)
+	e.typed("Update", err)
+	if err == nil {
+		delete(e.allowed, r.ID)
+	}
 }
 
 // put puts r, which then is what must be read.

@@ -22,10 +22,6 @@ var (
 	markKey      = []byte("mark") // see mark.go
 )
 
-// schema is the layout of buckets and keys that this package writes. Records have
-// a version of their own.
-const schema = 1
-
 // options are how bbolt opens a file. The list of free pages is itself written to pages
 // in a row, and to more of them the longer it is. The map of free pages takes any one of
 // them, and breaks up what is in a row: where records die all over a large file, it then
@@ -126,8 +122,8 @@ func (l *log) adopt(look *preflight) (err error) {
 	t.behind = look.meta.inTurn && (look.lost || !look.meta.mirrored)
 	l.repaired, l.damaged, l.least = look.lost, look.damaged, t.size
 	t.db.AllocSize = allocSize
-	err = t.view(func(btx *bbolt.Tx) error {
-		err := checkSchema(btx)
+	err = t.view(func(btx *bbolt.Tx) (err error) {
+		l.schema, err = readSchema(btx)
 		if err == nil {
 			t.seq, err = readSeq(btx)
 		}
@@ -223,21 +219,4 @@ func (l *log) mergeLater() {
 	j, t := l.journal, &l.tree
 	l.merging = newMerging(func() error { return t.mergeHalves(&j, 0, 1) })
 	l.journal.left = 0
-}
-
-// checkSchema returns nil if the file is a store in a layout that this package
-// knows.
-func checkSchema(btx *bbolt.Tx) error {
-	meta := btx.Bucket(metaBucket)
-	if meta == nil || btx.Bucket(tokensBucket) == nil {
-		return ErrNotStore
-	}
-	n, err := strconv.Atoi(string(meta.Get(schemaKey)))
-	switch {
-	case err != nil || n < 1:
-		return fmt.Errorf("%w: its schema is not a number", storage.ErrCorrupt)
-	case n > schema:
-		return fmt.Errorf("%w: schema %d, this one knows up to %d", ErrNewerSchema, n, schema)
-	}
-	return nil
 }

@@ -171,7 +171,7 @@ func TestTouchMeetsAnEnd(t *testing.T) {
 			flushed = async(s.flush)
 			<-g.arrived
 		}
-		ends := async(func() error { return putting(s, ended(was)) })
+		ends := async(func() error { return end(s, 1) })
 		if flushFirst {
 			awaitWaiting(s, 1)
 			g.release <- nil

@@ -170,7 +170,7 @@ func TestFlushUnderWritersWithoutEnd(t *testing.T) {
 			}
 		})
 	}
-	for n := range 50 {
+	for n := range shorter(50, 15) {
 		used := record(n).ExpiresAt
 		if err := s.Touch(ctx, record(1).ID, storage.Use{At: used}); err != nil {
 			t.Fatal(err)

@@ -60,8 +60,7 @@ func appendFrame(b []byte, name journalName, seq uint64, ops []*op, mark []byte)
 			b = appendEntry(b, &o.puts[i].id, o.puts[i].value)
 		}
 		for i := range o.deletes {
-			b = append(b, o.deletes[i][:]...)
-			b = binary.BigEndian.AppendUint32(b, deletedLen)
+			b = appendEntry(b, &o.deletes[i], nil)
 		}
 	}
 	if mark != nil {
@@ -72,8 +71,13 @@ func appendFrame(b []byte, name journalName, seq uint64, ops []*op, mark []byte)
 	return b
 }
 
+// appendEntry appends an entry of id to b: what it puts, or that it deletes if value is
+// nil.
 func appendEntry(b []byte, id *storage.ID, value []byte) []byte {
 	b = append(b, id[:]...)
+	if value == nil {
+		return binary.BigEndian.AppendUint32(b, deletedLen)
+	}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
 	return append(b, value...)
 }

@@ -10,7 +10,7 @@ type op struct {
 	subject string        // whose records they are; "" where it does not matter
 	writes  []table.Write // held until they are durable, then shown
 	puts    []entry
-	deletes []storage.ID // out of the table by now
+	deletes []storage.ID // swept: out of the table by now
 	err     error        // what became of it, once its group is done
 	undone  bool         // taken back
 	leads   bool         // its caller writes the group
@@ -28,13 +28,15 @@ type op struct {
 // oneValue is how long most encoded records are at most.
 const oneValue = 256
 
+// entry is one record to be written.
 type entry struct {
 	id      storage.ID
-	value   []byte
-	flushed bool // the table shows it by now, and called it unsaved
+	value   []byte // nil: it is deleted
+	flushed bool   // the table shows it by now, and called it unsaved
+	denied  bool   // the table shows it by now, although its outcome is unknown
 }
 
-// put has o, which is new, write what an update of subject has put.
+// put has o, which is new, write what an update of subject has put and deleted.
 func (o *op) put(subject string, writes []table.Write) error {
 	var memory []byte
 	if o.subject = subject; len(writes) == 1 {
@@ -45,14 +47,25 @@ func (o *op) put(subject string, writes []table.Write) error {
 	copy(o.writes, writes)
 	for i := range o.writes {
 		r := &o.writes[i].Record
+		if o.writes[i].Deletes {
+			o.puts[i] = entry{id: r.ID}
+			continue
+		}
+		if cap(memory) < oneValue {
+			memory = make([]byte, 0, min(len(writes)-i, manyValues)*oneValue)
+		}
 		value, err := encodeIn(memory, r)
 		if err != nil {
 			return err
 		}
-		o.puts[i] = entry{id: r.ID, value: value}
+		o.puts[i] = entry{id: r.ID, value: value[:len(value):len(value)]}
+		memory = value[len(value):]
 	}
 	return nil
 }
+
+// manyValues is for how many values memory is made at once.
+const manyValues = 256
 
 // size returns how many records o changes.
 func (o *op) size() int { return len(o.puts) + len(o.deletes) }

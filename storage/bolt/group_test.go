@@ -88,6 +88,10 @@ func putting(s *Store, records ...storage.Record) error {
 	})
 }
 
+func deleting(s storage.Store, r storage.Record) error {
+	return s.Update(context.Background(), r.Subject, func(tx storage.Tx) error { return tx.Delete(r.ID) })
+}
+
 // async runs f and returns where its error will be.
 func async(f func() error) chan error {
 	done := make(chan error, 1)

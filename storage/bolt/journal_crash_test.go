@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,26 @@ func smallWrites(r *recorder) {
 		_, err := s.Sweep(t.Context(), record(4).IssuedAt, 10)
 		return err
 	})
+	deletions(r)
+}
+
+// deletions deletes a record, puts another under its ID, and deletes one as it puts others,
+// which need a newer schema.
+func deletions(r *recorder) {
+	rotates := func(r *storage.Record) { r.Generation, r.RotatedAt = 1, r.IssuedAt }
+	was, news := anas(7, 8, nil)[0], anas(200, 202, rotates)
+	r.step(func(next *state) { delete(next.records, was.ID) }, func() error { return deleting(r.s, was) })
+	r.put(anas(7, 8, rotates)...)
+	r.step(func(next *state) {
+		delete(next.records, was.ID)
+		for _, rec := range news {
+			next.records[rec.ID] = rec
+		}
+	}, func() error {
+		return r.s.Update(r.t.Context(), was.Subject, func(tx storage.Tx) error {
+			return errors.Join(tx.Put(news[0]), tx.Delete(was.ID), tx.Put(news[1]))
+		})
+	})
 }
 
 // turnTo puts large records until frames are written to that half.
@@ -98,6 +119,7 @@ func journalHistory(r *recorder) {
 // meta page is lost besides, what was acknowledged is there, and of what was not all or
 // nothing.
 func TestJournalAtEveryCrash(t *testing.T) {
+	t.Parallel()
 	r := watchWrites(t)
 	journalHistory(r)
 	for i, wrong := range r.wrong {
@@ -122,6 +144,7 @@ func TestJournalAtEveryCrash(t *testing.T) {
 // TestJournalFaultsAreCaught: what looks at every crash finds a store that writes no
 // frame, does not mirror, or reuses a half too early.
 func TestJournalFaultsAreCaught(t *testing.T) {
+	t.Parallel()
 	for plant, history := range map[string]func(*recorder){
 		nowhere:    smallWrites,
 		unmirrored: journalHistory,

@@ -13,6 +13,7 @@ import (
 )
 
 func TestLockedFile(t *testing.T) {
+	t.Parallel()
 	path, before := makeFile(t, 1)
 	s, err := Open(path, nil)
 	if err != nil {

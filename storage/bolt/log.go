@@ -21,6 +21,7 @@ type log struct {
 	journal journal
 	merging *merging // of the half that is not being filled; nil: there is nothing in it that is needed
 	merges  chan *merging
+	schema  int // of the file
 
 	size     int64  // of the file, when it was looked at
 	least    int64  // the file is this long, or somebody has cut it
@@ -51,6 +52,9 @@ func (l *log) commit(ops []*op) error {
 	now, mark := l.nextMark()
 	if mark == nil && !slices.ContainsFunc(ops, func(o *op) bool { return o.size() > 0 }) {
 		return nil
+	}
+	if err := l.raiseSchema(ops); err != nil {
+		return err
 	}
 	if err := l.room(frameLen(ops)); err != nil {
 		return err

@@ -59,7 +59,7 @@ func TestBackupHasAllAndNoFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	touched := touch(t, s, large(0), by(large(0), 1e6))
+	touched := touch(t, s, large(0), storage.Use{At: large(0).ExpiresAt})
 	copied := backup(t, s)
 	j := s.log.journal
 	if at := bytes.Index(copied, j.name[:]); at < 0 || bytes.Contains(copied[at+1:], j.name[:]) {

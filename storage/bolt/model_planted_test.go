@@ -24,6 +24,10 @@ func with(found map[int]storage.Record, serial int, o operation) map[int]storage
 	switch {
 	case o.ends():
 		r.EndedAt, r.EndReason = o.at(), o.reason()
+	case o.kind == doRotate:
+		o.rotate(&r)
+	case o.kind == doCap:
+		r.ExpiresAt, r.MaxExpiresAt = o.limit(), o.limit()
 	case o.kind == doTouch:
 		r.LastUsedAt = o.at()
 		fallthrough
@@ -43,8 +47,14 @@ func TestModelCatches(t *testing.T) {
 	touched := with(both, 4, operation{number: 2, kind: doTouch})
 	wiped := with(with(both, 4, operation{number: 2, kind: doSubject}), 5, operation{number: 2, kind: doSubject})
 	evicted := with(holding(4, 5, 8), 4, operation{number: 2, kind: doEvict})
+	secret := with(both, 4, operation{number: 2, kind: doRotate})
+	limited := with(both, 4, operation{number: 2, kind: doCap})
+	beyond := with(touched, 4, operation{number: 2, kind: doCap})
+	r := beyond[4]
+	r.ExpiresAt = touched[4].ExpiresAt
+	beyond[4] = r
 	other := maps.Clone(both)
-	r := other[4]
+	r = other[4]
 	r.Scope = "admin"
 	other[4] = r
 	type said = []string
@@ -82,6 +92,31 @@ func TestModelCatches(t *testing.T) {
 		{"evicted", said{"begun 2 evict 1 4"}, false, evicted, false},
 		{"evicted, no successor", said{"begun 2 evict 1 4"}, false, with(both, 4, operation{number: 2, kind: doEvict}), true},
 		{"evicted, two of them", said{"begun 2 evict 1 4"}, false, holding(4, 5, 8), true},
+
+		{"deleted", said{"begun 2 delete 1 4", "done 2"}, false, holding(5, 8), false},
+		{"deleted, and there", said{"begun 2 delete 1 4", "done 2"}, false, holding(4, 5, 8), true},
+		{"deletion unanswered, there", said{"begun 2 delete 1 4"}, false, both, false},
+		{"deletion unanswered, gone", said{"begun 2 delete 1 4"}, false, holding(5, 8), false},
+		{"deletion unanswered, half", said{"begun 2 delete 1 4"}, false, holding(4, 5, 8), true},
+		{"deletion refused, gone", said{"begun 2 delete 1 4", "refused 2"}, false, holding(5), true},
+		{"deleted, then ended with all", said{"begun 2 delete 1 4", "done 2", "begun 3 subject 0 4 5", "done 3"}, false,
+			with(holding(5, 8), 5, operation{number: 3, kind: doSubject}), false},
+		{"deleted, then touched", said{"begun 2 delete 1 4", "done 2", "begun 3 touch 0 4", "done 3"}, false, holding(5, 8), false},
+
+		{"rotated", said{"begun 2 rotate 0 4", "done 2"}, false, secret, false},
+		{"rotated, and not", said{"begun 2 rotate 0 4", "done 2"}, false, both, true},
+		{"rotation unanswered, done", said{"begun 2 rotate 0 4"}, false, secret, false},
+		{"rotation unanswered, and not", said{"begun 2 rotate 0 4"}, false, both, false},
+		{"rotation refused", said{"begun 2 rotate 0 4", "refused 2"}, false, secret, true},
+		{"rotated twice, the first", said{"begun 2 rotate 0 4", "done 2", "begun 3 rotate 0 4", "done 3"}, false, secret, true},
+		{"rotated twice, the first, second unanswered", said{"begun 2 rotate 0 4", "done 2", "begun 3 rotate 0 4"}, false, secret, false},
+		{"rotated twice, the last", said{"begun 2 rotate 0 4", "begun 3 rotate 0 4", "done 3"}, false,
+			with(secret, 4, operation{number: 3, kind: doRotate}), false},
+
+		{"capped", said{"begun 2 cap 0 4", "done 2"}, false, limited, false},
+		{"capped, and not", said{"begun 2 cap 0 4", "done 2"}, false, both, true},
+		{"capped, then touched", said{"begun 2 cap 0 4", "done 2", "begun 3 touch 0 4", "done 3"}, true, limited, false},
+		{"touched past the cap", said{"begun 2 touch 0 4", "done 2", "begun 2 cap 0 4", "done 2"}, true, beyond, true},
 
 		{"renewed", said{"begun 2 renew 0 4", "done 2"}, false, renewed, false},
 		{"renewed, and not", said{"begun 2 renew 0 4", "done 2"}, true, both, true},

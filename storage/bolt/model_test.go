@@ -30,6 +30,9 @@ type fate struct {
 	issue   *operation      // of this round
 	ends    []*operation
 	renews  []*operation
+	deletes []*operation
+	rotates []*operation // in the order of their numbers, which is that in which they were done
+	caps    []*operation
 	expires time.Time // not before this: what is durable
 	used    time.Time
 	seen    time.Time // the same for the process that wrote it, durable or not
@@ -81,6 +84,12 @@ func (m *model) begin(o *operation) {
 		case f == nil: // deleted in an earlier round
 		case o.ends():
 			f.ends = append(f.ends, o)
+		case o.kind == doDelete:
+			f.deletes = append(f.deletes, o)
+		case o.kind == doRotate:
+			f.rotates = append(f.rotates, o)
+		case o.kind == doCap:
+			f.caps = append(f.caps, o)
 		case !f.ended():
 			f.renews = append(f.renews, o)
 		}
@@ -105,7 +114,7 @@ func (m *model) end(o *operation, a answer) {
 		m.see(o)
 		m.save(o)
 	case doTouch:
-		if f := m.records[o.targets[0]]; f == nil || f.mayHaveEnded() || f.gone {
+		if f := m.records[o.targets[0]]; f == nil || f.mayHaveEnded() || f.gone || happened(f.deletes) {
 			return // it may have had no effect, on what a sweep had hidden for instance
 		}
 		m.see(o)
@@ -149,10 +158,19 @@ func (f *fate) ended() bool {
 // passedOver reports whether o may have left the record as it was, though it was done:
 // what a sweep has found dead is out of sight at once, and back, as dead as before, if
 // the power is cut before that is durable. Who ends a whole subject does not see it.
-func (f *fate) passedOver(o *operation) bool { return o.kind == doSubject && f.gone }
+func (f *fate) passedOver(o *operation) bool {
+	return o.kind == doSubject && (f.gone || happened(f.deletes))
+}
+
+// happened reports whether one of ops may have.
+func happened(ops []*operation) bool {
+	return slices.ContainsFunc(ops, func(o *operation) bool { return o.answer != saidRefused })
+}
+
+func done(o *operation) bool { return o.answer == saidDone }
 
 func (f *fate) mayHaveEnded() bool {
-	return f.ended() || slices.ContainsFunc(f.ends, func(o *operation) bool { return o.answer != saidRefused })
+	return f.ended() || happened(f.ends)
 }
 
 // mayBeDead reports whether the record may have been dead before the instant, for

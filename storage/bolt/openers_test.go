@@ -115,3 +115,5 @@ func (t bareTx) Put(r storage.Record) error {
 	}
 	return t.bucket.Put(r.ID[:], v)
 }
+
+func (t bareTx) Delete(id storage.ID) error { return t.bucket.Delete(id[:]) }

@@ -30,6 +30,9 @@ const (
 	doTouch   kind = "touch"   // raises expiry and last use by Touch
 	doEvict   kind = "evict"   // ends a record and puts another, in one Update
 	doSubject kind = "subject" // ends all of a subject's, in one Update
+	doDelete  kind = "delete"  // deletes a record and puts another, in one Update
+	doRotate  kind = "rotate"  // replaces the secret of a record
+	doCap     kind = "cap"     // lowers the expiry of a record that has no cap, and is its cap
 	doSweep   kind = "sweep"   // deletes what died a while ago
 	doFlush   kind = "flush"   // sees that no Touch is left to be written
 )
@@ -72,6 +75,19 @@ func (o *operation) reason() storage.EndReason {
 
 func (o *operation) ends() bool { return o.reason() != 0 }
 
+// limit is the cap that o sets: before every expiry.
+func (o *operation) limit() time.Time { return o.at().AddDate(0, 6, 0) }
+
+// rotate gives r the secret that o writes. That before works on for a while every other
+// time.
+func (o *operation) rotate(r *storage.Record) {
+	r.Digest = storage.NewDigest(storage.SHA256, [32]byte(fmt.Appendf(nil, "%32d", o.number)))
+	r.Generation, r.RotatedAt = uint32(o.number), o.at()
+	if r.PreviousUntil = (time.Time{}); o.number%2 == 0 {
+		r.PreviousUntil = o.at().Add(time.Second)
+	}
+}
+
 // serial returns the serial of the i-th record that o issues.
 func (o *operation) serial(i int) int { return o.number*maxIssues + i }
 
@@ -90,7 +106,7 @@ func subjectOf(number int) string { return fmt.Sprintf("subject %d", number%subj
 func issued(serial int) storage.Record {
 	o := operation{number: serial / maxIssues}
 	r := record(serial)
-	r.Subject, r.ExpiresAt = subjectOf(o.number), o.at().AddDate(1, 0, 0)
+	r.Subject, r.ExpiresAt, r.MaxExpiresAt = subjectOf(o.number), o.at().AddDate(1, 0, 0), time.Time{}
 	switch {
 	case serial%29 == 0:
 		r.Data = strings.Repeat("x", storage.MaxData)

@@ -3,6 +3,7 @@ package bolt
 import (
 	"fmt"
 
+	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -13,14 +14,26 @@ type trouble struct {
 	finish  []*op // what is left to do of those that did not
 }
 
-// deny has the table show those of o's writes that end a token, though nobody knows
-// whether they are in the file: they will be before anything else is.
+// deny has the table show those writes of o that end a token or a secret, although
+// nobody knows whether they are in the file: they will be before anything else is. Its
+// caller denies the ops of a group in their order.
 func (s *Store) deny(o *op) {
 	for i := range o.writes {
-		if !o.writes[i].Record.EndedAt.IsZero() {
+		if w := &o.writes[i]; s.ends(w) {
+			o.puts[i].denied = true
 			s.stage.Show(o.writes[i : i+1])
 		}
 	}
+}
+
+// ends reports whether w ends something that the table shows: a token, a record, or the
+// secret that another one replaces at once.
+func (s *Store) ends(w *table.Write) bool {
+	if w.Deletes || !w.Record.EndedAt.IsZero() {
+		return true
+	}
+	var shown storage.Record
+	return w.Record.PreviousUntil.IsZero() && s.table.Get(w.Record.ID, &shown) && !shown.Digest.Equal(w.Record.Digest)
 }
 
 // mistrust begins a time of trouble, which may be over at once. Its caller has the
@@ -35,8 +48,8 @@ func refusal(cause error) error {
 }
 
 // recover ends a time of trouble, if there is one and if it can: it opens the file
-// anew, sees what became of the commit of unknown outcome, and finishes the ends
-// that were in it. Its caller has the turn, and nothing is being written.
+// anew, sees what became of the commit of unknown outcome, and finishes what was denied
+// by it. Its caller has the turn, and nothing is being written.
 func (s *Store) recover() error {
 	t := s.trouble.Load()
 	if t == nil {
@@ -68,13 +81,13 @@ func (s *Store) reopen(t *trouble) error {
 		s.table.Delete(id)
 	}
 	s.stage.Feed.Gap()
-	for _, o := range t.unknown {
-		if happened {
-			s.showAgain(o)
-			continue
+	if happened {
+		s.showAgain(t.unknown)
+	} else {
+		for _, o := range t.unknown {
+			t.finish = append(t.finish, o.lastWill())
+			s.takeBack(o)
 		}
-		t.finish = append(t.finish, o.lastWill())
-		s.takeBack(o)
 	}
 	t.unknown = nil
 	if len(t.finish) == 0 {
@@ -83,27 +96,33 @@ func (s *Store) reopen(t *trouble) error {
 	return s.log.commit(t.finish)
 }
 
-// showAgain has the table show what o wrote but for what somebody after o has ended:
-// that was shown before, and must not be seen alive again.
-func (s *Store) showAgain(o *op) {
-	var r storage.Record
-	for i := range o.writes {
-		w := o.writes[i : i+1]
-		if w[0].Record.EndedAt.IsZero() && s.table.Get(w[0].Record.ID, &r) && !r.EndedAt.IsZero() {
-			s.stage.LetGo(w)
-		} else {
-			s.stage.Show(w)
+// showAgain has the table show what ops, which have happened, have made of each record:
+// the last write of it. Those before that may be older than an end that is shown, and
+// are never seen.
+func (s *Store) showAgain(ops []*op) {
+	last := make(map[storage.ID]*table.Write)
+	for _, o := range ops {
+		for i := range o.writes {
+			last[o.writes[i].Record.ID] = &o.writes[i]
 		}
+	}
+	for _, o := range ops {
+		for i := range o.writes {
+			if w := &o.writes[i]; last[w.Record.ID] == w {
+				s.stage.Reveal(o.writes[i : i+1])
+			}
+		}
+		s.stage.LetGo(o.writes)
 	}
 }
 
-// lastWill returns the part of o that must come to be although o did not: ends, for
-// this process has shown them.
+// lastWill returns the part of o that must come to be although o did not: what this
+// process has shown of it.
 func (o *op) lastWill() *op {
 	will := new(op)
-	for i := range o.writes {
-		if !o.writes[i].Record.EndedAt.IsZero() {
-			will.puts = append(will.puts, o.puts[i])
+	for _, p := range o.puts {
+		if p.denied {
+			will.puts = append(will.puts, p)
 		}
 	}
 	return will

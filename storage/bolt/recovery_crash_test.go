@@ -39,9 +39,10 @@ func recovery(r *recorder, m *moment) {
 // TestCrashAfterCrash: a crash while a file is opened that a crash has left takes nothing
 // either, and whichever meta page is lost besides.
 func TestCrashAfterCrash(t *testing.T) {
+	t.Parallel()
 	r, moments := watchWrites(t), 0
 	r.judge = func(m *moment) {
-		if moments++; m.name == "meta" || moments%16 == 0 { // the former are before their mirror
+		if moments++; m.name == "meta" || moments%shorter(16, 64) == 0 { // the former are before their mirror
 			recovery(r, m)
 		}
 	}

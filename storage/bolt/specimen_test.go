@@ -85,6 +85,9 @@ func makeSpecimen(t *testing.T, dir string) {
 	commit(0, specimenRecords, func(r *storage.Record) {
 		if n := serialOf(r.ID); n%10 == 3 {
 			r.ExpiresAt = r.IssuedAt // ran out
+		} else if n%7 == 5 {
+			r.Generation, r.RotatedAt, r.PreviousUntil = uint32(n), r.IssuedAt, r.ExpiresAt
+			r.Sealed = storage.NewSealed(strings.Repeat("s", n))
 		} else if n%3 == 0 {
 			ends(r)
 		}
@@ -104,8 +107,11 @@ func makeSpecimen(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		if n >= 10 && len(made.choices(sameLeaf)) > 0 {
-			for n := range journaled {
+			for n := range journaled - 1 {
 				commit(250+n, 251+n, ends)
+			}
+			if err := deleting(s, specimenRecord(deleted)); err != nil {
+				t.Fatal(err)
 			}
 			put(t, s, specimenRecord(specimenRecords)) // which may be lost, and is gone then
 			copyFile(t, path, versionPath(dir, n+1))
@@ -120,6 +126,9 @@ func makeSpecimen(t *testing.T, dir string) {
 // journaled is how many of the last writes of a specimen are in its journal alone,
 // besides the very last one.
 const journaled = 6
+
+// deleted is the record that one of those writes deletes.
+const deleted = 260
 
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()

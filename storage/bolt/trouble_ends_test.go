@@ -91,29 +91,36 @@ func TestTroubleAndAnotherWriter(t *testing.T) {
 }
 
 // TestDeniedStaysDenied: an end of unknown outcome that did happen is never out of
-// sight again, not even while the writes before it are shown.
+// sight again, not even while the writes before it are shown; neither is a deletion, nor a
+// secret that has replaced another at once.
 func TestDeniedStaysDenied(t *testing.T) {
+	for name, row := range map[string]struct {
+		before, last troubled
+		denied       func(r *storage.Record, found bool) bool
+	}{
+		"ended":   {isRenamed, isEnded, func(r *storage.Record, found bool) bool { return !r.EndedAt.IsZero() }},
+		"deleted": {isRenamed, isDeleted, func(_ *storage.Record, found bool) bool { return !found }},
+		"secret": {hasSecret(1, time.Minute), hasSecret(2, 0), func(r *storage.Record, found bool) bool {
+			return r.Digest.Equal(after([]troubled{hasSecret(2, 0)}).Digest)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { staysDenied(t, row.before, row.last, row.denied) })
+	}
+}
+
+func staysDenied(t *testing.T, before, last troubled, denied func(r *storage.Record, found bool) bool) {
 	const between = 900
 	path, _ := makeFile(t, 10)
-	s, err := Open(path, &lazy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	doomed := record(1)
+	s := open(t, path, nil)
 	g := holdCommits(t, s)
 	first := async(func() error { return putting(s, record(20)) })
 	<-g.arrived
-	renamed := doomed
-	renamed.Name = "another"
-	all := []chan error{async(func() error { return putting(s, renamed) })}
-	awaitWaiting(s, 1)
+	all := stages(s, []troubled{before})
 	for n := range between {
 		all = append(all, async(func() error { return putting(s, record(100+n)) }))
 	}
 	awaitWaiting(s, between+1)
-	dead := ended(renamed)
-	all = append(all, async(func() error { return putting(s, dead) }))
+	all = append(all, stages(s, []troubled{last})...)
 	awaitWaiting(s, between+2)
 	failCommit(s, func(do func() error) error {
 		g.arrived <- struct{}{}
@@ -129,12 +136,9 @@ func TestDeniedStaysDenied(t *testing.T) {
 	looked := make(chan struct{})
 	go func() {
 		defer close(looked)
-		var r storage.Record
 		for seen := false; !stop.Load(); {
-			if !s.table.Get(doomed.ID, &r) {
-				continue
-			}
-			if !r.EndedAt.IsZero() {
+			var r storage.Record
+			if found := s.table.Get(record(1).ID, &r); denied(&r, found) {
 				seen = true
 			} else if seen {
 				revived.Store(true)
@@ -151,6 +155,6 @@ func TestDeniedStaysDenied(t *testing.T) {
 	stop.Store(true)
 	<-looked
 	if revived.Load() {
-		t.Error("what was ended was seen alive again")
+		t.Error("what was denied was seen again")
 	}
 }

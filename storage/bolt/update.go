@@ -62,7 +62,7 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 		err = ctx.Err()
 	}
 	if err == nil && len(tx.Writes()) > 0 {
-		if n := tx.Created(); n > 0 && !s.roomFor(n) {
+		if n := tx.Created() - tx.Deleted(); n > 0 && !s.roomFor(n) {
 			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 		}
 		if err = o.put(subject, tx.Writes()); err == nil {
@@ -96,11 +96,11 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if s.opts.FlushEvery == FlushAtOnce {
-		return s.await(s.stageTouch(ctx, id, use))
-	}
 	if !storable(use.At) || !storable(use.ExpiresAt) {
 		return errInstant
+	}
+	if s.opts.FlushEvery == FlushAtOnce {
+		return s.await(s.stageTouch(ctx, id, use))
 	}
 	if s.table.Touch(id, use) {
 		if !s.timed.Load() { // to wake somebody costs as much as all the rest

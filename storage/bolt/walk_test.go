@@ -109,6 +109,7 @@ func (a *anatomy) setMeta(page uint64, at int, value uint64) {
 // TestPreflightRefuses breaks one rule of bbolt's pages at a time. Each is
 // ErrCorrupt, and leaves neither a lock nor the file open.
 func TestPreflightRefuses(t *testing.T) {
+	t.Parallel()
 	path, good := makeFile(t, 400)
 	order := binary.NativeEndian
 	for _, row := range []struct {

@@ -105,6 +105,12 @@ func (w *workload) own(r *rand.Rand, n int) {
 				o = &operation{kind: doRenew, targets: theirs[at : at+1]}
 			case dice < 60:
 				o = &operation{kind: doEvict, issues: 1, targets: theirs[at : at+1]}
+			case dice < 65:
+				o = &operation{kind: doDelete, issues: 1, targets: theirs[at : at+1]}
+			case dice < 75:
+				o = &operation{kind: doRotate, targets: theirs[at : at+1]}
+			case dice < 80:
+				o = &operation{kind: doCap, targets: theirs[at : at+1]}
 			}
 		}
 		w.do(o, whose)
@@ -113,7 +119,7 @@ func (w *workload) own(r *rand.Rand, n int) {
 		}
 		var left []int
 		for _, serial := range theirs {
-			if o.kind != doSubject && (!o.ends() || serial != o.targets[0]) {
+			if o.kind != doSubject && (!o.ends() && o.kind != doDelete || serial != o.targets[0]) {
 				left = append(left, serial)
 			}
 		}
@@ -243,9 +249,18 @@ func (o *operation) change(tx storage.Tx, serial int) error {
 	case err != nil:
 		return err
 	}
-	if o.ends() {
+	switch {
+	case o.ends():
 		r.EndedAt, r.EndReason = o.at(), o.reason()
-	} else if r.ExpiresAt.Before(o.expiry()) {
+	case o.kind == doDelete:
+		return tx.Delete(r.ID)
+	case o.kind == doRotate:
+		o.rotate(&r)
+	case !r.MaxExpiresAt.IsZero():
+		return errNothing
+	case o.kind == doCap:
+		r.ExpiresAt, r.MaxExpiresAt = o.limit(), o.limit()
+	case r.ExpiresAt.Before(o.expiry()):
 		r.ExpiresAt = o.expiry()
 	}
 	return tx.Put(r)

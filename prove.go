@@ -1,0 +1,99 @@
+package lapse
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// proved is a text whose secret has been proved, and the record that it names.
+type proved struct {
+	presented
+	rec    storage.Record
+	stands standing // currentText, previousText or spentText
+	now    time.Time
+}
+
+// prove returns the record whose secret bearer holds, or once held, dead or alive.
+func (m *Manager) prove(ctx context.Context, verb, bearer string) (p proved, err error) {
+	c, ok := new(credential), false
+	if p.prefix, ok = c.parse(bearer, m.prefix, m.begun); !ok {
+		return p, m.refuse(ErrMalformed)
+	}
+	if err := m.ready(verb); err != nil {
+		return p, err
+	}
+	sum := c.sum(m.binding)
+	p.cred, p.sum = c, &sum
+	p.rec, err = m.store.Get(ctx, c.id())
+	p.now = m.now()
+	p.stands, err = m.verify(ctx, verb, &p.presented, &p.rec, err, p.now)
+	return p, err
+}
+
+// good is prove, and returns what everyone sees of the token by that text, if it is good
+// now.
+func (m *Manager) good(ctx context.Context, verb, bearer string) (p proved, tok Token, err error) {
+	if p, err = m.prove(ctx, verb, bearer); err == nil {
+		tok, err = m.admitProved(ctx, verb, &p)
+	}
+	return p, tok, err
+}
+
+// admitProved is good for a text that has been proved.
+func (m *Manager) admitProved(ctx context.Context, verb string, p *proved) (tok Token, err error) {
+	if p.stands == spentText {
+		return tok, m.refuse(replaced(&p.rec, &p.presented))
+	}
+	seen := p.rec
+	m.endedByClock(&seen)
+	m.viewText(&seen, p.stands)
+	tok = seen.Token
+	if err = m.admit(ctx, verb, &tok, p.generation, p.now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
+		err = m.refuse(exhausted(&tok, p.generation))
+	}
+	if err != nil {
+		payTag(p.cred, m.binding)
+	}
+	return tok, err
+}
+
+// judged is what a transaction finds of a text that is good.
+type judged struct {
+	rec    storage.Record
+	tok    Token    // what everyone sees of it by that text
+	above  *lineage // those that it was delegated from
+	stands standing // currentText or previousText
+}
+
+// goodIn judges the text p by what tx reads, at now. A text that is good no more is a
+// *Rejection.
+func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, err error) {
+	if j.rec, err = getIn(tx, p.cred.id()); err != nil {
+		return j, err
+	}
+	if j.stands, err = m.stands(&j.rec, p, now); err != nil {
+		return j, err
+	}
+	switch j.stands {
+	case spentText:
+		return j, replaced(&j.rec, p)
+	case unknownText, aheadText:
+		return j, &Rejection{Err: ErrUnknown, ID: j.rec.ID}
+	}
+	seen := j.rec
+	m.endedByClock(&seen)
+	m.viewText(&seen, j.stands)
+	j.tok = seen.Token
+	if j.above, err = m.under(&j.tok, tx.Get); err != nil {
+		return j, err
+	}
+	switch {
+	case !j.tok.Live(now):
+		err = expired(&j.tok, p.generation)
+	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
+		err = exhausted(&j.tok, p.generation)
+	}
+	return j, err
+}
