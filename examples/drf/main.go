@@ -8,7 +8,7 @@
 // The Django side is a model: django.go holds the few rules that decide about tokens,
 // as the projects state them. The lapse side is the real thing: service.go holds all
 // that a server needs. Read temporary.go and recipes.go for which settings of the one
-// are which Policy of the other, and oauth.go for pairs of tokens.
+// are which Policy of the other, and oauth.go for sessions with a refresh token.
 package main
 
 import (

@@ -113,10 +113,15 @@ func TestSteps(t *testing.T) {
 
 // alone are the lines of what Django has no counterpart of.
 var alone = []string{
+	`Mon 09:10  log in on a phone                 lapse   200  token 3, until Mon 10:10`,
 	`Mon 09:50  a request                         lapse   200  token 1, until Mon 10:00`,
-	`Mon 10:40  with the new access token         lapse   200  token 3, until Mon 10:50`,
+	`Mon 09:50  logged in on                      lapse   laptop: since Mon 09:00, refreshed Mon 09:50, until 4 Feb 09:50`,
+	`Mon 09:50  logged in on                      lapse   phone: since Mon 09:10, never refreshed, until 4 Feb 09:10`,
+	`Mon 09:50  log out all but the laptop        lapse   200  1 ended`,
+	`Mon 09:50  the phone                         lapse   401  ErrExpired, ended at 09:50: subject`,
+	`Mon 10:40  with the new access token         lapse   200  token 4, until Mon 10:50`,
 	`Mon 10:40  the old refresh token again       lapse   400  ErrReused`,
-	`Mon 10:40  after which all of them are dead  lapse   401  ErrExpired, ended at 10:40: reused`,
+	`Mon 10:40  after which the session is dead   lapse   401  ErrExpired, ended at 10:40: reused`,
 	`Mon 09:00  sent                              lapse   200  token 1, until Wed 09:00`,
 	`Tue 09:00  the link is opened                lapse   200  token 1, until Wed 09:00`,
 	`Tue 09:00  and opened again                  lapse   401  ErrExhausted`,
@@ -146,7 +151,7 @@ func TestOAuthShape(t *testing.T) {
 	of := func(access, refresh string) map[string]any {
 		return map[string]any{"access_token": access, "token_type": "Bearer", "expires_in": 3600.0, "refresh_token": refresh, "scope": "read write"}
 	}
-	want := []map[string]any{of("token 1", "token 2"), of("token 3", "token 4")}
+	want := []map[string]any{of("token 1", "token 2"), of("token 4", "token 5")}
 	if diff := cmp.Diff(want, answers); diff != "" {
 		t.Errorf("answers (-want +got):\n%s", diff)
 	}

@@ -30,39 +30,73 @@ func oauthShape(w io.Writer) error {
 	t.lapse.tokens = pairs.Access()
 	t.heading("The answer in the shape of OAuth 2",
 		"a Response with access_token, token_type, expires_in, refresh_token and scope",
-		"NewPairs, Access TTL one hour; Identify, then Pairs.Issue; the JSON of Credentials")
+		"NewPairs, Access TTL one hour; Identify, then Pairs.Issue, which begins a session; the JSON of Credentials")
 	return t.pairs(pairs)
 }
 
-// pairs logs in, refreshes, and shows what a stolen refresh token is worth.
+// pairs logs in on two devices, refreshes on one, logs the other out, and shows what a
+// stolen refresh token is worth. Each log-in is one session, and keeps its ID.
 func (t *tour) pairs(pairs *lapse.Pairs) error {
 	ctx := t.lapse.ctx
 	subject, err := lapse.Identify(ctx, pairs.Access(), ana, t.lapse.verifiers...)
 	if err != nil {
 		return err
 	}
-	first, err := pairs.Issue(ctx, lapse.Grant{Subject: subject, Scope: "read write"})
+	laptop, err := pairs.Issue(ctx, lapse.Grant{Subject: subject, Name: "laptop", Scope: "read write"})
 	if err != nil {
 		return err
 	}
-	if err := t.shape("log in", first); err != nil {
+	if err := t.shape("log in", laptop); err != nil {
+		return err
+	}
+	t.at(10 * time.Minute)
+	phone, err := pairs.Issue(ctx, lapse.Grant{Subject: subject, Name: "phone", Scope: "read write"})
+	t.note("log in on a phone", t.lapse.given(phone.Access, err))
+	if err != nil {
 		return err
 	}
 	t.at(50 * time.Minute)
-	t.note("a request", t.lapse.header(first.Access.Bearer))
-	second, err := pairs.Refresh(ctx, first.Refresh.Bearer)
+	t.note("a request", t.lapse.header(laptop.Access.Bearer))
+	second, err := pairs.Refresh(ctx, laptop.Refresh.Bearer)
 	if err != nil {
 		return err
 	}
 	if err := t.shape("refresh", second); err != nil {
 		return err
 	}
+	if err := t.devices(pairs, subject); err != nil {
+		return err
+	}
+	ended, err := pairs.Access().ExpireSubject(ctx, subject, laptop.Access.ID) // which the refresh has not changed
+	if err != nil {
+		return err
+	}
+	t.note("log out all but the laptop", answer{status: 200, says: fmt.Sprintf("%d ended", ended)})
+	t.note("the phone", t.lapse.header(phone.Access.Bearer))
 	t.at(100 * time.Minute)
 	t.note("with the new access token", t.lapse.header(second.Access.Bearer))
-	_, err = pairs.Refresh(ctx, first.Refresh.Bearer)
+	_, err = pairs.Refresh(ctx, laptop.Refresh.Bearer)
 	t.note("the old refresh token again", refusal(400, err))
-	t.note("after which all of them are dead", t.lapse.header(second.Access.Bearer))
+	t.note("after which the session is dead", t.lapse.header(second.Access.Bearer))
 	return t.err
+}
+
+// devices prints where the subject is logged in: a line for each session, however often
+// that was refreshed.
+func (t *tour) devices(pairs *lapse.Pairs, subject string) error {
+	const day, instant = "Mon 15:04", "2 Jan 15:04"
+	for tok, err := range pairs.Sessions(t.lapse.ctx, subject) {
+		if err != nil {
+			return err
+		}
+		refreshed := "never refreshed"
+		if !tok.RotatedAt.IsZero() {
+			refreshed = "refreshed " + tok.RotatedAt.Format(day)
+		}
+		t.line("%s  %-32s  lapse   %s: since %s, %s, until %s", t.now(), "logged in on", tok.Name,
+			tok.IssuedAt.Format(day), refreshed, tok.ExpiresAt.Format(instant))
+	}
+	return nil
 }
 
 // note is a step that has no counterpart.
@@ -92,7 +126,7 @@ func activation(w io.Writer) error {
 	}
 	t.heading("A token in a mail, good for one use within two days",
 		"ACTIVATION_TOKENS MINUTES 2880, in a table of its own",
-		"Policy{TTL: 2880 * time.Minute, Renewal: Never}; Issue with Grant.MaxUses 1")
+		"Policy{TTL: 2880 * time.Minute, Renewal: RenewNever}; Issue with Grant.MaxUses 1")
 	issued, err := t.lapse.tokens.Issue(t.lapse.ctx, lapse.Grant{Subject: "bob", MaxUses: 1})
 	t.note("sent", t.lapse.given(issued, err))
 	if err != nil {

@@ -17,7 +17,7 @@ func replacedWhenOld(w io.Writer) error {
 	}
 	t.heading("First recipe: one token for 24 hours, replaced by the log-in that finds it old",
 		"get_or_create; refused where created < now - 24 h",
-		"Policy{TTL: 24 * time.Hour, Renewal: Never}; Identify, then Obtain")
+		"Policy{TTL: 24 * time.Hour, Renewal: RenewNever}; Identify, then Obtain")
 	t.logIn("log in", ana, "")
 	t.at(5 * time.Hour)
 	t.request("a request renews nothing", 1, "")
@@ -45,7 +45,7 @@ func refreshedAtLogIn(w io.Writer) error {
 	}
 	t.heading("Second recipe: one token for 24 hours from the last log-in",
 		"get_or_create; token.created = now at each log-in",
-		"Policy{TTL: 24 * time.Hour, MaxTTL: NoLimit, Renewal: OnRequest}; Identify, then Obtain")
+		"Policy{TTL: 24 * time.Hour, MaxTTL: NoLimit, Renewal: RenewOnRequest}; Identify, then Obtain")
 	t.logIn("log in", ana, "")
 	t.at(11 * time.Hour)
 	t.request("a request renews nothing", 1, "")

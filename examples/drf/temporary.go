@@ -95,7 +95,7 @@ func withoutRenewal(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	t.heading("The same, where no use renews", "RENEW_ON_SUCCESS False", "Policy{TTL: 30 * time.Minute, Renewal: Never}")
+	t.heading("The same, where no use renews", "RENEW_ON_SUCCESS False", "Policy{TTL: 30 * time.Minute, Renewal: RenewNever}")
 	t.logIn("log in", ana, "")
 	t.at(20 * time.Minute)
 	t.request("a request", 1, "")

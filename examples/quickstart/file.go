@@ -21,14 +21,14 @@ func (t *tour) reopen() error {
 		return err
 	}
 	t.note("closed", "the file")
-	t.present(t.sessions, t.laptop.Bearer, "laptop")
+	t.present(t.logins, t.laptop.Bearer, "laptop")
 
 	t.clock.Add(5 * time.Minute)
 	if err := t.open(); err != nil {
 		return err
 	}
 	t.note("reopened", "the file")
-	t.present(t.sessions, t.laptop.Bearer, "laptop")
+	t.present(t.logins, t.laptop.Bearer, "laptop")
 	t.present(t.keys, t.script.Bearer, "backup script")
 	return nil
 }
@@ -50,9 +50,12 @@ func (t *tour) searchFile() error {
 			return err
 		}
 	}
-	n := len(t.issued)
-	t.note("searched", "for the %s of this run, as text, digits, raw bytes, hex and base64", count(n, "secret"))
-	t.note("found", "none of them; all %s, which are public, so the search works", count(n, "ID"))
+	ids := make(map[lapse.ID]bool)
+	for _, tok := range t.issued {
+		ids[tok.ID] = true
+	}
+	t.note("searched", "for the %s of this run, as text, digits, raw bytes, hex and base64", count(len(t.issued), "secret"))
+	t.note("found", "none of them; all %s, which are public, so the search works", count(len(ids), "ID"))
 	return nil
 }
 

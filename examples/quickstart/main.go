@@ -61,6 +61,7 @@ func run(w io.Writer, cfg config) (err error) {
 		t.logOutElsewhere,
 		t.list,
 		t.refusals,
+		t.rotate,
 		t.reopen,
 		t.searchFile,
 	} {

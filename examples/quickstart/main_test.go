@@ -50,9 +50,13 @@ var facts = []struct{ fact, pattern string }{
 	{"its own manager takes it", `(?m)^19:00  good  .*key_.* until 4 Feb 19:00$`},
 	{"a suspended subject is refused", `(?m)^19:00  refused 401 .* subject refused`},
 	{"and let in again", `(?m)^19:00  good .* laptop .* until 19:30$`},
-	{"a closed store could not tell", `(?m)^19:05  failed 503 .* storage: closed$`},
-	{"the token outlives closing and reopening", `(?m)^19:10  good .* laptop .* until 19:40$`},
-	{"no secret is in the file", `(?m)^19:10  found .* none of them; all 6 IDs`},
+	{"a rotation keeps the token", `(?m)^19:00  rotated .*key_.* until 4 Feb 19:00, under the same ID$`},
+	{"its old text works for a while", `(?m)^19:00  good .*key_.* with old text `},
+	{"and no longer", `(?m)^19:05  refused 401  key_.* with old text .* replaced`},
+	{"the new one does", `(?m)^19:05  good .*key_.* with new text .* until 4 Feb 19:00$`},
+	{"a closed store could not tell", `(?m)^19:10  failed 503 .* storage: closed$`},
+	{"the token outlives closing and reopening", `(?m)^19:15  good .* laptop .* until 19:45$`},
+	{"no secret is in the file", `(?m)^19:15  found .* none of them; all 6 IDs`},
 }
 
 func TestFirstRun(t *testing.T) {
@@ -85,7 +89,7 @@ func TestSecondRunFindsTheFirst(t *testing.T) {
 	want := `An earlier run left 6 tokens in this file
 09:00               lapse_********…  laptop         ran out at 5 Jan 10:20
 09:00               lapse_********…  desk           ran out at 5 Jan 18:30
-09:00               lapse_********…  laptop         ran out at 5 Jan 19:40
+09:00               lapse_********…  laptop         ran out at 5 Jan 19:45
 09:00               lapse_********…  phone          ended at 5 Jan 18:50: subject
 09:00               lapse_********…  tablet         ended at 5 Jan 18:50: subject
 09:00               key_********…    backup script  live until 4 Feb 19:00

@@ -32,6 +32,8 @@ func (t *tour) why(err error) string {
 		return "malformed: nothing was looked up"
 	case errors.Is(err, lapse.ErrUnknown):
 		return "unknown: no such token here"
+	case errors.Is(err, lapse.ErrReplaced):
+		return "replaced: its token has a newer text"
 	case errors.Is(err, lapse.ErrSubjectRefused):
 		return "subject refused: the account is suspended"
 	case r.Reason != 0:
@@ -45,26 +47,26 @@ func (t *tour) why(err error) string {
 func (t *tour) refusals() error {
 	t.heading("Every other reason for a 401")
 	t.clock.Add(5 * time.Minute)
-	t.present(t.sessions, mistyped(t.laptop.Bearer), "typo")
+	t.present(t.logins, mistyped(t.laptop.Bearer), "typo")
 
 	stranger, err := t.issueElsewhere()
 	if err != nil {
 		return err
 	}
-	t.present(t.sessions, stranger.Bearer, "other server")
+	t.present(t.logins, stranger.Bearer, "other server")
 
 	t.clock.Add(5 * time.Minute) // or its ID would begin like the stranger's
 	t.script, err = t.issue(t.keys, "backup script")
 	if err != nil {
 		return err
 	}
-	t.present(t.sessions, t.script.Bearer, "other prefix")
+	t.present(t.logins, t.script.Bearer, "other prefix")
 	t.present(t.keys, t.script.Bearer, "backup script")
 
 	t.accounts.suspended[t.subject] = true
-	t.present(t.sessions, t.laptop.Bearer, "laptop")
+	t.present(t.logins, t.laptop.Bearer, "laptop")
 	t.accounts.suspended[t.subject] = false
-	t.present(t.sessions, t.laptop.Bearer, "laptop")
+	t.present(t.logins, t.laptop.Bearer, "laptop")
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
@@ -26,7 +27,7 @@ func (t *tour) lookBack() error {
 	for _, tok := range t.earlier {
 		t.sayState(tok)
 	}
-	deleted, err := t.sessions.Sweep(t.ctx)
+	deleted, err := t.logins.Sweep(t.ctx)
 	if err != nil {
 		return err
 	}
@@ -37,31 +38,31 @@ func (t *tour) lookBack() error {
 // slide shows what keeps a token alive, and what does not.
 func (t *tour) slide() error {
 	t.heading("A token lives for 30 minutes, and each use gives it 30 more")
-	laptop, err := t.issue(t.sessions, "laptop")
+	laptop, err := t.issue(t.logins, "laptop")
 	if err != nil {
 		return err
 	}
-	t.present(t.sessions, laptop.Bearer, "laptop")
+	t.present(t.logins, laptop.Bearer, "laptop")
 
 	t.clock.Add(25 * time.Minute)
-	t.present(t.sessions, laptop.Bearer, "laptop")
+	t.present(t.logins, laptop.Bearer, "laptop")
 
 	t.clock.Add(25 * time.Minute)
-	tok, err := t.sessions.Renew(t.ctx, laptop.Bearer)
+	tok, err := t.logins.Renew(t.ctx, laptop.Bearer)
 	if err != nil {
 		return err
 	}
 	t.say("renewed", brief(tok), tok.Name, "lives until %s: its holder asked for it", t.when(tok.ExpiresAt))
 
 	t.clock.Add(29 * time.Minute)
-	tok, err = t.sessions.Peek(t.ctx, laptop.Bearer)
+	tok, err = t.logins.Peek(t.ctx, laptop.Bearer)
 	if err != nil {
 		return err
 	}
 	t.say("peeked", brief(tok), tok.Name, "lives until %s: a peek renews nothing", t.when(tok.ExpiresAt))
 
 	t.clock.Add(time.Minute)
-	t.present(t.sessions, laptop.Bearer, "laptop")
+	t.present(t.logins, laptop.Bearer, "laptop")
 	return nil
 }
 
@@ -69,14 +70,14 @@ func (t *tour) slide() error {
 func (t *tour) reachCap() error {
 	t.heading("However often it is used, its cap ends it: MaxTTL, 8 hours here")
 	t.clock.Add(10 * time.Minute)
-	desk, err := t.issue(t.sessions, "desk")
+	desk, err := t.issue(t.logins, "desk")
 	if err != nil {
 		return err
 	}
 	tok, uses := desk.Token, 0
 	for t.clock.Now().Add(25 * time.Minute).Before(desk.MaxExpiresAt) {
 		t.clock.Add(25 * time.Minute)
-		tok, err = t.sessions.Authenticate(t.ctx, desk.Bearer)
+		tok, err = t.logins.Authenticate(t.ctx, desk.Bearer)
 		if err != nil {
 			return err
 		}
@@ -85,7 +86,7 @@ func (t *tour) reachCap() error {
 	t.say("good", brief(tok), tok.Name, "%s, 25 minutes apart: lives until %s", count(uses, "use"), t.when(tok.ExpiresAt))
 
 	t.clock.Set(desk.MaxExpiresAt)
-	t.present(t.sessions, desk.Bearer, "desk")
+	t.present(t.logins, desk.Bearer, "desk")
 	return nil
 }
 
@@ -95,7 +96,7 @@ func (t *tour) logOutElsewhere() error {
 	var devices []lapse.Issued
 	for _, name := range []string{"laptop", "phone", "tablet"} {
 		t.clock.Add(5 * time.Minute)
-		device, err := t.issue(t.sessions, name)
+		device, err := t.issue(t.logins, name)
 		if err != nil {
 			return err
 		}
@@ -104,13 +105,13 @@ func (t *tour) logOutElsewhere() error {
 	t.laptop = devices[0]
 
 	t.clock.Add(5 * time.Minute)
-	ended, err := t.sessions.ExpireSubject(t.ctx, t.subject, t.laptop.ID)
+	ended, err := t.logins.ExpireSubject(t.ctx, t.subject, t.laptop.ID)
 	if err != nil {
 		return err
 	}
 	t.say("logged out", brief(t.laptop.Token), "laptop", "stays; %s ended, for good", count(ended, "other token"))
 	for _, device := range devices {
-		t.present(t.sessions, device.Bearer, device.Name)
+		t.present(t.logins, device.Bearer, device.Name)
 	}
 	return nil
 }
@@ -119,12 +120,34 @@ func (t *tour) logOutElsewhere() error {
 // an administrator would see them.
 func (t *tour) list() error {
 	t.heading("The dead stay on record until they are swept, and say how they died")
-	for tok, err := range t.sessions.Tokens(t.ctx, t.subject) {
+	for tok, err := range t.logins.Tokens(t.ctx, t.subject) {
 		if err != nil {
 			return err
 		}
 		t.sayState(tok)
 	}
+	return nil
+}
+
+// rotate gives the script's token a new text. The token stays: its ID, its place in every
+// list, and the connections that it holds.
+func (t *tour) rotate() error {
+	const overlap = 5 * time.Minute
+	t.heading("A new text for the same token: the old one works for 5 minutes more, here")
+	old := t.script
+	next, err := t.keys.Rotate(t.ctx, old.Bearer, overlap)
+	if err != nil {
+		return err
+	}
+	if next.ID != old.ID {
+		return errors.New("a rotation has changed the ID")
+	}
+	t.script, t.issued = next, append(t.issued, next)
+	t.say("rotated", brief(next.Token), next.Name, "lives until %s, under the same ID", t.when(next.ExpiresAt))
+	t.present(t.keys, old.Bearer, "with old text")
+	t.clock.Add(overlap)
+	t.present(t.keys, old.Bearer, "with old text")
+	t.present(t.keys, next.Bearer, "with new text")
 	return nil
 }
 

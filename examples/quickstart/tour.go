@@ -24,7 +24,7 @@ type tour struct {
 
 	clock    *clock.Mock
 	store    *bolt.Store
-	sessions *lapse.Manager // what people log in with
+	logins   *lapse.Manager // what people log in with
 	keys     *lapse.Manager // what scripts are given
 	accounts accounts
 
@@ -74,7 +74,7 @@ func (t *tour) open() error {
 	}
 	t.store = store
 
-	t.sessions, err = lapse.New(store, lapse.Config{
+	t.logins, err = lapse.New(store, lapse.Config{
 		Policy:       lapse.Policy{TTL: 30 * time.Minute, MaxTTL: 8 * time.Hour},
 		Clock:        t.clock, // leave it out, and it is the system's
 		CheckSubject: t.accounts.check,
@@ -94,7 +94,7 @@ func (t *tour) open() error {
 // because time does not go back.
 func (t *tour) resume() error {
 	var latest time.Time
-	for tok, err := range t.sessions.Tokens(t.ctx, t.subject) {
+	for tok, err := range t.logins.Tokens(t.ctx, t.subject) {
 		if err != nil {
 			return err
 		}

@@ -1,5 +1,6 @@
 // Tcp serves a line protocol to whoever holds a token: the first line is the token,
-// and from then on the connection lives as long as the token does.
+// and from then on the connection lives as long as the token does, whatever texts that
+// has in turn.
 //
 //	go run ./examples/tcp            # prints a token, and how to use it
 //
@@ -47,6 +48,6 @@ func run(addr string, ttl time.Duration) error {
 		return err
 	}
 	fmt.Printf("Connect twice: nc %s\nThe first line is this token of %s:\n%s\n", l.Addr(), issued.Subject, issued.Bearer)
-	fmt.Printf("Then say anything, or who, or logout. %v of silence, and the token runs out.\n", ttl)
+	fmt.Printf("Then say anything, or who, rotate, or logout. %v of silence, and the token runs out.\n", ttl)
 	return serve(ctx, l, tokens)
 }

@@ -19,6 +19,10 @@ const (
 	patience = 5 * time.Second
 
 	longestLine = 4096
+
+	// overlap is for how long a token's previous text works: the other connections that
+	// have it are told so when they use it after that.
+	overlap = time.Minute
 )
 
 // serve attends to whoever connects until ctx ends, and then says goodbye to all.
@@ -54,8 +58,8 @@ func attend(ctx context.Context, conn net.Conn, tokens *lapse.Manager) {
 	conn.SetReadDeadline(time.Time{})
 	bearer := lines.Text()
 
-	ctx, hangUp := context.WithCancel(ctx)
-	defer hangUp() // the hold ends with the connection
+	ctx, hangUp := context.WithCancelCause(ctx)
+	defer hangUp(nil) // the hold ends with the connection
 	held, tok, err := tokens.Hold(ctx, bearer)
 	if err != nil {
 		farewell(conn, err)
@@ -76,14 +80,31 @@ func attend(ctx context.Context, conn net.Conn, tokens *lapse.Manager) {
 	fmt.Fprintf(conn, "hello %s\n", tok.Subject)
 	for lines.Scan() && held.Err() == nil {
 		// What a peer says is a use of its token: it renews that, and so the connection.
-		switch tok, err := tokens.Authenticate(held, bearer); {
+		tok, err := tokens.Authenticate(held, bearer)
+		switch {
+		case err == nil && lines.Text() == "rotate":
+			bearer = rotate(held, conn, tokens, bearer)
 		case err == nil:
 			answer(held, conn, tokens, tok, lines.Text())
+		case errors.Is(err, lapse.ErrReplaced): // another connection has the new text
+			hangUp(err)
 		case !errors.Is(err, lapse.ErrUnauthenticated):
 			fmt.Fprintln(conn, "that did not work; try again")
 		} // what has ended the token is on its way to the connection
 	}
 	drain(lines)
+}
+
+// rotate tells the peer the new text of its token, and returns that. The token stays the
+// same one, and so every connection of it stays open.
+func rotate(ctx context.Context, conn net.Conn, tokens *lapse.Manager, bearer string) string {
+	issued, err := tokens.Rotate(ctx, bearer, overlap)
+	if err != nil {
+		fmt.Fprintln(conn, "that did not work; try again")
+		return bearer
+	}
+	fmt.Fprintf(conn, "your token is now %s\n", issued.Bearer)
+	return issued.Bearer
 }
 
 // answer serves one line.

@@ -153,6 +153,37 @@ func TestTalkingRenews(t *testing.T) {
 	listens.hearsTheLast("bye: sign in again: your token ran out")
 }
 
+// TestRotating gives the token another text and cuts no connection. The one that has the
+// old text is refused once the overlap is over, and the other lives on.
+func TestRotating(t *testing.T) {
+	s := newServer(t)
+	i := s.issue()
+	here, there := s.connect(i.Bearer), s.connect(i.Bearer)
+	here.hears("hello ana")
+	there.hears("hello ana")
+	here.say("rotate")
+	line, err := here.in.ReadString('\n')
+	next, told := strings.CutPrefix(strings.TrimSpace(line), "your token is now ")
+	if err != nil || !told || next == i.Bearer {
+		t.Fatalf("heard %q, %v", line, err)
+	}
+	if tok, err := s.tokens.Peek(s.ctx, next); err != nil || tok.ID != i.ID {
+		t.Errorf("the new text is of %v, %v; want %v", tok.ID, err, i.ID)
+	}
+	s.clock.Add(overlap - time.Millisecond)
+	for _, p := range []*peer{here, there} {
+		p.say("moin")
+		p.hears(`you said "moin"`)
+	}
+	s.clock.Add(time.Millisecond)
+	there.say("moin")
+	there.hearsTheLast("bye: sign in again: token replaced")
+	here.say("moin")
+	here.hears(`you said "moin"`)
+	s.connect(i.Bearer).hearsTheLast("bye: sign in again: token replaced")
+	s.connect(next).hears("hello ana")
+}
+
 // TestLogout by one connection ends the others.
 func TestLogout(t *testing.T) {
 	s := newServer(t)

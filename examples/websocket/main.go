@@ -40,7 +40,7 @@ func main() {
 	flag.StringVar(&cfg.db, "db", "devices.db", "keep the tokens in this `file`")
 	flag.DurationVar(&cfg.ttl, "ttl", 2*time.Minute, "how long a device stays signed in after its last use")
 	flag.DurationVar(&cfg.maxTTL, "max-ttl", 30*time.Minute, "how long it stays signed in at most, however much it is used")
-	flag.IntVar(&cfg.most, "devices", 5, "how many `devices` a person may have; one more signs the idlest out")
+	flag.IntVar(&cfg.most, "devices", 5, "how many `devices` a person may have; one more signs the idlest out, of those that are not connected if there are any")
 	flag.Usage = func() {
 		fmt.Fprint(os.Stderr, "usage: websocket [flags]\n\nA page of devices whose connections end with their tokens.\n\n")
 		flag.PrintDefaults()
