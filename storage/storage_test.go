@@ -57,31 +57,6 @@ func TestLiveAndDeadFrom(t *testing.T) {
 	}
 }
 
-// TestRetainFrom: who was rotated is kept for as long as it would have lived.
-func TestRetainFrom(t *testing.T) {
-	for _, row := range []struct {
-		why            EndReason
-		ended, expires int64
-		want           int64
-	}{
-		{0, 0, 100, 100},
-		{EndExpired, 50, 100, 50},
-		{EndReused, 50, 100, 50},
-		{EndRotated, 50, 100, 100},
-		{EndRotated, 100, 100, 100},
-		{EndRotated, 150, 100, 100},
-		{EndExhausted, 150, 100, 100},
-	} {
-		tok := Token{ExpiresAt: at(row.expires), EndReason: row.why}
-		if row.ended != 0 {
-			tok.EndedAt = at(row.ended)
-		}
-		if got := tok.RetainFrom(); !got.Equal(at(row.want)) {
-			t.Errorf("%+v: RetainFrom %v", row, got)
-		}
-	}
-}
-
 func TestRaise(t *testing.T) {
 	stored := Record{Token: Token{LastUsedAt: at(10), ExpiresAt: at(100)}}
 	ended := stored
