@@ -105,10 +105,10 @@ func (h *history) step() error {
 
 // history deeds by what they need: nothing, a record or a text.
 var (
-	makes   = []string{"issue", "log in", "obtain", "issue", "log in"}
-	byID    = []string{"expire", "rotate ID", "expire subject", "sweep", "sessions"}
-	byText  = []string{"authenticate", "delegate", "rotate", "authenticate", "renew", "peek", "expire bearer", "expire pair", "rotate", "authenticate"}
-	byPairs = []string{"refresh", "refresh", "refresh", "peek pair", "expire pair"}
+	historyMakes   = []string{"issue", "log in", "obtain", "issue", "log in"}
+	historyByID    = []string{"expire", "rotate ID", "expire subject", "sweep", "sessions"}
+	historyByText  = []string{"authenticate", "delegate", "rotate", "authenticate", "renew", "peek", "expire bearer", "expire pair", "rotate", "authenticate"}
+	historyByPairs = []string{"refresh", "refresh", "refresh", "peek pair", "expire pair"}
 )
 
 // deed draws what happens next. ok is false where there is nothing to do that with.
@@ -121,9 +121,9 @@ func (h *history) deed() (a deed, ok bool) {
 	}
 	switch h.next(6) {
 	case 0:
-		a.verb = pick(h, makes...)
+		a.verb = pick(h, historyMakes...)
 	case 1:
-		a.verb = pick(h, byID...)
+		a.verb = pick(h, historyByID...)
 		if len(h.m.records) == 0 || a.verb == "sweep" && h.leaked() {
 			return a, false
 		}
@@ -132,11 +132,11 @@ func (h *history) deed() (a deed, ok bool) {
 			a.record = nowhere
 		}
 	case 2, 3:
-		a.verb = pick(h, byPairs...)
+		a.verb = pick(h, historyByPairs...)
 		a.text, ok = h.text(func(t modelText) bool { return t.kind == refreshText })
 		return h.own(a), ok
 	default:
-		a.verb = pick(h, byText...)
+		a.verb = pick(h, historyByText...)
 		a.text, ok = h.text(func(t modelText) bool { return t.kind != refreshText })
 		if a.verb == "delegate" {
 			a.grant.Subject = pick(h, "", "", "", a.grant.Subject)
