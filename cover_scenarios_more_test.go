@@ -38,7 +38,7 @@ func delegating(m *model, hand func(modelText) bool, most int) (all []deed) {
 	return all
 }
 
-// leakScenario is a token whose text has leaked, and its delegates. Nothing is swept.
+// leakScenario is a token whose text has leaked, and its delegates.
 func leakScenario() scenario {
 	p := coverPolicy("a")
 	return scenario{
@@ -46,7 +46,7 @@ func leakScenario() scenario {
 		begin: []deed{{verb: "issue", grant: lapse.Grant{Subject: "ana", Scope: "a b"}}},
 		deeds: func(m *model, hand func(modelText) bool) []deed {
 			all := each(m.texts(0, plainText, hand), deed{verb: "rotate"}, deed{verb: "rotate", ms: coverOverlap})
-			all = append(all, deed{verb: "rotate ID"}, deed{verb: "expire"})
+			all = append(all, deed{verb: "rotate ID"}, deed{verb: "expire"}, deed{verb: "sweep"})
 			all = append(all, delegating(m, hand, 3)...)
 			for _, a := range m.moves(&p) {
 				if len(m.records) < 3 || a.ms > 1 {

@@ -124,7 +124,7 @@ func (h *history) deed() (a deed, ok bool) {
 		a.verb = pick(h, historyMakes...)
 	case 1:
 		a.verb = pick(h, historyByID...)
-		if len(h.m.records) == 0 || a.verb == "sweep" && h.leaked() {
+		if len(h.m.records) == 0 {
 			return a, false
 		}
 		a.record = h.next(len(h.m.records))
@@ -157,11 +157,6 @@ func (h *history) own(a deed) deed {
 		a.by = slices.IndexFunc(h.w.policies, func(p *modelPolicy) bool { return p.prefix == prefix })
 	}
 	return a
-}
-
-// leaked reports whether a delegate was ended by a rotation.
-func (h *history) leaked() bool {
-	return slices.ContainsFunc(h.m.records, func(r modelRecord) bool { return r.reason == lapse.EndRotated })
 }
 
 // text is a text in hand, mostly one of the newest of those wanted, now and then altered.
