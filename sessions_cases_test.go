@@ -268,9 +268,9 @@ func TestAccessTextsAreShortLived(t *testing.T) {
 	})
 }
 
-// TestNoOverlapLocksAnybodyOut: after a log-out by the new text the token is dead by the
+// TestAnOverlapLocksNoClientOut: after a log-out by the new text the token is dead by the
 // previous one too, takes no room, and Obtain gives another.
-func TestNoOverlapLocksAnybodyOut(t *testing.T) {
+func TestAnOverlapLocksNoClientOut(t *testing.T) {
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		f := newPairs(t, store, lapse.PairConfig{}).fixture
 		f.Manager = f.manager(lapse.Config{Prefix: "key", Keys: [][]byte{{31: 1}}, Policy: lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}})
