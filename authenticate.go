@@ -75,7 +75,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 		rec, err = m.store.Get(ctx, c.id())
 	}
 	now := m.now()
-	p := presented{c, &sum, prefix}
+	p := presented{cred: c, sum: &sum, prefix: prefix}
 	found, err := m.verify(ctx, verb, &p, &rec, err, now)
 	if err != nil {
 		return 0, err
@@ -83,7 +83,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	if found == spentText {
 		return 0, m.refuse(replaced(&rec, &p))
 	}
-	generation = generationOf(&rec, &p, found)
+	generation = p.generation
 	if m.earlier(&rec) {
 		m.endedByClock(&rec)
 	}
@@ -265,7 +265,7 @@ func (m *Manager) judgeNow(ctx context.Context, p *presented, rec *storage.Recor
 		return unknownText, nil
 	}
 	if err == nil {
-		*rec = read
+		*rec, p.generation = read, kept.generation
 	}
 	return found, err
 }
@@ -284,7 +284,7 @@ func (m *Manager) admit(ctx context.Context, verb string, tok *Token, now time.T
 
 // admitUnder is admit, and returns who is above tok.
 func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, now time.Time) (above *lineage, err error) {
-	if tok.Live(now) {
+	if alive(tok, now) {
 		if above, err = m.underStored(ctx, verb, tok); err != nil {
 			return nil, err
 		}
@@ -294,7 +294,7 @@ func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, now t
 
 // judge is what is left of admit once tok is what everyone sees of it.
 func (m *Manager) judge(ctx context.Context, verb string, tok *Token, now time.Time) error {
-	if !tok.Live(now) {
+	if !alive(tok, now) {
 		return m.refuse(expired(tok))
 	}
 	return m.permit(ctx, verb, tok)
@@ -321,12 +321,15 @@ func expired(tok *Token) *Rejection {
 	if tok.EndReason == EndExhausted {
 		why = ErrExhausted
 	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation, At: tok.DeadFrom(), Reason: tok.EndReason}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: tok.Generation, At: deadFrom(tok), Reason: tok.EndReason}
 }
+
+// deadFrom is Token.DeadFrom without a copy of tok, which is large.
+func deadFrom(tok *Token) time.Time { return capped(tok.ExpiresAt, tok.EndedAt) }
 
 // replaced refuses the spent text p of rec.
 func replaced(rec *storage.Record, p *presented) *Rejection {
-	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: generationOf(rec, p, spentText)}
+	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: p.generation}
 }
 
 // firstUse records the first use of the current secret of tok, which p presents: no

@@ -250,49 +250,6 @@ func (m *Manager) verdict(id ID, err error) error {
 	return err
 }
 
-// token returns what everyone sees of rec. This Manager's cap is for the tokens
-// of its own prefix; those of another one it only administers.
-func (m *Manager) token(rec *storage.Record) (tok Token) {
-	m.show(rec, &tok)
-	return tok
-}
-
-// show sets tok to token of rec.
-func (m *Manager) show(rec *storage.Record, tok *Token) {
-	if *tok = rec.Token; m.earlier(rec) {
-		seen := *rec
-		m.endedByClock(&seen)
-		*tok = seen.Token
-	}
-	switch {
-	case rec.Kind == KindSession && m.rules.made(rec):
-		m.rules.policy.view(tok)
-	case rec.Kind == KindPlain && tok.Prefix == m.prefix:
-		m.policy.view(tok)
-	default:
-		tok.ExpiresAt = capped(tok.ExpiresAt, tok.MaxExpiresAt)
-	}
-}
-
-// viewText makes of rec, which is of this Manager's prefix, what everyone sees of it by
-// a text that works: of a session no more than its access secret opens.
-func (m *Manager) viewText(rec *storage.Record, found standing) {
-	if rec.Kind == KindPlain {
-		m.policy.view(&rec.Token)
-		return
-	}
-	m.show(rec, &rec.Token)
-	s, ok := sessionOf(rec)
-	if !ok { // as stands has found out
-		return
-	}
-	until := s.accessExpires()
-	if found == previousText {
-		until = s.previousUntil()
-	}
-	rec.ExpiresAt, rec.Scope = capped(rec.ExpiresAt, until), s.accessScope()
-}
-
 // getIn returns the record of id in tx, and nothing else that tx may say.
 func getIn(tx storage.Tx, id ID) (storage.Record, error) {
 	rec, err := tx.Get(id)

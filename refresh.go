@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -44,28 +45,31 @@ import (
 // So that the same credentials can be given again, they are derived from the replaced
 // secret, which is stored nowhere, and a salt in the record.
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (Credentials, error) {
-	text, err := p.prove(ctx, "refresh", refreshToken)
+	var rec storage.Record
+	text := presented{cred: new(credential), sum: new([sha256.Size]byte)}
+	found, now, err := p.proveTo(ctx, "refresh", refreshToken, &text, &rec)
 	if err != nil {
 		return Credentials{}, err
 	}
-	r := refreshing{p: p, text: &text.presented, spent: text.stands == spentText}
-	if text.stands != spentText {
-		tok, err := p.admit(ctx, "refresh", &text)
+	asked := ""
+	if found != spentText {
+		tok, err := p.admit(ctx, "refresh", &text, &rec, now)
+		if err == nil {
+			asked, err = narrowed(&tok, scope)
+		}
 		if err != nil {
 			return Credentials{}, err
 		}
-		if r.scope, err = narrowed(tok, scope); err != nil {
-			return Credentials{}, err
-		}
-	} else if tok := p.refresh.token(&text.rec); !tok.Live(text.now) { // an end is final: there is nothing to write
-		return Credentials{}, p.refresh.refuse(reused(&tok, &text.presented))
+	} else if tok := p.refresh.token(&rec); !alive(&tok, now) { // an end is final: there is nothing to write
+		return Credentials{}, p.refresh.refuse(reused(&tok, &text))
 	}
-	return r.answer(ctx, &text)
+	r := &refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText}
+	return r.answer(ctx, rec.Subject)
 }
 
 // narrowed returns the words of tok's scope that asked holds, in their order, or all
 // of them if asked holds none.
-func narrowed(tok Token, asked []string) (string, error) {
+func narrowed(tok *Token, asked []string) (string, error) {
 	length := len(asked)
 	for _, scope := range asked {
 		length += len(scope)
@@ -78,51 +82,59 @@ func narrowed(tok Token, asked []string) (string, error) {
 		return tok.Scope, nil
 	}
 	has := words(tok.Scope)
-	return strings.Join(slices.DeleteFunc(has, func(w string) bool { return !slices.Contains(want, w) }), " "), Require(tok, want...)
+	return strings.Join(slices.DeleteFunc(has, func(w string) bool { return !slices.Contains(want, w) }), " "), Require(*tok, want...)
 }
 
 // prove returns the session whose refresh secret text holds, or once held, dead or alive.
 func (p *Pairs) prove(ctx context.Context, verb, text string) (t proved, err error) {
-	m, c, ok := p.refresh, new(credential), false
-	if t.prefix, ok = c.parse(text, m.prefix, m.begun); !ok {
-		return t, m.refuse(ErrMalformed)
-	}
-	if err := m.ready(verb); err != nil {
-		return t, err
-	}
-	sum := c.sum(m.binding)
-	t.cred, t.sum = c, &sum
-	t.rec, err = m.store.Get(ctx, c.id())
-	t.now = m.now()
-	t.stands, err = p.verify(ctx, verb, &t, err)
+	t.cred, t.sum = new(credential), new([sha256.Size]byte)
+	t.stands, t.now, err = p.proveTo(ctx, verb, text, &t.presented, &t.rec)
 	return t, err
 }
 
+// proveTo is prove that sets t, which has room for a text, and rec, and keeps neither.
+func (p *Pairs) proveTo(ctx context.Context, verb, text string, t *presented, rec *storage.Record) (found standing, now time.Time, err error) {
+	m, ok := p.refresh, false
+	if t.prefix, ok = t.cred.parse(text, m.prefix, m.begun); !ok {
+		return unknownText, now, m.refuse(ErrMalformed)
+	}
+	if err = m.ready(verb); err != nil {
+		return unknownText, now, err
+	}
+	*t.sum = t.cred.sum(m.binding)
+	if !m.reader.Get(ctx, t.cred.id(), rec) { // or the store would tell the same
+		*rec, err = m.store.Get(ctx, t.cred.id())
+	}
+	now = m.now()
+	found, err = p.verify(ctx, verb, t, rec, err, now)
+	return found, now, err
+}
+
 // verify is Manager.verify for a text that refreshes.
-func (p *Pairs) verify(ctx context.Context, verb string, t *proved, err error) (standing, error) {
+func (p *Pairs) verify(ctx context.Context, verb string, t *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
 	m := p.refresh
-	if err == nil && t.rec.ID != t.cred.id() {
+	if err == nil && rec.ID != t.cred.id() {
 		err = errWrongRecord
 	}
-	if err == nil && t.prefix == m.prefix && p.rules.damaged(&t.rec) {
+	if err == nil && t.prefix == m.prefix && p.rules.damaged(rec) {
 		err = errSecrets
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return unknownText, storeError(verb, err)
 	}
-	if err != nil || t.prefix != m.prefix || !p.rules.made(&t.rec) {
+	if err != nil || t.prefix != m.prefix || !p.rules.made(rec) {
 		payTag(t.cred, m.binding)
 		return unknownText, m.refuse(&Rejection{Err: ErrUnknown, ID: t.cred.id()})
 	}
-	found, err := standsRefresh(&t.rec, &t.presented, m.binding, t.now)
-	return m.verdictOn(ctx, verb, found, err, &t.presented, &t.rec, t.now, standsRefresh)
+	found, err := standsRefresh(rec, t, m.binding, now)
+	return m.verdictOn(ctx, verb, found, err, t, rec, now, standsRefresh)
 }
 
-// admit says what everyone sees of the session that t proves, or why it cannot be
+// admit says what everyone sees of the session rec, which t proves, or why it cannot be
 // refreshed now.
-func (p *Pairs) admit(ctx context.Context, verb string, t *proved) (Token, error) {
-	tok := p.refresh.token(&t.rec)
-	err := p.refresh.judge(ctx, verb, &tok, t.now)
+func (p *Pairs) admit(ctx context.Context, verb string, t *presented, rec *storage.Record, now time.Time) (Token, error) {
+	tok := p.refresh.token(rec)
+	err := p.refresh.judge(ctx, verb, &tok, now)
 	if err != nil {
 		payTag(t.cred, p.refresh.binding)
 	}
@@ -131,7 +143,7 @@ func (p *Pairs) admit(ctx context.Context, verb string, t *proved) (Token, error
 
 // reused refuses the replaced text of a session that is tok, dead or about to be.
 func reused(tok *Token, p *presented) *Rejection {
-	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.generation(), At: tok.DeadFrom(), Reason: tok.EndReason}
+	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.generation(), At: deadFrom(tok), Reason: tok.EndReason}
 }
 
 // refreshing is one Refresh. Its transaction may run more than once, and sets what it
@@ -150,21 +162,21 @@ type refreshing struct {
 	ended           []Token
 }
 
-// answer runs the transaction, and says what came of it.
-func (r *refreshing) answer(ctx context.Context, t *proved) (Credentials, error) {
+// answer runs the transaction over the session's subject, and says what came of it.
+func (r *refreshing) answer(ctx context.Context, subject string) (Credentials, error) {
 	p, m := r.p, r.p.refresh
 	if err := draw(r.salt[:]); err != nil {
 		return Credentials{}, err
 	}
-	if err := m.update(ctx, "refresh", t.rec.Subject, r.run); err != nil {
-		return Credentials{}, m.verdict(t.rec.ID, err)
+	if err := m.update(ctx, "refresh", subject, r.run); err != nil {
+		return Credentials{}, m.verdict(r.text.cred.id(), err)
 	}
 	m.tellEnded(r.ended)
-	switch r.found {
-	case spentText:
+	switch {
+	case r.found == spentText:
 		tok := m.token(&r.rec)
 		return Credentials{}, m.refuse(reused(&tok, r.text))
-	case currentText:
+	case r.found == currentText && m.observe != nil: // an Event is large
 		m.tell(Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
 	}
 	c := p.credentials(&r.rec, &r.access, &r.refresh, r.now)
@@ -193,7 +205,7 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	if r.found == spentText {
 		return r.reuse(tx, &tok)
 	}
-	if !tok.Live(now) {
+	if !alive(&tok, now) {
 		return expired(&tok)
 	}
 	kept, _ := sessionOf(&r.rec)
@@ -279,6 +291,9 @@ func (r *refreshing) replace(tx storage.Tx, kept session, tok *Token) error {
 
 // within reports whether every word of scope is one of those that other has.
 func within(scope, other string) bool {
+	if scope == other {
+		return true
+	}
 	has := words(other)
 	return !slices.ContainsFunc(words(scope), func(w string) bool { return !slices.Contains(has, w) })
 }

@@ -80,7 +80,7 @@ func TestRotatedRefusesWhatIsDamaged(t *testing.T) {
 			c, b := credentialOf(1+seed), newBinding("lapse")
 			copy(c[:], rec.ID[:])
 			sum := c.sum(b)
-			if found, err := stands(rec, &presented{c, &sum, "lapse"}, b, testInstant); found != unknownText || !errors.Is(err, ErrCorrupt) {
+			if found, err := stands(rec, &presented{cred: c, sum: &sum}, b, testInstant); found != unknownText || !errors.Is(err, ErrCorrupt) {
 				t.Errorf("%.4q of %d bytes: text %d stands as %d, %v", form, len(form), seed, found, err)
 			}
 		}

@@ -77,7 +77,7 @@ func TestSessionRefusesWhatIsDamaged(t *testing.T) {
 					c, b := credentialOf(1+seed), newBinding("lapse")
 					copy(c[:], rec.ID[:])
 					sum := c.sum(b)
-					if found, err := judge(rec, &presented{c, &sum, "lapse"}, b, testInstant); found != unknownText || !errors.Is(err, ErrCorrupt) {
+					if found, err := judge(rec, &presented{cred: c, sum: &sum}, b, testInstant); found != unknownText || !errors.Is(err, ErrCorrupt) {
 						t.Errorf("%d: %.4q of %d bytes: %s text %d stands as %d, %v", n, form, len(form), what, seed, found, err)
 					}
 				}
@@ -100,7 +100,7 @@ func TestKindsAreNotTaken(t *testing.T) {
 		"an obtained token's in a session": sessionWith(obtained + strings.Repeat("s", secretLen)),
 		"a kind that is not known":         unknownKind,
 	} {
-		if found, err := stands(rec, &presented{c, &sum, "lapse"}, b, testInstant); found != unknownText || !errors.Is(err, ErrCorrupt) {
+		if found, err := stands(rec, &presented{cred: c, sum: &sum}, b, testInstant); found != unknownText || !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: stands as %d, %v", name, found, err)
 		}
 	}

@@ -43,7 +43,7 @@ func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
 	if t.stands == spentText {
 		return Token{}, p.refresh.refuse(replaced(&t.rec, &t.presented))
 	}
-	tok, err := p.admit(ctx, "peek pair", &t)
+	tok, err := p.admit(ctx, "peek pair", &t.presented, &t.rec, t.now)
 	if err != nil {
 		return Token{}, err
 	}

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"crypto/sha256"
-	"strings"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -10,16 +9,22 @@ import (
 
 // presented is a bearer text that was given to a verb, and the digest of its secret.
 type presented struct {
-	cred   *credential
-	sum    *[sha256.Size]byte
-	prefix string
+	cred       *credential
+	sum        *[sha256.Size]byte
+	prefix     string
+	generation uint32 // of its secret, once stands has found it to be one that works or worked
 }
 
 // keep returns a copy of p, without its prefix, in memory of its own. A transaction uses
 // the copy: if it used p itself, each check would allocate that.
 func (p *presented) keep() *presented {
-	cred, sum := *p.cred, *p.sum
-	return &presented{cred: &cred, sum: &sum}
+	kept := &struct {
+		presented
+		cred credential
+		sum  [sha256.Size]byte
+	}{cred: *p.cred, sum: *p.sum}
+	kept.presented = presented{cred: &kept.cred, sum: &kept.sum}
+	return &kept.presented
 }
 
 // standing says what a text is to the record that it names.
@@ -33,7 +38,7 @@ const (
 	currentText                  // its secret is the current one
 )
 
-// stands says what p, which authenticates, is to rec at now. A record whose secrets
+// stands says what p, which authenticates, is to rec at now, and sets p.generation. A record whose secrets
 // cannot be read is ErrCorrupt. A text that does not work pays for one tag.
 func stands(rec *storage.Record, p *presented, b binding, now time.Time) (standing, error) {
 	switch {
@@ -44,34 +49,43 @@ func stands(rec *storage.Record, p *presented, b binding, now time.Time) (standi
 	case !legible(rec):
 		return unknownText, errSecrets
 	case rec.Digest.Matches(storage.SHA256, p.sum):
+		p.generation = rec.Generation
 		return currentText, nil
 	case rec.Digest.Algorithm() != storage.SHA256:
 		return unknownText, errWrongDigest
 	}
-	r, was, err := rotatedOf(rec)
-	if err != nil {
-		return unknownText, err
+	r, _ := rotationsOf(rec)
+	if r == "" {
+		payTag(p.cred, b)
+		return unknownText, nil
 	}
-	previous := isSum(string(r.previous[:]), p.sum)
+	previous := isSum(r.previous(), p.sum)
+	if previous {
+		p.generation = r.before()
+	}
 	if previous && now.Before(rec.PreviousUntil) {
 		return previousText, nil
 	}
-	right := p.cred.tagged(&r.key, b, plainSecret) // of a key of zeros where there is none
-	switch generation := p.cred.generation(); {
-	case !was:
-		return unknownText, nil
-	case previous, isSum(string(r.first[:]), p.sum):
+	key := r.key()
+	right := p.cred.tagged(&key, b, plainSecret)
+	switch first := isSum(r.first(), p.sum); {
+	case previous:
 		return spentText, nil
-	case !right, generation == 0: // the first secret has no tag
-		return unknownText, nil
-	default:
-		return byGeneration(rec, generation, r.before, r.previous != [sha256.Size]byte{}), nil
+	case first:
+		p.generation = 0
+		return spentText, nil
 	}
+	p.generation = p.cred.generation()
+	if !right || p.generation == 0 { // the first secret has no tag
+		return unknownText, nil
+	}
+	return byGeneration(rec, p.generation, r.before(), r.previous() != noSum), nil
 }
 
 // standsAccess is stands for a session, of which access texts authenticate.
 func standsAccess(rec *storage.Record, p *presented, b binding, now time.Time) (standing, error) {
 	s, ok := sessionOf(rec)
+	p.generation = p.cred.generation()
 	switch {
 	case !ok:
 		return unknownText, errSecrets
@@ -88,6 +102,7 @@ func standsAccess(rec *storage.Record, p *presented, b binding, now time.Time) (
 // standsRefresh says what p, which refreshes, is to rec at now.
 func standsRefresh(rec *storage.Record, p *presented, b binding, now time.Time) (standing, error) {
 	s, ok := sessionOf(rec)
+	p.generation = p.cred.generation()
 	switch {
 	case !ok:
 		return unknownText, errSecrets
@@ -114,7 +129,7 @@ func (s session) standsByTag(rec *storage.Record, p *presented, b binding, kind 
 	case !right:
 		return unknownText
 	}
-	return byGeneration(rec, p.cred.generation(), rec.Generation-1, strings.Trim(digest, "\x00") != "")
+	return byGeneration(rec, p.cred.generation(), rec.Generation-1, digest != noSum)
 }
 
 // byGeneration says what a text of rec is whose tag is right, and whose digest is none
@@ -129,23 +144,6 @@ func byGeneration(rec *storage.Record, generation, previous uint32, kept bool) s
 		return unknownText
 	}
 	return spentText
-}
-
-// generationOf returns the generation of the secret of p, a text that works or worked.
-func generationOf(rec *storage.Record, p *presented, found standing) uint32 {
-	if found == currentText {
-		return rec.Generation
-	}
-	if rec.Kind == KindSession {
-		return p.cred.generation()
-	}
-	switch r, _, _ := rotatedOf(rec); {
-	case isSum(string(r.first[:]), p.sum):
-		return 0
-	case isSum(string(r.previous[:]), p.sum):
-		return r.before
-	}
-	return p.cred.generation()
 }
 
 // payTag spends what it takes to compute a tag, so that a text that is refused for
