@@ -174,7 +174,7 @@ func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32,
 
 // admitUnder is admit, and returns who is above tok.
 func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *lineage, err error) {
-	if tok.Live(now) {
+	if alive(tok, now) {
 		if above, err = m.underStored(ctx, verb, tok); err != nil {
 			return nil, err
 		}
@@ -184,7 +184,7 @@ func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, by ui
 
 // judge is what is left of admit once tok is what everyone sees of it.
 func (m *Manager) judge(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) error {
-	if !tok.Live(now) {
+	if !alive(tok, now) {
 		return m.refuse(expired(tok, by))
 	}
 	return m.permit(ctx, verb, tok, by)
@@ -212,7 +212,11 @@ func expired(tok *Token, by uint32) *Rejection {
 	if tok.EndReason == EndExhausted {
 		why = ErrExhausted
 	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: tok.DeadFrom(), Reason: tok.EndReason}
+	at := tok.ExpiresAt // Token.DeadFrom would copy tok, which is large
+	if !tok.EndedAt.IsZero() {
+		at = capped(at, tok.EndedAt)
+	}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: at, Reason: tok.EndReason}
 }
 
 // replaced refuses the spent text p of rec.

@@ -72,6 +72,18 @@ func (m *model) moves(p *modelPolicy) (all []deed) {
 	return all
 }
 
+// jumps are those of moves that go to a limit, and not beside it.
+func (m *model) jumps(p *modelPolicy) (all []deed) {
+	for _, a := range m.moves(p) {
+		for n := range m.records {
+			if slices.Contains(m.limits(p, n), m.now+a.ms) && !slices.Contains(all, a) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}
+
 // each is every one of verbs with every one of texts.
 func each(texts []modelText, verbs ...deed) (all []deed) {
 	for _, t := range texts {

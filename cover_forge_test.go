@@ -7,6 +7,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
+// RaceEnabled says whether the race detector makes every test slow.
+const RaceEnabled = raceEnabled
+
 // Kept is what a record keeps sealed of its secrets, for the tests outside this package.
 type Kept struct {
 	Tagged, Unused, Salted, Obtained bool

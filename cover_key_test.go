@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"hash/maphash"
 	"slices"
@@ -41,6 +42,9 @@ func (c *cover) record(k *keyOfState, m *model, n int) {
 	}
 	dead := r.ended != unset || r.expires <= m.now
 	k.flags(dead)
+	if dead && c.ages { // nothing is done to it
+		return
+	}
 	if dead {
 		k.since(r.deadFrom(), c.w.policies[0].retention)
 	} else {
@@ -51,9 +55,7 @@ func (c *cover) record(k *keyOfState, m *model, n int) {
 	k.until(r.until)
 	k.until(r.accessUntil)
 	if c.ages {
-		for _, at := range []int64{r.issued, r.used, r.rotated} {
-			k.since(at, hour)
-		}
+		c.age(k, m, n)
 	}
 	k.numbers(int(r.reason), r.left, r.parent, r.family, min(r.generation, 3), r.generation-max(r.before, r.generation-3), int(r.key), int(r.kind))
 	k.flags(r.before != nowhere, r.tagged, r.unused, r.salted, r.accessBefore)
@@ -69,6 +71,17 @@ func (c *cover) record(k *keyOfState, m *model, n int) {
 		for generation := max(0, r.generation-2); generation <= r.generation; generation++ {
 			k.flags(c.w.held(modelText{record: n, kind: kind, generation: generation}) != "")
 		}
+	}
+}
+
+// age adds which of the records came after others, as a limit asks, and how long ago the
+// last use was, as RenewEvery does.
+func (c *cover) age(k *keyOfState, m *model, n int) {
+	r := &m.records[n]
+	k.since(max(r.issued, r.used), c.w.policies[0].renewEvery)
+	for i := range n {
+		o := &m.records[i]
+		k.numbers(cmp.Compare(r.issued, o.issued), cmp.Compare(max(r.issued, r.used, r.rotated), max(o.issued, o.used, o.rotated)))
 	}
 }
 
@@ -102,6 +115,10 @@ func (k *keyOfState) numbers(numbers ...int) {
 
 func (k *keyOfState) flags(flags ...bool) {
 	for _, f := range flags {
-		k.b = append(k.b, map[bool]byte{true: 1}[f])
+		if f {
+			k.b = append(k.b, 1)
+		} else {
+			k.b = append(k.b, 0)
+		}
 	}
 }

@@ -172,7 +172,10 @@ func (w *world) compareRecord(m *model, n int, rec *storage.Record) error {
 			return fmt.Errorf("the salt of generation %d is that of generation %d of record %d", r.generation, s.generation, s.record)
 		}
 		if s.record == n && s.generation == r.generation {
-			return same("salt of the same generation", true, s.salt == salt)
+			if s.salt != salt {
+				return fmt.Errorf("the salt of generation %d has become another", r.generation)
+			}
+			return nil
 		}
 	}
 	w.salts = append(slices.Clip(w.salts), heldSalt{n, r.generation, salt})

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/maphash"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -15,9 +16,20 @@ import (
 )
 
 var (
-	coverDepth = flag.Int("coverdepth", 7, "how many steps after its beginning the state cover takes")
+	coverDepth = flag.Int("coverdepth", 0, "how many steps after its beginning the state cover takes; 0: 7, or 4 with -short or under the race detector")
 	coverTime  = flag.Duration("covertime", 0, "how long each scenario of the state cover may take; 0: as long as it needs")
 )
+
+// depthOfCover is how many steps the state cover takes.
+func depthOfCover() int {
+	switch {
+	case *coverDepth > 0:
+		return *coverDepth
+	case lapse.RaceEnabled, testing.Short():
+		return 4
+	}
+	return 7
+}
 
 // scenario is a small world, how it begins, and what may happen in each state of it.
 type scenario struct {
@@ -160,8 +172,16 @@ func (c *cover) expand(n *node, last bool) (children []*node, err error) {
 	return children, nil
 }
 
+// lazily has the collector run less often than usual while t runs, and the goroutines that
+// t waits for.
+func lazily(t *testing.T) {
+	before := debug.SetGCPercent(400)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+}
+
 // TestCover covers each scenario.
 func TestCover(t *testing.T) {
+	lazily(t)
 	for _, s := range scenarios() {
 		t.Run(s.dashed(), func(t *testing.T) {
 			t.Parallel()
@@ -173,7 +193,7 @@ func TestCover(t *testing.T) {
 			if *coverTime > 0 {
 				deadline = begun.Add(*coverTime)
 			}
-			states, levels, err := c.run(*coverDepth, deadline)
+			states, levels, err := c.run(depthOfCover(), deadline)
 			if err != nil {
 				t.Fatalf("%v", err)
 			}

@@ -258,8 +258,6 @@ func (g *gapped) Touch(ctx context.Context, id storage.ID, use storage.Use) erro
 	return g.Store.Touch(ctx, id, use)
 }
 
-func (g *gapped) Marks() *storage.Marks { return g.Store.(storage.Marker).Marks() }
-
 // errorClasses are what errors are told apart by, the more particular ones first.
 var errorClasses = []error{
 	lapse.ErrMalformed, lapse.ErrUnknown, lapse.ErrExpired, lapse.ErrReplaced, lapse.ErrExhausted, lapse.ErrReused, lapse.ErrSubjectRefused,

@@ -19,7 +19,10 @@ var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text st
 		_, err := s.m.Authenticate(ctx, text)
 		return err
 	},
-	"Peek": func(ctx context.Context, s *refusedScene, text string) error { _, err := s.m.Peek(ctx, text); return err },
+	"Peek": func(ctx context.Context, s *refusedScene, text string) error {
+		_, err := s.m.Peek(ctx, text)
+		return err
+	},
 	"Hold": func(ctx context.Context, s *refusedScene, text string) error {
 		ctx, release := context.WithCancel(ctx)
 		defer release()
@@ -30,7 +33,10 @@ var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text st
 		_, err := s.m.Delegate(ctx, text, Grant{})
 		return err
 	},
-	"Renew": func(ctx context.Context, s *refusedScene, text string) error { _, err := s.m.Renew(ctx, text); return err },
+	"Renew": func(ctx context.Context, s *refusedScene, text string) error {
+		_, err := s.m.Renew(ctx, text)
+		return err
+	},
 	"Rotate": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.m.Rotate(ctx, text, time.Second)
 		return err

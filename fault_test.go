@@ -30,7 +30,7 @@ func (f *fixture) contents() []storage.Record {
 }
 
 // TestEveryVerbIsTried: no exported method of a Manager is missing among the verbs that are
-// tried with faults, nor one of Pairs, but for those that never reach the store.
+// tried with faults, nor one of Pairs, except those that never reach the store.
 func TestEveryVerbIsTried(t *testing.T) {
 	tried := func(of any, names func(yield func(string) bool), exempt ...string) {
 		missing, methods := map[string]bool{}, reflect.TypeOf(of)

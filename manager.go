@@ -215,10 +215,7 @@ func (m *Manager) token(rec *storage.Record) (tok Token) {
 
 // show sets tok to token of rec.
 func (m *Manager) show(rec *storage.Record, tok *Token) {
-	if tok != &rec.Token { // a Token is large
-		*tok = rec.Token
-	}
-	if m.earlier(rec) {
+	if *tok = rec.Token; m.earlier(rec) {
 		seen := *rec
 		m.endedByClock(&seen)
 		*tok = seen.Token
@@ -239,8 +236,8 @@ func (m *Manager) view(rec *storage.Record, tok *Token) {
 }
 
 // viewText makes of rec, which this Manager owns, what everyone sees of it by a text that
-// works: of a session by an access text, no more than that opens. What the clock has ended
-// is ended in rec already.
+// works: of a session by an access text, no more than that opens. What the clock has
+// ended is ended in rec already.
 func (m *Manager) viewText(rec *storage.Record, found standing) {
 	if rec.Kind == KindPlain {
 		m.policy.view(&rec.Token)

@@ -44,7 +44,7 @@ func (m *model) delegate(p *modelPolicy, t modelText, g lapse.Grant, id lapse.ID
 		}
 	}
 	switch {
-	case g.TTL.Milliseconds() > p.maxTTL:
+	case g.TTL.Milliseconds() > p.maxTTL, g.Subject != "" && g.Subject != r.subject:
 		return outcome{err: lapse.ErrInvalidGrant}
 	case common(g.Scope, s.scope) != strings.Join(strings.Fields(g.Scope), " "):
 		return outcome{err: lapse.ErrScope}

@@ -133,11 +133,12 @@ func (m *model) expirePair(ps *modelPairs, t modelText) outcome {
 	switch {
 	case refused != nil:
 		return *refused
-	case !m.lasts(r):
 	case found == isSpent:
-		m.endTied(r, lapse.EndReused)
 		m.tell("spent")
-	default:
+		if m.lasts(r) {
+			m.endTied(r, lapse.EndReused)
+		}
+	case m.lasts(r):
 		m.endTied(r, lapse.EndExpired)
 	}
 	return outcome{}

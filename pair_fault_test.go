@@ -111,8 +111,8 @@ var pairVerbs = []pairVerb{
 	}},
 }
 
-// verbOf returns the verb of that name.
-func verbOf(t *testing.T, name string) pairVerb {
+// pairVerbOf returns the verb of that name.
+func pairVerbOf(t *testing.T, name string) pairVerb {
 	t.Helper()
 	for _, v := range pairVerbs {
 		if v.name == name {
@@ -311,7 +311,7 @@ func TestPairRunsAgain(t *testing.T) {
 		{"Expire by a spent refresh text", theft, nil, false, false},
 	} {
 		s := newPairScene(t, nil)
-		plain, verb := s.Pairs, verbOf(t, row.verb)
+		plain, verb := s.Pairs, pairVerbOf(t, row.verb)
 		once, err := lapse.NewPairs(&twice{s.store, s.clock, 0, func() {
 			if row.between != nil {
 				meanwhile := *s

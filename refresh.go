@@ -48,7 +48,7 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	if err != nil {
 		return Credentials{}, err
 	}
-	spent, asked := text.stands == spentText, ""
+	asked, spent := "", text.stands == spentText
 	if !spent {
 		tok, err := m.admitProved(ctx, "refresh", &text)
 		if err != nil {
@@ -61,7 +61,7 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 		tok := m.token(&text.rec)
 		return Credentials{}, m.refuse(reused(&tok, &text.presented))
 	}
-	r := refreshing{p: p, text: &text.presented, spent: spent, scope: asked} // it is large, and allocated
+	r := refreshing{p: p, text: &text.presented, scope: asked, spent: spent} // it is large, and allocated
 	return r.answer(ctx, text.rec.Subject)
 }
 

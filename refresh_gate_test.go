@@ -159,14 +159,14 @@ func TestReuseIsDecidedByTheTransaction(t *testing.T) {
 	}
 }
 
-// stale is a store whose Get answers with what it was told to remember, as a cache does
+// staleGets is a store whose Get answers with what it was told to remember, as a cache does
 // that has not heard of a change.
-type stale struct {
+type staleGets struct {
 	storage.Store
 	old map[storage.ID]storage.Record
 }
 
-func (s *stale) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+func (s *staleGets) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
 	if r, ok := s.old[id]; ok {
 		return r, nil
 	}
@@ -187,7 +187,7 @@ func TestStaleReadsDecideNothing(t *testing.T) {
 		{"a spent text, current by the old record", func(s session3, _ lapse.Credentials) lapse.Credentials { return s.previous }, lapse.ErrReused},
 		{"a spent text, spent by it too", func(s session3, _ lapse.Credentials) lapse.Credentials { return s.spent }, lapse.ErrReused},
 	} {
-		cache := &stale{Store: memory.New()}
+		cache := &staleGets{Store: memory.New()}
 		p := newPairs(t, cache, lapse.PairConfig{})
 		s := session3{spent: p.first(lapse.Grant{})}
 		s.previous = p.next(s.spent)

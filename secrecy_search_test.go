@@ -35,6 +35,13 @@ func (s secrets) add(what, text string) {
 	if text = strings.Trim(text, `[]{}"' `); len(text) < headLen {
 		return
 	}
+	rest := text // so that few texts begin alike
+	if _, value, complains := strings.Cut(text, "="); complains && strings.HasPrefix(text, "%!") {
+		rest = value
+	}
+	if rest = strings.TrimLeft(rest, "0 "); len(rest) > 2*headLen {
+		text = rest
+	}
 	head := [headLen]byte([]byte(text))
 	if s[head] == nil {
 		s[head] = map[string]string{}

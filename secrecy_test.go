@@ -79,8 +79,8 @@ func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	}
 	all.addLong("key", cfg.Keys[0])
 	values := map[string]map[string]any{
-		"Issued": shapes(issued), "Token": shapes(issued.Token), "rotated": shapes(rotated),
-		"session": shapes(refreshed.Access), "Event": shapes(told[len(told)-1]), "events": {"slice": told}, "Config": shapes(cfg),
+		"Issued": shapes(issued), "Token": shapes(issued.Token), "rotated": {"value": rotated, "pointer": &rotated},
+		"session": {"value": refreshed.Access, "slice": []Issued{refreshed.Access}}, "Event": shapes(told[len(told)-1]), "events": {"slice": told}, "Config": shapes(cfg),
 		"PairConfig": shapes(PairConfig{Access: cfg, Refresh: cfg}), "Pairs": {"pointer": pairs, "any": []any{pairs}},
 		"Manager": {"pointer": m, "any": []any{m}},
 	}
@@ -89,9 +89,10 @@ func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	for name, i := range map[string]Issued{"a token": issued, "a rotated token": rotated, "an obtained token": obtained, "a session": refreshed.Refresh} {
 		rec := made(store.Get(ctx, i.ID))
 		all.addRecord(&rec)
-		values["storage.Record of "+name] = shapes(rec)
+		values["storage.Record of "+name] = map[string]any{"value": rec, "pointer": &rec}
 		values["storage.Digest"], values["storage.Sealed"] = shapes(rec.Digest), shapes(rec.Sealed)
 	}
+	values["storage.Record"] = shapes(made(store.Get(ctx, refreshed.Access.ID)))
 	for _, bearer := range []string{issued.Bearer, first.Bearer, rotated.Bearer, obtained.Bearer, login.Access.Bearer, login.Refresh.Bearer, refreshed.Access.Bearer, refreshed.Refresh.Bearer} {
 		all.merge(secretsOf(bearer))
 	}

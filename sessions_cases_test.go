@@ -15,34 +15,34 @@ import (
 
 // The cases here are what users of other projects reported of theirs, played with lapse.
 
-// sessionCount counts transactions, and the records that these go through.
-type sessionCount struct {
+// counted counts transactions, and the records that these go through.
+type counted struct {
 	storage.Store
 	seen, updates int
 }
 
-func (c *sessionCount) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+func (c *counted) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
 	c.updates++
-	return c.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(sessionCountTx{tx, c}) })
+	return c.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(countedTx{tx, c}) })
 }
 
-type sessionCountTx struct {
+type countedTx struct {
 	storage.Tx
-	c *sessionCount
+	c *counted
 }
 
-func (tx sessionCountTx) Get(id storage.ID) (storage.Record, error) {
+func (tx countedTx) Get(id storage.ID) (storage.Record, error) {
 	tx.c.seen++
 	return tx.Tx.Get(id)
 }
 
-func (tx sessionCountTx) Records() iter.Seq2[storage.Record, error] { return tx.c.each(tx.Tx.Records()) }
+func (tx countedTx) Records() iter.Seq2[storage.Record, error] { return tx.c.each(tx.Tx.Records()) }
 
-func (tx sessionCountTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+func (tx countedTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	return tx.c.each(tx.Tx.Living(now))
 }
 
-func (c *sessionCount) each(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
+func (c *counted) each(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		for r, err := range records {
 			c.seen++
@@ -57,7 +57,7 @@ func (c *sessionCount) each(records iter.Seq2[storage.Record, error]) iter.Seq2[
 // beside dead sessions and plain tokens; so does the first replay, and a later one through
 // none.
 func TestARefreshPaysForNothingElse(t *testing.T) {
-	s := &sessionCount{Store: memory.New()}
+	s := &counted{Store: memory.New()}
 	p := newPairs(t, s, lapse.PairConfig{
 		Access:  lapse.Config{Policy: lapse.Policy{TTL: 5 * time.Minute}, Observe: func(lapse.Event) {}},
 		Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 5}},
@@ -268,9 +268,9 @@ func TestAccessTextsAreShortLived(t *testing.T) {
 	})
 }
 
-// TestNoOverlapLocksAnybodyOut: after a log-out by the new text the token is dead by the
+// TestAnOverlapLocksNoClientOut: after a log-out by the new text the token is dead by the
 // previous one too, takes no room, and Obtain gives another.
-func TestNoOverlapLocksAnybodyOut(t *testing.T) {
+func TestAnOverlapLocksNoClientOut(t *testing.T) {
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		f := newPairs(t, store, lapse.PairConfig{}).fixture
 		f.Manager = f.manager(lapse.Config{Prefix: "key", Keys: [][]byte{{31: 1}}, Policy: lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}})

@@ -211,7 +211,7 @@ func TestTransactionRunsAgain(t *testing.T) {
 		{"Rotate, then the same by another", scenePolicy, 0, rotateAgain, rotateLive, 1, nil},
 		{"Rotate of a parent with overlap 0", scenePolicy, 0, rotateParentAgain, nil, 1, []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventRotated}},
 		{"RotateID", scenePolicy, 0, rotateIDAgain, nil, 1, []lapse.EventKind{lapse.EventRotated}},
-		{"RotateID, then another by somebody else", scenePolicy, 0, rotateIDAgain, rotateLive, 2, []lapse.EventKind{lapse.EventRotated}},
+		{"RotateID, with another rotation in between", scenePolicy, 0, rotateIDAgain, rotateLive, 2, []lapse.EventKind{lapse.EventRotated}},
 		{"the first use of a rotated text", scenePolicy, 0, useRotatedAgain, nil, 1, []lapse.EventKind{lapse.EventRenewed}},
 		{"Obtain after its key was retired", scenePolicy, 0, obtainAgain, nil, 1, []lapse.EventKind{lapse.EventRotated}},
 		{"the last use of a budget", scenePolicy, 0, spendAgain, nil, 0, []lapse.EventKind{lapse.EventEnded}},

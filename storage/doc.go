@@ -52,7 +52,7 @@
 //	S15 The loop body may call the store, Update included, and may stop at any
 //	    time; both leave nothing locked or open.
 //	S16 Sweep deletes only records that were dead before the instant it is given
-//	    (Token.RetainFrom before it); one for which it is that very instant stays.
+//	    (Token.DeadFrom before it); one for which it is that very instant stays.
 //	S17 Sweep deletes at most limit records, none for a limit below 1, and says
 //	    how many; fewer than limit means that none is left but what another Sweep
 //	    is deleting. It finds them by an index: its cost does not grow with what
@@ -78,10 +78,12 @@
 //	    processes read the new one within a bound that the backend documents.
 //	S28 Where the outcome of an Update is unknown, the store acts as if three kinds of
 //	    its writes had happened, until it knows better: a Put of an ended record, a
-//	    Put that changes Digest and leaves PreviousUntil zero, and a Delete.
+//	    Put that changes the Digest that the store shows and leaves PreviousUntil zero,
+//	    and a Delete.
 //	S29 A Put whose ExpiresAt is below the stored one needs a MaxExpiresAt that is set
 //	    and not above the new ExpiresAt, or is ErrConflict: otherwise a late Touch
-//	    would raise ExpiresAt again.
+//	    would raise ExpiresAt again. A Put that ends a record is no exception: what is
+//	    put is what the Tx has read, changed.
 //	S30 Living yields, in ID order and each once, every record of the subject without
 //	    an end and with ExpiresAt after now, what the same Tx put included, and may
 //	    yield others. It costs what the records cost that it yields, and each newly
@@ -95,9 +97,9 @@
 //
 // These are for a store that is a Watcher.
 //
-//	S23 A watch begins with a Gap. Then it tells every record that an Update puts or
-//	    deletes which began after the Gap was told: once it can be read, and before Update
-//	    returns. The order is not promised, and a record may be told more than once.
+//	S23 A watch begins with a Gap. Then it tells every record that is put or deleted by
+//	    an Update which began after the Gap was told: once the change can be read, and
+//	    before that Update returns. The order is not promised, and a record may be told more than once.
 //	    A Gap at any later time stands for whatever was not told before it. Touch and
 //	    Sweep need not be told.
 //	S24 A loop body that is slow makes no writer wait. What it misses is a Gap.

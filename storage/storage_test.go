@@ -57,35 +57,15 @@ func TestLiveAndDeadFrom(t *testing.T) {
 	}
 }
 
-// TestRetainFrom: who was rotated is kept for as long as it would have lived.
-func TestRetainFrom(t *testing.T) {
-	for _, row := range []struct {
-		why            EndReason
-		ended, expires int64
-		want           int64
-	}{
-		{0, 0, 100, 100},
-		{EndExpired, 50, 100, 50},
-		{EndReused, 50, 100, 50},
-		{EndRotated, 50, 100, 100},
-		{EndRotated, 100, 100, 100},
-		{EndRotated, 150, 100, 100},
-		{EndExhausted, 150, 100, 100},
-	} {
-		tok := Token{ExpiresAt: at(row.expires), EndReason: row.why}
-		if row.ended != 0 {
-			tok.EndedAt = at(row.ended)
-		}
-		if got := tok.RetainFrom(); !got.Equal(at(row.want)) {
-			t.Errorf("%+v: RetainFrom %v", row, got)
-		}
-	}
-}
-
 func TestRaise(t *testing.T) {
 	stored := Record{Token: Token{LastUsedAt: at(10), ExpiresAt: at(100)}}
 	ended := stored
 	ended.EndedAt = at(20)
+	limited := func(ms int64) Record {
+		r := stored
+		r.MaxExpiresAt = at(ms)
+		return r
+	}
 	for _, row := range []struct {
 		name          string
 		record        Record
@@ -100,6 +80,13 @@ func TestRaise(t *testing.T) {
 		{"one lower, one higher", stored, Use{at(9), at(101)}, 10, 101},
 		{"nothing", stored, Use{}, 10, 100},
 		{"ended", ended, Use{at(11), at(101)}, 10, 100},
+		{"before the cap", limited(200), Use{ExpiresAt: at(199)}, 10, 199},
+		{"at the cap", limited(200), Use{ExpiresAt: at(200)}, 10, 200},
+		{"after the cap", limited(200), Use{ExpiresAt: at(201)}, 10, 200},
+		{"after the cap, used", limited(200), Use{at(11), at(201)}, 11, 200},
+		{"at its cap already", limited(100), Use{ExpiresAt: at(101)}, 10, 100},
+		{"past its cap already", limited(99), Use{ExpiresAt: at(101)}, 10, 100},
+		{"past its cap already, and no further", limited(99), Use{ExpiresAt: at(100)}, 10, 100},
 	} {
 		r := row.record
 		changed := row.use.Raise(&r)
@@ -143,6 +130,16 @@ func TestCheckPut(t *testing.T) {
 	otherEnd.EndedAt = at(6)
 	otherReason.EndReason = EndSubject
 	bobs.Subject = "bob"
+	expires := func(ms, limit int64) Record { // limit 0: none
+		r := live
+		if r.ExpiresAt = at(ms); limit != 0 {
+			r.MaxExpiresAt = at(limit)
+		}
+		return r
+	}
+	stored, limited := expires(100, 0), expires(100, 100)
+	endedLower := expires(99, 0)
+	endedLower.EndedAt = at(5)
 	for _, row := range []struct {
 		name string
 		old  *Record
@@ -158,6 +155,18 @@ func TestCheckPut(t *testing.T) {
 		{"ended for another reason", &ended, otherReason, false},
 		{"another subject's ID", &bobs, live, false},
 		{"another subject's record", nil, bobs, false},
+		{"expires then as well", &stored, expires(100, 0), true},
+		{"expires later", &stored, expires(101, 0), true},
+		{"expires later, past its cap", &stored, expires(101, 50), true},
+		{"lowered", &stored, expires(99, 0), false},
+		{"lowered, with a cap after it", &stored, expires(99, 100), false},
+		{"lowered, with a cap at it", &stored, expires(99, 99), true},
+		{"lowered, with a cap before it", &stored, expires(99, 98), true},
+		{"lowered under the cap that there was", &limited, expires(99, 100), false},
+		{"lowered, and the cap gone", &limited, expires(99, 0), false},
+		{"not lowered, and the cap gone", &limited, expires(100, 0), true},
+		{"lowered and ended", &stored, endedLower, false},
+		{"new, with a cap after its expiry", nil, expires(99, 100), true},
 	} {
 		err := CheckPut("ana", row.old, row.new)
 		if (err == nil) != row.ok || err != nil && !errors.Is(err, ErrConflict) {
@@ -171,6 +180,27 @@ func TestEndReasonText(t *testing.T) {
 		text, err := r.MarshalText()
 		if r.String() != want || string(text) != want || err != nil {
 			t.Errorf("%d: %q, %q, %v; want %q", uint8(r), r, text, err, want)
+		}
+	}
+}
+
+func TestKindText(t *testing.T) {
+	for k, want := range map[Kind]string{KindPlain: "", KindSession: "session", 2: "unknown", 255: "unknown"} {
+		text, err := k.MarshalText()
+		if k.String() != want || string(text) != want || err != nil {
+			t.Errorf("%d: %q, %q, %v; want %q", uint8(k), k, text, err, want)
+		}
+	}
+	for text, want := range map[string]Kind{"": KindPlain, "session": KindSession} {
+		k := Kind(9)
+		if err := k.UnmarshalText([]byte(text)); err != nil || k != want {
+			t.Errorf("%q: %d, %v; want %d", text, k, err, want)
+		}
+	}
+	for _, text := range []string{"unknown", "Session", "plain", " session", "session\x00"} {
+		k := KindSession
+		if err := k.UnmarshalText([]byte(text)); err == nil || k != KindSession {
+			t.Errorf("%q: %d, %v; want an error", text, k, err)
 		}
 	}
 }

@@ -27,12 +27,10 @@ type Token struct {
 	Generation   uint32    `json:"generation,omitempty"`    // how many secrets it had before the current one
 	RotatedAt    time.Time `json:"rotated_at,omitzero"`     // when the current secret replaced another; zero: it is the first
 
-	Family      ID  `json:"family,omitzero"`      // the first token of those that a rotation or a delegation ties together; zero: none
-	Parent      ID  `json:"parent,omitzero"`      // whose delegate it is; zero: nobody's
-	Predecessor ID  `json:"predecessor,omitzero"` // which it replaces; zero: none
-	Successor   ID  `json:"successor,omitzero"`   // which replaces it; zero: none yet
-	MaxUses     int `json:"max_uses,omitempty"`   // how often it can be used in all; zero: as often as it lives
-	UsesLeft    int `json:"uses_left,omitempty"`  // how many of them are left
+	Family   ID  `json:"family,omitzero"`     // the first token of a chain of delegations; zero: nothing was delegated from it
+	Parent   ID  `json:"parent,omitzero"`     // whose delegate it is; zero: nobody's
+	MaxUses  int `json:"max_uses,omitempty"`  // how often it can be used in all; zero: as often as it lives
+	UsesLeft int `json:"uses_left,omitempty"` // how many of them are left
 }
 
 // Live reports whether the token is alive at now: nobody has ended it and now is
@@ -63,16 +61,6 @@ func (t Token) DeadFrom() time.Time {
 		return t.EndedAt
 	}
 	return t.ExpiresAt
-}
-
-// RetainFrom returns the instant that Sweep counts retention from: DeadFrom, but for
-// a token that was ended with EndRotated its ExpiresAt. Whoever presents such a token
-// must be known by it for as long as it would have lived.
-func (t Token) RetainFrom() time.Time {
-	if t.EndReason == EndRotated {
-		return t.ExpiresAt
-	}
-	return t.DeadFrom()
 }
 
 // Kind says what a record is of. Its numbers are stored and never change their
@@ -121,8 +109,8 @@ const (
 	EndExpired   EndReason = 1 + iota // by Expire or ExpireBearer; one that ran out has no reason
 	EndSubject                        // with every token of its subject, by ExpireSubject
 	EndEvicted                        // to make room for another one, by Policy.AtLimit
-	EndRotated                        // since its successor took its place
-	EndReused                         // with all of its family, when a token that had been rotated was presented again
+	EndRotated                        // a delegate, when the secret above it was replaced with overlap 0; or a token that an earlier version rotated
+	EndReused                         // a session, when a refresh text that had been replaced was presented again
 	EndExhausted                      // by its last use
 	EndParent                         // with the token that it was delegated from
 	EndClock                          // with all issued before the clock proved to have been wrong

@@ -5,12 +5,12 @@ import (
 	"iter"
 )
 
-// Watcher is what a Store may be besides: one that tells what was put (clauses S23 to
-// S26). Without it a Manager that holds connections asks the store again and again
+// Watcher is what a Store may be besides: one that tells what was put and deleted (clauses
+// S23 to S26). Without it a Manager that holds connections asks the store again and again
 // instead.
 type Watcher interface {
-	// Watch yields a Change for every record that an Update puts, whoever called
-	// that, once it can be read and, for Updates of this Store, before Update
+	// Watch yields a Change for every record that an Update puts or deletes, whoever
+	// called that, once it can be read and, for Updates of this Store, before Update
 	// returns. The first Change is a Gap: what was put before the watch began to
 	// listen is not told. The order is not promised. Renewals by Touch and deletions
 	// by Sweep need not be told.
@@ -24,7 +24,7 @@ type Watcher interface {
 
 // Change says what a Watch has heard.
 type Change struct {
-	ID      ID     // of a record that was put
+	ID      ID     // of a record that was put or deleted
 	Subject string // whose it is
 	Gap     bool   // anything may have been put: ID and Subject say nothing
 }

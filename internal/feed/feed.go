@@ -1,4 +1,4 @@
-// Package feed tells those who watch a store of this process what was put.
+// Package feed tells those who watch a store of this process what was put and deleted.
 package feed
 
 import (
@@ -31,7 +31,7 @@ type watcher struct {
 // has a gap.
 const most = 1 << 16
 
-// Tell tells of a record that was put.
+// Tell tells of a record that was put or deleted.
 func (f *Feed) Tell(id storage.ID, subject string) {
 	if !f.watched.Load() {
 		return

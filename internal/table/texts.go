@@ -75,7 +75,7 @@ func (x *texts) strings(r *storage.Record, text, meta uint64, c *chunk) {
 			*s = stringAt(c, at, n)
 			at += n
 		}
-		ties.Parse(form, r) // which Append has written
+		ties.Read(form, r)
 		return
 	}
 	ties.Clear(r)

@@ -7,9 +7,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Bench measures a backend at 1e3 and at 1e5 live records, so that a cost which
-// grows with them shows: none of these should. With -short it stays at 1e3, for
-// backends that are slow to fill.
+// Bench measures a backend at 1e3 and at 1e5 live records, and Tx.Living of a subject with
+// none and with 1e5 dead ones, so that a cost which grows with them shows: none of these
+// should. With -short it stays at 1e3, for backends that are slow to fill.
 func Bench(b *testing.B, be Backend) {
 	sizes := []int{1e3, 1e5}
 	if testing.Short() {
@@ -27,6 +27,14 @@ func Bench(b *testing.B, be Backend) {
 			check(b, e.store.Close())
 		})
 	}
+	b.Run("Living", func(b *testing.B) {
+		e := newEnv(b, be)
+		for _, n := range []int{0, sizes[len(sizes)-1]} {
+			e.fillDead(b, n)
+			b.Run(fmt.Sprintf("dead=%d", n), func(b *testing.B) { e.benchLiving(b, withDead(n)) })
+		}
+		check(b, e.store.Close())
+	})
 }
 
 // perSubject is how many records a subject has, whatever the size.
@@ -104,5 +112,41 @@ func (e *env) benchSweep(b *testing.B) {
 		if n != batch {
 			b.Fatalf("swept %d, want %d", n, batch)
 		}
+	}
+}
+
+func withDead(n int) string { return fmt.Sprint("with dead ", n) }
+
+// fillDead gives a subject perSubject records that live at instant 100 and n that do not,
+// half of which have an end.
+func (e *env) fillDead(b *testing.B, n int) {
+	const atOnce = 1000
+	subject := withDead(n)
+	check(b, e.put(e.records(perSubject, subject)...))
+	for left := n; left > 0; left -= atOnce {
+		rs := e.records(min(left, atOnce), subject, expires(instant(50)))
+		for i := range rs {
+			if i%2 == 0 {
+				ended(instant(40), storage.EndExpired)(&rs[i])
+			}
+		}
+		check(b, e.put(rs...))
+	}
+}
+
+// benchLiving lists what lives in an Update that puts nothing, once the dead are not new
+// any more.
+func (e *env) benchLiving(b *testing.B, subject string) {
+	b.ReportAllocs()
+	list := func(tx storage.Tx) error {
+		all, err := live(tx, instant(100))
+		if err == nil && len(all) != perSubject {
+			err = fmt.Errorf("%d live, want %d", len(all), perSubject)
+		}
+		return err
+	}
+	check(b, e.update(subject, list))
+	for b.Loop() {
+		check(b, e.update(subject, list))
 	}
 }

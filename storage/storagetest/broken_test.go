@@ -35,32 +35,34 @@ func flaws() []flaw {
 	return slices.Concat([]flaw{
 		{"none", nil, tuned(func(*toy) {})},
 		{"counts_nanoseconds", []string{"S1", "S16"}, tuned(func(t *toy) { t.stored = inNanoseconds })},
-		{"forgets_what_is_sealed", []string{"S1", "S7"}, tuned(func(t *toy) {
+		{"forgets_what_is_sealed", []string{"S1", "S7", "S27"}, tuned(func(t *toy) {
 			t.stored = func(r storage.Record) storage.Record { r.Sealed = storage.Sealed{}; return r }
 		})},
 		{"spends_nothing", []string{"S1", "S7"}, tuned(func(t *toy) {
 			t.stored = func(r storage.Record) storage.Record { r.UsesLeft = r.MaxUses; return r }
 		})},
-		{"sweeps_who_was_rotated", []string{"S16"}, tuned(func(t *toy) {
-			t.due = func(r storage.Record, deadBefore time.Time) bool { return r.DeadFrom().Before(deadBefore) }
+		{"keeps_who_was_rotated", []string{"S16"}, tuned(func(t *toy) {
+			t.due = func(r storage.Record, deadBefore time.Time) bool {
+				return r.EndReason != storage.EndRotated && r.DeadFrom().Before(deadBefore) || r.ExpiresAt.Before(deadBefore)
+			}
 		})},
 		{"zero_means_unset", []string{"S1", "S12", "S16"}, tuned(func(t *toy) { t.stored = zeroUnset })},
 		{"subject_is_a_key_prefix", []string{"S4"}, tuned(func(t *toy) {
 			t.belongs = func(r storage.Record, subject string) bool { return strings.HasPrefix(r.Subject, subject) }
 		})},
 		{"own_puts_come_last", []string{"S4"}, tuned(func(t *toy) { t.order = ownLast })},
-		{"puts_stay_after_an_error", []string{"S5", "S9", "S19", "S22"}, tuned(func(t *toy) { t.direct = true })},
+		{"puts_stay_after_an_error", []string{"S5", "S9", "S19", "S22", "S31"}, tuned(func(t *toy) { t.direct = true })},
 		{"taken_id_is_overwritten", []string{"S7"}, tuned(func(t *toy) { t.check = takingAny })},
 		{"put_revives", []string{"S8"}, tuned(func(t *toy) { t.check = revivingPut })},
 		{"put_changes_an_end", []string{"S8"}, tuned(func(t *toy) { t.check = redatingPut })},
 		{"sweeps_at_the_instant", []string{"S16"}, tuned(func(t *toy) {
-			t.due = func(r storage.Record, deadBefore time.Time) bool { return !r.RetainFrom().After(deadBefore) }
+			t.due = func(r storage.Record, deadBefore time.Time) bool { return !r.DeadFrom().After(deadBefore) }
 		})},
 		{"sweeps_by_expiry_only", []string{"S16", "S17"}, tuned(func(t *toy) {
 			t.due = func(r storage.Record, deadBefore time.Time) bool { return r.ExpiresAt.Before(deadBefore) }
 		})},
 		{"limit_0_is_no_limit", []string{"S17"}, tuned(func(t *toy) { t.atLeast = 1 })},
-	}, readFlaws(), writeFlaws(), lifeFlaws(), watchFlaws())
+	}, readFlaws(), writeFlaws(), lifeFlaws(), watchFlaws(), secretFlaws(), livingFlaws(), deleteFlaws())
 }
 
 // hanging is how long a case may take where a flaw makes it hang. The others have
@@ -88,6 +90,8 @@ func TestEveryFlawIsFound(t *testing.T) {
 	}
 }
 
+const costCase = "S30_costs_what_lives"
+
 func hangs() []string {
 	return []string{"panic_keeps_the_lock", "goexit_keeps_the_lock", "list_holds_the_lock", "stopped_list_holds_the_lock", "deaf_to_contexts",
 		"no_gap_at_first", "tells_what_is_new_only", "tells_one_of_an_update", "listens_after_the_gap", "forgets_what_a_slow_body_missed",
@@ -114,6 +118,9 @@ func (f flaw) failing(t *testing.T, limit time.Duration) ([]string, error) {
 		if raceEnabled && !*wholeTests && len(f.breaks) > 0 && !slices.Contains(f.breaks, clause) {
 			continue
 		}
+		if c.name == costCase && f.breaks != nil && !slices.Contains(f.breaks, "S30") {
+			continue // it takes long
+		}
 		ran++
 		if err := c.run(t, b, limit); err != nil {
 			failed, errs = append(failed, clause), append(errs, fmt.Errorf("%s: %w", c.name, err))
@@ -135,9 +142,9 @@ func clauseNumber(clause string) int {
 }
 
 // Every clause must have caught something. A breach of S21 alone is a data race,
-// which is the race detector's to find.
+// which is the race detector's to find, and one of S28 cannot be seen from outside.
 func TestEveryClauseFindsAFlaw(t *testing.T) {
-	caught := map[int]bool{21: true}
+	caught := map[int]bool{21: true, 28: true}
 	for _, f := range flaws() {
 		for _, clause := range f.breaks {
 			caught[clauseNumber(clause)] = true
@@ -191,15 +198,21 @@ func takingAny(subject string, old *storage.Record, r storage.Record) error {
 }
 
 func revivingPut(subject string, old *storage.Record, r storage.Record) error {
-	if old != nil && old.Subject == subject && r.EndedAt.IsZero() {
-		old = nil
+	if old != nil && r.EndedAt.IsZero() {
+		old = sameEnd(*old, r)
 	}
 	return storage.CheckPut(subject, old, r)
 }
 
 func redatingPut(subject string, old *storage.Record, r storage.Record) error {
-	if old != nil && old.Subject == subject && !r.EndedAt.IsZero() {
-		old = nil
+	if old != nil && !r.EndedAt.IsZero() {
+		old = sameEnd(*old, r)
 	}
 	return storage.CheckPut(subject, old, r)
+}
+
+// sameEnd returns old as if it had had the end of r before.
+func sameEnd(old, r storage.Record) *storage.Record {
+	old.EndedAt, old.EndReason = r.EndedAt, r.EndReason
+	return &old
 }

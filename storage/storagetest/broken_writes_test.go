@@ -13,10 +13,13 @@ import (
 func writeFlaws() []flaw {
 	return []flaw{
 		{"wraps_the_error_of_fn", []string{"S5"}, func(t *toy) storage.Store { return wrapping{t} }},
-		{"writes_back_a_snapshot", []string{"S6", "S20"}, func(t *toy) storage.Store { return optimistic{t} }},
+		{"writes_back_a_snapshot", []string{"S6", "S20"}, func(t *toy) storage.Store {
+			t.living = walking
+			return optimistic{t}
+		}},
 		{"touch_sets_both", []string{"S11"}, func(t *toy) storage.Store { return settingTouch{t} }},
-		{"touch_revives", []string{"S12"}, func(t *toy) storage.Store { return revivingTouch{t} }},
-		{"late_touch_revives", []string{"S12"}, func(t *toy) storage.Store { return newDeferring(t) }},
+		{"touch_revives", []string{"S12", "S30"}, func(t *toy) storage.Store { return revivingTouch{t} }},
+		{"late_touch_revives", []string{"S12", "S31"}, func(t *toy) storage.Store { return newDeferring(t) }},
 		{"sweep_trusts_its_index", []string{"S13", "S17", "S18"}, func(t *toy) storage.Store { return newIndexed(t) }},
 		{"sweep_looks_then_deletes", []string{"S18"}, func(t *toy) storage.Store { return newUnlocked(t) }},
 		{"sweeps_one_too_many", []string{"S17"}, func(t *toy) storage.Store { return oneMore{t} }},
@@ -55,14 +58,27 @@ func (o optimistic) Update(ctx context.Context, subject string, fn func(storage.
 	for _, r := range tx.puts {
 		o.records[r.ID] = r
 	}
-	o.tell(o.toy, tx.puts)
+	for _, id := range tx.deletes {
+		delete(o.records, id)
+	}
+	o.latest = nil
+	o.tell(o.toy, tx.Tx.(*toyTx).put)
 	return nil
 }
 
-// spyTx remembers what was put.
+// spyTx remembers what was put and deleted.
 type spyTx struct {
 	storage.Tx
-	puts []storage.Record
+	puts    []storage.Record
+	deletes []storage.ID
+}
+
+func (s *spyTx) Delete(id storage.ID) error {
+	err := s.Tx.Delete(id)
+	if err == nil {
+		s.deletes = append(s.deletes, id)
+	}
+	return err
 }
 
 func (s *spyTx) Put(r storage.Record) error {
@@ -89,7 +105,7 @@ func (s settingTouch) Touch(ctx context.Context, id storage.ID, use storage.Use)
 		r.ExpiresAt = use.ExpiresAt
 	}
 	use.Raise(&r)
-	s.records[id] = r
+	s.records[id], s.latest = r, nil
 	return nil
 }
 
@@ -103,7 +119,7 @@ func (v revivingTouch) Touch(ctx context.Context, id storage.ID, use storage.Use
 	if r, ok := v.records[id]; ok {
 		r.EndedAt, r.EndReason = time.Time{}, 0
 		use.Raise(&r)
-		v.records[id] = r
+		v.records[id], v.latest = r, nil
 	}
 	return nil
 }
@@ -149,7 +165,7 @@ type indexed struct {
 func newIndexed(t *toy) *indexed {
 	x := &indexed{t, make(map[storage.ID]time.Time)}
 	for id, r := range t.records {
-		x.dies[id] = r.RetainFrom()
+		x.dies[id] = r.DeadFrom()
 	}
 	t.due = func(r storage.Record, deadBefore time.Time) bool { return x.dies[r.ID].Before(deadBefore) }
 	return x
@@ -161,7 +177,7 @@ func (x *indexed) Update(ctx context.Context, subject string, fn func(storage.Tx
 		err := fn(spy)
 		if err == nil {
 			for _, r := range spy.puts {
-				x.dies[r.ID] = r.RetainFrom()
+				x.dies[r.ID] = r.DeadFrom()
 			}
 		}
 		return err

@@ -90,10 +90,17 @@ func ended(at time.Time, why storage.EndReason) func(*storage.Record) {
 	return func(r *storage.Record) { r.EndedAt, r.EndReason = at, why }
 }
 
-// tied ties r to four others, gives it a budget and seals something in it.
+// lowered lowers the expiry, with the cap that S29 asks for.
+func lowered(to time.Time) func(*storage.Record) {
+	return func(r *storage.Record) { r.ExpiresAt, r.MaxExpiresAt = to, to }
+}
+
+// tied ties r to two others, gives it a budget and another secret, and seals something in
+// it.
 func tied(r *storage.Record) {
-	r.Family, r.Parent, r.Predecessor, r.Successor = storage.ID{1, 15: 9}, storage.ID{2}, storage.ID{3}, storage.ID{15: 4}
+	r.Family, r.Parent = storage.ID{1, 15: 9}, storage.ID{2}
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 300, 299, 3, storage.NewSealed("\x00 sealed \xff")
+	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = storage.KindSession, 70_000, instant(70), instant(71)
 }
 
 func named(name string) func(*storage.Record) {

@@ -99,10 +99,10 @@ func checkFilterFollows(e *env) error {
 		i      int
 		change func(*storage.Record)
 	}{
-		{0, expires(instant(20))}, {0, expires(instant(90))}, {0, expires(instant(20))},
-		{1, ended(instant(10), storage.EndSubject)}, {1, expires(instant(5))}, {1, expires(instant(70))},
-		{2, expires(instant(10))}, {2, expires(instant(50))},
-		{3, expires(time.Time{})}, {3, expires(instant(60))},
+		{0, lowered(instant(20))}, {0, expires(instant(90))}, {0, lowered(instant(20))},
+		{1, ended(instant(10), storage.EndSubject)}, {1, lowered(instant(5))}, {1, expires(instant(70))},
+		{2, lowered(instant(10))}, {2, expires(instant(50))},
+		{3, lowered(instant(-1))}, {3, expires(instant(60))},
 	} {
 		step.change(&rs[step.i])
 		if err := e.put(rs[step.i]); err != nil {

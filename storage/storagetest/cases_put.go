@@ -30,7 +30,8 @@ func putCases() []testCase {
 func checkPutReplaces(e *env) error {
 	full := e.record("ana")
 	least := storage.Record{Token: storage.Token{ID: full.ID, Subject: "ana"}, Digest: digest(7)}
-	shorter := with(full, expires(instant(2)), func(r *storage.Record) { r.LastUsedAt = instant(1) })
+	lowered(instant(1))(&least)
+	shorter := with(full, lowered(instant(2)), func(r *storage.Record) { r.LastUsedAt = instant(1) })
 	over := with(full, ended(instant(3), storage.EndEvicted), named("ended now"))
 	spent := with(full, tied, func(r *storage.Record) { r.UsesLeft, r.Sealed = 0, storage.Sealed{} })
 	for _, r := range []storage.Record{full, least, with(full, tied), spent, full, shorter, over} {
@@ -138,7 +139,7 @@ func checkSameEnd(e *env) error {
 	for _, r := range []storage.Record{
 		dead,
 		with(dead, named("renamed")),
-		with(dead, expires(instant(40))),
+		with(dead, lowered(instant(40))),
 		with(dead, func(r *storage.Record) { r.Data, r.LastUsedAt = "", instant(60) }),
 	} {
 		if err := errors.Join(e.put(r), e.has(r)); err != nil {

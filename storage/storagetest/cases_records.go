@@ -20,6 +20,8 @@ func recordCases() []testCase {
 			roundTrip(stringRows)},
 		{"S1_ties", "A record comes back as it was put: the IDs of others, the budget of uses, what is sealed, each alone and all.",
 			roundTrip(tieRows)},
+		{"S1_secrets", "A record comes back as it was put: its kind, its generation, and the instants of its secrets, each alone and all.",
+			roundTrip(secretRows)},
 		{"S1_every_number", "Numbers that this version gives no meaning to come back as they were put.",
 			roundTrip(numberRows)},
 		{"S2_the_dead_are_found", "Get finds the dead as well as the living.",
@@ -86,7 +88,9 @@ func (e *env) inUTC(rs ...storage.Record) error {
 	for _, r := range rs {
 		got, err := e.store.Get(e.ctx, r.ID)
 		errs = append(errs, err)
-		for _, t := range []time.Time{got.IssuedAt, got.LastUsedAt, got.ExpiresAt, got.MaxExpiresAt, got.EndedAt} {
+		for _, t := range []time.Time{
+			got.IssuedAt, got.LastUsedAt, got.ExpiresAt, got.MaxExpiresAt, got.EndedAt, got.RotatedAt, got.PreviousUntil,
+		} {
 			if t.Location() != time.UTC || t != t.Round(0) {
 				errs = append(errs, fmt.Errorf("instant %v is not plain UTC", t))
 			}
@@ -185,8 +189,6 @@ func tieRows(e *env) []storage.Record {
 	for _, change := range []func(*storage.Record){
 		func(r *storage.Record) { r.Family = r.ID },
 		func(r *storage.Record) { r.Parent = storage.ID{15: 1} },
-		func(r *storage.Record) { r.Predecessor = storage.ID{1} },
-		func(r *storage.Record) { r.Successor = storage.ID{255} },
 		func(r *storage.Record) { r.MaxUses, r.UsesLeft = 1, 1 },
 		func(r *storage.Record) { r.Epoch = math.MaxUint32 },
 		func(r *storage.Record) { r.MaxUses = math.MaxInt32 },
@@ -195,6 +197,30 @@ func tieRows(e *env) []storage.Record {
 		func(r *storage.Record) { r.Sealed = storage.NewSealed(string(every[:])) },
 	} {
 		rs = append(rs, e.record("ana", change), e.record("bob", tied, change))
+	}
+	return rs
+}
+
+// secretRows has each of what a rotation changes alone, at its limits, and among the rest.
+func secretRows(e *env) []storage.Record {
+	changes := []func(*storage.Record){
+		func(r *storage.Record) { r.Kind = storage.KindSession },
+		func(r *storage.Record) { r.Kind = math.MaxUint8 },
+		func(r *storage.Record) { r.Generation = 1 },
+		func(r *storage.Record) { r.Generation = math.MaxUint32 },
+	}
+	for _, at := range instants() {
+		changes = append(changes,
+			func(r *storage.Record) { r.RotatedAt = at },
+			func(r *storage.Record) { r.PreviousUntil = at },
+			func(r *storage.Record) { r.RotatedAt, r.PreviousUntil = at, at })
+	}
+	longest := func(r *storage.Record) {
+		r.Sealed = storage.NewSealed(strings.Repeat("\xff\x00s", storage.MaxSealed/3))
+	}
+	var rs []storage.Record
+	for _, change := range changes {
+		rs = append(rs, e.record("ana", change), e.record("bob", tied, longest, change))
 	}
 	return rs
 }

@@ -150,11 +150,11 @@ func checkPutOverTouch(e *env) error {
 	if err != nil {
 		return err
 	}
-	lowered := with(r, expires(r.IssuedAt), func(r *storage.Record) { r.LastUsedAt = time.Time{} })
-	if err := e.put(lowered); err != nil {
+	low := with(r, lowered(r.IssuedAt), func(r *storage.Record) { r.LastUsedAt = time.Time{} })
+	if err := e.put(low); err != nil {
 		return err
 	}
-	return e.andReopened(func() error { return errors.Join(e.has(lowered), e.holds(lowered), e.inTx(lowered)) })
+	return e.andReopened(func() error { return errors.Join(e.has(low), e.holds(low), e.inTx(low)) })
 }
 
 func checkTouchesAndUpdates(e *env) error {

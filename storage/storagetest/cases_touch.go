@@ -14,6 +14,12 @@ func touchCases() []testCase {
 			checkTouchRaises},
 		{"S11_the_latest_of_many_wins", "Touch lowers nothing, in whatever order many of them come.",
 			checkLatestTouchWins},
+		{"S11_touch_stops_at_the_cap", "Touch never raises ExpiresAt past the stored MaxExpiresAt.",
+			checkTouchStops},
+		{"S11_late_touch_stops_at_the_cap", "Touch never raises ExpiresAt past the stored MaxExpiresAt, however late it is written.",
+			checkLateTouchStops},
+		{"S11_touches_at_once_stop_at_the_cap", "Touch never raises ExpiresAt past the stored MaxExpiresAt, among Updates that lower it.",
+			checkTouchesStop},
 		{"S12_touch_of_ended_changes_nothing", "Touch of an ended record changes nothing and returns nil.",
 			checkTouchEnded},
 		{"S12_touch_of_absent_creates_nothing", "Touch of an absent record changes nothing and returns nil: it creates nothing.",
@@ -50,7 +56,6 @@ func checkTouchRaises(e *env) error {
 		{storage.Use{At: time.UnixMilli(0), ExpiresAt: time.UnixMilli(0)}, used, expiry, used, expiry},
 		{storage.Use{At: used, ExpiresAt: expiry}, used, expiry, zero, zero},
 		{storage.Use{At: used}, used, zero, zero, zero},
-		{storage.Use{ExpiresAt: expiry.AddDate(100, 0, 0)}, used, expiry.AddDate(100, 0, 0), used, expiry}, // past the cap
 	}
 	var before, want []storage.Record
 	for _, row := range rows {
@@ -125,12 +130,14 @@ func checkLateTouch(e *env) error {
 	if err := e.put(end, due); err != nil {
 		return err
 	}
+	use := storage.Use{At: end.LastUsedAt.Add(time.Hour), ExpiresAt: end.ExpiresAt.Add(time.Hour)}
 	err := errors.Join(
-		e.touch(end.ID, storage.Use{At: end.LastUsedAt.Add(time.Hour), ExpiresAt: end.ExpiresAt.Add(time.Hour)}),
+		e.touch(end.ID, use),
 		e.touch(due.ID, storage.Use{At: due.LastUsedAt.Add(time.Hour)}))
 	if err != nil {
 		return err
 	}
+	use.Raise(&end)
 	final := with(end, ended(instant(5), storage.EndExpired))
 	err = errors.Join(e.put(final), e.sweep(instant(2), 10, 1))
 	return errors.Join(err, e.andReopened(func() error { return errors.Join(e.holds(final), e.lacks(due), e.has(final)) }))

@@ -1,5 +1,5 @@
 // Package storagetest is the contract of package storage as runnable tests: a
-// backend that passes Run keeps the clauses S1 to S26, and M1 to M4 if it is a
+// backend that passes Run keeps the clauses S1 to S31, and M1 to M4 if it is a
 // storage.Marker, as far as they can be checked from outside. It is for authors of
 // backends:
 //
@@ -10,9 +10,11 @@
 //	}
 //
 // Run it with -race: most of S21 is the race detector's to find. That the cost of
-// Sweep does not grow with what is alive (S17) is for Bench to show, and what
-// survives a crash (S10) is for tests of the backend's own. The cases of S23 to S26 are
-// skipped where the store is no storage.Watcher.
+// Sweep does not grow with what is alive (S17), nor that of Living with what is dead
+// (S30), is for Bench to show; Run fails only where Living takes many times as long. What
+// survives a crash (S10), and what is seen while an outcome is unknown (S28), is for tests
+// of the backend's own. The cases of S23 to S26 are skipped where the store is no
+// storage.Watcher.
 //
 // Faulty wraps any store and makes a chosen call fail, for tests of whatever
 // uses a store.
@@ -74,7 +76,8 @@ type testCase struct {
 
 func cases() []testCase {
 	return slices.Concat(recordCases(), txCases(), putCases(), serialCases(), touchCases(), listCases(),
-		sweepCases(), contextCases(), durableCases(), closeCases(), watchCases())
+		sweepCases(), contextCases(), durableCases(), closeCases(), watchCases(),
+		secretCases(), capCases(), livingCases(), deleteCases())
 }
 
 var (

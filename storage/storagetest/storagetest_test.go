@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +18,11 @@ func TestMemory(t *testing.T) {
 }
 
 // clauses is how many the contract has.
-const clauses = 26
+const clauses = 31
 
 func TestCasesCoverTheContract(t *testing.T) {
 	pattern := regexp.MustCompile(`^S[0-9]+_[a-z0-9_]+$`)
-	names, covered := make(map[string]bool), make(map[int]bool)
+	names, covered := make(map[string]bool), map[int]bool{28: true} // of which only a backend can make cases
 	for _, c := range cases() {
 		if !pattern.MatchString(c.name) || names[c.name] {
 			t.Errorf("name %q is malformed or taken", c.name)
@@ -96,7 +97,7 @@ func TestMute(t *testing.T) {
 	for _, c := range cases() {
 		clause, _, _ := strings.Cut(c.name, "_")
 		err := c.run(t, b, patience)
-		if (err == errNoWatch) != (clauseNumber(clause) >= 23) || err != nil && err != errNoWatch && err != errNoReopen {
+		if (err == errNoWatch) != slices.Contains([]string{"S23", "S24", "S25", "S26"}, clause) || err != nil && err != errNoWatch && err != errNoReopen {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

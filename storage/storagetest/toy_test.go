@@ -24,10 +24,13 @@ type toy struct {
 	check   func(subject string, old *storage.Record, r storage.Record) error
 	belongs func(r storage.Record, subject string) bool
 	order   func(t *toyTx, rs []storage.Record) // of Tx.Records
+	living  func(t *toyTx, now time.Time) []storage.Record
 	stored  func(r storage.Record) storage.Record
 	due     func(r storage.Record, deadBefore time.Time) bool
 	atLeast int  // what Sweep takes for the least limit there is
 	direct  bool // whether a Put has its effect at once
+
+	latest map[string][]storage.Record // by subject, those without an end, the latest to expire first; until something is written
 
 	feed  *feed.Feed
 	tell  func(t *toy, rs []storage.Record) // of what an Update has put
@@ -42,8 +45,9 @@ func newToy() *toy {
 		check:   storage.CheckPut,
 		belongs: func(r storage.Record, subject string) bool { return r.Subject == subject },
 		order:   func(_ *toyTx, rs []storage.Record) { slices.SortFunc(rs, byID) },
+		living:  (*toyTx).latest,
 		stored:  func(r storage.Record) storage.Record { return r },
-		due:     func(r storage.Record, deadBefore time.Time) bool { return r.RetainFrom().Before(deadBefore) },
+		due:     func(r storage.Record, deadBefore time.Time) bool { return r.DeadFrom().Before(deadBefore) },
 		feed:    new(feed.Feed),
 		tell:    tellAll,
 		watch:   func(t *toy, ctx context.Context) iter.Seq2[storage.Change, error] { return t.feed.Watch(ctx) },
@@ -55,6 +59,7 @@ func (t *toy) reopened() *toy {
 	t.Close()
 	fresh := newToy()
 	fresh.records, fresh.check, fresh.belongs, fresh.order = t.records, t.check, t.belongs, t.order
+	fresh.living = t.living
 	fresh.stored, fresh.due, fresh.atLeast, fresh.direct = t.stored, t.due, t.atLeast, t.direct
 	fresh.tell, fresh.watch, fresh.known = t.tell, t.watch, t.known
 	return fresh
@@ -90,7 +95,7 @@ func (t *toy) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
 	}
 	defer t.mu.Unlock()
 	if r, ok := t.records[id]; ok && use.Raise(&r) {
-		t.records[id] = r
+		t.records[id], t.latest = r, nil
 	}
 	return nil
 }
@@ -113,7 +118,9 @@ func (t *toy) Update(ctx context.Context, subject string, fn func(storage.Tx) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.records = tx.records
+	if t.records = tx.records; len(tx.put) > 0 {
+		t.latest = nil
+	}
 	t.tell(t, tx.put)
 	return nil
 }
@@ -147,6 +154,7 @@ func (t *toy) Sweep(ctx context.Context, deadBefore time.Time, limit int) (int, 
 		return 0, err
 	}
 	defer t.mu.Unlock()
+	t.latest = nil
 	n := 0
 	for id, r := range t.records {
 		if n < max(limit, t.atLeast) && t.due(r, deadBefore) {
@@ -170,11 +178,12 @@ type toyTx struct {
 	toy     *toy
 	subject string
 	records map[storage.ID]storage.Record
-	put     []storage.Record
+	put     []storage.Record    // and what it deleted
+	gone    map[storage.ID]bool // what it deleted
 }
 
 func (t *toy) begin(subject string) *toyTx {
-	tx := &toyTx{toy: t, subject: subject, records: t.records}
+	tx := &toyTx{toy: t, subject: subject, records: t.records, gone: make(map[storage.ID]bool)}
 	if !t.direct {
 		tx.records = maps.Clone(t.records)
 	}
@@ -190,15 +199,58 @@ func (t *toyTx) Get(id storage.ID) (storage.Record, error) {
 
 func (t *toyTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
-		for r, err := range t.Records() {
-			if (err != nil || r.Live(now)) && !yield(r, err) {
+		for _, r := range t.toy.living(t, now) {
+			if r, ok := t.records[r.ID]; ok && !yield(r, nil) { // the body may have deleted it
 				return
 			}
 		}
 	}
 }
 
-func (t *toyTx) Delete(id storage.ID) error { panic("coming in the next commits") }
+// latest returns what lives at now, in order: it looks at no other records, unless
+// something was written.
+func (t *toyTx) latest(now time.Time) (all []storage.Record) {
+	latest, ok := t.toy.latest[t.subject]
+	if !ok || len(t.put) > 0 || t.toy.direct {
+		latest = t.sort()
+	}
+	for _, r := range latest {
+		if !r.Live(now) {
+			break
+		}
+		all = append(all, r)
+	}
+	slices.SortFunc(all, byID)
+	return all
+}
+
+// sort returns those of the subject without an end, the latest to expire first.
+func (t *toyTx) sort() (all []storage.Record) {
+	for _, r := range t.records {
+		if t.toy.belongs(r, t.subject) && r.EndedAt.IsZero() {
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b storage.Record) int { return b.ExpiresAt.Compare(a.ExpiresAt) })
+	if len(t.put) == 0 {
+		if t.toy.latest == nil {
+			t.toy.latest = make(map[string][]storage.Record)
+		}
+		t.toy.latest[t.subject] = all
+	}
+	return all
+}
+
+func (t *toyTx) Delete(id storage.ID) error {
+	r, ok := t.records[id]
+	if !ok || !t.toy.belongs(r, t.subject) {
+		return storage.ErrNotFound
+	}
+	delete(t.records, id)
+	t.gone[id] = true
+	t.put = append(t.put, storage.Record{Token: storage.Token{ID: id, Subject: t.subject}})
+	return nil
+}
 
 func (t *toyTx) Records() iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
@@ -210,7 +262,7 @@ func (t *toyTx) Records() iter.Seq2[storage.Record, error] {
 		}
 		t.toy.order(t, rs)
 		for _, r := range rs {
-			if !yield(r, nil) {
+			if r, ok := t.records[r.ID]; ok && !yield(r, nil) {
 				return
 			}
 		}
@@ -221,6 +273,9 @@ func (t *toyTx) Put(r storage.Record) error {
 	var old *storage.Record
 	if is, ok := t.records[r.ID]; ok {
 		old = &is
+	}
+	if t.gone[r.ID] {
+		return storage.ErrConflict
 	}
 	if err := t.toy.check(t.subject, old, r); err != nil {
 		return err

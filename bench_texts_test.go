@@ -1,0 +1,224 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/ratio"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+)
+
+// refused is a kind of text that is refused by one read and no write.
+type refused struct {
+	name string
+	want error
+	text func(s *textScene) string
+}
+
+// refusedTexts are the ways in which Authenticate refuses.
+func refusedTexts() []refused {
+	wrong := func(c *credential) { c[idLen+generationLen] ^= 1 }
+	return []refused{
+		{"unknown ID", ErrUnknown, func(s *textScene) string { return respelled(s.texts[3], "lapse", func(c *credential) { c[8] ^= 1 }) }},
+		{"wrong secret", ErrUnknown, func(s *textScene) string { return respelled(s.first("plain").Bearer, "lapse", wrong) }},
+		{"forged tag", ErrUnknown, func(s *textScene) string { return respelled(s.texts[3], "lapse", wrong) }},
+		{"wrong prefix", ErrUnknown, func(s *textScene) string {
+			var c credential
+			_, _ = c.parse(s.texts[3], "lapse", begin("lapse"))
+			return c.text("lapso")
+		}},
+		{"record of another prefix", ErrUnknown, func(s *textScene) string {
+			i, err := s.p.refresh.Issue(context.Background(), Grant{Subject: s.subject})
+			s.need(err)
+			var c credential
+			_, _ = c.parse(i.Bearer, "lapse_refresh", begin("lapse_refresh"))
+			return c.text("lapse")
+		}},
+		{"spent", ErrReplaced, func(s *textScene) string { return s.texts[1] }},
+		{"spent, the first", ErrReplaced, func(s *textScene) string { return s.texts[0] }},
+		{"spent, the previous", ErrReplaced, func(s *textScene) string {
+			i, err := s.m.Rotate(context.Background(), s.texts[3], 0)
+			s.need(err)
+			_ = i
+			return s.texts[3]
+		}},
+		{"spent access text", ErrReplaced, func(s *textScene) string { return s.scene("session", true).texts[1] }},
+		{"forged access text", ErrUnknown, func(s *textScene) string { return respelled(s.scene("session", true).texts[3], "lapse", wrong) }},
+		{"ended", ErrExpired, func(s *textScene) string {
+			i := s.first("ended")
+			_, err := s.m.Expire(context.Background(), i.ID)
+			s.need(err)
+			return i.Bearer
+		}},
+		{"ended and rotated", ErrExpired, func(s *textScene) string {
+			s = s.scene("plain", true)
+			_, err := s.m.Expire(context.Background(), s.id)
+			s.need(err)
+			return s.texts[3]
+		}},
+		{"ran out", ErrExpired, func(s *textScene) string {
+			i, err := s.m.Issue(context.Background(), Grant{Subject: s.subject, TTL: time.Millisecond})
+			s.need(err)
+			s.wait(time.Millisecond)
+			return i.Bearer
+		}},
+		{"ended access text", ErrExpired, func(s *textScene) string {
+			s = s.scene("session", true)
+			_, err := s.m.Expire(context.Background(), s.id)
+			s.need(err)
+			return s.texts[3]
+		}},
+	}
+}
+
+// benchTexts returns a scene whose Managers tell nobody of anything.
+func benchTexts(b *testing.B, kind string) *textScene {
+	b.Helper()
+	s := newTextWorld(b, memory.New()).scene(kind, true)
+	s.m.observe, s.p.refresh.observe = nil, nil
+	return s
+}
+
+// BenchmarkWorkingTexts sets what works beside the text of a plain token that was never
+// rotated, whose record keeps nothing sealed.
+func BenchmarkWorkingTexts(b *testing.B) {
+	s := benchTexts(b, "plain")
+	s.m.policy.RenewEvery, s.p.refresh.policy.RenewEvery = never, never
+	ctx, rotated := context.Background(), s.scene("plain", true)
+	plain := s.first("plain")
+	_, err := s.m.Rotate(ctx, s.texts[3], textOverlap)
+	s.need(err)
+	uses := func(text string) func(int) {
+		return func(int) {
+			if _, err := s.m.Authenticate(ctx, text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	session := s.scene("session", true)
+	for _, row := range []struct{ name, text string }{
+		{"rotated", rotated.texts[3]},
+		{"access", session.texts[3]},
+		{"previous", s.texts[3]},
+		{"previous access", session.texts[2]},
+	} {
+		b.Run(fmt.Sprintf("%s/peer=plain", row.name), func(b *testing.B) { ratio.Of(b, 200, uses(row.text), uses(plain.Bearer)) })
+	}
+}
+
+// BenchmarkRefusedTexts: how long a refusal takes tells little of why. Each pays for one
+// digest, one tag and one read.
+func BenchmarkRefusedTexts(b *testing.B) {
+	refuses := func(r refused, s *textScene) func(int) {
+		text, ctx := r.text(s), context.Background()
+		return func(int) {
+			if _, err := s.m.Authenticate(ctx, text); !errors.Is(err, r.want) {
+				b.Fatalf("%s: %v; want %v", r.name, err, r.want)
+			}
+		}
+	}
+	s := benchTexts(b, "plain")
+	rows := refusedTexts()
+	unknown := refuses(rows[0], s)
+	for _, r := range rows[1:] {
+		thing := refuses(r, s)
+		b.Run(fmt.Sprintf("%s/peer=unknownID", r.name), func(b *testing.B) { ratio.Of(b, 200, thing, unknown) })
+	}
+}
+
+// BenchmarkReplayOfADeadSession: a refresh text that was replaced, of a session that is
+// dead, costs one read and takes no lock.
+func BenchmarkReplayOfADeadSession(b *testing.B) {
+	s := benchTexts(b, "session")
+	s.m.policy.RenewEvery = never
+	ctx, plain := context.Background(), s.scene("plain", true)
+	bearer := plain.first("checked").Bearer
+	_, err := s.m.Expire(ctx, s.id)
+	s.need(err)
+	replay := func(int) {
+		if _, err := s.p.Refresh(ctx, s.refresh[1]); !errors.Is(err, ErrReused) {
+			b.Fatal(err)
+		}
+	}
+	check := func(int) {
+		if _, err := s.m.Authenticate(ctx, bearer); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("peer=check", func(b *testing.B) { ratio.Of(b, 200, replay, check) })
+}
+
+// refreshed returns a function that refreshes one session again and again, once it has
+// been refreshed a number of times.
+func refreshed(b *testing.B, times int) func(int) {
+	b.Helper()
+	p := benchPairs(b)
+	ctx := context.Background()
+	c, err := p.Issue(ctx, Grant{Subject: "ana", Name: "phone", Scope: "read write"})
+	refresh := func(int) {
+		if err == nil {
+			c, err = p.Refresh(ctx, c.Refresh.Bearer)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for n := range times {
+		refresh(n)
+	}
+	return refresh
+}
+
+func benchPairs(b *testing.B) *Pairs {
+	b.Helper()
+	p, err := NewPairs(memory.New(), PairConfig{Refresh: Config{Policy: Policy{MaxTokens: NoTokenLimit}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+// BenchmarkRefresh: the last refresh of a session costs what the first did, and no more
+// than three times what it costs to issue a token.
+func BenchmarkRefresh(b *testing.B) {
+	const n = 100
+	late, ctx := refreshed(b, 10_000), context.Background()
+	b.Run("the10000th/peer=thefirst", func(b *testing.B) {
+		p := benchPairs(b)
+		var logins []Credentials
+		first := func(i int) {
+			if _, err := p.Refresh(ctx, logins[i].Refresh.Bearer); err != nil {
+				b.Fatal(err)
+			}
+		}
+		login := func(i int) {
+			c, err := p.Issue(ctx, Grant{Subject: fmt.Sprint("subject ", i), Name: "phone", Scope: "read write"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			logins = append(logins, c)
+		}
+		peer := func(i int) {
+			if i%n == 0 { // these log-ins are timed as well, and login takes part in late below
+				logins = logins[:0]
+			}
+			login(i)
+			first(i % n)
+		}
+		q := benchPairs(b)
+		thing := func(i int) {
+			late(i)
+			if _, err := q.Issue(ctx, Grant{Subject: fmt.Sprint("subject ", i), Name: "phone", Scope: "read write"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ratio.Of(b, n, thing, peer)
+	})
+	b.Run("one/peer=issue", func(b *testing.B) {
+		m, _ := benchManager(b, 0, never, nil)
+		ratio.Of(b, n, late, func(i int) { benchIssue(b, m, fmt.Sprint("subject ", i)) })
+	})
+}
