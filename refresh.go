@@ -61,7 +61,7 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 		tok := m.token(&text.rec)
 		return Credentials{}, m.refuse(reused(&tok, &text.presented))
 	}
-	r := refreshing{p: p, text: &text.presented, scope: asked, spent: spent} // it is large, and allocated
+	r := refreshing{p: p, text: text.presented, scope: asked, spent: spent} // it is large, and allocated
 	return r.answer(ctx, text.rec.Subject)
 }
 
@@ -92,7 +92,7 @@ func reused(tok *Token, p *presented) *Rejection {
 // finds each time.
 type refreshing struct {
 	p     *Pairs
-	text  *presented
+	text  presented
 	scope string // of the access text that is asked for
 	spent bool   // text had been replaced when it was judged before the transaction
 	salt  [saltLen]byte
@@ -115,7 +115,7 @@ func (r *refreshing) answer(ctx context.Context, subject string) (Credentials, e
 	m.tellEnded(r.ended)
 	switch r.stands {
 	case spentText:
-		return Credentials{}, m.refuse(reused(&r.tok, r.text))
+		return Credentials{}, m.refuse(reused(&r.tok, &r.text))
 	case currentText:
 		m.tell(Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
 	}
@@ -128,7 +128,7 @@ func (r *refreshing) answer(ctx context.Context, subject string) (Credentials, e
 // the first has it replaced, and the others are given the same again.
 func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	r.now, r.ended = now, nil
-	r.judged, err = r.p.refresh.goodIn(tx, r.text, now)
+	r.judged, err = r.p.refresh.goodIn(tx, &r.text, now)
 	switch kept, _ := sessionOf(&r.rec); {
 	case r.spent && r.stands >= spentText, r.stands == spentText:
 		r.stands = spentText // whatever the clock says by now: CheckSubject was not asked

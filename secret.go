@@ -51,12 +51,11 @@ const maxMessage = 96
 func hmacOf(key, message []byte) [sha256.Size]byte {
 	var inner [sha256.BlockSize + maxMessage]byte
 	var outer [sha256.BlockSize + sha256.Size]byte
-	copy(inner[:], key)
-	copy(outer[:], key)
 	for i := range sha256.BlockSize {
-		inner[i] ^= 0x36
-		outer[i] ^= 0x5c
+		inner[i], outer[i] = 0x36, 0x5c
 	}
+	subtle.XORBytes(inner[:], inner[:len(key)], key)
+	subtle.XORBytes(outer[:], outer[:len(key)], key)
 	n := sha256.BlockSize + copy(inner[sha256.BlockSize:], message)
 	sum := sha256.Sum256(inner[:n])
 	copy(outer[sha256.BlockSize:], sum[:])
