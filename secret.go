@@ -46,14 +46,19 @@ func (k *tagKey) tag(b binding, c *credential, kind secretKind) [tagLen]byte {
 // maxMessage is the length of the longest message that hmacOf is asked about.
 const maxMessage = 96
 
+// innerPad and outerPad are a block each of the bytes 0x36 and 0x5c.
+const (
+	innerPad = "6666666666666666666666666666666666666666666666666666666666666666"
+	outerPad = `\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\`
+)
+
 // hmacOf is HMAC-SHA-256 (RFC 2104) of at most maxMessage bytes, by a key that is no longer
 // than a block. It is computed for every text that is refused, so it allocates nothing.
 func hmacOf(key, message []byte) [sha256.Size]byte {
 	var inner [sha256.BlockSize + maxMessage]byte
 	var outer [sha256.BlockSize + sha256.Size]byte
-	for i := range sha256.BlockSize {
-		inner[i], outer[i] = 0x36, 0x5c
-	}
+	copy(inner[:], innerPad)
+	copy(outer[:], outerPad)
 	subtle.XORBytes(inner[:], inner[:len(key)], key)
 	subtle.XORBytes(outer[:], outer[:len(key)], key)
 	n := sha256.BlockSize + copy(inner[sha256.BlockSize:], message)
