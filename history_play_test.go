@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -46,11 +47,22 @@ func script(seed uint64, bytes int) []byte {
 	return b
 }
 
-var histories = flag.Int("histories", 60, "how many scripts of all verbs are played on memory and on bolt")
+var histories = flag.Int("histories", 0, "how many scripts of all verbs are played on memory and on bolt; 0: 60, or 20 with -short or under the race detector")
+
+// scripts is how many scripts are played.
+func scripts() uint64 {
+	switch {
+	case *histories > 0:
+		return uint64(*histories)
+	case lapse.RaceEnabled, testing.Short():
+		return 20
+	}
+	return 60
+}
 
 func TestHistories(t *testing.T) {
 	dir := t.TempDir()
-	for seed := range uint64(*histories) {
+	for seed := range scripts() {
 		if err := playOnBoth(script(seed, 1500), dir); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
