@@ -9,7 +9,7 @@
 //
 // Read plan.go first, which says how much is measured, then measure.go, which says
 // how. The rows stand in files by subject: check.go, issue.go, durable.go, subject.go,
-// sweep.go, space.go, disk.go. Each peer has a file of its own, peer_NAME.go.
+// sessions.go, texts.go, dead.go, sweep.go, space.go, disk.go. Each peer has a file of its own, peer_NAME.go.
 package main
 
 import (
