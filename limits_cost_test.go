@@ -3,6 +3,7 @@ package lapse_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"testing"
@@ -108,8 +109,9 @@ func newCosts(t *testing.T, dead int, all bool) *costs {
 		if err != nil {
 			t.Fatal(err)
 		}
+		clock.add(time.Millisecond) // so that the parent is the oldest
 	}
-	cfg := lapse.Config{Clock: clock, Keys: [][]byte{make([]byte, 32)}, Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}}
+	cfg := lapse.Config{Clock: clock, Keys: [][]byte{make([]byte, 32)}, Policy: lapse.Policy{MaxTokens: 3, MaxDelegates: 1, AtLimit: lapse.LimitEndOldest}}
 	cfg.Keys[0][0] = 1
 	c.m, err = lapse.New(c.store, cfg)
 	must()
@@ -138,7 +140,7 @@ var costly = map[string]func(c *costs) error{
 		_, err := c.m.Obtain(c.ctx, lapse.Grant{Subject: "ana", Name: "another"})
 		return err
 	},
-	"Delegate":      func(c *costs) error { _, err := c.m.Delegate(c.ctx, c.parent.Bearer, lapse.Grant{}); return err },
+	"Delegate":      func(c *costs) error { _, err := c.m.Delegate(c.ctx, c.child.Bearer, lapse.Grant{}); return err },
 	"Rotate":        func(c *costs) error { _, err := c.m.Rotate(c.ctx, c.parent.Bearer, 0); return err },
 	"RotateID":      func(c *costs) error { _, err := c.m.RotateID(c.ctx, c.parent.ID, 0); return err },
 	"Renew":         func(c *costs) error { _, err := c.m.Renew(c.ctx, c.child.Bearer); return err },
@@ -244,4 +246,60 @@ func benchBesideTheDead(b *testing.B, verb string, dead int) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestNoVerbTrustsLiving: Living may yield the dead, too, and each verb asks of every
+// record itself whether it lives.
+func TestNoVerbTrustsLiving(t *testing.T) {
+	for name, row := range map[string]struct {
+		die  func(c *costs) error // something that made room
+		want func(c *costs) error
+	}{
+		"a dead token takes no room": {
+			func(c *costs) error { _, err := c.m.Expire(c.ctx, c.budget.ID); return err },
+			func(c *costs) error {
+				i, err := c.m.Issue(c.ctx, lapse.Grant{Subject: "ana"})
+				return errors.Join(err, evictedNone(i.Evicted))
+			}},
+		"a dead session takes no room": {
+			func(c *costs) error { return c.pairs.Expire(c.ctx, c.session.Refresh.Bearer) },
+			func(c *costs) error {
+				p, err := c.pairs.Issue(c.ctx, lapse.Grant{Subject: "ana"})
+				return errors.Join(err, evictedNone(p.Refresh.Evicted))
+			}},
+		"a dead delegate does not count": {
+			func(c *costs) error { _, err := c.m.Expire(c.ctx, c.child.ID); return err },
+			func(c *costs) error { _, err := c.m.Delegate(c.ctx, c.parent.Bearer, lapse.Grant{}); return err }},
+		"a dead delegate does not end again": {
+			func(c *costs) error { _, err := c.m.Expire(c.ctx, c.child.ID); return err },
+			func(c *costs) error {
+				n, err := c.m.ExpireSubject(c.ctx, "ana", c.session.Access.ID)
+				if err == nil && n != 3 {
+					err = fmt.Errorf("ended %d; want 3", n)
+				}
+				return err
+			}},
+		"a dead token is not obtained": {
+			func(c *costs) error { _, err := c.m.ExpireSubject(c.ctx, "ana"); return err },
+			func(c *costs) error {
+				i, err := c.m.Obtain(c.ctx, lapse.Grant{Subject: "ana"})
+				if err == nil && i.Reused {
+					err = errors.New("it is given again")
+				}
+				return err
+			}},
+	} {
+		c := newCosts(t, 100, true)
+		if err := errors.Join(row.die(c), row.want(c)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// evictedNone returns an error that says what was evicted.
+func evictedNone(evicted []lapse.ID) error {
+	if len(evicted) > 0 {
+		return fmt.Errorf("evicted %v", evicted)
+	}
+	return nil
 }
