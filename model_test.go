@@ -51,7 +51,7 @@ type modelRecord struct {
 	unused     bool  // the current secret of a plain token has not been used
 	salted     bool  // the current secret can be given again
 	floor      int
-	key        byte // which derives the current secret; 0: nowhere does
+	key        byte // which derives the current secret; 0: none does
 
 	// Of a session. until is that of its refresh text.
 	refreshPrefix, accessScope            string
