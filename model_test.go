@@ -175,10 +175,11 @@ func (m *model) seen(p *modelPolicy, r *modelRecord) modelRecord {
 	return s
 }
 
-// by is r as a Manager of p sees it by a text of that standing.
+// by is r as a Manager of p sees it by a text of that standing. Of a session that was ended
+// the end says when it died, whatever its access secret had left.
 func (m *model) by(p *modelPolicy, r *modelRecord, found modelStanding) modelRecord {
 	s := m.seen(p, r)
-	if r.kind == lapse.KindSession {
+	if r.kind == lapse.KindSession && s.ended == unset {
 		until := r.accessExpires
 		if found == isPrevious {
 			until = r.accessUntil
