@@ -79,9 +79,15 @@ func plainSlot(rec *storage.Record) (s slot, err error) {
 // owns reports whether rec is of a token that texts of m's prefix can be of.
 func (m *Manager) owns(rec *storage.Record) bool {
 	if m.refreshes {
-		return rec.Kind == KindSession && rec.Prefix == m.rules.access && m.rules.refreshes(rec)
+		return m.refreshesRecord(rec)
 	}
 	return rec.Prefix == m.prefix
+}
+
+// refreshesRecord is owns for a Manager of refresh texts. It is apart, so that owns costs
+// a check no call.
+func (m *Manager) refreshesRecord(rec *storage.Record) bool {
+	return rec.Kind == KindSession && rec.Prefix == m.rules.access && m.rules.refreshes(rec)
 }
 
 // stands says what p is to rec, which m owns, at now, and sets its generation. A text
