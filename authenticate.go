@@ -88,8 +88,12 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 		m.endedByClock(&rec)
 	}
 	m.viewText(&rec, found)
+	if !alive(&rec.Token, now) {
+		payTag(c, m.binding)
+		return 0, m.refuse(expired(&rec.Token, generation))
+	}
 	var above *lineage
-	if !alive(&rec.Token, now) || m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
+	if m.check != nil || rec.Parent != (ID{}) { // or there is nothing to ask
 		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err != nil {
 			payTag(c, m.binding)
 			return 0, err
@@ -212,12 +216,11 @@ func expired(tok *Token, by uint32) *Rejection {
 	if tok.EndReason == EndExhausted {
 		why = ErrExhausted
 	}
-	at := tok.ExpiresAt // Token.DeadFrom would copy tok, which is large
-	if !tok.EndedAt.IsZero() {
-		at = capped(at, tok.EndedAt)
-	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: at, Reason: tok.EndReason}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason}
 }
+
+// deadFrom is Token.DeadFrom without a copy of tok, which is large.
+func deadFrom(tok *Token) time.Time { return capped(tok.ExpiresAt, tok.EndedAt) }
 
 // replaced refuses the spent text p of rec.
 func replaced(rec *storage.Record, p *presented) *Rejection {

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// step takes a on both sides, and says where they part.
+// step does a on both sides, and says where they part in what they return, tell and store.
 func (w *world) step(m *model, a *deed) error {
 	w.told, m.told = nil, nil
 	known := len(m.records)
@@ -32,7 +32,7 @@ func (w *world) step(m *model, a *deed) error {
 	return w.branchNew(m, known)
 }
 
-// take is step but for what is stored and told.
+// take is the part of step that compares what is returned.
 func (w *world) take(m *model, a *deed) error {
 	bearer := ""
 	if a.text != (modelText{}) {

@@ -63,7 +63,7 @@ func (n *node) path() string {
 	return fmt.Sprintf("%s\n%s", n.before.path(), n.last)
 }
 
-// cover drives one world through every sequence of steps, and continues nowhere that comes
+// cover drives one world through every sequence of steps, and continues none that comes
 // to a state in which it has been.
 type cover struct {
 	*scenario

@@ -7,7 +7,7 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// deed is one step of the real side and the model.
+// deed is one step, for the real side and for the model.
 type deed struct {
 	verb    string
 	by      int // which of the Managers, or of the Pairs
@@ -39,7 +39,7 @@ func (a deed) String() string {
 	return s + fmt.Sprintf(", %d ms, scope %q, lost: %v", a.ms, a.scope, a.lost)
 }
 
-// coverVerb is what one does on both sides.
+// coverVerb is what a verb does on both sides.
 type coverVerb struct {
 	real  func(w *world, a *deed, id lapse.ID, bearer string) (o outcome, bearers []string, err error)
 	model func(m *model, w *world, a *deed, id lapse.ID) outcome // id is that of what is made

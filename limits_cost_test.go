@@ -108,8 +108,9 @@ func newCosts(t *testing.T, dead int, all bool) *costs {
 		if err != nil {
 			t.Fatal(err)
 		}
+		clock.add(time.Millisecond) // so that the parent is the oldest
 	}
-	cfg := lapse.Config{Clock: clock, Keys: [][]byte{make([]byte, 32)}, Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}}
+	cfg := lapse.Config{Clock: clock, Keys: [][]byte{make([]byte, 32)}, Policy: lapse.Policy{MaxTokens: 3, MaxDelegates: 1, AtLimit: lapse.LimitEndOldest}}
 	cfg.Keys[0][0] = 1
 	c.m, err = lapse.New(c.store, cfg)
 	must()
@@ -138,7 +139,7 @@ var costly = map[string]func(c *costs) error{
 		_, err := c.m.Obtain(c.ctx, lapse.Grant{Subject: "ana", Name: "another"})
 		return err
 	},
-	"Delegate":      func(c *costs) error { _, err := c.m.Delegate(c.ctx, c.parent.Bearer, lapse.Grant{}); return err },
+	"Delegate":      func(c *costs) error { _, err := c.m.Delegate(c.ctx, c.child.Bearer, lapse.Grant{}); return err },
 	"Rotate":        func(c *costs) error { _, err := c.m.Rotate(c.ctx, c.parent.Bearer, 0); return err },
 	"RotateID":      func(c *costs) error { _, err := c.m.RotateID(c.ctx, c.parent.ID, 0); return err },
 	"Renew":         func(c *costs) error { _, err := c.m.Renew(c.ctx, c.child.Bearer); return err },

@@ -245,7 +245,7 @@ func (m *Manager) viewText(rec *storage.Record, found standing) {
 	}
 	m.view(rec, &rec.Token)
 	s, ok := sessionOf(rec)
-	if !ok || m.refreshes { // as stands has found out
+	if !ok || m.refreshes || !rec.EndedAt.IsZero() { // stands has read it; the end says when it died
 		return
 	}
 	until := s.accessExpires()

@@ -105,7 +105,7 @@ func (m *model) obtain(p *modelPolicy, g lapse.Grant, id lapse.ID) outcome {
 
 func (p *modelPolicy) derives(key byte) bool { return slices.Contains(p.keys, key) }
 
-// obtained is the newest live token that Obtain made for what g asks for, or nowhere.
+// obtained is the newest live token that Obtain made for what g asks for, or nowhere if there is none.
 func (m *model) obtained(p *modelPolicy, g *lapse.Grant) int {
 	found := nowhere
 	for _, n := range m.byID() {

@@ -51,7 +51,7 @@ type modelRecord struct {
 	unused     bool  // the current secret of a plain token has not been used
 	salted     bool  // the current secret can be given again
 	floor      int
-	key        byte // which derives the current secret; 0: nowhere does
+	key        byte // which derives the current secret; 0: none does
 
 	// Of a session. until is that of its refresh text.
 	refreshPrefix, accessScope            string
@@ -175,10 +175,11 @@ func (m *model) seen(p *modelPolicy, r *modelRecord) modelRecord {
 	return s
 }
 
-// by is r as a Manager of p sees it by a text of that standing.
+// by is r as a Manager of p sees it by a text of that standing. Of a session that was ended
+// the end says when it died, whatever its access secret had left.
 func (m *model) by(p *modelPolicy, r *modelRecord, found modelStanding) modelRecord {
 	s := m.seen(p, r)
-	if r.kind == lapse.KindSession {
+	if r.kind == lapse.KindSession && s.ended == unset {
 		until := r.accessExpires
 		if found == isPrevious {
 			until = r.accessUntil

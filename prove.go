@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"crypto/sha256"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -17,40 +18,49 @@ type proved struct {
 
 // prove returns the record whose secret bearer holds, or once held, dead or alive.
 func (m *Manager) prove(ctx context.Context, verb, bearer string) (p proved, err error) {
-	c, ok := new(credential), false
-	if p.prefix, ok = c.parse(bearer, m.prefix, m.begun); !ok {
-		return p, m.refuse(ErrMalformed)
+	p.cred, p.sum = new(credential), new([sha256.Size]byte)
+	p.stands, p.now, err = m.proveTo(ctx, verb, bearer, &p.presented, &p.rec)
+	return p, err
+}
+
+// proveTo is prove that sets p, which has room for a text, and rec. It keeps neither, so
+// that a refusal allocates its answer alone (TestRefusedTextsAllocateTheirAnswer).
+func (m *Manager) proveTo(ctx context.Context, verb, bearer string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
+	ok := false
+	if p.prefix, ok = p.cred.parse(bearer, m.prefix, m.begun); !ok {
+		return unknownText, now, m.refuse(ErrMalformed)
 	}
 	if err := m.ready(verb); err != nil {
-		return p, err
+		return unknownText, now, err
 	}
-	sum := c.sum(m.binding)
-	p.cred, p.sum = c, &sum
-	p.rec, err = m.store.Get(ctx, c.id())
-	p.now = m.now()
-	p.stands, err = m.verify(ctx, verb, &p.presented, &p.rec, err, p.now)
-	return p, err
+	*p.sum = p.cred.sum(m.binding)
+	if !m.reader.Get(ctx, p.cred.id(), rec) { // or the store would tell the same
+		*rec, err = m.store.Get(ctx, p.cred.id())
+	}
+	now = m.now()
+	found, err = m.verify(ctx, verb, p, rec, err, now)
+	return found, now, err
 }
 
 // good is prove, and returns what everyone sees of the token by that text, if it is good
 // now.
 func (m *Manager) good(ctx context.Context, verb, bearer string) (p proved, tok Token, err error) {
 	if p, err = m.prove(ctx, verb, bearer); err == nil {
-		tok, err = m.admitProved(ctx, verb, &p)
+		tok, err = m.admitProved(ctx, verb, &p.presented, &p.rec, p.stands, p.now)
 	}
 	return p, tok, err
 }
 
-// admitProved is good for a text that has been proved.
-func (m *Manager) admitProved(ctx context.Context, verb string, p *proved) (tok Token, err error) {
-	if p.stands == spentText {
-		return tok, m.refuse(replaced(&p.rec, &p.presented))
+// admitProved is good for a text that has been proved to be what found says.
+func (m *Manager) admitProved(ctx context.Context, verb string, p *presented, rec *storage.Record, found standing, now time.Time) (tok Token, err error) {
+	if found == spentText {
+		return tok, m.refuse(replaced(rec, p))
 	}
-	seen := p.rec
+	seen := *rec
 	m.endedByClock(&seen)
-	m.viewText(&seen, p.stands)
+	m.viewText(&seen, found)
 	tok = seen.Token
-	if err = m.admit(ctx, verb, &tok, p.generation, p.now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
+	if err = m.admit(ctx, verb, &tok, p.generation, now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
 		err = m.refuse(exhausted(&tok, p.generation))
 	}
 	if err != nil {

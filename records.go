@@ -55,6 +55,9 @@ func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(
 			if err == nil && !wanted(&rec) {
 				continue
 			}
+			if err == nil && rec.Kind == KindSession && !legible(&rec) {
+				err = errSecrets
+			}
 			tok := m.token(&rec)
 			if err != nil {
 				err = storeError(verb, err)

@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"slices"
@@ -44,30 +45,32 @@ import (
 // secret, which is stored nowhere, and a salt in the record.
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (Credentials, error) {
 	m := p.refresh
-	text, err := m.prove(ctx, "refresh", refreshToken)
+	var rec storage.Record
+	text := presented{cred: new(credential), sum: new([sha256.Size]byte)}
+	found, now, err := m.proveTo(ctx, "refresh", refreshToken, &text, &rec)
 	if err != nil {
 		return Credentials{}, err
 	}
-	asked, spent := "", text.stands == spentText
-	if !spent {
-		tok, err := m.admitProved(ctx, "refresh", &text)
+	asked := ""
+	if found != spentText {
+		tok, err := m.admitProved(ctx, "refresh", &text, &rec, found, now)
+		if err == nil {
+			asked, err = narrowed(&tok, scope)
+		}
 		if err != nil {
 			return Credentials{}, err
 		}
-		if asked, err = narrowed(tok, scope); err != nil {
-			return Credentials{}, err
-		}
-	} else if !m.lasts(&text.rec, text.now) { // an end is final: there is nothing to write
-		tok := m.token(&text.rec)
-		return Credentials{}, m.refuse(reused(&tok, &text.presented))
+	} else if !m.lasts(&rec, now) { // an end is final: there is nothing to write
+		tok := m.token(&rec)
+		return Credentials{}, m.refuse(reused(&tok, &text))
 	}
-	r := refreshing{p: p, text: text.presented, scope: asked, spent: spent} // it is large, and allocated
-	return r.answer(ctx, text.rec.Subject)
+	r := refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText}
+	return r.answer(ctx, rec.Subject)
 }
 
 // narrowed returns the words of tok's scope that asked holds, in their order, or all
 // of them if asked holds none.
-func narrowed(tok Token, asked []string) (string, error) {
+func narrowed(tok *Token, asked []string) (string, error) {
 	length := len(asked)
 	for _, scope := range asked {
 		length += len(scope)
@@ -80,19 +83,19 @@ func narrowed(tok Token, asked []string) (string, error) {
 		return tok.Scope, nil
 	}
 	has := words(tok.Scope)
-	return strings.Join(slices.DeleteFunc(has, func(w string) bool { return !slices.Contains(want, w) }), " "), Require(tok, want...)
+	return strings.Join(slices.DeleteFunc(has, func(w string) bool { return !slices.Contains(want, w) }), " "), Require(*tok, want...)
 }
 
 // reused refuses the replaced text of a session that is tok, dead or about to be.
 func reused(tok *Token, p *presented) *Rejection {
-	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.generation(), At: tok.DeadFrom(), Reason: tok.EndReason}
+	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.generation(), At: deadFrom(tok), Reason: tok.EndReason}
 }
 
 // refreshing is one Refresh. Its transaction may run more than once, and sets what it
 // finds each time.
 type refreshing struct {
 	p     *Pairs
-	text  presented
+	text  *presented
 	scope string // of the access text that is asked for
 	spent bool   // text had been replaced when it was judged before the transaction
 	salt  [saltLen]byte
@@ -115,8 +118,11 @@ func (r *refreshing) answer(ctx context.Context, subject string) (Credentials, e
 	m.tellEnded(r.ended)
 	switch r.stands {
 	case spentText:
-		return Credentials{}, m.refuse(reused(&r.tok, &r.text))
+		return Credentials{}, m.refuse(reused(&r.tok, r.text))
 	case currentText:
+		if m.observe == nil { // an Event is large
+			break
+		}
 		m.tell(Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
 	}
 	c := p.credentials(&r.rec, &r.access, &r.refresh, r.now)
@@ -128,7 +134,7 @@ func (r *refreshing) answer(ctx context.Context, subject string) (Credentials, e
 // the first has it replaced, and the others are given the same again.
 func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	r.now, r.ended = now, nil
-	r.judged, err = r.p.refresh.goodIn(tx, &r.text, now)
+	r.judged, err = r.p.refresh.goodIn(tx, r.text, now)
 	switch kept, _ := sessionOf(&r.rec); {
 	case r.spent && r.stands >= spentText, r.stands == spentText:
 		r.stands = spentText // whatever the clock says by now: CheckSubject was not asked

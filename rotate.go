@@ -45,7 +45,7 @@ func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Durati
 	case p.rec.Kind == KindSession:
 		return Issued{}, errRotateSession
 	}
-	if _, err := m.admitProved(ctx, "rotate", &p); err != nil {
+	if _, err := m.admitProved(ctx, "rotate", &p.presented, &p.rec, p.stands, p.now); err != nil {
 		return Issued{}, err
 	}
 	return m.rotate(ctx, "rotate", p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})

@@ -116,7 +116,7 @@ func TestGenerationsAtTheLimits(t *testing.T) {
 func TestSuccessorIsHMAC(t *testing.T) {
 	c, b, salt := credentialOf(1), newBinding("lapse"), credentialOf(2)[:saltLen]
 	mac := hmac.New(sha256.New, c[idLen:])
-	fmt.Fprintf(mac, "lapse secret by rotation, version 1%s%s%c%s%s", b[:], c[:idLen], plainSecret, binary.BigEndian.AppendUint32(nil, 7), salt)
+	fmt.Fprintf(mac, "lapse:r1%s%s%c%s%s", b[:], c[:idLen], plainSecret, binary.BigEndian.AppendUint32(nil, 7), salt)
 	got := c.successor(b, plainSecret, 7, salt)
 	if string(got[:]) != string(mac.Sum(nil)) {
 		t.Errorf("%x; want %x", got, mac.Sum(nil))

@@ -16,7 +16,7 @@ import (
 // such a subject.
 func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		for tok, err := range p.access.tokens(ctx, "sessions", subject, p.rules.made) {
+		for tok, err := range p.access.tokens(ctx, "sessions", subject, p.refresh.owns) {
 			if err == nil && !tok.Live(p.access.now()) {
 				continue
 			}
