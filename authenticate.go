@@ -108,7 +108,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 		*tok, err = m.spend(ctx, verb, &p, rec.Subject, use)
 		return generation, err
 	}
-	if use != useNone && found == currentText && (rec.Generation != 0 || m.policy.due(&rec.Token, now)) { // or there is nothing to record
+	if use != useNone && found == currentText && (rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)) { // or there is nothing to record
 		m.useNow(ctx, verb, &p, &rec, now, above)
 	}
 	*tok = rec.Token
