@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +33,9 @@ type crashImage struct {
 // and before each call inside of a transaction.
 type crashing struct {
 	storage.Store
-	path   string
+	path string
+
+	mu     sync.Mutex       // guards what follows: a held connection reads on its own
 	seen   []storage.Record // before the transaction that runs
 	images []crashImage
 	over   bool // no more images are taken
@@ -40,8 +43,25 @@ type crashing struct {
 
 // taken returns the images that there are, and has no more taken.
 func (c *crashing) taken() []crashImage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.over = true
 	return c.images
+}
+
+// before returns what was seen before the transaction that runs, and whether no more
+// images are taken.
+func (c *crashing) before() (seen []storage.Record, over bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen, c.over
+}
+
+// begin notes what is seen before a call.
+func (c *crashing) begin(seen []storage.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = seen
 }
 
 // openCrashing opens a store in a file of its own that begins as file, or empty where that
@@ -69,6 +89,8 @@ func (c *crashing) image(name string, seen []storage.Record) {
 	if err != nil {
 		panic(err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if n := len(c.images); n > 0 && bytes.Equal(c.images[n-1].file, file) && slices.Equal(c.images[n-1].seen, seen) {
 		return
 	}
@@ -77,12 +99,13 @@ func (c *crashing) image(name string, seen []storage.Record) {
 
 // around takes the file before and after call.
 func (c *crashing) around(name string, call func()) {
-	if c.over {
+	if _, over := c.before(); over {
 		call()
 		return
 	}
-	c.seen = recordsOf(c.Store)
-	c.image("before "+name, c.seen)
+	seen := recordsOf(c.Store)
+	c.begin(seen)
+	c.image("before "+name, seen)
 	call()
 	c.image("after "+name, recordsOf(c.Store))
 }
@@ -120,12 +143,13 @@ type crashingTx struct {
 }
 
 func (tx crashingTx) Put(r storage.Record) error {
-	if tx.c.over {
+	seen, over := tx.c.before()
+	if over {
 		return tx.Tx.Put(r)
 	}
-	tx.c.image("before Put", tx.c.seen)
+	tx.c.image("before Put", seen)
 	err := tx.Tx.Put(r)
-	tx.c.image("after Put", tx.c.seen)
+	tx.c.image("after Put", seen)
 	return err
 }
 
@@ -186,7 +210,7 @@ var refusedAfter = map[string]error{
 // or is refused by what it has done.
 func TestCrashOfAVerb(t *testing.T) {
 	first := openCrashing(t, nil, nil)
-	first.over = true
+	first.taken()
 	made := newSceneOn(t, first)
 	if err := first.Close(); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ var testInstant = time.Date(2026, time.February, 28, 12, 0, 0, 0, time.UTC)
 // before they have an effect.
 type tallyStore struct {
 	storage.Store
+	mu    sync.Mutex // for call, since connections that are held read on their own
 	calls map[string]int
 	fails map[string]error
 }
@@ -34,6 +36,8 @@ func newTallyStore() *tallyStore {
 }
 
 func (s *tallyStore) call(method string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.calls[method]++
 	return s.fails[method]
 }
