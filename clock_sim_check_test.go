@@ -64,7 +64,11 @@ func (s *simulation) checkTime() error {
 // TestClockScripts plays random scripts. -clocks=100000 is the long form.
 func TestClockScripts(t *testing.T) {
 	covered := map[string]int{}
-	for seed := range uint64(*clockScripts) {
+	n := *clockScripts
+	if raceEnabled { // the flag's whole number takes a minute then
+		n /= 4
+	}
+	for seed := range uint64(n) {
 		s := newSimulation(seed, realGuards[seed%2])
 		if err := s.play(40); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
