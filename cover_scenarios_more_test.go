@@ -121,7 +121,7 @@ func plainLimitScenario() scenario {
 					continue
 				}
 				texts := m.texts(n, plainText, hand)
-				all = append(all, each(texts[:1], deed{verb: "authenticate"}, deed{verb: "rotate", ms: coverOverlap}, deed{verb: "expire bearer"})...)
+				all = append(all, each(texts[:1], deed{verb: "authenticate"}, deed{verb: "rotate", ms: coverOverlap})...)
 			}
 			return all
 		},

@@ -175,7 +175,7 @@ func (c *cover) expand(n *node, last bool) (children []*node, err error) {
 // lazily has the collector run less often than usual while t runs, and the goroutines that
 // t waits for.
 func lazily(t *testing.T) {
-	before := debug.SetGCPercent(400)
+	before := debug.SetGCPercent(200)
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 }
 

@@ -2,7 +2,6 @@ package storagetest
 
 import (
 	"context"
-	"maps"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -89,13 +88,12 @@ func newHaunted(t *toy, late bool) *haunted {
 }
 
 func (h *haunted) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	before := maps.Clone(h.records)
 	return h.toy.Update(ctx, subject, func(tx storage.Tx) error {
 		spy := &spyTx{Tx: tx}
 		err := fn(spy)
-		if err == nil {
-			for _, id := range spy.deletes {
-				h.ghosts[id] = before[id]
+		for _, id := range spy.deletes {
+			if r, there := h.records[id]; there && err == nil { // which are those before the commit
+				h.ghosts[id] = r
 			}
 		}
 		return err
@@ -146,12 +144,11 @@ func newInheriting(t *toy) *inheriting {
 }
 
 func (i *inheriting) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	before := maps.Clone(i.records)
 	return i.toy.Update(ctx, subject, func(tx storage.Tx) error {
 		spy := &spyTx{Tx: tx}
 		err := fn(spy)
 		for _, id := range spy.deletes {
-			if r, there := before[id]; there && err == nil {
+			if r, there := i.records[id]; there && err == nil {
 				i.ghosts[id] = storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}
 			}
 		}
@@ -168,12 +165,11 @@ type undeleting struct {
 func newUndeleting(t *toy) *undeleting { return &undeleting{t, make(map[storage.ID]storage.Record)} }
 
 func (u *undeleting) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	before := maps.Clone(u.records)
 	return u.toy.Update(ctx, subject, func(tx storage.Tx) error {
 		spy := &spyTx{Tx: tx}
 		err := fn(spy)
 		for _, id := range spy.deletes {
-			if r, there := before[id]; there && err == nil {
+			if r, there := u.records[id]; there && err == nil {
 				u.deleted[id] = r
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -93,7 +92,11 @@ func (e *env) next(pairs <-chan pair) (p pair, err error) {
 
 // told reads pairs until all of rs have been told, each with its subject, or a Gap.
 func (e *env) told(pairs <-chan pair, rs ...storage.Record) error {
-	for left := slices.Clone(rs); len(left) > 0; {
+	left := make(map[storage.ID]string)
+	for i := range rs {
+		left[rs[i].ID] = rs[i].Subject
+	}
+	for len(left) > 0 {
 		p, err := e.next(pairs)
 		switch {
 		case err != nil:
@@ -103,14 +106,14 @@ func (e *env) told(pairs <-chan pair, rs ...storage.Record) error {
 		case p.Gap:
 			return nil
 		}
-		at := slices.IndexFunc(rs, func(r storage.Record) bool { return r.ID == p.ID })
-		if at < 0 {
+		subject, wanted := left[p.ID]
+		if !wanted {
 			continue // of an earlier Update, or told more than once
 		}
-		if p.Subject != rs[at].Subject {
-			return fmt.Errorf("told of %v with subject %q, want %q", p.ID, p.Subject, rs[at].Subject)
+		if p.Subject != subject {
+			return fmt.Errorf("told of %v with subject %q, want %q", p.ID, p.Subject, subject)
 		}
-		left = slices.DeleteFunc(left, func(r storage.Record) bool { return r.ID == p.ID })
+		delete(left, p.ID)
 	}
 	return nil
 }

@@ -166,12 +166,25 @@ func byID(a, b storage.Record) int { return a.ID.Compare(b.ID) }
 func sorted(rs ...storage.Record) []storage.Record { return slices.SortedFunc(slices.Values(rs), byID) }
 
 // sameRecords takes no slice and an empty one for the same. What is identical needs
-// no reflection to be found equal, and most of what the suite compares is.
+// no reflection to be found equal, and most of what the suite compares is; of what is not
+// it shows which records are there, or the first one that differs.
 func sameRecords(what string, want, got []storage.Record) error {
-	if slices.Equal(want, got) {
-		return nil
+	if ids, there := idsOf(want), idsOf(got); !slices.Equal(ids, there) {
+		return diff(what+": IDs", ids, there)
 	}
-	return diff(what, want, got)
+	for i := range want {
+		if err := sameRecord(fmt.Sprintf("%s: record %d of %d", what, i+1, len(want)), want[i], got[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func idsOf(rs []storage.Record) (ids []storage.ID) {
+	for i := range rs {
+		ids = append(ids, rs[i].ID)
+	}
+	return ids
 }
 
 func sameRecord(what string, want, got storage.Record) error {
