@@ -252,7 +252,7 @@ func checkLivingAtOnce(e *env) error {
 const (
 	fewDead, manyDead = 100, 20_000
 	costRounds        = 40
-	costFactor        = 20
+	costFactor        = 60
 )
 
 func checkLivingCost(e *env) error {
