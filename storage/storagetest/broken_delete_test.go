@@ -42,7 +42,6 @@ func deleteFlaws() []flaw {
 			err := d.Tx.Delete(id)
 			if t := d.Tx.(*toyTx); err == nil {
 				delete(t.toy.records, id)
-				t.toy.latest = nil
 			}
 			return err
 		})},
@@ -108,7 +107,7 @@ func (h *haunted) Touch(ctx context.Context, id storage.ID, use storage.Use) err
 		h.touched[id] = r
 	} else if r, ok := h.ghosts[id]; ok && !h.late && !h.closed {
 		use.Raise(&r)
-		h.records[id], h.latest = r, nil
+		h.records[id] = r
 	}
 	return err
 }

@@ -107,7 +107,7 @@ func (u uncapped) Touch(ctx context.Context, id storage.ID, use storage.Use) err
 		r.MaxExpiresAt = time.Time{}
 		use.Raise(&r)
 		r.MaxExpiresAt = limit
-		u.records[id], u.latest = r, nil
+		u.records[id] = r
 	}
 	return nil
 }

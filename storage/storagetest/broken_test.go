@@ -90,8 +90,6 @@ func TestEveryFlawIsFound(t *testing.T) {
 	}
 }
 
-const costCase = "S30_costs_what_lives"
-
 func hangs() []string {
 	return []string{"panic_keeps_the_lock", "goexit_keeps_the_lock", "list_holds_the_lock", "stopped_list_holds_the_lock", "deaf_to_contexts",
 		"no_gap_at_first", "tells_what_is_new_only", "tells_one_of_an_update", "listens_after_the_gap", "forgets_what_a_slow_body_missed",
@@ -117,9 +115,6 @@ func (f flaw) failing(t *testing.T, limit time.Duration) ([]string, error) {
 		clause, _, _ := strings.Cut(c.name, "_")
 		if raceEnabled && !*wholeTests && len(f.breaks) > 0 && !slices.Contains(f.breaks, clause) {
 			continue
-		}
-		if c.name == costCase && f.breaks != nil && !slices.Contains(f.breaks, "S30") {
-			continue // it takes long
 		}
 		ran++
 		if err := c.run(t, b, limit); err != nil {

@@ -13,10 +13,7 @@ import (
 func writeFlaws() []flaw {
 	return []flaw{
 		{"wraps_the_error_of_fn", []string{"S5"}, func(t *toy) storage.Store { return wrapping{t} }},
-		{"writes_back_a_snapshot", []string{"S6", "S20"}, func(t *toy) storage.Store {
-			t.living = walking
-			return optimistic{t}
-		}},
+		{"writes_back_a_snapshot", []string{"S6", "S20"}, func(t *toy) storage.Store { return optimistic{t} }},
 		{"touch_sets_both", []string{"S11"}, func(t *toy) storage.Store { return settingTouch{t} }},
 		{"touch_revives", []string{"S12", "S30"}, func(t *toy) storage.Store { return revivingTouch{t} }},
 		{"late_touch_revives", []string{"S12", "S31"}, func(t *toy) storage.Store { return newDeferring(t) }},
@@ -61,7 +58,6 @@ func (o optimistic) Update(ctx context.Context, subject string, fn func(storage.
 	for _, id := range tx.deletes {
 		delete(o.records, id)
 	}
-	o.latest = nil
 	o.tell(o.toy, tx.Tx.(*toyTx).put)
 	return nil
 }
@@ -105,7 +101,7 @@ func (s settingTouch) Touch(ctx context.Context, id storage.ID, use storage.Use)
 		r.ExpiresAt = use.ExpiresAt
 	}
 	use.Raise(&r)
-	s.records[id], s.latest = r, nil
+	s.records[id] = r
 	return nil
 }
 
@@ -119,7 +115,7 @@ func (v revivingTouch) Touch(ctx context.Context, id storage.ID, use storage.Use
 	if r, ok := v.records[id]; ok {
 		r.EndedAt, r.EndReason = time.Time{}, 0
 		use.Raise(&r)
-		v.records[id], v.latest = r, nil
+		v.records[id] = r
 	}
 	return nil
 }

@@ -25,8 +25,6 @@ func livingCases() []testCase {
 			checkLivingRaised},
 		{"S30_touched_among_walks", "Living yields what a Touch has raised before, among others that ask.",
 			checkLivingAtOnce},
-		{"S30_costs_what_lives", "Living costs what the records cost that it yields, and each newly dead record once.",
-			checkLivingCost},
 	}
 }
 
@@ -244,55 +242,4 @@ func checkLivingAtOnce(e *env) error {
 		}
 		return nil
 	})
-}
-
-// The dead of the two subjects that checkLivingCost compares, how often it asks, and how
-// much longer it may take beside many: far more than chance, and far less than a walk
-// through all of them.
-const (
-	fewDead, manyDead = 100, 20_000
-	costRounds        = 40
-	costFactor        = 60
-)
-
-func checkLivingCost(e *env) error {
-	var took [2]time.Duration
-	for i, n := range []int{fewDead, manyDead} {
-		subject := fmt.Sprint("with ", n)
-		rs := e.records(n+perSubject, subject, expires(instant(1000)))
-		for i := range rs[:n] {
-			if expires(instant(int64(i % 500)))(&rs[i]); i%2 == 0 {
-				ended(instant(5), storage.EndExpired)(&rs[i])
-			}
-		}
-		if err := errors.Join(e.put(rs...), e.living(subject, rs, instant(600))); err != nil {
-			return err
-		}
-		var err error
-		if took[i], err = e.quickest(subject); err != nil {
-			return err
-		}
-	}
-	if took[1] > costFactor*took[0] {
-		return fmt.Errorf("Tx.Living takes %v beside %d dead records, and %v beside %d", took[1], manyDead, took[0], fewDead)
-	}
-	return nil
-}
-
-// quickest returns how long Living of a subject takes if nothing disturbs it.
-func (e *env) quickest(subject string) (least time.Duration, err error) {
-	err = e.update(subject, func(tx storage.Tx) error {
-		for range costRounds {
-			begin := time.Now()
-			all, err := live(tx, instant(600))
-			if took := time.Since(begin); least == 0 || took < least {
-				least = took
-			}
-			if err := errors.Join(err, diff("records that live", perSubject, len(all))); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return least, err
 }

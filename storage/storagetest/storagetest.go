@@ -11,8 +11,7 @@
 //
 // Run it with -race: most of S21 is the race detector's to find. That the cost of
 // Sweep does not grow with what is alive (S17), nor that of Living with what is dead
-// (S30), is for Bench to show; Run fails only where Living takes many times as long. What
-// survives a crash (S10), and what is seen while an outcome is unknown (S28), is for tests
+// (S30), is for Bench to show. What survives a crash (S10), and what is seen while an outcome is unknown (S28), is for tests
 // of the backend's own. The cases of S23 to S26 are skipped where the store is no
 // storage.Watcher.
 //

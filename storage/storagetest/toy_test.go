@@ -30,8 +30,6 @@ type toy struct {
 	atLeast int  // what Sweep takes for the least limit there is
 	direct  bool // whether a Put has its effect at once
 
-	latest map[string][]storage.Record // by subject, those without an end, the latest to expire first; until something is written
-
 	feed  *feed.Feed
 	tell  func(t *toy, rs []storage.Record) // of what an Update has put
 	watch func(t *toy, ctx context.Context) iter.Seq2[storage.Change, error]
@@ -45,7 +43,7 @@ func newToy() *toy {
 		check:   storage.CheckPut,
 		belongs: func(r storage.Record, subject string) bool { return r.Subject == subject },
 		order:   func(_ *toyTx, rs []storage.Record) { slices.SortFunc(rs, byID) },
-		living:  (*toyTx).latest,
+		living:  (*toyTx).walk,
 		stored:  func(r storage.Record) storage.Record { return r },
 		due:     func(r storage.Record, deadBefore time.Time) bool { return r.DeadFrom().Before(deadBefore) },
 		feed:    new(feed.Feed),
@@ -95,7 +93,7 @@ func (t *toy) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
 	}
 	defer t.mu.Unlock()
 	if r, ok := t.records[id]; ok && use.Raise(&r) {
-		t.records[id], t.latest = r, nil
+		t.records[id] = r
 	}
 	return nil
 }
@@ -118,9 +116,7 @@ func (t *toy) Update(ctx context.Context, subject string, fn func(storage.Tx) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.records = tx.records; len(tx.put) > 0 {
-		t.latest = nil
-	}
+	t.records = tx.records
 	t.tell(t, tx.put)
 	return nil
 }
@@ -154,7 +150,6 @@ func (t *toy) Sweep(ctx context.Context, deadBefore time.Time, limit int) (int, 
 		return 0, err
 	}
 	defer t.mu.Unlock()
-	t.latest = nil
 	n := 0
 	for id, r := range t.records {
 		if n < max(limit, t.atLeast) && t.due(r, deadBefore) {
@@ -207,37 +202,14 @@ func (t *toyTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	}
 }
 
-// latest returns what lives at now, in order: it looks at no other records, unless
-// something was written.
-func (t *toyTx) latest(now time.Time) (all []storage.Record) {
-	latest, ok := t.toy.latest[t.subject]
-	if !ok || len(t.put) > 0 || t.toy.direct {
-		latest = t.sort()
-	}
-	for _, r := range latest {
-		if !r.Live(now) {
-			break
-		}
-		all = append(all, r)
-	}
-	slices.SortFunc(all, byID)
-	return all
-}
-
-// sort returns those of the subject without an end, the latest to expire first.
-func (t *toyTx) sort() (all []storage.Record) {
+// walk returns what lives at now, in ID order, by a look at every record there is.
+func (t *toyTx) walk(now time.Time) (all []storage.Record) {
 	for _, r := range t.records {
-		if t.toy.belongs(r, t.subject) && r.EndedAt.IsZero() {
+		if t.toy.belongs(r, t.subject) && r.Live(now) {
 			all = append(all, r)
 		}
 	}
-	slices.SortFunc(all, func(a, b storage.Record) int { return b.ExpiresAt.Compare(a.ExpiresAt) })
-	if len(t.put) == 0 {
-		if t.toy.latest == nil {
-			t.toy.latest = make(map[string][]storage.Record)
-		}
-		t.toy.latest[t.subject] = all
-	}
+	slices.SortFunc(all, byID)
 	return all
 }
 
