@@ -43,11 +43,11 @@ var authenticateCases = []struct {
 	{"due", Config{Policy: Policy{MaxTTL: NoLimit}}, true},
 	{"due, last use alone", Config{Policy: Policy{Renewal: RenewNever, TTL: day}}, true},
 	{"due, at the cap", Config{Policy: Policy{TTL: day, MaxTTL: day}}, true},
-	{"not due, watched", Config{Policy: Policy{RenewEvery: time.Hour}, CheckSubject: letPass, Observe: func(Event) {}}, false},
-	{"due, watched", Config{Policy: Policy{MaxTTL: NoLimit}, CheckSubject: letPass, Observe: func(Event) {}}, true},
+	{"not due, watched", Config{Policy: Policy{RenewEvery: time.Hour}, Admit: letPass, Observe: func(context.Context, Event) {}}, false},
+	{"due, watched", Config{Policy: Policy{MaxTTL: NoLimit}, Admit: letPass, Observe: func(context.Context, Event) {}}, true},
 }
 
-func letPass(context.Context, string) error { return nil }
+func letPass(context.Context, Token) error { return nil }
 
 // TestAuthenticateAllocatesNothing, nor does Peek.
 func TestAuthenticateAllocatesNothing(t *testing.T) {
@@ -85,7 +85,7 @@ func TestAuthenticateAllocatesNothing(t *testing.T) {
 
 // TestRefusingMalformedAllocatesNothing, whoever is watching.
 func TestRefusingMalformedAllocatesNothing(t *testing.T) {
-	for name, cfg := range map[string]Config{"plain": {}, "watched": {CheckSubject: letPass, Observe: func(Event) {}}} {
+	for name, cfg := range map[string]Config{"plain": {}, "watched": {Admit: letPass, Observe: func(context.Context, Event) {}}} {
 		m, _ := managerOver(t, memory.New(), cfg)
 		good := issueTo(t, m, Grant{Subject: "ana"}).Bearer
 		ctx := t.Context()

@@ -94,7 +94,7 @@ func (c *crowd) callers() []context.Context {
 func (c *crowd) hold(ctxs []context.Context) {
 	for i, ctx := range ctxs {
 		var err error
-		if c.held[i], _, err = c.m.Hold(ctx, c.bearers[i]); err != nil {
+		if c.held[i], _, err = opened(c.m.Hold(ctx, c.bearers[i])); err != nil {
 			c.b.Fatal(err)
 		}
 	}

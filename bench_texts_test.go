@@ -160,7 +160,7 @@ func refreshingAnew(b *testing.B, times int) func(int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx, left, c := context.Background(), 0, Credentials{}
+	ctx, left, c := context.Background(), 0, TokenPair{}
 	return func(int) {
 		if left == 0 {
 			left = times

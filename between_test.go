@@ -59,10 +59,10 @@ func TestExpireMeetsSweep(t *testing.T) {
 }
 
 // TestOneInstantPerUse: a use is recorded at the instant by which the token was
-// judged, however long CheckSubject takes.
+// judged, however long Admit takes.
 func TestOneInstantPerUse(t *testing.T) {
 	var f *fixture
-	f = newFixture(t, lapse.Config{CheckSubject: func(context.Context, string) error {
+	f = newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error {
 		f.clock.add(10 * time.Minute)
 		return nil
 	}})
@@ -102,15 +102,15 @@ func TestRenewalKeepsWhatCameBefore(t *testing.T) {
 	wantDiff(t, "stored", want, f.token(i.ID))
 }
 
-// TestCheckSubjectsReason: what CheckSubject said is what the Rejection holds.
+// TestCheckSubjectsReason: what Admit said is what the Rejection holds.
 func TestCheckSubjectsReason(t *testing.T) {
 	reason := errors.New("on holiday until Monday")
-	f := newFixture(t, lapse.Config{CheckSubject: func(context.Context, string) error {
-		return fmt.Errorf("%w: %w", lapse.ErrSubjectRefused, reason)
+	f := newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error {
+		return fmt.Errorf("%w: %w", lapse.ErrRefused, reason)
 	}})
 	i := f.issue(lapse.Grant{Subject: "ana"})
 	_, err := f.Peek(f.ctx, i.Bearer)
-	wantIs(t, "Peek", err, lapse.ErrSubjectRefused)
+	wantIs(t, "Peek", err, lapse.ErrRefused)
 	wantIs(t, "Peek", err, reason)
 	var r *lapse.Rejection
 	if !errors.As(err, &r) || !errors.Is(r.Err, reason) {
@@ -122,7 +122,7 @@ func TestCheckSubjectsReason(t *testing.T) {
 // that holds one of somebody else's.
 func TestForeignVerdictsKeepTheirCause(t *testing.T) {
 	cause := &fs.PathError{Op: "dial", Path: "directory", Err: errDirectory}
-	f := newFixture(t, lapse.Config{CheckSubject: func(context.Context, string) error {
+	f := newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error {
 		return fmt.Errorf("%w: %w", cause, lapse.ErrExpired)
 	}})
 	_, err := f.Peek(f.ctx, f.issue(lapse.Grant{Subject: "ana"}).Bearer)

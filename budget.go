@@ -39,11 +39,11 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 		if use == useHeld && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last one
 			m.holds.endLater(kept.cred.id(), subject)
 		}
-		return Token{}, m.verdict(p.cred.id(), err)
+		return Token{}, m.verdict(ctx, p.cred.id(), err)
 	case renewed:
-		m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
+		m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: tok})
 	case !tok.EndedAt.IsZero():
-		m.tellEnded([]Token{tok})
+		m.tellEnded(ctx, []Token{tok})
 	}
 	return tok, nil
 }
@@ -79,8 +79,11 @@ func (m *Manager) exhaust(id ID, subject string) {
 		tokens = append(tokens, tok)
 		return err
 	})
-	if err == nil {
-		m.tellEnded(tokens)
+	if err != nil {
+		return
+	}
+	for _, tok := range tokens {
+		m.tellApart(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
 	}
 }
 

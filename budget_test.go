@@ -91,7 +91,7 @@ func TestExhausted(t *testing.T) {
 // TestWhatSpendsNothing: Peek, Renew, a refusal, and what is not asked of the token.
 func TestWhatSpendsNothing(t *testing.T) {
 	refused := error(nil)
-	f := newFixture(t, lapse.Config{CheckSubject: func(context.Context, string) error { return refused }})
+	f := newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error { return refused }})
 	i := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
 	f.clock.add(time.Minute)
 	tampered := []byte(i.Bearer)
@@ -109,10 +109,10 @@ func TestWhatSpendsNothing(t *testing.T) {
 			return ignore(err, lapse.ErrUnknown)
 		},
 		"a subject that is refused": func() error {
-			refused = lapse.ErrSubjectRefused
+			refused = lapse.ErrRefused
 			_, err := f.Authenticate(f.ctx, i.Bearer)
 			refused = nil
-			return ignore(err, lapse.ErrSubjectRefused)
+			return ignore(err, lapse.ErrRefused)
 		},
 		"a check that cannot tell": func() error {
 			refused = errDisk

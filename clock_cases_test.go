@@ -205,8 +205,8 @@ func TestTwoClocks(t *testing.T) {
 		slow.pass(time.Minute)
 		behind.Peek(t.Context(), bearer)
 	}
-	if _, err := behind.Peek(t.Context(), bearer); !errors.Is(err, ErrExpired) {
-		t.Errorf("alone with a clock that is behind: %v; want ErrExpired", err)
+	if _, err := behind.Peek(t.Context(), bearer); !errors.Is(err, ErrRevoked) {
+		t.Errorf("alone with a clock that is behind: %v; want ErrRevoked", err)
 	}
 }
 

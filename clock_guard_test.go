@@ -30,7 +30,7 @@ func newGuarded(t *testing.T, cfg Config) *guarded {
 func (g *guarded) open() *Manager {
 	g.t.Helper()
 	cfg := g.cfg
-	cfg.Clock, cfg.Observe = g.machine, func(e Event) { g.events = append(g.events, e) }
+	cfg.Clock, cfg.Observe = g.machine, func(_ context.Context, e Event) { g.events = append(g.events, e) }
 	m, err := New(g.disk, cfg)
 	if err != nil {
 		g.t.Fatal(err)
@@ -75,7 +75,7 @@ func TestDiscontinuity(t *testing.T) {
 	at := normalise(g.machine.Now())
 	_, err := g.Authenticate(t.Context(), old.Bearer)
 	var why *Rejection
-	if !errors.As(err, &why) || why.Reason != EndClock || !errors.Is(err, ErrExpired) {
+	if !errors.As(err, &why) || why.Reason != EndClock || !errors.Is(err, ErrRevoked) {
 		t.Fatalf("Authenticate of a token from before: %v", err)
 	}
 	if n := g.discontinuities(); n != 1 {
@@ -91,10 +91,10 @@ func TestDiscontinuity(t *testing.T) {
 	if n, err := g.ExpireSubject(t.Context(), "ana"); n != 0 || err != nil {
 		t.Errorf("ExpireSubject ended %d, %v", n, err)
 	}
-	if _, err := g.Renew(t.Context(), old.Bearer); !errors.Is(err, ErrExpired) {
+	if _, err := g.Renew(t.Context(), old.Bearer); !errors.Is(err, ErrRevoked) {
 		t.Errorf("Renew: %v", err)
 	}
-	if _, err := g.Delegate(t.Context(), old.Bearer, Grant{}); !errors.Is(err, ErrExpired) {
+	if _, err := g.Delegate(t.Context(), old.Bearer, Grant{}); !errors.Is(err, ErrRevoked) {
 		t.Errorf("Delegate: %v", err)
 	}
 	g.tells("a new token", g.logIn(), nil)
@@ -159,7 +159,7 @@ func TestStrict(t *testing.T) {
 	if err := g.AcceptClock(ctx); err != nil {
 		t.Fatal(err)
 	}
-	g.tells("once it is accepted", i.Bearer, ErrExpired)
+	g.tells("once it is accepted", i.Bearer, ErrRevoked)
 	g.tells("a new token", g.logIn(), nil)
 	if n := g.discontinuities(); n != 1 {
 		t.Errorf("%d events; want 1", n)
@@ -187,7 +187,7 @@ func TestStrictPairs(t *testing.T) {
 		"Issue":   func() error { _, err := p.Issue(ctx, Grant{Subject: "ana"}); return err },
 		"Refresh": func() error { _, err := p.Refresh(ctx, c.Refresh.Bearer); return err },
 		"Peek":    func() error { _, err := p.Peek(ctx, c.Refresh.Bearer); return err },
-		"Expire":  func() error { return p.Expire(ctx, c.Refresh.Bearer) },
+		"Expire":  func() error { return loggedOut(p.ExpireBearer(ctx, c.Refresh.Bearer)) },
 		"Sessions": func() (err error) {
 			for _, err = range p.Sessions(ctx, "ana") {
 			}
@@ -204,7 +204,7 @@ func TestStrictPairs(t *testing.T) {
 			t.Errorf("%s: nobody has looked whether it asks about the clock first", name)
 		}
 	}
-	if err := p.Expire(ctx, c.Access.Bearer); !errors.Is(err, ErrClock) {
+	if err := loggedOut(p.ExpireBearer(ctx, c.Access.Bearer)); !errors.Is(err, ErrClock) {
 		t.Errorf("Expire by an access text: %v; want ErrClock", err)
 	}
 	machine.off = 0
@@ -220,7 +220,7 @@ func TestStrictHold(t *testing.T) {
 	i := issueTo(t, g.Manager, Grant{Subject: "ana"})
 	g.machine.off -= 2 * time.Hour
 	g.settle()
-	if held, _, err := g.Hold(t.Context(), i.Bearer); !errors.Is(err, ErrClock) || errors.Is(err, ErrUnauthenticated) || held.Err() == nil {
+	if held, _, err := opened(g.Hold(t.Context(), i.Bearer)); !errors.Is(err, ErrClock) || errors.Is(err, ErrUnauthenticated) || held.Err() == nil {
 		t.Errorf("Hold: %v, %v; want ErrClock, and a context that has ended", err, held.Err())
 	}
 }
@@ -247,7 +247,7 @@ func TestAcceptClock(t *testing.T) {
 			if err := g.AcceptClock(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			want := map[bool]error{true: ErrExpired}[row.ends]
+			want := map[bool]error{true: ErrRevoked}[row.ends]
 			g.tells("a token from before", bearer, want)
 			if ended := g.discontinuities() == 1; ended != row.ends {
 				t.Errorf("an event: %v; want %v", ended, row.ends)
@@ -269,13 +269,13 @@ func TestEpochsAreForEveryGuard(t *testing.T) {
 	old := g.logIn()
 	g.machine.off -= 2 * time.Hour
 	g.settle()
-	g.tells("under the guard", old, ErrExpired)
+	g.tells("under the guard", old, ErrRevoked)
 	off, err := New(g.disk, Config{Clock: g.machine, ClockGuard: GuardOff})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := off.Peek(t.Context(), old); !errors.Is(err, ErrExpired) {
-		t.Errorf("with GuardOff: %v; want ErrExpired", err)
+	if _, err := off.Peek(t.Context(), old); !errors.Is(err, ErrRevoked) {
+		t.Errorf("with GuardOff: %v; want ErrRevoked", err)
 	}
 	g.tells("a token by GuardOff", issueTo(t, off, Grant{Subject: "bob"}).Bearer, nil)
 }

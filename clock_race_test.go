@@ -122,7 +122,7 @@ func TestHoldsAreCutByTheClock(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				h, _, err := m.Hold(ctx, issueTo(t, m, Grant{Subject: "ana"}).Bearer)
+				h, _, err := opened(m.Hold(ctx, issueTo(t, m, Grant{Subject: "ana"}).Bearer))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -132,7 +132,7 @@ func TestTheNumbersOfTheClock(t *testing.T) {
 		g.now()
 		g.machine.pass(row.passes)
 		g.now()
-		g.tells("then", bearer, map[bool]error{true: ErrExpired}[row.ends])
+		g.tells("then", bearer, map[bool]error{true: ErrRevoked}[row.ends])
 	}
 }
 

@@ -90,19 +90,19 @@ func (m *Manager) claim() {
 	settled := m.time != nil && m.time.epochs && m.time.elapses != nil && !m.strict && !mark.Behind.IsZero() &&
 		plausible(at.UnixMilli()) && at.Sub(mark.Behind) > m.time.numbers.settle
 	if (lost || settled) && m.marks.Restart(at, add(at, quiet), mark.Epoch) {
-		m.tell(Event{Kind: EventClock, At: at})
+		m.tell(context.Background(), Event{Kind: EventClock, At: at})
 	}
 }
 
 // ready is called at the beginning of every verb, outside of transactions, and while
 // connections are held. It says why nothing can be done, if the clock is the reason, or
 // has time follow it.
-func (m *Manager) ready(verb string) error {
+func (m *Manager) ready(ctx context.Context, verb string) error {
 	if m.time == nil || !m.time.settled.Load() || !m.time.epochs {
 		return nil
 	}
 	if !m.strict {
-		m.followClock(false)
+		m.followClock(ctx, false)
 		return nil
 	}
 	if m.time.look(); !m.time.settled.Load() { // it is right again
@@ -122,15 +122,27 @@ func (m *Manager) AcceptClock(ctx context.Context) error {
 		return storeError("accept clock", err)
 	}
 	if m.time != nil {
-		m.followClock(true)
+		m.followClock(ctx, true)
 	}
 	return nil
 }
 
-func (m *Manager) followClock(accept bool) {
+func (m *Manager) followClock(ctx context.Context, accept bool) {
 	if at, done := m.time.restart(accept); done {
 		m.holds.lookAtAll()
-		m.tell(Event{Kind: EventClock, At: at})
+		m.tell(ctx, Event{Kind: EventClock, At: at})
+	}
+}
+
+// followClock is Manager.ready while connections are held.
+func (r *holdRun) followClock() {
+	m := r.m
+	if m.time == nil || m.strict || !m.time.settled.Load() {
+		return
+	}
+	if at, done := m.time.restart(false); done {
+		m.holds.lookAtAll()
+		m.tellApart(Event{Kind: EventClock, At: at})
 	}
 }
 

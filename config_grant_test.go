@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -54,7 +55,7 @@ func TestIssueNamesTheField(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			store := memory.New()
 			told := 0
-			m, _ := configured(t, store, lapse.Config{Policy: lapse.Policy{MaxTTL: time.Hour}, Observe: func(lapse.Event) { told++ }})
+			m, _ := configured(t, store, lapse.Config{Policy: lapse.Policy{MaxTTL: time.Hour}, Observe: func(context.Context, lapse.Event) { told++ }})
 			issued, err := m.Issue(t.Context(), tt.grant)
 			if !errors.Is(err, lapse.ErrInvalidGrant) || errors.Is(err, lapse.ErrUnauthenticated) {
 				t.Fatalf("Issue = %v, want ErrInvalidGrant", err)

@@ -105,7 +105,7 @@ func TestConfigIsNeverReadAgain(t *testing.T) {
 		Policy:  lapse.Policy{TTL: time.Hour, MaxTokens: 1},
 		Prefix:  "before",
 		Clock:   clock,
-		Observe: func(lapse.Event) { told++ },
+		Observe: func(context.Context, lapse.Event) { told++ },
 	}
 	m, err := lapse.New(memory.New(), cfg)
 	if err != nil {
@@ -113,8 +113,8 @@ func TestConfigIsNeverReadAgain(t *testing.T) {
 	}
 	cfg.Policy = lapse.Policy{TTL: time.Minute, MaxTokens: 100}
 	cfg.Prefix, cfg.Clock = "after", &dialClock{configStart.Add(24 * time.Hour)}
-	cfg.CheckSubject = func(context.Context, string) error { return lapse.ErrSubjectRefused }
-	cfg.Observe = func(lapse.Event) { t.Error("the observer given later was told") }
+	cfg.Admit = func(context.Context, lapse.Token) error { return lapse.ErrRefused }
+	cfg.Observe = func(context.Context, lapse.Event) { t.Error("the observer given later was told") }
 
 	issued := issueFor(t, m, lapse.Grant{Subject: "ana"})
 	want := lapse.Token{

@@ -39,9 +39,9 @@ func TestRejectionNamesTheGenerationOfTheText(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = p.Access().Authenticate(p.ctx, c.Access.Bearer)
-	want("previous access text", err, lapse.ErrExpired, 0)
+	want("previous access text", err, lapse.ErrRevoked, 0)
 	_, err = p.Refresh(p.ctx, c.Refresh.Bearer)
-	want("previous refresh text", err, lapse.ErrExpired, 0)
+	want("previous refresh text", err, lapse.ErrRevoked, 0)
 	_, err = p.Refresh(p.ctx, n.Refresh.Bearer)
-	want("current refresh text", err, lapse.ErrExpired, 1)
+	want("current refresh text", err, lapse.ErrRevoked, 1)
 }

@@ -52,7 +52,7 @@ func tokenOutcome(tok lapse.Token, err error) (outcome, []string, error) {
 
 // issuedOutcome is that of a verb that returns a token with its text.
 func issuedOutcome(i lapse.Issued, err error) (outcome, []string, error) {
-	o := outcome{token: i.Token, evicted: i.Evicted, reduced: len(i.Reduced) > 0, ok: i.Reused}
+	o := outcome{token: i.Token, evicted: i.Evicted, reduced: len(i.Reduced) > 0, ok: i.Existing}
 	if i.Bearer == "" {
 		return o, nil, err
 	}
@@ -60,7 +60,7 @@ func issuedOutcome(i lapse.Issued, err error) (outcome, []string, error) {
 }
 
 // pairedOutcome is that of a verb that returns credentials.
-func pairedOutcome(c lapse.Credentials, err error) (outcome, []string, error) {
+func pairedOutcome(c lapse.TokenPair, err error) (outcome, []string, error) {
 	o := outcome{token: c.Access.Token, session: c.Refresh.Token, ok: c.Repeated, left: c.ExpiresIn.Milliseconds(), evicted: c.Refresh.Evicted}
 	if c.Access.Bearer == "" {
 		return o, nil, err
@@ -108,7 +108,7 @@ var plainVerbs = map[string]coverVerb{
 	"hold": {
 		func(w *world, a *deed, _ lapse.ID, bearer string) (outcome, []string, error) {
 			ctx, release := context.WithCancel(w.ctx)
-			held, tok, err := w.managers[a.by].Hold(ctx, bearer)
+			held, tok, err := opened(w.managers[a.by].Hold(ctx, bearer))
 			if err != nil {
 				release()
 			} else {
@@ -210,7 +210,7 @@ var otherVerbs = map[string]coverVerb{
 	},
 	"expire pair": {
 		func(w *world, a *deed, _ lapse.ID, bearer string) (outcome, []string, error) {
-			return outcome{}, nil, w.pairs[a.by].Expire(w.ctx, bearer)
+			return outcome{}, nil, loggedOut(w.pairs[a.by].ExpireBearer(w.ctx, bearer))
 		},
 		func(m *model, w *world, a *deed, _ lapse.ID) outcome { return m.expirePair(w.setups[a.by], a.text) },
 	},

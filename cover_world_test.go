@@ -77,7 +77,7 @@ func build(s *worldSetup, clock worldClock, store storage.Store) (*world, error)
 		if _, bubble := clock.(bubbleClock); bubble {
 			cfg.Clock = nil
 		}
-		cfg.Observe = func(e lapse.Event) { w.hear(e) }
+		cfg.Observe = func(_ context.Context, e lapse.Event) { w.hear(e) }
 		return cfg
 	}
 	for n := range s.policies {
@@ -260,7 +260,7 @@ func (g *gapped) Touch(ctx context.Context, id storage.ID, use storage.Use) erro
 
 // errorClasses are what errors are told apart by, the more particular ones first.
 var errorClasses = []error{
-	lapse.ErrMalformed, lapse.ErrUnknown, lapse.ErrExpired, lapse.ErrReplaced, lapse.ErrExhausted, lapse.ErrReused, lapse.ErrSubjectRefused,
+	lapse.ErrMalformed, lapse.ErrUnknown, lapse.ErrExpired, lapse.ErrRevoked, lapse.ErrReplaced, lapse.ErrExhausted, lapse.ErrReused, lapse.ErrRefused,
 	lapse.ErrInvalidGrant, lapse.ErrLimit, lapse.ErrNotRenewable, lapse.ErrNotDelegable, lapse.ErrRotated, lapse.ErrScope, lapse.ErrNoKeys,
 	lapse.ErrNotFound,
 }

@@ -368,7 +368,7 @@ func TestCrashesAreCaught(t *testing.T) {
 	_, err := p.Delegate(p.ctx, c.Access.Bearer, lapse.Grant{})
 	wantIs(t, "Delegate", err, nil)
 	torn.images = nil
-	wantIs(t, "Expire", p.Expire(p.ctx, c.Access.Bearer), nil)
+	wantIs(t, "Expire", loggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)), nil)
 	if err := caught(torn.images, p.clock.Now()); err == nil {
 		t.Error("a session that is half ended was not noticed")
 	}

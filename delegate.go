@@ -53,9 +53,9 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued,
 	}
 	d := draft{m: m, grant: g, tie: func(tx storage.Tx, d *draft) error { return d.delegateFrom(tx, &p.presented) }}
 	if err := d.issue(ctx, "delegate"); err != nil {
-		return Issued{}, m.verdict(parent.ID, err)
+		return Issued{}, m.verdict(ctx, parent.ID, err)
 	}
-	return d.issued(), nil
+	return d.issued(ctx), nil
 }
 
 // delegateFrom ties the draft to the token whose text p is, if that is still good.

@@ -81,7 +81,7 @@ func TestDamagedParentIsNoShield(t *testing.T) {
 	}
 	store.id = storage.ID{}
 	_, err = m.Authenticate(f.ctx, all[2].Bearer)
-	wantIs(t, "once the damage is mended", err, lapse.ErrExpired)
+	wantIs(t, "once the damage is mended", err, lapse.ErrRevoked)
 }
 
 // TestRanOutUnderDamage: what has run out by itself is dead, and whoever ends it is told

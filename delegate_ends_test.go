@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -18,11 +19,11 @@ var ends = []struct {
 	others bool // whether the whole subject ends for the same reason
 	end    func(f *fixture, parent lapse.Issued) error
 }{
-	{"Expire", lapse.EndExpired, false, func(f *fixture, parent lapse.Issued) error {
+	{"Expire", lapse.EndRevoked, false, func(f *fixture, parent lapse.Issued) error {
 		_, err := f.Expire(f.ctx, parent.ID)
 		return err
 	}},
-	{"ExpireBearer", lapse.EndExpired, false, func(f *fixture, parent lapse.Issued) error {
+	{"ExpireBearer", lapse.EndRevoked, false, func(f *fixture, parent lapse.Issued) error {
 		_, err := f.ExpireBearer(f.ctx, parent.Bearer)
 		return err
 	}},
@@ -52,7 +53,7 @@ func TestEndOfParentEndsDelegates(t *testing.T) {
 			f.events = nil
 			told := 0
 			m := f.Manager
-			f.Manager = observed(f, func(e lapse.Event) {
+			f.Manager = observed(f, func(_ context.Context, e lapse.Event) {
 				told++
 				if e.Kind == lapse.EventEnded && e.Token != f.token(e.Token.ID) {
 					t.Errorf("told of %+v before it was so", e.Token)
@@ -82,7 +83,7 @@ func TestEndOfParentEndsDelegates(t *testing.T) {
 					t.Errorf("token %d: ended at %v by %v; want %v by %v", n, tok.EndedAt, tok.EndReason, now, want)
 				}
 				_, err := f.Authenticate(f.ctx, i.Bearer)
-				wantIs(t, fmt.Sprint("Authenticate of ", n), err, lapse.ErrExpired)
+				wantIs(t, fmt.Sprint("Authenticate of ", n), err, lapse.ErrRevoked)
 			}
 			wantRecordsAgree(t, f)
 			for _, i := range []lapse.Issued{other, others} {
@@ -113,7 +114,7 @@ func wantRecordsAgree(t *testing.T, f *fixture) {
 }
 
 // observed is the fixture's Manager with another observer.
-func observed(f *fixture, observe func(lapse.Event)) *lapse.Manager {
+func observed(f *fixture, observe func(context.Context, lapse.Event)) *lapse.Manager {
 	f.t.Helper()
 	m, err := lapse.New(f.store, lapse.Config{Clock: f.clock, Observe: observe})
 	if err != nil {
@@ -136,13 +137,13 @@ func TestEndOfTheMiddleOne(t *testing.T) {
 		told = append(told, e.Token.ID)
 	}
 	wantDiff(t, "told of the ends", []lapse.ID{all[1].ID, all[2].ID, all[3].ID}, told)
-	for n, want := range []lapse.EndReason{0, lapse.EndExpired, lapse.EndParent, lapse.EndParent} {
+	for n, want := range []lapse.EndReason{0, lapse.EndRevoked, lapse.EndParent, lapse.EndParent} {
 		if tok := f.seen(all[n]); tok.EndReason != want {
 			t.Errorf("token %d: %v; want %v", n, tok.EndReason, want)
 		}
 	}
 	_, err := f.Delegate(f.ctx, all[2].Bearer, lapse.Grant{})
-	wantIs(t, "Delegate from one below", err, lapse.ErrExpired)
+	wantIs(t, "Delegate from one below", err, lapse.ErrRevoked)
 	if d := f.delegate(all[0], lapse.Grant{}); d.Parent != all[0].ID {
 		t.Errorf("from the first: %+v", d)
 	}
@@ -186,7 +187,7 @@ func TestEndIsForAllTime(t *testing.T) {
 	f.clock.add(2 * time.Minute)
 	before := f.contents()
 	f.events = nil
-	if tok, err := f.ExpireBearer(f.ctx, parent.Bearer); err != nil || tok.EndReason != lapse.EndExpired {
+	if tok, err := f.ExpireBearer(f.ctx, parent.Bearer); err != nil || tok.EndReason != lapse.EndRevoked {
 		t.Fatalf("%+v, %v", tok, err)
 	}
 	if len(f.events) != 1 {
@@ -197,11 +198,11 @@ func TestEndIsForAllTime(t *testing.T) {
 	f.clock.add(-90 * time.Second)
 	for _, i := range []lapse.Issued{near, far} {
 		_, err := f.Authenticate(f.ctx, i.Bearer)
-		wantIs(t, "Authenticate", err, lapse.ErrExpired)
+		wantIs(t, "Authenticate", err, lapse.ErrRevoked)
 		if tok := f.seen(i); tok.EndReason != lapse.EndParent || !tok.EndedAt.Equal(startMilli.Add(2*time.Minute)) {
 			t.Errorf("%+v; want it ended with its parent", tok)
 		}
 		_, err = f.Renew(f.ctx, i.Bearer)
-		wantIs(t, "Renew", err, lapse.ErrExpired)
+		wantIs(t, "Renew", err, lapse.ErrRevoked)
 	}
 }

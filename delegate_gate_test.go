@@ -62,7 +62,7 @@ func delegateAgainstEnd(t *testing.T, store *storagetest.Faulty, end func(contex
 			made = append(made, d)
 			mu.Unlock()
 		}
-		return ignore(err, lapse.ErrExpired)
+		return ignore(err, lapse.ErrRevoked)
 	})
 	store.Before(nil)
 	if err := errors.Join(errs...); err != nil {
@@ -105,10 +105,10 @@ func TestUseAgainstEndOfParent(t *testing.T) {
 					return err
 				case 1:
 					_, err := m.Renew(ctx, d.Bearer)
-					return ignore(err, lapse.ErrExpired)
+					return ignore(err, lapse.ErrRevoked)
 				default:
 					_, err := m.Authenticate(ctx, d.Bearer)
-					return ignore(err, lapse.ErrExpired)
+					return ignore(err, lapse.ErrRevoked)
 				}
 			})
 			store.Before(nil)
@@ -119,7 +119,7 @@ func TestUseAgainstEndOfParent(t *testing.T) {
 				t.Errorf("after the race: %+v, %v", tok, err)
 			}
 			_, err = m.Authenticate(ctx, d.Bearer)
-			wantIs(t, "Authenticate after the race", err, lapse.ErrExpired)
+			wantIs(t, "Authenticate after the race", err, lapse.ErrRevoked)
 		})
 	}
 }
@@ -143,7 +143,7 @@ func TestEndAgainstRoomForOneMore(t *testing.T) {
 				return err
 			}
 			_, err := m.Delegate(ctx, parent.Bearer, lapse.Grant{})
-			return ignore(err, lapse.ErrExpired)
+			return ignore(err, lapse.ErrRevoked)
 		})
 		store.Before(nil)
 		if err := errors.Join(errs...); err != nil {

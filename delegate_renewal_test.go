@@ -97,7 +97,7 @@ func TestParentDiesBeforeTheTurn(t *testing.T) {
 				})
 				f.events = nil
 				err := verb(f, d)
-				wantIs(t, "error", err, lapse.ErrExpired)
+				wantIs(t, "error", err, lapse.ErrRevoked)
 				if last := f.events[len(f.events)-1]; last.Kind != lapse.EventRejected {
 					t.Errorf("last event %v; want the rejection", last.Kind)
 				}
@@ -141,5 +141,5 @@ func TestLoweredCapOfTheFirst(t *testing.T) {
 	}
 	f.Manager = f.manager(lapse.Config{})
 	_, err = f.Peek(f.ctx, near.Bearer)
-	wantIs(t, "under the first policy again", err, lapse.ErrExpired)
+	wantIs(t, "under the first policy again", err, lapse.ErrRevoked)
 }

@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -90,8 +91,8 @@ func delegatesIn(tx storage.Tx, now time.Time) (map[ID][]ID, error) {
 	return delegates, nil
 }
 
-func (m *Manager) tellEnded(tokens []Token) {
+func (m *Manager) tellEnded(ctx context.Context, tokens []Token) {
 	for _, tok := range tokens {
-		m.tell(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+		m.tell(ctx, Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
 	}
 }

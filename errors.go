@@ -27,17 +27,21 @@ var (
 	// read, and the secret is hashed and compared.
 	ErrUnknown error = &refusal{"unknown token"}
 
-	// ErrExpired: the token ran out or was ended. The Rejection says which.
+	// ErrExpired: the token ran out.
 	ErrExpired error = &refusal{"token expired"}
+
+	// ErrRevoked: the token was ended before it ran out. The Rejection says when, and by
+	// Reason why.
+	ErrRevoked error = &refusal{"token revoked"}
 
 	// ErrReplaced: the text's secret was replaced, by Rotate, RotateID, Obtain or
 	// Refresh, and works no more. The token itself may live: who holds it has the new
 	// text.
 	ErrReplaced error = &refusal{"token replaced"}
 
-	// ErrSubjectRefused: the token is good, but Config.CheckSubject refused its
-	// subject. CheckSubject returns it, wrapped if it has more to say.
-	ErrSubjectRefused error = &refusal{"subject refused"}
+	// ErrRefused: the token is good, but Config.Admit refused it. Admit returns this,
+	// wrapped if it has more to say.
+	ErrRefused error = &refusal{"refused"}
 
 	// ErrExhausted: the token had a budget (Grant.MaxUses), and its last use is
 	// spent.
@@ -129,7 +133,7 @@ func (r *refusal) As(target any) bool {
 // Rejection says why a token was refused, for logs and for the decision what to
 // tell its owner. It holds no secret, no digest and no checksum.
 type Rejection struct {
-	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrExhausted, ErrReused, or what CheckSubject or a Verifier said
+	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrExhausted, ErrReused, or what Admit or a Verifier said
 	ID         ID        // zero if the text was malformed, or if credentials were refused
 	Subject    string    // set once the secret has been proved, as are the three below
 	Generation uint32    // of the secret of the text that was refused
@@ -179,7 +183,7 @@ func storeError(verb string, err error) error {
 }
 
 // noVerdict keeps an error of somebody else's from passing for a verdict on the
-// token at hand. A directory that CheckSubject asks may have refused our own
+// token at hand. A directory that Admit asks may have refused our own
 // token: that is "could not tell", and must log nobody out.
 func noVerdict(err error) error {
 	if errors.Is(err, ErrUnauthenticated) {

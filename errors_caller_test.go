@@ -34,7 +34,7 @@ func TestCallersMistakes(t *testing.T) {
 	}
 }
 
-// TestCheckSubjectCouldNotTell: any error but ErrSubjectRefused is passed on as
+// TestCheckSubjectCouldNotTell: any error but ErrRefused is passed on as
 // it is, and Authenticate then writes nothing.
 func TestCheckSubjectCouldNotTell(t *testing.T) {
 	for name, check := range map[string]error{
@@ -83,7 +83,7 @@ func (s swappedStore) Get(ctx context.Context, _ ID) (storage.Record, error) {
 	return s.Store.Get(ctx, s.id)
 }
 
-// TestForeignVerdicts: a store or a CheckSubject may itself hold a token of some
+// TestForeignVerdicts: a store or a Admit may itself hold a token of some
 // other Manager. That this one is no good says nothing about the token presented
 // here: its holder must not be logged out. What else there is to know stays.
 func TestForeignVerdicts(t *testing.T) {
@@ -95,7 +95,7 @@ func TestForeignVerdicts(t *testing.T) {
 			noVerdictIn(t, verb, err, "ErrUnavailable", "errOwnDisk")
 		}
 	})
-	t.Run("of CheckSubject", func(t *testing.T) {
+	t.Run("of Admit", func(t *testing.T) {
 		s := newCauseScene(t)
 		s.check = foreign
 		_, peek := s.Peek(t.Context(), s.issued.Bearer)

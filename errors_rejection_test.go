@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,7 +27,7 @@ func TestRejectionFields(t *testing.T) {
 		"wrong secret":                      {known: true},
 		"another prefix before it":          {known: true},
 		"ran out":                           {known: true, proved: true, at: after(30 * time.Minute)},
-		"ended by its ID":                   {known: true, proved: true, at: testInstant, reason: EndExpired},
+		"ended by its ID":                   {known: true, proved: true, at: testInstant, reason: EndRevoked},
 		"ended with its subject":            {known: true, proved: true, at: testInstant, reason: EndSubject},
 		"replaced at once":                  {known: true, proved: true},
 		"replaced, and its overlap is over": {known: true, proved: true},
@@ -108,15 +109,15 @@ func TestRejectionText(t *testing.T) {
 		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 ran out at 2026-03-01T12:30:00Z": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at},
 		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (expired)": {
-			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndExpired},
+			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndRevoked},
 		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (subject)": {
-			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndSubject},
+			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndSubject},
 		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (evicted)": {
-			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: EndEvicted},
+			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndEvicted},
 		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (unknown)": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: 200},
 		"suspended: lapse: unauthenticated: subject refused: 001IYT0XLWR0glqewhlWlr#0": {
-			Err: fmt.Errorf("suspended: %w", ErrSubjectRefused), ID: id.id(), Subject: "ana"},
+			Err: fmt.Errorf("suspended: %w", ErrRefused), ID: id.id(), Subject: "ana"},
 	} {
 		if diff := cmp.Diff(want, r.Error()); diff != "" {
 			t.Errorf("text (-want +got):\n%s", diff)
@@ -137,7 +138,7 @@ func TestRejectionAt(t *testing.T) {
 	}
 	s.clock.Set(after(100 * time.Hour)) // long after it would have
 	var r *Rejection
-	if err := s.authenticate(t); !errors.As(err, &r) || !r.At.Equal(after(10*time.Minute)) || r.Reason != EndExpired {
+	if err := s.authenticate(t); !errors.As(err, &r) || !r.At.Equal(after(10*time.Minute)) || r.Reason != EndRevoked {
 		t.Errorf("Rejection = %+v", r)
 	}
 }
@@ -181,7 +182,7 @@ func TestRejectedEvents(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newCauseScene(t)
 			var told []Event
-			s.observe = func(e Event) {
+			s.observe = func(_ context.Context, e Event) {
 				if e.Kind == EventRejected || e.Kind == EventSpent {
 					told = append(told, e)
 				}

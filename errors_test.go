@@ -16,7 +16,7 @@ var errOwnDisk = errors.New("disk on fire")
 // sentinels are all that errors.Is may be asked for.
 var sentinels = map[string]error{
 	"ErrUnauthenticated": ErrUnauthenticated, "ErrMalformed": ErrMalformed, "ErrUnknown": ErrUnknown,
-	"ErrExpired": ErrExpired, "ErrSubjectRefused": ErrSubjectRefused, "ErrReplaced": ErrReplaced,
+	"ErrExpired": ErrExpired, "ErrRevoked": ErrRevoked, "ErrRefused": ErrRefused, "ErrReplaced": ErrReplaced,
 	"ErrExhausted": ErrExhausted, "ErrReused": ErrReused, "ErrBadCredentials": ErrBadCredentials,
 	"ErrRotated": ErrRotated, "ErrNotDelegable": ErrNotDelegable, "ErrScope": ErrScope,
 	"ErrClock": ErrClock, "ErrNoKeys": ErrNoKeys, "ErrNotMine": ErrNotMine,
@@ -46,15 +46,15 @@ type causeScene struct {
 	store  *tallyStore
 	clock  interface{ Set(time.Time) }
 	issued Issued
-	check  error // what CheckSubject says
+	check  error // what Admit says
 }
 
 func newCauseScene(t *testing.T) *causeScene {
 	t.Helper()
 	s := &causeScene{store: newTallyStore()}
 	m, mock := managerOver(t, s.store, Config{
-		Policy:       Policy{MaxTokens: 1},
-		CheckSubject: func(context.Context, string) error { return s.check },
+		Policy: Policy{MaxTokens: 1},
+		Admit:  func(context.Context, Token) error { return s.check },
 	})
 	s.Manager, s.clock = m, mock
 	s.issued = issueTo(t, m, Grant{Subject: "ana"})
@@ -141,13 +141,13 @@ var refusals = []struct {
 		return s.authenticate(t)
 	}, "ErrExhausted"},
 	{"subject refused", func(t *testing.T, s *causeScene) error {
-		s.check = ErrSubjectRefused
+		s.check = ErrRefused
 		return s.authenticate(t)
-	}, "ErrSubjectRefused"},
+	}, "ErrRefused"},
 	{"subject refused with more to say", func(t *testing.T, s *causeScene) error {
-		s.check = fmt.Errorf("suspended: %w", ErrSubjectRefused)
+		s.check = fmt.Errorf("suspended: %w", ErrRefused)
 		return s.authenticate(t)
-	}, "ErrSubjectRefused"},
+	}, "ErrRefused"},
 }
 
 // credential returns what the scene's token says.

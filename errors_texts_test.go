@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"context"
 	"errors"
 	"math"
 	"testing"
@@ -20,7 +21,7 @@ type refusedScene struct {
 	login ID
 	texts map[string]string
 
-	observe func(Event)
+	observe func(context.Context, Event)
 }
 
 // newRefusedScene makes the scene. A rotation of the plain token is a minute old at most, and
@@ -28,9 +29,9 @@ type refusedScene struct {
 func newRefusedScene(t *testing.T) *refusedScene {
 	t.Helper()
 	s := &refusedScene{store: newTallyStore(), texts: map[string]string{"malformed": "lapse_junk"}}
-	cfg := Config{Observe: func(e Event) {
+	cfg := Config{Observe: func(ctx context.Context, e Event) {
 		if s.observe != nil {
-			s.observe(e)
+			s.observe(ctx, e)
 		}
 	}}
 	m, mock := managerOver(t, s.store, cfg)

@@ -26,7 +26,7 @@ var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text st
 	"Hold": func(ctx context.Context, s *refusedScene, text string) error {
 		ctx, release := context.WithCancel(ctx)
 		defer release()
-		_, _, err := s.m.Hold(ctx, text)
+		_, _, err := opened(s.m.Hold(ctx, text))
 		return err
 	},
 	"Delegate": func(ctx context.Context, s *refusedScene, text string) error {
@@ -57,7 +57,9 @@ var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text st
 		_, err := s.pairs.Peek(ctx, text)
 		return err
 	},
-	"Pairs.Expire": func(ctx context.Context, s *refusedScene, text string) error { return s.pairs.Expire(ctx, text) },
+	"Pairs.Expire": func(ctx context.Context, s *refusedScene, text string) error {
+		return loggedOut(s.pairs.ExpireBearer(ctx, text))
+	},
 }
 
 // verdicts are the sentinels that each verb says of a text, "" for good. What no column
@@ -95,7 +97,7 @@ const (
 	uk = "ErrUnknown"
 	rp = "ErrReplaced"
 	nr = "ErrNotRenewable"
-	ex = "ErrExpired"
+	ex = "ErrRevoked"
 )
 
 // textRows say what each verb says of each text: of a token and a session that live, and

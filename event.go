@@ -1,6 +1,10 @@
 package lapse
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+)
 
 // EventKind says what an Event tells of.
 type EventKind uint8
@@ -15,9 +19,10 @@ const (
 	EventRotated                            // its secret was replaced: by Rotate, RotateID, Obtain or Refresh
 	EventSpent                              // a text was refused whose secret had been replaced; Err is ErrReplaced or ErrReused
 	EventAhead                              // a text has a right tag of a generation that the store has not come to: an older copy of it may have been put back
+	EventHookFailed                         // Admit, asked again about a held connection, could not tell and cuts none, or Observe panicked while connections are held; Err says which
 )
 
-var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead"}
+var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed"}
 
 // String returns one or two lower-case words.
 func (k EventKind) String() string {
@@ -40,14 +45,41 @@ type Event struct {
 	Err   error // why, for EventRejected, EventSpent and EventRenewalFailed
 }
 
-func (m *Manager) tell(e Event) {
+func (m *Manager) tell(ctx context.Context, e Event) {
 	if m.observe != nil {
-		m.observe(e)
+		m.observe(ctx, e)
 	}
 }
 
+// mostApart is how many goroutines tell Observe of what happened to held connections, at
+// a time: with an Observe that hangs there are no more, and the rest is not told.
+const mostApart = 64
+
+// tellApart is tell in a goroutine of its own, for those that serve held connections: an
+// Observe that hangs or panics keeps none of them.
+func (m *Manager) tellApart(e Event) {
+	if m.observe == nil {
+		return
+	}
+	if m.apart.Add(1) > mostApart {
+		m.apart.Add(-1)
+		return
+	}
+	go func() {
+		defer m.apart.Add(-1)
+		defer func() {
+			if recover() != nil && e.Kind != EventHookFailed {
+				m.tellApart(Event{Kind: EventHookFailed, At: e.At, Token: e.Token, Err: errObservePanicked})
+			}
+		}()
+		m.observe(context.Background(), e)
+	}()
+}
+
+var errObservePanicked = errors.New("lapse: hold: Observe panicked")
+
 // refuse tells of a rejection and returns it: a *Rejection, or ErrMalformed.
-func (m *Manager) refuse(err error) error {
+func (m *Manager) refuse(ctx context.Context, err error) error {
 	if m.observe == nil {
 		return err
 	}
@@ -58,6 +90,6 @@ func (m *Manager) refuse(err error) error {
 			e.Kind = EventSpent
 		}
 	}
-	m.observe(e)
+	m.observe(ctx, e)
 	return err
 }

@@ -41,7 +41,7 @@ func ExampleConfig_clockGuard() {
 	m, err := lapse.New(memory.New(), lapse.Config{
 		Clock:      wall,
 		ClockGuard: lapse.GuardDefault,
-		Observe: func(e lapse.Event) {
+		Observe: func(_ context.Context, e lapse.Event) {
 			if e.Kind == lapse.EventClock {
 				fmt.Println("the clock was behind, and is followed from", e.At.Format("15:04"))
 			}

@@ -82,12 +82,12 @@ func ExampleConfig_checkSubject() {
 	ctx := context.Background()
 	var account error
 	m, err := lapse.New(memory.New(), lapse.Config{
-		CheckSubject: func(ctx context.Context, subject string) error { return account },
+		Admit: func(ctx context.Context, tok lapse.Token) error { return account },
 	})
 	check(err)
 	issued := logIn(m, "ana", "laptop")
 
-	account = fmt.Errorf("%w: suspended", lapse.ErrSubjectRefused)
+	account = fmt.Errorf("%w: suspended", lapse.ErrRefused)
 	_, err = m.Authenticate(ctx, issued.Bearer)
 	fmt.Println(errors.Is(err, lapse.ErrUnauthenticated)) // answer 401
 
@@ -108,7 +108,7 @@ func ExampleConfig_checkSubject() {
 func ExampleConfig_observe() {
 	ctx := context.Background()
 	m, err := lapse.New(memory.New(), lapse.Config{
-		Observe: func(e lapse.Event) { fmt.Println(e.Kind, "token of", e.Token.Subject) },
+		Observe: func(_ context.Context, e lapse.Event) { fmt.Println(e.Kind, "token of", e.Token.Subject) },
 	})
 	check(err)
 

@@ -18,20 +18,19 @@ func ExampleManager_Hold() {
 	check(err)
 	bearer := issued.Bearer
 	// end setup
-	conn, hangUp := context.WithCancel(ctx) // ends with the connection
-	defer hangUp()
-	held, tok, err := tokens.Hold(conn, bearer)
+	hold, err := tokens.Hold(ctx, bearer)
 	if err != nil { // as of Authenticate: answer 401, or 503
 		return
 	}
-	fmt.Println("connected:", tok.Subject)
+	defer hold.Release() // when the connection ends
+	fmt.Println("connected:", hold.Token().Subject)
 
-	_, err = tokens.ExpireSubject(ctx, tok.Subject) // log out everywhere
+	_, err = tokens.ExpireSubject(ctx, hold.Token().Subject) // log out everywhere
 	check(err)
 
-	<-held.Done() // at once; or when the token runs out
+	<-hold.Context().Done() // at once; or when the token runs out
 	var why *lapse.Rejection
-	if errors.As(context.Cause(held), &why) {
+	if errors.As(context.Cause(hold.Context()), &why) {
 		fmt.Println("cut:", why.Reason)
 	}
 	// Output:
@@ -55,8 +54,9 @@ func ExampleManager_Hold_goodbye() {
 		close(closed)
 	}
 	// end setup
-	held, _, err := tokens.Hold(ctx, issued.Bearer)
+	hold, err := tokens.Hold(ctx, issued.Bearer)
 	check(err)
+	held := hold.Context()
 	stop := context.AfterFunc(held, func() {
 		if errors.Is(context.Cause(held), lapse.ErrUnauthenticated) {
 			closeWith(4001, "sign in again")
@@ -71,4 +71,19 @@ func ExampleManager_Hold_goodbye() {
 	<-closed
 	// Output:
 	// close 4001 sign in again
+}
+
+func ExampleHold_Release() {
+	// setup
+	ctx := context.Background()
+	tokens, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com"})
+	check(err)
+	// end setup
+	hold, err := tokens.Hold(ctx, issued.Bearer)
+	check(err)
+	hold.Release() // the connection has ended: nothing is watched any more
+	fmt.Println(context.Cause(hold.Context()))
+	// Output: context canceled
 }

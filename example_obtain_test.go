@@ -37,11 +37,11 @@ func ExampleManager_Obtain() {
 	first := logIn()
 	mock.Add(20 * time.Hour)
 	second := logIn()
-	fmt.Println(second.Reused, second.Bearer == first.Bearer, second.ExpiresAt.Sub(first.ExpiresAt))
+	fmt.Println(second.Existing, second.Bearer == first.Bearer, second.ExpiresAt.Sub(first.ExpiresAt))
 
 	mock.Add(24 * time.Hour)
 	third := logIn()
-	fmt.Println(third.Reused, third.Bearer == first.Bearer)
+	fmt.Println(third.Existing, third.Bearer == first.Bearer)
 	// Output:
 	// true true 20h0m0s
 	// false false

@@ -59,7 +59,7 @@ func ExamplePairs() {
 	// true
 }
 
-// A token endpoint answers with the JSON of the Credentials, and never caches it.
+// A token endpoint answers with the JSON of the TokenPair, and never caches it.
 func ExamplePairs_Refresh() {
 	ctx := context.Background()
 	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: clock.NewMock()}})
@@ -70,7 +70,7 @@ func ExamplePairs_Refresh() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	answer := func(credentials lapse.Credentials, err error) string {
+	answer := func(credentials lapse.TokenPair, err error) string {
 		switch {
 		case errors.Is(err, lapse.ErrScope):
 			return `400 {"error":"invalid_scope"}`
@@ -96,7 +96,7 @@ func ExamplePairs_Refresh() {
 }
 
 // To log out, either text will do, as often as it is sent (RFC 7009).
-func ExamplePairs_Expire() {
+func ExamplePairs_ExpireBearer() {
 	ctx := context.Background()
 	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{})
 	if err != nil {
@@ -106,11 +106,15 @@ func ExamplePairs_Expire() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(pairs.Expire(ctx, login.Access.Bearer), pairs.Expire(ctx, login.Refresh.Bearer))
+	for _, bearer := range []string{login.Access.Bearer, login.Refresh.Bearer} {
+		session, err := pairs.ExpireBearer(ctx, bearer)
+		fmt.Println(session.EndReason, err)
+	}
 	_, err = pairs.Refresh(ctx, login.Refresh.Bearer)
-	fmt.Println(errors.Is(err, lapse.ErrExpired))
+	fmt.Println(errors.Is(err, lapse.ErrRevoked))
 	// Output:
-	// <nil> <nil>
+	// revoked <nil>
+	// revoked <nil>
 	// true
 }
 

@@ -14,9 +14,9 @@ import (
 // ended or has run out already, or is unknown, is false and no error, so it may be
 // repeated. (A delegate has run out with any of those above it.) One that a lowered
 // MaxTTL keeps out is ended for good. It is durable before it returns. The record stays
-// and says EndExpired.
+// and says EndRevoked.
 func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
-	if err := m.ready("expire"); err != nil {
+	if err := m.ready(ctx, "expire"); err != nil {
 		return false, err
 	}
 	rec, err := m.store.Get(ctx, id)
@@ -40,7 +40,7 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 // it, as its holder logs out; by an access text it ends the session, whose refresh text
 // then works no more either. It returns the token as it is then. The previous text of a
 // rotated token, and any access text that was replaced, end it as the current one does.
-// A token that is dead already is no error. CheckSubject is not asked. It is durable
+// A token that is dead already is no error. Admit is not asked. It is durable
 // before it returns.
 //
 // Errors are ErrMalformed, ErrUnknown, ErrReplaced for a text of a plain token that was
@@ -64,7 +64,7 @@ func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token,
 		}
 	}
 	if err != nil {
-		return Token{}, m.verdict(p.rec.ID, err)
+		return Token{}, m.verdict(ctx, p.rec.ID, err)
 	}
 	return tok, nil
 }
@@ -80,7 +80,7 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 		if err != nil {
 			return err
 		}
-		why := EndExpired
+		why := EndRevoked
 		switch found, err = m.stands(&rec, &p.presented, now); {
 		case err != nil:
 			return err
@@ -98,9 +98,9 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 		return Token{}, err
 	}
 	if found == spentText && m.refreshes {
-		_ = m.refuse(reused(&tok, &p.presented))
+		_ = m.refuse(ctx, reused(&tok, &p.presented))
 	}
-	m.tellEnded(all)
+	m.tellEnded(ctx, all)
 	return tok, nil
 }
 
@@ -136,13 +136,13 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ende
 		if err != nil {
 			return err
 		}
-		_, all, err = m.endIn(tx, &rec, EndExpired, now)
+		_, all, err = m.endIn(tx, &rec, EndRevoked, now)
 		return err
 	})
 	if err != nil {
 		return false, err
 	}
-	m.tellEnded(all)
+	m.tellEnded(ctx, all)
 	return len(all) > 0, nil
 }
 
@@ -160,7 +160,7 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	if err := checkSubject(subject); err != nil {
 		return 0, err
 	}
-	if err := m.ready("expire subject"); err != nil {
+	if err := m.ready(ctx, "expire subject"); err != nil {
 		return 0, err
 	}
 	var tokens []Token
@@ -189,7 +189,7 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	if err != nil {
 		return 0, err
 	}
-	m.tellEnded(tokens)
+	m.tellEnded(ctx, tokens)
 	return len(tokens), nil
 }
 

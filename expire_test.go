@@ -30,7 +30,7 @@ func TestExpire(t *testing.T) {
 		t.Fatalf("Expire: %v, %v", ended, err)
 	}
 	want := i.Token
-	want.EndedAt, want.EndReason = startMilli.Add(time.Minute), lapse.EndExpired
+	want.EndedAt, want.EndReason = startMilli.Add(time.Minute), lapse.EndRevoked
 	wantDiff(t, "the record stays and says why", want, f.token(i.ID))
 	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventEnded, At: want.EndedAt, Token: want}}, f.events)
 	wantDiff(t, "the other token", other.Token, f.token(other.ID))
@@ -52,9 +52,9 @@ func TestExpire(t *testing.T) {
 	if !errors.As(err, &r) {
 		t.Fatalf("Authenticate: %v; want a Rejection", err)
 	}
-	wantDiff(t, "the rejection", lapse.Rejection{Err: lapse.ErrExpired, ID: i.ID, Subject: "ana", At: want.EndedAt, Reason: lapse.EndExpired}, *r, errorsIs)
+	wantDiff(t, "the rejection", lapse.Rejection{Err: lapse.ErrRevoked, ID: i.ID, Subject: "ana", At: want.EndedAt, Reason: lapse.EndRevoked}, *r, errorsIs)
 	_, err = f.Renew(f.ctx, i.Bearer)
-	wantIs(t, "Renew of an ended token", err, lapse.ErrExpired)
+	wantIs(t, "Renew of an ended token", err, lapse.ErrRevoked)
 }
 
 func TestExpireBearer(t *testing.T) {
@@ -63,7 +63,7 @@ func TestExpireBearer(t *testing.T) {
 	ran := f.issue(lapse.Grant{Subject: "ana", TTL: time.Second})
 	f.clock.add(time.Minute)
 	want := i.Token
-	want.EndedAt, want.EndReason = startMilli.Add(time.Minute), lapse.EndExpired
+	want.EndedAt, want.EndReason = startMilli.Add(time.Minute), lapse.EndRevoked
 	for _, when := range []string{"first", "again"} {
 		got, err := f.ExpireBearer(f.ctx, i.Bearer)
 		if err != nil {
@@ -116,7 +116,7 @@ func TestExpireSubject(t *testing.T) {
 			t.Errorf("%s: %+v; want it ended with its subject", i.Name, tok)
 		}
 	}
-	if tok := f.token(ended.ID); tok.EndReason != lapse.EndExpired {
+	if tok := f.token(ended.ID); tok.EndReason != lapse.EndRevoked {
 		t.Errorf("what was ended before: %v; want its first reason", tok.EndReason)
 	}
 	for _, i := range append(others, here) {
@@ -156,7 +156,7 @@ func TestEndedStaysEnded(t *testing.T) {
 		t.Errorf("after a renewal by use that came late: %+v", tok)
 	}
 	_, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "Authenticate", err, lapse.ErrExpired)
+	wantIs(t, "Authenticate", err, lapse.ErrRevoked)
 }
 
 // TestRenewalMeetsDeathInItsTurn: a Renew that was judged in time, but whose turn
@@ -300,6 +300,6 @@ func TestEndsUnderALoweredCap(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		_, err = f.Authenticate(f.ctx, i.Bearer)
-		wantIs(t, name+": after, under the higher cap", err, lapse.ErrExpired)
+		wantIs(t, name+": after, under the higher cap", err, lapse.ErrRevoked)
 	}
 }

@@ -73,7 +73,7 @@ func (s *soon) collect(within time.Duration) error {
 	if within < time.Millisecond {
 		return fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within)
 	}
-	if err := s.m.ready("expiring"); err != nil {
+	if err := s.m.ready(s.ctx, "expiring"); err != nil {
 		return err
 	}
 	s.now = s.m.now()

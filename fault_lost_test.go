@@ -24,7 +24,7 @@ type lostAnswer struct {
 type lostScene struct {
 	*pairs
 	before, rotated lapse.Issued
-	old, tip        lapse.Credentials
+	old, tip        lapse.TokenPair
 	plain           bool // the answer is a text of a plain token
 }
 
@@ -173,8 +173,8 @@ func TestLostLogOutIsAskedForAgain(t *testing.T) {
 			s := p.session3(lapse.Grant{})
 			p.clock.add(row.after)
 			p.store.InjectOp(storagetest.OpUpdate, 1, mode, storage.ErrOutcomeUnknown)
-			wantIs(t, row.name, p.Expire(p.ctx, row.text(s)), lapse.ErrOutcomeUnknown)
-			wantIs(t, row.name+", again", p.Expire(p.ctx, row.text(s)), nil)
+			wantIs(t, row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), lapse.ErrOutcomeUnknown)
+			wantIs(t, row.name+", again", loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 			if why := p.token(s.current.Refresh.ID).EndReason; why != row.why {
 				t.Errorf("%s, %v: it ended as %v; want %v", row.name, mode, why, row.why)
 			}

@@ -17,12 +17,12 @@ type scene struct {
 	on         storage.Store // that of the Manager
 	live, idle lapse.Issued
 
-	family  []lapse.Issued    // of eve, each delegated from the one before
-	budget  lapse.Issued      // of tim, with one use
-	before  lapse.Issued      // of rob, the previous text
-	rotated lapse.Issued      // of rob, the current text, which has not been used
-	kept    lapse.Issued      // of kim, by Obtain
-	session lapse.Credentials // of sue, refreshed once
+	family  []lapse.Issued  // of eve, each delegated from the one before
+	budget  lapse.Issued    // of tim, with one use
+	before  lapse.Issued    // of rob, the previous text
+	rotated lapse.Issued    // of rob, the current text, which has not been used
+	kept    lapse.Issued    // of kim, by Obtain
+	session lapse.TokenPair // of sue, refreshed once
 }
 
 // sceneConfig has one key for Obtain, or another in its place.
@@ -80,7 +80,7 @@ func (s *scene) logIn() {
 // retired returns a Manager like the scene's own whose key for Obtain is another.
 func (s *scene) retired() *lapse.Manager {
 	cfg := sceneConfig(scenePolicy, 2)
-	cfg.Clock, cfg.Observe = s.clock, func(e lapse.Event) { s.events = append(s.events, e) }
+	cfg.Clock, cfg.Observe = s.clock, func(_ context.Context, e lapse.Event) { s.events = append(s.events, e) }
 	m, err := lapse.New(s.on, cfg)
 	if err != nil {
 		s.t.Fatal(err)
@@ -92,7 +92,7 @@ func (s *scene) retired() *lapse.Manager {
 func (s *scene) hold(ctx context.Context, bearer string) (string, error) {
 	ctx, release := context.WithCancel(ctx)
 	s.t.Cleanup(release)
-	_, tok, err := s.Hold(ctx, bearer)
+	_, tok, err := opened(s.Hold(ctx, bearer))
 	return tok.Subject, err
 }
 

@@ -140,7 +140,7 @@ func TestFitsAfterARunThatMadeRoom(t *testing.T) {
 		t.Fatalf("the first run: %v, evicted %d", err, len(d.evicted))
 	}
 	d.grant.Subject = "bob"
-	if err := m.store.Update(t.Context(), "bob", d.store); err != nil || d.issued().Evicted != nil {
+	if err := m.store.Update(t.Context(), "bob", d.store); err != nil || d.issued(t.Context()).Evicted != nil {
 		t.Errorf("the second run: %v, evicted %v", err, d.evicted)
 	}
 }

@@ -127,10 +127,10 @@ func TestRenewAgainstExpire(t *testing.T) {
 				switch n % 3 {
 				case 0:
 					_, err := m.Authenticate(ctx, i.Bearer)
-					return ignore(err, lapse.ErrExpired)
+					return ignore(err, lapse.ErrRevoked)
 				case 1:
 					_, err := m.Renew(ctx, i.Bearer)
-					return ignore(err, lapse.ErrExpired)
+					return ignore(err, lapse.ErrRevoked)
 				default:
 					_, err := m.Expire(ctx, i.ID)
 					return err
@@ -145,7 +145,7 @@ func TestRenewAgainstExpire(t *testing.T) {
 				t.Fatalf("after the race: %+v, %v; want it ended", tok, err)
 			}
 			_, err = m.Authenticate(ctx, i.Bearer)
-			wantIs(t, "Authenticate after the race", err, lapse.ErrExpired)
+			wantIs(t, "Authenticate after the race", err, lapse.ErrRevoked)
 		}
 	})
 }
@@ -221,7 +221,7 @@ func TestIssueAgainstExpireSubject(t *testing.T) {
 		}
 		for _, i := range before {
 			_, err := m.Peek(ctx, i.Bearer)
-			wantIs(t, "one issued before", err, lapse.ErrExpired)
+			wantIs(t, "one issued before", err, lapse.ErrRevoked)
 		}
 		if ended+live != issuers+len(before) {
 			t.Errorf("%d ended, %d alive of %d", ended, live, issuers+len(before))

@@ -35,7 +35,7 @@ func historyFaults() map[string]wrong {
 		"loses renewals by use":      {touch: func(storage.Use) storage.Use { return storage.Use{} }},
 		"sweeps at the instant":      {sweep: func(before time.Time) time.Time { return before.Add(time.Millisecond) }},
 		"sweeps too little":          {sweep: func(before time.Time) time.Time { return before.Add(-time.Millisecond) }},
-		"ends with another reason":   {put: changed(ended(lapse.EndEvicted), func(r *storage.Record) { r.EndReason = lapse.EndExpired })},
+		"ends with another reason":   {put: changed(ended(lapse.EndEvicted), func(r *storage.Record) { r.EndReason = lapse.EndRevoked })},
 		"a leak leaves delegates":    {put: changed(ended(lapse.EndRotated), revive)},
 		"a delegate outlives its parent": {get: changed(func(r *storage.Record) bool { return r.ID == r.Family }, func(r *storage.Record) {
 			r.ExpiresAt = r.ExpiresAt.Add(time.Hour)

@@ -2,17 +2,48 @@ package lapse
 
 import "context"
 
-// Hold is Authenticate for a connection that lasts: the context it returns ends when
-// the life of bearer's token does, for whatever reason, or with ctx. Then
-// context.Cause of it is a *Rejection that says why, as Authenticate would (it ran
-// out, or was ended, for what reason; its subject is refused), ErrClosed if the
-// store was closed, or the cause of ctx.
+// Hold is a connection that is held open by a token. Manager.Hold makes one.
+type Hold struct {
+	m     *Manager
+	ctx   context.Context
+	token Token
+
+	of         *heldToken // nil while h is not registered
+	prev, next *Hold
+	cancel     context.CancelCauseFunc
+	stop       func() bool // lets go of the caller's context
+	cause      error       // why h was cut before it was armed
+	generation uint32      // of the secret that opened h; set before h is armed
+	armed      bool        // h is known to be good: until then Manager.Hold says what became of h
+	over       bool
+}
+
+// Context returns the context that ends when the connection is to: with the life of the
+// token, with Release, or with the context that Manager.Hold was given. context.Cause of
+// it says why.
+func (h *Hold) Context() context.Context { return h.ctx }
+
+// Token returns the token as Manager.Hold found it. Later renewals do not show in it.
+func (h *Hold) Token() Token { return h.token }
+
+// Release ends Context, with the cause context.Canceled, and lets go of the token. It may
+// be called more than once, and after the connection was cut.
+func (h *Hold) Release() {
+	h.m.release(h)
+	h.end(context.Canceled)
+}
+
+// Hold is Authenticate for a connection that lasts: Context of the Hold that it returns
+// ends when the life of bearer's token does, for whatever reason, or with ctx. Then
+// context.Cause of it is a *Rejection that says why, as Authenticate would (the token ran
+// out, or was ended, for what reason; Admit refused it), ErrClosed if the store was
+// closed, or the cause of ctx.
 //
-// End ctx when the connection ends: the hold lasts as long, and then costs nothing
-// more. Hold itself is a use as Authenticate is; that a connection stays open is none.
-// Authenticate the bearer again, on whatever the connection's holder does, where that
-// should renew the token. To say goodbye before the connection is closed, use
-// context.AfterFunc with what Hold returned.
+// Call Release, or end ctx, when the connection ends: the hold lasts as long, and then
+// costs nothing more. Hold itself is a use as Authenticate is; that a connection stays
+// open is none. Authenticate the bearer again, on whatever the connection's holder does,
+// where that should renew the token. To say goodbye before the connection is closed, use
+// context.AfterFunc with Context.
 //
 // A renewal by any caller moves the end of the context, which never comes early. A hold
 // follows the token: rotating it cuts no connection, except Rotate and RotateID with an
@@ -29,28 +60,29 @@ import "context"
 // seconds after the machine woke or its clock was set. While the store cannot be read,
 // a connection is held until the end that is known, and no longer.
 //
-// With an error, which is Authenticate's, the context has ended already.
-func (m *Manager) Hold(ctx context.Context, bearer string) (context.Context, Token, error) {
-	held, cancel := context.WithCancelCause(ctx)
-	h := &hold{cancel: cancel}
+// Errors are those of Authenticate, and there is no Hold then.
+func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
+	h := &Hold{m: m}
+	h.ctx, h.cancel = context.WithCancelCause(ctx)
 	h.stop = context.AfterFunc(ctx, func() { m.release(h) })
-	err := context.Canceled // should the store or CheckSubject panic
+	err := context.Canceled // should the store or Admit panic
 	defer func() {
 		if err != nil {
 			m.release(h)
 			h.end(err)
 		}
 	}()
-	var tok Token
-	tok, err = m.hold(ctx, h, bearer)
-	return held, tok, err
+	if h.token, err = m.hold(ctx, h, bearer); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // hold registers h before it reads the token, so that no end falls between.
-func (m *Manager) hold(ctx context.Context, h *hold, bearer string) (tok Token, err error) {
+func (m *Manager) hold(ctx context.Context, h *Hold, bearer string) (tok Token, err error) {
 	var c credential
 	if _, ok := c.parse(bearer, m.prefix, m.begun); !ok {
-		return tok, m.refuse(ErrMalformed)
+		return tok, m.refuse(ctx, ErrMalformed)
 	}
 	m.holds.add(m, h, c.id())
 	if h.generation, err = m.authenticate(ctx, "hold", bearer, useHeld, &tok); err != nil {
@@ -62,7 +94,7 @@ func (m *Manager) hold(ctx context.Context, h *hold, bearer string) (tok Token, 
 	}
 	switch _, rejected := cause.(*Rejection); {
 	case rejected:
-		return Token{}, m.refuse(cause)
+		return Token{}, m.refuse(ctx, cause)
 	case cause != nil:
 		return Token{}, cause
 	case over:
@@ -79,7 +111,7 @@ func spentByHold(tok *Token) bool {
 
 // release lets go of h, and ends its token if that had its last use spent by Hold and
 // this was its last connection.
-func (m *Manager) release(h *hold) {
+func (m *Manager) release(h *Hold) {
 	if t := m.holds.drop(h); t != nil {
 		go m.exhaust(t.id, t.subject) // the store may take its time
 	}

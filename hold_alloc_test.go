@@ -9,20 +9,20 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
-// TestHoldTakesAKilobyte at most, all in all: what Hold returns, what keeps it, and what
-// of the caller's context it makes grow.
-func TestHoldTakesAKilobyte(t *testing.T) {
+// TestBytesOfHold: a connection takes 1,200 bytes at most, all in all: the Hold with its
+// Token, what keeps it, and what of the caller's context it makes grow.
+func TestBytesOfHold(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates by itself")
 	}
-	const holds, budget = 20_000, 1024
+	const holds, budget = 20_000, 1200
 	for name, tt := range map[string]struct {
 		cfg      Config
 		tokens   int
 		delegate bool
 	}{
 		"a token each":                    {Config{}, holds, false},
-		"a token each, asked about again": {Config{CheckSubject: letPass, RecheckSubject: day}, holds, false},
+		"a token each, asked about again": {Config{Admit: letPass, Recheck: day}, holds, false},
 		"ten for a token":                 {Config{}, holds / 10, false},
 		"a delegate each":                 {Config{}, holds, true},
 	} {
@@ -54,7 +54,7 @@ func TestHoldTakesAKilobyte(t *testing.T) {
 // bytesOfHolds holds n connections and returns what each of them takes.
 func bytesOfHolds(t testing.TB, m *Manager, bearers []string, n int) int64 {
 	t.Helper()
-	callers, held := make([]context.Context, n), make([]context.Context, n)
+	callers, held := make([]context.Context, n), make([]*Hold, n)
 	all, release := context.WithCancel(t.Context())
 	defer release()
 	for i := range callers {
@@ -65,7 +65,7 @@ func bytesOfHolds(t testing.TB, m *Manager, bearers []string, n int) int64 {
 	before := inUse()
 	for i := range held {
 		var err error
-		if held[i], _, err = m.Hold(callers[i], bearers[i%len(bearers)]); err != nil {
+		if held[i], err = m.Hold(callers[i], bearers[i%len(bearers)]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -92,7 +92,7 @@ func (h *holder) issue(g lapse.Grant) lapse.Issued {
 
 func (h *holder) hold(bearer string) context.Context {
 	h.t.Helper()
-	held, tok, err := h.Hold(h.ctx, bearer)
+	held, tok, err := opened(h.Hold(h.ctx, bearer))
 	if err != nil || tok.ID == (lapse.ID{}) || held.Err() != nil {
 		h.t.Fatalf("Hold: %+v, %v, %v", tok, err, context.Cause(held))
 	}

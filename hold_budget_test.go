@@ -17,7 +17,7 @@ import (
 func (h *holder) released(bearer string) (held context.Context, release context.CancelFunc) {
 	h.t.Helper()
 	ctx, release := context.WithCancel(h.ctx)
-	held, tok, err := h.Hold(ctx, bearer)
+	held, tok, err := opened(h.Hold(ctx, bearer))
 	if err != nil || tok.ID == (lapse.ID{}) {
 		h.t.Fatalf("Hold: %+v, %v", tok, err)
 	}
@@ -40,7 +40,7 @@ func (h *holder) left(what string, id lapse.ID, uses int, reason lapse.EndReason
 func TestLastUseByHold(t *testing.T) {
 	for _, on := range holdStores {
 		var told []lapse.Event
-		cfg := lapse.Config{Observe: func(e lapse.Event) {
+		cfg := lapse.Config{Observe: func(_ context.Context, e lapse.Event) {
 			if e.Kind == lapse.EventEnded {
 				told = append(told, e)
 			}
@@ -86,7 +86,7 @@ func TestSpentByHoldCanBeEnded(t *testing.T) {
 				if err := row.end(h, i); err != nil {
 					t.Fatal(err)
 				}
-				h.wantRejection(h.cut(row.name, held, on.late), lapse.ErrExpired, i.ID, ended, row.reason)
+				h.wantRejection(h.cut(row.name, held, on.late), lapse.ErrRevoked, i.ID, ended, row.reason)
 				h.left("afterwards", i.ID, 0, row.reason)
 			})
 		}
@@ -109,7 +109,7 @@ func TestSpentByHoldEndsWithIt(t *testing.T) {
 	} {
 		for _, on := range holdStores {
 			dir.say("ana", nil)
-			inBubble(t, on.name+"/"+name, on.open, lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}, func(h *holder) {
+			inBubble(t, on.name+"/"+name, on.open, lapse.Config{Admit: dir.check, Recheck: time.Minute}, func(h *holder) {
 				i := h.issue(lapse.Grant{MaxUses: 1})
 				held, release := h.released(i.Bearer)
 				defer release()
@@ -136,7 +136,7 @@ func TestHoldEndsBeforeItIsArmed(t *testing.T) {
 			}
 			ctx, release := context.WithCancel(h.ctx)
 			store.update.Store(&release)
-			_, tok, err := h.Hold(ctx, i.Bearer)
+			_, tok, err := opened(h.Hold(ctx, i.Bearer))
 			wantIs(t, "Hold", err, context.Canceled)
 			if tok != (lapse.Token{}) {
 				t.Errorf("%+v with %v", tok, err)
@@ -182,7 +182,7 @@ func TestSpentByHoldOnAFailingStore(t *testing.T) {
 			}
 			_, err := h.Authenticate(h.ctx, i.Bearer)
 			wantIs(t, "Authenticate", err, lapse.ErrExhausted)
-			_, _, err = h.Hold(h.ctx, i.Bearer)
+			_, _, err = opened(h.Hold(h.ctx, i.Bearer))
 			wantIs(t, "Hold", err, lapse.ErrExhausted)
 		})
 	}
@@ -203,7 +203,7 @@ func TestLastUseByHoldThatCannotBeTold(t *testing.T) {
 				_, letGo = h.released(i.Bearer)
 			}
 			store.InjectOp(storagetest.OpUpdate, 1, storagetest.FailAfter, storage.ErrOutcomeUnknown)
-			_, _, err := h.Hold(h.ctx, i.Bearer)
+			_, _, err := opened(h.Hold(h.ctx, i.Bearer))
 			wantIs(t, "Hold", err, lapse.ErrOutcomeUnknown)
 			if other {
 				h.left("while the other is held", i.ID, 0, 0)

@@ -13,14 +13,15 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// directory is a CheckSubject: what it says of whom, and how often it was asked.
+// directory is a Admit: what it says of whom, and how often it was asked.
 type directory struct {
 	mu    sync.Mutex
 	asked map[string]int
 	says  map[string]func(ctx context.Context) error
 }
 
-func (d *directory) check(ctx context.Context, subject string) error {
+func (d *directory) check(ctx context.Context, tok lapse.Token) error {
+	subject := tok.Subject
 	d.mu.Lock()
 	if d.asked == nil {
 		d.asked = make(map[string]int)
@@ -51,14 +52,14 @@ func (d *directory) count(subject string) int {
 	return d.asked[subject]
 }
 
-var errHoliday = fmt.Errorf("%w: on holiday", lapse.ErrSubjectRefused)
+var errHoliday = fmt.Errorf("%w: on holiday", lapse.ErrRefused)
 
 // TestRecheckSubject: who is refused is cut within the interval, by what was said, and
 // nobody else is.
 func TestRecheckSubject(t *testing.T) {
 	for _, on := range holdStores {
 		dir := new(directory)
-		inBubble(t, on.name, on.open, lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}, func(h *holder) {
+		inBubble(t, on.name, on.open, lapse.Config{Admit: dir.check, Recheck: time.Minute}, func(h *holder) {
 			i, j := h.issue(lapse.Grant{TTL: time.Hour}), h.issue(lapse.Grant{TTL: time.Hour})
 			held := []context.Context{h.hold(i.Bearer), h.hold(j.Bearer), h.hold(j.Bearer)}
 			bob := h.hold(h.issue(lapse.Grant{Subject: "bob", TTL: time.Hour}).Bearer)
@@ -84,7 +85,7 @@ func TestRecheckSubject(t *testing.T) {
 // TestRecheckSubjectIsOff by default: only uses ask.
 func TestRecheckSubjectIsOff(t *testing.T) {
 	dir := new(directory)
-	onMemory(t, "off", lapse.Config{CheckSubject: dir.check}, func(h *holder) {
+	onMemory(t, "off", lapse.Config{Admit: dir.check}, func(h *holder) {
 		held := h.hold(h.issue(lapse.Grant{TTL: time.Hour}).Bearer)
 		dir.say("ana", func(context.Context) error { return errHoliday })
 		time.Sleep(time.Hour - time.Millisecond)
@@ -111,7 +112,7 @@ func TestRecheckSubjectThatCannotTell(t *testing.T) {
 		},
 	} {
 		dir := new(directory)
-		onMemory(t, name, lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}, func(h *holder) {
+		onMemory(t, name, lapse.Config{Admit: dir.check, Recheck: time.Minute}, func(h *holder) {
 			stays := h.issue(lapse.Grant{TTL: 2 * time.Hour})
 			ends, runsOut := h.issue(lapse.Grant{Subject: "bob"}), h.issue(lapse.Grant{})
 			held := []context.Context{h.hold(stays.Bearer), h.hold(ends.Bearer), h.hold(runsOut.Bearer)}
@@ -138,31 +139,31 @@ func TestRecheckSubjectThatCannotTell(t *testing.T) {
 // asked, keeps nobody from being asked about those who came later.
 func TestRecheckSubjectThatNeverReturns(t *testing.T) {
 	dir := new(directory)
-	onMemory(t, "deaf", lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}, func(h *holder) {
+	onMemory(t, "deaf", lapse.Config{Admit: dir.check, Recheck: time.Minute}, func(h *holder) {
 		back := make(chan struct{})
 		defer close(back)
 		first, second := h.issue(lapse.Grant{}), h.issue(lapse.Grant{Subject: "bob"})
 		held := h.hold(first.Bearer)
 		dir.say("ana", func(context.Context) error { <-back; return errHoliday })
 		time.Sleep(time.Minute)
-		h.end(first.ID, lapse.EndExpired)
+		h.end(first.ID, lapse.EndRevoked)
 		h.cut("ended", held, 0)
 		held = h.hold(second.Bearer)
 		dir.say("bob", func(context.Context) error { return errHoliday })
-		wantIs(t, "cause", h.cut("refused", held, time.Minute), lapse.ErrSubjectRefused)
+		wantIs(t, "cause", h.cut("refused", held, time.Minute), lapse.ErrRefused)
 	})
 }
 
 // TestRecheckSubjectAfterTheClockWasSetBack is as often as before.
 func TestRecheckSubjectAfterTheClockWasSetBack(t *testing.T) {
 	dir, bent := new(directory), new(bentClock)
-	cfg := lapse.Config{Clock: bent, ClockGuard: lapse.GuardOff, CheckSubject: dir.check, RecheckSubject: time.Minute}
+	cfg := lapse.Config{Clock: bent, ClockGuard: lapse.GuardOff, Admit: dir.check, Recheck: time.Minute}
 	onMemory(t, "back", cfg, func(h *holder) {
 		held := h.hold(h.issue(lapse.Grant{}).Bearer)
 		time.Sleep(10 * time.Minute)
 		bent.step(-1000 * time.Hour)
 		dir.say("ana", func(context.Context) error { return errHoliday })
-		wantIs(t, "cause", h.cut("refused", held, time.Minute+15*time.Second), lapse.ErrSubjectRefused)
+		wantIs(t, "cause", h.cut("refused", held, time.Minute+15*time.Second), lapse.ErrRefused)
 	})
 }
 
@@ -175,7 +176,7 @@ func TestPollAfterTheClockWasSetBack(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		bent.step(-1000 * time.Hour)
 		h.change(i.ID, func(r *storage.Record) {
-			r.EndedAt, r.EndReason = bent.Now().Truncate(time.Millisecond), lapse.EndExpired
+			r.EndedAt, r.EndReason = bent.Now().Truncate(time.Millisecond), lapse.EndRevoked
 		})
 		h.cut("ended", held, 20*time.Second)
 	})
@@ -188,18 +189,18 @@ func TestHoldFromWithin(t *testing.T) {
 	var within sync.Once
 	also := func() {
 		within.Do(func() {
-			if held, _, err := h.Hold(h.ctx, h.bearer); err != nil || held.Err() != nil {
+			if held, _, err := opened(h.Hold(h.ctx, h.bearer)); err != nil || held.Err() != nil {
 				h.t.Errorf("Hold from within: %v, %v", err, context.Cause(held))
 			}
 		})
 	}
-	cfg := lapse.Config{CheckSubject: dir.check, RecheckSubject: time.Minute}
-	for _, from := range []string{"CheckSubject", "CheckSubject, asked again", "Observe", "AfterFunc"} {
+	cfg := lapse.Config{Admit: dir.check, Recheck: time.Minute}
+	for _, from := range []string{"Admit", "Admit, asked again", "Observe", "AfterFunc"} {
 		within = sync.Once{}
 		dir.say("ana", nil)
 		cfg.Observe = nil
 		if from == "Observe" {
-			cfg.Observe = func(e lapse.Event) {
+			cfg.Observe = func(_ context.Context, e lapse.Event) {
 				if e.Kind == lapse.EventRejected {
 					also()
 				}
@@ -212,14 +213,14 @@ func TestHoldFromWithin(t *testing.T) {
 			h.issue(lapse.Grant{})
 			asked := func(context.Context) error { also(); return nil }
 			switch from {
-			case "CheckSubject":
+			case "Admit":
 				dir.say("bob", asked)
 				h.hold(i.Bearer)
-			case "CheckSubject, asked again":
+			case "Admit, asked again":
 				dir.say("bob", asked)
 				time.Sleep(time.Minute)
 			case "Observe":
-				if _, _, err := h.Hold(h.ctx, "nonsense"); !errors.Is(err, lapse.ErrMalformed) {
+				if _, _, err := opened(h.Hold(h.ctx, "nonsense")); !errors.Is(err, lapse.ErrMalformed) {
 					t.Error(err)
 				}
 			case "AfterFunc":
@@ -243,17 +244,17 @@ func TestHoldIntervals(t *testing.T) {
 		bad bool
 	}{
 		"defaults":             {lapse.Config{}, false},
-		"the least":            {lapse.Config{RecheckSubject: time.Millisecond, PollHolds: time.Millisecond, CheckSubject: dir.check}, false},
-		"recheck negative":     {lapse.Config{RecheckSubject: -1, CheckSubject: dir.check}, true},
-		"recheck too short":    {lapse.Config{RecheckSubject: time.Millisecond - 1, CheckSubject: dir.check}, true},
-		"recheck without end":  {lapse.Config{RecheckSubject: lapse.NoLimit, CheckSubject: dir.check}, true},
-		"recheck by nobody":    {lapse.Config{RecheckSubject: time.Minute}, true},
+		"the least":            {lapse.Config{Recheck: time.Millisecond, PollHolds: time.Millisecond, Admit: dir.check}, false},
+		"recheck negative":     {lapse.Config{Recheck: -1, Admit: dir.check}, true},
+		"recheck too short":    {lapse.Config{Recheck: time.Millisecond - 1, Admit: dir.check}, true},
+		"recheck without end":  {lapse.Config{Recheck: lapse.NoLimit, Admit: dir.check}, true},
+		"recheck by nobody":    {lapse.Config{Recheck: time.Minute}, true},
 		"polling negative":     {lapse.Config{PollHolds: -1}, true},
 		"polling too often":    {lapse.Config{PollHolds: time.Millisecond - 1}, true},
 		"polling without end":  {lapse.Config{PollHolds: lapse.NoLimit}, true},
 		"polling once a year":  {lapse.Config{PollHolds: 365 * 24 * time.Hour}, false},
-		"recheck once a year":  {lapse.Config{RecheckSubject: 365 * 24 * time.Hour, CheckSubject: dir.check}, false},
-		"checking but not yet": {lapse.Config{CheckSubject: dir.check}, false},
+		"recheck once a year":  {lapse.Config{Recheck: 365 * 24 * time.Hour, Admit: dir.check}, false},
+		"checking but not yet": {lapse.Config{Admit: dir.check}, false},
 	} {
 		_, err := lapse.New(mute{}, row.cfg)
 		if errors.Is(err, lapse.ErrInvalidConfig) != row.bad || err != nil && !row.bad {

@@ -114,8 +114,8 @@ func TestHoldOfADelegateOfARotated(t *testing.T) {
 			}
 			h.rotate(next, 0)
 			at := now()
-			h.wantRejection(h.cut("near", held[0], on.late), lapse.ErrExpired, near.ID, at, lapse.EndRotated)
-			h.wantRejection(h.cut("far", held[1], on.late), lapse.ErrExpired, far.ID, at, lapse.EndParent)
+			h.wantRejection(h.cut("near", held[0], on.late), lapse.ErrRevoked, near.ID, at, lapse.EndRotated)
+			h.wantRejection(h.cut("far", held[1], on.late), lapse.ErrRevoked, far.ID, at, lapse.EndParent)
 		})
 	}
 }
@@ -174,7 +174,7 @@ func TestHoldAgainstRotation(t *testing.T) {
 					synctest.Wait() // until it has been looked at, if it is told
 				}
 				store.get.Store(&rotate)
-				held, _, err := h.Hold(h.ctx, i.Bearer)
+				held, _, err := opened(h.Hold(h.ctx, i.Bearer))
 				if overlap != 0 {
 					if err != nil {
 						t.Fatalf("Hold: %v", err)

@@ -70,7 +70,7 @@ func TestHoldIsCutByEndsAfterRotation(t *testing.T) {
 				}
 				for generation, held := range []context.Context{first, second} {
 					cause := h.cut(row.name, held, on.late)
-					h.wantRejection(cause, lapse.ErrExpired, i.ID, ended, row.reason)
+					h.wantRejection(cause, lapse.ErrRevoked, i.ID, ended, row.reason)
 					if r := new(lapse.Rejection); errors.As(cause, &r) && r.Generation != uint32(generation) {
 						t.Errorf("cut by %v; want the generation %d, of the text that opened it", cause, generation)
 					}
@@ -91,7 +91,7 @@ func TestHoldOutlivesItsText(t *testing.T) {
 			time.Sleep(time.Minute - time.Millisecond)
 			h.hold(i.Bearer)
 			time.Sleep(time.Millisecond)
-			_, _, err := h.Hold(h.ctx, i.Bearer)
+			_, _, err := opened(h.Hold(h.ctx, i.Bearer))
 			wantIs(t, "Hold by the previous text at its instant", err, lapse.ErrReplaced)
 			h.alive("by the previous text", byPrevious)
 			byNext := h.hold(next)
@@ -125,7 +125,7 @@ func TestHoldThroughSweeps(t *testing.T) {
 			if _, err := h.ExpireBearer(h.ctx, bearer); err != nil {
 				t.Fatal(err)
 			}
-			h.wantRejection(h.cut("ended", held, on.late), lapse.ErrExpired, i.ID, ended, lapse.EndExpired)
+			h.wantRejection(h.cut("ended", held, on.late), lapse.ErrRevoked, i.ID, ended, lapse.EndRevoked)
 		})
 	}
 }
@@ -203,7 +203,7 @@ func TestHoldOfADelegate(t *testing.T) {
 					h.alive("until then", held)
 					late = time.Millisecond
 				}
-				h.wantRejection(h.cut(name, held, late), lapse.ErrExpired, third.ID, at.Add(row.after), row.reason)
+				h.wantRejection(h.cut(name, held, late), lapse.ErrRevoked, third.ID, at.Add(row.after), row.reason)
 			})
 		}
 	}

@@ -45,7 +45,7 @@ func (h *holder) holdAndRelease(bearer string, times int) {
 	h.t.Helper()
 	for n := range times {
 		ctx, release := context.WithCancel(h.ctx)
-		if _, _, err := h.Hold(ctx, bearer); err != nil {
+		if _, _, err := opened(h.Hold(ctx, bearer)); err != nil {
 			h.t.Fatal(err)
 		}
 		release()
@@ -75,13 +75,13 @@ func TestHoldLeavesNothing(t *testing.T) {
 	for name, end := range map[string]func(h *holder, i lapse.Issued, release func()){
 		"released":       func(_ *holder, _ lapse.Issued, release func()) { release() },
 		"released twice": func(_ *holder, _ lapse.Issued, release func()) { release(); release() },
-		"ended":          func(h *holder, i lapse.Issued, _ func()) { h.end(i.ID, lapse.EndExpired) },
+		"ended":          func(h *holder, i lapse.Issued, _ func()) { h.end(i.ID, lapse.EndRevoked) },
 		"ended, then released": func(h *holder, i lapse.Issued, release func()) {
-			h.end(i.ID, lapse.EndExpired)
+			h.end(i.ID, lapse.EndRevoked)
 			synctest.Wait()
 			release()
 		},
-		"released, then ended":  func(h *holder, i lapse.Issued, release func()) { release(); h.end(i.ID, lapse.EndExpired) },
+		"released, then ended":  func(h *holder, i lapse.Issued, release func()) { release(); h.end(i.ID, lapse.EndRevoked) },
 		"ran out":               func(*holder, lapse.Issued, func()) { time.Sleep(30 * time.Minute) },
 		"ran out, released too": func(_ *holder, _ lapse.Issued, release func()) { time.Sleep(30 * time.Minute); release() },
 		"closed":                func(h *holder, _ lapse.Issued, _ func()) { h.store.Close() },
@@ -93,7 +93,7 @@ func TestHoldLeavesNothing(t *testing.T) {
 				i := h.issue(lapse.Grant{})
 				ctx, release := context.WithCancel(context.Background())
 				defer release()
-				held, _, err := h.Hold(ctx, i.Bearer)
+				held, _, err := opened(h.Hold(ctx, i.Bearer))
 				if err != nil || serving() == before {
 					t.Fatal(err, serving())
 				}
@@ -135,12 +135,12 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 	onMemory(t, "parent", lapse.Config{}, func(h *holder) {
 		i := h.issue(lapse.Grant{})
 		ctx, release := context.WithCancelCause(h.ctx)
-		held, _, err := h.Hold(ctx, i.Bearer)
+		held, _, err := opened(h.Hold(ctx, i.Bearer))
 		if err != nil {
 			t.Fatal(err)
 		}
 		type key struct{}
-		beneath, _, err := h.Hold(context.WithValue(held, key{}, "value"), h.issue(lapse.Grant{Subject: "bob"}).Bearer)
+		beneath, _, err := opened(h.Hold(context.WithValue(held, key{}, "value"), h.issue(lapse.Grant{Subject: "bob"}).Bearer))
 		if err != nil || beneath.Value(key{}) != "value" {
 			t.Fatalf("%v, %v", err, beneath.Value(key{}))
 		}
@@ -149,12 +149,12 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 			wantIs(t, "Err", held.Err(), context.Canceled)
 			wantIs(t, "cause", context.Cause(held), errDisk)
 		}
-		held, _, err = h.Hold(ctx, i.Bearer)
+		held, _, err = opened(h.Hold(ctx, i.Bearer))
 		wantIs(t, "Hold with an ended context", err, context.Canceled)
 		wantIs(t, "its cause", context.Cause(held), errDisk)
 		ctx, cancel := context.WithTimeout(h.ctx, time.Minute)
 		defer cancel()
-		held, _, err = h.Hold(ctx, i.Bearer)
+		held, _, err = opened(h.Hold(ctx, i.Bearer))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestHoldCancelledAnywhere(t *testing.T) {
 					if calls == 0 {
 						release()
 					}
-					held, tok, err := h.Hold(ctx, i.Bearer)
+					held, tok, err := opened(h.Hold(ctx, i.Bearer))
 					store.left = 0
 					release()
 					synctest.Wait()
@@ -235,14 +235,14 @@ func (q *quitter) count(ctx context.Context) context.Context {
 // TestHoldThroughPanics: one that passes through Hold leaves nothing registered.
 func TestHoldThroughPanics(t *testing.T) {
 	for name, cfg := range map[string]lapse.Config{
-		"of the store":    {},
-		"of CheckSubject": {CheckSubject: func(_ context.Context, subject string) error { panic(errDisk) }},
-		"of CheckSubject, which ends its goroutine": {CheckSubject: func(context.Context, string) error { runtime.Goexit(); return nil }},
+		"of the store":                       {},
+		"of Admit":                           {Admit: func(_ context.Context, tok lapse.Token) error { panic(errDisk) }},
+		"of Admit, which ends its goroutine": {Admit: func(context.Context, lapse.Token) error { runtime.Goexit(); return nil }},
 	} {
 		faulty := storagetest.NewFaulty(memory.New())
 		inBubble(t, name, func(*testing.T) storage.Store { return faulty }, cfg, func(h *holder) {
 			i := h.issue(lapse.Grant{})
-			if cfg.CheckSubject == nil {
+			if cfg.Admit == nil {
 				faulty.InjectOp(storagetest.OpGet, 1, storagetest.Panic, errDisk)
 			}
 			before := serving()
@@ -254,7 +254,7 @@ func TestHoldThroughPanics(t *testing.T) {
 				}()
 				h.Hold(context.Background(), i.Bearer)
 			}()
-			if p := <-left; p != errDisk && name != "of CheckSubject, which ends its goroutine" {
+			if p := <-left; p != errDisk && name != "of Admit, which ends its goroutine" {
 				t.Errorf("it ended with %v", p)
 			}
 			synctest.Wait()

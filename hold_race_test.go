@@ -51,13 +51,13 @@ type bare struct{ storage.Store }
 type holding func(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error)
 
 func properly(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
-	return m.Hold(ctx, bearer)
+	return opened(m.Hold(ctx, bearer))
 }
 
 // tooLate is the fault that the harness must find: it registers what it has read.
 func tooLate(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
 	held, cancel := context.WithCancelCause(ctx)
-	h := &hold{cancel: cancel}
+	h := &Hold{cancel: cancel}
 	h.stop = context.AfterFunc(ctx, func() { m.holds.drop(h) })
 	tok, err := m.Authenticate(ctx, bearer)
 	if err != nil {
@@ -73,7 +73,7 @@ func tooLate(ctx context.Context, m *Manager, bearer string) (context.Context, T
 // so that no rotation cuts any.
 func newest(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
 	held, cancel := context.WithCancelCause(ctx)
-	h := &hold{cancel: cancel, generation: math.MaxUint32}
+	h := &Hold{cancel: cancel, generation: math.MaxUint32}
 	h.stop = context.AfterFunc(ctx, func() { m.holds.drop(h) })
 	var c credential
 	c.parse(bearer, m.prefix, m.begun)
@@ -155,13 +155,13 @@ func (d duel) standing(ctx context.Context, m *Manager, bearer string) error {
 	case 0:
 		return nil
 	case 1: // by the same token
-		_, _, err := m.Hold(ctx, bearer)
+		_, _, err := opened(m.Hold(ctx, bearer))
 		synctest.Wait()
 		return err
 	}
 	bob, err := m.Issue(ctx, Grant{Subject: "bob"})
 	if err == nil {
-		_, _, err = m.Hold(ctx, bob.Bearer)
+		_, _, err = opened(m.Hold(ctx, bob.Bearer))
 	}
 	synctest.Wait()
 	return err
@@ -182,15 +182,15 @@ type duelEnd struct {
 }
 
 var duelEnds = []duelEnd{
-	{func(ctx context.Context, m *Manager, i Issued) error { _, err := m.Expire(ctx, i.ID); return err }, ErrExpired, EndExpired},
+	{func(ctx context.Context, m *Manager, i Issued) error { _, err := m.Expire(ctx, i.ID); return err }, ErrRevoked, EndRevoked},
 	{func(ctx context.Context, m *Manager, _ Issued) error {
 		_, err := m.ExpireSubject(ctx, "ana")
 		return err
-	}, ErrExpired, EndSubject},
+	}, ErrRevoked, EndSubject},
 	{func(ctx context.Context, m *Manager, _ Issued) error {
 		_, err := m.Issue(ctx, Grant{Subject: "ana"})
 		return err
-	}, ErrExpired, EndEvicted},
+	}, ErrRevoked, EndEvicted},
 }
 
 var duelRotations = []duelEnd{

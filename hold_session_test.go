@@ -33,7 +33,7 @@ func inSession(t *testing.T, name string, open func(t *testing.T) storage.Store,
 	})
 }
 
-func (s *sessions) logIn() lapse.Credentials {
+func (s *sessions) logIn() lapse.TokenPair {
 	s.t.Helper()
 	c, err := s.pairs.Issue(s.ctx, lapse.Grant{Subject: "ana"})
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *sessions) logIn() lapse.Credentials {
 	return c
 }
 
-func (s *sessions) refresh(c lapse.Credentials) lapse.Credentials {
+func (s *sessions) refresh(c lapse.TokenPair) lapse.TokenPair {
 	s.t.Helper()
 	next, err := s.pairs.Refresh(s.ctx, c.Refresh.Bearer)
 	if err != nil {
@@ -121,7 +121,7 @@ func TestHoldOfASessionOnAMock(t *testing.T) {
 			}
 			ctx, release := context.WithCancel(t.Context())
 			defer release()
-			held, _, err := p.Access().Hold(ctx, c.Access.Bearer)
+			held, _, err := opened(p.Access().Hold(ctx, c.Access.Bearer))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,23 +140,31 @@ func TestHoldOfASessionOnAMock(t *testing.T) {
 // opened the connection.
 func TestHoldOfASessionIsCutByItsEnd(t *testing.T) {
 	for name, row := range map[string]struct {
-		end    func(s *sessions, first, current lapse.Credentials) error
+		end    func(s *sessions, first, current lapse.TokenPair) error
 		reason lapse.EndReason
 	}{
-		"the current refresh text": {func(s *sessions, _, c lapse.Credentials) error { return s.pairs.Expire(s.ctx, c.Refresh.Bearer) }, lapse.EndExpired},
-		"the current access text":  {func(s *sessions, _, c lapse.Credentials) error { return s.pairs.Expire(s.ctx, c.Access.Bearer) }, lapse.EndExpired},
-		"a spent access text":      {func(s *sessions, c, _ lapse.Credentials) error { return s.pairs.Expire(s.ctx, c.Access.Bearer) }, lapse.EndExpired},
-		"a spent refresh text":     {func(s *sessions, c, _ lapse.Credentials) error { return s.pairs.Expire(s.ctx, c.Refresh.Bearer) }, lapse.EndReused},
-		"reuse": {func(s *sessions, c, _ lapse.Credentials) error {
+		"the current refresh text": {func(s *sessions, _, c lapse.TokenPair) error {
+			return loggedOut(s.pairs.ExpireBearer(s.ctx, c.Refresh.Bearer))
+		}, lapse.EndRevoked},
+		"the current access text": {func(s *sessions, _, c lapse.TokenPair) error {
+			return loggedOut(s.pairs.ExpireBearer(s.ctx, c.Access.Bearer))
+		}, lapse.EndRevoked},
+		"a spent access text": {func(s *sessions, c, _ lapse.TokenPair) error {
+			return loggedOut(s.pairs.ExpireBearer(s.ctx, c.Access.Bearer))
+		}, lapse.EndRevoked},
+		"a spent refresh text": {func(s *sessions, c, _ lapse.TokenPair) error {
+			return loggedOut(s.pairs.ExpireBearer(s.ctx, c.Refresh.Bearer))
+		}, lapse.EndReused},
+		"reuse": {func(s *sessions, c, _ lapse.TokenPair) error {
 			_, err := s.pairs.Refresh(s.ctx, c.Refresh.Bearer)
 			return ignore(err, lapse.ErrReused)
 		}, lapse.EndReused},
-		"its ID": {func(s *sessions, c, _ lapse.Credentials) error { _, err := s.Expire(s.ctx, c.Access.ID); return err }, lapse.EndExpired},
-		"its subject, by another Manager": {func(s *sessions, _, _ lapse.Credentials) error {
+		"its ID": {func(s *sessions, c, _ lapse.TokenPair) error { _, err := s.Expire(s.ctx, c.Access.ID); return err }, lapse.EndRevoked},
+		"its subject, by another Manager": {func(s *sessions, _, _ lapse.TokenPair) error {
 			_, err := s.manager(lapse.Config{Prefix: "admin"}).ExpireSubject(s.ctx, "ana")
 			return err
 		}, lapse.EndSubject},
-		"another log-in": {func(s *sessions, _, _ lapse.Credentials) error {
+		"another log-in": {func(s *sessions, _, _ lapse.TokenPair) error {
 			_, err := s.pairs.Issue(s.ctx, lapse.Grant{Subject: "ana"})
 			return err
 		}, lapse.EndEvicted},
@@ -179,7 +187,7 @@ func TestHoldOfASessionIsCutByItsEnd(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, held := range held {
-					s.wantRejection(s.cut(name, held, on.late), lapse.ErrExpired, first.Access.ID, ended, row.reason)
+					s.wantRejection(s.cut(name, held, on.late), lapse.ErrRevoked, first.Access.ID, ended, row.reason)
 				}
 			})
 		}
@@ -195,16 +203,16 @@ func TestHoldOutlivesTheGrace(t *testing.T) {
 			first := s.logIn()
 			current := s.refresh(first)
 			end := now().Add(15 * time.Minute)
-			held, tok, err := s.Hold(s.ctx, first.Access.Bearer)
+			held, tok, err := opened(s.Hold(s.ctx, first.Access.Bearer))
 			if err != nil || !tok.ExpiresAt.Equal(now().Add(10*time.Second)) {
 				t.Fatalf("Hold by the previous text: until %v, %v; want the end of the grace", tok.ExpiresAt, err)
 			}
-			plain, _, err := s.manager(lapse.Config{}).Hold(s.ctx, first.Access.Bearer)
+			plain, _, err := opened(s.manager(lapse.Config{}).Hold(s.ctx, first.Access.Bearer))
 			if err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Second)
-			_, _, err = s.Hold(s.ctx, first.Access.Bearer)
+			_, _, err = opened(s.Hold(s.ctx, first.Access.Bearer))
 			wantIs(t, "Hold after the grace", err, lapse.ErrReplaced)
 			time.Sleep(time.Until(end) - time.Millisecond)
 			s.alive("1 ms before", held)

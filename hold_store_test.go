@@ -75,7 +75,7 @@ func TestHoldWhileTheStoreIsSilent(t *testing.T) {
 			held := h.hold(i.Bearer)
 			time.Sleep(20 * time.Minute)
 			store.get.Store(&silence)
-			h.end(i.ID, lapse.EndExpired) // which nobody can read
+			h.end(i.ID, lapse.EndRevoked) // which nobody can read
 			time.Sleep(10*time.Minute - time.Millisecond)
 			h.alive("until then", held)
 			h.wantRejection(h.cut("then", held, time.Second+strikeSlack), lapse.ErrExpired, i.ID, i.ExpiresAt, 0)
@@ -119,12 +119,12 @@ func TestHoldAfterSilence(t *testing.T) {
 			ended, other := h.hold(i.Bearer), h.hold(j.Bearer)
 			time.Sleep(time.Minute)
 			store.get.Store(&silence)
-			h.end(i.ID, lapse.EndExpired)
+			h.end(i.ID, lapse.EndRevoked)
 			time.Sleep(time.Minute)
 			h.alive("nobody could tell", ended)
 			store.get.Store(nil)
-			wantIs(t, "cause", h.cut("told before", ended, giveUp+5*time.Second), lapse.ErrExpired)
-			h.end(j.ID, lapse.EndExpired)
+			wantIs(t, "cause", h.cut("told before", ended, giveUp+5*time.Second), lapse.ErrRevoked)
+			h.end(j.ID, lapse.EndRevoked)
 			h.cut("told after", other, 0)
 		})
 	}
@@ -147,7 +147,7 @@ func TestHoldBesideOneThatHangs(t *testing.T) {
 		store.get.Store(&hang)
 		h.change(i.ID, func(r *storage.Record) { r.Name = "renamed" })
 		synctest.Wait()
-		h.end(j.ID, lapse.EndExpired)
+		h.end(j.ID, lapse.EndRevoked)
 		h.cut("the other", other, giveUp)
 		h.alive("the one that hung", stuck)
 	})
@@ -176,14 +176,14 @@ func TestHoldWithoutWatch(t *testing.T) {
 			i, j := h.issue(lapse.Grant{}), h.issue(lapse.Grant{})
 			polled, heard := h.hold(i.Bearer), h.hold(j.Bearer)
 			time.Sleep(time.Minute + time.Millisecond)
-			h.end(i.ID, lapse.EndExpired)
+			h.end(i.ID, lapse.EndRevoked)
 			h.cut("polled", polled, 3*time.Second)
 			if name == "never yields" {
 				return
 			}
 			store.watch.Store(nil)
 			time.Sleep(3 * time.Second)
-			h.end(j.ID, lapse.EndExpired)
+			h.end(j.ID, lapse.EndRevoked)
 			h.cut("heard again", heard, 0)
 		})
 	}
@@ -204,7 +204,7 @@ func TestHoldWatchBreaks(t *testing.T) {
 		held := h.hold(i.Bearer)
 		synctest.Wait()
 		store.watch.Store(nil)
-		h.end(i.ID, lapse.EndExpired)
+		h.end(i.ID, lapse.EndRevoked)
 		h.alive("nothing was told", held)
 		close(broken)
 		h.cut("broken", held, 5*time.Second)
@@ -239,7 +239,7 @@ func TestHoldOfAWrongRecord(t *testing.T) {
 	}
 	inBubble(t, "wrong", func(*testing.T) storage.Store { return store }, lapse.Config{}, func(h *holder) {
 		held, other := h.hold(h.issue(lapse.Grant{}).Bearer), h.issue(lapse.Grant{})
-		h.end(other.ID, lapse.EndExpired)
+		h.end(other.ID, lapse.EndRevoked)
 		mixed.Store(&other.ID)
 		time.Sleep(30*time.Minute - time.Millisecond)
 		h.alive("by another's record", held)

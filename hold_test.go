@@ -16,13 +16,13 @@ var endings = []struct {
 	end    func(h *holder, i lapse.Issued) error
 	reason lapse.EndReason
 }{
-	{"Expire", func(h *holder, i lapse.Issued) error { _, err := h.Expire(h.ctx, i.ID); return err }, lapse.EndExpired},
-	{"ExpireBearer", func(h *holder, i lapse.Issued) error { _, err := h.ExpireBearer(h.ctx, i.Bearer); return err }, lapse.EndExpired},
+	{"Expire", func(h *holder, i lapse.Issued) error { _, err := h.Expire(h.ctx, i.ID); return err }, lapse.EndRevoked},
+	{"ExpireBearer", func(h *holder, i lapse.Issued) error { _, err := h.ExpireBearer(h.ctx, i.Bearer); return err }, lapse.EndRevoked},
 	{"ExpireSubject", func(h *holder, _ lapse.Issued) error { _, err := h.ExpireSubject(h.ctx, "ana"); return err }, lapse.EndSubject},
 	{"by another Manager", func(h *holder, i lapse.Issued) error {
 		_, err := h.manager(lapse.Config{Prefix: "admin"}).Expire(h.ctx, i.ID)
 		return err
-	}, lapse.EndExpired},
+	}, lapse.EndRevoked},
 	{"evicted", func(h *holder, _ lapse.Issued) error {
 		_, err := h.Issue(h.ctx, lapse.Grant{Subject: "ana"})
 		return err
@@ -48,7 +48,7 @@ func TestHoldIsCutByEnds(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, held := range []context.Context{first, second} {
-					h.wantRejection(h.cut(row.name, held, on.late), lapse.ErrExpired, i.ID, ended, row.reason)
+					h.wantRejection(h.cut(row.name, held, on.late), lapse.ErrRevoked, i.ID, ended, row.reason)
 				}
 				h.alive("somebody else", other)
 			})
@@ -101,7 +101,7 @@ func TestHoldIsCutByClose(t *testing.T) {
 			if errors.Is(cause, lapse.ErrUnauthenticated) {
 				t.Errorf("%v reads as a bad token", cause)
 			}
-			held, _, err := h.Hold(h.ctx, i.Bearer)
+			held, _, err := opened(h.Hold(h.ctx, i.Bearer))
 			wantIs(t, "Hold of a closed store", err, lapse.ErrClosed)
 			wantIs(t, "its context", context.Cause(held), lapse.ErrClosed)
 		})
@@ -111,9 +111,9 @@ func TestHoldIsCutByClose(t *testing.T) {
 // TestHoldRefuses what Authenticate does, with the same error, and its context has
 // ended by then.
 func TestHoldRefuses(t *testing.T) {
-	refuse := func(_ context.Context, subject string) error {
-		if subject == "eve" {
-			return lapse.ErrSubjectRefused
+	refuse := func(_ context.Context, tok lapse.Token) error {
+		if tok.Subject == "eve" {
+			return lapse.ErrRefused
 		}
 		return nil
 	}
@@ -143,12 +143,12 @@ func TestHoldRefuses(t *testing.T) {
 			h.hold(i.Bearer)
 			return i.Bearer
 		}, lapse.ErrExhausted},
-		"subject": {func(h *holder) string { return h.issue(lapse.Grant{Subject: "eve"}).Bearer }, lapse.ErrSubjectRefused},
+		"subject": {func(h *holder) string { return h.issue(lapse.Grant{Subject: "eve"}).Bearer }, lapse.ErrRefused},
 	} {
-		onMemory(t, name, lapse.Config{CheckSubject: refuse}, func(h *holder) {
+		onMemory(t, name, lapse.Config{Admit: refuse}, func(h *holder) {
 			bearer := row.bearer(h)
 			for range 100 { // whatever the first look at it finds
-				held, tok, err := h.Hold(h.ctx, bearer)
+				held, tok, err := opened(h.Hold(h.ctx, bearer))
 				wantIs(t, "Hold", err, row.want)
 				if held.Err() == nil || context.Cause(held) != err || tok != (lapse.Token{}) {
 					t.Fatalf("%+v, %v; want nothing, and a context that ended by %v", tok, context.Cause(held), err)

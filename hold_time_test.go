@@ -36,7 +36,7 @@ func TestHoldOnAMock(t *testing.T) {
 			}
 			ctx, release := context.WithCancel(t.Context())
 			defer release()
-			held, _, err := m.Hold(ctx, granted(t, m, lapse.Grant{Subject: "ana"}).Bearer)
+			held, _, err := opened(m.Hold(ctx, granted(t, m, lapse.Grant{Subject: "ana"}).Bearer))
 			if err != nil {
 				t.Fatal(err)
 			}

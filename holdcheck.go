@@ -1,8 +1,36 @@
 package lapse
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
 
-// checkLater has CheckSubject asked about t again.
+const (
+	// askWithin is how long Admit may take over a connection that is held, until it
+	// counts as unable to tell.
+	askWithin = 10 * time.Second
+
+	// askers is how many such calls run at a time, and askersLost how many may run
+	// besides that have taken too long and have not returned.
+	askers, askersLost = 8, 32
+)
+
+var (
+	errHookPanicked = errors.New("it panicked or ended its goroutine")
+	errHookSlow     = fmt.Errorf("it has not returned within %v", askWithin)
+)
+
+// asking is one call of Admit about a token that is held.
+type asking struct {
+	t      *heldToken
+	until  instant // when it is given up
+	giveUp context.CancelFunc
+	lost   bool // it has been given up
+}
+
+// checkLater has Admit asked about t again.
 func (r *holdRun) checkLater(t *heldToken) {
 	if !t.checking {
 		t.checking = true
@@ -10,39 +38,91 @@ func (r *holdRun) checkLater(t *heldToken) {
 	}
 }
 
-// ask asks CheckSubject about those whose turn it is, once for each subject and one
-// after the other. Whatever it says but a refusal cuts nobody.
-func (r *holdRun) ask() {
-	for subjects := r.takeChecks(); subjects != nil; subjects = r.takeChecks() {
-		for subject, tokens := range subjects {
-			if r.ctx.Err() != nil { // nobody is held any more
-				return
-			}
-			err := r.m.check(r.ctx, subject)
-			if !errors.Is(err, ErrSubjectRefused) {
-				continue
-			}
-			for _, t := range tokens {
-				r.m.holds.cut(t, &Rejection{Err: err, ID: t.id, Subject: subject})
-			}
+// startChecks asks about as many as may be asked about at a time. Its caller has the
+// lock.
+func (r *holdRun) startChecks(now instant) {
+	for len(r.check) > 0 && len(r.asks)-r.lost < askers && r.lost < askersLost {
+		t := r.check[0]
+		r.check = r.check[1:]
+		if !r.m.holds.knows(t) {
+			continue
 		}
+		ctx, giveUp := context.WithCancel(r.ctx)
+		a := &asking{t: t, until: now.plus(askWithin), giveUp: giveUp}
+		r.asks[a] = struct{}{}
+		go r.ask(ctx, a)
 	}
 }
 
-// takeChecks returns those whose turn it is by subject, or nil if there are none.
-func (r *holdRun) takeChecks() map[string][]*heldToken {
-	s := &r.m.holds
+// giveUpChecks gives up the calls of Admit that have taken too long, and returns the
+// tokens that those were about. Its caller has the lock.
+func (r *holdRun) giveUpChecks(now instant) (tokens []*heldToken) {
+	for a := range r.asks {
+		if !a.lost && a.until <= now {
+			a.giveUp()
+			a.lost = true
+			r.lost++
+			tokens = append(tokens, a.t)
+		}
+	}
+	return tokens
+}
+
+// ask asks Admit about a.t. A refusal cuts its connections, and nothing else that Admit
+// says or does.
+func (r *holdRun) ask(ctx context.Context, a *asking) {
+	err := errHookPanicked
+	defer func() {
+		_ = recover() // err says so
+		if lost := r.asked(a); err != nil && !lost && r.ctx.Err() == nil {
+			r.tellFailed(a.t, err)
+		}
+	}()
+	if err = r.admitAgain(ctx, a.t); errors.Is(err, ErrRefused) {
+		r.m.holds.cut(a.t, &Rejection{Err: err, ID: a.t.id, Subject: a.t.subject})
+		err = nil
+	}
+}
+
+// asked notes that a has returned, and reports whether it had been given up.
+func (r *holdRun) asked(a *asking) (lost bool) {
+	s, now := &r.m.holds, at(r.m.now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(r.check) == 0 || s.run != r {
-		r.asking = false
+	a.giveUp()
+	delete(r.asks, a)
+	if a.lost {
+		r.lost--
+	}
+	a.t.checking = false
+	if s.run == r {
+		r.startChecks(now)
+	}
+	return a.lost
+}
+
+// admitAgain returns what Admit says of t as it is stored now. Of a token that is dead
+// Admit is not asked: its connections are cut for that.
+func (r *holdRun) admitAgain(ctx context.Context, t *heldToken) error {
+	m := r.m
+	rec, err := m.record(ctx, t.id)
+	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
-	subjects := make(map[string][]*heldToken)
-	for _, t := range r.check {
-		t.checking = false
-		subjects[t.subject] = append(subjects[t.subject], t)
+	if err != nil {
+		return storeError("hold", err)
 	}
-	r.check = nil
-	return subjects
+	m.endedByClock(&rec)
+	m.viewText(&rec, currentText)
+	tok := rec.Token
+	if _, err := m.underStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
+		return err
+	}
+	return m.admission(ctx, tok)
+}
+
+// tellFailed tells Observe that Admit could not tell whether t is still admitted.
+func (r *holdRun) tellFailed(t *heldToken, err error) {
+	r.m.tellApart(Event{Kind: EventHookFailed, At: r.m.now(), Token: Token{ID: t.id, Subject: t.subject},
+		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", noVerdict(err))})
 }

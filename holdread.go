@@ -77,7 +77,7 @@ func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
 		case o.cause != nil:
 			s.cut(t, o.cause)
 		default:
-			var below *hold
+			var below *Hold
 			var spent bool
 			more, below, spent = s.renew(t, &o)
 			below.endEach()
@@ -93,7 +93,7 @@ func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
 // decides now of which changes were not heard before, and returns the connections below
 // the floor, which are to be ended. spent says that they were the last of a token without
 // uses left, which is to be ended as well.
-func (s *holds) renew(t *heldToken, o *outlook) (more bool, below *hold, spent bool) {
+func (s *holds) renew(t *heldToken, o *outlook) (more bool, below *Hold, spent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.knows(t) {

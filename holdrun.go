@@ -25,7 +25,7 @@ const (
 )
 
 // holdRun is what serves the holds of m while there are any: one goroutine waits, one
-// reads, one listens to the store, and while CheckSubject is to be asked one asks.
+// reads, one listens to the store, and while Admit is to be asked some ask.
 // What is not atomic is under the lock of m.holds, but for what the waiting one notes.
 type holdRun struct {
 	m     *Manager
@@ -37,11 +37,12 @@ type holdRun struct {
 
 	look    []*heldToken // what is to be read again
 	overdue []*heldToken // and among it what is due
-	check   []*heldToken // whose subject is to be asked again
-	asking  bool         // somebody does that
-	deaf    bool         // the store tells nothing, so that it must be polled
-	pollAt  instant      // when, if so
-	now     instant      // when what was due was last looked for
+	check   []*heldToken // of which Admit is to be asked again
+	asks    map[*asking]struct{}
+	lost    int     // how many of asks have been given up
+	deaf    bool    // the store tells nothing, so that it must be polled
+	pollAt  instant // when, if so
+	now     instant // when what was due was last looked for
 
 	reading atomic.Bool   // the store is being asked
 	read    atomic.Uint64 // how often it has answered
@@ -56,7 +57,7 @@ type holdRun struct {
 func startHolds(m *Manager) *holdRun {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &holdRun{m: m, epoch: m.marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
-	r.deaf, r.pollAt, r.now = true, noInstant, unknown
+	r.deaf, r.pollAt, r.now, r.asks = true, noInstant, unknown, make(map[*asking]struct{})
 	if watcher, ok := m.store.(storage.Watcher); ok {
 		go r.listen(watcher)
 	}
@@ -68,7 +69,7 @@ func startHolds(m *Manager) *holdRun {
 // wait does what is due at each instant that comes.
 func (r *holdRun) wait() {
 	for {
-		if r.m.ready("hold"); r.m.marks.Epoch() != r.epoch { // and time may have gone back
+		if r.followClock(); r.m.marks.Epoch() != r.epoch { // and time may have gone back
 			r.epoch = r.m.marks.Epoch()
 			r.m.holds.lookAtAll()
 		}
@@ -104,12 +105,13 @@ func (r *holdRun) tick(now instant) (next instant) {
 	r.due(now)
 	r.poll(now)
 	late := r.late(silent)
+	given := r.giveUpChecks(now)
+	r.startChecks(now)
 	next = r.next(now)
-	if len(r.check) > 0 && !r.asking {
-		r.asking = true
-		go r.ask()
-	}
 	s.mu.Unlock()
+	for _, t := range given {
+		r.tellFailed(t, errHookSlow)
+	}
 	for _, e := range late {
 		e.first.endAll(e.cause)
 	}
@@ -153,7 +155,7 @@ func (r *holdRun) poll(now instant) {
 
 // ending is a cause, and those whose contexts it is to end.
 type ending struct {
-	first *hold
+	first *Hold
 	cause error
 }
 
@@ -203,6 +205,11 @@ func (r *holdRun) next(now instant) instant {
 	}
 	if r.deaf {
 		next = min(next, r.pollAt)
+	}
+	for a := range r.asks {
+		if !a.lost {
+			next = min(next, a.until)
+		}
 	}
 	if len(r.overdue) > 0 || r.reading.Load() {
 		next = min(next, now.plus(strikeEvery))

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"container/heap"
-	"context"
 	"slices"
 	"sync"
 )
@@ -17,27 +16,14 @@ type holds struct {
 	run    *holdRun                       // nil while there are none
 }
 
-// hold is one connection. It is registered before it is known to be good, and armed
-// once it is: until then it is for Hold to say what became of it.
-type hold struct {
-	of         *heldToken // nil while it is not registered
-	prev, next *hold
-	cancel     context.CancelCauseFunc
-	stop       func() bool // lets go of the caller's context
-	cause      error       // why it was cut before it was armed
-	generation uint32      // of the secret that opened it; set before it is armed
-	armed      bool
-	over       bool
-}
-
 // end ends the context of h. Nobody's lock is held, since others may wait for that.
-func (h *hold) end(cause error) {
+func (h *Hold) end(cause error) {
 	h.stop()
 	h.cancel(cause)
 }
 
 // endAll ends the contexts of h and of those behind it, which nobody else knows.
-func (h *hold) endAll(cause error) {
+func (h *Hold) endAll(cause error) {
 	for h != nil {
 		next := h.next
 		h.next = nil
@@ -47,7 +33,7 @@ func (h *hold) endAll(cause error) {
 }
 
 // own returns cause with the generation of the text that opened h.
-func (h *hold) own(cause error) error {
+func (h *Hold) own(cause error) error {
 	r, ok := cause.(*Rejection)
 	if !ok || r.Generation == h.generation {
 		return cause
@@ -58,7 +44,7 @@ func (h *hold) own(cause error) error {
 }
 
 // endEach is endAll with the cause of each.
-func (h *hold) endEach() {
+func (h *Hold) endEach() {
 	for h != nil {
 		next := h.next
 		h.next = nil
@@ -72,21 +58,21 @@ type heldToken struct {
 	id       ID
 	subject  string // once it is known
 	also     []ID   // the tokens that it was delegated from, which decide as well
-	first    *hold
+	first    *Hold
 	floor    uint32  // the least generation by which a connection may be held, as far as is known
 	due      instant // when it will have run out, as far as is known
-	checkAt  instant // when to ask CheckSubject again
+	checkAt  instant // when to ask Admit again
 	againAt  instant // when to read it again, since it could not be read
 	at       instant // the first of these; the key in queue
 	place    int32   // in queue, from 1; 0: not there
 	looking  bool    // it waits to be read again
 	overdue  bool    // it waits for that since it is due
-	checking bool    // it waits for CheckSubject
+	checking bool    // it waits for Admit
 	spent    bool    // its last use was spent by a hold, so it is to be ended with the last one
 }
 
 // add registers h for the token of id, whose end is not known yet.
-func (s *holds) add(m *Manager, h *hold, id ID) {
+func (s *holds) add(m *Manager, h *Hold, id ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h.over { // its context has ended meanwhile
@@ -110,7 +96,7 @@ func (s *holds) add(m *Manager, h *hold, id ID) {
 
 // arm sets the end of the token of h to what tok says, unless h is over already. Then
 // it returns why it was cut, if it was.
-func (s *holds) arm(h *hold, tok *Token, now instant) (over bool, cause error) {
+func (s *holds) arm(h *Hold, tok *Token, now instant) (over bool, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, r := h.of, s.run
@@ -151,7 +137,7 @@ func (s *holds) endLater(id ID, subject string) bool {
 
 // replaced is the cause for h, which was opened by a text of t that was replaced with an
 // overlap of 0.
-func (t *heldToken) replaced(h *hold) error {
+func (t *heldToken) replaced(h *Hold) error {
 	return &Rejection{Err: ErrReplaced, ID: t.id, Subject: t.subject, Generation: h.generation}
 }
 
@@ -173,7 +159,7 @@ func (s *holds) holding(id ID) bool {
 
 // drop forgets h. It returns the token to be ended, if h was the last connection of a
 // token without uses left, and otherwise nil.
-func (s *holds) drop(h *hold) (spent *heldToken) {
+func (s *holds) drop(h *Hold) (spent *heldToken) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.over = true
@@ -193,7 +179,7 @@ func (s *holds) drop(h *hold) (spent *heldToken) {
 }
 
 // unlink takes h from the connections of its token.
-func (s *holds) unlink(h *hold) {
+func (s *holds) unlink(h *Hold) {
 	if h.prev != nil {
 		h.prev.next = h.next
 	} else {
@@ -207,7 +193,7 @@ func (s *holds) unlink(h *hold) {
 
 // below takes out the armed connections of t that were opened by a secret below its
 // floor, and forgets t if none is left.
-func (s *holds) below(t *heldToken) (first *hold) {
+func (s *holds) below(t *heldToken) (first *Hold) {
 	for h := t.first; h != nil; {
 		next := h.next
 		if h.armed && h.generation < t.floor {
@@ -266,7 +252,7 @@ func (s *holds) untie(t *heldToken) {
 
 // detach forgets t and returns the holds whose contexts are to be ended; those that
 // are not armed learn cause when they are to be.
-func (s *holds) detach(t *heldToken, cause error) (first *hold) {
+func (s *holds) detach(t *heldToken, cause error) (first *Hold) {
 	if !s.knows(t) {
 		return nil
 	}

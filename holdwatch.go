@@ -73,7 +73,7 @@ func (r *holdRun) turnDeaf() {
 func (r *holdRun) cutAll(cause error) {
 	s := &r.m.holds
 	s.mu.Lock()
-	var all []*hold
+	var all []*Hold
 	if s.run == r {
 		for _, t := range s.tokens {
 			all = append(all, s.detach(t, cause))

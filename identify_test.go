@@ -26,15 +26,15 @@ func TestIdentify(t *testing.T) {
 		{"nobody knows", t.Context(), []desk{passes, passes}, nil, []string{"a about ana", "b about ana"}, lapse.ErrBadCredentials},
 		{"one could not tell", t.Context(), []desk{{err: errDisk}, knows}, nil, []string{"a about ana"}, errDisk},
 		{"one names nobody", t.Context(), []desk{{}}, nil, []string{"a about ana"}, lapse.ErrInvalidGrant},
-		{"CheckSubject refuses", t.Context(), []desk{knows}, lapse.ErrSubjectRefused, []string{"a about ana", "check ana"}, lapse.ErrSubjectRefused},
-		{"CheckSubject could not tell", t.Context(), []desk{knows}, errDisk, []string{"a about ana", "check ana"}, errDisk},
+		{"Admit refuses", t.Context(), []desk{knows}, lapse.ErrRefused, []string{"a about ana", "check ana"}, lapse.ErrRefused},
+		{"Admit could not tell", t.Context(), []desk{knows}, errDisk, []string{"a about ana", "check ana"}, errDisk},
 		{"no Verifier", t.Context(), nil, nil, nil, lapse.ErrInvalidConfig},
 		{"the context has ended", ended, []desk{knows}, nil, nil, context.Canceled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var asked []string
-			f := newFixture(t, lapse.Config{CheckSubject: func(_ context.Context, subject string) error {
-				asked = append(asked, "check "+subject)
+			f := newFixture(t, lapse.Config{Admit: func(_ context.Context, tok lapse.Token) error {
+				asked = append(asked, "check "+tok.Subject)
 				return tt.check
 			}})
 			var subject string

@@ -40,7 +40,7 @@ func (m *Manager) issue(ctx context.Context, verb string, g *Grant, i *Issued) e
 	if err := d.run(ctx, verb, d.stores); err != nil {
 		return err
 	}
-	d.tell(i)
+	d.tell(ctx, i)
 	*d = draft{stores: d.stores} // nobody else's, and no secret
 	m.drafts.Put(d)
 	return nil
@@ -51,7 +51,7 @@ func (d *draft) issue(ctx context.Context, verb string) error { return d.run(ctx
 
 // run draws what is random and runs fn in a transaction of the subject.
 func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error) (err error) {
-	if err := d.m.ready(verb); err != nil {
+	if err := d.m.ready(ctx, verb); err != nil {
 		return err
 	}
 	if err := d.grant.spread(&d.m.policy); err != nil {
@@ -150,17 +150,17 @@ func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
 var errTakenID = fmt.Errorf("%w: the random source repeats itself", ErrConflict)
 
 // issued is what Issue returns once the draft is stored.
-func (d *draft) issued() (i Issued) {
-	d.tell(&i)
+func (d *draft) issued(ctx context.Context) (i Issued) {
+	d.tell(ctx, &i)
 	return i
 }
 
 // tell sets i to issued, and tells whoever observes.
-func (d *draft) tell(i *Issued) {
+func (d *draft) tell(ctx context.Context, i *Issued) {
 	d.answer(i)
-	d.m.tellEnded(d.evicted)
+	d.m.tellEnded(ctx, d.evicted)
 	if d.m.observe != nil { // an Event is large
-		d.m.tell(Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})
+		d.m.tell(ctx, Event{Kind: EventIssued, At: i.IssuedAt, Token: i.Token})
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 // outside of Errorf).
 type Issued struct {
 	Token
-	Bearer  string `xml:"-"` // what its holder presents
-	Evicted []ID   // what Policy.AtLimit ended to make room; never the new token itself
-	Reused  bool   // Obtain found it, and it is not new
+	Bearer   string `xml:"-"` // what its holder presents
+	Evicted  []ID   // what Policy.AtLimit ended to make room; never the new token itself
+	Existing bool   // Obtain found it, and it is not new
 
 	// Reduced names the fields of the Grant that the token's parent made smaller
 	// than they were asked for: "TTL", or nothing.
@@ -26,12 +26,12 @@ type Issued struct {
 // shown is an Issued without its secret.
 type shown struct {
 	Token
-	Evicted []ID     `json:"evicted,omitempty"`
-	Reused  bool     `json:"reused,omitempty"`
-	Reduced []string `json:"reduced,omitempty"`
+	Evicted  []ID     `json:"evicted,omitempty"`
+	Existing bool     `json:"reused,omitempty"`
+	Reduced  []string `json:"reduced,omitempty"`
 }
 
-func (i *Issued) shown() shown { return shown{i.Token, i.Evicted, i.Reused, i.Reduced} }
+func (i *Issued) shown() shown { return shown{i.Token, i.Evicted, i.Existing, i.Reduced} }
 
 // Format writes the token and what was evicted, for every verb that go vet lets
 // pass.

@@ -126,21 +126,21 @@ func (m *Manager) reveal(rec *storage.Record, c *credential) bool {
 
 // shownConfig is a Config without its keys.
 type shownConfig struct {
-	Policy       Policy
-	Prefix       string
-	Clock        string // its type
-	CheckSubject bool   // whether there is one
-	Observe      bool
-	Keys         int // how many
+	Policy  Policy
+	Prefix  string
+	Clock   string // its type
+	Admit   bool   // whether there is one
+	Observe bool
+	Keys    int // how many
 
-	RecheckSubject, PollHolds time.Duration
+	Recheck, PollHolds time.Duration
 
 	ClockGuard                  ClockGuard
 	ClockTolerance, ClockSettle time.Duration
 }
 
 func (c *Config) shown() shownConfig {
-	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.CheckSubject != nil, c.Observe != nil, len(c.Keys), c.RecheckSubject, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
+	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.Admit != nil, c.Observe != nil, len(c.Keys), c.Recheck, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
 }
 
 // Format writes the Config without its Keys, for every verb that go vet lets pass.

@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
@@ -139,7 +140,7 @@ func TestNoKeyIsPrinted(t *testing.T) {
 	type pair struct{ Access, Refresh Config }
 	var told []Event
 	keys := [][]byte{randomKey(1), randomKey(2)}
-	cfg := Config{Prefix: "lapse", Keys: keys, Observe: func(e Event) { told = append(told, e) }}
+	cfg := Config{Prefix: "lapse", Keys: keys, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
 	bare := Config{Keys: keys} // without functions, so that encoders go on
 	store := newTallyStore()
 	m, _ := managerOver(t, store, cfg)
@@ -148,8 +149,8 @@ func TestNoKeyIsPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := m.Obtain(t.Context(), Grant{Subject: "ana"})
-	if err != nil || !again.Reused {
-		t.Fatalf("Reused is %v, %v", again.Reused, err)
+	if err != nil || !again.Existing {
+		t.Fatalf("Existing is %v, %v", again.Existing, err)
 	}
 	rotated, err := m.Rotate(t.Context(), first.Bearer, 0)
 	if err != nil {
@@ -185,7 +186,7 @@ func TestNoKeyIsPrinted(t *testing.T) {
 	}
 	for name, text := range map[string]string{"prints": fmt.Sprint(again), "marshals": string(must(again.MarshalJSON()))} {
 		if !strings.Contains(strings.ToLower(text), `reused`) {
-			t.Errorf("an Issued %s as %s; want it to say Reused", name, text)
+			t.Errorf("an Issued %s as %s; want it to say Existing", name, text)
 		}
 	}
 }

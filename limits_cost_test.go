@@ -81,7 +81,7 @@ func deadRecord(subject string, i int, now time.Time) storage.Record {
 	r.ID, r.Prefix, r.Subject = id, "lapse", subject
 	r.IssuedAt, r.ExpiresAt = now.Add(-time.Hour), now.Add(-time.Minute)
 	if i%2 == 0 {
-		r.ExpiresAt, r.EndedAt, r.EndReason = now.Add(time.Hour), now.Add(-time.Minute), storage.EndExpired
+		r.ExpiresAt, r.EndedAt, r.EndReason = now.Add(time.Hour), now.Add(-time.Minute), storage.EndRevoked
 	}
 	return r
 }
@@ -95,7 +95,7 @@ type costs struct {
 	parent  lapse.Issued // of which child is a delegate
 	child   lapse.Issued
 	budget  lapse.Issued
-	session lapse.Credentials
+	session lapse.TokenPair
 }
 
 func newCosts(t *testing.T, dead int, all bool) *costs {
@@ -153,7 +153,7 @@ var costly = map[string]func(c *costs) error{
 	},
 	"Pairs.Issue, which evicts": func(c *costs) error { _, err := c.pairs.Issue(c.ctx, lapse.Grant{Subject: "ana"}); return err },
 	"Refresh":                   func(c *costs) error { _, err := c.pairs.Refresh(c.ctx, c.session.Refresh.Bearer); return err },
-	"Pairs.Expire":              func(c *costs) error { return c.pairs.Expire(c.ctx, c.session.Refresh.Bearer) },
+	"Pairs.Expire":              func(c *costs) error { return loggedOut(c.pairs.ExpireBearer(c.ctx, c.session.Refresh.Bearer)) },
 }
 
 // TestCostIsWhatLives: no verb looks at more of a subject's records than those that live,

@@ -22,7 +22,7 @@ func TestNoVerbTrustsLiving(t *testing.T) {
 				return errors.Join(err, evictedNone(i.Evicted))
 			}},
 		"a dead session takes no room": {
-			func(c *costs) error { return c.pairs.Expire(c.ctx, c.session.Refresh.Bearer) },
+			func(c *costs) error { return loggedOut(c.pairs.ExpireBearer(c.ctx, c.session.Refresh.Bearer)) },
 			func(c *costs) error {
 				p, err := c.pairs.Issue(c.ctx, lapse.Grant{Subject: "ana"})
 				return errors.Join(err, evictedNone(p.Refresh.Evicted))
@@ -43,7 +43,7 @@ func TestNoVerbTrustsLiving(t *testing.T) {
 			func(c *costs) error { _, err := c.m.ExpireSubject(c.ctx, "ana"); return err },
 			func(c *costs) error {
 				i, err := c.m.Obtain(c.ctx, lapse.Grant{Subject: "ana"})
-				if err == nil && i.Reused {
+				if err == nil && i.Existing {
 					err = errors.New("it is given again")
 				}
 				return err

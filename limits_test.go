@@ -210,7 +210,7 @@ func TestHeldCountsAsUsed(t *testing.T) {
 				defer synctest.Wait()
 				defer release()
 				for _, n := range row.held {
-					if _, _, err := m.Hold(ctx, l.access[n]); err != nil {
+					if _, _, err := opened(m.Hold(ctx, l.access[n])); err != nil {
 						t.Fatal(err)
 					}
 					l.clock.add(time.Minute)

@@ -16,7 +16,7 @@ import (
 //   - any other error: it could not tell. Nobody else is asked, and nobody is refused.
 //
 // What it returns reaches the caller of Login as it is, so it should not repeat the
-// credentials. That an account exists and is suspended is for Config.CheckSubject to say.
+// credentials. That an account exists and is suspended is for Config.Admit to say.
 type Verifier[C any] interface {
 	Verify(ctx context.Context, credentials C) (subject string, err error)
 }
@@ -40,11 +40,11 @@ func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, err
 //     ErrBadCredentials if one says so, with all that it wrapped, or if none knows the
 //     credentials. What else one says, that it could not tell, is wrapped as it is.
 //  4. Is the subject one that a token can have? ErrInvalidGrant.
-//  5. Config.CheckSubject. ErrSubjectRefused, or what else it says.
+//  5. Config.Admit. ErrRefused, or what else it says.
 //  6. Is the subject that of the Grant? ErrInvalidGrant.
 //  7. Issue, durably, with its errors.
 //
-// ErrBadCredentials and ErrSubjectRefused wrap ErrUnauthenticated and carry a
+// ErrBadCredentials and ErrRefused wrap ErrUnauthenticated and carry a
 // *Rejection, without an ID: there is no token. Observe is told of both. Of bad
 // credentials it is told nothing but that. Any other error says nothing about who
 // asked; a Verifier that returns another's refusal, of a token of its own for
@@ -102,7 +102,7 @@ func checkVerifiers[C any](m *Manager, verifiers []Verifier[C]) error {
 }
 
 // identify returns the subject that the first verifier to know the credentials names,
-// if CheckSubject lets it pass.
+// if Admit lets it pass.
 func identify[C any](ctx context.Context, m *Manager, verb string, credentials C, verifiers []Verifier[C]) (string, error) {
 	for _, v := range verifiers {
 		if err := ctx.Err(); err != nil {
@@ -111,7 +111,7 @@ func identify[C any](ctx context.Context, m *Manager, verb string, credentials C
 		subject, err := v.Verify(ctx, credentials)
 		switch {
 		case errors.Is(err, ErrBadCredentials):
-			return "", m.badCredentials(err)
+			return "", m.badCredentials(ctx, err)
 		case errors.Is(err, ErrNotMine):
 			continue
 		case err != nil:
@@ -125,12 +125,12 @@ func identify[C any](ctx context.Context, m *Manager, verb string, credentials C
 		}
 		return subject, nil
 	}
-	return "", m.badCredentials(fmt.Errorf("%w: no Verifier knows them for its own", ErrBadCredentials))
+	return "", m.badCredentials(ctx, fmt.Errorf("%w: no Verifier knows them for its own", ErrBadCredentials))
 }
 
 // badCredentials refuses. What a Verifier has to say may repeat what it was given, and
 // reaches the caller alone: no event holds a secret.
-func (m *Manager) badCredentials(err error) error {
-	_ = m.refuse(&Rejection{Err: ErrBadCredentials})
+func (m *Manager) badCredentials(ctx context.Context, err error) error {
+	_ = m.refuse(ctx, &Rejection{Err: ErrBadCredentials})
 	return &Rejection{Err: err}
 }

@@ -73,7 +73,7 @@ func TestLoginOrder(t *testing.T) {
 		{"the second could not tell", []desk{passes, {err: errDisk}, knows}, 2, []error{errDisk}, []error{lapse.ErrUnauthenticated}},
 		{"could not tell, with a subject", []desk{{subject: "ana", err: errDisk}}, 1, []error{errDisk}, []error{lapse.ErrUnauthenticated}},
 		{"its own token is no good", []desk{{err: foreign}, knows}, 1, []error{errDisk}, []error{lapse.ErrUnauthenticated, lapse.ErrExpired}},
-		{"an account is not for it to suspend", []desk{{err: lapse.ErrSubjectRefused}}, 1, nil, []error{lapse.ErrUnauthenticated}},
+		{"an account is not for it to suspend", []desk{{err: lapse.ErrRefused}}, 1, nil, []error{lapse.ErrUnauthenticated}},
 		{"its time ran out", []desk{{err: context.DeadlineExceeded}, knows}, 1, []error{context.DeadlineExceeded}, []error{lapse.ErrUnauthenticated}},
 		{"names nobody", []desk{{}, knows}, 1, []error{lapse.ErrInvalidGrant}, []error{lapse.ErrUnauthenticated}},
 		{"names what cannot be a subject", []desk{{subject: "a\x00"}, knows}, 1, []error{lapse.ErrInvalidGrant}, []error{lapse.ErrUnauthenticated}},
@@ -192,15 +192,15 @@ func TestLoginAsksCheckSubject(t *testing.T) {
 		bad   bool
 	}{
 		{"passes", nil, knows, []string{"a about ana", "check ana"}, nil, false},
-		{"refuses", fmt.Errorf("%w: suspended", lapse.ErrSubjectRefused), knows, []string{"a about ana", "check ana"}, lapse.ErrSubjectRefused, true},
+		{"refuses", fmt.Errorf("%w: suspended", lapse.ErrRefused), knows, []string{"a about ana", "check ana"}, lapse.ErrRefused, true},
 		{"could not tell", errDisk, knows, []string{"a about ana", "check ana"}, errDisk, false},
 		{"its own token is no good", fmt.Errorf("%w: %w", errDisk, lapse.ErrExpired), knows, []string{"a about ana", "check ana"}, errDisk, false},
-		{"bad credentials come first", lapse.ErrSubjectRefused, refuses, []string{"a about ana"}, lapse.ErrBadCredentials, true},
+		{"bad credentials come first", lapse.ErrRefused, refuses, []string{"a about ana"}, lapse.ErrBadCredentials, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var asked []string
-			f := newFixture(t, lapse.Config{CheckSubject: func(_ context.Context, subject string) error {
-				asked = append(asked, "check "+subject)
+			f := newFixture(t, lapse.Config{Admit: func(_ context.Context, tok lapse.Token) error {
+				asked = append(asked, "check "+tok.Subject)
 				return tt.check
 			}})
 			_, err := lapse.Login(f.ctx, f.Manager, ana, lapse.Grant{}, desks(&asked, tt.desk)...)
@@ -210,7 +210,7 @@ func TestLoginAsksCheckSubject(t *testing.T) {
 			}
 			wantDiff(t, "asked", tt.asked, asked)
 			var r *lapse.Rejection
-			if errors.As(err, &r) != tt.bad || tt.want == lapse.ErrSubjectRefused && r.Subject != "ana" {
+			if errors.As(err, &r) != tt.bad || tt.want == lapse.ErrRefused && r.Subject != "ana" {
 				t.Errorf("carries %+v", r)
 			}
 			if n := len(f.contents()); (n == 0) != (tt.want != nil) {

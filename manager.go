@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/table"
@@ -28,15 +29,16 @@ type Manager struct {
 	time      *effective     // nil with GuardOff
 	marks     *storage.Marks // the store's, if it has any
 	strict    bool           // GuardStrict
-	check     func(ctx context.Context, subject string) error
-	observe   func(Event)
+	admission func(ctx context.Context, tok Token) error
+	observe   func(context.Context, Event)
 	keys      []key         // of Config.Keys, the one in use first
-	recheck   time.Duration // Config.RecheckSubject
+	recheck   time.Duration // Config.Recheck
 	poll      time.Duration // Config.PollHolds, with its default
 	holds     holds
 	rules     *sessionRules // of the Pairs that this Manager belongs to, or nil
 	refreshes bool          // its texts refresh the sessions of those Pairs
 	drafts    sync.Pool     // of *draft, for issue
+	apart     atomic.Int32  // how many goroutines of tellApart there are
 }
 
 // Config says how a Manager works. The zero Config is usable.
@@ -59,19 +61,19 @@ type Config struct {
 	ClockTolerance time.Duration
 	ClockSettle    time.Duration
 
-	// CheckSubject is asked on every Authenticate, Peek, Renew, Rotate and Delegate,
+	// Admit is asked on every Authenticate, Peek, Renew, Rotate and Delegate,
 	// once the token is known to be live and before anything is written, on every
 	// Refresh of Pairs that is not a reuse, and on every Login and Identify once the
 	// credentials are known to be good. Issue, Obtain and what ends tokens do not ask.
 	// It can narrow what a token opens, never widen it: an error that wraps
-	// ErrSubjectRefused refuses the token; any other error means "could not tell" and
+	// ErrRefused refuses the token; any other error means "could not tell" and
 	// is what the verb returns. nil lets every subject pass.
-	CheckSubject func(ctx context.Context, subject string) error
+	Admit func(ctx context.Context, tok Token) error
 
-	// RecheckSubject is how often CheckSubject is asked again about those who hold
+	// Recheck is how often Admit is asked again about those who hold
 	// a connection (Hold), once for each subject: one that is refused by then is cut,
 	// and any other error cuts nobody. Its context ends with the last hold. 0: never.
-	RecheckSubject time.Duration
+	Recheck time.Duration
 
 	// PollHolds is how often the tokens of held connections are read again where the
 	// store is no storage.Watcher, or its Watch has failed, and how soon a token is that
@@ -81,7 +83,7 @@ type Config struct {
 	// Observe is told of every issue, renewal, end and rejection, after its
 	// effect, outside all locks, in the goroutine that caused it: a slow Observe
 	// makes that call slow and no other. nil tells nobody.
-	Observe func(Event)
+	Observe func(ctx context.Context, e Event)
 
 	// Keys are what Obtain derives secrets from: 32 random bytes each, no two the
 	// same. The first is in use; the tokens of the others are still given again, so a
@@ -127,21 +129,21 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		store:   store,
-		reader:  table.ReaderOf(store),
-		policy:  policy,
-		prefix:  prefix,
-		binding: newBinding(prefix),
-		begun:   begin(prefix),
-		clock:   clock,
-		time:    guard,
-		marks:   marks,
-		strict:  cfg.ClockGuard == GuardStrict,
-		check:   cfg.CheckSubject,
-		observe: cfg.Observe,
-		keys:    keys,
-		recheck: cfg.RecheckSubject,
-		poll:    cmp.Or(cfg.PollHolds, defaultPollHolds),
+		store:     store,
+		reader:    table.ReaderOf(store),
+		policy:    policy,
+		prefix:    prefix,
+		binding:   newBinding(prefix),
+		begun:     begin(prefix),
+		clock:     clock,
+		time:      guard,
+		marks:     marks,
+		strict:    cfg.ClockGuard == GuardStrict,
+		admission: cfg.Admit,
+		observe:   cfg.Observe,
+		keys:      keys,
+		recheck:   cfg.Recheck,
+		poll:      cmp.Or(cfg.PollHolds, defaultPollHolds),
 	}
 	m.claim()
 	return m, nil
@@ -149,14 +151,14 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 
 // checkIntervals refuses what a hold cannot keep to.
 func (cfg *Config) checkIntervals() error {
-	if err := checkDuration(cfg.RecheckSubject, false); err != nil {
-		return fmt.Errorf("%w: RecheckSubject: %w", ErrInvalidConfig, err)
+	if err := checkDuration(cfg.Recheck, false); err != nil {
+		return fmt.Errorf("%w: Recheck: %w", ErrInvalidConfig, err)
 	}
 	if err := checkDuration(cfg.PollHolds, false); err != nil {
 		return fmt.Errorf("%w: PollHolds: %w", ErrInvalidConfig, err)
 	}
-	if cfg.RecheckSubject > 0 && cfg.CheckSubject == nil {
-		return fmt.Errorf("%w: RecheckSubject: there is no CheckSubject to ask", ErrInvalidConfig)
+	if cfg.Recheck > 0 && cfg.Admit == nil {
+		return fmt.Errorf("%w: Recheck: there is no Admit to ask", ErrInvalidConfig)
 	}
 	return nil
 }
@@ -196,12 +198,12 @@ func updateError(verb string, err error) error {
 
 // verdict returns err, which a transaction over the token of id returned, and tells of
 // it if that refuses the token.
-func (m *Manager) verdict(id ID, err error) error {
+func (m *Manager) verdict(ctx context.Context, id ID, err error) error {
 	switch {
 	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
-		return m.refuse(&Rejection{Err: ErrUnknown, ID: id})
+		return m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: id})
 	case errors.Is(err, ErrUnauthenticated):
-		return m.refuse(err)
+		return m.refuse(ctx, err)
 	}
 	return err
 }

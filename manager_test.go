@@ -61,7 +61,7 @@ func newFixture(t *testing.T, cfg lapse.Config) *fixture {
 func (f *fixture) manager(cfg lapse.Config) *lapse.Manager {
 	f.t.Helper()
 	cfg.Clock = f.clock
-	cfg.Observe = func(e lapse.Event) { f.events = append(f.events, e) }
+	cfg.Observe = func(_ context.Context, e lapse.Event) { f.events = append(f.events, e) }
 	m, err := lapse.New(f.store, cfg)
 	if err != nil {
 		f.t.Fatal(err)

@@ -53,7 +53,7 @@ func (m *model) expire(n int) outcome {
 	if !m.lasts(r) {
 		return outcome{}
 	}
-	m.endTied(r, lapse.EndExpired)
+	m.endTied(r, lapse.EndRevoked)
 	return outcome{ok: true}
 }
 

@@ -63,7 +63,7 @@ func (m *model) cutHolds(p *modelPolicy) {
 				h.cut = lapse.ErrUnknown
 			}
 		case s.ended != unset && s.reason != lapse.EndExhausted:
-			h.cut, h.reason = lapse.ErrExpired, s.reason
+			h.cut, h.reason = lapse.ErrRevoked, s.reason
 		case h.generation < r.floor:
 			h.cut = lapse.ErrReplaced
 		case m.now >= s.expires:

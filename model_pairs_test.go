@@ -139,7 +139,7 @@ func (m *model) expirePair(ps *modelPairs, t modelText) outcome {
 			m.endTied(r, lapse.EndReused)
 		}
 	case m.lasts(r):
-		m.endTied(r, lapse.EndExpired)
+		m.endTied(r, lapse.EndRevoked)
 	}
 	return outcome{}
 }

@@ -70,7 +70,7 @@ type outcome struct {
 	token    lapse.Token
 	session  lapse.Token // that comes with a refresh text
 	given    []modelText // the texts that the answer holds, or of what was made
-	ok       bool        // Repeated, Reused, or whether Expire took anything
+	ok       bool        // Repeated, Existing, or whether Expire took anything
 	count    int         // of what was ended, swept or listed
 	left     int64       // ExpiresIn
 	evicted  []lapse.ID
@@ -97,8 +97,12 @@ func (m *model) refuse(err error, r *modelRecord, generation int, at int64, why 
 // dead is the outcome of a text whose token s is dead.
 func (m *model) dead(s *modelRecord, generation int) outcome {
 	why := lapse.ErrExpired
-	if s.reason == lapse.EndExhausted {
+	switch s.reason {
+	case 0:
+	case lapse.EndExhausted:
 		why = lapse.ErrExhausted
+	default:
+		why = lapse.ErrRevoked
 	}
 	return m.refuse(why, s, generation, s.deadFrom(), s.reason)
 }

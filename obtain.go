@@ -9,7 +9,7 @@ import (
 
 // Obtain returns the subject's live token with the Name, Scope and MaxUses of g,
 // renewed and with the same bearer text as before, or issues one where there is none.
-// Issued.Reused says which. This is the log-in of programs that keep one token for each
+// Issued.Existing says which. This is the log-in of programs that keep one token for each
 // subject, or for each subject and device (by Name): however many log in at once, all
 // hold the same token. It is durable before it returns.
 //
@@ -28,7 +28,7 @@ import (
 // overlap of 0: the token stays, its old text ends, and so does what was delegated from
 // it. After Rotate, Obtain gives the new text.
 //
-// As for Issue, CheckSubject is not asked, and AtLimit decides where there is no room
+// As for Issue, Admit is not asked, and AtLimit decides where there is no room
 // for a new token. Its cost grows with the live records of the subject.
 //
 // Errors are ErrNoKeys and those of Issue; each but ErrOutcomeUnknown has changed
@@ -48,16 +48,16 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 		return Issued{}, err
 	}
 	if !o.found {
-		return o.draft.issued(), nil
+		return o.draft.issued(ctx), nil
 	}
 	if o.rotated {
-		m.tellEnded(o.rotation.ended)
-		m.tell(Event{Kind: EventRotated, At: o.token.RotatedAt, Token: o.token})
+		m.tellEnded(ctx, o.rotation.ended)
+		m.tell(ctx, Event{Kind: EventRotated, At: o.token.RotatedAt, Token: o.token})
 	}
 	if !o.renewedAt.IsZero() {
-		m.tell(Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
+		m.tell(ctx, Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
 	}
-	return Issued{Token: o.token, Bearer: o.held.text(m.prefix), Reused: true}, nil
+	return Issued{Token: o.token, Bearer: o.held.text(m.prefix), Existing: true}, nil
 }
 
 // obtaining is a draft that is not needed if the subject has its token already.

@@ -80,7 +80,7 @@ func TestKeyRotation(t *testing.T) {
 			}
 			f.events = nil
 			got := obtain(t, f, m, g)
-			if !got.Reused || got.ID != first.ID || (got.Bearer == first.Bearer) != row.same {
+			if !got.Existing || got.ID != first.ID || (got.Bearer == first.Bearer) != row.same {
 				t.Fatalf("%+v, the same text: %v; want %v", got.Token, got.Bearer == first.Bearer, row.same)
 			}
 			if row.same {
@@ -130,7 +130,7 @@ func TestRetiredKeyInPlace(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%+v: %v", policy, err)
 		}
-		if !got.Reused || got.ID != first.ID || got.Generation != uint32(i+1) || got.Evicted != nil || got.MaxUses != 5 || got.UsesLeft != 4 {
+		if !got.Existing || got.ID != first.ID || got.Generation != uint32(i+1) || got.Evicted != nil || got.MaxUses != 5 || got.UsesLeft != 4 {
 			t.Errorf("%+v: %+v; want the same token, 4 of 5 uses and nothing evicted", policy, got)
 		}
 		for _, i := range plain {
@@ -175,7 +175,7 @@ func TestObtainUnder64Callers(t *testing.T) {
 				if err != nil || got[i].Bearer != got[0].Bearer || got[i].ID != got[0].ID {
 					t.Fatalf("caller %d: %v, %v; want %v", i, err, got[i].ID, got[0].ID)
 				}
-				if !got[i].Reused {
+				if !got[i].Existing {
 					issued++
 				}
 			}

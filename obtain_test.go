@@ -54,7 +54,7 @@ func TestObtain(t *testing.T) {
 		ID: first.ID, Prefix: "lapse", Subject: "ana", Name: "laptop", Data: "first",
 		IssuedAt: startMilli, ExpiresAt: startMilli.Add(10 * time.Minute), MaxExpiresAt: startMilli.Add(30 * 24 * time.Hour),
 	}, first.Token)
-	if first.Reused {
+	if first.Existing {
 		t.Error("a new token counts as found")
 	}
 	wantDiff(t, "events", []lapse.EventKind{lapse.EventIssued}, f.kinds())
@@ -63,7 +63,7 @@ func TestObtain(t *testing.T) {
 	second := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Name: "laptop", Data: "second", TTL: time.Hour})
 	want := first.Token // its Data and its TTL are its own
 	want.LastUsedAt, want.ExpiresAt = startMilli.Add(time.Minute), startMilli.Add(11*time.Minute)
-	wantDiff(t, "found", lapse.Issued{Token: want, Bearer: first.Bearer, Reused: true}, second)
+	wantDiff(t, "found", lapse.Issued{Token: want, Bearer: first.Bearer, Existing: true}, second)
 	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRenewed, At: startMilli.Add(time.Minute), Token: want}}, f.events)
 	wantDiff(t, "stored", want, f.token(first.ID))
 }
@@ -100,12 +100,12 @@ func TestObtainFindsOnlyItsOwn(t *testing.T) {
 		{"another prefix", other, g},
 	} {
 		got := obtain(t, f, row.m, row.g)
-		if was, known := seen[got.ID]; known || got.Reused {
+		if was, known := seen[got.ID]; known || got.Existing {
 			t.Errorf("%s: got that of %q", row.name, was)
 		}
 		seen[got.ID] = row.name
-		if again := obtain(t, f, row.m, row.g); !again.Reused || again.Bearer != got.Bearer {
-			t.Errorf("%s: once more, Reused is %v", row.name, again.Reused)
+		if again := obtain(t, f, row.m, row.g); !again.Existing || again.Bearer != got.Bearer {
+			t.Errorf("%s: once more, Existing is %v", row.name, again.Existing)
 		}
 	}
 	for id, name := range seen {
@@ -139,8 +139,8 @@ func TestObtainEdges(t *testing.T) {
 			f.clock.add(row.after)
 			f.events = nil
 			got := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
-			if got.Reused != row.reused || (got.Bearer == first.Bearer) != row.reused || (got.ID == first.ID) != row.reused {
-				t.Errorf("Reused is %v; want %v, and the bearer that goes with it", got.Reused, row.reused)
+			if got.Existing != row.reused || (got.Bearer == first.Bearer) != row.reused || (got.ID == first.ID) != row.reused {
+				t.Errorf("Existing is %v; want %v, and the bearer that goes with it", got.Existing, row.reused)
 			}
 			if !got.ExpiresAt.Equal(startMilli.Add(row.until)) {
 				t.Errorf("it lives until %v; want %v", got.ExpiresAt, startMilli.Add(row.until))
@@ -164,7 +164,7 @@ func TestObtainNewest(t *testing.T) {
 	newer := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Name: "other"})
 	f.change(newer.ID, func(r *storage.Record) { r.Name = "" })
 	f.clock.add(time.Minute)
-	if got := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"}); got.ID != newer.ID || !got.Reused {
+	if got := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"}); got.ID != newer.ID || !got.Existing {
 		t.Errorf("got %v; want %v, which is newer than %v", got.ID, newer.ID, older.ID)
 	}
 }
@@ -186,8 +186,8 @@ func TestObtainPassesOver(t *testing.T) {
 			r.Sealed = storage.NewSealed(sealed())
 		})
 		got := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Name: what})
-		if got.Reused || got.ID == first.ID || !f.token(first.ID).Live(f.clock.Now()) {
-			t.Errorf("%s is sealed: Reused is %v, the one before is %+v", what, got.Reused, f.token(first.ID))
+		if got.Existing || got.ID == first.ID || !f.token(first.ID).Live(f.clock.Now()) {
+			t.Errorf("%s is sealed: Existing is %v, the one before is %+v", what, got.Existing, f.token(first.ID))
 		}
 	}
 	first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
@@ -195,8 +195,8 @@ func TestObtainPassesOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"}); err != nil || got.Reused {
-		t.Errorf("over a damaged record: Reused is %v, %v", got.Reused, err)
+	if got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"}); err != nil || got.Existing {
+		t.Errorf("over a damaged record: Existing is %v, %v", got.Existing, err)
 	}
 }
 
@@ -231,12 +231,12 @@ func TestObtainRefuses(t *testing.T) {
 
 // TestObtainAsksNobody: it is a log-in like Issue, which has checked its subject before.
 func TestObtainAsksNobody(t *testing.T) {
-	refused := lapse.ErrSubjectRefused
+	refused := lapse.ErrRefused
 	f := newFixture(t, lapse.Config{})
-	m := f.manager(lapse.Config{Keys: [][]byte{keyOf(1)}, CheckSubject: f.checks(&refused)})
+	m := f.manager(lapse.Config{Keys: [][]byte{keyOf(1)}, Admit: f.checks(&refused)})
 	for _, reused := range []bool{false, true} {
-		if got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"}); err != nil || got.Reused != reused {
-			t.Errorf("Reused is %v, %v; want %v", got.Reused, err, reused)
+		if got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"}); err != nil || got.Existing != reused {
+			t.Errorf("Existing is %v, %v; want %v", got.Existing, err, reused)
 		}
 	}
 }
@@ -284,7 +284,7 @@ func TestObtainWithABudget(t *testing.T) {
 	if _, err := f.Authenticate(f.ctx, first.Bearer); err != nil {
 		t.Fatal(err)
 	}
-	if got := obtain(t, f, f.Manager, g); got.Reused || got.UsesLeft != 2 {
+	if got := obtain(t, f, f.Manager, g); got.Existing || got.UsesLeft != 2 {
 		t.Errorf("after the last use: %+v; want a new one", got)
 	}
 }

@@ -20,8 +20,8 @@ var errDirectory = errors.New("directory is down")
 // one that is given, and nothing behind it is asked or written.
 func TestOrderOfAuthenticate(t *testing.T) {
 	checked := 0
-	refuse := func(context.Context, string) error { checked++; return lapse.ErrSubjectRefused }
-	f := newFixture(t, lapse.Config{CheckSubject: refuse})
+	refuse := func(context.Context, lapse.Token) error { checked++; return lapse.ErrRefused }
+	f := newFixture(t, lapse.Config{Admit: refuse})
 	pass := f.manager(lapse.Config{})
 	other := f.manager(lapse.Config{Prefix: "other"})
 
@@ -52,7 +52,7 @@ func TestOrderOfAuthenticate(t *testing.T) {
 		{"another prefix", f.Manager, foreign.Bearer, lapse.ErrUnknown, []storagetest.Op{opGet}, 0},
 		{"ended", f.Manager, ended.Bearer, lapse.ErrExpired, []storagetest.Op{opGet}, 0},
 		{"ran out", f.Manager, short.Bearer, lapse.ErrExpired, []storagetest.Op{opGet}, 0},
-		{"subject refused", f.Manager, live.Bearer, lapse.ErrSubjectRefused, []storagetest.Op{opGet}, 1},
+		{"subject refused", f.Manager, live.Bearer, lapse.ErrRefused, []storagetest.Op{opGet}, 1},
 		{"good", pass, live.Bearer, nil, []storagetest.Op{opGet, opTouch}, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestOrderOfAuthenticate(t *testing.T) {
 			wantIs(t, "Authenticate", err, row.want)
 			wantDiff(t, "calls", row.calls, calls)
 			if checked != row.checked {
-				t.Errorf("CheckSubject was asked %d times; want %d", checked, row.checked)
+				t.Errorf("Admit was asked %d times; want %d", checked, row.checked)
 			}
 			if row.want != nil && (len(f.events) != 1 || f.events[0].Kind != lapse.EventRejected || !errors.Is(f.events[0].Err, row.want)) {
 				t.Errorf("events: %+v; want one rejection", f.events)
@@ -155,9 +155,9 @@ func TestPrefixBinds(t *testing.T) {
 
 func TestCheckSubject(t *testing.T) {
 	var answer error
-	f := newFixture(t, lapse.Config{CheckSubject: func(_ context.Context, subject string) error {
-		if subject != "ana" {
-			t.Errorf("asked about %q", subject)
+	f := newFixture(t, lapse.Config{Admit: func(_ context.Context, tok lapse.Token) error {
+		if tok.Subject != "ana" {
+			t.Errorf("asked about %q", tok.Subject)
 		}
 		return answer
 	}})
@@ -169,8 +169,8 @@ func TestCheckSubject(t *testing.T) {
 		want         error
 		unauthorized bool
 	}{
-		{"refused", lapse.ErrSubjectRefused, lapse.ErrSubjectRefused, true},
-		{"refused with a reason", fmt.Errorf("on holiday: %w", lapse.ErrSubjectRefused), lapse.ErrSubjectRefused, true},
+		{"refused", lapse.ErrRefused, lapse.ErrRefused, true},
+		{"refused with a reason", fmt.Errorf("on holiday: %w", lapse.ErrRefused), lapse.ErrRefused, true},
 		{"could not tell", errDirectory, errDirectory, false},
 		{"gave up", context.DeadlineExceeded, context.DeadlineExceeded, false},
 	} {
@@ -189,15 +189,15 @@ func TestCheckSubject(t *testing.T) {
 	}
 	answer = nil
 	_, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "a CheckSubject that lets everybody pass, on an ended token", err, lapse.ErrExpired)
+	wantIs(t, "a Admit that lets everybody pass, on an ended token", err, lapse.ErrRevoked)
 }
 
 // TestSlowCheckSubject: a use that was in time is good, but it does not renew a
-// token that has run out while CheckSubject made up its mind.
+// token that has run out while Admit made up its mind.
 func TestSlowCheckSubject(t *testing.T) {
 	slow := time.Duration(0)
 	var f *fixture
-	f = newFixture(t, lapse.Config{CheckSubject: func(context.Context, string) error { f.clock.add(slow); return nil }})
+	f = newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error { f.clock.add(slow); return nil }})
 	i := f.issue(lapse.Grant{Subject: "ana"})
 	f.clock.add(30*time.Minute - time.Second)
 	slow = 2 * time.Second

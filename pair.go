@@ -40,7 +40,7 @@ type PairConfig struct {
 	// it lives in all, and 0 means 90 days, or TTL if longer. MaxTokens is how many
 	// sessions a subject has; LimitDefault means LimitEndIdlest. Renewal, RenewEvery and
 	// MaxDelegates have no meaning, nor has Retention, since Sweep of Access sweeps all.
-	// A nil Clock, CheckSubject or Observe is that of Access, and so is what is zero of
+	// A nil Clock, Admit or Observe is that of Access, and so is what is zero of
 	// ClockGuard, ClockTolerance and ClockSettle.
 	Refresh Config
 
@@ -105,8 +105,8 @@ func (cfg *PairConfig) refreshConfig() Config {
 	r.ClockGuard = cmp.Or(r.ClockGuard, cfg.Access.ClockGuard)
 	r.ClockTolerance = cmp.Or(r.ClockTolerance, cfg.Access.ClockTolerance)
 	r.ClockSettle = cmp.Or(r.ClockSettle, cfg.Access.ClockSettle)
-	if r.CheckSubject == nil {
-		r.CheckSubject = cfg.Access.CheckSubject
+	if r.Admit == nil {
+		r.Admit = cfg.Access.Admit
 	}
 	if r.Observe == nil {
 		r.Observe = cfg.Access.Observe
@@ -145,22 +145,22 @@ func (p *Pairs) Access() *Manager { return p.access }
 // the store's errors, ErrOutcomeUnknown means that a session may exist, until it runs
 // out, of which no client has a text. Its cost grows with the live records of the
 // subject, unless MaxTokens is NoTokenLimit.
-func (p *Pairs) Issue(ctx context.Context, g Grant) (Credentials, error) {
+func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 	if err := p.check(&g); err != nil {
-		return Credentials{}, err
+		return TokenPair{}, err
 	}
-	if err := p.refresh.ready("issue pair"); err != nil {
-		return Credentials{}, err
+	if err := p.refresh.ready(ctx, "issue pair"); err != nil {
+		return TokenPair{}, err
 	}
 	if err := g.spread(&p.access.policy); err != nil {
-		return Credentials{}, err
+		return TokenPair{}, err
 	}
 	l := login{p: p, grant: g}
 	if err := l.run(ctx); err != nil {
-		return Credentials{}, err
+		return TokenPair{}, err
 	}
-	p.refresh.tellEnded(l.room.evicted)
-	p.refresh.tell(Event{Kind: EventIssued, At: l.rec.IssuedAt, Token: p.refresh.token(&l.rec)})
+	p.refresh.tellEnded(ctx, l.room.evicted)
+	p.refresh.tell(ctx, Event{Kind: EventIssued, At: l.rec.IssuedAt, Token: p.refresh.token(&l.rec)})
 	c := p.credentials(&l.rec, &l.access, &l.refresh, l.rec.IssuedAt)
 	for _, tok := range l.room.evicted {
 		c.Refresh.Evicted = append(c.Refresh.Evicted, tok.ID)
@@ -189,9 +189,9 @@ func (p *Pairs) check(g *Grant) error {
 }
 
 // credentials returns what the client of the session rec gets at now.
-func (p *Pairs) credentials(rec *storage.Record, access, refresh *credential, now time.Time) Credentials {
+func (p *Pairs) credentials(rec *storage.Record, access, refresh *credential, now time.Time) TokenPair {
 	seen := *rec
-	c := Credentials{Refresh: Issued{Token: p.refresh.token(rec), Bearer: refresh.textAfter(p.refresh.prefix, p.refresh.begun)}}
+	c := TokenPair{Refresh: Issued{Token: p.refresh.token(rec), Bearer: refresh.textAfter(p.refresh.prefix, p.refresh.begun)}}
 	p.access.viewText(&seen, currentText)
 	c.Access = Issued{Token: seen.Token, Bearer: access.textAfter(p.access.prefix, p.access.begun)}
 	c.ExpiresIn = left(&c.Access.Token, now)

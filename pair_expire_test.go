@@ -15,13 +15,13 @@ var logOuts = []struct {
 	text  func(s session3) string
 	why   lapse.EndReason
 }{
-	{"the current access text", 0, func(s session3) string { return s.current.Access.Bearer }, lapse.EndExpired},
-	{"the current access text, run out", 15 * time.Minute, func(s session3) string { return s.current.Access.Bearer }, lapse.EndExpired},
-	{"the previous access text", 10*time.Second - time.Millisecond, func(s session3) string { return s.previous.Access.Bearer }, lapse.EndExpired},
-	{"the previous access text as its grace ends", 10 * time.Second, func(s session3) string { return s.previous.Access.Bearer }, lapse.EndExpired},
-	{"a spent access text", 0, func(s session3) string { return s.spent.Access.Bearer }, lapse.EndExpired},
-	{"the current refresh text", 0, func(s session3) string { return s.current.Refresh.Bearer }, lapse.EndExpired},
-	{"the previous refresh text", 10*time.Second - time.Millisecond, func(s session3) string { return s.previous.Refresh.Bearer }, lapse.EndExpired},
+	{"the current access text", 0, func(s session3) string { return s.current.Access.Bearer }, lapse.EndRevoked},
+	{"the current access text, run out", 15 * time.Minute, func(s session3) string { return s.current.Access.Bearer }, lapse.EndRevoked},
+	{"the previous access text", 10*time.Second - time.Millisecond, func(s session3) string { return s.previous.Access.Bearer }, lapse.EndRevoked},
+	{"the previous access text as its grace ends", 10 * time.Second, func(s session3) string { return s.previous.Access.Bearer }, lapse.EndRevoked},
+	{"a spent access text", 0, func(s session3) string { return s.spent.Access.Bearer }, lapse.EndRevoked},
+	{"the current refresh text", 0, func(s session3) string { return s.current.Refresh.Bearer }, lapse.EndRevoked},
+	{"the previous refresh text", 10*time.Second - time.Millisecond, func(s session3) string { return s.previous.Refresh.Bearer }, lapse.EndRevoked},
 	{"the previous refresh text as its grace ends", 10 * time.Second, func(s session3) string { return s.previous.Refresh.Bearer }, lapse.EndReused},
 	{"a spent refresh text", 0, func(s session3) string { return s.spent.Refresh.Bearer }, lapse.EndReused},
 }
@@ -38,7 +38,7 @@ func TestLogOut(t *testing.T) {
 		p.clock.add(row.after)
 		now := p.clock.Now().Truncate(time.Millisecond).UTC()
 		p.events = nil
-		wantIs(t, row.name, p.Expire(p.ctx, row.text(s)), nil)
+		wantIs(t, row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 		tok := p.token(s.current.Refresh.ID)
 		if tok.EndReason != row.why || !tok.EndedAt.Equal(now) {
 			t.Errorf("%s: it ended at %v as %v; want %v as %v", row.name, tok.EndedAt, tok.EndReason, now, row.why)
@@ -64,10 +64,10 @@ func TestLogOut(t *testing.T) {
 		p.wantNothingWorks(t, row.name, s)
 		before := p.contents()
 		for range 2 {
-			wantIs(t, row.name+", again", p.Expire(p.ctx, row.text(s)), nil)
+			wantIs(t, row.name+", again", loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 		}
 		wantDiff(t, row.name+", again: contents", before, p.contents())
-		p.wantPeek(t, row.name+": its delegate", child.Bearer, lapse.ErrExpired)
+		p.wantPeek(t, row.name+": its delegate", child.Bearer, lapse.ErrRevoked)
 		p.next(other)
 	}
 }
@@ -75,7 +75,7 @@ func TestLogOut(t *testing.T) {
 // wantNothingWorks: none of the texts of s opens or refreshes anything.
 func (p *pairs) wantNothingWorks(t *testing.T, what string, s session3) {
 	t.Helper()
-	for _, c := range []lapse.Credentials{s.spent, s.previous, s.current} {
+	for _, c := range []lapse.TokenPair{s.spent, s.previous, s.current} {
 		p.wantAccess(what, c, lapse.ErrUnauthenticated)
 		p.wantRefresh(what, c, lapse.ErrUnauthenticated)
 	}
@@ -100,7 +100,7 @@ func TestExpireBearerOfASession(t *testing.T) {
 			}
 			wantIs(t, name+" by "+row.name, err, nil)
 			wantDiff(t, name+" by "+row.name, p.token(s.current.Access.ID), got)
-			if got.EndReason != lapse.EndExpired || got.Scope != "read write" {
+			if got.EndReason != lapse.EndRevoked || got.Scope != "read write" {
 				t.Errorf("%s by %s: %+v", name, row.name, got)
 			}
 			p.wantNothingWorks(t, name+" by "+row.name, s)
@@ -116,7 +116,7 @@ func TestLogOutOfTheDead(t *testing.T) {
 	p.clock.add(720 * time.Hour)
 	before := p.contents()
 	for _, row := range logOuts {
-		wantIs(t, "run out, by "+row.name, p.Expire(p.ctx, row.text(s)), nil)
+		wantIs(t, "run out, by "+row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 	}
 	wantDiff(t, "contents", before, p.contents())
 	p.clock.add(24*time.Hour + time.Millisecond)
@@ -124,7 +124,7 @@ func TestLogOutOfTheDead(t *testing.T) {
 		t.Fatalf("Sweep: %d, %v", deleted, err)
 	}
 	for _, row := range logOuts {
-		wantIs(t, "swept, by "+row.name, p.Expire(p.ctx, row.text(s)), lapse.ErrUnknown)
+		wantIs(t, "swept, by "+row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), lapse.ErrUnknown)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestLogOutMeetsSweep(t *testing.T) {
 				}
 			}
 		})
-		wantIs(t, row.name, p.Expire(p.ctx, row.text(s)), nil)
+		wantIs(t, row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 	}
 }
 
@@ -158,8 +158,8 @@ func TestExpireReachesNoFurther(t *testing.T) {
 	wantIs(t, "Delegate", err, nil)
 	alone, bystander := p.issue(lapse.Grant{Subject: "ana"}), p.issue(lapse.Grant{Subject: "ana"})
 	for name, bearer := range map[string]string{"delegate": child.Bearer, "plain token": alone.Bearer} {
-		wantIs(t, name, p.Expire(p.ctx, bearer), nil)
-		p.wantPeek(t, name, bearer, lapse.ErrExpired)
+		wantIs(t, name, loggedOut(p.ExpireBearer(p.ctx, bearer)), nil)
+		p.wantPeek(t, name, bearer, lapse.ErrRevoked)
 	}
 	p.wantAccess("the session", c, nil)
 	p.wantPeek(t, "another plain token", bystander.Bearer, nil)
@@ -177,10 +177,10 @@ func TestExpireReachesNoFurther(t *testing.T) {
 		"foreign access":              {memoryPairs(t, lapse.PairConfig{}).first(lapse.Grant{}).Access.Bearer, lapse.ErrUnknown},
 		"a spent text of a plain one": {old.Bearer, lapse.ErrReplaced},
 	} {
-		wantIs(t, name, p.Expire(p.ctx, row.bearer), row.want)
+		wantIs(t, name, loggedOut(p.ExpireBearer(p.ctx, row.bearer)), row.want)
 	}
 	wantDiff(t, "contents", before, p.contents())
-	wantIs(t, "the current text of a plain one", p.Expire(p.ctx, rotated.Bearer), nil)
+	wantIs(t, "the current text of a plain one", loggedOut(p.ExpireBearer(p.ctx, rotated.Bearer)), nil)
 }
 
 // TestExpireASessionByItsID: the ID that was noted at the log-in ends the session after
@@ -195,7 +195,7 @@ func TestExpireASessionByItsID(t *testing.T) {
 				t.Errorf("Expire: %v, %v; want %v", ended, err, want)
 			}
 		}
-		if why := p.token(s.current.Refresh.ID).EndReason; why != lapse.EndExpired {
+		if why := p.token(s.current.Refresh.ID).EndReason; why != lapse.EndRevoked {
 			t.Errorf("it ended as %v", why)
 		}
 		p.wantNothingWorks(t, "by its ID", s)
@@ -224,7 +224,7 @@ func TestExpireSubjectKeepsASession(t *testing.T) {
 	}
 	p.wantNothingWorks(t, "another session", other)
 	for _, bearer := range []string{plain.Bearer, ofOther.Bearer} {
-		p.wantPeek(t, "what is not kept", bearer, lapse.ErrExpired)
+		p.wantPeek(t, "what is not kept", bearer, lapse.ErrRevoked)
 	}
 	p.wantPeek(t, "the delegate that is kept", ofMine.Bearer, nil)
 	p.wantAccess("the session that is kept", mine, nil)

@@ -17,8 +17,8 @@ import (
 // pairScene is a store with two sessions, on which one verb is tried.
 type pairScene struct {
 	*pairs
-	stale, old, tip lapse.Credentials // of one session; tip has not been refreshed
-	child           lapse.Issued      // a delegate of tip
+	stale, old, tip lapse.TokenPair // of one session; tip has not been refreshed
+	child           lapse.Issued    // a delegate of tip
 }
 
 var pairSceneLimit = lapse.Config{Policy: lapse.Policy{MaxTokens: 2}}
@@ -52,38 +52,38 @@ type pairVerb struct {
 	name string
 	want error // without a fault
 	ends bool
-	do   func(ctx context.Context, s *pairScene) (gave lapse.Credentials, err error)
+	do   func(ctx context.Context, s *pairScene) (gave lapse.TokenPair, err error)
 }
 
 // refreshing refreshes with the text that of returns.
-func refreshing(of func(s *pairScene) lapse.Credentials) func(context.Context, *pairScene) (lapse.Credentials, error) {
-	return func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
+func refreshing(of func(s *pairScene) lapse.TokenPair) func(context.Context, *pairScene) (lapse.TokenPair, error) {
+	return func(ctx context.Context, s *pairScene) (lapse.TokenPair, error) {
 		return s.Refresh(ctx, of(s).Refresh.Bearer)
 	}
 }
 
 // loggingOut logs out with the text that of returns.
-func loggingOut(of func(s *pairScene) string) func(context.Context, *pairScene) (lapse.Credentials, error) {
-	return func(ctx context.Context, s *pairScene) (lapse.Credentials, error) {
-		return lapse.Credentials{}, s.Expire(ctx, of(s))
+func loggingOut(of func(s *pairScene) string) func(context.Context, *pairScene) (lapse.TokenPair, error) {
+	return func(ctx context.Context, s *pairScene) (lapse.TokenPair, error) {
+		return lapse.TokenPair{}, loggedOut(s.ExpireBearer(ctx, of(s)))
 	}
 }
 
 // peeking gives nothing but the session that Peek returns.
-func peeking(of func(s *pairScene) lapse.Credentials) func(context.Context, *pairScene) (lapse.Credentials, error) {
-	return func(ctx context.Context, s *pairScene) (c lapse.Credentials, err error) {
+func peeking(of func(s *pairScene) lapse.TokenPair) func(context.Context, *pairScene) (lapse.TokenPair, error) {
+	return func(ctx context.Context, s *pairScene) (c lapse.TokenPair, err error) {
 		c.Refresh.Token, err = s.Pairs.Peek(ctx, of(s).Refresh.Bearer)
 		return c, err
 	}
 }
 
-func staleOf(s *pairScene) lapse.Credentials { return s.stale }
-func oldOf(s *pairScene) lapse.Credentials   { return s.old }
-func tipOf(s *pairScene) lapse.Credentials   { return s.tip }
+func staleOf(s *pairScene) lapse.TokenPair { return s.stale }
+func oldOf(s *pairScene) lapse.TokenPair   { return s.old }
+func tipOf(s *pairScene) lapse.TokenPair   { return s.tip }
 
 // pairVerbs are all that Pairs does to a store, with each text that makes a difference.
 var pairVerbs = []pairVerb{
-	{"Issue", nil, false, func(ctx context.Context, s *pairScene) (lapse.Credentials, error) { // which evicts the other session
+	{"Issue", nil, false, func(ctx context.Context, s *pairScene) (lapse.TokenPair, error) { // which evicts the other session
 		return s.Pairs.Issue(ctx, lapse.Grant{Subject: "ana"})
 	}},
 	{"Refresh", nil, false, refreshing(tipOf)},
@@ -96,7 +96,7 @@ var pairVerbs = []pairVerb{
 	{"Peek", nil, false, peeking(tipOf)},
 	{"Peek of the previous text", nil, false, peeking(oldOf)},
 	{"Peek of a spent text", lapse.ErrReplaced, false, peeking(staleOf)},
-	{"Sessions", nil, false, func(ctx context.Context, s *pairScene) (c lapse.Credentials, err error) {
+	{"Sessions", nil, false, func(ctx context.Context, s *pairScene) (c lapse.TokenPair, err error) {
 		n := 0
 		for _, err := range s.Sessions(ctx, "ana") {
 			if err != nil {
@@ -125,7 +125,7 @@ func pairVerbOf(t *testing.T, name string) pairVerb {
 
 // wantWhole: the session of stale lives with its delegate or not at all, is one record,
 // has one current refresh text among those given, and at most one previous one.
-func (s *pairScene) wantWhole(t *testing.T, given ...lapse.Credentials) (alive bool) {
+func (s *pairScene) wantWhole(t *testing.T, given ...lapse.TokenPair) (alive bool) {
 	t.Helper()
 	sessions, delegates := 0, 0
 	var rec storage.Record
@@ -143,7 +143,7 @@ func (s *pairScene) wantWhole(t *testing.T, given ...lapse.Credentials) (alive b
 		t.Errorf("%d records of the session, which is alive: %v, and %d live delegates", sessions, alive, delegates)
 	}
 	current, previous := map[string]bool{}, map[string]bool{}
-	for _, c := range append([]lapse.Credentials{s.stale, s.old, s.tip}, given...) {
+	for _, c := range append([]lapse.TokenPair{s.stale, s.old, s.tip}, given...) {
 		switch tok, err := s.Pairs.Peek(s.ctx, c.Refresh.Bearer); {
 		case err != nil || c.Refresh.ID != rec.ID:
 		case c.Refresh.Generation == tok.Generation:
@@ -195,7 +195,7 @@ func TestPairFaults(t *testing.T) {
 
 // wantFault: the verb failed for the store's reason, and no verdict, credentials or
 // event came of it.
-func (s *pairScene) wantFault(t *testing.T, gave lapse.Credentials, err, want error) {
+func (s *pairScene) wantFault(t *testing.T, gave lapse.TokenPair, err, want error) {
 	t.Helper()
 	if !s.store.Fired() {
 		t.Fatal("the fault did not happen")
@@ -281,7 +281,7 @@ func TestPairTxFaults(t *testing.T) {
 func TestPairRunsAgain(t *testing.T) {
 	next := func(s *pairScene) { s.next(s.tip) }
 	twoNext := func(s *pairScene) { s.next(s.next(s.tip)) }
-	out := func(s *pairScene) { s.Expire(s.ctx, s.tip.Access.Bearer) }
+	out := func(s *pairScene) { loggedOut(s.ExpireBearer(s.ctx, s.tip.Access.Bearer)) }
 	theft := func(s *pairScene) { s.wantRefresh("a thief", s.stale, lapse.ErrReused) }
 	for _, row := range []struct {
 		verb    string
@@ -320,7 +320,7 @@ func TestPairRunsAgain(t *testing.T) {
 			}
 			s.events = nil
 		}}, lapse.PairConfig{
-			Access:  lapse.Config{Clock: s.clock, Observe: func(e lapse.Event) { s.events = append(s.events, e) }},
+			Access:  lapse.Config{Clock: s.clock, Observe: func(_ context.Context, e lapse.Event) { s.events = append(s.events, e) }},
 			Refresh: pairSceneLimit,
 		})
 		wantIs(t, "NewPairs", err, nil)

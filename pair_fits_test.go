@@ -32,7 +32,7 @@ func TestFitsDecidesNothingOfSessions(t *testing.T) {
 					c, err := p.Issue(t.Context(), Grant{Subject: "ana"})
 					all = append(all, fmt.Sprint(len(c.Refresh.Evicted), errors.Is(err, ErrLimit), err))
 					if n < dead {
-						all = append(all, fmt.Sprint(p.Expire(t.Context(), c.Access.Bearer)))
+						all = append(all, fmt.Sprint(loggedOut(p.ExpireBearer(t.Context(), c.Access.Bearer))))
 					}
 					if err == nil && n >= dead {
 						_, err = p.Access().Delegate(t.Context(), c.Access.Bearer, Grant{})

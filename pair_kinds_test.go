@@ -17,7 +17,7 @@ var textVerbs = []struct {
 }{
 	{"Authenticate", false, func(p *pairs, b string) error { _, err := p.Authenticate(p.ctx, b); return err }},
 	{"Manager.Peek", false, func(p *pairs, b string) error { _, err := p.Manager.Peek(p.ctx, b); return err }},
-	{"Hold", false, func(p *pairs, b string) error { _, _, err := p.Hold(p.ctx, b); return err }},
+	{"Hold", false, func(p *pairs, b string) error { _, _, err := opened(p.Hold(p.ctx, b)); return err }},
 	{"Renew", false, func(p *pairs, b string) error { _, err := p.Renew(p.ctx, b); return err }},
 	{"Rotate", false, func(p *pairs, b string) error { _, err := p.Rotate(p.ctx, b, time.Second); return err }},
 	{"Rotate, overlap 0", false, func(p *pairs, b string) error { _, err := p.Rotate(p.ctx, b, 0); return err }},
@@ -25,11 +25,11 @@ var textVerbs = []struct {
 	{"ExpireBearer", false, func(p *pairs, b string) error { _, err := p.ExpireBearer(p.ctx, b); return err }},
 	{"Refresh", true, func(p *pairs, b string) error { _, err := p.Refresh(p.ctx, b); return err }},
 	{"Pairs.Peek", true, func(p *pairs, b string) error { _, err := p.Pairs.Peek(p.ctx, b); return err }},
-	{"Pairs.Expire", true, func(p *pairs, b string) error { return p.Expire(p.ctx, b) }},
+	{"Pairs.Expire", true, func(p *pairs, b string) error { return loggedOut(p.ExpireBearer(p.ctx, b)) }},
 }
 
 // session3 is a session of three generations, within the grace of the last refresh.
-type session3 struct{ spent, previous, current lapse.Credentials }
+type session3 struct{ spent, previous, current lapse.TokenPair }
 
 func (p *pairs) session3(g lapse.Grant) session3 {
 	p.t.Helper()
@@ -129,7 +129,7 @@ func TestPairsEvictNothingOfOthers(t *testing.T) {
 		if !ended || err != nil {
 			t.Errorf("%s: Expire by ID: %v, %v", kind, ended, err)
 		}
-		ours.wantRefresh(kind+": ended by ID", mine.current, lapse.ErrExpired)
+		ours.wantRefresh(kind+": ended by ID", mine.current, lapse.ErrRevoked)
 	}
 }
 
@@ -177,7 +177,7 @@ func TestManagersOfTheAccessPrefix(t *testing.T) {
 	next := p.next(c)
 	_, err = m.ExpireBearer(p.ctx, next.Access.Bearer)
 	wantIs(t, "ExpireBearer by another Manager", err, nil)
-	p.wantRefresh("logged out by another Manager", next, lapse.ErrExpired)
+	p.wantRefresh("logged out by another Manager", next, lapse.ErrRevoked)
 }
 
 // TestRefreshTextIsNoBearer: a Manager of the refresh prefix takes no refresh text, and
@@ -194,7 +194,7 @@ func TestRefreshTextIsNoBearer(t *testing.T) {
 	child, err := own.Delegate(p.ctx, rotated.Bearer, lapse.Grant{})
 	wantIs(t, "Delegate", err, nil)
 	before := p.contents()
-	for _, c := range []lapse.Credentials{s.spent, s.previous, s.current} {
+	for _, c := range []lapse.TokenPair{s.spent, s.previous, s.current} {
 		for _, verb := range textVerbs {
 			if !verb.refreshes {
 				wantIs(t, verb.name, verb.do(&own, c.Refresh.Bearer), lapse.ErrUnknown)

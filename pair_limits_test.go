@@ -19,7 +19,7 @@ func limitedPairs(t *testing.T, atLimit lapse.AtLimit) *pairs {
 // came later; the idlest goes by the latest of log-in, refresh and stored use. A session
 // that is held counts as used now.
 func TestSessionThatMakesRoom(t *testing.T) {
-	type all = []lapse.Credentials
+	type all = []lapse.TokenPair
 	for _, row := range []struct {
 		name           string
 		do             func(p *pairs, s all)
@@ -70,7 +70,7 @@ func TestSessionThatMakesRoom(t *testing.T) {
 			c := p.first(lapse.Grant{})
 			name := fmt.Sprintf("%s, AtLimit %d", row.name, atLimit)
 			wantDiff(t, name+": evicted", s[want].Refresh.ID, c.Refresh.Evicted[0])
-			p.wantRefresh(name, s[want], lapse.ErrExpired)
+			p.wantRefresh(name, s[want], lapse.ErrRevoked)
 			for i := range s {
 				if i != want {
 					p.wantAccess(fmt.Sprint(name, ": the other, ", i), s[i], nil)
@@ -82,7 +82,7 @@ func TestSessionThatMakesRoom(t *testing.T) {
 }
 
 // use authenticates by the access text of c, a second after what came before.
-func (p *pairs) use(c lapse.Credentials) {
+func (p *pairs) use(c lapse.TokenPair) {
 	p.t.Helper()
 	p.clock.add(time.Second)
 	_, err := p.Authenticate(p.ctx, c.Access.Bearer)
@@ -90,9 +90,9 @@ func (p *pairs) use(c lapse.Credentials) {
 }
 
 // held holds a connection by the access text of c until the test ends.
-func (p *pairs) held(c lapse.Credentials) {
+func (p *pairs) held(c lapse.TokenPair) {
 	p.t.Helper()
-	_, _, err := p.Hold(p.ctx, c.Access.Bearer)
+	_, _, err := opened(p.Hold(p.ctx, c.Access.Bearer))
 	wantIs(p.t, "Hold", err, nil)
 }
 
@@ -133,13 +133,13 @@ func TestSessionsAtTheLimit(t *testing.T) {
 // TestRoomOfTheDead: a session that has ended, has run out, or is kept out by a lowered
 // cap takes no room.
 func TestRoomOfTheDead(t *testing.T) {
-	for name, end := range map[string]func(p *pairs, c lapse.Credentials){
-		"logged out": func(p *pairs, c lapse.Credentials) { p.Expire(p.ctx, c.Refresh.Bearer) },
-		"reused": func(p *pairs, c lapse.Credentials) {
+	for name, end := range map[string]func(p *pairs, c lapse.TokenPair){
+		"logged out": func(p *pairs, c lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, c.Refresh.Bearer)) },
+		"reused": func(p *pairs, c lapse.TokenPair) {
 			p.next(p.next(c))
 			p.wantRefresh("reuse", c, lapse.ErrReused)
 		},
-		"ran out": func(p *pairs, _ lapse.Credentials) { p.clock.add(time.Hour) },
+		"ran out": func(p *pairs, _ lapse.TokenPair) { p.clock.add(time.Hour) },
 	} {
 		p := memoryPairs(t, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTokens: 1, AtLimit: lapse.LimitRefuse}}})
 		c := p.first(lapse.Grant{})

@@ -17,7 +17,7 @@ import (
 type pairs struct {
 	*lapse.Pairs
 	*fixture       // its Manager is that of the access texts
-	refused  error // what CheckSubject says
+	refused  error // what Admit says
 }
 
 // newPairs makes Pairs on store; cfg's clock and observer are the fixture's.
@@ -39,9 +39,9 @@ func (p *pairs) others(cfg lapse.PairConfig) *lapse.Pairs {
 	p.t.Helper()
 	cfg.Access.Clock = p.clock
 	if cfg.Access.Observe == nil {
-		cfg.Access.Observe = func(e lapse.Event) { p.events = append(p.events, e) }
+		cfg.Access.Observe = func(_ context.Context, e lapse.Event) { p.events = append(p.events, e) }
 	}
-	cfg.Access.CheckSubject = func(context.Context, string) error { return p.refused }
+	cfg.Access.Admit = func(context.Context, lapse.Token) error { return p.refused }
 	made, err := lapse.NewPairs(p.store, cfg)
 	if err != nil {
 		p.t.Fatal(err)
@@ -65,7 +65,7 @@ func memoryPairs(t *testing.T, cfg lapse.PairConfig) *pairs {
 }
 
 // first logs ana in.
-func (p *pairs) first(g lapse.Grant) lapse.Credentials {
+func (p *pairs) first(g lapse.Grant) lapse.TokenPair {
 	p.t.Helper()
 	g.Subject = "ana"
 	c, err := p.Pairs.Issue(p.ctx, g)
@@ -76,7 +76,7 @@ func (p *pairs) first(g lapse.Grant) lapse.Credentials {
 }
 
 // next refreshes c, which must work.
-func (p *pairs) next(c lapse.Credentials, scope ...string) lapse.Credentials {
+func (p *pairs) next(c lapse.TokenPair, scope ...string) lapse.TokenPair {
 	p.t.Helper()
 	n, err := p.Refresh(p.ctx, c.Refresh.Bearer, scope...)
 	if err != nil {
@@ -86,7 +86,7 @@ func (p *pairs) next(c lapse.Credentials, scope ...string) lapse.Credentials {
 }
 
 // wantRefresh expects an error of Refresh, and of a nil one credentials.
-func (p *pairs) wantRefresh(what string, c lapse.Credentials, want error) {
+func (p *pairs) wantRefresh(what string, c lapse.TokenPair, want error) {
 	p.t.Helper()
 	got, err := p.Refresh(p.ctx, c.Refresh.Bearer)
 	wantIs(p.t, what, err, want)
@@ -96,7 +96,7 @@ func (p *pairs) wantRefresh(what string, c lapse.Credentials, want error) {
 }
 
 // wantAccess expects an error of authenticating by c's access text.
-func (p *pairs) wantAccess(what string, c lapse.Credentials, want error) {
+func (p *pairs) wantAccess(what string, c lapse.TokenPair, want error) {
 	p.t.Helper()
 	_, err := p.Manager.Peek(p.ctx, c.Access.Bearer)
 	wantIs(p.t, what+": access text", err, want)
@@ -292,8 +292,8 @@ func TestPlainTokenHasNoSessionTTL(t *testing.T) {
 // the Refresh observer; what an access text comes to is told to that of Access.
 func TestObserversOfTheirOwn(t *testing.T) {
 	var access, refresh []string
-	to := func(told *[]string) func(lapse.Event) {
-		return func(e lapse.Event) { *told = append(*told, e.Kind.String()+" "+e.Token.Prefix) }
+	to := func(told *[]string) func(context.Context, lapse.Event) {
+		return func(_ context.Context, e lapse.Event) { *told = append(*told, e.Kind.String()+" "+e.Token.Prefix) }
 	}
 	p := memoryPairs(t, lapse.PairConfig{
 		Access:  lapse.Config{Observe: to(&access)},
@@ -305,7 +305,7 @@ func TestObserversOfTheirOwn(t *testing.T) {
 	p.next(c)
 	p.wantAccess("spent", c, lapse.ErrReplaced)
 	p.wantRefresh("reuse", c, lapse.ErrReused)
-	wantIs(t, "Expire", p.Expire(p.ctx, p.first(lapse.Grant{}).Access.Bearer), nil)
+	wantIs(t, "Expire", loggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{}).Access.Bearer)), nil)
 	wantDiff(t, "access", []string{"spent ", "ended lapse"}, access)
 	wantDiff(t, "refresh", []string{
 		"issued lapse", "ended lapse", "issued lapse", "rotated lapse", "ended lapse", "spent ", "issued lapse",

@@ -33,7 +33,7 @@ func TestLive(t *testing.T) {
 		{"ended now", Token{ExpiresAt: at, EndedAt: at.Add(-1)}, at.Add(-1), false},
 		{"ended later than now, for the clock stepped back", Token{ExpiresAt: at, EndedAt: at.Add(-1)}, at.Add(-day), false},
 		{"ended after it ran out", Token{ExpiresAt: at, EndedAt: at.Add(day)}, at.Add(1), false},
-		{"with a reason alone", Token{ExpiresAt: at, EndReason: EndExpired}, at.Add(-1), true},
+		{"with a reason alone", Token{ExpiresAt: at, EndReason: EndRevoked}, at.Add(-1), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := tt.tok.Live(tt.now); got != tt.want {

@@ -28,9 +28,9 @@ func (m *Manager) prove(ctx context.Context, verb, bearer string) (p proved, err
 func (m *Manager) proveTo(ctx context.Context, verb, bearer string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
 	ok := false
 	if p.prefix, ok = p.cred.parse(bearer, m.prefix, m.begun); !ok {
-		return unknownText, now, m.refuse(ErrMalformed)
+		return unknownText, now, m.refuse(ctx, ErrMalformed)
 	}
-	if err := m.ready(verb); err != nil {
+	if err := m.ready(ctx, verb); err != nil {
 		return unknownText, now, err
 	}
 	*p.sum = p.cred.sum(m.binding)
@@ -54,14 +54,14 @@ func (m *Manager) good(ctx context.Context, verb, bearer string) (p proved, tok 
 // admitProved is good for a text that has been proved to be what found says.
 func (m *Manager) admitProved(ctx context.Context, verb string, p *presented, rec *storage.Record, found standing, now time.Time) (tok Token, err error) {
 	if found == spentText {
-		return tok, m.refuse(replaced(rec, p))
+		return tok, m.refuse(ctx, replaced(rec, p))
 	}
 	seen := *rec
 	m.endedByClock(&seen)
 	m.viewText(&seen, found)
 	tok = seen.Token
 	if err = m.admit(ctx, verb, &tok, p.generation, now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
-		err = m.refuse(exhausted(&tok, p.generation))
+		err = m.refuse(ctx, exhausted(&tok, p.generation))
 	}
 	if err != nil {
 		payTag(p.cred, m.binding)

@@ -12,7 +12,7 @@ import (
 // who administer. Token.Live tells whether it is alive. ErrNotFound if there is
 // none, or no longer; ErrCorrupt if its record is damaged, or one above a delegate.
 func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
-	if err := m.ready("token"); err != nil {
+	if err := m.ready(ctx, "token"); err != nil {
 		return Token{}, err
 	}
 	rec, err := m.store.Get(ctx, id)
@@ -47,7 +47,7 @@ func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(
 			yield(Token{}, err)
 			return
 		}
-		if err := m.ready(verb); err != nil {
+		if err := m.ready(ctx, verb); err != nil {
 			yield(Token{}, err)
 			return
 		}
@@ -89,7 +89,7 @@ const sweepBatch = 500
 // Call it from a loop of your own, hourly for instance. Managers that share a
 // store sweep the same records: the shortest Retention among them holds.
 func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
-	if err := m.ready("sweep"); err != nil {
+	if err := m.ready(ctx, "sweep"); err != nil {
 		return 0, err
 	}
 	if m.policy.Retention == NoLimit {

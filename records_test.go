@@ -28,7 +28,7 @@ func TestTokens(t *testing.T) {
 	if _, err := f.Expire(f.ctx, want[1].ID); err != nil {
 		t.Fatal(err)
 	}
-	want[1].EndedAt, want[1].EndReason = startMilli.Add(3*time.Millisecond), lapse.EndExpired
+	want[1].EndedAt, want[1].EndReason = startMilli.Add(3*time.Millisecond), lapse.EndRevoked
 	f.clock.add(time.Hour)
 	got, err := collect(f.Tokens(f.ctx, "ana"))
 	if err != nil {

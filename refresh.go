@@ -33,23 +33,23 @@ import (
 // with EndParent, and the error is ErrReused, of a session that is dead already too.
 //
 // Errors that wrap ErrUnauthenticated carry a *Rejection: ErrMalformed; ErrUnknown,
-// also for the right ID with a wrong secret, which changes nothing; ErrExpired for a
-// session that ran out or was ended; ErrReused; ErrSubjectRefused. CheckSubject is asked
+// also for the right ID with a wrong secret, which changes nothing; ErrExpired or ErrRevoked for a
+// session that ran out or was ended; ErrReused; ErrRefused. Admit is asked
 // after the text is known to be good and before anything is written; of reuse it is not
 // asked. ErrNotRenewable is for a session that has had as many secrets as one can have.
-// Any other error is the store's, the context's or CheckSubject's. Nothing has happened
+// Any other error is the store's, the context's or Admit's. Nothing has happened
 // then, a session has not been ended either, unless it is ErrOutcomeUnknown: call Refresh
 // again with the same text, while the grace lasts.
 //
 // So that the same credentials can be given again, they are derived from the replaced
 // secret, which is stored nowhere, and a salt in the record.
-func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (Credentials, error) {
+func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (TokenPair, error) {
 	m := p.refresh
 	var rec storage.Record
 	text := presented{cred: new(credential), sum: new([sha256.Size]byte)}
 	found, now, err := m.proveTo(ctx, "refresh", refreshToken, &text, &rec)
 	if err != nil {
-		return Credentials{}, err
+		return TokenPair{}, err
 	}
 	asked := ""
 	if found != spentText {
@@ -58,11 +58,11 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 			asked, err = narrowed(&tok, scope)
 		}
 		if err != nil {
-			return Credentials{}, err
+			return TokenPair{}, err
 		}
 	} else if !m.lasts(&rec, now) { // an end is final: there is nothing to write
 		tok := m.token(&rec)
-		return Credentials{}, m.refuse(reused(&tok, &text))
+		return TokenPair{}, m.refuse(ctx, reused(&tok, &text))
 	}
 	r := refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText}
 	return r.answer(ctx, rec.Subject)
@@ -107,23 +107,23 @@ type refreshing struct {
 }
 
 // answer runs the transaction, and says what came of it.
-func (r *refreshing) answer(ctx context.Context, subject string) (Credentials, error) {
+func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, error) {
 	p, m := r.p, r.p.refresh
 	if err := draw(r.salt[:]); err != nil {
-		return Credentials{}, err
+		return TokenPair{}, err
 	}
 	if err := m.update(ctx, "refresh", subject, r.run); err != nil {
-		return Credentials{}, m.verdict(r.text.cred.id(), err)
+		return TokenPair{}, m.verdict(ctx, r.text.cred.id(), err)
 	}
-	m.tellEnded(r.ended)
+	m.tellEnded(ctx, r.ended)
 	switch r.stands {
 	case spentText:
-		return Credentials{}, m.refuse(reused(&r.tok, r.text))
+		return TokenPair{}, m.refuse(ctx, reused(&r.tok, r.text))
 	case currentText:
 		if m.observe == nil { // an Event is large
 			break
 		}
-		m.tell(Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
+		m.tell(ctx, Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
 	}
 	c := p.credentials(&r.rec, &r.access, &r.refresh, r.now)
 	c.Repeated = r.stands == previousText
@@ -137,7 +137,7 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	r.judged, err = r.p.refresh.goodIn(tx, r.text, now)
 	switch kept, _ := sessionOf(&r.rec); {
 	case r.spent && r.stands >= spentText, r.stands == spentText:
-		r.stands = spentText // whatever the clock says by now: CheckSubject was not asked
+		r.stands = spentText // whatever the clock says by now: Admit was not asked
 		return r.reuse(tx)
 	case err != nil:
 		return err

@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -23,7 +24,7 @@ type forger struct {
 	store *storagetest.Faulty
 	told  []Event
 	id    ID
-	all   []Credentials // that Pairs gave, by generation
+	all   []TokenPair // that Pairs gave, by generation
 }
 
 // newForger has a session of the given generation, within the grace of its last refresh.
@@ -32,7 +33,7 @@ func newForger(t *testing.T, generation int) *forger {
 	f := &forger{t: t, mock: clock.NewMock(), store: storagetest.NewFaulty(memory.New())}
 	f.mock.Set(testInstant)
 	var err error
-	f.Pairs, err = NewPairs(f.store, PairConfig{Access: Config{Clock: f.mock, Observe: func(e Event) { f.told = append(f.told, e) }}})
+	f.Pairs, err = NewPairs(f.store, PairConfig{Access: Config{Clock: f.mock, Observe: func(_ context.Context, e Event) { f.told = append(f.told, e) }}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func newForger(t *testing.T, generation int) *forger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.all, f.id = []Credentials{c}, c.Refresh.ID
+	f.all, f.id = []TokenPair{c}, c.Refresh.ID
 	for range generation {
 		f.all = append(f.all, f.refresh(f.all[len(f.all)-1]))
 	}
@@ -49,7 +50,7 @@ func newForger(t *testing.T, generation int) *forger {
 	return f
 }
 
-func (f *forger) refresh(c Credentials) Credentials {
+func (f *forger) refresh(c TokenPair) TokenPair {
 	f.t.Helper()
 	next, err := f.Refresh(f.t.Context(), c.Refresh.Bearer)
 	if err != nil {
@@ -115,7 +116,7 @@ func (f *forger) ask(bearer string) (a asked) {
 	_, a.access = f.Access().Authenticate(ctx, bearer)
 	_, a.refresh = f.Refresh(ctx, bearer)
 	if a.logOut = ErrExpired; f.record().EndedAt.IsZero() {
-		a.logOut = f.Expire(ctx, bearer)
+		a.logOut = loggedOut(f.ExpireBearer(ctx, bearer))
 	}
 	if diff := cmp.Diff(rec, f.record(), cmp.Comparer(func(a, b storage.Record) bool { return a == b })); diff != "" && f.record().EndedAt.IsZero() {
 		f.t.Errorf("a forged text changed the record: %s", diff)
@@ -268,7 +269,7 @@ func TestLastGenerations(t *testing.T) {
 			if _, err := f.Refresh(t.Context(), last.Refresh.Bearer); !errors.Is(err, ErrReused) {
 				t.Errorf("from %d: after the grace: %v; want ErrReused", row.generation, err)
 			}
-		} else if err := f.Expire(t.Context(), c.Refresh.Bearer); err != nil {
+		} else if err := loggedOut(f.ExpireBearer(t.Context(), c.Refresh.Bearer)); err != nil {
 			t.Errorf("from %d: log-out: %v", row.generation, err)
 		}
 	}

@@ -20,7 +20,7 @@ var refreshRounds = flag.Int("refreshrounds", 20, "how often 64 callers refresh 
 // quiet are Pairs on store whose observer may be called by many at once.
 func quiet(t *testing.T, store storage.Store, cfg lapse.PairConfig) *pairs {
 	t.Helper()
-	cfg.Access.Observe = func(lapse.Event) {}
+	cfg.Access.Observe = func(context.Context, lapse.Event) {}
 	return newPairs(t, store, cfg)
 }
 
@@ -32,7 +32,7 @@ func TestOneSuccessorUnder64Callers(t *testing.T) {
 		p := quiet(t, store, lapse.PairConfig{})
 		c := p.first(lapse.Grant{Scope: "read write"})
 		for round := range *refreshRounds {
-			got := make([]lapse.Credentials, callers)
+			got := make([]lapse.TokenPair, callers)
 			arrivals(store, callers, storagetest.OpUpdate)
 			errs := together(callers, func(i int) (err error) {
 				got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer, []string{"read write", "write read", ""}[i%3])
@@ -68,14 +68,14 @@ func TestOneWinnerWithoutGrace(t *testing.T) {
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := quiet(t, store, lapse.PairConfig{Grace: lapse.NoGrace})
 		c := p.first(lapse.Grant{})
-		got := make([]lapse.Credentials, callers)
+		got := make([]lapse.TokenPair, callers)
 		arrivals(store, callers, storagetest.OpUpdate)
 		errs := together(callers, func(i int) (err error) {
 			got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer)
 			return err
 		})
 		store.Before(nil)
-		var won []lapse.Credentials
+		var won []lapse.TokenPair
 		for i, err := range errs {
 			if err == nil {
 				won = append(won, got[i])
@@ -98,7 +98,7 @@ func TestScopesUnder64Callers(t *testing.T) {
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := quiet(t, store, lapse.PairConfig{})
 		c := p.first(lapse.Grant{Scope: "read write"})
-		got := make([]lapse.Credentials, callers)
+		got := make([]lapse.TokenPair, callers)
 		arrivals(store, callers, storagetest.OpUpdate)
 		errs := together(callers, func(i int) (err error) {
 			got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer, []string{"read", "write"}[i%2])
@@ -126,23 +126,23 @@ func TestReuseIsDecidedByTheTransaction(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		grace time.Duration
-		then  func(p *pairs, c, next lapse.Credentials) // before the transaction
-		first bool                                      // c has not been refreshed yet
+		then  func(p *pairs, c, next lapse.TokenPair) // before the transaction
+		first bool                                    // c has not been refreshed yet
 		want  error
 	}{
-		{"current, then previous", 0, func(p *pairs, c, _ lapse.Credentials) { p.next(c) }, true, nil},
-		{"current, then spent, without a grace", lapse.NoGrace, func(p *pairs, c, _ lapse.Credentials) { p.next(c) }, true, lapse.ErrReused},
-		{"current, then spent", 0, func(p *pairs, c, _ lapse.Credentials) { p.next(p.next(c)) }, true, lapse.ErrReused},
-		{"current, then the session ended", 0, func(p *pairs, c, _ lapse.Credentials) { p.Expire(p.ctx, c.Access.Bearer) }, true, lapse.ErrExpired},
-		{"current, then it ran out", 0, func(p *pairs, _, _ lapse.Credentials) { p.clock.add(720 * time.Hour) }, true, lapse.ErrExpired},
-		{"previous, then spent", 0, func(p *pairs, _, next lapse.Credentials) { p.next(next) }, false, lapse.ErrReused},
-		{"previous, then the grace ends", 0, func(p *pairs, _, _ lapse.Credentials) { p.clock.add(10 * time.Second) }, false, lapse.ErrReused},
-		{"previous, then before the grace ends", 0, func(p *pairs, _, _ lapse.Credentials) { p.clock.add(10*time.Second - time.Millisecond) }, false, nil},
-		{"previous, then the session ended", 0, func(p *pairs, _, next lapse.Credentials) { p.Expire(p.ctx, next.Access.Bearer) }, false, lapse.ErrExpired},
+		{"current, then previous", 0, func(p *pairs, c, _ lapse.TokenPair) { p.next(c) }, true, nil},
+		{"current, then spent, without a grace", lapse.NoGrace, func(p *pairs, c, _ lapse.TokenPair) { p.next(c) }, true, lapse.ErrReused},
+		{"current, then spent", 0, func(p *pairs, c, _ lapse.TokenPair) { p.next(p.next(c)) }, true, lapse.ErrReused},
+		{"current, then the session ended", 0, func(p *pairs, c, _ lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)) }, true, lapse.ErrExpired},
+		{"current, then it ran out", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(720 * time.Hour) }, true, lapse.ErrExpired},
+		{"previous, then spent", 0, func(p *pairs, _, next lapse.TokenPair) { p.next(next) }, false, lapse.ErrReused},
+		{"previous, then the grace ends", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(10 * time.Second) }, false, lapse.ErrReused},
+		{"previous, then before the grace ends", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(10*time.Second - time.Millisecond) }, false, nil},
+		{"previous, then the session ended", 0, func(p *pairs, _, next lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, next.Access.Bearer)) }, false, lapse.ErrExpired},
 	} {
 		p := memoryPairs(t, lapse.PairConfig{Grace: row.grace})
 		c := p.first(lapse.Grant{})
-		var next lapse.Credentials
+		var next lapse.TokenPair
 		if !row.first {
 			next = p.next(c)
 		}
@@ -179,13 +179,13 @@ func (s *staleGets) Get(ctx context.Context, id storage.ID) (storage.Record, err
 func TestStaleReadsDecideNothing(t *testing.T) {
 	for _, row := range []struct {
 		name    string
-		present func(s session3, last lapse.Credentials) lapse.Credentials // after a third refresh
+		present func(s session3, last lapse.TokenPair) lapse.TokenPair // after a third refresh
 		want    error
 	}{
-		{"the current text", func(_ session3, last lapse.Credentials) lapse.Credentials { return last }, nil},
-		{"the previous text", func(s session3, _ lapse.Credentials) lapse.Credentials { return s.current }, nil},
-		{"a spent text, current by the old record", func(s session3, _ lapse.Credentials) lapse.Credentials { return s.previous }, lapse.ErrReused},
-		{"a spent text, spent by it too", func(s session3, _ lapse.Credentials) lapse.Credentials { return s.spent }, lapse.ErrReused},
+		{"the current text", func(_ session3, last lapse.TokenPair) lapse.TokenPair { return last }, nil},
+		{"the previous text", func(s session3, _ lapse.TokenPair) lapse.TokenPair { return s.current }, nil},
+		{"a spent text, current by the old record", func(s session3, _ lapse.TokenPair) lapse.TokenPair { return s.previous }, lapse.ErrReused},
+		{"a spent text, spent by it too", func(s session3, _ lapse.TokenPair) lapse.TokenPair { return s.spent }, lapse.ErrReused},
 	} {
 		cache := &staleGets{Store: memory.New()}
 		p := newPairs(t, cache, lapse.PairConfig{})
@@ -214,22 +214,22 @@ func TestStaleReadsDecideNothing(t *testing.T) {
 // whichever comes first, the session is dead afterwards.
 func TestRefreshAgainstTheEnd(t *testing.T) {
 	for name, row := range map[string]struct {
-		end  func(p *pairs, stale, c lapse.Credentials) error
+		end  func(p *pairs, stale, c lapse.TokenPair) error
 		want error
 	}{
-		"log-out by the access text":      {func(p *pairs, _, c lapse.Credentials) error { return p.Expire(p.ctx, c.Access.Bearer) }, nil},
-		"log-out by the refresh text":     {func(p *pairs, _, c lapse.Credentials) error { return p.Expire(p.ctx, c.Refresh.Bearer) }, nil},
-		"log-out by a spent refresh text": {func(p *pairs, s, _ lapse.Credentials) error { return p.Expire(p.ctx, s.Refresh.Bearer) }, nil},
-		"Expire by ID": {func(p *pairs, _, c lapse.Credentials) error {
+		"log-out by the access text":      {func(p *pairs, _, c lapse.TokenPair) error { return loggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)) }, nil},
+		"log-out by the refresh text":     {func(p *pairs, _, c lapse.TokenPair) error { return loggedOut(p.ExpireBearer(p.ctx, c.Refresh.Bearer)) }, nil},
+		"log-out by a spent refresh text": {func(p *pairs, s, _ lapse.TokenPair) error { return loggedOut(p.ExpireBearer(p.ctx, s.Refresh.Bearer)) }, nil},
+		"Expire by ID": {func(p *pairs, _, c lapse.TokenPair) error {
 			_, err := p.Manager.Expire(p.ctx, c.Refresh.ID)
 			return err
 		}, nil},
-		"ExpireSubject": {func(p *pairs, _, _ lapse.Credentials) error { _, err := p.ExpireSubject(p.ctx, "ana"); return err }, nil},
-		"a log-in at the limit that evicts": {func(p *pairs, _, _ lapse.Credentials) error {
-			p.Expire(p.ctx, p.first(lapse.Grant{}).Access.Bearer)
+		"ExpireSubject": {func(p *pairs, _, _ lapse.TokenPair) error { _, err := p.ExpireSubject(p.ctx, "ana"); return err }, nil},
+		"a log-in at the limit that evicts": {func(p *pairs, _, _ lapse.TokenPair) error {
+			loggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{}).Access.Bearer))
 			return nil
 		}, nil},
-		"reuse": {func(p *pairs, s, _ lapse.Credentials) error { _, err := p.Refresh(p.ctx, s.Refresh.Bearer); return err }, lapse.ErrReused},
+		"reuse": {func(p *pairs, s, _ lapse.TokenPair) error { _, err := p.Refresh(p.ctx, s.Refresh.Bearer); return err }, lapse.ErrReused},
 	} {
 		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			p := quiet(t, store, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 1}}})
@@ -242,7 +242,7 @@ func TestRefreshAgainstTheEnd(t *testing.T) {
 						return row.end(p, stale, c)
 					}
 					_, err := p.Refresh(p.ctx, c.Refresh.Bearer)
-					return ignore(err, lapse.ErrExpired)
+					return ignore(err, lapse.ErrRevoked)
 				})
 				store.Before(nil)
 				wantIs(t, name, errs[0], row.want)
@@ -319,5 +319,5 @@ func TestReopenBetweenRefreshAndRetry(t *testing.T) {
 	p, done = open()
 	defer done()
 	p.wantRefresh("the new text was presented", a, lapse.ErrReused)
-	p.wantAccess("the last one", c, lapse.ErrExpired)
+	p.wantAccess("the last one", c, lapse.ErrRevoked)
 }

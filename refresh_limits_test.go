@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -212,7 +213,7 @@ func TestRefreshNeedsNoRoom(t *testing.T) {
 			return lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: limit, AtLimit: atLimit}}}
 		}
 		p := memoryPairs(t, with(3))
-		all := []lapse.Credentials{p.first(lapse.Grant{}), p.first(lapse.Grant{}), p.first(lapse.Grant{})}
+		all := []lapse.TokenPair{p.first(lapse.Grant{}), p.first(lapse.Grant{}), p.first(lapse.Grant{})}
 		for limit := 3; limit >= 1; limit-- {
 			p := p.beside(with(limit))
 			for range 3 {
@@ -236,7 +237,7 @@ func TestRefreshNeedsNoRoom(t *testing.T) {
 // as large as after the first, and the text of the log-in is reuse after all of them.
 func TestRefreshKeepsOneRecord(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{
-		Access:  lapse.Config{Policy: lapse.Policy{Retention: time.Millisecond}, Observe: func(lapse.Event) {}},
+		Access:  lapse.Config{Policy: lapse.Policy{Retention: time.Millisecond}, Observe: func(context.Context, lapse.Event) {}},
 		Refresh: lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}},
 	})
 	c0 := p.first(lapse.Grant{Scope: "read write"})

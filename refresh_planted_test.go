@@ -10,7 +10,7 @@ import (
 
 // memo is what a wrong refresher knows of a text that it has replaced.
 type memo struct {
-	given lapse.Credentials
+	given lapse.TokenPair
 	at    time.Time
 }
 
@@ -22,7 +22,7 @@ type cached struct {
 	used    bool // what was given is given again although it has been used
 }
 
-func (c cached) Refresh(p *pairs, text string) (lapse.Credentials, error) {
+func (c cached) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
 	now := p.clock.Now()
 	if m := c.seen[text]; m != nil && now.Before(m.at.Add(theftGrace)) && (c.used || c.seen[m.given.Refresh.Bearer] == nil) {
 		if c.restart {
@@ -40,9 +40,9 @@ func (c cached) Refresh(p *pairs, text string) (lapse.Credentials, error) {
 // forgiving refuses a spent text without a consequence.
 type forgiving struct{ seen map[string]string }
 
-func (f forgiving) Refresh(p *pairs, text string) (lapse.Credentials, error) {
+func (f forgiving) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
 	if next := f.seen[text]; next != "" && f.seen[next] != "" {
-		return lapse.Credentials{}, lapse.ErrReused
+		return lapse.TokenPair{}, lapse.ErrReused
 	}
 	given, err := p.Refresh(p.ctx, text)
 	if err == nil {
@@ -54,10 +54,10 @@ func (f forgiving) Refresh(p *pairs, text string) (lapse.Credentials, error) {
 // strict takes every replay for a theft, within the grace too.
 type strict struct{}
 
-func (strict) Refresh(p *pairs, text string) (lapse.Credentials, error) {
+func (strict) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
 	given, err := p.Refresh(p.ctx, text)
 	if err == nil && given.Repeated {
-		return lapse.Credentials{}, errors.Join(lapse.ErrReused, p.Expire(p.ctx, text))
+		return lapse.TokenPair{}, errors.Join(lapse.ErrReused, loggedOut(p.ExpireBearer(p.ctx, text)))
 	}
 	return given, err
 }
@@ -66,7 +66,7 @@ func (strict) Refresh(p *pairs, text string) (lapse.Credentials, error) {
 // out.
 type lossy struct{}
 
-func (lossy) Refresh(p *pairs, text string) (lapse.Credentials, error) {
+func (lossy) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
 	given, err := p.Refresh(p.ctx, text)
 	if err == nil && given.Repeated {
 		return p.Refresh(p.ctx, given.Refresh.Bearer)

@@ -18,7 +18,7 @@ func TestReuseLater(t *testing.T) {
 		why  lapse.EndReason
 	}{
 		{"reused", func(p *pairs, s session3) { p.Refresh(p.ctx, s.spent.Refresh.Bearer) }, lapse.EndReused},
-		{"logged out", func(p *pairs, s session3) { p.Expire(p.ctx, s.current.Access.Bearer) }, lapse.EndExpired},
+		{"logged out", func(p *pairs, s session3) { loggedOut(p.ExpireBearer(p.ctx, s.current.Access.Bearer)) }, lapse.EndRevoked},
 		{"subject", func(p *pairs, _ session3) { p.ExpireSubject(p.ctx, "ana") }, lapse.EndSubject},
 		{"ran out", func(p *pairs, _ session3) { p.clock.add(720 * time.Hour) }, 0},
 	} {

@@ -43,7 +43,7 @@ func TestRefresh(t *testing.T) {
 }
 
 // wantSame expects of Refresh with a the credentials b again.
-func (p *pairs) wantSame(what string, a, b lapse.Credentials) {
+func (p *pairs) wantSame(what string, a, b lapse.TokenPair) {
 	p.t.Helper()
 	got := p.next(a)
 	b.Repeated = true
@@ -53,7 +53,7 @@ func (p *pairs) wantSame(what string, a, b lapse.Credentials) {
 
 // wantDead: the session of all has ended by reuse, or has run out, and none of its texts
 // works.
-func (p *pairs) wantDead(all ...lapse.Credentials) {
+func (p *pairs) wantDead(all ...lapse.TokenPair) {
 	p.t.Helper()
 	tok := p.token(all[0].Refresh.ID)
 	if ran := !p.clock.Now().Before(tok.ExpiresAt); !ran && tok.EndReason != lapse.EndReused {
@@ -179,7 +179,7 @@ func TestNoGrace(t *testing.T) {
 	p.wantPeek(t, "a delegate of the previous one", child.Bearer, nil)
 	p.wantRefresh("at once", a, lapse.ErrReused)
 	p.wantDead(a, b)
-	p.wantPeek(t, "a delegate after the reuse", child.Bearer, lapse.ErrExpired)
+	p.wantPeek(t, "a delegate after the reuse", child.Bearer, lapse.ErrRevoked)
 	if why := p.token(child.ID).EndReason; why != lapse.EndParent {
 		t.Errorf("the delegate ended as %v", why)
 	}

@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -60,12 +61,12 @@ func (f *robbed) refresh(n int) (int, error) {
 
 // refresher is Pairs, or something that is nearly as good.
 type refresher interface {
-	Refresh(p *pairs, text string) (lapse.Credentials, error)
+	Refresh(p *pairs, text string) (lapse.TokenPair, error)
 }
 
 type asItIs struct{}
 
-func (asItIs) Refresh(p *pairs, text string) (lapse.Credentials, error) {
+func (asItIs) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
 	return p.Refresh(p.ctx, text)
 }
 
@@ -76,7 +77,7 @@ func act(p *pairs, r refresher, subject string, steps []step) error {
 	if err != nil {
 		return err
 	}
-	all := []lapse.Credentials{first} // by number
+	all := []lapse.TokenPair{first} // by number
 	f := &robbed{replaced: map[int]time.Duration{}}
 	client, thief, lost, late, stolen := 0, -1, false, false, false
 	for _, s := range steps {
@@ -121,7 +122,7 @@ func act(p *pairs, r refresher, subject string, steps []step) error {
 
 // out checks that once the session is dead none of its texts works, and that until then
 // the newest access text does.
-func out(p *pairs, f *robbed, all []lapse.Credentials) error {
+func out(p *pairs, f *robbed, all []lapse.TokenPair) error {
 	if !f.dead {
 		_, err := p.Manager.Peek(p.ctx, all[f.tip].Access.Bearer)
 		return err
@@ -199,7 +200,7 @@ func draws(rng *rand.Rand, count, n int) iter.Seq[[]step] {
 // firstFault plays each sequence with r, by a subject of its own, and returns how many
 // that were and the first that went wrong.
 func firstFault(t *testing.T, r refresher, sequences iter.Seq[[]step]) (played int, fault error) {
-	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Observe: func(lapse.Event) {}}, Grace: theftGrace})
+	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Observe: func(context.Context, lapse.Event) {}}, Grace: theftGrace})
 	for steps := range sequences {
 		if err := act(p, r, fmt.Sprint("ana ", played), steps); err != nil {
 			return played, fmt.Errorf("%s: %w", steps, err)

@@ -45,10 +45,10 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		return tx.Put(j.rec)
 	})
 	if err != nil {
-		return Token{}, m.verdict(p.rec.ID, err)
+		return Token{}, m.verdict(ctx, p.rec.ID, err)
 	}
 	if !at.IsZero() {
-		m.tell(Event{Kind: EventRenewed, At: at, Token: tok})
+		m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: tok})
 	}
 	return tok, nil
 }

@@ -16,7 +16,7 @@ func TestReuse(t *testing.T) {
 	for age := 1; age <= 4; age++ { // how many generations before the last is presented
 		p := memoryPairs(t, lapse.PairConfig{})
 		other := p.first(lapse.Grant{})
-		chain := []lapse.Credentials{p.first(lapse.Grant{})}
+		chain := []lapse.TokenPair{p.first(lapse.Grant{})}
 		child := p.delegate(chain[0].Access, lapse.Grant{})
 		for range 4 {
 			chain = append(chain, p.next(chain[len(chain)-1]))
@@ -36,8 +36,8 @@ func TestReuse(t *testing.T) {
 			}
 		}
 		_, err := p.Access().Authenticate(p.ctx, last.Access.Bearer)
-		wantIs(t, "the last access text", err, lapse.ErrExpired)
-		p.wantRefresh("the last refresh text", last, lapse.ErrExpired)
+		wantIs(t, "the last access text", err, lapse.ErrRevoked)
+		p.wantRefresh("the last refresh text", last, lapse.ErrRevoked)
 		p.next(other)
 	}
 }
@@ -75,38 +75,38 @@ func TestReuseRejection(t *testing.T) {
 func TestRefreshRefuses(t *testing.T) {
 	for _, row := range []struct {
 		name string
-		do   func(p *pairs, c *lapse.Credentials)
+		do   func(p *pairs, c *lapse.TokenPair)
 		want error
 	}{
-		{"ran out", func(p *pairs, _ *lapse.Credentials) { p.clock.add(720 * time.Hour) }, lapse.ErrExpired},
-		{"about to run out", func(p *pairs, _ *lapse.Credentials) { p.clock.add(720*time.Hour - time.Millisecond) }, nil},
-		{"logged out", func(p *pairs, c *lapse.Credentials) { p.Pairs.Expire(p.ctx, c.Access.Bearer) }, lapse.ErrExpired},
-		{"ended by the access text", func(p *pairs, c *lapse.Credentials) { p.ExpireBearer(p.ctx, c.Access.Bearer) }, lapse.ErrExpired},
-		{"ended by its ID", func(p *pairs, c *lapse.Credentials) { p.Manager.Expire(p.ctx, c.Access.ID) }, lapse.ErrExpired},
-		{"subject expired", func(p *pairs, _ *lapse.Credentials) { p.ExpireSubject(p.ctx, "ana") }, lapse.ErrExpired},
-		{"refreshed, then ended", func(p *pairs, c *lapse.Credentials) { p.Manager.Expire(p.ctx, p.next(*c).Refresh.ID) }, lapse.ErrExpired},
-		{"malformed", func(_ *pairs, c *lapse.Credentials) { c.Refresh.Bearer += " " }, lapse.ErrMalformed},
-		{"empty", func(_ *pairs, c *lapse.Credentials) { c.Refresh.Bearer = "" }, lapse.ErrMalformed},
-		{"an access text", func(_ *pairs, c *lapse.Credentials) { c.Refresh = c.Access }, lapse.ErrUnknown},
-		{"swept", func(p *pairs, _ *lapse.Credentials) {
+		{"ran out", func(p *pairs, _ *lapse.TokenPair) { p.clock.add(720 * time.Hour) }, lapse.ErrExpired},
+		{"about to run out", func(p *pairs, _ *lapse.TokenPair) { p.clock.add(720*time.Hour - time.Millisecond) }, nil},
+		{"logged out", func(p *pairs, c *lapse.TokenPair) { loggedOut(p.Pairs.ExpireBearer(p.ctx, c.Access.Bearer)) }, lapse.ErrExpired},
+		{"ended by the access text", func(p *pairs, c *lapse.TokenPair) { p.ExpireBearer(p.ctx, c.Access.Bearer) }, lapse.ErrExpired},
+		{"ended by its ID", func(p *pairs, c *lapse.TokenPair) { p.Manager.Expire(p.ctx, c.Access.ID) }, lapse.ErrExpired},
+		{"subject expired", func(p *pairs, _ *lapse.TokenPair) { p.ExpireSubject(p.ctx, "ana") }, lapse.ErrExpired},
+		{"refreshed, then ended", func(p *pairs, c *lapse.TokenPair) { p.Manager.Expire(p.ctx, p.next(*c).Refresh.ID) }, lapse.ErrExpired},
+		{"malformed", func(_ *pairs, c *lapse.TokenPair) { c.Refresh.Bearer += " " }, lapse.ErrMalformed},
+		{"empty", func(_ *pairs, c *lapse.TokenPair) { c.Refresh.Bearer = "" }, lapse.ErrMalformed},
+		{"an access text", func(_ *pairs, c *lapse.TokenPair) { c.Refresh = c.Access }, lapse.ErrUnknown},
+		{"swept", func(p *pairs, _ *lapse.TokenPair) {
 			p.clock.add(10000 * time.Hour)
 			p.Sweep(p.ctx)
 		}, lapse.ErrUnknown},
-		{"subject refused", func(p *pairs, _ *lapse.Credentials) { p.refused = lapse.ErrSubjectRefused }, lapse.ErrSubjectRefused},
-		{"subject refused, replay", func(p *pairs, c *lapse.Credentials) {
+		{"subject refused", func(p *pairs, _ *lapse.TokenPair) { p.refused = lapse.ErrRefused }, lapse.ErrRefused},
+		{"subject refused, replay", func(p *pairs, c *lapse.TokenPair) {
 			p.next(*c)
-			p.refused = lapse.ErrSubjectRefused
-		}, lapse.ErrSubjectRefused},
-		{"directory down", func(p *pairs, _ *lapse.Credentials) { p.refused = errDirectory }, errDirectory},
-		{"a plain token under the refresh prefix", func(p *pairs, c *lapse.Credentials) {
+			p.refused = lapse.ErrRefused
+		}, lapse.ErrRefused},
+		{"directory down", func(p *pairs, _ *lapse.TokenPair) { p.refused = errDirectory }, errDirectory},
+		{"a plain token under the refresh prefix", func(p *pairs, c *lapse.TokenPair) {
 			c.Refresh, _ = p.manager(lapse.Config{Prefix: "lapse_refresh"}).Issue(p.ctx, forAna)
 		}, lapse.ErrUnknown},
-		{"a rotated plain token under the refresh prefix", func(p *pairs, c *lapse.Credentials) {
+		{"a rotated plain token under the refresh prefix", func(p *pairs, c *lapse.TokenPair) {
 			m := p.manager(lapse.Config{Prefix: "lapse_refresh"})
 			i, _ := m.Issue(p.ctx, forAna)
 			c.Refresh, _ = m.Rotate(p.ctx, i.Bearer, time.Minute)
 		}, lapse.ErrUnknown},
-		{"of Pairs with another access prefix", func(p *pairs, c *lapse.Credentials) {
+		{"of Pairs with another access prefix", func(p *pairs, c *lapse.TokenPair) {
 			other, err := lapse.NewPairs(p.store, lapse.PairConfig{Access: lapse.Config{Prefix: "other", Clock: p.clock}})
 			wantIs(p.t, "NewPairs", err, nil)
 			*c, err = other.Issue(p.ctx, forAna)
@@ -136,7 +136,7 @@ func TestReuseComesBeforeCheckSubject(t *testing.T) {
 	a := p.first(lapse.Grant{})
 	p.next(a)
 	p.clock.add(time.Minute)
-	p.refused = lapse.ErrSubjectRefused
+	p.refused = lapse.ErrRefused
 	p.wantRefresh("reuse", a, lapse.ErrReused)
 	if tok := p.token(a.Refresh.ID); tok.EndReason != lapse.EndReused {
 		t.Errorf("%+v; want it ended by reuse", tok)
@@ -149,22 +149,22 @@ func TestDeadCostsARead(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	a := p.first(lapse.Grant{})
 	b := p.next(p.next(a))
-	wantIs(t, "Expire", p.Pairs.Expire(p.ctx, b.Refresh.Bearer), nil)
+	wantIs(t, "Expire", loggedOut(p.Pairs.ExpireBearer(p.ctx, b.Refresh.Bearer)), nil)
 	p.refused = errDirectory
-	for c, want := range map[*lapse.Credentials]error{&b: lapse.ErrExpired, &a: lapse.ErrReused} {
+	for c, want := range map[*lapse.TokenPair]error{&b: lapse.ErrRevoked, &a: lapse.ErrReused} {
 		calls := p.calls(func() { p.wantRefresh("dead", *c, want) })
 		wantDiff(t, "calls", []storagetest.Op{opGet}, calls)
 	}
 }
 
 // TestReuseStaysReuse: a clock that steps back once reuse was seen, and before the
-// session is ended, opens no grace. CheckSubject was not asked, and must not be got round.
+// session is ended, opens no grace. Admit was not asked, and must not be got round.
 func TestReuseStaysReuse(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{ClockGuard: lapse.GuardOff}})
 	a := p.first(lapse.Grant{})
 	p.next(a)
 	p.clock.add(time.Minute)
-	p.refused = lapse.ErrSubjectRefused
+	p.refused = lapse.ErrRefused
 	p.store.Before(func(op storagetest.Op) {
 		if op == opUpdate {
 			p.clock.add(-time.Minute)
@@ -185,10 +185,10 @@ func TestWrongSecretChangesNothing(t *testing.T) {
 	p.clock.add(time.Minute)
 	before := p.contents()
 	for n := range 40 {
-		for _, c := range []lapse.Credentials{a, b} {
+		for _, c := range []lapse.TokenPair{a, b} {
 			c.Refresh.Bearer = withSecret(c.Refresh.Bearer, n)
 			p.wantRefresh("wrong secret", c, lapse.ErrUnknown)
-			wantIs(t, "Expire", p.Pairs.Expire(p.ctx, c.Refresh.Bearer), lapse.ErrUnknown)
+			wantIs(t, "Expire", loggedOut(p.Pairs.ExpireBearer(p.ctx, c.Refresh.Bearer)), lapse.ErrUnknown)
 		}
 	}
 	wantDiff(t, "contents", before, p.contents())

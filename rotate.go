@@ -55,14 +55,14 @@ func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Durati
 // in use becomes the previous one. There is no repeat: called again before the new text
 // was used, RotateID replaces that text and leaves the previous one as it is.
 //
-// CheckSubject is not asked. Errors are ErrNotFound if there is no such token of this
-// Manager's prefix; ErrExpired or ErrExhausted for a token that is dead; ErrNotRenewable
+// Admit is not asked. Errors are ErrNotFound if there is no such token of this
+// Manager's prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable
 // for a session; ErrInvalidGrant as from Rotate; or the store's.
 func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
 	}
-	if err := m.ready("rotate ID"); err != nil {
+	if err := m.ready(ctx, "rotate ID"); err != nil {
 		return Issued{}, err
 	}
 	rec, err := m.record(ctx, id)
@@ -97,11 +97,11 @@ func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation)
 		if r.text == nil {
 			return Issued{}, err
 		}
-		return Issued{}, m.verdict(r.id, err)
+		return Issued{}, m.verdict(ctx, r.id, err)
 	}
-	m.tellEnded(r.ended)
+	m.tellEnded(ctx, r.ended)
 	if !r.repeated {
-		m.tell(Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
+		m.tell(ctx, Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
 	}
 	return Issued{Token: r.token, Bearer: r.cred.textAfter(m.prefix, m.begun)}, nil
 }

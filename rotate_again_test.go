@@ -36,9 +36,9 @@ var afterRotations = []afterRotation{
 		return err
 	}, nil},
 	{"a refused use", func(f *fixture, _, next lapse.Issued) error {
-		refused := lapse.ErrSubjectRefused
-		_, err := f.manager(lapse.Config{CheckSubject: f.checks(&refused)}).Authenticate(f.ctx, next.Bearer)
-		return ignore(err, lapse.ErrSubjectRefused)
+		refused := lapse.ErrRefused
+		_, err := f.manager(lapse.Config{Admit: f.checks(&refused)}).Authenticate(f.ctx, next.Bearer)
+		return ignore(err, lapse.ErrRefused)
 	}, nil},
 	{"Authenticate", func(f *fixture, _, next lapse.Issued) error { _, err := f.Authenticate(f.ctx, next.Bearer); return err }, lapse.ErrRotated},
 	{"Hold", func(f *fixture, _, next lapse.Issued) error { return f.holdOnce(next.Bearer) }, lapse.ErrRotated},
@@ -58,7 +58,7 @@ var afterRotations = []afterRotation{
 func (f *fixture) holdOnce(bearer string) error {
 	ctx, leave := context.WithCancel(f.ctx)
 	defer leave()
-	_, _, err := f.Hold(ctx, bearer)
+	_, _, err := opened(f.Hold(ctx, bearer))
 	return err
 }
 

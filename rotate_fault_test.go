@@ -112,7 +112,7 @@ func (r *replacement) scene(t *testing.T, over func(f *fixture) storage.Store) (
 	f.clock.add(time.Second)
 	cfg := keyed(replacePolicy, r.keys...)
 	cfg.Clock = f.clock
-	cfg.Observe = func(e lapse.Event) { f.events = append(f.events, e) }
+	cfg.Observe = func(_ context.Context, e lapse.Event) { f.events = append(f.events, e) }
 	m, err := lapse.New(over(f), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -327,7 +327,7 @@ func TestRetiredMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantDiff(t, "evicted", []lapse.ID{other.ID}, got.Evicted)
-	if was := f.token(old.ID); got.Reused || got.ID == old.ID || was.EndReason != lapse.EndExpired || was.Generation != 0 {
+	if was := f.token(old.ID); got.Existing || got.ID == old.ID || was.EndReason != lapse.EndRevoked || was.Generation != 0 {
 		t.Errorf("%+v, in the place of %+v", got.Token, was)
 	}
 }

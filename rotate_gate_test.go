@@ -17,7 +17,7 @@ import (
 func rotationsTold(t *testing.T, store *storagetest.Faulty) (*lapse.Manager, *atomic.Int64) {
 	t.Helper()
 	var told atomic.Int64
-	m, err := lapse.New(store, lapse.Config{Clock: newClock(), Observe: func(e lapse.Event) {
+	m, err := lapse.New(store, lapse.Config{Clock: newClock(), Observe: func(_ context.Context, e lapse.Event) {
 		if e.Kind == lapse.EventRotated {
 			told.Add(1)
 		}
@@ -130,18 +130,18 @@ func TestRotateAgainstItsEnd(t *testing.T) {
 					return err
 				}
 				next, err = m.Rotate(ctx, old.Bearer, time.Minute)
-				return ignore(err, lapse.ErrExpired)
+				return ignore(err, lapse.ErrRevoked)
 			})
 			store.Before(nil)
 			if err := errors.Join(errs...); err != nil {
 				t.Fatal(err)
 			}
 			tok, err := m.Token(ctx, old.ID)
-			if err != nil || tok.EndReason != lapse.EndExpired || (tok.Generation == 1) != (next.Bearer != "") {
+			if err != nil || tok.EndReason != lapse.EndRevoked || (tok.Generation == 1) != (next.Bearer != "") {
 				t.Fatalf("%+v, %v; want it ended", tok, err)
 			}
 			for _, text := range []string{old.Bearer, next.Bearer} {
-				if _, err := m.Peek(ctx, text); text != "" && !errors.Is(err, lapse.ErrExpired) {
+				if _, err := m.Peek(ctx, text); text != "" && !errors.Is(err, lapse.ErrRevoked) {
 					t.Fatalf("after the end: %v", err)
 				}
 			}

@@ -83,7 +83,7 @@ func TestRotateIDOfWhatIsNotUsed(t *testing.T) {
 
 // TestRotateIDRefuses what it cannot rotate, and changes nothing.
 func TestRotateIDRefuses(t *testing.T) {
-	refused := lapse.ErrSubjectRefused
+	refused := lapse.ErrRefused
 	f := newFixture(t, lapse.Config{})
 	live, ended := f.issue(forAna), f.issue(forAna)
 	ran := f.issue(lapse.Grant{Subject: "ana", TTL: time.Minute})
@@ -117,8 +117,8 @@ func TestRotateIDRefuses(t *testing.T) {
 		}
 	}
 	wantDiff(t, "contents", before, f.contents())
-	if _, err := f.manager(lapse.Config{CheckSubject: f.checks(&refused)}).RotateID(f.ctx, live.ID, 0); err != nil {
-		t.Errorf("CheckSubject was asked: %v", err)
+	if _, err := f.manager(lapse.Config{Admit: f.checks(&refused)}).RotateID(f.ctx, live.ID, 0); err != nil {
+		t.Errorf("Admit was asked: %v", err)
 	}
 }
 

@@ -49,7 +49,7 @@ func TestRotate(t *testing.T) {
 	wantDiff(t, "the token", want, got.Token)
 	wantDiff(t, "what is stored", want, f.token(old.ID))
 	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: at, Token: want}}, f.events)
-	if got.Bearer == old.Bearer || got.Reused || got.Evicted != nil || len(f.contents()) != 1 {
+	if got.Bearer == old.Bearer || got.Existing || got.Evicted != nil || len(f.contents()) != 1 {
 		t.Errorf("the text is the same: %v; %d records", got.Bearer == old.Bearer, len(f.contents()))
 	}
 	if rec := f.record(old.ID); rec.TTL != 2*time.Hour || !rec.PreviousUntil.Equal(at.Add(time.Hour)) {
@@ -245,7 +245,7 @@ func TestRotateRefuses(t *testing.T) {
 func TestRotateNeedsAGoodToken(t *testing.T) {
 	var refused error
 	f := newFixture(t, lapse.Config{})
-	strict := f.manager(lapse.Config{CheckSubject: f.checks(&refused)})
+	strict := f.manager(lapse.Config{Admit: f.checks(&refused)})
 	i, ended, ran := f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana", TTL: time.Minute})
 	spent := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
 	if _, err := f.Authenticate(f.ctx, spent.Bearer); err != nil {
@@ -265,7 +265,7 @@ func TestRotateNeedsAGoodToken(t *testing.T) {
 		{"ran out", ran.Bearer, f.Manager, nil, lapse.ErrExpired},
 		{"without uses", spent.Bearer, f.Manager, nil, lapse.ErrExhausted},
 		{"another Manager's", i.Bearer, forged, nil, lapse.ErrUnknown},
-		{"subject refused", i.Bearer, strict, lapse.ErrSubjectRefused, lapse.ErrSubjectRefused},
+		{"subject refused", i.Bearer, strict, lapse.ErrRefused, lapse.ErrRefused},
 		{"subject unknown", i.Bearer, strict, errDisk, errDisk},
 	} {
 		refused, f.events = row.check, nil

@@ -21,8 +21,8 @@ func (f *fixture) record(id lapse.ID) storage.Record {
 	return r
 }
 
-func (f *fixture) checks(err *error) func(context.Context, string) error {
-	return func(context.Context, string) error { return *err }
+func (f *fixture) checks(err *error) func(context.Context, lapse.Token) error {
+	return func(context.Context, lapse.Token) error { return *err }
 }
 
 func (f *fixture) live(id lapse.ID) bool { return f.token(id).Live(f.clock.Now()) }
@@ -52,8 +52,8 @@ func TestRotateAndDelegates(t *testing.T) {
 				t.Errorf("%+v; want it ended as %v", got, want)
 			}
 		}
-		f.wantPeek(t, "near", near.Bearer, lapse.ErrExpired)
-		f.wantPeek(t, "far", far.Bearer, lapse.ErrExpired)
+		f.wantPeek(t, "near", near.Bearer, lapse.ErrRevoked)
+		f.wantPeek(t, "far", far.Bearer, lapse.ErrRevoked)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestRotateADelegate(t *testing.T) {
 		t.Fatal(ended, err)
 	}
 	_, err := f.Rotate(f.ctx, last.Bearer, 0)
-	wantIs(t, "once the parent has ended", err, lapse.ErrExpired)
+	wantIs(t, "once the parent has ended", err, lapse.ErrRevoked)
 	if got := f.token(last.ID).EndReason; got != lapse.EndParent {
 		t.Errorf("it ended as %v; want with its parent", got)
 	}
@@ -198,8 +198,8 @@ func TestRotateWhatWasObtained(t *testing.T) {
 				t.Fatal(err)
 			}
 			again := obtain(t, f, f.manager(keyed(lapse.Policy{}, 2, 1)), g)
-			if (again.Bearer == got.Bearer) != row.given || again.Reused != row.given || (again.ID == old.ID) != row.given {
-				t.Errorf("%s: Obtain gives %v, Reused %v; want the new text: %v", row.name, again.ID, again.Reused, row.given)
+			if (again.Bearer == got.Bearer) != row.given || again.Existing != row.given || (again.ID == old.ID) != row.given {
+				t.Errorf("%s: Obtain gives %v, Existing %v; want the new text: %v", row.name, again.ID, again.Existing, row.given)
 			}
 			f.wantPeek(t, row.name+": the new text", got.Bearer, nil)
 		}
@@ -214,7 +214,7 @@ func TestEachRotationDrawsASalt(t *testing.T) {
 	for range 10 {
 		seen[text] = true
 		next := rotate(t, f, text, 0)
-		if got := obtain(t, f, f.Manager, forAna); got.Bearer != next.Bearer || !got.Reused {
+		if got := obtain(t, f, f.Manager, forAna); got.Bearer != next.Bearer || !got.Existing {
 			t.Fatal("Obtain does not give the new text")
 		}
 		sealed := f.record(next.ID).Sealed.Text()

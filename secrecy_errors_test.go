@@ -46,7 +46,7 @@ func (s *said) value(v any) {
 // speaking is a causeScene that tells the observer's events to what is returned.
 func speaking(t *testing.T) (*causeScene, *said) {
 	scene, heard := newCauseScene(t), &said{}
-	scene.observe = func(e Event) {
+	scene.observe = func(_ context.Context, e Event) {
 		heard.value(e)
 		heard.err(e.Err)
 	}

@@ -3,6 +3,7 @@ package lapse
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -63,7 +64,7 @@ func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	t.Helper()
 	ctx, store, all := t.Context(), newTallyStore(), secrets{}
 	var told []Event
-	cfg := Config{Policy: Policy{MaxTokens: 3, AtLimit: LimitEndOldest}, Keys: [][]byte{bytes.Repeat([]byte("key!"), 8)}, Observe: func(e Event) { told = append(told, e) }}
+	cfg := Config{Policy: Policy{MaxTokens: 3, AtLimit: LimitEndOldest}, Keys: [][]byte{bytes.Repeat([]byte("key!"), 8)}, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
 	m, mock := managerOver(t, store, cfg)
 	cfg.Policy.MaxTokens, cfg.Clock = 0, mock
 	pairs := made(NewPairs(store, PairConfig{Access: cfg}))

@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -71,7 +72,7 @@ func TestNoTextIsTold(t *testing.T) {
 		tried += len(verbs)
 		for _, dead := range []bool{false, true} {
 			s, heard, kinds := newRefusedScene(t), &said{}, map[EventKind]bool{}
-			s.observe = func(e Event) {
+			s.observe = func(_ context.Context, e Event) {
 				kinds[e.Kind] = true
 				heard.value(e)
 				heard.err(e.Err)

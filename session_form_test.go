@@ -125,7 +125,7 @@ func TestDamagedSessionIsNoVerdict(t *testing.T) {
 		_, refresh := s.p.Refresh(t.Context(), s.refresh[3])
 		_, peek := s.p.Peek(t.Context(), s.refresh[3])
 		_, authenticate := s.m.Authenticate(t.Context(), s.texts[3])
-		for verb, err := range map[string]error{"Refresh": refresh, "Peek": peek, "Expire": s.p.Expire(t.Context(), s.refresh[3]), "Authenticate": authenticate} {
+		for verb, err := range map[string]error{"Refresh": refresh, "Peek": peek, "Expire": loggedOut(s.p.ExpireBearer(t.Context(), s.refresh[3])), "Authenticate": authenticate} {
 			if !errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnauthenticated) {
 				t.Errorf("%s: form %d: %v; want ErrCorrupt", verb, n, err)
 			}

@@ -39,22 +39,21 @@ func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
 	return tok, nil
 }
 
-// Expire ends the session whose text bearer is, access or refresh text, as its client
-// logs out: with EndExpired, and what was delegated from it with EndParent, in one
+// ExpireBearer ends the session whose text bearer is, access or refresh text, as its client
+// logs out: with EndRevoked, and what was delegated from it with EndParent, in one
 // transaction. A text that was replaced ends the session as well; a replaced refresh text
-// does so with EndReused. To end what is dead already is no error. CheckSubject is not
-// asked. It is durable before it returns. Of a plain token of the access prefix it is
-// Manager.ExpireBearer.
+// does so with EndReused. It returns the session as it is then. To end what is dead
+// already is no error. Admit is not asked. It is durable before it returns. Of a plain
+// token of the access prefix it is Manager.ExpireBearer.
 //
 // Errors are ErrMalformed and ErrUnknown, ErrReplaced as from Manager.ExpireBearer, or
 // the store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the first
 // three like a success.)
-func (p *Pairs) Expire(ctx context.Context, bearer string) error {
+func (p *Pairs) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
 	m := p.access
 	var c credential
 	if prefix, ok := c.parse(bearer, m.prefix, m.begun); ok && prefix == p.refresh.prefix {
 		m = p.refresh
 	}
-	_, err := m.expireBearer(ctx, "expire pair", bearer)
-	return err
+	return m.expireBearer(ctx, "expire bearer", bearer)
 }

@@ -59,7 +59,7 @@ func (c *counted) each(records iter.Seq2[storage.Record, error]) iter.Seq2[stora
 func TestARefreshPaysForNothingElse(t *testing.T) {
 	s := &counted{Store: memory.New()}
 	p := newPairs(t, s, lapse.PairConfig{
-		Access:  lapse.Config{Policy: lapse.Policy{TTL: 5 * time.Minute}, Observe: func(lapse.Event) {}},
+		Access:  lapse.Config{Policy: lapse.Policy{TTL: 5 * time.Minute}, Observe: func(context.Context, lapse.Event) {}},
 		Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 5}},
 	})
 	for range 200 {
@@ -108,17 +108,17 @@ func TestRefusedSubjectCannotRefresh(t *testing.T) {
 		p := newPairs(t, store, lapse.PairConfig{})
 		a := p.first(lapse.Grant{})
 		p.clock.add(time.Minute)
-		for _, p.refused = range []error{lapse.ErrSubjectRefused, errDirectory} {
+		for _, p.refused = range []error{lapse.ErrRefused, errDirectory} {
 			p.wantRefresh("refused", a, p.refused)
 		}
 		p.refused = nil
 		b := p.next(a)
-		p.refused = lapse.ErrSubjectRefused
-		p.wantRefresh("refused within the grace", a, lapse.ErrSubjectRefused)
+		p.refused = lapse.ErrRefused
+		p.wantRefresh("refused within the grace", a, lapse.ErrRefused)
 		p.clock.add(time.Minute)
 		p.wantRefresh("reuse", a, lapse.ErrReused)
 		p.refused = nil
-		p.wantRefresh("let in again after the reuse", b, lapse.ErrExpired)
+		p.wantRefresh("let in again after the reuse", b, lapse.ErrRevoked)
 	})
 }
 
@@ -134,7 +134,7 @@ func TestLogOutOfTheOthersSparesWhoAsks(t *testing.T) {
 		if ended, err := p.ExpireSubject(p.ctx, "ana", noted); ended != 1 || err != nil {
 			t.Errorf("ended %d, %v", ended, err)
 		}
-		p.wantRefresh("the other session", other, lapse.ErrExpired)
+		p.wantRefresh("the other session", other, lapse.ErrRevoked)
 		p.wantAccess("the session that asked", mine, nil)
 		p.next(mine)
 	})
@@ -158,8 +158,8 @@ func TestAnAdministratorEndsASession(t *testing.T) {
 				t.Errorf("Expire: %v, %v", ended, err)
 			}
 		}
-		p.wantRefresh("the session", c, lapse.ErrExpired)
-		p.wantAccess("the session", c, lapse.ErrExpired)
+		p.wantRefresh("the session", c, lapse.ErrRevoked)
+		p.wantAccess("the session", c, lapse.ErrRevoked)
 	})
 }
 
@@ -204,7 +204,7 @@ func TestARetryOfAnEndedSession(t *testing.T) {
 		if !ended || err != nil {
 			t.Errorf("Expire: %v, %v", ended, err)
 		}
-		p.wantRefresh("a retry", a, lapse.ErrExpired)
+		p.wantRefresh("a retry", a, lapse.ErrRevoked)
 	})
 }
 
@@ -217,13 +217,13 @@ func TestOneDeviceMeansOneDevice(t *testing.T) {
 			a := p.first(lapse.Grant{})
 			p.clock.add(time.Second)
 			b := p.first(lapse.Grant{})
-			p.wantAccess("the first device", a, lapse.ErrExpired)
-			p.wantRefresh("the first device", a, lapse.ErrExpired)
+			p.wantAccess("the first device", a, lapse.ErrRevoked)
+			p.wantRefresh("the first device", a, lapse.ErrRevoked)
 			p.wantAccess("the second device", b, nil)
 			b1 := p.next(b)
 			c := p.first(lapse.Grant{})
-			p.wantRefresh("evicted, by the previous text", b, lapse.ErrExpired)
-			p.wantRefresh("evicted, by the current text", b1, lapse.ErrExpired)
+			p.wantRefresh("evicted, by the previous text", b, lapse.ErrRevoked)
+			p.wantRefresh("evicted, by the current text", b1, lapse.ErrRevoked)
 			p.wantAccess("the third device", c, nil)
 		})
 	}
@@ -247,7 +247,7 @@ func TestTheBusyOneIsNotTheIdlest(t *testing.T) {
 		}
 		p.first(lapse.Grant{})
 		p.wantAccess("the busy one", busy, nil)
-		p.wantAccess("the idle one", idle, lapse.ErrExpired)
+		p.wantAccess("the idle one", idle, lapse.ErrRevoked)
 	})
 }
 
@@ -283,7 +283,7 @@ func TestAnOverlapLocksNoClientOut(t *testing.T) {
 		}
 		_, err = f.ExpireBearer(f.ctx, b.Bearer)
 		wantIs(t, "log-out", err, nil)
-		f.wantPeek(t, "the previous text", a.Bearer, lapse.ErrExpired)
+		f.wantPeek(t, "the previous text", a.Bearer, lapse.ErrRevoked)
 		c, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana"})
 		if err != nil || c.ID == a.ID {
 			t.Errorf("log-in after a log-out: %+v, %v", c, err)
@@ -312,8 +312,8 @@ func TestHoldOutlivesSweeps(t *testing.T) {
 				wantIs(t, "Sweep", err, nil)
 				h.alive(fmt.Sprint("after ", n+1, " refreshes"), held)
 			}
-			wantIs(t, "log-out", p.Expire(h.ctx, c.Refresh.Bearer), nil)
-			wantIs(t, "cause", h.cut("after the log-out", held, where.late), lapse.ErrExpired)
+			wantIs(t, "log-out", loggedOut(p.ExpireBearer(h.ctx, c.Refresh.Bearer)), nil)
+			wantIs(t, "cause", h.cut("after the log-out", held, where.late), lapse.ErrRevoked)
 		})
 		inBubble(t, where.name+", rotated", where.open, lapse.Config{Policy: policy}, func(h *holder) {
 			i := h.issue(lapse.Grant{TTL: 30 * time.Minute})
@@ -331,7 +331,7 @@ func TestHoldOutlivesSweeps(t *testing.T) {
 			}
 			_, err := h.ExpireBearer(h.ctx, h.bearer)
 			wantIs(t, "log-out", err, nil)
-			wantIs(t, "cause", h.cut("after the log-out", held, where.late), lapse.ErrExpired)
+			wantIs(t, "cause", h.cut("after the log-out", held, where.late), lapse.ErrRevoked)
 		})
 	}
 }

@@ -21,7 +21,7 @@ func TestSessionsLists(t *testing.T) {
 	p.issue(lapse.Grant{Subject: "ana"})
 	_, err := p.Delegate(p.ctx, phone.Access.Bearer, lapse.Grant{})
 	wantIs(t, "Delegate", err, nil)
-	wantIs(t, "log-out", p.Expire(p.ctx, p.first(lapse.Grant{Name: "tablet"}).Refresh.Bearer), nil)
+	wantIs(t, "log-out", loggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{Name: "tablet"}).Refresh.Bearer)), nil)
 	p.first(lapse.Grant{Name: "watch", SessionTTL: time.Minute}) // it will have run out
 	p.clock.add(time.Minute)
 	p.next(laptop, "read")
@@ -38,7 +38,7 @@ func TestSessionsLists(t *testing.T) {
 	for tok, err := range p.Sessions(p.ctx, "ana") {
 		wantIs(t, "Sessions", err, nil)
 		got = append(got, tok)
-		p.Expire(p.ctx, p.first(lapse.Grant{Subject: "ana"}).Access.Bearer) // the loop body may call any verb
+		loggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{Subject: "ana"}).Access.Bearer)) // the loop body may call any verb
 	}
 	wantDiff(t, "sessions", []lapse.Token{one, two}, got)
 
@@ -74,7 +74,7 @@ func TestPairsPeekChangesNothing(t *testing.T) {
 		session3
 		p *pairs
 	}
-	bearer := func(c lapse.Credentials) string { return c.Refresh.Bearer }
+	bearer := func(c lapse.TokenPair) string { return c.Refresh.Bearer }
 	for _, row := range []struct {
 		name    string
 		do      func(s *states)
@@ -86,18 +86,18 @@ func TestPairsPeekChangesNothing(t *testing.T) {
 		{"previous, before the grace ends", func(s *states) { s.p.clock.add(10*time.Second - time.Millisecond) }, func(s *states) string { return bearer(s.previous) }, nil},
 		{"previous, as the grace ends", func(s *states) { s.p.clock.add(10 * time.Second) }, func(s *states) string { return bearer(s.previous) }, lapse.ErrReplaced},
 		{"spent", nil, func(s *states) string { return bearer(s.spent) }, lapse.ErrReplaced},
-		{"spent, and the session ended", func(s *states) { s.p.Expire(s.p.ctx, bearer(s.current)) }, func(s *states) string { return bearer(s.spent) }, lapse.ErrReplaced},
+		{"spent, and the session ended", func(s *states) { loggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.spent) }, lapse.ErrReplaced},
 		{"current, before it runs out", func(s *states) { s.p.clock.add(720*time.Hour - time.Millisecond) }, func(s *states) string { return bearer(s.current) }, nil},
 		{"current, as it runs out", func(s *states) { s.p.clock.add(720 * time.Hour) }, func(s *states) string { return bearer(s.current) }, lapse.ErrExpired},
-		{"current, logged out", func(s *states) { s.p.Expire(s.p.ctx, bearer(s.current)) }, func(s *states) string { return bearer(s.current) }, lapse.ErrExpired},
-		{"previous, logged out", func(s *states) { s.p.Expire(s.p.ctx, bearer(s.current)) }, func(s *states) string { return bearer(s.previous) }, lapse.ErrExpired},
+		{"current, logged out", func(s *states) { loggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.current) }, lapse.ErrExpired},
+		{"previous, logged out", func(s *states) { loggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.previous) }, lapse.ErrExpired},
 		{"current, after reuse", func(s *states) { s.p.Refresh(s.p.ctx, bearer(s.spent)) }, func(s *states) string { return bearer(s.current) }, lapse.ErrExpired},
 		{"an access text", nil, func(s *states) string { return s.current.Access.Bearer }, lapse.ErrUnknown},
 		{"another secret", nil, func(s *states) string { return withSecret(bearer(s.current), 3) }, lapse.ErrUnknown},
 		{"malformed", nil, func(s *states) string { return bearer(s.current) + " " }, lapse.ErrMalformed},
-		{"subject refused", func(s *states) { s.p.refused = lapse.ErrSubjectRefused }, func(s *states) string { return bearer(s.current) }, lapse.ErrSubjectRefused},
+		{"subject refused", func(s *states) { s.p.refused = lapse.ErrRefused }, func(s *states) string { return bearer(s.current) }, lapse.ErrRefused},
 		{"directory down", func(s *states) { s.p.refused = errDirectory }, func(s *states) string { return bearer(s.previous) }, errDirectory},
-		{"spent, subject refused", func(s *states) { s.p.refused = lapse.ErrSubjectRefused }, func(s *states) string { return bearer(s.spent) }, lapse.ErrReplaced},
+		{"spent, subject refused", func(s *states) { s.p.refused = lapse.ErrRefused }, func(s *states) string { return bearer(s.spent) }, lapse.ErrReplaced},
 	} {
 		p := memoryPairs(t, lapse.PairConfig{})
 		s := &states{session3: p.session3(lapse.Grant{Scope: "read write"}), p: p}
@@ -213,9 +213,9 @@ func TestCheckSubjectOfSessions(t *testing.T) {
 			_, err := p.Delegate(p.ctx, s.current.Access.Bearer, lapse.Grant{})
 			return err
 		}},
-		{"Expire by the access text", false, func(p *pairs, s session3) error { return p.Expire(p.ctx, s.current.Access.Bearer) }},
-		{"Expire by the refresh text", false, func(p *pairs, s session3) error { return p.Expire(p.ctx, s.current.Refresh.Bearer) }},
-		{"Expire by a spent text", false, func(p *pairs, s session3) error { return p.Expire(p.ctx, s.spent.Refresh.Bearer) }},
+		{"Expire by the access text", false, func(p *pairs, s session3) error { return loggedOut(p.ExpireBearer(p.ctx, s.current.Access.Bearer)) }},
+		{"Expire by the refresh text", false, func(p *pairs, s session3) error { return loggedOut(p.ExpireBearer(p.ctx, s.current.Refresh.Bearer)) }},
+		{"Expire by a spent text", false, func(p *pairs, s session3) error { return loggedOut(p.ExpireBearer(p.ctx, s.spent.Refresh.Bearer)) }},
 		{"ExpireBearer", false, func(p *pairs, s session3) error {
 			_, err := p.ExpireBearer(p.ctx, s.previous.Access.Bearer)
 			return err
@@ -231,7 +231,7 @@ func TestCheckSubjectOfSessions(t *testing.T) {
 			return ignore(err, lapse.ErrReused)
 		}},
 	} {
-		for _, says := range []error{lapse.ErrSubjectRefused, errDirectory} {
+		for _, says := range []error{lapse.ErrRefused, errDirectory} {
 			p := memoryPairs(t, lapse.PairConfig{})
 			s := p.session3(lapse.Grant{})
 			before := p.contents()

@@ -148,7 +148,7 @@ func (w *textWorld) change(s *textScene, change func(rec *storage.Record)) {
 // documentedErrors are what a verb can answer for a text that is well-formed, whatever the
 // record says.
 var documentedErrors = []error{
-	ErrUnknown, ErrReplaced, ErrExpired, ErrExhausted, ErrReused, ErrCorrupt,
+	ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrExhausted, ErrReused, ErrCorrupt,
 	ErrNotRenewable, ErrNotDelegable, ErrRotated, ErrScope, ErrLimit, ErrInvalidGrant, ErrConflict,
 }
 

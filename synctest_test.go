@@ -179,7 +179,7 @@ func (d *diary) noteToken(what string, tok lapse.Token, err error) {
 	switch {
 	case err == nil:
 		d.note(what + ": until " + tok.ExpiresAt.Format("15:04"))
-	case errors.Is(err, lapse.ErrExpired) && errors.As(err, &r):
+	case errors.As(err, &r) && (r.Err == lapse.ErrExpired || r.Err == lapse.ErrRevoked):
 		d.note(strings.TrimSpace(what + ": expired at " + r.At.Format("15:04 ") + r.Reason.String()))
 	default:
 		d.t.Fatalf("%s: %v", what, err)

@@ -128,7 +128,7 @@ func textVerbs() []textVerb {
 		{"Hold", 0, func(ctx context.Context, s *textScene, text string) ([]string, error) {
 			ctx, leave := context.WithCancel(ctx)
 			defer leave()
-			_, _, err := s.m.Hold(ctx, text)
+			_, _, err := opened(s.m.Hold(ctx, text))
 			return nil, err
 		}},
 		{"Peek", 0, checks((*Manager).Peek)},
@@ -149,7 +149,7 @@ func textVerbs() []textVerb {
 		}},
 		{"ExpireBearer", 0, checks((*Manager).ExpireBearer)},
 		{"Expire pair", 0, func(ctx context.Context, s *textScene, text string) ([]string, error) {
-			return nil, s.p.Expire(ctx, text)
+			return nil, loggedOut(s.p.ExpireBearer(ctx, text))
 		}},
 	}
 }

@@ -34,7 +34,7 @@ func newTextWorld(t testing.TB, store storage.Store) *textWorld {
 		Policy: Policy{TTL: 30 * time.Minute, MaxTTL: day, Renewal: RenewOnUse},
 		Keys:   [][]byte{randomKey(1)},
 		Clock:  w.clock,
-		Observe: func(e Event) {
+		Observe: func(_ context.Context, e Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.told = append(w.told, e.Kind)

@@ -105,7 +105,7 @@ func effects() map[string]effect {
 		"ahead":        {ErrUnknown, []EventKind{EventAhead, EventRejected}, nil},
 		"was":          {ErrReused, spent, nil},
 		"is told":      {nil, spent, nil},
-		"ends":         {nil, []EventKind{EventEnded}, func(s *textScene, r *storage.Record) { r.EndedAt, r.EndReason = s.now(), EndExpired }},
+		"ends":         {nil, []EventKind{EventEnded}, func(s *textScene, r *storage.Record) { r.EndedAt, r.EndReason = s.now(), EndRevoked }},
 		"reused":       {ErrReused, []EventKind{EventEnded, EventSpent}, func(s *textScene, r *storage.Record) { r.EndedAt, r.EndReason = s.now(), EndReused }},
 		"ends reused":  {nil, []EventKind{EventSpent, EventEnded}, func(s *textScene, r *storage.Record) { r.EndedAt, r.EndReason = s.now(), EndReused }},
 	}

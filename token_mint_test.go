@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -223,7 +224,7 @@ func TestBrokenRandomSource(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			store, events := newTallyStore(), 0
-			m, _ := managerOver(t, store, Config{Observe: func(Event) { events++ }})
+			m, _ := managerOver(t, store, Config{Observe: func(context.Context, Event) { events++ }})
 			replaceRandom(t, tt.source)
 			issued, err := m.Issue(t.Context(), Grant{Subject: "ana"})
 			if !errors.Is(err, errNoRandomness) || tt.cause != nil && !errors.Is(err, tt.cause) {

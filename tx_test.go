@@ -17,7 +17,7 @@ func (s *scene) over(store storage.Store, policy lapse.Policy) *lapse.Manager {
 	s.t.Helper()
 	s.on = store
 	cfg := sceneConfig(policy, 1)
-	cfg.Clock, cfg.Observe = s.clock, func(e lapse.Event) { s.events = append(s.events, e) }
+	cfg.Clock, cfg.Observe = s.clock, func(_ context.Context, e lapse.Event) { s.events = append(s.events, e) }
 	m, err := lapse.New(store, cfg)
 	if err != nil {
 		s.t.Fatal(err)

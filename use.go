@@ -44,11 +44,11 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 	switch {
 	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was judged
 	case err != nil:
-		m.tell(Event{Kind: EventRenewalFailed, At: m.now(), Token: *tok, Err: err})
+		m.tell(ctx, Event{Kind: EventRenewalFailed, At: m.now(), Token: *tok, Err: err})
 	case used.ID != (ID{}):
 		*tok = used
 		if renewed {
-			m.tell(Event{Kind: EventRenewed, At: at, Token: used})
+			m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: used})
 		}
 	}
 }
@@ -58,11 +58,11 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 // the use.
 func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *lineage) {
 	expires, raises := m.policy.dueUse(tok, ttl, now)
-	if !raises || m.check != nil && !tok.Live(m.now()) { // CheckSubject took too long to renew by
+	if !raises || m.admission != nil && !tok.Live(m.now()) { // Admit took too long to renew by
 		return
 	}
 	if err := m.store.Touch(ctx, tok.ID, storage.Use{At: now, ExpiresAt: expires}); err != nil {
-		m.tell(Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
+		m.tell(ctx, Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
 		return
 	}
 	expires = above.soonest(expires)
@@ -74,6 +74,6 @@ func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now t
 		tok.ExpiresAt = expires
 	}
 	if renewed && m.observe != nil { // an Event is large
-		m.tell(Event{Kind: EventRenewed, At: now, Token: *tok})
+		m.tell(ctx, Event{Kind: EventRenewed, At: now, Token: *tok})
 	}
 }

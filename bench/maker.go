@@ -122,10 +122,10 @@ func (m *maker) refreshed() error {
 }
 
 // session logs in, refreshes that many times, and returns all that it was given.
-func (m *maker) session(i, times int) ([]lapse.Credentials, error) {
+func (m *maker) session(i, times int) ([]lapse.TokenPair, error) {
 	ctx := context.Background()
 	c, err := m.t.pairs.Issue(ctx, grantTo(subject(i)))
-	all := []lapse.Credentials{c}
+	all := []lapse.TokenPair{c}
 	for range times {
 		if err != nil {
 			return nil, err

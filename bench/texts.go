@@ -129,14 +129,14 @@ func (w *world) replayCommits(size int) (first, next int, err error) {
 var (
 	refusedChecks = []refusedText{
 		{"absent", lapse.ErrUnknown}, {"wrong-secret", lapse.ErrUnknown}, {"wrong-secret-rotated", lapse.ErrUnknown},
-		{"wrong-secret-access", lapse.ErrUnknown}, {"other-prefix", lapse.ErrUnknown}, {"ended", lapse.ErrExpired},
-		{"ran-out", lapse.ErrExpired}, {"exhausted", lapse.ErrExhausted}, {"access-ended", lapse.ErrExpired},
+		{"wrong-secret-access", lapse.ErrUnknown}, {"other-prefix", lapse.ErrUnknown}, {"ended", lapse.ErrRevoked},
+		{"ran-out", lapse.ErrExpired}, {"exhausted", lapse.ErrExhausted}, {"access-ended", lapse.ErrRevoked},
 		{"access-ran-out", lapse.ErrExpired}, {"spent", lapse.ErrReplaced}, {"first-spent", lapse.ErrReplaced},
 		{"access-spent", lapse.ErrReplaced},
 	}
 	refusedRefreshes = []refusedText{
 		{"refresh-absent", lapse.ErrUnknown}, {"refresh-wrong-secret", lapse.ErrUnknown}, {"refresh-other-prefix", lapse.ErrUnknown},
-		{"refresh-ended", lapse.ErrExpired}, {"refresh-spent", lapse.ErrReused},
+		{"refresh-ended", lapse.ErrRevoked}, {"refresh-spent", lapse.ErrReused},
 	}
 )
 

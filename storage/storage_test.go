@@ -125,7 +125,7 @@ func TestFilterMatch(t *testing.T) {
 func TestCheckPut(t *testing.T) {
 	live := Record{Token: Token{Subject: "ana"}}
 	ended := live
-	ended.EndedAt, ended.EndReason = at(5), EndExpired
+	ended.EndedAt, ended.EndReason = at(5), EndRevoked
 	otherEnd, otherReason, bobs := ended, ended, live
 	otherEnd.EndedAt = at(6)
 	otherReason.EndReason = EndSubject
@@ -176,7 +176,7 @@ func TestCheckPut(t *testing.T) {
 }
 
 func TestEndReasonText(t *testing.T) {
-	for r, want := range map[EndReason]string{0: "", EndExpired: "expired", EndSubject: "subject", EndEvicted: "evicted", 200: "unknown"} {
+	for r, want := range map[EndReason]string{0: "", EndRevoked: "revoked", EndSubject: "subject", EndEvicted: "evicted", 200: "unknown"} {
 		text, err := r.MarshalText()
 		if r.String() != want || string(text) != want || err != nil {
 			t.Errorf("%d: %q, %q, %v; want %q", uint8(r), r, text, err, want)

@@ -106,7 +106,7 @@ type EndReason uint8
 // The reasons for which lapse ends a token. The zero EndReason is that of a
 // token which nobody ended, even if it has run out.
 const (
-	EndExpired   EndReason = 1 + iota // by Expire or ExpireBearer; one that ran out has no reason
+	EndRevoked   EndReason = 1 + iota // by Expire or ExpireBearer; one that ran out has no reason
 	EndSubject                        // with every token of its subject, by ExpireSubject
 	EndEvicted                        // to make room for another one, by Policy.AtLimit
 	EndRotated                        // a delegate, when the secret above it was replaced with overlap 0; or a token that an earlier version rotated
@@ -116,7 +116,7 @@ const (
 	EndClock                          // with all issued before the clock proved to have been wrong
 )
 
-var endReasons = [...]string{"", "expired", "subject", "evicted", "rotated", "reused", "exhausted", "parent", "clock"}
+var endReasons = [...]string{"", "revoked", "subject", "evicted", "rotated", "reused", "exhausted", "parent", "clock"}
 
 // String returns one lower-case word, "" for the zero EndReason, and "unknown"
 // for a reason that a newer version has stored.

@@ -21,7 +21,7 @@ func oauthShape(w io.Writer) error {
 		Access: lapse.Config{
 			Policy:       lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever},
 			Clock:        t.clock,
-			CheckSubject: t.users.check,
+			Admit: t.users.check,
 		},
 	})
 	if err != nil {
@@ -30,7 +30,7 @@ func oauthShape(w io.Writer) error {
 	t.lapse.tokens = pairs.Access()
 	t.heading("The answer in the shape of OAuth 2",
 		"a Response with access_token, token_type, expires_in, refresh_token and scope",
-		"NewPairs, Access TTL one hour; Identify, then Pairs.Issue, which begins a session; the JSON of Credentials")
+		"NewPairs, Access TTL one hour; Identify, then Pairs.Issue, which begins a session; the JSON of TokenPair")
 	return t.pairs(pairs)
 }
 
@@ -105,7 +105,7 @@ func (t *tour) note(what string, lapse answer) {
 }
 
 // shape prints the JSON of c as Django and a client would see it, but for the secrets.
-func (t *tour) shape(what string, c lapse.Credentials) error {
+func (t *tour) shape(what string, c lapse.TokenPair) error {
 	text, err := json.Marshal(c)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func newService(clock *clock.Mock, u users, policy lapse.Policy) (*service, erro
 	m, err := lapse.New(memory.New(), lapse.Config{
 		Policy:       policy,
 		Clock:        clock, // leave it out, and it is the system's
-		CheckSubject: u.check,
+		Admit: u.check,
 		Keys:         [][]byte{key[:]},
 	})
 	return &service{
@@ -95,7 +95,7 @@ func refusal(no int, err error) answer {
 		{lapse.ErrBadCredentials, "ErrBadCredentials"},
 		{lapse.ErrMalformed, "ErrMalformed: nothing was looked up"},
 		{lapse.ErrUnknown, "ErrUnknown"},
-		{lapse.ErrSubjectRefused, "ErrSubjectRefused"},
+		{lapse.ErrRefused, "ErrRefused"},
 		{lapse.ErrReused, "ErrReused"},
 		{lapse.ErrExhausted, "ErrExhausted"},
 	} {
@@ -105,7 +105,7 @@ func refusal(no int, err error) answer {
 	}
 	var r *lapse.Rejection
 	if errors.As(err, &r); r.Reason != 0 {
-		return answer{status: no, says: "ErrExpired, ended at " + r.At.Format("15:04") + ": " + r.Reason.String()}
+		return answer{status: no, says: "ErrRevoked, ended at " + r.At.Format("15:04") + ": " + r.Reason.String()}
 	}
 	return answer{status: no, says: "ErrExpired, ran out at " + r.At.Format("15:04")}
 }

@@ -67,10 +67,10 @@ func (u users) find(l login, column func(*user) string) (string, error) {
 	return "", lapse.ErrNotMine
 }
 
-// check is Config.CheckSubject: Django's is_active.
-func (u users) check(_ context.Context, subject string) error {
-	if row := u.named(subject); row == nil || row.inactive {
-		return fmt.Errorf("%w: inactive or deleted", lapse.ErrSubjectRefused)
+// check is Config.Admit: Django's is_active.
+func (u users) check(_ context.Context, tok lapse.Token) error {
+	if row := u.named(tok.Subject); row == nil || row.inactive {
+		return fmt.Errorf("%w: inactive or deleted", lapse.ErrRefused)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (t *tour) why(err error) string {
 		return "unknown: no such token here"
 	case errors.Is(err, lapse.ErrReplaced):
 		return "replaced: its token has a newer text"
-	case errors.Is(err, lapse.ErrSubjectRefused):
+	case errors.Is(err, lapse.ErrRefused):
 		return "subject refused: the account is suspended"
 	case r.Reason != 0:
 		return fmt.Sprintf("expired: ended at %s, reason %q", t.when(r.At), r.Reason)

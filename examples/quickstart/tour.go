@@ -77,7 +77,7 @@ func (t *tour) open() error {
 	t.logins, err = lapse.New(store, lapse.Config{
 		Policy:       lapse.Policy{TTL: 30 * time.Minute, MaxTTL: 8 * time.Hour},
 		Clock:        t.clock, // leave it out, and it is the system's
-		CheckSubject: t.accounts.check,
+		Admit: t.accounts.check,
 	})
 	if err != nil {
 		return err
@@ -131,9 +131,9 @@ type accounts struct {
 
 // check is asked on every Authenticate. Had it to ask a database that is down, it
 // would return that error as it is: "could not tell" logs nobody out.
-func (a accounts) check(_ context.Context, subject string) error {
-	if a.suspended[subject] {
-		return fmt.Errorf("%w: the account is suspended", lapse.ErrSubjectRefused)
+func (a accounts) check(_ context.Context, tok lapse.Token) error {
+	if a.suspended[tok.Subject] {
+		return fmt.Errorf("%w: the account is suspended", lapse.ErrRefused)
 	}
 	return nil
 }

@@ -60,12 +60,13 @@ func attend(ctx context.Context, conn net.Conn, tokens *lapse.Manager) {
 
 	ctx, hangUp := context.WithCancelCause(ctx)
 	defer hangUp(nil) // the hold ends with the connection
-	held, tok, err := tokens.Hold(ctx, bearer)
+	hold, err := tokens.Hold(ctx, bearer)
 	if err != nil {
 		farewell(conn, err)
 		drain(lines)
 		return
 	}
+	held := hold.Context()
 	said := make(chan struct{})
 	stop := context.AfterFunc(held, func() {
 		farewell(conn, context.Cause(held))
@@ -77,7 +78,7 @@ func attend(ctx context.Context, conn net.Conn, tokens *lapse.Manager) {
 		}
 	}()
 
-	fmt.Fprintf(conn, "hello %s\n", tok.Subject)
+	fmt.Fprintf(conn, "hello %s\n", hold.Token().Subject)
 	for lines.Scan() && held.Err() == nil {
 		// What a peer says is a use of its token: it renews that, and so the connection.
 		tok, err := tokens.Authenticate(held, bearer)
@@ -144,11 +145,11 @@ func why(cause error) string {
 	switch {
 	case !errors.As(cause, &r):
 		return "try again later" // the store could not tell, or the server is going down
-	case errors.Is(cause, lapse.ErrSubjectRefused):
+	case errors.Is(cause, lapse.ErrRefused):
 		return "sign in again: your account is suspended"
-	case errors.Is(cause, lapse.ErrExpired) && r.Reason == 0:
-		return "sign in again: your token ran out"
 	case errors.Is(cause, lapse.ErrExpired):
+		return "sign in again: your token ran out"
+	case errors.Is(cause, lapse.ErrRevoked):
 		return "sign in again: your token was ended: " + r.Reason.String()
 	}
 	return "sign in again: " + strings.TrimPrefix(r.Err.Error(), lapse.ErrUnauthenticated.Error()+": ")

@@ -76,7 +76,7 @@ func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d
 
 // observe is told of everything that becomes of a device's token, whoever did it. An
 // Event holds no secret, so all of it may be logged.
-func (s *server) observe(e lapse.Event) {
+func (s *server) observe(_ context.Context, e lapse.Event) {
 	level := slog.LevelInfo
 	if e.Kind == lapse.EventRenewed {
 		level = slog.LevelDebug

@@ -28,7 +28,7 @@ func (s *server) socket(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, release := context.WithCancel(r.Context()) // the hold lasts as long as the connection
 	defer release()
-	held, tok, err := s.devices.Hold(ctx, bearer)
+	hold, err := s.devices.Hold(ctx, bearer)
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -40,10 +40,10 @@ func (s *server) socket(w http.ResponseWriter, r *http.Request) {
 	defer conn.CloseNow()
 	conn.SetReadLimit(4096)
 
-	c := &connection{server: s, conn: conn, held: held, bearer: bearer, self: tok, wake: make(chan struct{}, 1)}
+	c := &connection{server: s, conn: conn, held: hold.Context(), bearer: bearer, self: hold.Token(), wake: make(chan struct{}, 1)}
 	s.online.join(c)
 	defer s.online.leave(c)
-	defer context.AfterFunc(held, c.cut)()
+	defer context.AfterFunc(c.held, c.cut)()
 	defer context.AfterFunc(s.stopping, func() { conn.Close(websocket.StatusGoingAway, "the server stops") })()
 	go c.show(ctx)
 	c.listen()

@@ -101,7 +101,7 @@ func (p *plain) next(old storage.Record, ok bool, n storage.ID, subject string) 
 	case 0:
 		old = raised(old, with(old, p.rand.IntN(2*p.now), 100+p.rand.IntN(2*p.now), 0), storage.Use{})
 	case 1:
-		old.EndedAt, old.EndReason = at(p.now), storage.EndExpired // a conflict if it is
+		old.EndedAt, old.EndReason = at(p.now), storage.EndRevoked // a conflict if it is
 	case 2:
 		old.MaxExpiresAt = p.instant()
 		if p.rand.IntN(2) == 0 && old.MaxExpiresAt.Before(old.ExpiresAt) {

@@ -28,7 +28,7 @@ func record(n int, subject string) storage.Record {
 func with(r storage.Record, used, expires, ended int) storage.Record {
 	r.LastUsedAt, r.ExpiresAt = at(used), at(expires)
 	if ended != 0 {
-		r.EndedAt, r.EndReason = at(ended), storage.EndExpired
+		r.EndedAt, r.EndReason = at(ended), storage.EndRevoked
 	}
 	return r
 }

@@ -210,7 +210,7 @@ func TestTouchMeetsAnEnd(t *testing.T) {
 		if s, err = Open(path, &lazy); err != nil {
 			t.Fatal(err)
 		}
-		if got := shown(t, s, was.ID); got.EndReason != storage.EndExpired || got.Live(was.IssuedAt) {
+		if got := shown(t, s, was.ID); got.EndReason != storage.EndRevoked || got.Live(was.IssuedAt) {
 			t.Errorf("flushed first %v: after reopening it is %+v", flushFirst, got)
 		}
 		s.Close()

@@ -100,7 +100,7 @@ func async(f func() error) chan error {
 }
 
 func ended(r storage.Record) storage.Record {
-	r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired
+	r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRevoked
 	return r
 }
 

@@ -22,7 +22,7 @@ func anas(from, to int, change func(*storage.Record)) (records []storage.Record)
 	return records
 }
 
-func endsIt(r *storage.Record) { r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired }
+func endsIt(r *storage.Record) { r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRevoked }
 
 func isLarge(r *storage.Record) { r.Data = strings.Repeat("x", storage.MaxData) }
 

@@ -35,7 +35,7 @@ func endAnas(t *testing.T, s *Store, from, to int) {
 	err := s.Update(context.Background(), "ana", func(tx storage.Tx) error {
 		for n := from; n < to; n++ {
 			r, err := tx.Get(record(n).ID)
-			if r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired; err == nil {
+			if r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRevoked; err == nil {
 				err = tx.Put(r)
 			}
 			if err != nil {
@@ -58,7 +58,7 @@ func endInAGroup(t *testing.T, s *Store) {
 		tx := s.stage.Begin("ana")
 		r, err := tx.Get(record(n).ID)
 		if n == 3 {
-			r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired
+			r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRevoked
 		}
 		o := new(op)
 		if err := errors.Join(err, tx.Put(r), o.put("ana", tx.Writes())); err != nil {

@@ -70,7 +70,7 @@ func (o *operation) expiry() time.Time { return o.at().AddDate(2, 0, 0) }
 func (o *operation) deadBefore() time.Time { return o.at().Add(-100 * time.Millisecond) }
 
 func (o *operation) reason() storage.EndReason {
-	return map[kind]storage.EndReason{doEnd: storage.EndExpired, doEvict: storage.EndEvicted, doSubject: storage.EndSubject}[o.kind]
+	return map[kind]storage.EndReason{doEnd: storage.EndRevoked, doEvict: storage.EndEvicted, doSubject: storage.EndSubject}[o.kind]
 }
 
 func (o *operation) ends() bool { return o.reason() != 0 }

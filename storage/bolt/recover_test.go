@@ -147,7 +147,7 @@ func TestTrouble(t *testing.T) {
 	}
 	touched := record(4)
 	for range 2 {
-		if got := shown(t, s, doomed.ID); got.EndReason != storage.EndExpired {
+		if got := shown(t, s, doomed.ID); got.EndReason != storage.EndRevoked {
 			t.Errorf("what was to be ended: %+v; want it denied", got)
 		}
 		if _, err := s.Get(ctx, fresh.ID); !errors.Is(err, storage.ErrNotFound) {

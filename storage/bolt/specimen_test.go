@@ -81,7 +81,7 @@ func makeSpecimen(t *testing.T, dir string) {
 			}
 		}
 	}
-	ends := func(r *storage.Record) { r.EndedAt, r.EndReason = r.IssuedAt.AddDate(0, 0, 1), storage.EndExpired }
+	ends := func(r *storage.Record) { r.EndedAt, r.EndReason = r.IssuedAt.AddDate(0, 0, 1), storage.EndRevoked }
 	commit(0, specimenRecords, func(r *storage.Record) {
 		if n := serialOf(r.ID); n%10 == 3 {
 			r.ExpiresAt = r.IssuedAt // ran out

@@ -57,7 +57,7 @@ func (f *suffering) put(r storage.Record) error {
 // end ends the n-th record.
 func (f *suffering) end(n int) error {
 	r := f.want[record(n).ID]
-	r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired
+	r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRevoked
 	return f.put(r)
 }
 

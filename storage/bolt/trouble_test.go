@@ -41,7 +41,7 @@ func end(s *Store, n int) error {
 		if err != nil {
 			return err
 		}
-		r.EndedAt, r.EndReason = r.IssuedAt, storage.EndExpired
+		r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRevoked
 		return tx.Put(r)
 	})
 }

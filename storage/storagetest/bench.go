@@ -136,7 +136,7 @@ func (e *env) fillDead(b *testing.B, n int) {
 		rs := e.records(min(left, atOnce), subject, expires(instant(50)))
 		for i := range rs {
 			if i%2 == 0 {
-				ended(instant(40), storage.EndExpired)(&rs[i])
+				ended(instant(40), storage.EndRevoked)(&rs[i])
 			}
 		}
 		check(b, e.put(rs...))

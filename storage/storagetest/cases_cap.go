@@ -142,7 +142,7 @@ func checkLowerExpiry(e *env) error {
 			}
 			after := with(before, expires(row.expires), capped(row.cap))
 			if !end.IsZero() {
-				ended(end, storage.EndExpired)(&after)
+				ended(end, storage.EndRevoked)(&after)
 			}
 			if !row.ok {
 				if err := e.conflicting(row.name, "ana", after); err != nil {

@@ -50,7 +50,7 @@ func deletes(rs ...storage.Record) func(storage.Tx) error {
 // some returns records of subject of every kind, the first and the last of which live.
 func (e *env) some(subject string) []storage.Record {
 	return []storage.Record{
-		e.record(subject), e.record(subject, expires(instant(1))), e.record(subject, ended(instant(2), storage.EndExpired)),
+		e.record(subject), e.record(subject, expires(instant(1))), e.record(subject, ended(instant(2), storage.EndRevoked)),
 		e.record(subject, named("")), e.record(subject, expires(time.Time{})), e.record(subject),
 	}
 }
@@ -105,7 +105,7 @@ func checkGoneInTx(e *env) error {
 
 func checkNothingToDelete(e *env) error {
 	mine, absent := e.record("ana"), e.record("ana")
-	theirs := []storage.Record{e.record(rival), e.record(rival, ended(instant(1), storage.EndExpired))}
+	theirs := []storage.Record{e.record(rival), e.record(rival, ended(instant(1), storage.EndRevoked))}
 	if err := e.put(append(theirs, mine)...); err != nil {
 		return err
 	}

@@ -63,8 +63,8 @@ func checkFilter(e *env) error {
 		ana[i], bob[i] = e.record("ana", expires(expiry)), e.record("bob", expires(expiry))
 	}
 	// What ended before the instant and would run out after it is not selected.
-	ended(before, storage.EndExpired)(&ana[4])
-	ended(before, storage.EndExpired)(&bob[4])
+	ended(before, storage.EndRevoked)(&ana[4])
+	ended(before, storage.EndRevoked)(&bob[4])
 	if err := e.put(slices.Concat(ana[:], bob[:])...); err != nil {
 		return err
 	}

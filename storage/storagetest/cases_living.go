@@ -75,7 +75,7 @@ func (e *env) spread(n int, subject string) []storage.Record {
 		at := int64(10 * (1 + i*7%n))
 		switch expires(instant(at))(&rs[i]); i % 5 {
 		case 3:
-			ended(instant(at-5), storage.EndExpired)(&rs[i])
+			ended(instant(at-5), storage.EndRevoked)(&rs[i])
 		case 4:
 			ended(instant(at+5), storage.EndSubject)(&rs[i])
 		}
@@ -102,7 +102,7 @@ func checkLivingOwn(e *env) error {
 	rs := e.records(8, "ana", expires(instant(200)))
 	expires(instant(50))(&rs[1])
 	expires(instant(60))(&rs[2])
-	ended(instant(40), storage.EndExpired)(&rs[3])
+	ended(instant(40), storage.EndRevoked)(&rs[3])
 	if err := errors.Join(e.put(rs[:6]...), e.living("ana", rs[:6], at)); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func checkLivingOwn(e *env) error {
 		copy(now, rs)
 		expires(instant(300))(&now[1]) // lives again
 		named("dead still")(&now[2])   // does not
-		ended(instant(90), storage.EndExpired)(&now[4])
+		ended(instant(90), storage.EndRevoked)(&now[4])
 		lowered(instant(100))(&now[5]) // dies at that very instant
 		expires(instant(100))(&now[7]) // never lived
 		for _, r := range now {

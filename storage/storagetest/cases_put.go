@@ -93,7 +93,7 @@ func checkForeignRecord(e *env) error {
 
 func checkNeverRevives(e *env) error {
 	alive := ended(time.Time{}, 0)
-	dead := e.record("ana", ended(instant(50), storage.EndExpired))
+	dead := e.record("ana", ended(instant(50), storage.EndRevoked))
 	if err := e.put(dead); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func checkNeverChangesEnd(e *env) error {
 		}{
 			{instant(49), storage.EndSubject},
 			{instant(51), storage.EndSubject},
-			{instant(50), storage.EndExpired},
+			{instant(50), storage.EndRevoked},
 			{instant(50), 0},
 			{instant(49), storage.EndEvicted},
 		} {
@@ -152,7 +152,7 @@ func checkSameEnd(e *env) error {
 
 // checkErrorWritesNothing leaves to other clauses which of these must fail.
 func checkErrorWritesNothing(e *env) error {
-	alive, dead := e.record("ana"), e.record("ana", ended(instant(50), storage.EndExpired))
+	alive, dead := e.record("ana"), e.record("ana", ended(instant(50), storage.EndRevoked))
 	bobs := e.record(rival)
 	if err := e.put(alive, dead, bobs); err != nil {
 		return err
@@ -161,7 +161,7 @@ func checkErrorWritesNothing(e *env) error {
 		with(bobs, func(r *storage.Record) { r.Subject = "ana" }),
 		bobs,
 		with(dead, ended(time.Time{}, 0)),
-		with(dead, ended(instant(51), storage.EndExpired)),
+		with(dead, ended(instant(51), storage.EndRevoked)),
 	}
 	for _, r := range last {
 		before, err := e.list(storage.Filter{})

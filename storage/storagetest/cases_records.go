@@ -106,7 +106,7 @@ func fieldRows(e *env) []storage.Record {
 	return []storage.Record{
 		e.record("ana"),
 		e.record("ana", least),
-		e.record("ana", ended(instant(3), storage.EndExpired)),
+		e.record("ana", ended(instant(3), storage.EndRevoked)),
 		e.record("ana", ended(instant(5), storage.EndSubject), expires(instant(4))),
 		e.record("bob", ended(instant(6), storage.EndEvicted)),
 		e.record("bob", func(r *storage.Record) { r.LastUsedAt, r.MaxExpiresAt = time.Time{}, time.Time{} }),
@@ -122,7 +122,7 @@ func instantRows(e *env) []storage.Record {
 			func(r *storage.Record) { r.LastUsedAt = at },
 			func(r *storage.Record) { r.ExpiresAt = at },
 			func(r *storage.Record) { r.MaxExpiresAt = at },
-			func(r *storage.Record) { r.EndedAt, r.EndReason = at, storage.EndExpired },
+			func(r *storage.Record) { r.EndedAt, r.EndReason = at, storage.EndRevoked },
 		}
 		for _, field := range fields {
 			rs = append(rs, e.record("ana", field))
@@ -244,7 +244,7 @@ func checkDeadFound(e *env) error {
 	dead := []storage.Record{
 		e.record("ana", expires(longAgo)),
 		e.record("ana", expires(time.Time{})),
-		e.record("ana", expires(longAgo), ended(longAgo.Add(-time.Hour), storage.EndExpired)),
+		e.record("ana", expires(longAgo), ended(longAgo.Add(-time.Hour), storage.EndRevoked)),
 		e.record("ana", expires(longAgo), ended(longAgo.Add(time.Hour), storage.EndEvicted)),
 	}
 	if err := e.put(append(dead, e.record("ana"))...); err != nil {

@@ -47,8 +47,8 @@ func checkSweepBoundary(e *env) error {
 	deaths := [][]storage.Record{
 		99: {e.record("ana", expires(instant(99))), e.record("ana", expires(far), ended(instant(99), storage.EndSubject)),
 			e.record("ana", expires(far), ended(instant(99), storage.EndRotated))},
-		100: {e.record("bob", expires(instant(100))), e.record("bob", expires(far), ended(instant(100), storage.EndExpired))},
-		101: {e.record("ana", expires(instant(101))), e.record("bob", expires(instant(101)), ended(instant(102), storage.EndExpired))},
+		100: {e.record("bob", expires(instant(100))), e.record("bob", expires(far), ended(instant(100), storage.EndRevoked))},
+		101: {e.record("ana", expires(instant(101))), e.record("bob", expires(instant(101)), ended(instant(102), storage.EndRevoked))},
 		102: {e.record("ana", expires(instant(102)), ended(instant(102), storage.EndEvicted))},
 	}
 	left := slices.Concat(slices.Concat(deaths...), e.records(3, "ana"))
@@ -143,7 +143,7 @@ func checkSweepAmongRenewed(e *env) error {
 }
 
 func checkSweptIsGone(e *env) error {
-	due := append(e.records(2, "ana", expires(instant(1))), e.record("carl", ended(instant(1), storage.EndExpired)))
+	due := append(e.records(2, "ana", expires(instant(1))), e.record("carl", ended(instant(1), storage.EndRevoked)))
 	alive := []storage.Record{e.record("ana"), e.record("bob")}
 	if err := e.put(append(due, alive...)...); err != nil {
 		return err

@@ -93,7 +93,7 @@ func checkLatestTouchWins(e *env) error {
 
 func checkTouchEnded(e *env) error {
 	dead := []storage.Record{
-		e.record("ana", ended(instant(1), storage.EndExpired)),
+		e.record("ana", ended(instant(1), storage.EndRevoked)),
 		e.record("ana", ended(instant(1), storage.EndSubject), expires(instant(0))),
 		e.record("ana", ended(time.UnixMilli(0).UTC(), storage.EndEvicted)),
 	}
@@ -138,7 +138,7 @@ func checkLateTouch(e *env) error {
 		return err
 	}
 	use.Raise(&end)
-	final := with(end, ended(instant(5), storage.EndExpired))
+	final := with(end, ended(instant(5), storage.EndRevoked))
 	err = errors.Join(e.put(final), e.sweep(instant(2), 10, 1))
 	return errors.Join(err, e.andReopened(func() error { return errors.Join(e.holds(final), e.lacks(due), e.has(final)) }))
 }
@@ -152,7 +152,7 @@ func checkEndAmongTouches(e *env) error {
 	err := together(callers, func(i int) error {
 		if i == callers/2 {
 			return e.change("ana", r.ID, func(r *storage.Record) {
-				ended(instant(1), storage.EndExpired)(r)
+				ended(instant(1), storage.EndRevoked)(r)
 				final = *r
 			})
 		}

@@ -150,7 +150,7 @@ func checkTellsPuts(e *env) error {
 	}
 	renamed, dead := a, b
 	renamed.Name = "another name"
-	dead.EndedAt, dead.EndReason = instant(1), storage.EndExpired
+	dead.EndedAt, dead.EndReason = instant(1), storage.EndRevoked
 	for _, puts := range [][]storage.Record{{b}, {c}, {renamed, dead}, {a}} {
 		if err := e.put(puts...); err != nil {
 			return err

@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"bytes"
+	"context"
 	"encoding/gob"
 	"encoding/json"
 	"fmt"
@@ -17,9 +18,9 @@ import (
 )
 
 // samplePair has secrets that stand nowhere else.
-func samplePair() Credentials {
+func samplePair() TokenPair {
 	refresh, access := credentialOf(4), credentialOf(5)
-	return Credentials{
+	return TokenPair{
 		Access:    Issued{Token: Token{ID: access.id(), Prefix: "lapse", Subject: "ana", Scope: "read write"}, Bearer: access.text("lapse")},
 		Refresh:   Issued{Token: Token{ID: refresh.id(), Prefix: "lapse_refresh", Subject: "ana", Scope: "read write"}, Bearer: refresh.text("lapse_refresh")},
 		ExpiresIn: 1799_999 * time.Millisecond,
@@ -31,16 +32,16 @@ func TestCredentialsJSON(t *testing.T) {
 	c := samplePair()
 	for _, row := range []struct {
 		name   string
-		change func(*Credentials)
+		change func(*TokenPair)
 		want   string
 	}{
-		{"golden", func(*Credentials) {}, `"expires_in":1799,"refresh_token":"REFRESH","scope":"read write"}`},
-		{"narrowed", func(c *Credentials) { c.Access.Scope = "read" }, `"expires_in":1799,"refresh_token":"REFRESH","scope":"read"}`},
-		{"no scope", func(c *Credentials) { c.Access.Scope = "" }, `"expires_in":1799,"refresh_token":"REFRESH"}`},
-		{"half an hour", func(c *Credentials) { c.ExpiresIn = 30 * time.Minute }, `"expires_in":1800,"refresh_token":"REFRESH","scope":"read write"}`},
-		{"under a second", func(c *Credentials) { c.ExpiresIn = time.Second - 1 }, `"expires_in":0,"refresh_token":"REFRESH","scope":"read write"}`},
-		{"nothing left", func(c *Credentials) { c.ExpiresIn = 0 }, `"expires_in":0,"refresh_token":"REFRESH","scope":"read write"}`},
-		{"longest", func(c *Credentials) { c.ExpiresIn = NoLimit }, `"expires_in":9223372036,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"golden", func(*TokenPair) {}, `"expires_in":1799,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"narrowed", func(c *TokenPair) { c.Access.Scope = "read" }, `"expires_in":1799,"refresh_token":"REFRESH","scope":"read"}`},
+		{"no scope", func(c *TokenPair) { c.Access.Scope = "" }, `"expires_in":1799,"refresh_token":"REFRESH"}`},
+		{"half an hour", func(c *TokenPair) { c.ExpiresIn = 30 * time.Minute }, `"expires_in":1800,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"under a second", func(c *TokenPair) { c.ExpiresIn = time.Second - 1 }, `"expires_in":0,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"nothing left", func(c *TokenPair) { c.ExpiresIn = 0 }, `"expires_in":0,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"longest", func(c *TokenPair) { c.ExpiresIn = NoLimit }, `"expires_in":9223372036,"refresh_token":"REFRESH","scope":"read write"}`},
 	} {
 		c := c
 		row.change(&c)
@@ -51,7 +52,7 @@ func TestCredentialsJSON(t *testing.T) {
 				t.Errorf("%s, %s: %s, %v; want %s", row.name, form, got, err, want)
 			}
 		}
-		var back Credentials
+		var back TokenPair
 		if err := json.Unmarshal([]byte(want), &back); err != nil {
 			t.Errorf("%s: %v", row.name, err)
 		}
@@ -64,18 +65,18 @@ func TestCredentialsJSON(t *testing.T) {
 func TestCredentialsFromJSON(t *testing.T) {
 	for _, row := range []struct {
 		text string
-		want *Credentials // nil: an error
+		want *TokenPair // nil: an error
 	}{
-		{`{"access_token":"a","token_type":"bearer"}`, &Credentials{Access: Issued{Bearer: "a"}}},
-		{`{"access_token":"a","token_type":"Bearer","expires_in":-5,"more":1}`, &Credentials{Access: Issued{Bearer: "a"}}},
-		{`{"access_token":"a","token_type":"Bearer","expires_in":9223372036854775807}`, &Credentials{Access: Issued{Bearer: "a"}, ExpiresIn: 9223372036 * time.Second}},
+		{`{"access_token":"a","token_type":"bearer"}`, &TokenPair{Access: Issued{Bearer: "a"}}},
+		{`{"access_token":"a","token_type":"Bearer","expires_in":-5,"more":1}`, &TokenPair{Access: Issued{Bearer: "a"}}},
+		{`{"access_token":"a","token_type":"Bearer","expires_in":9223372036854775807}`, &TokenPair{Access: Issued{Bearer: "a"}, ExpiresIn: 9223372036 * time.Second}},
 		{`{"access_token":"a","token_type":"mac"}`, nil},
 		{`{"error":"invalid_grant"}`, nil},
 		{`{}`, nil},
 		{`[]`, nil},
 		{`{"access_token":1,"token_type":"Bearer"}`, nil},
 	} {
-		got := Credentials{Repeated: true}
+		got := TokenPair{Repeated: true}
 		err := json.Unmarshal([]byte(row.text), &got)
 		if (err == nil) != (row.want != nil) {
 			t.Errorf("%s: %v", row.text, err)
@@ -123,7 +124,7 @@ func TestCredentialsPrintNoSecret(t *testing.T) {
 func TestPairEventsHoldNoSecret(t *testing.T) {
 	var told []Event
 	store := newTallyStore()
-	p, err := NewPairs(store, PairConfig{Access: Config{Clock: fixedClock{testInstant}, Observe: func(e Event) { told = append(told, e) }}})
+	p, err := NewPairs(store, PairConfig{Access: Config{Clock: fixedClock{testInstant}, Observe: func(_ context.Context, e Event) { told = append(told, e) }}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +151,7 @@ func TestPairEventsHoldNoSecret(t *testing.T) {
 		t.Fatalf("%d events, %d sessions, %v", len(told), len(listed), reuse)
 	}
 	all := secrets{}
-	for _, credentials := range []Credentials{a, b, c} {
+	for _, credentials := range []TokenPair{a, b, c} {
 		all.merge(secretsOf(credentials.Access.Bearer))
 		all.merge(refreshSecretsOf(credentials.Refresh.Bearer))
 	}

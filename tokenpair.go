@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Credentials are a pair of tokens with their secret texts. Their JSON is the answer
+// TokenPair are a pair of tokens with their secret texts. Their JSON is the answer
 // of RFC 6749 section 5.1, secrets included, since it is made to be sent to the
-// client. fmt, slog and XML of Credentials leave the secrets out, and gob refuses them.
-// Out of their reach are Credentials inside of another value that a slog.JSONHandler
+// client. fmt, slog and XML of TokenPair leave the secrets out, and gob refuses them.
+// Out of their reach are TokenPair inside of another value that a slog.JSONHandler
 // is given, since it writes that as JSON.
-type Credentials struct {
+type TokenPair struct {
 	Access  Issued
 	Refresh Issued
 
@@ -39,7 +39,7 @@ type answer51 struct {
 // MarshalJSON writes access_token, token_type "Bearer", expires_in in whole seconds,
 // rounded down, refresh_token and, unless it is empty, the scope of the access token.
 // Send it with Cache-Control: no-store. The error is always nil.
-func (c Credentials) MarshalJSON() ([]byte, error) {
+func (c TokenPair) MarshalJSON() ([]byte, error) {
 	return json.Marshal(answer51{
 		AccessToken:  c.Access.Bearer,
 		TokenType:    "Bearer",
@@ -54,7 +54,7 @@ var errNotBearer = errors.New("lapse: not an answer of RFC 6749 section 5.1: wan
 // UnmarshalJSON reads what a client knows of such an answer: Access.Bearer,
 // Access.Scope, Refresh.Bearer and ExpiresIn, and empties every other field. It is an
 // error if token_type is anything but Bearer, in whatever case.
-func (c *Credentials) UnmarshalJSON(text []byte) error {
+func (c *TokenPair) UnmarshalJSON(text []byte) error {
 	var a answer51
 	if err := json.Unmarshal(text, &a); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (c *Credentials) UnmarshalJSON(text []byte) error {
 	if !strings.EqualFold(a.TokenType, "Bearer") {
 		return errNotBearer
 	}
-	*c = Credentials{
+	*c = TokenPair{
 		Access:    Issued{Token: Token{Scope: a.Scope}, Bearer: a.AccessToken},
 		Refresh:   Issued{Bearer: a.RefreshToken},
 		ExpiresIn: time.Duration(min(max(a.ExpiresIn, 0), int64(NoLimit/time.Second))) * time.Second,
@@ -70,7 +70,7 @@ func (c *Credentials) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// shownPair is a Credentials without its secrets.
+// shownPair is a TokenPair without its secrets.
 type shownPair struct {
 	Access    shown         `json:"access"`
 	Refresh   shown         `json:"refresh"`
@@ -78,12 +78,12 @@ type shownPair struct {
 	Repeated  bool          `json:"repeated,omitempty"`
 }
 
-func (c *Credentials) shown() shownPair {
+func (c *TokenPair) shown() shownPair {
 	return shownPair{c.Access.shown(), c.Refresh.shown(), c.ExpiresIn, c.Repeated}
 }
 
 // Format writes everything but the secrets, for every verb that go vet lets pass.
-func (c Credentials) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
+func (c TokenPair) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
 
 // LogValue is everything but the secrets.
-func (c Credentials) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
+func (c TokenPair) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
