@@ -48,13 +48,13 @@ func refusedTexts() []refused {
 		}},
 		{"spent access text", ErrReplaced, func(s *textScene) string { return s.scene("session", true).texts[1] }},
 		{"forged access text", ErrUnknown, func(s *textScene) string { return respelled(s.scene("session", true).texts[3], "lapse", wrong) }},
-		{"ended", ErrExpired, func(s *textScene) string {
+		{"ended", ErrRevoked, func(s *textScene) string {
 			i := s.first("ended")
 			_, err := s.m.Expire(context.Background(), i.ID)
 			s.need(err)
 			return i.Bearer
 		}},
-		{"ended and rotated", ErrExpired, func(s *textScene) string {
+		{"ended and rotated", ErrRevoked, func(s *textScene) string {
 			s = s.scene("plain", true)
 			_, err := s.m.Expire(context.Background(), s.id)
 			s.need(err)
@@ -66,7 +66,7 @@ func refusedTexts() []refused {
 			s.wait(time.Millisecond)
 			return i.Bearer
 		}},
-		{"ended access text", ErrExpired, func(s *textScene) string {
+		{"ended access text", ErrRevoked, func(s *textScene) string {
 			s = s.scene("session", true)
 			_, err := s.m.Expire(context.Background(), s.id)
 			s.need(err)

@@ -184,10 +184,10 @@ func TestStrictPairs(t *testing.T) {
 		machine.pass(defaultSettle + time.Millisecond)
 	}
 	verbs := map[string]func() error{
-		"Issue":   func() error { _, err := p.Issue(ctx, Grant{Subject: "ana"}); return err },
-		"Refresh": func() error { _, err := p.Refresh(ctx, c.Refresh.Bearer); return err },
-		"Peek":    func() error { _, err := p.Peek(ctx, c.Refresh.Bearer); return err },
-		"Expire":  func() error { return loggedOut(p.ExpireBearer(ctx, c.Refresh.Bearer)) },
+		"Issue":        func() error { _, err := p.Issue(ctx, Grant{Subject: "ana"}); return err },
+		"Refresh":      func() error { _, err := p.Refresh(ctx, c.Refresh.Bearer); return err },
+		"Peek":         func() error { _, err := p.Peek(ctx, c.Refresh.Bearer); return err },
+		"ExpireBearer": func() error { return loggedOut(p.ExpireBearer(ctx, c.Refresh.Bearer)) },
 		"Sessions": func() (err error) {
 			for _, err = range p.Sessions(ctx, "ana") {
 			}

@@ -48,8 +48,8 @@ func endsOnly(t *testing.T, subjects []string, ended string) {
 	for _, subject := range subjects {
 		for _, bearer := range bearers[subject] {
 			tok, err := m.Authenticate(t.Context(), bearer)
-			if subject == ended && !errors.Is(err, lapse.ErrExpired) {
-				t.Errorf("token of %q after its end = %v, want ErrExpired", subject, err)
+			if subject == ended && !errors.Is(err, lapse.ErrRevoked) {
+				t.Errorf("token of %q after its end = %v, want ErrRevoked", subject, err)
 			}
 			if subject != ended && (err != nil || tok.Subject != subject) {
 				t.Errorf("token of %q after the end of %q = %q, %v", subject, ended, tok.Subject, err)

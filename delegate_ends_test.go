@@ -196,13 +196,13 @@ func TestEndIsForAllTime(t *testing.T) {
 	isParent := func(r storage.Record) bool { return r.ID == parent.ID }
 	wantDiff(t, "the others' records", slices.DeleteFunc(before, isParent), slices.DeleteFunc(f.contents(), isParent))
 	f.clock.add(-90 * time.Second)
-	for _, i := range []lapse.Issued{near, far} {
+	for i, want := range map[*lapse.Issued]error{&near: lapse.ErrExpired, &far: lapse.ErrRevoked} {
 		_, err := f.Authenticate(f.ctx, i.Bearer)
-		wantIs(t, "Authenticate", err, lapse.ErrRevoked)
-		if tok := f.seen(i); tok.EndReason != lapse.EndParent || !tok.EndedAt.Equal(startMilli.Add(2*time.Minute)) {
+		wantIs(t, "Authenticate", err, want)
+		if tok := f.seen(*i); tok.EndReason != lapse.EndParent || !tok.EndedAt.Equal(startMilli.Add(2*time.Minute)) {
 			t.Errorf("%+v; want it ended with its parent", tok)
 		}
 		_, err = f.Renew(f.ctx, i.Bearer)
-		wantIs(t, "Renew", err, lapse.ErrRevoked)
+		wantIs(t, "Renew", err, want)
 	}
 }

@@ -75,7 +75,7 @@ func delegateAgainstEnd(t *testing.T, store *storagetest.Faulty, end func(contex
 	}
 	for _, d := range made {
 		_, err := m.Authenticate(ctx, d.Bearer)
-		wantIs(t, "Authenticate", err, lapse.ErrExpired)
+		wantIs(t, "Authenticate", err, lapse.ErrRevoked)
 	}
 	clock.add(time.Millisecond)
 }

@@ -97,7 +97,7 @@ func TestParentDiesBeforeTheTurn(t *testing.T) {
 				})
 				f.events = nil
 				err := verb(f, d)
-				wantIs(t, "error", err, lapse.ErrRevoked)
+				wantIs(t, "error", err, map[string]error{"ended": lapse.ErrRevoked, "ran out": lapse.ErrExpired, "swept": lapse.ErrExpired}[end])
 				if last := f.events[len(f.events)-1]; last.Kind != lapse.EventRejected {
 					t.Errorf("last event %v; want the rejection", last.Kind)
 				}

@@ -241,7 +241,7 @@ func TestDelegateRefuses(t *testing.T) {
 		want         error
 	}{
 		{"a budget", budget.Bearer, lapse.Grant{}, lapse.ErrNotDelegable},
-		{"ended", ended.Bearer, lapse.Grant{}, lapse.ErrExpired},
+		{"ended", ended.Bearer, lapse.Grant{}, lapse.ErrRevoked},
 		{"unknown", strangerTo(t, f), lapse.Grant{}, lapse.ErrUnknown},
 		{"malformed", "junk", lapse.Grant{}, lapse.ErrMalformed},
 		{"another subject", parent.Bearer, lapse.Grant{Subject: "bob"}, lapse.ErrInvalidGrant},

@@ -108,15 +108,15 @@ func TestRejectionText(t *testing.T) {
 			Err: ErrReused, ID: id.id(), Subject: "ana", Generation: 7, At: at, Reason: EndReused},
 		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 ran out at 2026-03-01T12:30:00Z": {
 			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (expired)": {
+		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (revoked)": {
 			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndRevoked},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (subject)": {
+		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (subject)": {
 			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndSubject},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (evicted)": {
+		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (evicted)": {
 			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndEvicted},
-		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (unknown)": {
-			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at, Reason: 200},
-		"suspended: lapse: unauthenticated: subject refused: 001IYT0XLWR0glqewhlWlr#0": {
+		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (unknown)": {
+			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: 200},
+		"suspended: lapse: unauthenticated: refused: 001IYT0XLWR0glqewhlWlr#0": {
 			Err: fmt.Errorf("suspended: %w", ErrRefused), ID: id.id(), Subject: "ana"},
 	} {
 		if diff := cmp.Diff(want, r.Error()); diff != "" {

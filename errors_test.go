@@ -112,13 +112,13 @@ var refusals = []struct {
 			return err
 		}
 		return s.authenticate(t)
-	}, "ErrExpired"},
+	}, "ErrRevoked"},
 	{"ended with its subject", func(t *testing.T, s *causeScene) error {
 		if _, err := s.ExpireSubject(t.Context(), "ana"); err != nil {
 			return err
 		}
 		return s.authenticate(t)
-	}, "ErrExpired"},
+	}, "ErrRevoked"},
 	{"replaced at once", func(t *testing.T, s *causeScene) error {
 		s.rotate(t, 0)
 		return s.authenticate(t)

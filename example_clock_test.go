@@ -93,7 +93,7 @@ func ExampleManager_AcceptClock() {
 
 	check(m.AcceptClock(ctx))
 	_, err = m.Peek(ctx, issued.Bearer)
-	fmt.Println(errors.Is(err, lapse.ErrExpired))
+	fmt.Println(errors.Is(err, lapse.ErrRevoked))
 	_, err = m.Peek(ctx, logIn(m, "ana", "desk").Bearer)
 	fmt.Println(err)
 	// Output:

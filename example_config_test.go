@@ -116,7 +116,7 @@ func ExampleConfig_observe() {
 	_, err = m.ExpireBearer(ctx, issued.Bearer)
 	check(err)
 	_, err = m.Authenticate(ctx, issued.Bearer)
-	fmt.Println(errors.Is(err, lapse.ErrExpired))
+	fmt.Println(errors.Is(err, lapse.ErrRevoked))
 	// Output:
 	// issued token of ana
 	// ended token of ana

@@ -49,7 +49,7 @@ func ExamplePairs() {
 	_, err = pairs.Refresh(ctx, login.Refresh.Bearer)
 	fmt.Println(errors.Is(err, lapse.ErrReused))
 	_, err = pairs.Access().Authenticate(ctx, next.Access.Bearer)
-	fmt.Println(errors.Is(err, lapse.ErrExpired))
+	fmt.Println(errors.Is(err, lapse.ErrRevoked))
 	// Output:
 	// ana 15m0s <nil>
 	// true

@@ -117,7 +117,7 @@ func ExampleManager_ExpireBearer() {
 	tok, err := m.ExpireBearer(ctx, issued.Bearer)
 	check(err)
 	fmt.Println(tok.Name, tok.EndedAt.Format("15:04"), tok.EndReason)
-	// Output: laptop 09:10 expired
+	// Output: laptop 09:10 revoked
 }
 
 // Log out everywhere but here, as after a change of password.

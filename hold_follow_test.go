@@ -203,7 +203,11 @@ func TestHoldOfADelegate(t *testing.T) {
 					h.alive("until then", held)
 					late = time.Millisecond
 				}
-				h.wantRejection(h.cut(name, held, late), lapse.ErrRevoked, third.ID, at.Add(row.after), row.reason)
+				why := lapse.ErrRevoked
+				if row.reason == 0 {
+					why = lapse.ErrExpired
+				}
+				h.wantRejection(h.cut(name, held, late), why, third.ID, at.Add(row.after), row.reason)
 			})
 		}
 	}

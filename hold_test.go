@@ -132,7 +132,7 @@ func TestHoldRefuses(t *testing.T) {
 			i := h.issue(lapse.Grant{})
 			h.end(i.ID, lapse.EndReused)
 			return i.Bearer
-		}, lapse.ErrExpired},
+		}, lapse.ErrRevoked},
 		"run out": {func(h *holder) string {
 			i := h.issue(lapse.Grant{TTL: time.Second})
 			time.Sleep(time.Second)

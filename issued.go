@@ -27,7 +27,7 @@ type Issued struct {
 type shown struct {
 	Token
 	Evicted  []ID     `json:"evicted,omitempty"`
-	Existing bool     `json:"reused,omitempty"`
+	Existing bool     `json:"existing,omitempty"`
 	Reduced  []string `json:"reduced,omitempty"`
 }
 

@@ -185,7 +185,7 @@ func TestNoKeyIsPrinted(t *testing.T) {
 		t.Errorf("a Config is logged as %s", text)
 	}
 	for name, text := range map[string]string{"prints": fmt.Sprint(again), "marshals": string(must(again.MarshalJSON()))} {
-		if !strings.Contains(strings.ToLower(text), `reused`) {
+		if !strings.Contains(strings.ToLower(text), `existing`) {
 			t.Errorf("an Issued %s as %s; want it to say Existing", name, text)
 		}
 	}

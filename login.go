@@ -63,7 +63,8 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 	if err := probe.check(&m.policy); err != nil {
 		return Issued{}, err
 	}
-	subject, err := identify(ctx, m, "login", credentials, verifiers)
+	about := Token{Prefix: m.prefix, Name: g.Name, Scope: g.Scope, Data: g.Data}
+	subject, err := identify(ctx, m, "login", about, credentials, verifiers)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -82,7 +83,7 @@ func Identify[C any](ctx context.Context, m *Manager, credentials C, verifiers .
 	if err := checkVerifiers(m, verifiers); err != nil {
 		return "", err
 	}
-	return identify(ctx, m, "identify", credentials, verifiers)
+	return identify(ctx, m, "identify", Token{Prefix: m.prefix}, credentials, verifiers)
 }
 
 // checkVerifiers returns ErrInvalidConfig for what only a programmer can mend.
@@ -101,9 +102,9 @@ func checkVerifiers[C any](m *Manager, verifiers []Verifier[C]) error {
 	return nil
 }
 
-// identify returns the subject that the first verifier to know the credentials names,
-// if Admit lets it pass.
-func identify[C any](ctx context.Context, m *Manager, verb string, credentials C, verifiers []Verifier[C]) (string, error) {
+// identify returns the subject that the first verifier to know the credentials names, if
+// Admit lets about with that subject pass.
+func identify[C any](ctx context.Context, m *Manager, verb string, about Token, credentials C, verifiers []Verifier[C]) (string, error) {
 	for _, v := range verifiers {
 		if err := ctx.Err(); err != nil {
 			return "", storeError(verb, err)
@@ -120,7 +121,8 @@ func identify[C any](ctx context.Context, m *Manager, verb string, credentials C
 		if err := checkSubject(subject); err != nil {
 			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb, err)
 		}
-		if err := m.permit(ctx, verb, &Token{Subject: subject}, 0); err != nil {
+		about.Subject = subject
+		if err := m.permit(ctx, verb, &about, 0); err != nil {
 			return "", err
 		}
 		return subject, nil

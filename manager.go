@@ -61,18 +61,22 @@ type Config struct {
 	ClockTolerance time.Duration
 	ClockSettle    time.Duration
 
-	// Admit is asked on every Authenticate, Peek, Renew, Rotate and Delegate,
-	// once the token is known to be live and before anything is written, on every
-	// Refresh of Pairs that is not a reuse, and on every Login and Identify once the
-	// credentials are known to be good. Issue, Obtain and what ends tokens do not ask.
-	// It can narrow what a token opens, never widen it: an error that wraps
-	// ErrRefused refuses the token; any other error means "could not tell" and
-	// is what the verb returns. nil lets every subject pass.
+	// Admit is asked on every Authenticate, Peek, Hold, Renew, Rotate and Delegate, once
+	// the token is known to be live and before its use counts, renews or is spent, on
+	// every Refresh of Pairs that is not a reuse, and on every Login and Identify once the
+	// credentials are known to be good: then about a Token without an ID. Issue, Obtain
+	// and what ends tokens do not ask. Admit can narrow what a token opens, never widen
+	// it: an error that wraps ErrRefused refuses the token; any other error means "could
+	// not tell" and is what the verb returns. ctx is the caller's. nil lets every token
+	// pass.
 	Admit func(ctx context.Context, tok Token) error
 
-	// Recheck is how often Admit is asked again about those who hold
-	// a connection (Hold), once for each subject: one that is refused by then is cut,
-	// and any other error cuts nobody. Its context ends with the last hold. 0: never.
+	// Recheck is how often Admit is asked again about each connection that is held
+	// (Hold), with the token as it is stored then. A connection that is refused is cut;
+	// any other error cuts none, nor does a call that panics or takes longer than 10
+	// seconds, and Observe is told. 8 calls run at a time, with 32 at most besides that
+	// have taken longer. Their context ends with the last hold, or when they are given
+	// up. 0: never.
 	Recheck time.Duration
 
 	// PollHolds is how often the tokens of held connections are read again where the
@@ -80,9 +84,11 @@ type Config struct {
 	// could not be read; 0: 5 seconds. Memory and bolt are Watchers.
 	PollHolds time.Duration
 
-	// Observe is told of every issue, renewal, end and rejection, after its
-	// effect, outside all locks, in the goroutine that caused it: a slow Observe
-	// makes that call slow and no other. nil tells nobody.
+	// Observe is told of every issue, renewal, end and rejection, after its effect,
+	// outside all locks, in the goroutine that caused it and with its context: a slow
+	// Observe makes that call slow and no other. Of what happens to held connections by
+	// itself Observe is told in goroutines of their own, 64 at most at a time, and a panic
+	// there is told as EventHookFailed. nil tells of nothing.
 	Observe func(ctx context.Context, e Event)
 
 	// Keys are what Obtain derives secrets from: 32 random bytes each, no two the

@@ -18,3 +18,11 @@ func opened(h *lapse.Hold, err error) (context.Context, lapse.Token, error) {
 
 // loggedOut returns what a verb that logs out says besides the token.
 func loggedOut(_ lapse.Token, err error) error { return err }
+
+// made returns v, which must have been made.
+func made[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

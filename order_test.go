@@ -50,7 +50,7 @@ func TestOrderOfAuthenticate(t *testing.T) {
 		{"foreign format", f.Manager, "ghp_" + strings.Repeat("x", 36), lapse.ErrMalformed, noCalls, 0},
 		{"absent", f.Manager, unknown, lapse.ErrUnknown, []storagetest.Op{opGet}, 0},
 		{"another prefix", f.Manager, foreign.Bearer, lapse.ErrUnknown, []storagetest.Op{opGet}, 0},
-		{"ended", f.Manager, ended.Bearer, lapse.ErrExpired, []storagetest.Op{opGet}, 0},
+		{"ended", f.Manager, ended.Bearer, lapse.ErrRevoked, []storagetest.Op{opGet}, 0},
 		{"ran out", f.Manager, short.Bearer, lapse.ErrExpired, []storagetest.Op{opGet}, 0},
 		{"subject refused", f.Manager, live.Bearer, lapse.ErrRefused, []storagetest.Op{opGet}, 1},
 		{"good", pass, live.Bearer, nil, []storagetest.Op{opGet, opTouch}, 0},

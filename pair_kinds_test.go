@@ -22,7 +22,7 @@ var textVerbs = []struct {
 	{"Rotate", false, func(p *pairs, b string) error { _, err := p.Rotate(p.ctx, b, time.Second); return err }},
 	{"Rotate, overlap 0", false, func(p *pairs, b string) error { _, err := p.Rotate(p.ctx, b, 0); return err }},
 	{"Delegate", false, func(p *pairs, b string) error { _, err := p.Delegate(p.ctx, b, lapse.Grant{}); return err }},
-	{"ExpireBearer", false, func(p *pairs, b string) error { _, err := p.ExpireBearer(p.ctx, b); return err }},
+	{"ExpireBearer", false, func(p *pairs, b string) error { _, err := p.fixture.ExpireBearer(p.ctx, b); return err }},
 	{"Refresh", true, func(p *pairs, b string) error { _, err := p.Refresh(p.ctx, b); return err }},
 	{"Pairs.Peek", true, func(p *pairs, b string) error { _, err := p.Pairs.Peek(p.ctx, b); return err }},
 	{"Pairs.Expire", true, func(p *pairs, b string) error { return loggedOut(p.ExpireBearer(p.ctx, b)) }},

@@ -133,12 +133,12 @@ func TestReuseIsDecidedByTheTransaction(t *testing.T) {
 		{"current, then previous", 0, func(p *pairs, c, _ lapse.TokenPair) { p.next(c) }, true, nil},
 		{"current, then spent, without a grace", lapse.NoGrace, func(p *pairs, c, _ lapse.TokenPair) { p.next(c) }, true, lapse.ErrReused},
 		{"current, then spent", 0, func(p *pairs, c, _ lapse.TokenPair) { p.next(p.next(c)) }, true, lapse.ErrReused},
-		{"current, then the session ended", 0, func(p *pairs, c, _ lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)) }, true, lapse.ErrExpired},
+		{"current, then the session ended", 0, func(p *pairs, c, _ lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)) }, true, lapse.ErrRevoked},
 		{"current, then it ran out", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(720 * time.Hour) }, true, lapse.ErrExpired},
 		{"previous, then spent", 0, func(p *pairs, _, next lapse.TokenPair) { p.next(next) }, false, lapse.ErrReused},
 		{"previous, then the grace ends", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(10 * time.Second) }, false, lapse.ErrReused},
 		{"previous, then before the grace ends", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(10*time.Second - time.Millisecond) }, false, nil},
-		{"previous, then the session ended", 0, func(p *pairs, _, next lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, next.Access.Bearer)) }, false, lapse.ErrExpired},
+		{"previous, then the session ended", 0, func(p *pairs, _, next lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, next.Access.Bearer)) }, false, lapse.ErrRevoked},
 	} {
 		p := memoryPairs(t, lapse.PairConfig{Grace: row.grace})
 		c := p.first(lapse.Grant{})

@@ -45,14 +45,14 @@ func (f *robbed) refresh(n int) (int, error) {
 	switch {
 	case replaced && n == f.tip-1 && f.now < at+theftGrace:
 		if f.dead {
-			return 0, lapse.ErrExpired
+			return 0, lapse.ErrRevoked
 		}
 		return f.tip, nil
 	case replaced:
 		f.dead = true
 		return 0, lapse.ErrReused
 	case f.dead:
-		return 0, lapse.ErrExpired
+		return 0, lapse.ErrRevoked
 	}
 	f.replaced[n] = f.now
 	f.tip++

@@ -52,7 +52,7 @@ var afterRotations = []afterRotation{
 		_, err := f.Rotate(f.ctx, next.Bearer, time.Minute)
 		return err
 	}, lapse.ErrReplaced},
-	{"Expire", func(f *fixture, _, next lapse.Issued) error { _, err := f.Expire(f.ctx, next.ID); return err }, lapse.ErrExpired},
+	{"Expire", func(f *fixture, _, next lapse.Issued) error { _, err := f.Expire(f.ctx, next.ID); return err }, lapse.ErrRevoked},
 }
 
 func (f *fixture) holdOnce(bearer string) error {

@@ -104,7 +104,7 @@ func TestRotateIDRefuses(t *testing.T) {
 	}{
 		{"no such token", f.Manager, lapse.ID{1}, lapse.ErrNotFound},
 		{"of another prefix", f.manager(lapse.Config{Prefix: "other"}), live.ID, lapse.ErrNotFound},
-		{"ended", f.Manager, ended.ID, lapse.ErrExpired},
+		{"ended", f.Manager, ended.ID, lapse.ErrRevoked},
 		{"ran out", f.Manager, ran.ID, lapse.ErrExpired},
 		{"whose parent ran out", f.Manager, orphan.ID, lapse.ErrExpired},
 		{"without uses", f.Manager, spent.ID, lapse.ErrExhausted},

@@ -261,7 +261,7 @@ func TestRotateNeedsAGoodToken(t *testing.T) {
 		check, want  error
 	}{
 		{"no token", "nonsense", f.Manager, nil, lapse.ErrMalformed},
-		{"ended", ended.Bearer, f.Manager, nil, lapse.ErrExpired},
+		{"ended", ended.Bearer, f.Manager, nil, lapse.ErrRevoked},
 		{"ran out", ran.Bearer, f.Manager, nil, lapse.ErrExpired},
 		{"without uses", spent.Bearer, f.Manager, nil, lapse.ErrExhausted},
 		{"another Manager's", i.Bearer, forged, nil, lapse.ErrUnknown},

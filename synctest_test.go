@@ -111,7 +111,7 @@ func TestClocksAgree(t *testing.T) {
 		"03:29 renewed: expired at 03:29",
 		"03:29 issued: until 03:59",
 		"03:39 ended: until 03:59",
-		"03:39 used: expired at 03:39 expired",
+		"03:39 used: expired at 03:39 revoked",
 		"03:39 swept 1", // the one that died at 01:29
 		"04:29 swept 0", // an hour dead is not longer than Retention
 		"04:30 swept 1",

@@ -61,20 +61,20 @@ ahead                          | unknown            | unknown  | unknown  | unkn
 any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown   | unknown      | unknown
 
 plain, dead                    | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
-current, used                  | expired            | expired  | expired  | expired   | expired  | expired  | unknown  | unknown   | good
-previous, before               | expired            | expired  | expired  | expired   | expired  | expired  | unknown  | unknown   | good
+current, used                  | revoked            | revoked  | revoked  | revoked   | revoked  | revoked  | unknown  | unknown   | good
+previous, before               | revoked            | revoked  | revoked  | revoked   | revoked  | revoked  | unknown  | unknown   | good
 spent                          | replaced           | replaced | replaced | replaced  | replaced | replaced | unknown  | unknown   | replaced
 ahead                          | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | unknown  | unknown   | ahead
 any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown   | unknown
 
 session, dead                  | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
-access, current                | expired            | expired  | expired  | expired   | refuses  | refuses  | unknown  | unknown   | good
-access, previous, before       | expired            | expired  | expired  | expired   | refuses  | refuses  | unknown  | unknown   | good
+access, current                | revoked            | revoked  | revoked  | revoked   | refuses  | refuses  | unknown  | unknown   | good
+access, previous, before       | revoked            | revoked  | revoked  | revoked   | refuses  | refuses  | unknown  | unknown   | good
 access, spent                  | replaced           | replaced | replaced | replaced  | refuses  | refuses  | unknown  | unknown   | good
 
 refresh, dead                  | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer | Expire pair
-current                        | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | expired  | expired   | unknown      | good
-previous, before               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | expired  | expired   | unknown      | good
+current                        | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | revoked  | revoked   | unknown      | good
+previous, before               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | revoked  | revoked   | unknown      | good
 spent                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | was      | replaced  | unknown      | is told
 `
 
@@ -101,7 +101,7 @@ func effects() map[string]effect {
 		"taken":        {ErrRotated, nil, nil},
 		"replaced":     {ErrReplaced, spent, nil},
 		"unknown":      {ErrUnknown, rejected, nil},
-		"expired":      {ErrExpired, rejected, nil},
+		"revoked":      {ErrRevoked, rejected, nil},
 		"ahead":        {ErrUnknown, []EventKind{EventAhead, EventRejected}, nil},
 		"was":          {ErrReused, spent, nil},
 		"is told":      {nil, spent, nil},

@@ -19,9 +19,9 @@ func oauthShape(w io.Writer) error {
 	}
 	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{
 		Access: lapse.Config{
-			Policy:       lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever},
-			Clock:        t.clock,
-			Admit: t.users.check,
+			Policy: lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever},
+			Clock:  t.clock,
+			Admit:  t.users.check,
 		},
 	})
 	if err != nil {
