@@ -137,7 +137,7 @@ func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *st
 	if err == nil && rec.ID != p.cred.id() {
 		err = errWrongRecord
 	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !absent(err) {
 		return unknownText, storeError(verb, err)
 	}
 	if err != nil || p.prefix != m.prefix || !m.owns(rec) {
@@ -170,7 +170,7 @@ func (m *Manager) standsNow(ctx context.Context, p *presented, rec *storage.Reco
 		}
 		return err
 	})
-	if errors.Is(err, ErrNotFound) { // swept meanwhile
+	if errors.Is(err, errGone) { // swept meanwhile
 		return unknownText, nil
 	}
 	if err == nil {
@@ -216,10 +216,11 @@ func (m *Manager) permit(ctx context.Context, verb string, tok *Token, by uint32
 	}
 	err := m.admission(ctx, *tok)
 	if errors.Is(err, ErrRefused) {
+		err = fromOutside(err, ErrUnauthenticated, ErrRefused)
 		return m.refuse(ctx, &Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: by})
 	}
 	if err != nil {
-		return fmt.Errorf("lapse: %s: Admit could not tell: %w", verb, noVerdict(err))
+		return fmt.Errorf("lapse: %s: Admit could not tell: %w", verb, fromOutside(err, ErrUnavailable))
 	}
 	return nil
 }

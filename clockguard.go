@@ -187,7 +187,7 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 			id := rec.ID
 			err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) error {
 				rec, err := getIn(tx, id)
-				if errors.Is(err, ErrNotFound) || err == nil && !m.earlier(&rec) {
+				if errors.Is(err, errGone) || err == nil && !m.earlier(&rec) {
 					return nil
 				}
 				m.endedByClock(&rec)

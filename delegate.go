@@ -65,7 +65,7 @@ func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
 		return err
 	}
 	if j.tok.MaxUses != 0 || j.above != nil && j.above.depth >= MaxDelegation {
-		return ErrNotDelegable
+		return decide(ErrNotDelegable)
 	}
 	if err := d.m.roomForDelegate(tx, j.rec.ID, d.now); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (m *Manager) roomForDelegate(tx storage.Tx, id ID, now time.Time) error {
 		}
 	}
 	if n >= m.policy.MaxDelegates {
-		return fmt.Errorf("%w: the token has %d delegates of %d", ErrLimit, n, m.policy.MaxDelegates)
+		return decide(fmt.Errorf("%w: the token has %d delegates of %d", ErrLimit, n, m.policy.MaxDelegates))
 	}
 	return nil
 }

@@ -1,9 +1,7 @@
 package lapse
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -163,45 +161,3 @@ func (r *Rejection) Error() string {
 
 // Unwrap returns Err, which wraps ErrUnauthenticated.
 func (r *Rejection) Unwrap() error { return r.Err }
-
-var storeErrors = []error{
-	ErrNotFound, ErrConflict, ErrUnavailable, ErrOutcomeUnknown, ErrClosed, ErrCorrupt, ErrLocked,
-	context.Canceled,
-}
-
-// storeError says which verb an error of the store stopped, and of which kind it
-// is: one that names no kind, a deadline that passed included, means that the
-// store could not answer.
-func storeError(verb string, err error) error {
-	err = noVerdict(err)
-	for _, kind := range storeErrors {
-		if errors.Is(err, kind) {
-			return fmt.Errorf("lapse: %s: %w", verb, err)
-		}
-	}
-	return fmt.Errorf("lapse: %s: %w: %w", verb, ErrUnavailable, err)
-}
-
-// noVerdict keeps an error of somebody else's from passing for a verdict on the
-// token at hand. A directory that Admit asks may have refused our own
-// token: that is "could not tell", and must log nobody out.
-func noVerdict(err error) error {
-	if errors.Is(err, ErrUnauthenticated) {
-		return foreignVerdict{err}
-	}
-	return err
-}
-
-// foreignVerdict is an error that wraps whatever err does but refusals.
-type foreignVerdict struct{ err error }
-
-func (f foreignVerdict) Error() string { return f.err.Error() }
-
-func (f foreignVerdict) Is(target error) bool {
-	return !errors.Is(target, ErrUnauthenticated) && errors.Is(f.err, target)
-}
-
-func (f foreignVerdict) As(target any) bool {
-	_, rejection := target.(**Rejection)
-	return !rejection && errors.As(f.err, target)
-}

@@ -19,18 +19,15 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	if err := m.ready(ctx, "expire"); err != nil {
 		return false, err
 	}
-	rec, err := m.store.Get(ctx, id)
-	if err == nil && rec.ID != id {
-		err = errWrongRecord
-	}
-	if errors.Is(err, ErrNotFound) {
+	rec, err := m.record(ctx, id)
+	if errors.Is(err, errGone) {
 		return false, nil
 	}
 	if err != nil {
 		return false, storeError("expire", err)
 	}
 	ended, err = m.expire(ctx, "expire", rec.Subject, id)
-	if errors.Is(err, ErrNotFound) { // swept meanwhile
+	if errors.Is(err, errGone) { // swept meanwhile
 		return false, nil
 	}
 	return ended, err
@@ -57,7 +54,7 @@ func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token,
 		return Token{}, err
 	}
 	tok, err := m.logOut(ctx, verb, &p)
-	if errors.Is(err, ErrNotFound) { // swept meanwhile
+	if errors.Is(err, errGone) { // swept meanwhile
 		tok = m.token(&p.rec)
 		if _, err = m.underStored(ctx, verb, &tok); errors.Is(err, ErrCorrupt) {
 			err = nil

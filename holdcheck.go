@@ -79,7 +79,7 @@ func (r *holdRun) ask(ctx context.Context, a *asking) {
 		}
 	}()
 	if err = r.admitAgain(ctx, a.t); errors.Is(err, ErrRefused) {
-		r.m.holds.cut(a.t, &Rejection{Err: err, ID: a.t.id, Subject: a.t.subject})
+		r.m.holds.cut(a.t, &Rejection{Err: fromOutside(err, ErrUnauthenticated, ErrRefused), ID: a.t.id, Subject: a.t.subject})
 		err = nil
 	}
 }
@@ -106,7 +106,7 @@ func (r *holdRun) asked(a *asking) (lost bool) {
 func (r *holdRun) admitAgain(ctx context.Context, t *heldToken) error {
 	m := r.m
 	rec, err := m.record(ctx, t.id)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, errGone) {
 		return nil
 	}
 	if err != nil {
@@ -124,5 +124,5 @@ func (r *holdRun) admitAgain(ctx context.Context, t *heldToken) error {
 // tellFailed tells Observe that Admit could not tell whether t is still admitted.
 func (r *holdRun) tellFailed(t *heldToken, err error) {
 	r.m.tellApart(Event{Kind: EventHookFailed, At: r.m.now(), Token: Token{ID: t.id, Subject: t.subject},
-		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", noVerdict(err))})
+		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
 }

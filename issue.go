@@ -130,7 +130,7 @@ func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
 	}
 	if _, err := tx.Get(d.rec.ID); err == nil {
 		return errTakenID
-	} else if !errors.Is(err, ErrNotFound) {
+	} else if !absent(err) {
 		return err
 	}
 	if d.tie != nil {

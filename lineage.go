@@ -54,7 +54,7 @@ func lineageOf(tok *Token, see func(*storage.Record) Token, get func(ID) (storag
 		}
 		rec, err := get(id)
 		switch {
-		case errors.Is(err, ErrNotFound), err == nil && rec.ID == id && rec.Subject != tok.Subject:
+		case absent(err), err == nil && rec.ID == id && rec.Subject != tok.Subject:
 			l.until = time.Time{}
 			return l, nil
 		case err != nil:

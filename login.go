@@ -116,7 +116,7 @@ func identify[C any](ctx context.Context, m *Manager, verb string, about Token, 
 		case errors.Is(err, ErrNotMine):
 			continue
 		case err != nil:
-			return "", fmt.Errorf("lapse: %s: a Verifier could not tell: %w", verb, noVerdict(err))
+			return "", fmt.Errorf("lapse: %s: a Verifier could not tell: %w", verb, fromOutside(err, ErrUnavailable))
 		}
 		if err := checkSubject(subject); err != nil {
 			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb, err)

@@ -187,26 +187,11 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 	return updateError(verb, m.store.Update(ctx, subject, func(tx storage.Tx) error { return fn(tx, m.now()) }))
 }
 
-// updateError leaves what this package decided inside a transaction as it is.
-func updateError(verb string, err error) error {
-	if err == nil {
-		return nil
-	}
-	_, decided := err.(*Rejection)
-	for _, decision := range [...]error{ErrLimit, ErrNotDelegable, ErrRotated, ErrNotRenewable, ErrScope} {
-		decided = decided || errors.Is(err, decision)
-	}
-	if decided {
-		return err
-	}
-	return storeError(verb, err)
-}
-
 // verdict returns err, which a transaction over the token of id returned, and tells of
 // it if that refuses the token.
 func (m *Manager) verdict(ctx context.Context, id ID, err error) error {
 	switch {
-	case errors.Is(err, ErrNotFound): // swept since it was proved, so it had long been dead
+	case errors.Is(err, errGone): // swept since it was proved, so it had long been dead
 		return m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: id})
 	case errors.Is(err, ErrUnauthenticated):
 		return m.refuse(ctx, err)
@@ -263,10 +248,14 @@ func (m *Manager) viewText(rec *storage.Record, found standing) {
 	rec.ExpiresAt, rec.Scope = capped(rec.ExpiresAt, until), s.accessScope()
 }
 
-// getIn returns the record of id in tx, and nothing else that tx may say.
+// getIn returns the record of id in tx, and nothing else that tx may say. Without one the
+// error is errGone.
 func getIn(tx storage.Tx, id ID) (storage.Record, error) {
 	rec, err := tx.Get(id)
-	if err == nil && rec.ID != id {
+	switch {
+	case absent(err):
+		err = errGone
+	case err == nil && rec.ID != id:
 		err = errWrongRecord
 	}
 	return rec, err

@@ -23,7 +23,7 @@ func (m *Manager) outlook(ctx context.Context, id ID) (o outlook) {
 	o.due = unknown
 	rec, err := m.record(ctx, id)
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, errGone):
 		o.cause = &Rejection{Err: ErrUnknown, ID: id}
 		return o
 	case errors.Is(err, ErrClosed):
@@ -59,10 +59,14 @@ func accessEnd(rec *storage.Record) (end time.Time) {
 	return end
 }
 
-// record returns the record of id, and nothing else that the store may say.
+// record returns the record of id, and nothing else that the store may say. Without one
+// the error is errGone.
 func (m *Manager) record(ctx context.Context, id ID) (storage.Record, error) {
 	rec, err := m.store.Get(ctx, id)
-	if err == nil && rec.ID != id {
+	switch {
+	case absent(err):
+		err = errGone
+	case err == nil && rec.ID != id:
 		err = errWrongRecord
 	}
 	return rec, err

@@ -61,7 +61,7 @@ func (l *login) store(tx storage.Tx, _ time.Time) error {
 	}
 	if _, err := tx.Get(l.rec.ID); err == nil {
 		return errTakenID
-	} else if !errors.Is(err, ErrNotFound) {
+	} else if !absent(err) {
 		return err
 	}
 	if err := l.room.make(tx, now); err != nil {

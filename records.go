@@ -15,12 +15,9 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 	if err := m.ready(ctx, "token"); err != nil {
 		return Token{}, err
 	}
-	rec, err := m.store.Get(ctx, id)
-	if err == nil && rec.ID != id {
-		err = errWrongRecord
-	}
+	rec, err := m.record(ctx, id)
 	if err != nil {
-		return Token{}, storeError("token", err)
+		return Token{}, updateError("token", err)
 	}
 	tok := m.token(&rec)
 	if _, err := m.underStored(ctx, "token", &tok); err != nil {

@@ -188,7 +188,7 @@ func (r *refreshing) make(key tagKey, generation uint32, salt []byte) {
 // repeat gives the current secrets again, by the previous text.
 func (r *refreshing) repeat(kept session) error {
 	if r.scope != kept.accessScope() {
-		return fmt.Errorf("%w: within the grace Refresh repeats its answer, with the scope that was asked for first", ErrScope)
+		return decide(fmt.Errorf("%w: within the grace Refresh repeats its answer, with the scope that was asked for first", ErrScope))
 	}
 	r.make(kept.key(), r.rec.Generation, []byte(kept.salt()))
 	sum := r.access.sum(r.p.access.binding)

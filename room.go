@@ -43,7 +43,7 @@ func (r *room) make(tx storage.Tx, now time.Time) error {
 		return nil
 	}
 	if r.policy.AtLimit == LimitRefuse {
-		return fmt.Errorf("%w: %d of %d", ErrLimit, len(live), r.policy.MaxTokens)
+		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), r.policy.MaxTokens))
 	}
 	for _, tok := range r.policy.evict(live, len(live)+1-r.policy.MaxTokens, r.m.holds.holding) {
 		ended, err := r.m.endTied(tx, tok.ID, EndEvicted, now)

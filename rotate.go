@@ -67,14 +67,14 @@ func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (I
 	}
 	rec, err := m.record(ctx, id)
 	if err != nil {
-		return Issued{}, storeError("rotate ID", err)
+		return Issued{}, updateError("rotate ID", err)
 	}
 	return m.rotate(ctx, "rotate ID", rec.Subject, &rotation{m: m, id: id, overlap: overlap})
 }
 
 var (
-	errRotateSession = fmt.Errorf("%w: it is a session; refresh it", ErrNotRenewable)
-	errGenerations   = fmt.Errorf("%w: it has had as many secrets as a token can have", ErrNotRenewable)
+	errRotateSession = decide(fmt.Errorf("%w: it is a session; refresh it", ErrNotRenewable))
+	errGenerations   = decide(fmt.Errorf("%w: it has had as many secrets as a token can have", ErrNotRenewable))
 )
 
 // checkOverlap returns ErrInvalidGrant unless overlap can be one.
@@ -167,7 +167,7 @@ func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
 		return j, err
 	}
 	if j.rec.Prefix != r.m.prefix {
-		return j, ErrNotFound
+		return j, errGone
 	}
 	j.stands, j.tok = currentText, r.m.token(&j.rec)
 	if j.above, err = r.m.under(&j.tok, tx.Get); err != nil {
@@ -185,11 +185,11 @@ func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
 // repeat gives the current secret again, by the previous text.
 func (r *rotation) repeat(j *judged, state *rotated) error {
 	if !state.unused || state.salt == ([saltLen]byte{}) {
-		return ErrRotated
+		return decide(ErrRotated)
 	}
 	if state.obtained {
 		if !r.m.reveal(&j.rec, &r.cred) {
-			return ErrRotated // its key is retired
+			return decide(ErrRotated) // its key is retired
 		}
 	} else {
 		random := r.text.cred.successor(r.m.binding, plainSecret, j.rec.Generation, state.salt[:])

@@ -113,7 +113,7 @@ func TestConnectionLivesAsLongAsItsToken(t *testing.T) {
 		last string
 	}{
 		"ran out": {func(s *server, _ lapse.Issued) error { s.clock.Add(30 * time.Minute); return nil }, "sign in again: your token ran out"},
-		"ended":   {func(s *server, i lapse.Issued) error { _, err := s.tokens.Expire(s.ctx, i.ID); return err }, "sign in again: your token was ended: expired"},
+		"ended":   {func(s *server, i lapse.Issued) error { _, err := s.tokens.Expire(s.ctx, i.ID); return err }, "sign in again: your token was ended: revoked"},
 		"logged out everywhere": {func(s *server, _ lapse.Issued) error { _, err := s.tokens.ExpireSubject(s.ctx, "ana"); return err },
 			"sign in again: your token was ended: subject"},
 		"going down": {func(s *server, _ lapse.Issued) error { s.stop(); return nil }, "try again later"},
@@ -214,7 +214,7 @@ func TestRefusals(t *testing.T) {
 		"":                                 "bye: sign in again: malformed token",
 		"hello":                            "bye: sign in again: malformed token",
 		"hello\nis anybody\nthere?":        "bye: sign in again: malformed token",
-		ended.Bearer:                       "bye: sign in again: your token was ended: expired",
+		ended.Bearer:                       "bye: sign in again: your token was ended: revoked",
 		elsewhere.Bearer:                   "bye: sign in again: unknown token",
 		strings.Repeat("x", longestLine/2): "bye: sign in again: malformed token",
 	} {

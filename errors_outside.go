@@ -1,0 +1,94 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// storeErrors are the kinds of errors that a store may return from any of its methods.
+var storeErrors = []error{
+	ErrConflict, ErrUnavailable, ErrOutcomeUnknown, ErrClosed, ErrCorrupt, ErrLocked, context.Canceled,
+}
+
+// storeError says which verb an error of the store stopped, and of which kind it
+// is: one that names no kind, a deadline that passed included, means that the
+// store could not answer.
+func storeError(verb string, err error) error {
+	err = fromOutside(err, storeErrors...)
+	for _, kind := range storeErrors {
+		if errors.Is(err, kind) {
+			return fmt.Errorf("lapse: %s: %w", verb, err)
+		}
+	}
+	return fmt.Errorf("lapse: %s: %w: %w", verb, ErrUnavailable, err)
+}
+
+// absent reports whether err, which a store returned for an ID, says that there is no such
+// record, and nothing else.
+func absent(err error) bool {
+	return errors.Is(err, ErrNotFound) && !slices.ContainsFunc(storeErrors, func(kind error) bool { return errors.Is(err, kind) })
+}
+
+// decision is an error that this package decided on inside a transaction. Any other error
+// that an Update returns is the store's.
+type decision struct{ error }
+
+func decide(err error) error { return decision{err} }
+
+func (d decision) Unwrap() error { return d.error }
+
+// errGone is what a transaction decides if the record that it is about is absent.
+var errGone = decide(ErrNotFound)
+
+// updateError returns what this package decided inside a transaction as it is, and makes
+// a storeError of the rest.
+func updateError(verb string, err error) error {
+	switch err.(type) {
+	case nil, decision, *Rejection:
+		return err
+	}
+	return storeError(verb, err)
+}
+
+// fromOutside returns err, which a store or a hook returned. Of the errors of this package
+// what it returns wraps those of may alone: a directory that Admit asks may have refused a
+// token of its own, and that says nothing about the token at hand.
+func fromOutside(err error, may ...error) error {
+	var r *Rejection
+	hides := errors.As(err, &r) && !slices.Contains(may, ErrUnauthenticated)
+	for _, c := range codes {
+		hides = hides || c.own && errors.Is(err, c.err) && !slices.Contains(may, c.err)
+	}
+	if !hides {
+		return err
+	}
+	return &outside{err, may}
+}
+
+// outside is an error that wraps what err does, except for the errors of this package that
+// are not among may.
+type outside struct {
+	err error
+	may []error
+}
+
+// Error returns the text of the error.
+func (o *outside) Error() string { return o.err.Error() }
+
+// Is hides the errors of this package.
+func (o *outside) Is(target error) bool {
+	for _, c := range codes {
+		if c.own && c.err == target && !slices.Contains(o.may, target) {
+			return false
+		}
+	}
+	return errors.Is(o.err, target)
+}
+
+// As hides a Rejection: another Manager made it.
+func (o *outside) As(target any) bool {
+	_, rejection := target.(**Rejection)
+	return !rejection && errors.As(o.err, target)
+}
