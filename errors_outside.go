@@ -79,6 +79,9 @@ func (o *outside) Error() string { return o.err.Error() }
 
 // Is hides the errors of this package.
 func (o *outside) Is(target error) bool {
+	if _, rejection := target.(*Rejection); rejection {
+		return false
+	}
 	for _, c := range codes {
 		if c.own && c.err == target && !slices.Contains(o.may, target) {
 			return false
