@@ -27,8 +27,9 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 }
 
 // Tokens yields the subject's tokens of every prefix, dead ones too until they
-// are swept, in the order of their IDs, which is the order of issue to the
-// millisecond. The loop body may call any verb.
+// are swept, in the order of their IDs. That is the order in which their issues began,
+// to the millisecond; sort by IssuedAt for the order in which they were stored. The loop
+// body may call any verb.
 //
 // An error that wraps ErrCorrupt stands for one record that is damaged, or is a
 // delegate's under one that is, and the loop goes on; any other error is the last pair.

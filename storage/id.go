@@ -9,10 +9,11 @@ import (
 
 // ID names a token. It is public: whoever knows it cannot authenticate with it, and
 // it may be logged. Its 16 bytes are laid out as a UUID of
-// version 7 (RFC 9562 section 5.7), so IDs sort by time of issue, those of one
-// millisecond in any order, and those of one minute begin alike. The last 16 bits
-// are a hash of the subject, for engines that route by key. Nothing about a
-// token's life is ever derived from its ID.
+// version 7 (RFC 9562 section 5.7) with the time at which an issue began, to the
+// millisecond: IDs sort by that, and those of one minute begin alike. IssuedAt is when
+// the token was stored, which may be later and in another order, if issues wait for each
+// other. The last 16 bits are a hash of the subject, for engines that route by key.
+// Nothing about a token's life is ever derived from its ID.
 type ID [16]byte
 
 // IDLen is the length of an ID's text: 22 digits of 0-9A-Za-z.
@@ -63,6 +64,6 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// Compare orders IDs by their bytes, which is their order of issue to the
-// millisecond.
+// Compare orders IDs by their bytes, which is the order in which their issues began, to
+// the millisecond.
 func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
