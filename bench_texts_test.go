@@ -75,7 +75,7 @@ func refusedTexts() []refused {
 	}
 }
 
-// benchTexts returns a scene whose Managers tell nobody of anything.
+// benchTexts returns a scene whose Managers have no Observe.
 func benchTexts(b *testing.B, kind string) *textScene {
 	b.Helper()
 	s := newTextWorld(b, memory.New()).scene(kind, true)
@@ -153,7 +153,7 @@ func BenchmarkReplayOfADeadSession(b *testing.B) {
 }
 
 // refreshingAnew returns a function that refreshes one session again and again, and logs in
-// anew once it has done that a number of times.
+// again once it has done that a number of times.
 func refreshingAnew(b *testing.B, times int) func(int) {
 	b.Helper()
 	p, err := NewPairs(memory.New(), PairConfig{Refresh: Config{Policy: Policy{MaxTokens: NoTokenLimit}}})

@@ -178,7 +178,7 @@ func TestStrictPairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	machine.off -= 2 * time.Hour
-	for range 2 { // somebody looks, and the clock settles
+	for range 2 { // verbs look at the clock, and it settles
 		p.Peek(ctx, c.Refresh.Bearer)
 		p.Access().Peek(ctx, c.Access.Bearer)
 		machine.pass(defaultSettle + time.Millisecond)
@@ -201,7 +201,7 @@ func TestStrictPairs(t *testing.T) {
 	}
 	for n := range reflect.TypeFor[*Pairs]().NumMethod() {
 		if name := reflect.TypeFor[*Pairs]().Method(n).Name; verbs[name] == nil && name != "Access" {
-			t.Errorf("%s: nobody has looked whether it asks about the clock first", name)
+			t.Errorf("%s: no row here tries whether it asks about the clock first", name)
 		}
 	}
 	if err := loggedOut(p.ExpireBearer(ctx, c.Access.Bearer)); !errors.Is(err, ErrClock) {

@@ -67,7 +67,7 @@ var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text st
 type verdicts struct {
 	use                         string // Authenticate, Peek, Hold, Delegate
 	renew, rotate, rotateAtOnce string
-	expire                      string // ExpireBearer and, but for refresh texts, Pairs.Expire
+	expire                      string // ExpireBearer, and that of Pairs except for refresh texts
 	refresh, peekPair, expireIt string
 }
 

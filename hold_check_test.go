@@ -96,7 +96,7 @@ func TestRecheckIsOff(t *testing.T) {
 	})
 }
 
-// TestRecheckThatCannotTell cuts nobody and keeps nobody waiting: who runs out
+// TestRecheckThatCannotTell cuts no connection and delays no other end: what runs out
 // or is ended meanwhile is cut as ever.
 func TestRecheckThatCannotTell(t *testing.T) {
 	for name, says := range map[string]func(ctx context.Context) error{
@@ -135,8 +135,8 @@ func TestRecheckThatCannotTell(t *testing.T) {
 	}
 }
 
-// TestRecheckThatNeverReturns, although nobody is held any more for whom it was
-// asked, keeps nobody from being asked about those who came later.
+// TestRecheckThatNeverReturns: although the connection that Admit was asked about is gone,
+// Admit is asked about those that came later.
 func TestRecheckThatNeverReturns(t *testing.T) {
 	dir := new(directory)
 	onMemory(t, "deaf", lapse.Config{Admit: dir.check, Recheck: time.Minute}, func(h *holder) {
@@ -248,7 +248,7 @@ func TestHoldIntervals(t *testing.T) {
 		"recheck negative":     {lapse.Config{Recheck: -1, Admit: dir.check}, true},
 		"recheck too short":    {lapse.Config{Recheck: time.Millisecond - 1, Admit: dir.check}, true},
 		"recheck without end":  {lapse.Config{Recheck: lapse.NoLimit, Admit: dir.check}, true},
-		"recheck by nobody":    {lapse.Config{Recheck: time.Minute}, true},
+		"recheck without Admit":    {lapse.Config{Recheck: time.Minute}, true},
 		"polling negative":     {lapse.Config{PollHolds: -1}, true},
 		"polling too often":    {lapse.Config{PollHolds: time.Millisecond - 1}, true},
 		"polling without end":  {lapse.Config{PollHolds: lapse.NoLimit}, true},

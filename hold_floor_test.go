@@ -14,7 +14,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
-// wantReplaced checks that somebody was cut since the secret of a generation was
+// wantReplaced checks that a connection was cut since the secret of a generation was
 // replaced, which has ended no token.
 func (h *holder) wantReplaced(cause error, id lapse.ID, generation uint32) {
 	h.t.Helper()
@@ -79,7 +79,7 @@ func TestHoldIsCutByThePreviousText(t *testing.T) {
 			i := h.issue(lapse.Grant{})
 			second := h.rotate(i.Bearer, time.Hour)
 			if again := h.rotate(i.Bearer, time.Hour); again != second {
-				t.Error("no repeat, although nobody has used the new text")
+				t.Error("no repeat, although the new text is unused")
 			}
 			held := []context.Context{h.hold(i.Bearer), h.hold(second)}
 			time.Sleep(time.Minute)

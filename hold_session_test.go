@@ -93,7 +93,7 @@ func TestHoldOfASession(t *testing.T) {
 	}
 }
 
-// TestHoldOfASessionOnAMock: the same on a clock that somebody moves.
+// TestHoldOfASessionOnAMock: the same on a clock that the test moves.
 func TestHoldOfASessionOnAMock(t *testing.T) {
 	for _, row := range []struct {
 		name  string

@@ -75,7 +75,7 @@ func TestHoldWhileTheStoreIsSilent(t *testing.T) {
 			held := h.hold(i.Bearer)
 			time.Sleep(20 * time.Minute)
 			store.get.Store(&silence)
-			h.end(i.ID, lapse.EndRevoked) // which nobody can read
+			h.end(i.ID, lapse.EndRevoked) // which cannot be read
 			time.Sleep(10*time.Minute - time.Millisecond)
 			h.alive("until then", held)
 			h.wantRejection(h.cut("then", held, time.Second+strikeSlack), lapse.ErrExpired, i.ID, i.ExpiresAt, 0)

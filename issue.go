@@ -77,7 +77,7 @@ func (d *draft) draw(now time.Time, subject string) error {
 	if d.key != nil {
 		d.sealed = d.cred.derive(d.key, d.m.binding)
 	}
-	d.digest = d.cred.digest(d.m.binding) // here, where nobody waits for it
+	d.digest = d.cred.digest(d.m.binding) // before the transaction, for which others wait
 	return nil
 }
 

@@ -223,7 +223,7 @@ func (m *model) idOf(n int) lapse.ID {
 	return m.records[n].id
 }
 
-// stored is the record of r, but for what a Manager keeps to itself.
+// stored is the record of r, without what a Manager keeps to itself.
 func (m *model) stored(r *modelRecord) storage.Record {
 	return storage.Record{Token: m.token(*r), TTL: ms(r.ttl), PreviousUntil: instantOf(r.until)}
 }

@@ -66,7 +66,7 @@ func (m *model) standing(t modelText) modelStanding {
 // outcome is what a verb returned, or is to return.
 type outcome struct {
 	err      error           // the first of errorClasses that it is
-	rejected lapse.Rejection // what the error says, but for Err
+	rejected lapse.Rejection // what the error says, without Err
 	token    lapse.Token
 	session  lapse.Token // that comes with a refresh text
 	given    []modelText // the texts that the answer holds, or of what was made

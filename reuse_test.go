@@ -143,7 +143,7 @@ func TestReuseComesBeforeCheckSubject(t *testing.T) {
 	}
 }
 
-// TestDeadCostsARead: what is known to be dead asks nobody and opens no transaction, by
+// TestDeadCostsARead: what is known to be dead asks no hook and opens no transaction, by
 // the current text and by one that was replaced.
 func TestDeadCostsARead(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})

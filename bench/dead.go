@@ -231,7 +231,7 @@ func (g *graveyard) occupy(ctx context.Context, dead bool) (stop func() error) {
 	}
 }
 
-// longestWaits ends all of a subject's very many tokens at once, while somebody issues to
+// longestWaits ends all of a subject's very many tokens at once, while another caller issues to
 // other subjects.
 func longestWaits(p plan) experiment {
 	id := "wait/" + count(p.dead)

@@ -28,7 +28,7 @@ type Token struct {
 	RotatedAt    time.Time `json:"rotated_at,omitzero"`     // when the current secret replaced another; zero: it is the first
 
 	Family   ID  `json:"family,omitzero"`     // the first token of a chain of delegations; zero: nothing was delegated from it
-	Parent   ID  `json:"parent,omitzero"`     // whose delegate it is; zero: nobody's
+	Parent   ID  `json:"parent,omitzero"`     // whose delegate it is; zero: it is none
 	MaxUses  int `json:"max_uses,omitempty"`  // how often it can be used in all; zero: as often as it lives
 	UsesLeft int `json:"uses_left,omitempty"` // how many of them are left
 }

@@ -9,8 +9,8 @@ import (
 // S23 to S26). Without it a Manager that holds connections asks the store again and again
 // instead.
 type Watcher interface {
-	// Watch yields a Change for every record that an Update puts or deletes, whoever
-	// called that, once it can be read and, for Updates of this Store, before Update
+	// Watch yields a Change for every record that an Update puts or deletes, by
+	// any caller, once it can be read and, for Updates of this Store, before Update
 	// returns. The first Change is a Gap: what was put before the watch began to
 	// listen is not told. The order is not promised. Renewals by Touch and deletions
 	// by Sweep need not be told.

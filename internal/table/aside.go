@@ -83,7 +83,7 @@ func (x *subjects) bringBack(slot uint32, texts *texts) {
 	x.returns++
 }
 
-// promote takes a record out of the lists of a leader that is about to go and has nobody
+// promote takes a record out of the lists of a leader that is about to go and has no record
 // behind it, and returns it, or 0 if there is none.
 func (x *subjects) promote(leader uint32) uint32 {
 	a := x.aside[leader]

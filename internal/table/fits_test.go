@@ -117,7 +117,7 @@ func TestPutIfFitsOfAnother(t *testing.T) {
 }
 
 // TestPutIfFitsAmongTheDead: the dead do not count, whether they are known to be or not,
-// and whoever leads; what a held write or the update itself may have brought back does.
+// and which record leads; what a held write or the update itself may have brought back does.
 func TestPutIfFitsAmongTheDead(t *testing.T) {
 	const live = 4
 	for _, dead := range [][2]int{{0, 0}, {1, 0}, {0, 1}, {30, 30}, {stepSize - live - 2, 0}} {

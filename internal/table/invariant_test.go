@@ -61,7 +61,7 @@ func checkSubjects(t *testing.T, table *Table, count int) {
 				t.Error("a leader in the wrong bucket")
 			}
 			if prev := x.slabs.cell(slot).subject.prev; prev&chained == 0 {
-				t.Error("a leader has somebody before it")
+				t.Error("a leader has a record before it")
 			}
 			records += checkList(t, table, slot, x.slabs.cell(slot).subject.prev, 0)
 			if a, ok := x.aside[slot]; ok {

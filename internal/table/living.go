@@ -75,7 +75,7 @@ func (s *census) count(list uint64, slot uint32, c *cell) fate {
 }
 
 // look reports whether a record lives, or is to be kept, and puts it aside if it has an
-// end. A leader stays, for somebody must lead.
+// end. A leader stays, for one record must lead.
 func (s *census) look(list uint64, slot uint32, c *cell) (lives bool, v fate) {
 	expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli // a Touch may raise it meanwhile
 	switch {

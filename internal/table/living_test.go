@@ -42,7 +42,7 @@ func looks(t *Table, ms int) (ids []storage.ID, n int) {
 	return c.ids, n
 }
 
-// TestLivingLooksAtTheDeadOnce: what lives is all that is looked at, but for one dead
+// TestLivingLooksAtTheDeadOnce: what lives is all that is looked at, except for one dead
 // leader and one that has run out, and each newly dead record once.
 func TestLivingLooksAtTheDeadOnce(t *testing.T) {
 	const many, few = 3000, 5
@@ -89,7 +89,7 @@ func TestLivingAtEarlierInstants(t *testing.T) {
 	checkTable(t, table)
 }
 
-// TestLivingAfterTheLeader: whoever leads may be dead, and go; somebody of those that are
+// TestLivingAfterTheLeader: the leader may be dead, and go; one record of those that are
 // aside leads then.
 func TestLivingAfterTheLeader(t *testing.T) {
 	for _, order := range []string{"first to last", "last to first"} {

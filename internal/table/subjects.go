@@ -8,7 +8,7 @@ import (
 
 // subjects finds the records of a subject. They form a list through their cells, the main
 // one, whose first record, its leader, is found by hash: the leaders of one bucket are
-// chained. A leader has nobody before it and keeps the next leader of its bucket there,
+// chained. A leader has no record before it and keeps the next leader of its bucket there,
 // marked by chained. What is put aside is in two other lists.
 //
 // Buckets are split and merged one at a time, whenever a subject comes or goes, so

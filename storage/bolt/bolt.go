@@ -17,7 +17,7 @@
 // gone. If the disk fails where nobody can tell whether the write reached it, the error is
 // ErrOutcomeUnknown. What the write would have ended or deleted, or whose secret it would
 // have replaced at once, then counts as that in this process, and the store looks at its
-// file anew, and finishes those ends, before it writes again; until then writes are
+// file again, and finishes those ends, before it writes again; until then writes are
 // ErrUnavailable.
 package bolt
 

@@ -15,7 +15,7 @@ type trouble struct {
 }
 
 // deny has the table show those writes of o that end a token or a secret, although
-// nobody knows whether they are in the file: they will be before anything else is. Its
+// it is unknown whether they are in the file: they will be before anything else is. Its
 // caller denies the ops of a group in their order.
 func (s *Store) deny(o *op) {
 	for i := range o.writes {
@@ -48,7 +48,7 @@ func refusal(cause error) error {
 }
 
 // recover ends a time of trouble, if there is one and if it can: it opens the file
-// anew, sees what became of the commit of unknown outcome, and finishes what was denied
+// again, sees what became of the commit of unknown outcome, and finishes what was denied
 // by it. Its caller has the turn, and nothing is being written.
 func (s *Store) recover() error {
 	t := s.trouble.Load()

@@ -16,7 +16,7 @@ func deleteCases() []testCase {
 			checkDeletedGone},
 		{"S31_gone_in_the_same_tx", "A record that Delete removed is gone for the same Tx, and a Put of its ID there is ErrConflict.",
 			checkGoneInTx},
-		{"S31_nothing_to_delete", "Delete of an ID that nobody put, or that is another subject's, is ErrNotFound and has no effect.",
+		{"S31_nothing_to_delete", "Delete of an ID that was never put, or that is another subject's, is ErrNotFound and has no effect.",
 			checkNothingToDelete},
 		{"S31_own_creation", "Delete of what the same Tx created leaves nothing behind.",
 			checkDeleteOwn},
@@ -132,7 +132,7 @@ func checkDeleteOwn(e *env) error {
 	err = errors.Join(err, e.andReopened(func() error {
 		return errors.Join(e.holds(there, fresh[1]), e.inTx(there, fresh[1]), e.lacks(fresh[0], fresh[2], fresh[3]))
 	}))
-	fresh[0].Subject = rival // its ID is nobody's
+	fresh[0].Subject = rival // no record has its ID
 	return errors.Join(err, e.put(fresh[0]), e.has(fresh[0]))
 }
 

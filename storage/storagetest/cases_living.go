@@ -214,7 +214,7 @@ func checkLivingRaised(e *env) error {
 	return e.andReopened(func() error { return e.living("ana", rs, instant(500), instant(615)) })
 }
 
-// checkLivingAtOnce raises records while others ask what lives: whoever asks after its own
+// checkLivingAtOnce raises records while others ask what lives: a caller that asks after its own
 // Touch finds the record, though others have found it dead.
 func checkLivingAtOnce(e *env) error {
 	const each = 6
