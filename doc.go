@@ -43,8 +43,8 @@
 //
 // # Connections
 //
-// [Manager.Hold] is Authenticate for a connection that lasts: its context ends when the
-// token's life does, by whatever cause, and says which. To have the peer see a close
+// [Manager.Hold] is Authenticate for a connection that lasts: Context of the [Hold] ends
+// when the token's life does, by whatever cause, and says which. To have the peer see a close
 // code and not a connection that broke, close from context.AfterFunc of that context,
 // and read and write with another one.
 //
@@ -85,8 +85,9 @@
 //
 // # Errors
 //
-// Every error says which kind it is. One that wraps [ErrUnauthenticated] means that
-// the token is no good, whoever asks again: answer 401, or close code 4001.
+// Every error says which kind it is, and [Code] names it in one word. One that wraps [ErrUnauthenticated] means that
+// the token is no good, and stays so: answer 401, or close code 4001. What ran out is
+// [ErrExpired], what was ended early [ErrRevoked], a text of an older secret [ErrReplaced].
 // [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidID], [ErrLimit], [ErrNotRenewable],
 // [ErrNotDelegable], [ErrRotated] and [ErrNoKeys] are about what was asked for, [ErrScope]
 // about what a good token may not do (403), and [ErrNotFound] about an ID without a

@@ -91,7 +91,7 @@ func (c *credential) tagged(k *tagKey, b binding, kind secretKind) bool {
 const saltLen = 16
 
 // successor returns the random bytes of the secret that replaces c's, for the salt and
-// the generation of the new one: HMAC-SHA-256 keyed by the old secret. Whoever presents
+// the generation of the new one: HMAC-SHA-256 keyed by the old secret. A caller that presents
 // the old text again can be given the new one, and the record alone opens neither.
 func (c *credential) successor(b binding, kind secretKind, generation uint32, salt []byte) [sha256.Size]byte {
 	m := append(make([]byte, 0, maxMessage), successorLabel...)

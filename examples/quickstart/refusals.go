@@ -35,9 +35,9 @@ func (t *tour) why(err error) string {
 	case errors.Is(err, lapse.ErrReplaced):
 		return "replaced: its token has a newer text"
 	case errors.Is(err, lapse.ErrRefused):
-		return "subject refused: the account is suspended"
-	case r.Reason != 0:
-		return fmt.Sprintf("expired: ended at %s, reason %q", t.when(r.At), r.Reason)
+		return "refused: the account is suspended"
+	case errors.Is(err, lapse.ErrRevoked):
+		return fmt.Sprintf("revoked: ended at %s, reason %q", t.when(r.At), r.Reason)
 	default:
 		return "expired: ran out at " + t.when(r.At)
 	}

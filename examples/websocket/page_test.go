@@ -21,7 +21,7 @@ func TestSignOutTheOther(t *testing.T) {
 	}
 	laptop.click(`row('Phone').querySelector('button')`)
 	phone.until(`seen('over')`)
-	if !phone.is(`text('over-why') === 'Another device signed this one out.' && text('over-code').includes('4001') && text('over-code').includes('“expired”')`) {
+	if !phone.is(`text('over-why') === 'Another device signed this one out.' && text('over-code').includes('4001') && text('over-code').includes('“revoked”')`) {
 		t.Error("the phone does not say why")
 	}
 	if !phone.is(`document.activeElement.id === 'over-title' && !sessionStorage.getItem('token') && !seen('signed-in')`) {

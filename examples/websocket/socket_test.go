@@ -190,7 +190,7 @@ func TestTicketOfTheDead(t *testing.T) {
 // What ends a token closes its socket with 4001 and why, and the others stay.
 func TestCut(t *testing.T) {
 	for why, end := range map[string]func(s *scene, by client, id lapse.ID){
-		"expired": func(_ *scene, by client, id lapse.ID) { by.say("end", id) },
+		"revoked": func(_ *scene, by client, id lapse.ID) { by.say("end", id) },
 		"subject": func(_ *scene, by client, _ lapse.ID) { by.say("end others", lapse.ID{}) },
 		"evicted": func(s *scene, by client, _ lapse.ID) {
 			s.clock.Add(time.Second)

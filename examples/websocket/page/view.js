@@ -117,14 +117,14 @@ function long(ms) {
 }
 
 function short(reason) {
-  return { expired: 'signed out', subject: 'signed out with all others', evicted: 'made room for a new device', 'ran out': 'ran out' }[reason] ?? reason;
+  return { revoked: 'signed out', subject: 'signed out with all others', evicted: 'made room for a new device', 'ran out': 'ran out' }[reason] ?? reason;
 }
 
 // why tells the person at a device that was signed out.
 export function why(reason) {
   const mine = shown && [...shown.devices, ...shown.ended].find(d => d.id === shown.you);
   switch (reason) {
-    case 'expired': return 'Another device signed this one out.';
+    case 'revoked': return 'Another device signed this one out.';
     case 'subject': return 'Another device chose “Sign out everywhere else”.';
     case 'evicted': return 'There were too many devices. This one was unused for longest, and made room for a new one.';
     case 'ran out': return mine && mine.expires >= mine.cap
