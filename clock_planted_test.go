@@ -49,6 +49,7 @@ func trusting(s *simulation) { s.hasty = true }
 // TestScriptsFindPlantedGuards: as few scripts as the test above plays find what is
 // wrong with each of these.
 func TestScriptsFindPlantedGuards(t *testing.T) {
+	alone(t)
 	found := func(t *testing.T, want string, plant func(seed uint64) *simulation) {
 		t.Helper()
 		for seed := range uint64(200) {

@@ -63,12 +63,9 @@ func (s *simulation) checkTime() error {
 
 // TestClockScripts plays random scripts. -clocks=100000 is the long form.
 func TestClockScripts(t *testing.T) {
+	alone(t)
 	covered := map[string]int{}
-	n := *clockScripts
-	if raceEnabled { // the flag's whole number takes a minute then
-		n /= 4
-	}
-	for seed := range uint64(n) {
+	for seed := range uint64(*clockScripts) {
 		s := newSimulation(seed, realGuards[seed%2])
 		if err := s.play(40); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

@@ -89,6 +89,7 @@ func (s *shift) second() {
 // TestClockAccidents plays accidents under the obvious guards and under this one, which
 // lets nobody in late and locks nobody out.
 func TestClockAccidents(t *testing.T) {
+	alone(t)
 	truth := func(s *shift) time.Time { return s.machine.begun.Add(s.machine.truth) }
 	for _, row := range []struct {
 		name            string

@@ -40,6 +40,7 @@ func wantNoVerdict(t *testing.T, name string, err, cause error) {
 // TestFault19StoresDecideNothing: whatever a store returns from whichever call, a verb
 // answers that it could not tell, or is a use that is good all the same.
 func TestFault19StoresDecideNothing(t *testing.T) {
+	alone(t)
 	tries := 0
 	for _, verb := range verbs {
 		calls := func() []storagetest.Op { s := newScene(t); s.count(verb.do); return s.store.Calls() }()
@@ -70,6 +71,7 @@ func TestFault19StoresDecideNothing(t *testing.T) {
 
 // TestFault19StoresDecideNothingOfPairs: the same for Pairs.
 func TestFault19StoresDecideNothingOfPairs(t *testing.T) {
+	alone(t)
 	for _, verb := range pairVerbs {
 		s := newPairScene(t, nil)
 		verb.do(s.ctx, s)

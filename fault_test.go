@@ -62,6 +62,7 @@ func TestEveryVerbIsTried(t *testing.T) {
 
 // TestStorageFaults fails each call that each verb makes, in each way.
 func TestStorageFaults(t *testing.T) {
+	alone(t)
 	for _, verb := range verbs {
 		calls := newScene(t).count(verb.do)
 		for n := 1; n <= calls; n++ {

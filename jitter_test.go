@@ -16,6 +16,7 @@ import (
 // TestJitterSpreads the lives of 10,000 tokens over the whole share, each part of it
 // as often as the others, in whole milliseconds and never outside.
 func TestJitterSpreads(t *testing.T) {
+	alone(t)
 	const tokens, parts = 10_000, 10
 	for _, share := range []float64{0.01, 0.1, 0.5} {
 		t.Run(fmt.Sprint(share), func(t *testing.T) {

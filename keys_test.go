@@ -137,6 +137,7 @@ func TestKeySearchFindsWhatLeaks(t *testing.T) {
 
 // TestNoKeyIsPrinted, nor what is derived from it, whatever is printed how.
 func TestNoKeyIsPrinted(t *testing.T) {
+	alone(t)
 	type pair struct{ Access, Refresh Config }
 	var told []Event
 	keys := [][]byte{randomKey(1), randomKey(2)}

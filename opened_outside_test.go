@@ -2,6 +2,7 @@ package lapse_test
 
 import (
 	"context"
+	"testing"
 
 	"github.com/seed-55daa01a/lapse"
 )
@@ -25,4 +26,12 @@ func made[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// alone skips, under the race detector, a long test in which one goroutine does everything.
+func alone(t *testing.T) {
+	t.Helper()
+	if lapse.RaceEnabled {
+		t.Skip("one goroutine: nothing for the race detector")
+	}
 }

@@ -212,6 +212,7 @@ func firstFault(t *testing.T, r refresher, sequences iter.Seq[[]step]) (played i
 
 // TestClientAndThief plays all orders up to a few steps, and some of eight.
 func TestClientAndThief(t *testing.T) {
+	alone(t)
 	for n := 1; n <= *thiefSteps; n++ {
 		played, fault := firstFault(t, asItIs{}, orders(n))
 		if fault != nil {

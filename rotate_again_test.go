@@ -201,6 +201,7 @@ func TestPreviousWithoutOverlap(t *testing.T) {
 // most two of them work, the newest and one before it, and every other is known for one
 // that was replaced.
 func TestRotateAtRandom(t *testing.T) {
+	alone(t)
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		f := newFixture(t, keyed(lapse.Policy{RenewEvery: time.Minute, MaxTTL: 2 * time.Hour}, 1))

@@ -121,6 +121,7 @@ func (s secrets) shownBy(v any) (printers []string) {
 
 // TestNothingSecretIsPrinted, whatever is printed how.
 func TestNothingSecretIsPrinted(t *testing.T) {
+	alone(t)
 	values, s := holders(t)
 	for name, shapes := range values {
 		t.Run(name, func(t *testing.T) {

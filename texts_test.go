@@ -316,6 +316,7 @@ func playTable(w *textWorld, verbs []textVerb, pick func(c *textCell, kind strin
 // TestWhatEachTextDoes is the table: what each verb answers, what the record is then,
 // byte for byte, and what is told.
 func TestWhatEachTextDoes(t *testing.T) {
+	alone(t)
 	played, wrong := playTable(newTextWorld(t, memory.New()), textVerbs(), func(*textCell, string) bool { return true })
 	for _, w := range wrong {
 		t.Error(w)

@@ -142,6 +142,7 @@ func compareTimelines(t *testing.T, rounds int, tell teller) (right map[lapse.St
 
 // TestTimelineIsWhatAuthenticateDoes, under thousands of policies.
 func TestTimelineIsWhatAuthenticateDoes(t *testing.T) {
+	alone(t)
 	rounds := 4_000
 	if testing.Short() {
 		rounds = 400
