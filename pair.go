@@ -191,10 +191,11 @@ func (p *Pairs) check(g *Grant) error {
 // credentials returns what the client of the session rec gets at now.
 func (p *Pairs) credentials(rec *storage.Record, access, refresh *credential, now time.Time) TokenPair {
 	seen := *rec
-	c := TokenPair{Refresh: Issued{Token: p.refresh.token(rec), Bearer: refresh.textAfter(p.refresh.prefix, p.refresh.begun)}}
+	var c TokenPair
+	c.Refresh.Token, c.Refresh.Bearer = p.refresh.token(rec), refresh.textAfter(p.refresh.prefix, p.refresh.begun)
 	p.access.viewText(&seen, currentText)
-	c.Access = Issued{Token: seen.Token, Bearer: access.textAfter(p.access.prefix, p.access.begun)}
-	c.ExpiresIn = left(&c.Access.Token, now)
+	c.Access.Token, c.Access.Bearer = seen.Token, access.textAfter(p.access.prefix, p.access.begun)
+	c.ExpiresIn, c.Scope = Seconds(left(&c.Access.Token, now)), c.Access.Scope
 	return c
 }
 

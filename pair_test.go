@@ -140,7 +140,7 @@ func TestPairIssue(t *testing.T) {
 	wantDiff(t, "by the refresh text", session, got.Refresh.Token)
 	wantDiff(t, "stored", session, p.token(session.ID))
 	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: startMilli, Token: session}}, p.events)
-	if n := len(p.contents()); n != 1 || got.ExpiresIn != 15*time.Minute || got.Repeated {
+	if n := len(p.contents()); n != 1 || got.ExpiresIn != lapse.Seconds(15*time.Minute) || got.Repeated {
 		t.Errorf("%d records, expires in %v, repeated %v", n, got.ExpiresIn, got.Repeated)
 	}
 	seen, err := p.Manager.Peek(p.ctx, got.Access.Bearer)
@@ -316,11 +316,11 @@ func TestObserversOfTheirOwn(t *testing.T) {
 // together, and those of one session keep the life that was drawn for it.
 func TestPairJitter(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
-	lives := make(map[time.Duration]bool)
+	lives := make(map[lapse.Seconds]bool)
 	for range 20 {
 		c := p.first(lapse.Grant{TTL: time.Hour, Jitter: 0.5})
 		lives[c.ExpiresIn] = true
-		if c.ExpiresIn < 30*time.Minute || c.ExpiresIn > time.Hour || !c.Refresh.ExpiresAt.Equal(startMilli.Add(720*time.Hour)) {
+		if time.Duration(c.ExpiresIn) < 30*time.Minute || time.Duration(c.ExpiresIn) > time.Hour || !c.Refresh.ExpiresAt.Equal(startMilli.Add(720*time.Hour)) {
 			t.Errorf("an access secret lives for %v, its session until %v", c.ExpiresIn, c.Refresh.ExpiresAt)
 		}
 		if next := p.next(c); next.ExpiresIn != c.ExpiresIn {

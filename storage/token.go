@@ -129,3 +129,16 @@ func (r EndReason) String() string {
 
 // MarshalText returns the word of String. The error is always nil.
 func (r EndReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText sets r from the word of String. A word that this version does not know is
+// one of a newer version, and no reason to know nothing of the token: r becomes 255, which
+// stands for every such word and for no reason of lapse. The error is always nil.
+func (r *EndReason) UnmarshalText(text []byte) error {
+	*r = unknownReason
+	if i := slices.Index(endReasons[:], string(text)); i >= 0 {
+		*r = EndReason(i)
+	}
+	return nil
+}
+
+const unknownReason EndReason = 255
