@@ -46,8 +46,10 @@ type PairConfig struct {
 
 	// Grace is for how long a refresh text that has been replaced gives the same
 	// credentials again, and the access text from before it still works. 0 means 10
-	// seconds, 60 seconds are the most, NoGrace is none. The instant at which a grace
-	// ends is stored with each refresh.
+	// seconds, or Access.Policy.TTL if that is shorter; 60 seconds, and that TTL, are the
+	// most; NoGrace is none. A session of a shorter Grant.TTL has that as its grace: what
+	// is given again has not run out. The instant at which a grace ends is stored with
+	// each refresh.
 	Grace time.Duration
 }
 
@@ -82,7 +84,7 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	if refresh.prefix == access.prefix {
 		return nil, fmt.Errorf("%w: Refresh.Prefix: %q is that of Access; choose another", ErrInvalidConfig, refresh.prefix)
 	}
-	grace, err := checkGrace(cfg.Grace)
+	grace, err := checkGrace(cfg.Grace, access.policy.TTL)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +116,8 @@ func (cfg *PairConfig) refreshConfig() Config {
 	return r
 }
 
-// checkGrace returns how long the grace is.
-func checkGrace(d time.Duration) (time.Duration, error) {
+// checkGrace returns how long the grace is where access secrets live for ttl.
+func checkGrace(d, ttl time.Duration) (time.Duration, error) {
 	if d == NoGrace {
 		return 0, nil
 	}
@@ -125,7 +127,11 @@ func checkGrace(d time.Duration) (time.Duration, error) {
 	if d > maxGrace {
 		return 0, fmt.Errorf("%w: Grace: %v is over %v", ErrInvalidConfig, d, maxGrace)
 	}
-	return cmp.Or(d.Truncate(time.Millisecond), defaultGrace), nil
+	d = d.Truncate(time.Millisecond)
+	if d > ttl {
+		return 0, fmt.Errorf("%w: Grace: %v is over the Access.Policy.TTL of %v; an answer given again would hold a dead access text", ErrInvalidConfig, d, ttl)
+	}
+	return cmp.Or(d, min(defaultGrace, ttl)), nil
 }
 
 // Access returns the Manager of the access texts, to authenticate them with. Its verbs
