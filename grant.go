@@ -20,12 +20,42 @@ type Grant struct {
 	TTL        time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
 	MaxUses    int           // how often it can be used in all, each use spent durably; 0: as often as it lives; 1: a one-time token
 	SessionTTL time.Duration // of a log-in with Pairs: how long it lives after the log-in and after each refresh; 0: the policy's; a plain token has none
+	MinLeft    time.Duration // of Obtain: the least that is left of the life of a token that is given again; 0: a tenth of the TTL; over that: ErrInvalidGrant
 	Jitter     float64       // 0 to 0.5: the TTL, of renewals too, is shorter by a random share, this one at most; the cap stays
 }
 
 // check returns ErrInvalidGrant with the name of the first field out of limits, for a
 // plain token.
 func (g *Grant) check(p *Policy) error {
+	if g.MinLeft != 0 {
+		return errMinLeft(g)
+	}
+	return g.checkPlain(p)
+}
+
+func errMinLeft(g *Grant) error {
+	return fmt.Errorf("%w: MinLeft: %v; Obtain alone gives a token again, leave it 0", ErrInvalidGrant, g.MinLeft)
+}
+
+// checkObtain is check for Obtain.
+func (g *Grant) checkObtain(p *Policy) error {
+	if err := g.checkPlain(p); err != nil {
+		return err
+	}
+	if err := checkDuration(g.MinLeft, false); err != nil {
+		return fmt.Errorf("%w: MinLeft: %w", ErrInvalidGrant, err)
+	}
+	if least := g.leastTTL(p); g.MinLeft > least {
+		return fmt.Errorf("%w: MinLeft: %v is over the %v that a new token may live", ErrInvalidGrant, g.MinLeft, least)
+	}
+	return nil
+}
+
+// minLeft returns how much of its life a token has left at least that Obtain gives again.
+func (g *Grant) minLeft(p *Policy) time.Duration { return cmp.Or(g.MinLeft, g.ttl(p)/10) }
+
+// checkPlain is check for the fields that only a session has, and those of both.
+func (g *Grant) checkPlain(p *Policy) error {
 	if g.SessionTTL != 0 {
 		return fmt.Errorf("%w: SessionTTL: %v; a plain token has none, leave it 0", ErrInvalidGrant, g.SessionTTL)
 	}

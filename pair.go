@@ -188,6 +188,9 @@ func (p *Pairs) check(g *Grant) error {
 	if g.SessionTTL.Truncate(time.Millisecond) > limit {
 		return fmt.Errorf("%w: SessionTTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.SessionTTL, limit)
 	}
+	if g.MinLeft != 0 {
+		return errMinLeft(g)
+	}
 	if g.MaxUses != 0 {
 		return fmt.Errorf("%w: MaxUses: %d; a session has no budget of uses", ErrInvalidGrant, g.MaxUses)
 	}
