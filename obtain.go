@@ -140,5 +140,5 @@ func (d *draft) fits(rec *storage.Record) bool {
 	g := &d.grant
 	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Data == g.Data &&
 		within(rec.Scope, g.Scope) && within(g.Scope, rec.Scope) &&
-		rec.MaxUses == g.MaxUses && (rec.MaxUses == 0 || rec.UsesLeft > 0)
+		rec.MaxUses == g.MaxUses && rec.UseGrace == g.UseGrace.Truncate(time.Millisecond) && (rec.MaxUses == 0 || rec.UsesLeft > 0)
 }

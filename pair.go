@@ -175,6 +175,9 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 }
 
 func (p *Pairs) check(g *Grant) error {
+	if g.UseGrace != 0 {
+		return fmt.Errorf("%w: UseGrace: %v; a session has no budget of uses", ErrInvalidGrant, g.UseGrace)
+	}
 	if err := g.checkAll(&p.access.policy); err != nil {
 		return err
 	}
