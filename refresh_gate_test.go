@@ -326,6 +326,25 @@ func TestFault11_ExpiresInIsNeverZeroForALivingToken(t *testing.T) {
 	}
 }
 
+// TestFault14_AskingForLessWithinTheGrace is ErrScope, and never the wider answer; the session
+// lives on, and the scope asked for first is given again.
+func TestFault14_AskingForLessWithinTheGrace(t *testing.T) {
+	p := memoryPairs(t, lapse.PairConfig{})
+	a := p.first(lapse.Grant{Scope: "read write"})
+	b := p.next(a)
+	for _, scope := range []string{"read", "write"} {
+		got, err := p.Refresh(p.ctx, a.Refresh.Bearer, scope)
+		wantIs(t, scope, err, lapse.ErrScope)
+		if got.Access.Bearer != "" || got.Refresh.Bearer != "" {
+			t.Errorf("%s: a text comes with the error", scope)
+		}
+	}
+	p.wantSame("all of it", a, b)
+	if c := p.next(b, "read"); c.Scope != "read" || c.Access.Scope != "read" {
+		t.Errorf("less, by the new text: %q", c.Scope)
+	}
+}
+
 // TestReopenBetweenRefreshAndRetry: the file alone is enough to answer again.
 func TestReopenBetweenRefreshAndRetry(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")

@@ -36,7 +36,7 @@ type TokenPair struct {
 	Scope   string     `json:"scope,omitempty"` // of the access token
 
 	// Repeated says that these are the credentials that an earlier Refresh of the
-	// same token made: somebody asked again within the grace.
+	// same token made: the client asked again within the grace.
 	Repeated bool `json:"-"`
 }
 
