@@ -19,7 +19,7 @@ import (
 //
 // A token given again is renewed as by Renew, under RenewOnRequest too, but not under
 // RenewNever. If less than Grant.MinLeft of its life is left then, its secret is replaced
-// as by Rotate, with the TTL of g, and the old text works for as long as it would have. If
+// as by Rotate, with the TTL of g, and the old text works until the expiry that it had. If
 // its key is gone from Config.Keys, the secret is replaced as with overlap 0. Neither needs
 // room, nor spends a use. After Rotate, Obtain gives the new text. As for Issue, Admit is
 // not asked, and AtLimit decides whether there is room for a new token.

@@ -51,8 +51,8 @@ func TestFault13_ObtainGivesNoMoreThanWasAskedFor(t *testing.T) {
 }
 
 // TestFault13_ObtainGivesNoTokenThatIsAboutToDie: with less than MinLeft left the secret is
-// replaced in place, for a new life of the TTL asked for. The old text works for as long as
-// it would have.
+// replaced in place, for a new life of the TTL asked for. The old text works until the expiry
+// that it had.
 func TestFault13_ObtainGivesNoTokenThatIsAboutToDie(t *testing.T) {
 	never := lapse.Policy{TTL: 2 * time.Hour, Renewal: lapse.RenewNever, MaxTokens: 1}
 	atCap := lapse.Policy{TTL: 2 * time.Hour, MaxTTL: 2 * time.Hour, MaxTokens: 1, AtLimit: lapse.LimitRefuse}
