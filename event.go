@@ -35,10 +35,10 @@ func (k EventKind) String() string {
 // MarshalText returns the words of String. The error is always nil.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// Event is what Config.Observe is told. It never holds a secret. A token that
-// runs out makes no event of its own: the first one that tells of it is the
-// rejection of whoever still presents it. All of it may be logged: JSON of an Event, and a
-// slog.JSONHandler, write Err as its code, as Code returns it, and its text.
+// Event is what Config.Observe is told. It never holds a secret, and all of it may be
+// logged: JSON of an Event, and a slog.JSONHandler, write Err as its code, as Code returns
+// it, and its text. A token that runs out makes no event of its own: the first one that
+// tells of it is the rejection of a text of that token.
 type Event struct {
 	Kind  EventKind `json:"kind"`
 	At    time.Time `json:"at"`

@@ -168,9 +168,9 @@ func TestFault13_AboutToDieUnder64Callers(t *testing.T) {
 	})
 }
 
-// TestFault13_AnOverlapLocksNobodyOut: after a rotation with an overlap, a log-out leaves room for
+// TestFault13_AnOverlapLocksNoUserOut: after a rotation with an overlap, a log-out leaves room for
 // a log-in.
-func TestFault13_AnOverlapLocksNobodyOut(t *testing.T) {
+func TestFault13_AnOverlapLocksNoUserOut(t *testing.T) {
 	f := newFixture(t, keyed(lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}, 1))
 	a := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
 	b, err := f.Rotate(f.ctx, a.Bearer, 24*time.Hour)
