@@ -15,10 +15,14 @@ import (
 // rotated token spends a use and renews nothing.
 func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject string, use usage) (tok Token, err error) {
 	var at time.Time
-	var renewed bool
+	var renewed, repeated bool
 	kept := p.keep()
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
 		j, err := m.goodIn(tx, kept, now)
+		if repeated = err != nil && use == useOnce && m.repeats(&j.rec, &j.tok, now); repeated {
+			at, tok = now, j.tok // another caller had the last use meanwhile
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -40,12 +44,35 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 			m.holds.endLater(kept.cred.id(), subject)
 		}
 		return Token{}, m.verdict(ctx, p.cred.id(), err)
+	case repeated:
+		err = m.repeat(ctx, verb, kept, &tok, at)
 	case renewed:
 		m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: tok})
 	case !tok.EndedAt.IsZero():
 		m.tellEnded(ctx, []Token{tok})
 	}
-	return tok, nil
+	return tok, err
+}
+
+// repeats reports whether a text of rec, of which tok is what everyone sees, is good at now
+// since its last use was within UseGrace. A clock that was wrong has no part in that: an end
+// in an earlier epoch, or ahead of now, has no grace.
+func (m *Manager) repeats(rec *storage.Record, tok *Token, now time.Time) bool {
+	return rec.UseGrace > 0 && tok.EndReason == EndExhausted && rec.Epoch >= m.marks.Epoch() &&
+		!now.Before(tok.EndedAt) && now.Before(tok.EndedAt.Add(rec.UseGrace)) && now.Before(tok.ExpiresAt)
+}
+
+// repeat makes of tok, of which repeats is true, what is returned for the text p, if those
+// above tok live and Admit lets it pass.
+func (m *Manager) repeat(ctx context.Context, verb string, p *presented, tok *Token, now time.Time) error {
+	at := tok.EndedAt
+	tok.EndedAt, tok.EndReason, tok.UsesLeft = time.Time{}, 0, -1
+	if err := m.admit(ctx, verb, tok, p.generation, now); err != nil {
+		payTag(p.cred, m.binding)
+		return err
+	}
+	tok.EndedAt, tok.EndReason = at, EndExhausted
+	return nil
 }
 
 // spend records a use at now of j: one less of its budget, and by the current text what
@@ -75,9 +102,9 @@ func (m *Manager) exhaust(id ID, subject string) {
 		if err != nil || rec.MaxUses == 0 || rec.UsesLeft > 0 || !rec.Live(now) {
 			return err
 		}
-		tok, err := m.end(tx, id, EndExhausted, now)
-		tokens = append(tokens, tok)
-		return err
+		rec.EndedAt, rec.EndReason, rec.UseGrace = now, EndExhausted, 0 // its use was long before
+		tokens = append(tokens, m.token(&rec))
+		return tx.Put(rec)
 	})
 	if err != nil {
 		return

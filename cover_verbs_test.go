@@ -61,7 +61,7 @@ func issuedOutcome(i lapse.Issued, err error) (outcome, []string, error) {
 
 // pairedOutcome is that of a verb that returns credentials.
 func pairedOutcome(c lapse.TokenPair, err error) (outcome, []string, error) {
-	o := outcome{token: c.Access.Token, session: c.Refresh.Token, ok: c.Repeated, left: c.ExpiresIn.Milliseconds(), evicted: c.Refresh.Evicted}
+	o := outcome{token: c.Access.Token, session: c.Refresh.Token, ok: c.Repeated, left: int64(c.ExpiresIn) / 1e6, evicted: c.Refresh.Evicted}
 	if c.Access.Bearer == "" {
 		return o, nil, err
 	}

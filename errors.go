@@ -142,7 +142,10 @@ type Rejection struct {
 // Error names the reason and, where they are known, the ID with the generation of the
 // secret, as ID#generation, and the instant. It leaves the subject out.
 func (r *Rejection) Error() string {
-	text := r.Err.Error()
+	text := ErrUnauthenticated.Error()
+	if r.Err != nil {
+		text = r.Err.Error()
+	}
 	if r.ID != (ID{}) {
 		text += ": " + r.ID.String()
 		if r.Subject != "" {

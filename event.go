@@ -35,18 +35,20 @@ func (k EventKind) String() string {
 // MarshalText returns the words of String. The error is always nil.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// Event is what Config.Observe is told. It never holds a secret. A token that
-// runs out makes no event of its own: the first one that tells of it is the
-// rejection of whoever still presents it.
+// Event is what Config.Observe is told. It never holds a secret, and all of it may be
+// logged: JSON of an Event, and a slog.JSONHandler, write Err as its code, as Code returns
+// it, and its text. A token that runs out makes no event of its own: the first one that
+// tells of it is the rejection of a text of that token.
 type Event struct {
-	Kind  EventKind
-	At    time.Time
-	Token Token // as it is after the effect; of a rejected one what the Rejection knows
-	Err   error // why, for EventRejected, EventSpent and EventRenewalFailed
+	Kind  EventKind `json:"kind"`
+	At    time.Time `json:"at"`
+	Token Token     `json:"token,omitzero"` // as it is after the effect; of a rejected one what the Rejection knows
+	Err   error     `json:"err,omitempty"`  // why, for EventRejected, EventSpent, EventRenewalFailed and EventHookFailed; for errors.Is and errors.As
 }
 
 func (m *Manager) tell(ctx context.Context, e Event) {
 	if m.observe != nil {
+		e.Err = told(e.Err)
 		m.observe(ctx, e)
 	}
 }
@@ -72,7 +74,7 @@ func (m *Manager) tellApart(e Event) {
 				m.tellApart(Event{Kind: EventHookFailed, At: e.At, Token: e.Token, Err: errObservePanicked})
 			}
 		}()
-		m.observe(context.Background(), e)
+		m.tell(context.Background(), e)
 	}()
 }
 
@@ -83,7 +85,7 @@ func (m *Manager) refuse(ctx context.Context, err error) error {
 	if m.observe == nil {
 		return err
 	}
-	e := Event{Kind: EventRejected, At: m.now(), Err: err}
+	e := Event{Kind: EventRejected, At: m.now(), Err: told(err)}
 	if r, ok := err.(*Rejection); ok {
 		e.Token.ID, e.Token.Subject, e.Token.Generation = r.ID, r.Subject, r.Generation
 		if r.Err == ErrReplaced || r.Err == ErrReused {

@@ -19,13 +19,44 @@ type Grant struct {
 	Data       string        // the caller's own, opaque; at most 4,096 bytes
 	TTL        time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
 	MaxUses    int           // how often it can be used in all, each use spent durably; 0: as often as it lives; 1: a one-time token
+	UseGrace   time.Duration // with MaxUses: for how long after the last use its text is good again, as Token.Repeated tells; 0: not at all; at most a minute
 	SessionTTL time.Duration // of a log-in with Pairs: how long it lives after the log-in and after each refresh; 0: the policy's; a plain token has none
+	MinLeft    time.Duration // of Obtain: the least that is left of the life of a token that is given again; 0: a tenth of the TTL; over that: ErrInvalidGrant
 	Jitter     float64       // 0 to 0.5: the TTL, of renewals too, is shorter by a random share, this one at most; the cap stays
 }
 
 // check returns ErrInvalidGrant with the name of the first field out of limits, for a
 // plain token.
 func (g *Grant) check(p *Policy) error {
+	if g.MinLeft != 0 {
+		return errMinLeft(g)
+	}
+	return g.checkPlain(p)
+}
+
+func errMinLeft(g *Grant) error {
+	return fmt.Errorf("%w: MinLeft: %v; Obtain alone gives a token again, leave it 0", ErrInvalidGrant, g.MinLeft)
+}
+
+// checkObtain is check for Obtain.
+func (g *Grant) checkObtain(p *Policy) error {
+	if err := g.checkPlain(p); err != nil {
+		return err
+	}
+	if err := checkDuration(g.MinLeft, false); err != nil {
+		return fmt.Errorf("%w: MinLeft: %w", ErrInvalidGrant, err)
+	}
+	if least := g.leastTTL(p); g.MinLeft > least {
+		return fmt.Errorf("%w: MinLeft: %v is over the %v that a new token may live", ErrInvalidGrant, g.MinLeft, least)
+	}
+	return nil
+}
+
+// minLeft returns how much of its life a token has left at least that Obtain gives again.
+func (g *Grant) minLeft(p *Policy) time.Duration { return cmp.Or(g.MinLeft, g.ttl(p)/10) }
+
+// checkPlain is check for the fields that only a session has, and those of both.
+func (g *Grant) checkPlain(p *Policy) error {
 	if g.SessionTTL != 0 {
 		return fmt.Errorf("%w: SessionTTL: %v; a plain token has none, leave it 0", ErrInvalidGrant, g.SessionTTL)
 	}
@@ -52,6 +83,9 @@ func (g *Grant) checkAll(p *Policy) error {
 	if g.MaxUses < 0 || g.MaxUses > math.MaxInt32 {
 		return fmt.Errorf("%w: MaxUses: %d is not between 0 and %d", ErrInvalidGrant, g.MaxUses, math.MaxInt32)
 	}
+	if err := g.checkUseGrace(); err != nil {
+		return err
+	}
 	if err := checkDuration(g.TTL, false); err != nil {
 		return fmt.Errorf("%w: TTL: %w", ErrInvalidGrant, err)
 	}
@@ -59,6 +93,20 @@ func (g *Grant) checkAll(p *Policy) error {
 		return fmt.Errorf("%w: TTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.TTL, p.MaxTTL)
 	}
 	return checkJitter(g.Jitter)
+}
+
+// checkUseGrace returns ErrInvalidGrant unless UseGrace is one of a budget, or 0.
+func (g *Grant) checkUseGrace() error {
+	if err := checkDuration(g.UseGrace, false); err != nil {
+		return fmt.Errorf("%w: UseGrace: %w", ErrInvalidGrant, err)
+	}
+	if g.UseGrace > storage.MaxUseGrace {
+		return fmt.Errorf("%w: UseGrace: %v is over %v", ErrInvalidGrant, g.UseGrace, storage.MaxUseGrace)
+	}
+	if g.UseGrace != 0 && g.MaxUses == 0 {
+		return fmt.Errorf("%w: UseGrace: %v without MaxUses; a token without a budget has no last use", ErrInvalidGrant, g.UseGrace)
+	}
+	return nil
 }
 
 // checkSubject returns ErrInvalidGrant unless subject can be one.
@@ -122,7 +170,7 @@ func (g *Grant) record(rec *storage.Record, p *Policy, prefix string, now time.T
 	rec.Prefix, rec.Subject, rec.Name, rec.Scope, rec.Data = prefix, g.Subject, g.Name, g.Scope, g.Data
 	rec.IssuedAt, rec.MaxExpiresAt = now, p.capFrom(now)
 	rec.ExpiresAt = capped(add(now, rec.TTL), rec.MaxExpiresAt)
-	rec.MaxUses, rec.UsesLeft = g.MaxUses, g.MaxUses
+	rec.MaxUses, rec.UsesLeft, rec.UseGrace = g.MaxUses, g.MaxUses, g.UseGrace.Truncate(time.Millisecond)
 }
 
 // ttl returns the life, in whole milliseconds, that g asks for.

@@ -1,7 +1,6 @@
 package lapse
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,15 +11,20 @@ import (
 // JSON, XML and gob of an Issued leave the Bearer out. Out of their reach is an Issued in
 // an unexported field of another type, or under a verb that go vet reports (%p, and %w
 // outside of Errorf).
+//
+// JSON of a struct that embeds an Issued has the other fields of that struct, too. fmt and
+// slog print the embedded Issued alone, since they find its methods: give it a field with
+// a name where the others are to be printed.
 type Issued struct {
 	Token
-	Bearer   string `xml:"-"` // what its holder presents
-	Evicted  []ID   // what Policy.AtLimit ended to make room; never the new token itself
-	Existing bool   // Obtain found it, and it is not new
+	Bearer   string `json:"-" xml:"-"`          // what its holder presents
+	Evicted  []ID   `json:"evicted,omitempty"`  // what Policy.AtLimit ended to make room; never the new token itself
+	Existing bool   `json:"existing,omitempty"` // Obtain found it, and it is not new
 
-	// Reduced names the fields of the Grant that the token's parent made smaller
-	// than they were asked for: "TTL", or nothing.
-	Reduced []string
+	// Reduced names the fields of the Grant that the token does not have as they were
+	// asked for: "TTL", if the parent of a delegate made it shorter, or if the token that
+	// Obtain found has another. Else it is nil.
+	Reduced []string `json:"reduced,omitempty"`
 }
 
 // shown is an Issued without its secret.
@@ -39,9 +43,6 @@ func (i Issued) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", i.shown()) }
 
 // LogValue is the token and what was evicted.
 func (i Issued) LogValue() slog.Value { return slog.AnyValue(i.shown()) }
-
-// MarshalJSON writes the token and what was evicted.
-func (i Issued) MarshalJSON() ([]byte, error) { return json.Marshal(i.shown()) }
 
 // GobEncode refuses: what would be stored is the secret.
 func (i Issued) GobEncode() ([]byte, error) {

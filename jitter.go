@@ -31,8 +31,14 @@ func (g *Grant) spread(p *Policy) error {
 		return fmt.Errorf("%w: %w", errNoRandomness, err)
 	}
 	ttl := g.ttl(p)
-	most := uint64(float64(ttl.Milliseconds()) * g.Jitter)
+	most := uint64((ttl - g.leastTTL(p)).Milliseconds())
 	cut, _ := bits.Mul64(binary.LittleEndian.Uint64(random[:]), most+1)
 	g.TTL, g.Jitter = ttl-time.Duration(cut)*time.Millisecond, 0
 	return nil
+}
+
+// leastTTL returns the shortest life that spread can draw.
+func (g *Grant) leastTTL(p *Policy) time.Duration {
+	ttl := g.ttl(p)
+	return ttl - time.Duration(float64(ttl.Milliseconds())*g.Jitter)*time.Millisecond
 }

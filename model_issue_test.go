@@ -1,6 +1,7 @@
 package lapse_test
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -91,16 +92,26 @@ func (m *model) obtain(p *modelPolicy, g lapse.Grant, id lapse.ID) outcome {
 		return o
 	}
 	r := &m.records[n]
-	if !p.derives(r.key) {
-		o := m.replace(p, r, 0, false)
-		o.ok = true
-		return o
+	s := m.seen(p, r)
+	until, ttl, overlap := s.expires, cmp.Or(g.TTL.Milliseconds(), p.ttl), int64(0)
+	if p.renewal != lapse.RenewNever {
+		until = max(until, min(m.now+r.ttl, s.limit))
 	}
-	if s := m.seen(p, r); p.renewal != lapse.RenewNever {
-		m.renewed(r, &s)
-		m.tell("renewed")
+	known := p.derives(r.key)
+	if known && 10*(until-m.now) >= cmp.Or(10*g.MinLeft.Milliseconds(), ttl) {
+		if p.renewal != lapse.RenewNever {
+			m.renewed(r, &s)
+			m.tell("renewed")
+		}
+		return outcome{token: m.token(m.seen(p, r)), given: []modelText{m.currentText(n, plainText)}, ok: true, reduced: r.ttl != ttl}
 	}
-	return outcome{token: m.token(m.seen(p, r)), given: []modelText{m.currentText(n, plainText)}, ok: true}
+	if known {
+		overlap = s.expires - m.now
+	}
+	r.ttl = ttl
+	o := m.replace(p, r, overlap, true)
+	o.ok = true
+	return o
 }
 
 func (p *modelPolicy) derives(key byte) bool { return slices.Contains(p.keys, key) }
@@ -110,7 +121,7 @@ func (m *model) obtained(p *modelPolicy, g *lapse.Grant) int {
 	found := nowhere
 	for _, n := range m.byID() {
 		r := &m.records[n]
-		fits := r.subject == g.Subject && r.prefix == p.prefix && r.name == g.Name && r.scope == g.Scope && r.uses == g.MaxUses
+		fits := r.subject == g.Subject && r.prefix == p.prefix && r.name == g.Name && r.data == g.Data && common(r.scope, g.Scope) == r.scope && common(g.Scope, r.scope) == g.Scope && r.uses == g.MaxUses
 		s := m.seen(p, r)
 		if !fits || r.key == 0 || r.uses > 0 && r.left == 0 || !s.live(m.now) {
 			continue

@@ -94,7 +94,7 @@ func common(scope, others string) string {
 func (m *model) replaceSession(ps *modelPairs, r, s *modelRecord, scope string) {
 	r.before, r.until, r.accessBefore, r.accessUntil, r.salted = nowhere, unset, false, unset, false
 	if ps.grace > 0 {
-		r.before, r.until, r.salted = r.generation, m.now+ps.grace, true
+		r.before, r.until, r.salted = r.generation, m.now+min(ps.grace, r.accessTTL), true
 		if common(scope, r.accessScope) == scope {
 			r.accessBefore, r.accessUntil = true, min(r.until, r.accessExpires)
 		}

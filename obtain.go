@@ -7,40 +7,33 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Obtain returns the subject's live token with the Name, Scope and MaxUses of g,
-// renewed and with the same bearer text as before, or issues one where there is none.
-// Issued.Existing says which. This is the log-in of programs that keep one token for each
-// subject, or for each subject and device (by Name): however many log in at once, all
-// hold the same token. It is durable before it returns.
+// Obtain returns the subject's live token for a grant like g, or issues one where there
+// is none; Issued.Existing says which. It is the log-in of programs that keep one token for
+// each subject, or each device (by Name): however many log in at once, all get the same
+// text. It is durable before it returns.
 //
-// Only tokens made by Obtain are given again, and only by a Manager of the same prefix;
-// of several the newest. Their secrets are derived from Config.Keys, the token's ID and
-// a random salt, and only the salt is stored. So whoever holds a key and the records
-// can make their bearers; without a key the records are worth as little as those of any
-// other token.
+// A token is like g if Name, Data, MaxUses and UseGrace are those of g, and Scope has the
+// same words in any order. Another TTL is told in Issued.Reduced. Obtain gives only tokens
+// of its own making and of its Manager's prefix, of several the newest. Secrets derive from
+// Config.Keys, the ID and a stored salt: who has a key and the records can make them.
 //
-// A token that is given again keeps its own Data and TTL, whatever g says. It is renewed
-// as by Renew, under RenewOnRequest too, and never past its cap; under RenewNever it is given as
-// it is. Giving it again costs no room, and spends none of its uses.
+// A token given again is renewed as by Renew, under RenewOnRequest too, but not under
+// RenewNever. If less than Grant.MinLeft of its life is left then, its secret is replaced
+// as by Rotate, with the TTL of g, and the old text works until the expiry that it had. If
+// its key is gone from Config.Keys, the secret is replaced as with overlap 0. Neither needs
+// room, nor spends a use. After Rotate, Obtain gives the new text. As for Issue, Admit is
+// not asked, and AtLimit decides whether there is room for a new token.
 //
-// A token whose key is no longer among Config.Keys authenticates until Obtain is asked
-// for it. Then its secret is replaced in the same transaction, as by Rotate with an
-// overlap of 0: the token stays, its old text ends, and so does what was delegated from
-// it. After Rotate, Obtain gives the new text.
-//
-// As for Issue, Admit is not asked, and AtLimit decides where there is no room
-// for a new token. Its cost grows with the live records of the subject.
-//
-// Errors are ErrNoKeys and those of Issue; each but ErrOutcomeUnknown has changed
-// nothing, and after that one Obtain gives the token that it may have made.
+// Errors are ErrNoKeys and those of Issue. After ErrOutcomeUnknown, Obtain gives the token
+// that it may have made; any other error has changed nothing.
 func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 	if len(m.keys) == 0 {
 		return Issued{}, ErrNoKeys
 	}
-	if err := g.check(&m.policy); err != nil {
+	if err := g.checkObtain(&m.policy); err != nil {
 		return Issued{}, err
 	}
-	o := obtaining{draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m}}
+	o := obtaining{asked: g, draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m}}
 	if err := o.rotation.draw(); err != nil {
 		return Issued{}, err
 	}
@@ -57,26 +50,28 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 	if !o.renewedAt.IsZero() {
 		m.tell(ctx, Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
 	}
-	return Issued{Token: o.token, Bearer: o.held.text(m.prefix), Existing: true}, nil
+	return Issued{Token: o.token, Bearer: o.held.text(m.prefix), Existing: true, Reduced: o.reduced}, nil
 }
 
 // obtaining is a draft that is not needed if the subject has its token already.
 type obtaining struct {
+	asked    Grant // of which draft draws the TTL
 	draft    draft
-	rotation rotation // of a token whose key is retired
+	rotation rotation // of a token whose key is retired, or which is about to die
 
 	found     bool // the rest is about what was found
 	held      credential
 	token     Token
 	renewedAt time.Time // zero: not renewed
 	rotated   bool
+	reduced   []string
 }
 
 // decide finds the token to give again, or issues one.
 func (o *obtaining) decide(tx storage.Tx) error {
 	d := &o.draft
 	now := d.m.now()
-	o.renewedAt, o.rotated = time.Time{}, false
+	o.renewedAt, o.rotated, o.reduced = time.Time{}, false, nil
 	rec, err := d.candidate(tx, now)
 	if err != nil {
 		return err
@@ -84,21 +79,37 @@ func (o *obtaining) decide(tx storage.Tx) error {
 	if o.found = rec.ID != (ID{}); !o.found {
 		return d.storeAt(tx, now)
 	}
-	if d.m.reveal(&rec, &o.held) {
-		return o.renew(tx, &rec, now)
+	o.token = d.m.token(&rec)
+	if !d.m.reveal(&rec, &o.held) {
+		return o.replace(tx, rec.ID, 0, now)
 	}
-	o.rotated, o.rotation.id = true, rec.ID
-	if err := o.rotation.run(tx, now); err != nil {
+	until := o.token.ExpiresAt
+	if d.m.policy.Renewal != RenewNever {
+		until = latest(until, renewedUntil(&o.token, rec.TTL, now))
+	}
+	if until.Sub(now) < o.asked.minLeft(&d.m.policy) {
+		return o.replace(tx, rec.ID, o.token.ExpiresAt.Sub(now), now)
+	}
+	if rec.TTL < o.asked.leastTTL(&d.m.policy) || rec.TTL > o.asked.ttl(&d.m.policy) {
+		o.reduced = []string{"TTL"}
+	}
+	return o.renew(tx, &rec, now)
+}
+
+// replace gives the token of id a new secret, and the life that was asked for.
+func (o *obtaining) replace(tx storage.Tx, id ID, overlap time.Duration, now time.Time) error {
+	r := &o.rotation
+	r.id, r.overlap, r.life = id, overlap, o.draft.grant.ttl(&o.draft.m.policy)
+	if err := r.run(tx, now); err != nil {
 		return err
 	}
-	o.token, o.held = o.rotation.token, o.rotation.cred
+	o.token, o.held, o.rotated = r.token, r.cred, true
 	return nil
 }
 
 // renew gives rec, which is live, a new TTL unless the policy is RenewNever.
 func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) error {
 	m := o.draft.m
-	o.token = m.token(rec)
 	if m.policy.Renewal == RenewNever {
 		return nil
 	}
@@ -127,6 +138,7 @@ func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, e
 // fits reports whether rec is what the draft's grant asks for, and can still be used.
 func (d *draft) fits(rec *storage.Record) bool {
 	g := &d.grant
-	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Scope == g.Scope &&
-		rec.MaxUses == g.MaxUses && (rec.MaxUses == 0 || rec.UsesLeft > 0)
+	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Data == g.Data &&
+		within(rec.Scope, g.Scope) && within(g.Scope, rec.Scope) &&
+		rec.MaxUses == g.MaxUses && rec.UseGrace == g.UseGrace.Truncate(time.Millisecond) && (rec.MaxUses == 0 || rec.UsesLeft > 0)
 }

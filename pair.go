@@ -46,8 +46,10 @@ type PairConfig struct {
 
 	// Grace is for how long a refresh text that has been replaced gives the same
 	// credentials again, and the access text from before it still works. 0 means 10
-	// seconds, 60 seconds are the most, NoGrace is none. The instant at which a grace
-	// ends is stored with each refresh.
+	// seconds, or Access.Policy.TTL if that is shorter; 60 seconds, and that TTL, are the
+	// most; NoGrace is none. A session of a shorter Grant.TTL has that as its grace: what
+	// is given again has not run out. The instant at which a grace ends is stored with
+	// each refresh.
 	Grace time.Duration
 }
 
@@ -82,7 +84,7 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	if refresh.prefix == access.prefix {
 		return nil, fmt.Errorf("%w: Refresh.Prefix: %q is that of Access; choose another", ErrInvalidConfig, refresh.prefix)
 	}
-	grace, err := checkGrace(cfg.Grace)
+	grace, err := checkGrace(cfg.Grace, access.policy.TTL)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +116,8 @@ func (cfg *PairConfig) refreshConfig() Config {
 	return r
 }
 
-// checkGrace returns how long the grace is.
-func checkGrace(d time.Duration) (time.Duration, error) {
+// checkGrace returns how long the grace is where access secrets live for ttl.
+func checkGrace(d, ttl time.Duration) (time.Duration, error) {
 	if d == NoGrace {
 		return 0, nil
 	}
@@ -125,7 +127,11 @@ func checkGrace(d time.Duration) (time.Duration, error) {
 	if d > maxGrace {
 		return 0, fmt.Errorf("%w: Grace: %v is over %v", ErrInvalidConfig, d, maxGrace)
 	}
-	return cmp.Or(d.Truncate(time.Millisecond), defaultGrace), nil
+	d = d.Truncate(time.Millisecond)
+	if d > ttl {
+		return 0, fmt.Errorf("%w: Grace: %v is over the Access.Policy.TTL of %v; an answer given again would hold a dead access text", ErrInvalidConfig, d, ttl)
+	}
+	return cmp.Or(d, min(defaultGrace, ttl)), nil
 }
 
 // Access returns the Manager of the access texts, to authenticate them with. Its verbs
@@ -169,6 +175,9 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 }
 
 func (p *Pairs) check(g *Grant) error {
+	if g.UseGrace != 0 {
+		return fmt.Errorf("%w: UseGrace: %v; a session has no budget of uses", ErrInvalidGrant, g.UseGrace)
+	}
 	if err := g.checkAll(&p.access.policy); err != nil {
 		return err
 	}
@@ -182,6 +191,9 @@ func (p *Pairs) check(g *Grant) error {
 	if g.SessionTTL.Truncate(time.Millisecond) > limit {
 		return fmt.Errorf("%w: SessionTTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.SessionTTL, limit)
 	}
+	if g.MinLeft != 0 {
+		return errMinLeft(g)
+	}
 	if g.MaxUses != 0 {
 		return fmt.Errorf("%w: MaxUses: %d; a session has no budget of uses", ErrInvalidGrant, g.MaxUses)
 	}
@@ -191,10 +203,11 @@ func (p *Pairs) check(g *Grant) error {
 // credentials returns what the client of the session rec gets at now.
 func (p *Pairs) credentials(rec *storage.Record, access, refresh *credential, now time.Time) TokenPair {
 	seen := *rec
-	c := TokenPair{Refresh: Issued{Token: p.refresh.token(rec), Bearer: refresh.textAfter(p.refresh.prefix, p.refresh.begun)}}
+	var c TokenPair
+	c.Refresh.Token, c.Refresh.Bearer = p.refresh.token(rec), refresh.textAfter(p.refresh.prefix, p.refresh.begun)
 	p.access.viewText(&seen, currentText)
-	c.Access = Issued{Token: seen.Token, Bearer: access.textAfter(p.access.prefix, p.access.begun)}
-	c.ExpiresIn = left(&c.Access.Token, now)
+	c.Access.Token, c.Access.Bearer = seen.Token, access.textAfter(p.access.prefix, p.access.begun)
+	c.ExpiresIn, c.Scope = Seconds(left(&c.Access.Token, now)), c.Access.Scope
 	return c
 }
 

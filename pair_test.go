@@ -140,7 +140,7 @@ func TestPairIssue(t *testing.T) {
 	wantDiff(t, "by the refresh text", session, got.Refresh.Token)
 	wantDiff(t, "stored", session, p.token(session.ID))
 	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: startMilli, Token: session}}, p.events)
-	if n := len(p.contents()); n != 1 || got.ExpiresIn != 15*time.Minute || got.Repeated {
+	if n := len(p.contents()); n != 1 || got.ExpiresIn != lapse.Seconds(15*time.Minute) || got.Repeated {
 		t.Errorf("%d records, expires in %v, repeated %v", n, got.ExpiresIn, got.Repeated)
 	}
 	seen, err := p.Manager.Peek(p.ctx, got.Access.Bearer)
@@ -188,6 +188,10 @@ func TestPairConfig(t *testing.T) {
 		{"grace just over NoGrace", lapse.PairConfig{Grace: lapse.NoGrace + 1}, false},
 		{"grace of 60 s", lapse.PairConfig{Grace: time.Minute}, true},
 		{"grace over 60 s", lapse.PairConfig{Grace: time.Minute + 1}, false},
+		{"grace below the access TTL", lapse.PairConfig{Access: policy(lapse.Policy{TTL: time.Second}), Grace: time.Second - time.Millisecond}, true},
+		{"grace at the access TTL", lapse.PairConfig{Access: policy(lapse.Policy{TTL: time.Second}), Grace: time.Second}, true},
+		{"grace over the access TTL", lapse.PairConfig{Access: policy(lapse.Policy{TTL: time.Second}), Grace: time.Second + time.Millisecond}, false},
+		{"default grace, access TTL of a millisecond", lapse.PairConfig{Access: policy(lapse.Policy{TTL: time.Millisecond})}, true},
 		{"grace NoLimit", lapse.PairConfig{Grace: lapse.NoLimit}, false},
 		{"prefixes differ", lapse.PairConfig{Access: lapse.Config{Prefix: "a"}, Refresh: lapse.Config{Prefix: "a_b"}}, true},
 		{"prefixes swapped", lapse.PairConfig{Access: lapse.Config{Prefix: "lapse_refresh"}, Refresh: lapse.Config{Prefix: "lapse"}}, true},
@@ -316,11 +320,11 @@ func TestObserversOfTheirOwn(t *testing.T) {
 // together, and those of one session keep the life that was drawn for it.
 func TestPairJitter(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
-	lives := make(map[time.Duration]bool)
+	lives := make(map[lapse.Seconds]bool)
 	for range 20 {
 		c := p.first(lapse.Grant{TTL: time.Hour, Jitter: 0.5})
 		lives[c.ExpiresIn] = true
-		if c.ExpiresIn < 30*time.Minute || c.ExpiresIn > time.Hour || !c.Refresh.ExpiresAt.Equal(startMilli.Add(720*time.Hour)) {
+		if time.Duration(c.ExpiresIn) < 30*time.Minute || time.Duration(c.ExpiresIn) > time.Hour || !c.Refresh.ExpiresAt.Equal(startMilli.Add(720*time.Hour)) {
 			t.Errorf("an access secret lives for %v, its session until %v", c.ExpiresIn, c.Refresh.ExpiresAt)
 		}
 		if next := p.next(c); next.ExpiresIn != c.ExpiresIn {

@@ -23,8 +23,8 @@ import (
 // works until the grace ends; where the new access scope has a word that the old one
 // lacked, it ends at once.
 //
-// Within the grace (PairConfig.Grace, counted from the refresh and stored with it; the
-// instant at its end excluded), and until the new refresh text has been presented to
+// Within the grace (PairConfig.Grace, or the life of an access secret if that is shorter,
+// counted from the refresh and stored with it; the instant at its end excluded), and until the new refresh text has been presented to
 // Refresh, the same text gives the same credentials again: to a client that lost the
 // answer, and to each of many that ask at once. That starts no new grace, writes nothing
 // and is told to no observer. Asking for another scope than the first time is ErrScope.
@@ -217,7 +217,7 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	}
 	rec.PreviousUntil = time.Time{}
 	if p.grace > 0 {
-		rec.PreviousUntil = add(now, p.grace)
+		rec.PreviousUntil = add(now, min(p.grace, kept.accessTTL())) // a retry gets no dead access text
 		sum := rec.Digest.Sum()
 		next.previousRefresh, next.salt = string(sum[:]), r.salt[:]
 		if within(r.scope, kept.accessScope()) {

@@ -2,9 +2,11 @@ package lapse_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -275,18 +277,71 @@ func TestSessionsUnder32Callers(t *testing.T) {
 	})
 }
 
-// TestAccessSecretRanOutMeanwhile: a replay after the access secret has run out, and
-// within the grace, is answered as before, with nothing left to live; the refresh text of
-// that answer gets a new one.
-func TestAccessSecretRanOutMeanwhile(t *testing.T) {
-	for _, after := range []time.Duration{time.Second - time.Millisecond, time.Second, 2 * time.Second} {
-		p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{TTL: time.Second}}})
-		a := p.first(lapse.Grant{})
-		b := p.next(a)
-		p.clock.add(after)
-		p.wantSame("again", a, b)
-		p.wantAccess("again", b, map[bool]error{true: lapse.ErrExpired}[after >= time.Second])
-		p.wantAccess("refreshed", p.next(b), nil)
+// TestFault11_ARetryGetsNoDeadAccessToken: the grace of a session ends with the first life
+// of its access secret, however long that of Pairs is. What is given again before lives.
+func TestFault11_ARetryGetsNoDeadAccessToken(t *testing.T) {
+	for _, cfg := range []lapse.PairConfig{
+		{Access: lapse.Config{Policy: lapse.Policy{TTL: time.Second}}}, // the default grace is lower then
+		{Grace: time.Minute}, // and so is that of a grant
+	} {
+		for _, after := range []time.Duration{0, time.Second - time.Millisecond, time.Second, 2 * time.Second} {
+			p := memoryPairs(t, cfg)
+			a := p.first(lapse.Grant{TTL: time.Second})
+			b := p.next(a)
+			p.clock.add(after)
+			if after < time.Second {
+				p.wantSame("again", a, b)
+				p.wantAccess("again", b, nil)
+				p.wantAccess("refreshed", p.next(b), nil)
+				continue
+			}
+			p.wantRefresh("again", a, lapse.ErrReused)
+			p.wantDead(a, b)
+		}
+	}
+	p := memoryPairs(t, lapse.PairConfig{Grace: time.Minute})
+	a := p.first(lapse.Grant{})
+	b := p.next(a)
+	p.Manager.Expire(p.ctx, b.Access.ID)
+	p.wantRefresh("again, ended meanwhile", a, lapse.ErrRevoked)
+}
+
+// TestFault11_ExpiresInIsNeverZeroForALivingToken: clients take 0 for a token that does not expire.
+func TestFault11_ExpiresInIsNeverZeroForALivingToken(t *testing.T) {
+	p := memoryPairs(t, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 2 * time.Hour}}})
+	for left, want := range map[time.Duration]string{
+		time.Millisecond: "1", 999 * time.Millisecond: "1", time.Second: "1", 1999 * time.Millisecond: "1", 2 * time.Second: "2",
+	} {
+		c := p.first(lapse.Grant{})
+		p.clock.add(59 * time.Minute)
+		c = p.next(c)
+		p.clock.add(59 * time.Minute)
+		c = p.next(c)
+		p.clock.add(2*time.Minute - left)
+		c = p.next(c)
+		text, err := json.Marshal(c)
+		if err != nil || !strings.Contains(string(text), `"expires_in":`+want+`,`) {
+			t.Errorf("it lives for %v, and the answer is %s, %v", c.ExpiresIn, text, err)
+		}
+	}
+}
+
+// TestFault14_AskingForLessWithinTheGrace is ErrScope, and never the wider answer; the session
+// lives on, and the scope asked for first is given again.
+func TestFault14_AskingForLessWithinTheGrace(t *testing.T) {
+	p := memoryPairs(t, lapse.PairConfig{})
+	a := p.first(lapse.Grant{Scope: "read write"})
+	b := p.next(a)
+	for _, scope := range []string{"read", "write"} {
+		got, err := p.Refresh(p.ctx, a.Refresh.Bearer, scope)
+		wantIs(t, scope, err, lapse.ErrScope)
+		if got.Access.Bearer != "" || got.Refresh.Bearer != "" {
+			t.Errorf("%s: a text comes with the error", scope)
+		}
+	}
+	p.wantSame("all of it", a, b)
+	if c := p.next(b, "read"); c.Scope != "read" || c.Access.Scope != "read" {
+		t.Errorf("less, by the new text: %q", c.Scope)
 	}
 }
 

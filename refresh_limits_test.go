@@ -152,7 +152,7 @@ func TestCapNeverRestarts(t *testing.T) {
 		t.Errorf("a millisecond before the end: %+v, %v", tok, err)
 	}
 	c = p.next(c)
-	if c.ExpiresIn != time.Millisecond {
+	if c.ExpiresIn != lapse.Seconds(time.Millisecond) {
 		t.Errorf("a millisecond before the end: expires in %v", c.ExpiresIn)
 	}
 	if r := p.record(c.Refresh.ID); r.ExpiresAt.After(end) || !r.MaxExpiresAt.Equal(end) {

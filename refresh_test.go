@@ -31,13 +31,13 @@ func TestRefresh(t *testing.T) {
 	wantDiff(t, "stored", session, p.token(session.ID))
 	wantDiff(t, "another session", untouched, p.record(other.Refresh.ID))
 	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: now, Token: session}}, p.events)
-	if n := len(p.contents()); n != 2 || b.ExpiresIn != time.Hour || b.Repeated {
+	if n := len(p.contents()); n != 2 || b.ExpiresIn != lapse.Seconds(time.Hour) || b.Repeated {
 		t.Errorf("%d records, expires in %v, repeated %v", n, b.ExpiresIn, b.Repeated)
 	}
 	if b.Access.Bearer == a.Access.Bearer || b.Refresh.Bearer == a.Refresh.Bearer {
 		t.Error("a text was not replaced")
 	}
-	if c := p.next(b); c.ExpiresIn != time.Hour {
+	if c := p.next(b); c.ExpiresIn != lapse.Seconds(time.Hour) {
 		t.Errorf("the next access secret lives for %v; want the grant's TTL for every one", c.ExpiresIn)
 	}
 }
@@ -47,7 +47,7 @@ func (p *pairs) wantSame(what string, a, b lapse.TokenPair) {
 	p.t.Helper()
 	got := p.next(a)
 	b.Repeated = true
-	b.ExpiresIn = max(0, b.Access.ExpiresAt.Sub(p.clock.Now().Truncate(time.Millisecond)))
+	b.ExpiresIn = lapse.Seconds(max(0, b.Access.ExpiresAt.Sub(p.clock.Now().Truncate(time.Millisecond))))
 	wantDiff(p.t, what, b, got)
 }
 

@@ -17,7 +17,7 @@ func TestReuse(t *testing.T) {
 		p := memoryPairs(t, lapse.PairConfig{})
 		other := p.first(lapse.Grant{})
 		chain := []lapse.TokenPair{p.first(lapse.Grant{})}
-		child := p.delegate(chain[0].Access, lapse.Grant{})
+		child := p.delegate(chain[0].Access.Issued, lapse.Grant{})
 		for range 4 {
 			chain = append(chain, p.next(chain[len(chain)-1]))
 		}
@@ -99,12 +99,12 @@ func TestRefreshRefuses(t *testing.T) {
 		}, lapse.ErrRefused},
 		{"directory down", func(p *pairs, _ *lapse.TokenPair) { p.refused = errDirectory }, errDirectory},
 		{"a plain token under the refresh prefix", func(p *pairs, c *lapse.TokenPair) {
-			c.Refresh, _ = p.manager(lapse.Config{Prefix: "lapse_refresh"}).Issue(p.ctx, forAna)
+			c.Refresh.Issued, _ = p.manager(lapse.Config{Prefix: "lapse_refresh"}).Issue(p.ctx, forAna)
 		}, lapse.ErrUnknown},
 		{"a rotated plain token under the refresh prefix", func(p *pairs, c *lapse.TokenPair) {
 			m := p.manager(lapse.Config{Prefix: "lapse_refresh"})
 			i, _ := m.Issue(p.ctx, forAna)
-			c.Refresh, _ = m.Rotate(p.ctx, i.Bearer, time.Minute)
+			c.Refresh.Issued, _ = m.Rotate(p.ctx, i.Bearer, time.Minute)
 		}, lapse.ErrUnknown},
 		{"of Pairs with another access prefix", func(p *pairs, c *lapse.TokenPair) {
 			other, err := lapse.NewPairs(p.store, lapse.PairConfig{Access: lapse.Config{Prefix: "other", Clock: p.clock}})

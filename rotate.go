@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -113,6 +114,7 @@ type rotation struct {
 	id      ID
 	text    *presented // by which it was asked for; nil: by an administrator or Obtain
 	overlap time.Duration
+	life    time.Duration // the TTL that Obtain asks for; 0: as it is
 
 	key    tagKey // drawn before the transaction
 	salt   [saltLen]byte
@@ -238,7 +240,7 @@ func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
 	case r.overlap == 0:
 		state.previous, state.before = [len(state.previous)]byte{}, 0
 		j.rec.PreviousUntil = time.Time{}
-	case r.text == nil && state.unused:
+	case r.text == nil && r.life == 0 && state.unused:
 	default:
 		state.previous, state.before = j.rec.Digest.Sum(), j.rec.Generation
 		j.rec.PreviousUntil = capped(add(now, r.overlap), j.tok.ExpiresAt)
@@ -272,6 +274,7 @@ func (r *rotation) makeSecret(rec *storage.Record, state *rotated) {
 // an access text.
 func (r *rotation) renew(j *judged, now time.Time) {
 	rec, limit := &j.rec, r.m.policy.capFrom(now)
+	rec.TTL = cmp.Or(r.life, rec.TTL)
 	if rec.Parent != (ID{}) {
 		limit = earlierCap(limit, rec.MaxExpiresAt)
 	}

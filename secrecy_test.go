@@ -81,13 +81,13 @@ func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	all.addLong("key", cfg.Keys[0])
 	values := map[string]map[string]any{
 		"Issued": shapes(issued), "Token": shapes(issued.Token), "rotated": {"value": rotated, "pointer": &rotated},
-		"session": {"value": refreshed.Access, "slice": []Issued{refreshed.Access}}, "Event": shapes(told[len(told)-1]), "events": {"slice": told}, "Config": shapes(cfg),
+		"session": {"value": refreshed.Access.Issued, "slice": []Issued{refreshed.Access.Issued}}, "Event": shapes(told[len(told)-1]), "events": {"slice": told}, "Config": shapes(cfg),
 		"PairConfig": shapes(PairConfig{Access: cfg, Refresh: cfg}), "Pairs": {"pointer": pairs, "any": []any{pairs}},
 		"Manager": {"pointer": m, "any": []any{m}},
 	}
 	r := &Rejection{Err: ErrReused, ID: issued.ID, Subject: "ana", Generation: 1, At: testInstant, Reason: EndReused}
 	values["Rejection"], values["error"] = shapes(*r), shapes(error(r))
-	for name, i := range map[string]Issued{"a token": issued, "a rotated token": rotated, "an obtained token": obtained, "a session": refreshed.Refresh} {
+	for name, i := range map[string]Issued{"a token": issued, "a rotated token": rotated, "an obtained token": obtained, "a session": refreshed.Refresh.Issued} {
 		rec := made(store.Get(ctx, i.ID))
 		all.addRecord(&rec)
 		values["storage.Record of "+name] = map[string]any{"value": rec, "pointer": &rec}

@@ -257,11 +257,11 @@ func TestAccessTextsAreShortLived(t *testing.T) {
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := newPairs(t, store, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour}}})
 		c := p.first(lapse.Grant{})
-		for at := time.Minute; at < c.ExpiresIn; at += time.Minute {
+		for at := time.Minute; at < time.Duration(c.ExpiresIn); at += time.Minute {
 			p.use(c) // and a second passes
 			p.clock.set(start.Add(at))
 		}
-		p.clock.set(start.Add(c.ExpiresIn))
+		p.clock.set(start.Add(time.Duration(c.ExpiresIn)))
 		p.wantAccess("as ExpiresIn said", c, lapse.ErrExpired)
 		p.clock.set(start.Add(time.Hour))
 		p.wantRefresh("an hour later", c, lapse.ErrExpired)

@@ -11,64 +11,115 @@ import (
 
 // TokenPair are a pair of tokens with their secret texts. Their JSON is the answer
 // of RFC 6749 section 5.1, secrets included, since it is made to be sent to the
-// client. fmt, slog and XML of TokenPair leave the secrets out, and gob refuses them.
+// client: access_token, token_type, expires_in, refresh_token and, unless it is empty,
+// scope. Send it with Cache-Control: no-store. A struct that embeds TokenPair adds its
+// own fields to that answer.
+//
+// A client reads such an answer of any server into a TokenPair. Only Access.Bearer,
+// ExpiresIn, Refresh.Bearer and Scope are set, and what the answer leaves out stays as it
+// was: an answer to a refresh without a refresh_token means that the old one goes on
+// (section 6). Other names are passed over, so look at the status of the answer first.
+//
+// fmt, slog and XML of TokenPair leave the secrets out, and gob refuses them.
 // Out of their reach are TokenPair inside of another value that a slog.JSONHandler
-// is given, since it writes that as JSON.
+// is given, since it writes that as JSON. fmt and slog print nothing else of a struct that
+// embeds TokenPair.
 type TokenPair struct {
-	Access  Issued
-	Refresh Issued
+	Access    IssuedText `json:"access_token"`
+	TokenType TokenType  `json:"token_type"`
 
 	// ExpiresIn is what is left to live of the access token at the instant of the
 	// answer, zero if nothing.
-	ExpiresIn time.Duration
+	ExpiresIn Seconds `json:"expires_in"`
+
+	Refresh IssuedText `json:"refresh_token,omitzero"`
+	Scope   string     `json:"scope,omitempty"` // of the access token
 
 	// Repeated says that these are the credentials that an earlier Refresh of the
-	// same token made: somebody asked again within the grace.
-	Repeated bool
+	// same token made: the client asked again within the grace.
+	Repeated bool `json:"-"`
 }
 
-// answer51 is RFC 6749 section 5.1.
-type answer51 struct {
-	AccessToken  string `json:"access_token"`
-	TokenType    string `json:"token_type"`
-	ExpiresIn    int64  `json:"expires_in"`
-	RefreshToken string `json:"refresh_token,omitempty"`
-	Scope        string `json:"scope,omitempty"`
-}
+// IssuedText is an Issued whose JSON is its Bearer, and nothing else.
+type IssuedText struct{ Issued }
 
-// MarshalJSON writes access_token, token_type "Bearer", expires_in in whole seconds,
-// rounded down, refresh_token and, unless it is empty, the scope of the access token.
-// Send it with Cache-Control: no-store. The error is always nil.
-func (c TokenPair) MarshalJSON() ([]byte, error) {
-	return json.Marshal(answer51{
-		AccessToken:  c.Access.Bearer,
-		TokenType:    "Bearer",
-		ExpiresIn:    int64(c.ExpiresIn / time.Second),
-		RefreshToken: c.Refresh.Bearer,
-		Scope:        c.Access.Scope,
-	})
-}
+// IsZero reports whether there is no Bearer, and the JSON of a TokenPair leaves the text
+// out.
+func (i IssuedText) IsZero() bool { return i.Bearer == "" }
 
-var errNotBearer = errors.New("lapse: not an answer of RFC 6749 section 5.1: want token_type Bearer")
+// MarshalJSON writes the Bearer. The error is always nil.
+func (i IssuedText) MarshalJSON() ([]byte, error) { return json.Marshal(i.Bearer) }
 
-// UnmarshalJSON reads what a client knows of such an answer: Access.Bearer,
-// Access.Scope, Refresh.Bearer and ExpiresIn, and empties every other field. It is an
-// error if token_type is anything but Bearer, in whatever case.
-func (c *TokenPair) UnmarshalJSON(text []byte) error {
-	var a answer51
-	if err := json.Unmarshal(text, &a); err != nil {
-		return err
+// UnmarshalJSON sets the Bearer and empties every other field. It is an error if text is
+// no string, and null changes nothing.
+func (i *IssuedText) UnmarshalJSON(text []byte) error {
+	var bearer *string
+	if json.Unmarshal(text, &bearer) != nil {
+		return errBearerText
 	}
-	if !strings.EqualFold(a.TokenType, "Bearer") {
-		return errNotBearer
-	}
-	*c = TokenPair{
-		Access:    Issued{Token: Token{Scope: a.Scope}, Bearer: a.AccessToken},
-		Refresh:   Issued{Bearer: a.RefreshToken},
-		ExpiresIn: time.Duration(min(max(a.ExpiresIn, 0), int64(NoLimit/time.Second))) * time.Second,
+	if bearer != nil {
+		*i = IssuedText{Issued{Bearer: *bearer}}
 	}
 	return nil
 }
+
+// TokenType is the token_type of RFC 6749 section 5.1. There is one: Bearer, of RFC 6750.
+type TokenType struct{}
+
+// String returns "Bearer".
+func (TokenType) String() string { return "Bearer" }
+
+// MarshalText returns "Bearer". The error is always nil.
+func (TokenType) MarshalText() ([]byte, error) { return []byte("Bearer"), nil }
+
+// UnmarshalText returns an error if text is anything but Bearer, in whatever case.
+func (TokenType) UnmarshalText(text []byte) error {
+	if !strings.EqualFold(string(text), "Bearer") {
+		return errNotBearer
+	}
+	return nil
+}
+
+// Seconds is a time.Duration whose JSON is a number of whole seconds, as expires_in is.
+type Seconds time.Duration
+
+// String returns the form of time.Duration.
+func (s Seconds) String() string { return time.Duration(s).String() }
+
+// MarshalJSON writes whole seconds, rounded down, but 1 for less than one: clients take 0
+// for a token that does not expire. It writes 0 for what is not above zero. The error is
+// always nil.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	n := max(0, int64(time.Duration(s)/time.Second))
+	if s > 0 {
+		n = max(1, n)
+	}
+	return json.Marshal(n)
+}
+
+// UnmarshalJSON reads a number of seconds, or a string that holds one, as some servers
+// send it, and rounds down. What is negative becomes 0, and what is too large the most
+// seconds that fit. It is an error if text is neither, and null changes nothing.
+func (s *Seconds) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil
+	}
+	var number json.Number
+	if json.Unmarshal(text, &number) != nil {
+		return errSeconds
+	}
+	n, _ := number.Float64() // an infinity if it is out of range
+	n = max(0, min(n, float64(NoLimit/time.Second)))
+	*s = Seconds(time.Duration(n) * time.Second)
+	return nil
+}
+
+// The errors of a TokenPair that is read repeat nothing of the answer, which holds secrets.
+var (
+	errBearerText = errors.New("lapse: not an answer of RFC 6749 section 5.1: want a string as token")
+	errNotBearer  = errors.New("lapse: not an answer of RFC 6749 section 5.1: want token_type Bearer")
+	errSeconds    = errors.New("lapse: not an answer of RFC 6749 section 5.1: want a number of seconds as expires_in")
+)
 
 // shownPair is a TokenPair without its secrets.
 type shownPair struct {
@@ -79,7 +130,7 @@ type shownPair struct {
 }
 
 func (c *TokenPair) shown() shownPair {
-	return shownPair{c.Access.shown(), c.Refresh.shown(), c.ExpiresIn, c.Repeated}
+	return shownPair{c.Access.shown(), c.Refresh.shown(), time.Duration(c.ExpiresIn), c.Repeated}
 }
 
 // Format writes everything but the secrets, for every verb that go vet lets pass.

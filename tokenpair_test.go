@@ -21,9 +21,10 @@ import (
 func samplePair() TokenPair {
 	refresh, access := credentialOf(4), credentialOf(5)
 	return TokenPair{
-		Access:    Issued{Token: Token{ID: access.id(), Prefix: "lapse", Subject: "ana", Scope: "read write"}, Bearer: access.text("lapse")},
-		Refresh:   Issued{Token: Token{ID: refresh.id(), Prefix: "lapse_refresh", Subject: "ana", Scope: "read write"}, Bearer: refresh.text("lapse_refresh")},
-		ExpiresIn: 1799_999 * time.Millisecond,
+		Access:    IssuedText{Issued{Token: Token{ID: access.id(), Prefix: "lapse", Subject: "ana", Scope: "read write"}, Bearer: access.text("lapse")}},
+		Refresh:   IssuedText{Issued{Token: Token{ID: refresh.id(), Prefix: "lapse_refresh", Subject: "ana", Scope: "read write"}, Bearer: refresh.text("lapse_refresh")}},
+		ExpiresIn: Seconds(1799_999 * time.Millisecond),
+		Scope:     "read write",
 	}
 }
 
@@ -36,12 +37,15 @@ func TestCredentialsJSON(t *testing.T) {
 		want   string
 	}{
 		{"golden", func(*TokenPair) {}, `"expires_in":1799,"refresh_token":"REFRESH","scope":"read write"}`},
-		{"narrowed", func(c *TokenPair) { c.Access.Scope = "read" }, `"expires_in":1799,"refresh_token":"REFRESH","scope":"read"}`},
-		{"no scope", func(c *TokenPair) { c.Access.Scope = "" }, `"expires_in":1799,"refresh_token":"REFRESH"}`},
-		{"half an hour", func(c *TokenPair) { c.ExpiresIn = 30 * time.Minute }, `"expires_in":1800,"refresh_token":"REFRESH","scope":"read write"}`},
-		{"under a second", func(c *TokenPair) { c.ExpiresIn = time.Second - 1 }, `"expires_in":0,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"narrowed", func(c *TokenPair) { c.Scope = "read" }, `"expires_in":1799,"refresh_token":"REFRESH","scope":"read"}`},
+		{"no scope", func(c *TokenPair) { c.Scope = "" }, `"expires_in":1799,"refresh_token":"REFRESH"}`},
+		{"half an hour", func(c *TokenPair) { c.ExpiresIn = Seconds(30 * time.Minute) }, `"expires_in":1800,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"a second", func(c *TokenPair) { c.ExpiresIn = Seconds(time.Second) }, `"expires_in":1,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"under a second", func(c *TokenPair) { c.ExpiresIn = Seconds(time.Second - 1) }, `"expires_in":1,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"a millisecond", func(c *TokenPair) { c.ExpiresIn = Seconds(time.Millisecond) }, `"expires_in":1,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"negative", func(c *TokenPair) { c.ExpiresIn = -1 }, `"expires_in":0,"refresh_token":"REFRESH","scope":"read write"}`},
 		{"nothing left", func(c *TokenPair) { c.ExpiresIn = 0 }, `"expires_in":0,"refresh_token":"REFRESH","scope":"read write"}`},
-		{"longest", func(c *TokenPair) { c.ExpiresIn = NoLimit }, `"expires_in":9223372036,"refresh_token":"REFRESH","scope":"read write"}`},
+		{"longest", func(c *TokenPair) { c.ExpiresIn = Seconds(NoLimit) }, `"expires_in":9223372036,"refresh_token":"REFRESH","scope":"read write"}`},
 	} {
 		c := c
 		row.change(&c)
@@ -62,27 +66,39 @@ func TestCredentialsJSON(t *testing.T) {
 	}
 }
 
-func TestCredentialsFromJSON(t *testing.T) {
-	for _, row := range []struct {
-		text string
-		want *TokenPair // nil: an error
-	}{
-		{`{"access_token":"a","token_type":"bearer"}`, &TokenPair{Access: Issued{Bearer: "a"}}},
-		{`{"access_token":"a","token_type":"Bearer","expires_in":-5,"more":1}`, &TokenPair{Access: Issued{Bearer: "a"}}},
-		{`{"access_token":"a","token_type":"Bearer","expires_in":9223372036854775807}`, &TokenPair{Access: Issued{Bearer: "a"}, ExpiresIn: 9223372036 * time.Second}},
-		{`{"access_token":"a","token_type":"mac"}`, nil},
-		{`{"error":"invalid_grant"}`, nil},
-		{`{}`, nil},
-		{`[]`, nil},
-		{`{"access_token":1,"token_type":"Bearer"}`, nil},
+// TestFault12_ReadsAnswersOfOtherServers: what they write of expires_in is read, and what they leave out
+// stays as it was. No error repeats what was sent.
+func TestFault12_ReadsAnswersOfOtherServers(t *testing.T) {
+	text := func(s string) IssuedText { return IssuedText{Issued{Bearer: s}} }
+	had := TokenPair{Access: IssuedText{Issued{Token: Token{Name: "n", Scope: "old"}, Bearer: "old"}}, Refresh: text("kept"), Scope: "old", ExpiresIn: 7, Repeated: true}
+	after := func(seconds time.Duration) *TokenPair {
+		return &TokenPair{Access: text("a"), Refresh: text("kept"), Scope: "old", ExpiresIn: Seconds(seconds * time.Second), Repeated: true}
+	}
+	untimed := after(0)
+	untimed.ExpiresIn = had.ExpiresIn
+	full := after(1)
+	full.Refresh, full.Scope = text("r"), "read"
+	for rest, want := range map[string]*TokenPair{ // nil: an error
+		`"token_type":"bearer"`: untimed, `"token_type":"BEARER","expires_in":null,"refresh_token":null,"more":[1]`: untimed, `"scope":"old"`: untimed,
+		`"expires_in":3600`: after(3600), `"expires_in":"3600"`: after(3600), `"expires_in":3600.0`: after(3600), `"expires_in":"3600.0"`: after(3600),
+		`"expires_in":3.6e3`: after(3600), `"expires_in":3599.99`: after(3599), `"expires_in":0`: after(0), `"expires_in":-5`: after(0),
+		`"expires_in":"-5"`: after(0), `"expires_in":-1e999`: after(0), `"expires_in":1e999`: after(9223372036), `"expires_in":"9223372036854775808"`: after(9223372036),
+		`"expires_in":9223372036`: after(9223372036), `"expires_in":1,"refresh_token":"r","scope":"read"`: full,
+		`"expires_in":"SECRET"`: nil, `"expires_in":""`: nil, `"expires_in":" 1"`: nil, `"expires_in":"0x10"`: nil, `"expires_in":"NaN"`: nil, `"expires_in":true`: nil,
+		`"expires_in":{"SECRET":1}`: nil, `"token_type":"SECRET"`: nil, `"token_type":5`: nil, `"refresh_token":["SECRET"]`: nil, `"refresh_token":5`: nil,
 	} {
-		got := TokenPair{Repeated: true}
-		err := json.Unmarshal([]byte(row.text), &got)
-		if (err == nil) != (row.want != nil) {
-			t.Errorf("%s: %v", row.text, err)
+		got := had
+		err := json.Unmarshal([]byte(`{"access_token":"a",`+rest+`}`), &got)
+		if (err == nil) != (want != nil) || want != nil && !cmp.Equal(*want, got) {
+			t.Errorf("%s: %v, %#v, %d s", rest, err, got, time.Duration(got.ExpiresIn)/time.Second)
 		}
-		if row.want != nil && !cmp.Equal(*row.want, got) {
-			t.Errorf("%s: %#v", row.text, got.shown())
+		if err != nil && strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%s: %v", rest, err)
+		}
+	}
+	for _, text := range []string{`[]`, `{"access_token":1}`, `""`} {
+		if got := had; json.Unmarshal([]byte(text), &got) == nil {
+			t.Errorf("%s: no error", text)
 		}
 	}
 }

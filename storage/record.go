@@ -18,6 +18,9 @@ const (
 	MaxSealed  = 1536
 )
 
+// MaxUseGrace is the most that Record.UseGrace is.
+const MaxUseGrace = time.Minute
+
 // Record is what a Store keeps of a token: everything but the secret itself.
 // It is a value without pointers to shared memory; copying it is enough to own it.
 // It prints without its digest and what is sealed in it.
@@ -27,6 +30,10 @@ type Record struct {
 	Digest Digest        // of the current secret; of a session, of the one that refreshes it
 	Sealed Sealed        // what a Manager keeps for itself of some tokens; put and read together with Digest
 	Epoch  uint32        // Mark.Epoch at issue
+
+	// UseGrace is for how long after the last use of a budget its text is good again: whole
+	// milliseconds, 0 to MaxUseGrace.
+	UseGrace time.Duration
 
 	// PreviousUntil is the first instant at which the secret before the current one
 	// works no more. Zero: it does not work at all. A Put that changes Digest and

@@ -1,7 +1,11 @@
 package storage
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -202,6 +206,55 @@ func TestKindText(t *testing.T) {
 		if err := k.UnmarshalText([]byte(text)); err == nil || k != KindSession {
 			t.Errorf("%q: %d, %v; want an error", text, k, err)
 		}
+	}
+}
+
+// TestFault12_TokenJSONGoesBack: every field, and every reason. A word of a later version is a
+// reason all the same.
+func TestFault12_TokenJSONGoesBack(t *testing.T) {
+	var full Token
+	v := reflect.ValueOf(&full).Elem()
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Interface().(type) {
+		case ID:
+			f.Set(reflect.ValueOf(ID{1, 6: 0x70, 8: 0x80, 15: byte(i)}))
+		case time.Time:
+			f.Set(reflect.ValueOf(time.UnixMilli(int64(1_700_000_000_001 + i)).UTC()))
+		case string:
+			f.SetString(fmt.Sprint("text ", i))
+		case Kind:
+			f.Set(reflect.ValueOf(KindSession))
+		case EndReason:
+			f.Set(reflect.ValueOf(EndRevoked))
+		case uint32:
+			f.SetUint(math.MaxUint32)
+		case int:
+			f.SetInt(int64(i))
+		default:
+			t.Fatalf("%s has a type that this test does not know", v.Type().Field(i).Name)
+		}
+	}
+	tokens := []Token{{}, full}
+	for n := range 256 {
+		one := full
+		if one.EndReason = EndReason(n); n >= len(endReasons) {
+			one.EndReason = unknownReason
+		}
+		tokens = append(tokens, one)
+	}
+	for _, want := range tokens {
+		text, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Token
+		if err := json.Unmarshal(text, &got); err != nil || got != want {
+			t.Errorf("%s comes back as %+v, %v", text, got, err)
+		}
+	}
+	r := EndRevoked
+	if err := r.UnmarshalText([]byte("a later word")); err != nil || r != unknownReason || r.String() != "unknown" {
+		t.Errorf("a later word: %d, %v", r, err)
 	}
 }
 

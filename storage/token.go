@@ -30,7 +30,7 @@ type Token struct {
 	Family   ID  `json:"family,omitzero"`     // the first token of a chain of delegations; zero: nothing was delegated from it
 	Parent   ID  `json:"parent,omitzero"`     // whose delegate it is; zero: it is none
 	MaxUses  int `json:"max_uses,omitempty"`  // how often it can be used in all; zero: as often as it lives
-	UsesLeft int `json:"uses_left,omitempty"` // how many of them are left
+	UsesLeft int `json:"uses_left,omitempty"` // how many of them are left; -1 in the answer to a repetition, see Repeated
 }
 
 // Live reports whether the token is alive at now: nobody has ended it and now is
@@ -53,6 +53,10 @@ func (t Token) Has(scope string) bool {
 	}
 	return false
 }
+
+// Repeated reports whether Authenticate or Peek returned the token for the repetition of
+// its last use, which Grant.UseGrace lets in. No such token is stored.
+func (t Token) Repeated() bool { return t.UsesLeft < 0 }
 
 // DeadFrom returns the first instant at which the token is dead by what its
 // record says: EndedAt or ExpiresAt, whichever comes first.
@@ -129,3 +133,16 @@ func (r EndReason) String() string {
 
 // MarshalText returns the word of String. The error is always nil.
 func (r EndReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText sets r from the word of String. A word that this version does not know is
+// one of a newer version, and no reason to know nothing of the token: r becomes 255, which
+// stands for every such word and for no reason of lapse. The error is always nil.
+func (r *EndReason) UnmarshalText(text []byte) error {
+	*r = unknownReason
+	if i := slices.Index(endReasons[:], string(text)); i >= 0 {
+		*r = EndReason(i)
+	}
+	return nil
+}
+
+const unknownReason EndReason = 255

@@ -51,7 +51,7 @@ func (t *tour) pairs(pairs *lapse.Pairs) error {
 	}
 	t.at(10 * time.Minute)
 	phone, err := pairs.Issue(ctx, lapse.Grant{Subject: subject, Name: "phone", Scope: "read write"})
-	t.note("log in on a phone", t.lapse.given(phone.Access, err))
+	t.note("log in on a phone", t.lapse.given(phone.Access.Issued, err))
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ var facts = []struct{ fact, pattern string }{
 	{"another installation's token is unknown", `(?m)^18:55  refused 401  lapse_.* unknown`},
 	{"another manager's token is unknown", `(?m)^19:00  refused 401  key_.* unknown`},
 	{"its own manager takes it", `(?m)^19:00  good  .*key_.* until 4 Feb 19:00$`},
-	{"a suspended subject is refused", `(?m)^19:00  refused 401 .* subject refused`},
+	{"a suspended subject is refused", `(?m)^19:00  refused 401 .* refused: the account`},
 	{"and let in again", `(?m)^19:00  good .* laptop .* until 19:30$`},
 	{"a rotation keeps the token", `(?m)^19:00  rotated .*key_.* until 4 Feb 19:00, under the same ID$`},
 	{"its old text works for a while", `(?m)^19:00  good .*key_.* with old text `},

@@ -90,6 +90,7 @@ func (w *world) record(id storage.ID) storage.Record {
 		r.Family, r.Parent = w.id(), w.id()
 		r.MaxUses = w.rng.IntN(3) * 1000
 		r.UsesLeft = w.rng.IntN(r.MaxUses + 1)
+		r.UseGrace = time.Duration(w.rng.IntN(2)*w.rng.IntN(60_001)) * time.Millisecond
 		r.Sealed = storage.NewSealed(w.text(storage.MaxSealed))
 		r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = storage.KindSession, w.rng.Uint32(), w.instant(), w.instant()
 	}

@@ -13,7 +13,7 @@ import (
 
 // The form is a byte that says which parts follow, and these: the IDs of the family,
 // and of the parent, 16 bytes each; MaxUses and UsesLeft, 4 bytes each, big-endian; the
-// epoch, likewise; the kind, 1 byte, with the generation, 4 bytes, RotatedAt and
+// milliseconds of UseGrace, likewise; the epoch, likewise; the kind, 1 byte, with the generation, 4 bytes, RotatedAt and
 // PreviousUntil, Unix milliseconds of 8 bytes each; and all the rest is what is sealed. A
 // record without any of it has the empty form.
 const (
@@ -24,16 +24,18 @@ const (
 	hasUses
 	hasSealed
 	hasEpoch
+	hasUseGrace // a program that does not know this part denies the record, as every form with a part of a later version
 
-	all = hasFamily | hasParent | hasSecrets | hasUses | hasSealed | hasEpoch
+	all = hasFamily | hasParent | hasSecrets | hasUses | hasSealed | hasEpoch | hasUseGrace
 
 	usesLen    = 2 * 4
+	graceLen   = 4
 	epochLen   = 4
 	secretsLen = 1 + 4 + 2*8
 )
 
 // MaxLen is the length of the longest form.
-const MaxLen = 1 + 2*len(storage.ID{}) + usesLen + epochLen + secretsLen + storage.MaxSealed
+const MaxLen = 1 + 2*len(storage.ID{}) + usesLen + graceLen + epochLen + secretsLen + storage.MaxSealed
 
 // links are the IDs in their order.
 func links(tok *storage.Token) [2]*storage.ID {
@@ -49,6 +51,9 @@ func parts(r *storage.Record) (mask byte) {
 	}
 	if r.MaxUses != 0 || r.UsesLeft != 0 {
 		mask |= hasUses
+	}
+	if r.UseGrace.Milliseconds() != 0 {
+		mask |= hasUseGrace
 	}
 	if r.Epoch != 0 {
 		mask |= hasEpoch
@@ -66,10 +71,11 @@ func parts(r *storage.Record) (mask byte) {
 func None(r *storage.Record) bool { return parts(r) == 0 }
 
 // Valid reports whether r can be kept: no number of uses is below zero or over
-// MaxInt32, none is left that was never there, and what is sealed is no longer
-// than storage.MaxSealed.
+// MaxInt32, none is left that was never there, UseGrace is 0 to storage.MaxUseGrace, and
+// what is sealed is no longer than storage.MaxSealed.
 func Valid(r *storage.Record) bool {
-	return 0 <= r.UsesLeft && r.UsesLeft <= r.MaxUses && r.MaxUses <= math.MaxInt32 && r.Sealed.Len() <= storage.MaxSealed
+	return 0 <= r.UsesLeft && r.UsesLeft <= r.MaxUses && r.MaxUses <= math.MaxInt32 &&
+		0 <= r.UseGrace && r.UseGrace <= storage.MaxUseGrace && r.Sealed.Len() <= storage.MaxSealed
 }
 
 // Len returns the length of the form of r.
@@ -86,6 +92,9 @@ func Len(r *storage.Record) int {
 	}
 	if mask&hasUses != 0 {
 		n += usesLen
+	}
+	if mask&hasUseGrace != 0 {
+		n += graceLen
 	}
 	if mask&hasEpoch != 0 {
 		n += epochLen
@@ -112,6 +121,9 @@ func Append(b []byte, r *storage.Record) []byte {
 		b = binary.BigEndian.AppendUint32(b, uint32(r.MaxUses))
 		b = binary.BigEndian.AppendUint32(b, uint32(r.UsesLeft))
 	}
+	if mask&hasUseGrace != 0 {
+		b = binary.BigEndian.AppendUint32(b, uint32(r.UseGrace.Milliseconds()))
+	}
 	if mask&hasEpoch != 0 {
 		b = binary.BigEndian.AppendUint32(b, r.Epoch)
 	}
@@ -126,7 +138,7 @@ func Append(b []byte, r *storage.Record) []byte {
 // Clear takes from r all that its form would say.
 func Clear(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{}, storage.ID{}
-	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 0, 0, 0, storage.Sealed{}
+	r.MaxUses, r.UsesLeft, r.UseGrace, r.Epoch, r.Sealed = 0, 0, 0, 0, storage.Sealed{}
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
 }
 
@@ -158,6 +170,12 @@ func Read(form string, r *storage.Record) bool {
 			return false
 		}
 		r.MaxUses, r.UsesLeft, rest = number(rest), number(rest[4:]), rest[usesLen:]
+	}
+	if mask&hasUseGrace != 0 {
+		if len(rest) < graceLen {
+			return false
+		}
+		r.UseGrace, rest = time.Duration(number(rest))*time.Millisecond, rest[graceLen:]
 	}
 	if mask&hasEpoch != 0 {
 		if len(rest) < epochLen {

@@ -26,6 +26,9 @@ func every(f func(mask byte, r storage.Record)) {
 		if mask&hasUses != 0 {
 			r.MaxUses, r.UsesLeft = math.MaxInt32, 1<<24+2<<16+3<<8+4
 		}
+		if mask&hasUseGrace != 0 {
+			r.UseGrace = storage.MaxUseGrace
+		}
 		if mask&hasEpoch != 0 {
 			r.Epoch = 1<<31 + 7
 		}
@@ -47,7 +50,7 @@ func TestEveryCombination(t *testing.T) {
 		longest = max(longest, len(form))
 		got := storage.Record{Sealed: storage.NewSealed("of another")}
 		got.Family, got.Parent = storage.ID{9}, storage.ID{9}
-		got.MaxUses, got.UsesLeft, got.Epoch = 9, 9, 9
+		got.MaxUses, got.UsesLeft, got.Epoch, got.UseGrace = 9, 9, 9, 9
 		got.Kind, got.Generation, got.RotatedAt, got.PreviousUntil = 9, 9, time.UnixMilli(9), time.UnixMilli(9)
 		if !Parse(form, &got) || !cmp.Equal(want, got) {
 			t.Errorf("%07b: %v", mask, cmp.Diff(want, got))

@@ -41,6 +41,7 @@ func tied() storage.Record {
 	r.Kind, r.Generation = storage.KindSession, math.MaxUint32
 	r.RotatedAt, r.PreviousUntil = time.UnixMilli(-1).UTC(), time.UnixMilli(lastMilli).UTC()
 	r.MaxUses, r.UsesLeft, r.Epoch = math.MaxInt32, math.MaxInt32-1, math.MaxUint32
+	r.UseGrace = storage.MaxUseGrace
 	r.Sealed = storage.NewSealed(strings.Repeat("\xff\x00", storage.MaxSealed/2))
 	return r
 }
@@ -192,6 +193,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"TTL":        func(r *storage.Record) { r.TTL = -1 },
 		"uses":       func(r *storage.Record) { r.MaxUses = -1 },
 		"most uses":  func(r *storage.Record) { r.MaxUses = math.MaxInt },
+		"use grace":  func(r *storage.Record) { r.UseGrace = -1 },
+		"long grace": func(r *storage.Record) { r.UseGrace = storage.MaxUseGrace + time.Millisecond },
 		"uses left":  func(r *storage.Record) { r.MaxUses, r.UsesLeft = 1, 2 },
 		"sealed":     func(r *storage.Record) { r.Sealed = storage.NewSealed(long) },
 	} {

@@ -41,6 +41,9 @@ func flaws() []flaw {
 		{"spends_nothing", []string{"S1", "S7"}, tuned(func(t *toy) {
 			t.stored = func(r storage.Record) storage.Record { r.UsesLeft = r.MaxUses; return r }
 		})},
+		{"forgets_the_use_grace", []string{"S1", "S7"}, tuned(func(t *toy) {
+			t.stored = func(r storage.Record) storage.Record { r.UseGrace = 0; return r }
+		})},
 		{"keeps_who_was_rotated", []string{"S16"}, tuned(func(t *toy) {
 			t.due = func(r storage.Record, deadBefore time.Time) bool {
 				return r.EndReason != storage.EndRotated && r.DeadFrom().Before(deadBefore) || r.ExpiresAt.Before(deadBefore)
