@@ -21,7 +21,7 @@ func checkText(field, value string, limit int) error {
 	last := rune(0)
 	for at, c := range value {
 		if !mayStand(last, c, first(value[at+utf8.RuneLen(c):])) {
-			return invalidGrant(field, "%U may not stand here; want graphic characters, in a Name by ClipName", c)
+			return invalidGrant(field, "%U may not stand here; leave it out, as ClipName does", c)
 		}
 		last = c
 	}
