@@ -21,7 +21,7 @@ func ExampleManager_Obtain() {
 	mock := clock.NewMock()
 	m, err := lapse.New(memory.New(), lapse.Config{
 		Policy: lapse.Policy{TTL: 24 * time.Hour},
-		Keys:   [][]byte{key},
+		Keys:   []lapse.Key{lapse.NewKey(key)},
 		Clock:  mock,
 	})
 	if err != nil {

@@ -25,10 +25,10 @@ type service struct {
 func newService(clock *clock.Mock, u users, policy lapse.Policy) (*service, error) {
 	key := sha256.Sum256([]byte("the same in each run, so never do this"))
 	m, err := lapse.New(memory.New(), lapse.Config{
-		Policy:       policy,
-		Clock:        clock, // leave it out, and it is the system's
-		Admit: u.check,
-		Keys:         [][]byte{key[:]},
+		Policy: policy,
+		Clock:  clock, // leave it out, and it is the system's
+		Admit:  u.check,
+		Keys:   []lapse.Key{lapse.NewKey(key[:])},
 	})
 	return &service{
 		ctx:       context.Background(),
