@@ -11,9 +11,9 @@ import (
 
 // TokenPair are a pair of tokens with their secret texts. Their JSON is the answer
 // of RFC 6749 section 5.1, secrets included, since it is made to be sent to the
-// client. fmt, slog and XML of TokenPair leave the secrets out, and gob refuses them.
-// Out of their reach are TokenPair inside of another value that a slog.JSONHandler
-// is given, since it writes that as JSON.
+// client; and what writes JSON of a value that holds a TokenPair, as a slog.JSONHandler or
+// a script in html/template, writes that. Every other encoder and printer leaves the
+// secrets out, or refuses, as far as those of Issued do.
 type TokenPair struct {
 	Access  Issued
 	Refresh Issued
@@ -82,7 +82,7 @@ func (c *TokenPair) shown() shownPair {
 	return shownPair{c.Access.shown(), c.Refresh.shown(), c.ExpiresIn, c.Repeated}
 }
 
-// Format writes everything but the secrets, for every verb that go vet lets pass.
+// Format writes everything but the secrets, whatever the verb.
 func (c TokenPair) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
 
 // LogValue is everything but the secrets.
