@@ -46,3 +46,15 @@ func ExampleManager_Obtain() {
 	// true true 20h0m0s
 	// false false
 }
+
+// A key comes from where the program keeps its secrets, and is printed by nothing.
+func ExampleNewKey() {
+	secret := make([]byte, 32) // a real one is random
+	cfg := lapse.Config{Prefix: "app", Keys: []lapse.Key{lapse.NewKey(secret)}}
+	fmt.Println(cfg.Keys)
+	_, err := lapse.New(memory.New(), cfg)
+	fmt.Println(err)
+	// Output:
+	// [[key]]
+	// lapse: invalid config: Keys[0]: all zero; want 32 random bytes
+}

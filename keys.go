@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -173,21 +172,5 @@ func (c *Config) shown() shownConfig {
 // there is one.
 func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
 
-// Format writes both Configs as theirs does.
-func (cfg PairConfig) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "%+v", struct {
-		Access, Refresh shownConfig
-		Grace           time.Duration
-	}{cfg.Access.shown(), cfg.Refresh.shown(), cfg.Grace})
-}
-
 // LogValue is what Format writes.
 func (c Config) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
-
-// MarshalJSON refuses: a Config holds functions, and Keys that cannot be read.
-func (c Config) MarshalJSON() ([]byte, error) { return nil, errConfigStored }
-
-// GobEncode refuses, as MarshalJSON does.
-func (c Config) GobEncode() ([]byte, error) { return nil, errConfigStored }
-
-var errConfigStored = errors.New("lapse: a Config holds keys and functions and is not to be stored; encode its Policy")

@@ -2,6 +2,7 @@ package lapse_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ func TestKeysAreInvalid(t *testing.T) {
 		"one":               {[][]byte{good}, ""},
 		"three":             {[][]byte{good, keyOf(2), keyOf(3)}, ""},
 		"nil":               {[][]byte{nil}, "lapse: invalid config: Keys[0]: 0 bytes; want 32 random ones"},
+		"empty":             {[][]byte{{}}, "lapse: invalid config: Keys[0]: 0 bytes; want 32 random ones"},
 		"31 bytes":          {[][]byte{good, keyOf(2)[:31]}, "lapse: invalid config: Keys[1]: 31 bytes; want 32 random ones"},
 		"33 bytes":          {[][]byte{append(keyOf(2), 1)}, "lapse: invalid config: Keys[0]: 33 bytes; want 32 random ones"},
 		"all zero":          {[][]byte{good, make([]byte, 32)}, "lapse: invalid config: Keys[1]: all zero; want 32 random bytes"},
@@ -39,6 +41,15 @@ func TestKeysAreInvalid(t *testing.T) {
 		if err != nil && err.Error() != row.want {
 			t.Errorf("%s: %q; want %q", name, err, row.want)
 		}
+	}
+}
+
+// TestFault2_ZeroKeyIsNone, and is refused as one of no bytes.
+func TestFault2_ZeroKeyIsNone(t *testing.T) {
+	_, err := lapse.New(storagetest.NewFaulty(nil), lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1)), {}}})
+	wantIs(t, "the zero Key", err, lapse.ErrInvalidConfig)
+	if err == nil || !strings.Contains(err.Error(), "Keys[1]: 0 bytes") {
+		t.Error(err)
 	}
 }
 

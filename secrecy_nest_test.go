@@ -22,6 +22,8 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
@@ -180,7 +182,14 @@ func hushValues(t *testing.T) (map[string]map[string]any, secrets) {
 	if !errors.As(unknown, &rejection) || reused == nil {
 		t.Fatal(unknown, reused)
 	}
+	file := made(bolt.Open(filepath.Join(t.TempDir(), "tokens.db"), nil))
+	t.Cleanup(func() { file.Close() })
 	plain, session := made(store.Get(ctx, issued.ID)), made(store.Get(ctx, pair.Access.ID))
+	for _, rec := range []storage.Record{plain, session} {
+		if err := file.Update(ctx, "ana", func(tx storage.Tx) error { return tx.Put(rec) }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	all.addLong("key", material)
 	all.addRecord(&plain)
 	all.addRecord(&session)
@@ -192,7 +201,7 @@ func hushValues(t *testing.T) (map[string]map[string]any, secrets) {
 		"Manager": hushNest(m), "Pairs": hushNest(pairs), "Hold": hushNest(hold), "Event": hushNest(told[len(told)-1]), "Rejection": hushNest(*rejection),
 		"GrantError": hushNest(*invalidGrant("Scope", "wrong")), "ScopeError": hushNest(*missingScope([]string{issued.Bearer})),
 		"Record": hushNest(session), "Record, plain": hushNest(plain), "Digest": hushNest(session.Digest), "Sealed": hushNest(session.Sealed), "Sealed, plain": hushNest(plain.Sealed),
-		"memory.Store": hushNest(store), "hushPlanted": hushNest(hushPlanted{plain.Digest.Sum(), material, session.Sealed.Text()}),
+		"memory.Store": hushNest(store), "bolt.Store": hushNest(file), "hushPlanted": hushNest(hushPlanted{plain.Digest.Sum(), material, session.Sealed.Text()}),
 	}
 	values["Issued"]["struct{T}"] = struct{ Issued }{issued}
 	values["TokenPair"]["struct{T}"] = struct{ TokenPair }{pair}
