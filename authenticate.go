@@ -124,7 +124,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 // the bound of bench/README.md, "Two versions", because of that.
 func (m *Manager) plainly(rec *storage.Record, p *presented) bool {
 	return rec.Digest.Matches(storage.SHA256, p.sum) && rec.ID == p.cred.id() && rec.Kind == KindPlain &&
-		rec.Sealed == (storage.Sealed{}) && p.prefix == m.prefix && rec.Prefix == m.prefix && !m.refreshes
+		rec.Sealed.Len() == 0 && p.prefix == m.prefix && rec.Prefix == m.prefix && !m.refreshes
 }
 
 // deadOrRepeated refuses p, a text of rec, which is dead, unless that is its last use again.

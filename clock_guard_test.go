@@ -111,7 +111,7 @@ func TestDiscontinuity(t *testing.T) {
 // TestStrict: once a clock that is behind has settled, every verb says so, in no words
 // that log anybody out, until it is right or accepted.
 func TestStrict(t *testing.T) {
-	g := newGuarded(t, Config{ClockGuard: GuardStrict, Policy: Policy{TTL: 30 * day, MaxTTL: NoLimit}, Keys: [][]byte{bytes.Repeat([]byte{1}, keyLen)}})
+	g := newGuarded(t, Config{ClockGuard: GuardStrict, Policy: Policy{TTL: 30 * day, MaxTTL: NoLimit}, Keys: []Key{NewKey(bytes.Repeat([]byte{1}, keyLen))}})
 	i := issueTo(t, g.Manager, Grant{Subject: "ana"})
 	g.machine.off -= 2 * time.Hour
 	g.settle()

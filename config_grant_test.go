@@ -34,14 +34,15 @@ func TestIssueNamesTheField(t *testing.T) {
 		{"Subject with half a letter at its end", lapse.Grant{Subject: "caf\xc3"}, []string{"Subject", "UTF-8"}},
 		{"Subject with a lone surrogate", lapse.Grant{Subject: "a\xed\xa0\x80"}, []string{"Subject", "UTF-8"}},
 		{"Subject with an overlong slash", lapse.Grant{Subject: "a\xc0\xaf"}, []string{"Subject", "UTF-8"}},
-		{"Subject NUL", lapse.Grant{Subject: "\x00"}, []string{"Subject", "control"}},
-		{"Subject with NUL", lapse.Grant{Subject: "a\x00b"}, []string{"Subject", "control"}},
-		{"Subject with newline", lapse.Grant{Subject: "ana\n"}, []string{"Subject", "control"}},
-		{"Subject with tab", lapse.Grant{Subject: "a\tb"}, []string{"Subject", "control"}},
-		{"Subject with escape", lapse.Grant{Subject: "a\x1b[2J"}, []string{"Subject", "control"}},
-		{"Subject with DEL", lapse.Grant{Subject: "a\x7f"}, []string{"Subject", "control"}},
-		{"Subject with a C1 control", lapse.Grant{Subject: "a\u0085"}, []string{"Subject", "control"}},
+		{"Subject NUL", lapse.Grant{Subject: "\x00"}, []string{"Subject", "U+0000"}},
+		{"Subject with NUL", lapse.Grant{Subject: "a\x00b"}, []string{"Subject", "U+0000"}},
+		{"Subject with newline", lapse.Grant{Subject: "ana\n"}, []string{"Subject", "U+000A"}},
+		{"Subject with tab", lapse.Grant{Subject: "a\tb"}, []string{"Subject", "U+0009"}},
+		{"Subject with escape", lapse.Grant{Subject: "a\x1b[2J"}, []string{"Subject", "U+001B"}},
+		{"Subject with DEL", lapse.Grant{Subject: "a\x7f"}, []string{"Subject", "U+007F"}},
+		{"Subject with a C1 control", lapse.Grant{Subject: "a\u0085"}, []string{"Subject", "U+0085"}},
 		{"Name of 256 bytes", lapse.Grant{Subject: "ana", Name: a(256)}, []string{"Name", "256", "255"}},
+		{"Name with a line feed", lapse.Grant{Subject: "ana", Name: "a\nb"}, []string{"Name", "U+000A", "ClipName"}},
 		{"Name not UTF-8", lapse.Grant{Subject: "ana", Name: "\x80"}, []string{"Name", "UTF-8"}},
 		{"Scope of 1,025 bytes", lapse.Grant{Subject: "ana", Scope: a(1025)}, []string{"Scope", "1025", "1024"}},
 		{"Scope with two spaces", lapse.Grant{Subject: "ana", Scope: "a  b"}, []string{"Scope", "one space"}},
@@ -86,13 +87,13 @@ func TestGrantsComeBack(t *testing.T) {
 		{Subject: strings.Repeat("a", 255)},
 		{Subject: strings.Repeat("😀", 63) + "abc"}, // 255 bytes
 		{Subject: "ana "}, {Subject: " "}, {Subject: "ana\u00a0"},
-		{Subject: "\u202eana"}, // right-to-left override
+		{Subject: "אנה"}, // from right to left, by itself
 		{Subject: "tokens"}, {Subject: "meta"}, {Subject: "0123456789abcdef"},
 		{Subject: "'; DROP TABLE tokens; --"}, {Subject: "../../etc/passwd"}, {Subject: "%00"},
 		{Subject: "a\ufffdb"}, // the replacement character itself is valid
 		{Subject: "ana", Name: "Ana's laptop"},
 		{Subject: "ana", Name: strings.Repeat("n", 255)},
-		{Subject: "ana", Name: "línea\nlínea"},
+		{Subject: "ana", Name: "línea línea"},
 		{Subject: "ana", Scope: strings.Repeat("s", 1024)},
 		{Subject: "ana", Data: strings.Repeat("d", 4096)},
 		{Subject: "ana", Data: string(binary)}, // which is not UTF-8

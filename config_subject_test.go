@@ -19,7 +19,7 @@ func TestSubjectsAreComparedByteForByte(t *testing.T) {
 		"prefixes of each other": {"a", "ab", "a/", "a:b", "a:", "aa", "b"},
 		"NFC and NFD":            {"caf\u00e9", "cafe\u0301", "cafe"},
 		"case":                   {"user", "User", "USER"},
-		"spaces":                 {"ana", "ana ", " ana", "ana\u00a0", "ana\u200b"},
+		"spaces":                 {"ana", "ana ", " ana", "ana\u00a0", "ana\u3000"},
 		"folding":                {"stra\u00dfe", "strasse", "\u0130stanbul", "istanbul", "\u212a", "K", "k"},
 		"wildcards":              {"a%", "a_", "a*", "ab", "a?"},
 		"lengths at the limit":   {strings.Repeat("a", 254), strings.Repeat("a", 255), strings.Repeat("a", 254) + "b"},

@@ -156,7 +156,7 @@ func (c *cover) expand(n *node, last bool) (children []*node, err error) {
 			return nil, fmt.Errorf("%s\n%s: %w", n.path(), a, err)
 		}
 		if dirty = !m.same(n.model) || len(c.w.texts) != len(n.texts); !dirty {
-			if !slices.Equal(c.w.stored, n.records) {
+			if !slices.EqualFunc(c.w.stored, n.records, storage.Record.Equal) {
 				return nil, fmt.Errorf("%s\n%s: it changed what is stored", n.path(), a)
 			}
 			continue

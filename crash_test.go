@@ -91,7 +91,7 @@ func (c *crashing) image(name string, seen []storage.Record) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := len(c.images); n > 0 && bytes.Equal(c.images[n-1].file, file) && slices.Equal(c.images[n-1].seen, seen) {
+	if n := len(c.images); n > 0 && bytes.Equal(c.images[n-1].file, file) && slices.EqualFunc(c.images[n-1].seen, seen, storage.Record.Equal) {
 		return
 	}
 	c.images = append(c.images, crashImage{name, file, seen})

@@ -39,15 +39,13 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued,
 	if err != nil {
 		return Issued{}, err
 	}
-	if g.Subject == "" {
-		g.Subject = parent.Subject
+	if g.Subject != "" && g.Subject != parent.Subject {
+		return Issued{}, invalidGrant("Subject", "a delegate has that of its parent; leave it empty")
 	}
-	if err := g.check(&m.policy); err != nil {
+	if err := g.checkPlain(&m.policy); err != nil {
 		return Issued{}, err
 	}
-	if g.Subject != parent.Subject {
-		return Issued{}, fmt.Errorf("%w: Subject: a delegate has that of its parent; leave it empty", ErrInvalidGrant)
-	}
+	g.Subject = parent.Subject
 	if err := Require(parent, words(g.Scope)...); err != nil {
 		return Issued{}, err
 	}

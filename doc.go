@@ -95,10 +95,12 @@
 // do it, now: answer 503, and let the client keep its token. Authenticate and Peek
 // know the first kind and the last alone: a store that is down logs nobody out.
 //
-// A refusal carries a [*Rejection] for errors.As, with what may be logged. A write
-// whose fate is unknown says so, with [ErrOutcomeUnknown]; any other error means
-// that nothing was written, but that Sweep had deleted what it says. No error,
-// event or printed value of this package holds a secret, a digest or a checksum.
+// A refusal carries a [*Rejection] for errors.As, with what may be logged; ErrInvalidGrant
+// carries a [*GrantError], and ErrScope a [*ScopeError]. A write whose fate is unknown says
+// so, with [ErrOutcomeUnknown]; any other error means that nothing was written, but that
+// Sweep had deleted what it says. No error or event of this package holds a secret, a
+// digest or a checksum, nor does what is printed of its values, but for what [Issued] says
+// of fmt.
 //
 // # Concurrency
 //

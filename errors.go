@@ -62,7 +62,8 @@ var (
 	ErrInvalidConfig = errors.New("lapse: invalid config")
 
 	// ErrInvalidGrant: a Grant, or a subject or an overlap given by itself, is out of
-	// its limits. The text names the field and the limit.
+	// its limits. The *GrantError that errors.As finds in it names the field and the
+	// limit, and so does the text.
 	ErrInvalidGrant = errors.New("lapse: invalid grant")
 
 	// ErrLimit: the subject has Policy.MaxTokens live tokens, or the token
@@ -82,8 +83,8 @@ var (
 	// use, or was given to an administrator. Rotate with that text.
 	ErrRotated = errors.New("lapse: the token has been rotated and its new text is in use; rotate with that one")
 
-	// ErrScope: a token's scope lacks words that are asked for; the text names them.
-	// Answer 403. The token itself is good: this does not wrap ErrUnauthenticated.
+	// ErrScope: a token's scope lacks words that are asked for. The *ScopeError that
+	// errors.As finds in it names them, and so does the text. Answer 403. The token itself is good: this does not wrap ErrUnauthenticated.
 	ErrScope = errors.New("lapse: insufficient scope")
 
 	// ErrClock: the clock has stayed behind the time that tokens were judged by, and

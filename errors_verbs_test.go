@@ -259,7 +259,7 @@ func TestLastGeneration(t *testing.T) {
 				}
 			}
 			wantVerdict(t, fmt.Sprint(verb, " at ", generation), do(ctx, s, s.texts[text]), want)
-			if same := made(s.store.Get(ctx, id)) == before; same != (want == nr) {
+			if same := made(s.store.Get(ctx, id)).Equal(before); same != (want == nr) {
 				t.Errorf("%s at %d: the record is the same: %v", verb, generation, same)
 			}
 		}

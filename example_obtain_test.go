@@ -21,7 +21,7 @@ func ExampleManager_Obtain() {
 	mock := clock.NewMock()
 	m, err := lapse.New(memory.New(), lapse.Config{
 		Policy: lapse.Policy{TTL: 24 * time.Hour},
-		Keys:   [][]byte{key},
+		Keys:   []lapse.Key{lapse.NewKey(key)},
 		Clock:  mock,
 	})
 	if err != nil {
@@ -45,4 +45,16 @@ func ExampleManager_Obtain() {
 	// Output:
 	// true true 20h0m0s
 	// false false
+}
+
+// A key comes from where the program keeps its secrets, and is printed by nothing.
+func ExampleNewKey() {
+	secret := make([]byte, 32) // a real one is random
+	cfg := lapse.Config{Prefix: "app", Keys: []lapse.Key{lapse.NewKey(secret)}}
+	fmt.Println(cfg.Keys)
+	_, err := lapse.New(memory.New(), cfg)
+	fmt.Println(err)
+	// Output:
+	// [[key]]
+	// lapse: invalid config: Keys[0]: all zero; want 32 random bytes
 }

@@ -71,9 +71,12 @@ func ExamplePairs_Refresh() {
 		log.Fatal(err)
 	}
 	answer := func(credentials lapse.TokenPair, err error) string {
+		var wrong *lapse.GrantError
 		switch {
-		case errors.Is(err, lapse.ErrScope):
+		case errors.Is(err, lapse.ErrScope), errors.As(err, &wrong) && wrong.Field == "Scope":
 			return `400 {"error":"invalid_scope"}`
+		case wrong != nil:
+			return `400 {"error":"invalid_request"}`
 		case errors.Is(err, lapse.ErrUnauthenticated):
 			return `400 {"error":"invalid_grant"}`
 		case err != nil:
@@ -89,10 +92,14 @@ func ExamplePairs_Refresh() {
 	fmt.Println(got[:27], strings.Contains(got, `"token_type":"Bearer","expires_in":900,`), strings.HasSuffix(got, `"scope":"read"}`))
 	fmt.Println(answer(pairs.Refresh(ctx, login.Refresh.Bearer, "delete")))
 	fmt.Println(answer(pairs.Refresh(ctx, login.Access.Bearer)))
+	fmt.Println(answer(pairs.Issue(ctx, lapse.Grant{Subject: "ana", Scope: "a\tb"})))
+	fmt.Println(answer(pairs.Issue(ctx, lapse.Grant{Subject: "ana", TTL: -time.Minute})))
 	// Output:
 	// 200 {"access_token":"lapse_ true true
 	// 400 {"error":"invalid_scope"}
 	// 400 {"error":"invalid_grant"}
+	// 400 {"error":"invalid_scope"}
+	// 400 {"error":"invalid_request"}
 }
 
 // To log out, either text will do, as often as it is sent (RFC 7009).

@@ -154,7 +154,7 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ende
 // ErrInvalidGrant means that no token can have such a subject. An error means
 // that none was ended, unless it is ErrOutcomeUnknown.
 func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID) (ended int, err error) {
-	if err := checkSubject(subject); err != nil {
+	if err := checkStoredSubject(subject); err != nil {
 		return 0, err
 	}
 	if err := m.ready(ctx, "expire subject"); err != nil {

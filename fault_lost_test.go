@@ -30,7 +30,7 @@ type lostScene struct {
 
 func newLostScene(t *testing.T, grace time.Duration) *lostScene {
 	t.Helper()
-	s := &lostScene{pairs: memoryPairs(t, lapse.PairConfig{Grace: grace, Access: lapse.Config{Keys: [][]byte{{31: 1}}}})}
+	s := &lostScene{pairs: memoryPairs(t, lapse.PairConfig{Grace: grace, Access: lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1))}}})}
 	s.before = s.issue(lapse.Grant{Subject: "rob"})
 	var err error
 	if s.rotated, err = s.Rotate(s.ctx, s.before.Bearer, time.Minute); err != nil {

@@ -27,7 +27,7 @@ type scene struct {
 
 // sceneConfig has one key for Obtain, or another in its place.
 func sceneConfig(policy lapse.Policy, key byte) lapse.Config {
-	return lapse.Config{Policy: policy, Keys: [][]byte{{31: key}}}
+	return lapse.Config{Policy: policy, Keys: []lapse.Key{lapse.NewKey([]byte{31: key})}}
 }
 
 func newScene(t *testing.T) *scene { return newSceneOn(t, memory.New()) }

@@ -2,19 +2,27 @@ package lapse
 
 import (
 	"cmp"
-	"fmt"
 	"math"
+	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Grant says for whom and for what Issue makes a token. Lengths are in bytes.
+// Grant says for whom and for what Issue makes a token. Lengths are in bytes. What is out
+// of limits is ErrInvalidGrant, with a *GrantError that names the field.
+//
+// Subject and Name end up in logs, terminals and lists, where no character may forge a
+// line, turn around the text after it, or stand unseen. So both are valid UTF-8, and of
+// graphic characters (unicode.IsGraphic): no controls, no U+2028 and U+2029, no
+// bidirectional and zero-width characters, no fillers, no private use, nothing that this
+// version of Go knows no character for. The joiner U+200D may stand between two symbols,
+// as people expect of emoji, and in no word; variation selectors may stand anywhere.
+// ClipName makes a Name of any text. Tokens that an earlier version let in live on, and
+// their subject lists and ends them.
 type Grant struct {
-	Subject    string        // required: 1 to 255 bytes, valid UTF-8, no control characters; compared byte for byte
-	Name       string        // for people: "Ana's laptop"; at most 255 bytes, valid UTF-8
+	Subject    string        // required: 1 to 255 bytes; compared byte for byte, and not normalised
+	Name       string        // for people: "Ana's laptop"; at most 255 bytes
 	Scope      string        // words with one space between them, as in RFC 6749 section 3.3; at most 1,024 bytes
 	Data       string        // the caller's own, opaque; at most 4,096 bytes
 	TTL        time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
@@ -28,26 +36,29 @@ type Grant struct {
 // check returns ErrInvalidGrant with the name of the first field out of limits, for a
 // plain token.
 func (g *Grant) check(p *Policy) error {
-	if g.MinLeft != 0 {
-		return errMinLeft(g)
+	if err := checkSubject(g.Subject); err != nil {
+		return err
 	}
 	return g.checkPlain(p)
 }
 
 func errMinLeft(g *Grant) error {
-	return fmt.Errorf("%w: MinLeft: %v; Obtain alone gives a token again, leave it 0", ErrInvalidGrant, g.MinLeft)
+	return invalidGrant("MinLeft", "%v; Obtain alone gives a token again, leave it 0", g.MinLeft)
 }
 
 // checkObtain is check for Obtain.
 func (g *Grant) checkObtain(p *Policy) error {
-	if err := g.checkPlain(p); err != nil {
+	if err := checkSubject(g.Subject); err != nil {
+		return err
+	}
+	if err := g.checkToken(p); err != nil {
 		return err
 	}
 	if err := checkDuration(g.MinLeft, false); err != nil {
-		return fmt.Errorf("%w: MinLeft: %w", ErrInvalidGrant, err)
+		return invalidGrant("MinLeft", "%v", err)
 	}
 	if least := g.leastTTL(p); g.MinLeft > least {
-		return fmt.Errorf("%w: MinLeft: %v is over the %v that a new token may live", ErrInvalidGrant, g.MinLeft, least)
+		return invalidGrant("MinLeft", "%v is over the %v that a new token may live", g.MinLeft, least)
 	}
 	return nil
 }
@@ -55,42 +66,46 @@ func (g *Grant) checkObtain(p *Policy) error {
 // minLeft returns how much of its life a token has left at least that Obtain gives again.
 func (g *Grant) minLeft(p *Policy) time.Duration { return cmp.Or(g.MinLeft, g.ttl(p)/10) }
 
-// checkPlain is check for the fields that only a session has, and those of both.
+// checkPlain is check for every field except Subject.
 func (g *Grant) checkPlain(p *Policy) error {
+	if g.MinLeft != 0 {
+		return errMinLeft(g)
+	}
+	return g.checkToken(p)
+}
+
+// checkToken is checkPlain for every field except MinLeft.
+func (g *Grant) checkToken(p *Policy) error {
 	if g.SessionTTL != 0 {
-		return fmt.Errorf("%w: SessionTTL: %v; a plain token has none, leave it 0", ErrInvalidGrant, g.SessionTTL)
+		return invalidGrant("SessionTTL", "%v; a plain token has none, leave it 0", g.SessionTTL)
 	}
 	return g.checkAll(p)
 }
 
-// checkAll is check for the fields that a plain token and a session have.
+// checkAll is checkToken for the fields that a session has, too.
 func (g *Grant) checkAll(p *Policy) error {
-	if err := checkSubject(g.Subject); err != nil {
+	if err := checkText("Name", g.Name, storage.MaxName); err != nil {
 		return err
 	}
 	switch {
-	case len(g.Name) > storage.MaxName:
-		return tooLong("Name", g.Name, storage.MaxName)
-	case !utf8.ValidString(g.Name):
-		return fmt.Errorf("%w: Name: not valid UTF-8", ErrInvalidGrant)
 	case len(g.Scope) > storage.MaxScope:
 		return tooLong("Scope", g.Scope, storage.MaxScope)
 	case !validScope(g.Scope):
-		return fmt.Errorf("%w: Scope: want words of printable ASCII without quote and backslash, one space between them", ErrInvalidGrant)
+		return invalidGrant("Scope", "want words of printable ASCII without quote and backslash, one space between them")
 	case len(g.Data) > storage.MaxData:
 		return tooLong("Data", g.Data, storage.MaxData)
 	}
 	if g.MaxUses < 0 || g.MaxUses > math.MaxInt32 {
-		return fmt.Errorf("%w: MaxUses: %d is not between 0 and %d", ErrInvalidGrant, g.MaxUses, math.MaxInt32)
+		return invalidGrant("MaxUses", "%d is not between 0 and %d", g.MaxUses, math.MaxInt32)
 	}
 	if err := g.checkUseGrace(); err != nil {
 		return err
 	}
 	if err := checkDuration(g.TTL, false); err != nil {
-		return fmt.Errorf("%w: TTL: %w", ErrInvalidGrant, err)
+		return invalidGrant("TTL", "%v", err)
 	}
 	if g.TTL.Truncate(time.Millisecond) > p.MaxTTL {
-		return fmt.Errorf("%w: TTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.TTL, p.MaxTTL)
+		return invalidGrant("TTL", "%v is over the policy's MaxTTL of %v", g.TTL, p.MaxTTL)
 	}
 	return checkJitter(g.Jitter)
 }
@@ -98,69 +113,43 @@ func (g *Grant) checkAll(p *Policy) error {
 // checkUseGrace returns ErrInvalidGrant unless UseGrace is one of a budget, or 0.
 func (g *Grant) checkUseGrace() error {
 	if err := checkDuration(g.UseGrace, false); err != nil {
-		return fmt.Errorf("%w: UseGrace: %w", ErrInvalidGrant, err)
+		return invalidGrant("UseGrace", "%v", err)
 	}
 	if g.UseGrace > storage.MaxUseGrace {
-		return fmt.Errorf("%w: UseGrace: %v is over %v", ErrInvalidGrant, g.UseGrace, storage.MaxUseGrace)
+		return invalidGrant("UseGrace", "%v is over %v", g.UseGrace, storage.MaxUseGrace)
 	}
 	if g.UseGrace != 0 && g.MaxUses == 0 {
-		return fmt.Errorf("%w: UseGrace: %v without MaxUses; a token without a budget has no last use", ErrInvalidGrant, g.UseGrace)
+		return invalidGrant("UseGrace", "%v without MaxUses; a token without a budget has no last use", g.UseGrace)
 	}
 	return nil
 }
 
-// checkSubject returns ErrInvalidGrant unless subject can be one.
-func checkSubject(subject string) error {
-	switch {
-	case subject == "":
-		return fmt.Errorf("%w: Subject: empty", ErrInvalidGrant)
-	case len(subject) > storage.MaxSubject:
-		return tooLong("Subject", subject, storage.MaxSubject)
-	case printable(subject):
-		return nil
-	case !utf8.ValidString(subject):
-		return fmt.Errorf("%w: Subject: not valid UTF-8", ErrInvalidGrant)
-	}
-	for _, c := range subject {
-		if unicode.IsControl(c) {
-			return fmt.Errorf("%w: Subject: holds a control character", ErrInvalidGrant)
-		}
-	}
-	return nil
+func tooLong(field, value string, limit int) error {
+	return invalidGrant(field, "%d bytes are more than %d", len(value), limit)
 }
 
-// printable reports whether all of s is printable ASCII, as most subjects are.
-func printable(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c > 0x7e {
+// validScope reports whether scope is empty or words with a single space between two of
+// them.
+func validScope(scope string) bool {
+	if scope == "" {
+		return true
+	}
+	for word := range strings.SplitSeq(scope, " ") {
+		if !isWord(word) {
 			return false
 		}
 	}
 	return true
 }
 
-func tooLong(field, value string, limit int) error {
-	return fmt.Errorf("%w: %s: %d bytes are more than %d", ErrInvalidGrant, field, len(value), limit)
-}
-
-// validScope reports whether scope is empty or scope-tokens as RFC 6749 section
-// 3.3 defines them, with a single space between two of them.
-func validScope(scope string) bool {
-	space := true // so that the first byte cannot be one
-	for _, c := range []byte(scope) {
-		if c == ' ' {
-			if space {
-				return false
-			}
-			space = true
-			continue
-		}
+// isWord reports whether s is a scope-token as RFC 6749 section 3.3 defines it.
+func isWord(s string) bool {
+	for _, c := range []byte(s) {
 		if c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
 			return false
 		}
-		space = false
 	}
-	return scope == "" || !space
+	return s != ""
 }
 
 // record sets rec to what is stored of a token granted by g at now, without its ID

@@ -243,18 +243,18 @@ func TestHoldIntervals(t *testing.T) {
 		cfg lapse.Config
 		bad bool
 	}{
-		"defaults":             {lapse.Config{}, false},
-		"the least":            {lapse.Config{Recheck: time.Millisecond, PollHolds: time.Millisecond, Admit: dir.check}, false},
-		"recheck negative":     {lapse.Config{Recheck: -1, Admit: dir.check}, true},
-		"recheck too short":    {lapse.Config{Recheck: time.Millisecond - 1, Admit: dir.check}, true},
-		"recheck without end":  {lapse.Config{Recheck: lapse.NoLimit, Admit: dir.check}, true},
-		"recheck without Admit":    {lapse.Config{Recheck: time.Minute}, true},
-		"polling negative":     {lapse.Config{PollHolds: -1}, true},
-		"polling too often":    {lapse.Config{PollHolds: time.Millisecond - 1}, true},
-		"polling without end":  {lapse.Config{PollHolds: lapse.NoLimit}, true},
-		"polling once a year":  {lapse.Config{PollHolds: 365 * 24 * time.Hour}, false},
-		"recheck once a year":  {lapse.Config{Recheck: 365 * 24 * time.Hour, Admit: dir.check}, false},
-		"checking but not yet": {lapse.Config{Admit: dir.check}, false},
+		"defaults":              {lapse.Config{}, false},
+		"the least":             {lapse.Config{Recheck: time.Millisecond, PollHolds: time.Millisecond, Admit: dir.check}, false},
+		"recheck negative":      {lapse.Config{Recheck: -1, Admit: dir.check}, true},
+		"recheck too short":     {lapse.Config{Recheck: time.Millisecond - 1, Admit: dir.check}, true},
+		"recheck without end":   {lapse.Config{Recheck: lapse.NoLimit, Admit: dir.check}, true},
+		"recheck without Admit": {lapse.Config{Recheck: time.Minute}, true},
+		"polling negative":      {lapse.Config{PollHolds: -1}, true},
+		"polling too often":     {lapse.Config{PollHolds: time.Millisecond - 1}, true},
+		"polling without end":   {lapse.Config{PollHolds: lapse.NoLimit}, true},
+		"polling once a year":   {lapse.Config{PollHolds: 365 * 24 * time.Hour}, false},
+		"recheck once a year":   {lapse.Config{Recheck: 365 * 24 * time.Hour, Admit: dir.check}, false},
+		"checking but not yet":  {lapse.Config{Admit: dir.check}, false},
 	} {
 		_, err := lapse.New(mute{}, row.cfg)
 		if errors.Is(err, lapse.ErrInvalidConfig) != row.bad || err != nil && !row.bad {

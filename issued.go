@@ -7,10 +7,17 @@ import (
 )
 
 // Issued is a token with its secret text, shown this once: no store holds it in the
-// clear, and nothing but Obtain, and Refresh within its grace, gives one again. fmt, slog,
-// JSON, XML and gob of an Issued leave the Bearer out. Out of their reach is an Issued in
-// an unexported field of another type, or under a verb that go vet reports (%p, and %w
-// outside of Errorf).
+// clear, and nothing but Obtain, and Refresh within its grace, gives one again.
+//
+// Every encoder of the standard library leaves the Bearer out, or refuses an Issued, and
+// fmt, slog and templates leave it out wherever they ask the Issued how it prints. fmt,
+// and what prints by it, does not ask, but goes by reflection and shows the Bearer:
+//   - in an unexported field of another type;
+//   - in what a pointer inside of another value points to, as in []any{&T{issued}}, under
+//     a verb that pointers do not have, as %s, %q or %t;
+//   - under %p and, outside of Errorf, %w, both of which go vet reports.
+//
+// So keep no Issued in a value that is logged; its Token says all that a log needs.
 //
 // JSON of a struct that embeds an Issued has the other fields of that struct, too. fmt and
 // slog print the embedded Issued alone, since they find its methods: give it a field with
@@ -37,8 +44,7 @@ type shown struct {
 
 func (i *Issued) shown() shown { return shown{i.Token, i.Evicted, i.Existing, i.Reduced} }
 
-// Format writes the token and what was evicted, for every verb that go vet lets
-// pass.
+// Format writes the token and what was evicted, whatever the verb.
 func (i Issued) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", i.shown()) }
 
 // LogValue is the token and what was evicted.

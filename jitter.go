@@ -17,7 +17,7 @@ func checkJitter(share float64) error {
 	if share >= 0 && share <= maxJitter { // which NaN is not
 		return nil
 	}
-	return fmt.Errorf("%w: Jitter: %v is not between 0 and %v", ErrInvalidGrant, share, maxJitter)
+	return invalidGrant("Jitter", "%v is not between 0 and %v", share, maxJitter)
 }
 
 // spread draws the TTL of a token under p, once, where g spreads it: any whole number

@@ -5,8 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -17,8 +17,32 @@ import (
 // keyLen is the length of each of Config.Keys, in bytes.
 const keyLen = 32
 
-// key derives secrets by one of Config.Keys. It is a function, because no printer finds
-// the bytes of the key in one.
+// Key is one of Config.Keys. It never prints: no printer and no encoder finds the bytes in
+// it, by reflection either. The zero Key has none, and New refuses it.
+type Key struct {
+	material func() []byte // a function, because reflection sees nothing but its address
+}
+
+// NewKey returns a copy of b as a Key. New returns ErrInvalidConfig for one that is not 32
+// random bytes.
+func NewKey(b []byte) Key {
+	b = bytes.Clone(b)
+	return Key{func() []byte { return b }}
+}
+
+// bytes returns what NewKey was given.
+func (k Key) bytes() []byte {
+	if k.material == nil {
+		return nil
+	}
+	return k.material()
+}
+
+// Format writes a placeholder.
+func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, "[key]") }
+
+// key derives secrets by one of Config.Keys. It is a function for the reason for which
+// Key has one.
 type key func(label string, parts ...[]byte) [sha256.Size]byte
 
 // newKey is HMAC-SHA-256 over a label and parts of fixed lengths, so that no two tokens,
@@ -46,21 +70,22 @@ func (k key) rotated(id ID, b binding, generation uint32, salt []byte) [sha256.S
 
 // newKeys returns what derives by each of keys, or ErrInvalidConfig with the place of
 // the first that is out of limits, and nothing of what it is.
-func newKeys(keys [][]byte) ([]key, error) {
+func newKeys(keys []Key) ([]key, error) {
 	var derive []key
 	for i, k := range keys {
-		if len(k) != keyLen {
-			return nil, fmt.Errorf("%w: Keys[%d]: %d bytes; want %d random ones", ErrInvalidConfig, i, len(k), keyLen)
+		material := k.bytes()
+		if len(material) != keyLen {
+			return nil, fmt.Errorf("%w: Keys[%d]: %d bytes; want %d random ones", ErrInvalidConfig, i, len(material), keyLen)
 		}
-		if [keyLen]byte(k) == ([keyLen]byte{}) {
+		if [keyLen]byte(material) == ([keyLen]byte{}) {
 			return nil, fmt.Errorf("%w: Keys[%d]: all zero; want %d random bytes", ErrInvalidConfig, i, keyLen)
 		}
 		for j, other := range keys[:i] {
-			if bytes.Equal(k, other) {
+			if bytes.Equal(material, other.bytes()) {
 				return nil, fmt.Errorf("%w: Keys[%d]: the same as Keys[%d]; leave one of them out", ErrInvalidConfig, i, j)
 			}
 		}
-		derive = append(derive, newKey([keyLen]byte(k)))
+		derive = append(derive, newKey([keyLen]byte(material)))
 	}
 	return derive, nil
 }
@@ -124,7 +149,7 @@ func (m *Manager) reveal(rec *storage.Record, c *credential) bool {
 	return false
 }
 
-// shownConfig is a Config without its keys.
+// shownConfig is what is worth printing of a Config.
 type shownConfig struct {
 	Policy  Policy
 	Prefix  string
@@ -143,25 +168,9 @@ func (c *Config) shown() shownConfig {
 	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.Admit != nil, c.Observe != nil, len(c.Keys), c.Recheck, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
 }
 
-// Format writes the Config without its Keys, for every verb that go vet lets pass.
+// Format writes the Config with the number of its Keys, and of its functions whether
+// there is one.
 func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
 
-// Format writes the PairConfig without its Keys, also where fmt itself complains of a verb
-// and would leave the Format of its parts alone.
-func (cfg PairConfig) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "%+v", struct {
-		Access, Refresh shownConfig
-		Grace           time.Duration
-	}{cfg.Access.shown(), cfg.Refresh.shown(), cfg.Grace})
-}
-
-// LogValue is the Config without its Keys.
+// LogValue is what Format writes.
 func (c Config) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
-
-// MarshalJSON refuses, as it would for the functions alone: Keys are secret.
-func (c Config) MarshalJSON() ([]byte, error) { return nil, errConfigStored }
-
-// GobEncode refuses: Keys are secret.
-func (c Config) GobEncode() ([]byte, error) { return nil, errConfigStored }
-
-var errConfigStored = errors.New("lapse: a Config holds keys and functions and is not to be stored; encode its Policy")

@@ -26,6 +26,14 @@ func randomKey(seed byte) []byte {
 	return k
 }
 
+// hushKeys makes Keys of the bytes of each.
+func hushKeys(all [][]byte) (keys []Key) {
+	for _, b := range all {
+		keys = append(keys, NewKey(b))
+	}
+	return keys
+}
+
 // secretsOfKey returns what to search an output for: any eight bytes of key that
 // follow each other, in each form.
 func secretsOfKey(key []byte) secrets {
@@ -86,7 +94,7 @@ func TestDerivationOfARotation(t *testing.T) {
 // secret to be had.
 func TestRevealNeedsEverything(t *testing.T) {
 	store := newTallyStore()
-	m, _ := managerOver(t, store, Config{Keys: [][]byte{randomKey(1), randomKey(2)}})
+	m, _ := managerOver(t, store, Config{Keys: []Key{NewKey(randomKey(1)), NewKey(randomKey(2))}})
 	issued, err := m.Obtain(t.Context(), Grant{Subject: "ana"})
 	if err != nil {
 		t.Fatal(err)
@@ -142,8 +150,8 @@ func TestNoKeyIsPrinted(t *testing.T) {
 	type pair struct{ Access, Refresh Config }
 	var told []Event
 	keys := [][]byte{randomKey(1), randomKey(2)}
-	cfg := Config{Prefix: "lapse", Keys: keys, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
-	bare := Config{Keys: keys} // without functions, so that encoders go on
+	cfg := Config{Prefix: "lapse", Keys: hushKeys(keys), Observe: func(_ context.Context, e Event) { told = append(told, e) }}
+	bare := Config{Keys: hushKeys(keys)} // without functions, so that encoders go on
 	store := newTallyStore()
 	m, _ := managerOver(t, store, cfg)
 	first, err := m.Obtain(t.Context(), Grant{Subject: "ana"})
@@ -167,7 +175,7 @@ func TestNoKeyIsPrinted(t *testing.T) {
 		"reused": shapes(again), "rotated": shapes(rotated), "record": shapes(rec), "sealed": shapes(rec.Sealed), "events": shapes(told),
 	}
 	for _, bad := range [][][]byte{{keys[0], keys[0]}, {keys[0][:31]}, {append(slices.Clone(keys[0]), 1)}} {
-		_, err := New(store, Config{Keys: bad})
+		_, err := New(store, Config{Keys: hushKeys(bad)})
 		values[fmt.Sprint(err)] = shapes(err)
 	}
 	searches := []secrets{secretsOfKey(keys[0]), secretsOfKey(keys[1]), secretsOf(again.Bearer), secretsOf(rotated.Bearer)}
@@ -211,7 +219,7 @@ func TestNoKeyIsStored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, _ := managerOver(t, store, Config{Keys: keys})
+		m, _ := managerOver(t, store, Config{Keys: hushKeys(keys)})
 		first, err1 := m.Obtain(t.Context(), Grant{Subject: "ana", Name: "kept"})
 		second, err2 := m.Obtain(t.Context(), Grant{Subject: "ana", Name: "rotated"})
 		if len(bearers) == 0 {

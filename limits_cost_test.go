@@ -110,8 +110,7 @@ func newCosts(t *testing.T, dead int, all bool) *costs {
 		}
 		clock.add(time.Millisecond) // so that the parent is the oldest
 	}
-	cfg := lapse.Config{Clock: clock, Keys: [][]byte{make([]byte, 32)}, Policy: lapse.Policy{MaxTokens: 3, MaxDelegates: 1, AtLimit: lapse.LimitEndOldest}}
-	cfg.Keys[0][0] = 1
+	cfg := lapse.Config{Clock: clock, Keys: []lapse.Key{lapse.NewKey(keyOf(1))}, Policy: lapse.Policy{MaxTokens: 3, MaxDelegates: 1, AtLimit: lapse.LimitEndOldest}}
 	c.m, err = lapse.New(c.store, cfg)
 	must()
 	c.pairs, err = lapse.NewPairs(c.store, lapse.PairConfig{Access: lapse.Config{Clock: clock}, Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 1}}})

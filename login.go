@@ -56,11 +56,12 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 	if err := checkVerifiers(m, verifiers); err != nil {
 		return Issued{}, err
 	}
-	probe := g
-	if probe.Subject == "" {
-		probe.Subject = "known later"
+	if g.Subject != "" {
+		if err := checkSubject(g.Subject); err != nil {
+			return Issued{}, err
+		}
 	}
-	if err := probe.check(&m.policy); err != nil {
+	if err := g.checkPlain(&m.policy); err != nil {
 		return Issued{}, err
 	}
 	about := Token{Prefix: m.prefix, Name: g.Name, Scope: g.Scope, Data: g.Data}
@@ -69,7 +70,7 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 		return Issued{}, err
 	}
 	if g.Subject != "" && g.Subject != subject {
-		return Issued{}, fmt.Errorf("%w: Subject: the credentials are another's; leave it empty", ErrInvalidGrant)
+		return Issued{}, invalidGrant("Subject", "the credentials are another's; leave it empty")
 	}
 	g.Subject = subject
 	var i Issued

@@ -91,13 +91,11 @@ type Config struct {
 	// there is told as EventHookFailed. nil tells of nothing.
 	Observe func(ctx context.Context, e Event)
 
-	// Keys are what Obtain derives secrets from: 32 random bytes each, no two the
-	// same. The first is in use; the tokens of the others are still given again, so a
-	// new key goes to the front and an old one behind it until it is retired. Keep
-	// them where the records are not. They are copied. fmt and slog of a Config say how
-	// many there are, but for one in an unexported field of another type, which they
-	// print as it is. None: Obtain is refused.
-	Keys [][]byte
+	// Keys are what Obtain derives secrets from: 32 random bytes each, made Keys by
+	// NewKey, no two the same. The first is in use; the tokens of the others are still
+	// given again, so a new key goes to the front and an old one behind it until it is
+	// retired. Keep them where the records are not. None: Obtain is refused.
+	Keys []Key
 }
 
 // New returns a Manager that keeps its tokens in store. Config is validated once

@@ -2,6 +2,7 @@ package lapse_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,13 +21,18 @@ func TestKeysAreInvalid(t *testing.T) {
 		"one":               {[][]byte{good}, ""},
 		"three":             {[][]byte{good, keyOf(2), keyOf(3)}, ""},
 		"nil":               {[][]byte{nil}, "lapse: invalid config: Keys[0]: 0 bytes; want 32 random ones"},
+		"empty":             {[][]byte{{}}, "lapse: invalid config: Keys[0]: 0 bytes; want 32 random ones"},
 		"31 bytes":          {[][]byte{good, keyOf(2)[:31]}, "lapse: invalid config: Keys[1]: 31 bytes; want 32 random ones"},
 		"33 bytes":          {[][]byte{append(keyOf(2), 1)}, "lapse: invalid config: Keys[0]: 33 bytes; want 32 random ones"},
 		"all zero":          {[][]byte{good, make([]byte, 32)}, "lapse: invalid config: Keys[1]: all zero; want 32 random bytes"},
 		"zero but one byte": {[][]byte{append(make([]byte, 31), 1)}, ""},
 		"twice":             {[][]byte{keyOf(2), good, keyOf(3), keyOf(1)}, "lapse: invalid config: Keys[3]: the same as Keys[1]; leave one of them out"},
 	} {
-		_, err := lapse.New(storagetest.NewFaulty(nil), lapse.Config{Keys: row.keys})
+		var keys []lapse.Key
+		for _, key := range row.keys {
+			keys = append(keys, lapse.NewKey(key))
+		}
+		_, err := lapse.New(storagetest.NewFaulty(nil), lapse.Config{Keys: keys})
 		if row.want == "" {
 			wantIs(t, name, err, nil)
 			continue
@@ -38,14 +44,24 @@ func TestKeysAreInvalid(t *testing.T) {
 	}
 }
 
+// TestFault2_ZeroKeyIsNone, and is refused as one of no bytes.
+func TestFault2_ZeroKeyIsNone(t *testing.T) {
+	_, err := lapse.New(storagetest.NewFaulty(nil), lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1)), {}}})
+	wantIs(t, "the zero Key", err, lapse.ErrInvalidConfig)
+	if err == nil || !strings.Contains(err.Error(), "Keys[1]: 0 bytes") {
+		t.Error(err)
+	}
+}
+
 // TestKeysAreCopied: what becomes of the caller's bytes is no matter.
 func TestKeysAreCopied(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
-	cfg := keyed(lapse.Policy{}, 1)
+	key := keyOf(1)
+	cfg := lapse.Config{Keys: []lapse.Key{lapse.NewKey(key)}}
+	clear(key)
 	m := f.manager(cfg)
-	first := obtain(t, f, m, lapse.Grant{Subject: "ana"})
-	clear(cfg.Keys[0])
-	cfg.Keys[0] = keyOf(2)
+	first := obtain(t, f, f.manager(keyed(lapse.Policy{}, 1)), lapse.Grant{Subject: "ana"})
+	cfg.Keys[0] = lapse.NewKey(keyOf(2))
 	if got := obtain(t, f, m, lapse.Grant{Subject: "ana"}); got.Bearer != first.Bearer {
 		t.Error("the Manager's key changed with its caller's")
 	}
@@ -194,7 +210,7 @@ func TestObtainUnder64Callers(t *testing.T) {
 func TestObtainIDCollision(t *testing.T) {
 	for taken, want := range map[int]error{1: nil, 2: nil, 3: lapse.ErrConflict} {
 		f := newFixture(t, keyed(lapse.Policy{}, 1))
-		m, err := lapse.New(&collider{Store: f.store, left: taken}, lapse.Config{Clock: f.clock, Keys: [][]byte{keyOf(1)}})
+		m, err := lapse.New(&collider{Store: f.store, left: taken}, lapse.Config{Clock: f.clock, Keys: []lapse.Key{lapse.NewKey(keyOf(1))}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ func keyOf(n byte) []byte { return bytes.Repeat([]byte{n, 0x5a}, 16) }
 func keyed(p lapse.Policy, keys ...byte) lapse.Config {
 	cfg := lapse.Config{Policy: p}
 	for _, n := range keys {
-		cfg.Keys = append(cfg.Keys, keyOf(n))
+		cfg.Keys = append(cfg.Keys, lapse.NewKey(keyOf(n)))
 	}
 	return cfg
 }
@@ -84,7 +84,7 @@ func TestObtainFindsOnlyItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[lapse.ID]string{plain.ID: "plain", delegate.ID: "delegate", rotated.ID: "rotated"}
-	other := f.manager(lapse.Config{Prefix: "other", Keys: [][]byte{keyOf(1)}})
+	other := f.manager(lapse.Config{Prefix: "other", Keys: []lapse.Key{lapse.NewKey(keyOf(1))}})
 	for _, row := range []struct {
 		name string
 		m    *lapse.Manager
@@ -199,7 +199,7 @@ func TestObtainPassesOver(t *testing.T) {
 		}
 	}
 	first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
-	m, err := lapse.New(livingDamaged{&damaged{f.store, first.ID}}, lapse.Config{Clock: f.clock, Keys: [][]byte{keyOf(1)}})
+	m, err := lapse.New(livingDamaged{&damaged{f.store, first.ID}}, lapse.Config{Clock: f.clock, Keys: []lapse.Key{lapse.NewKey(keyOf(1))}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func (tx livingDamagedTx) Living(now time.Time) iter.Seq2[storage.Record, error]
 
 func TestObtainRefuses(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
-	for name, m := range map[string]*lapse.Manager{"nil": f.Manager, "empty": f.manager(lapse.Config{Keys: [][]byte{}})} {
+	for name, m := range map[string]*lapse.Manager{"nil": f.Manager, "empty": f.manager(lapse.Config{Keys: []lapse.Key{}})} {
 		calls := f.calls(func() {
 			got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"})
 			wantIs(t, name+" keys", err, lapse.ErrNoKeys)
@@ -241,7 +241,7 @@ func TestObtainRefuses(t *testing.T) {
 func TestObtainAsksNobody(t *testing.T) {
 	refused := lapse.ErrRefused
 	f := newFixture(t, lapse.Config{})
-	m := f.manager(lapse.Config{Keys: [][]byte{keyOf(1)}, Admit: f.checks(&refused)})
+	m := f.manager(lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1))}, Admit: f.checks(&refused)})
 	for _, reused := range []bool{false, true} {
 		if got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"}); err != nil || got.Existing != reused {
 			t.Errorf("Existing is %v, %v; want %v", got.Existing, err, reused)

@@ -176,26 +176,29 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 
 func (p *Pairs) check(g *Grant) error {
 	if g.UseGrace != 0 {
-		return fmt.Errorf("%w: UseGrace: %v; a session has no budget of uses", ErrInvalidGrant, g.UseGrace)
+		return invalidGrant("UseGrace", "%v; a session has no budget of uses", g.UseGrace)
+	}
+	if err := checkSubject(g.Subject); err != nil {
+		return err
 	}
 	if err := g.checkAll(&p.access.policy); err != nil {
 		return err
 	}
 	limit := p.rules.policy.MaxTTL
 	if g.TTL.Truncate(time.Millisecond) > limit {
-		return fmt.Errorf("%w: TTL: %v is over the session's MaxTTL of %v", ErrInvalidGrant, g.TTL, limit)
+		return invalidGrant("TTL", "%v is over the session's MaxTTL of %v", g.TTL, limit)
 	}
 	if err := checkDuration(g.SessionTTL, false); err != nil {
-		return fmt.Errorf("%w: SessionTTL: %w", ErrInvalidGrant, err)
+		return invalidGrant("SessionTTL", "%v", err)
 	}
 	if g.SessionTTL.Truncate(time.Millisecond) > limit {
-		return fmt.Errorf("%w: SessionTTL: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, g.SessionTTL, limit)
+		return invalidGrant("SessionTTL", "%v is over the policy's MaxTTL of %v", g.SessionTTL, limit)
 	}
 	if g.MinLeft != 0 {
 		return errMinLeft(g)
 	}
 	if g.MaxUses != 0 {
-		return fmt.Errorf("%w: MaxUses: %d; a session has no budget of uses", ErrInvalidGrant, g.MaxUses)
+		return invalidGrant("MaxUses", "%d; a session has no budget of uses", g.MaxUses)
 	}
 	return nil
 }

@@ -276,7 +276,7 @@ func TestPairGrant(t *testing.T) {
 
 // TestPlainTokenHasNoSessionTTL, by whichever verb it is made.
 func TestPlainTokenHasNoSessionTTL(t *testing.T) {
-	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Keys: [][]byte{{31: 1}}}})
+	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1))}}})
 	c := p.first(lapse.Grant{})
 	before := p.contents()
 	g := lapse.Grant{Subject: "ana", SessionTTL: time.Hour}

@@ -91,7 +91,7 @@ func TestCapOfRecordAndPolicy(t *testing.T) {
 			if diff := cmp.Diff(tt.wantExpiry, tok.ExpiresAt); diff != "" {
 				t.Errorf("expiry (-want +got):\n%s", diff)
 			}
-			if rec != before {
+			if !rec.Equal(before) {
 				t.Error("looking at a record changed it")
 			}
 		})

@@ -153,7 +153,7 @@ func TestRenewalNeverShortens(t *testing.T) {
 func TestRenewalLeavesAnEndAlone(t *testing.T) {
 	rec := storage.Record{Token: Token{IssuedAt: testInstant, ExpiresAt: after(time.Hour), EndedAt: after(time.Minute), EndReason: EndRevoked}}
 	before := rec
-	if renewal(&rec.Token, time.Hour, after(30*time.Minute)).Raise(&rec) || rec != before {
+	if renewal(&rec.Token, time.Hour, after(30*time.Minute)).Raise(&rec) || !rec.Equal(before) {
 		t.Errorf("an ended record became %+v", rec.Token)
 	}
 }

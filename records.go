@@ -41,7 +41,7 @@ func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, e
 // tokens is Tokens for the records that wanted lets pass.
 func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		if err := checkSubject(subject); err != nil {
+		if err := checkStoredSubject(subject); err != nil {
 			yield(Token{}, err)
 			return
 		}

@@ -71,14 +71,19 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 // narrowed returns the words of tok's scope that asked holds, in their order, or all
 // of them if asked holds none.
 func narrowed(tok *Token, asked []string) (string, error) {
-	length := len(asked)
+	length := -1
 	for _, scope := range asked {
-		length += len(scope)
+		if scope != "" {
+			length += len(scope) + len(" ")
+		}
 	}
-	if length > storage.MaxScope+len(asked) {
-		return "", fmt.Errorf("%w: %d bytes are asked for; none has more than %d", ErrScope, length, storage.MaxScope)
+	if length > storage.MaxScope {
+		return "", &ScopeError{limit: fmt.Sprintf("%d bytes are asked for; none has more than %d", length, storage.MaxScope)}
 	}
-	want := words(strings.Join(asked, " "))
+	var want []string
+	for _, scope := range asked {
+		want = append(want, words(scope)...)
+	}
 	if len(want) == 0 {
 		return tok.Scope, nil
 	}
@@ -188,7 +193,7 @@ func (r *refreshing) make(key tagKey, generation uint32, salt []byte) {
 // repeat gives the current secrets again, by the previous text.
 func (r *refreshing) repeat(kept session) error {
 	if r.scope != kept.accessScope() {
-		return decide(fmt.Errorf("%w: within the grace Refresh repeats its answer, with the scope that was asked for first", ErrScope))
+		return decide(repeatedScope(r.scope, kept.accessScope()))
 	}
 	r.make(kept.key(), r.rec.Generation, []byte(kept.salt()))
 	sum := r.access.sum(r.p.access.binding)
@@ -232,9 +237,11 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 
 // within reports whether every word of scope is one of those that other has.
 func within(scope, other string) bool {
-	if scope == other {
-		return true
-	}
+	return scope == other || len(lacking(other, scope)) == 0
+}
+
+// lacking returns the words of scope that other has not.
+func lacking(other, scope string) []string {
 	has := words(other)
-	return !slices.ContainsFunc(words(scope), func(w string) bool { return !slices.Contains(has, w) })
+	return slices.DeleteFunc(words(scope), func(w string) bool { return slices.Contains(has, w) })
 }

@@ -1,20 +1,19 @@
 package lapse
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
 
-// Require returns nil if tok has every one of scopes (Token.Has), or else ErrScope with
-// the names of those that are missing. Call it on what Authenticate returned: the
+// Require returns nil if tok has every one of scopes (Token.Has), or else ErrScope, with a
+// *ScopeError that names those that are missing. Call it on what Authenticate returned: the
 // bearer is who it says it is, and may not do this (RFC 6750 section 3.1, 403).
 func Require(tok Token, scopes ...string) error {
 	missing := slices.DeleteFunc(slices.Clone(scopes), tok.Has)
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %q is missing", ErrScope, missing)
+	return missingScope(missing)
 }
 
 // words returns the words of a valid scope.

@@ -37,14 +37,14 @@ func TestRequire(t *testing.T) {
 		{"part of a word", "read:all", []string{"read"}, `["read"]`},
 		{"more than a word", "read", []string{"read:all"}, `["read:all"]`},
 		{"another case", "read", []string{"Read"}, `["Read"]`},
-		{"two words as one", "read write", []string{"read write"}, `["read write"]`},
-		{"the empty word", "read", []string{""}, `[""]`},
-		{"the empty word of a token without scope", "", []string{""}, `[""]`},
-		{"a space", "read write", []string{" "}, `[" "]`},
+		{"two words as one", "read write", []string{"read write"}, `["[10 bytes]"]`},
+		{"the empty word", "read", []string{""}, `["[0 bytes]"]`},
+		{"the empty word of a token without scope", "", []string{""}, `["[0 bytes]"]`},
+		{"a space", "read write", []string{" "}, `["[1 bytes]"]`},
 		{"no wildcard", "*", []string{"read"}, `["read"]`},
 		{"a percent sign", "read", []string{"100%d", "%!s(MISSING)"}, `["100%d" "%!s(MISSING)"]`},
-		{"what would break a line", "read", []string{"a\nb"}, `["a\nb"]`},
-		{"a quote", "read", []string{`a"b`}, `["a\"b"]`},
+		{"what would break a line", "read", []string{"a\nb"}, `["[3 bytes]"]`},
+		{"a quote", "read", []string{`a"b`}, `["[3 bytes]"]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			asked := append([]string(nil), tt.asked...)

@@ -81,10 +81,10 @@ var (
 // checkOverlap returns ErrInvalidGrant unless overlap can be one.
 func (p *Policy) checkOverlap(overlap time.Duration) error {
 	if err := checkDuration(overlap, false); err != nil {
-		return fmt.Errorf("%w: overlap: %w", ErrInvalidGrant, err)
+		return invalidGrant("overlap", "%v", err)
 	}
 	if overlap.Truncate(time.Millisecond) > p.MaxTTL {
-		return fmt.Errorf("%w: overlap: %v is over the policy's MaxTTL of %v", ErrInvalidGrant, overlap, p.MaxTTL)
+		return invalidGrant("overlap", "%v is over the policy's MaxTTL of %v", overlap, p.MaxTTL)
 	}
 	return nil
 }

@@ -64,7 +64,8 @@ func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	t.Helper()
 	ctx, store, all := t.Context(), newTallyStore(), secrets{}
 	var told []Event
-	cfg := Config{Policy: Policy{MaxTokens: 3, AtLimit: LimitEndOldest}, Keys: [][]byte{bytes.Repeat([]byte("key!"), 8)}, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
+	material := bytes.Repeat([]byte("key!"), 8)
+	cfg := Config{Policy: Policy{MaxTokens: 3, AtLimit: LimitEndOldest}, Keys: hushKeys([][]byte{material}), Observe: func(_ context.Context, e Event) { told = append(told, e) }}
 	m, mock := managerOver(t, store, cfg)
 	cfg.Policy.MaxTokens, cfg.Clock = 0, mock
 	pairs := made(NewPairs(store, PairConfig{Access: cfg}))
@@ -78,7 +79,7 @@ func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	if len(told) < 7 {
 		t.Fatalf("%d events", len(told))
 	}
-	all.addLong("key", cfg.Keys[0])
+	all.addLong("key", material)
 	values := map[string]map[string]any{
 		"Issued": shapes(issued), "Token": shapes(issued.Token), "rotated": {"value": rotated, "pointer": &rotated},
 		"session": {"value": refreshed.Access.Issued, "slice": []Issued{refreshed.Access.Issued}}, "Event": shapes(told[len(told)-1]), "events": {"slice": told}, "Config": shapes(cfg),

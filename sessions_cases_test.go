@@ -273,7 +273,7 @@ func TestAccessTextsAreShortLived(t *testing.T) {
 func TestAnOverlapLocksNoClientOut(t *testing.T) {
 	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		f := newPairs(t, store, lapse.PairConfig{}).fixture
-		f.Manager = f.manager(lapse.Config{Prefix: "key", Keys: [][]byte{{31: 1}}, Policy: lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}})
+		f.Manager = f.manager(lapse.Config{Prefix: "key", Keys: []lapse.Key{lapse.NewKey(keyOf(1))}, Policy: lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}})
 		a, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana"})
 		wantIs(t, "Obtain", err, nil)
 		b := rotate(t, f, a.Bearer, 24*time.Hour)

@@ -122,7 +122,7 @@ func TestTheLastGeneration(t *testing.T) {
 			} else {
 				_, err = s.m.RotateID(t.Context(), s.id, textOverlap)
 			}
-			if !errors.Is(err, want) || (err == nil) != (want == nil) || (s.record() == before) != (want != nil) {
+			if !errors.Is(err, want) || (err == nil) != (want == nil) || s.record().Equal(before) != (want != nil) {
 				t.Errorf("%s of generation %d: %v; want %v", kind, generation, err, want)
 			}
 			if tok, err := s.m.Token(t.Context(), s.id); err != nil || !tok.Live(w.now()) {

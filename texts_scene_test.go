@@ -32,7 +32,7 @@ func newTextWorld(t testing.TB, store storage.Store) *textWorld {
 	w.clock.milli.Store(testInstant.UnixMilli())
 	p, err := NewPairs(store, PairConfig{Access: Config{
 		Policy: Policy{TTL: 30 * time.Minute, MaxTTL: day, Renewal: RenewOnUse},
-		Keys:   [][]byte{randomKey(1)},
+		Keys:   []Key{NewKey(randomKey(1))},
 		Clock:  w.clock,
 		Observe: func(_ context.Context, e Event) {
 			w.mu.Lock()

@@ -254,7 +254,7 @@ func (s *textScene) compare(before map[ID]storage.Record, want *effect) error {
 			expected[id] = rec
 		}
 	}
-	if len(expected) != len(before) && !slices.Contains(want.told, EventIssued) || !maps.Equal(expected, after) {
+	if len(expected) != len(before) && !slices.Contains(want.told, EventIssued) || !maps.EqualFunc(expected, after, storage.Record.Equal) {
 		return fmt.Errorf("records (-want +got):\n%s", cmp.Diff(expected, after))
 	}
 	return nil

@@ -20,10 +20,10 @@ import (
 // was: an answer to a refresh without a refresh_token means that the old one goes on
 // (section 6). Other names are passed over, so look at the status of the answer first.
 //
-// fmt, slog and XML of TokenPair leave the secrets out, and gob refuses them.
-// Out of their reach are TokenPair inside of another value that a slog.JSONHandler
-// is given, since it writes that as JSON. fmt and slog print nothing else of a struct that
-// embeds TokenPair.
+// What writes JSON of a value that holds a TokenPair, as a slog.JSONHandler or a script in
+// html/template, writes that answer. Every other encoder and printer leaves the secrets
+// out, or refuses, as far as those of Issued do. fmt and slog print nothing else of a
+// struct that embeds TokenPair.
 type TokenPair struct {
 	Access    IssuedText `json:"access_token"`
 	TokenType TokenType  `json:"token_type"`
@@ -133,7 +133,7 @@ func (c *TokenPair) shown() shownPair {
 	return shownPair{c.Access.shown(), c.Refresh.shown(), time.Duration(c.ExpiresIn), c.Repeated}
 }
 
-// Format writes everything but the secrets, for every verb that go vet lets pass.
+// Format writes everything but the secrets, whatever the verb.
 func (c TokenPair) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
 
 // LogValue is everything but the secrets.

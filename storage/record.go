@@ -1,9 +1,7 @@
 package storage
 
 import (
-	"encoding/binary"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -22,8 +20,8 @@ const (
 const MaxUseGrace = time.Minute
 
 // Record is what a Store keeps of a token: everything but the secret itself.
-// It is a value without pointers to shared memory; copying it is enough to own it.
-// It prints without its digest and what is sealed in it.
+// It is a value without pointers to memory that changes; copying it is enough to own it.
+// It prints without its digest and what is sealed in it. Compare records with Equal.
 type Record struct {
 	Token
 	TTL    time.Duration // what each renewal or refresh grants, copied from the policy or the grant at issue
@@ -41,85 +39,20 @@ type Record struct {
 	PreviousUntil time.Time
 }
 
-// Format writes the token and its TTL, for every verb that go vet lets pass.
+// Equal reports whether every field of r is that of other: by ==, and what is sealed by
+// its bytes.
+func (r Record) Equal(other Record) bool {
+	return r.Token == other.Token && r.TTL == other.TTL && r.Digest == other.Digest && r.Sealed.Equal(other.Sealed) &&
+		r.Epoch == other.Epoch && r.UseGrace == other.UseGrace && r.PreviousUntil == other.PreviousUntil
+}
+
+// Format writes the token and its TTL.
 func (r Record) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "%+v", struct {
 		Token
 		TTL time.Duration
 	}{r.Token, r.TTL})
 }
-
-// Digest is the digest of a token's secret with the algorithm that made it. It
-// never prints: fmt, slog, JSON and gob see nothing of it. No secret has the zero
-// Digest.
-type Digest struct {
-	words     [4]uint64 // little-endian; words, because they are compared and copied faster than bytes
-	algorithm byte
-}
-
-// SHA256 is the algorithm byte of the digest that lapse makes: SHA-256 over
-// a tag of format version and prefix, the ID and the secret.
-const SHA256 byte = 1
-
-// NewDigest returns the digest that algorithm gave as sum.
-func NewDigest(algorithm byte, sum [32]byte) Digest {
-	order := binary.LittleEndian
-	return Digest{[4]uint64{order.Uint64(sum[0:]), order.Uint64(sum[8:]), order.Uint64(sum[16:]), order.Uint64(sum[24:])}, algorithm}
-}
-
-// Algorithm returns the number of the algorithm, SHA256 for instance, or 0 for
-// the zero Digest.
-func (d Digest) Algorithm() byte { return d.algorithm }
-
-// Sum returns the digest itself, for stores to keep. It must not be logged.
-func (d Digest) Sum() (sum [32]byte) {
-	for i, w := range d.words {
-		binary.LittleEndian.PutUint64(sum[8*i:], w)
-	}
-	return sum
-}
-
-// Equal reports whether d and other are the same digest by the same algorithm.
-// Its time does not depend on where they differ, and the zero Digest equals
-// only another zero Digest.
-func (d Digest) Equal(other Digest) bool {
-	a, b := &d.words, &other.words
-	differ := (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | uint64(d.algorithm^other.algorithm)
-	return differ == 0
-}
-
-// Matches reports what d.Equal(NewDigest(algorithm, *sum)) does, in a time that does not
-// depend on where they differ either. Whoever has only just got the sum need not wait
-// until a Digest of it has settled in memory.
-func (d *Digest) Matches(algorithm byte, sum *[32]byte) bool {
-	order := binary.LittleEndian
-	differ := (d.words[0] ^ order.Uint64(sum[0:])) | (d.words[1] ^ order.Uint64(sum[8:])) |
-		(d.words[2] ^ order.Uint64(sum[16:])) | (d.words[3] ^ order.Uint64(sum[24:])) | uint64(d.algorithm^algorithm)
-	return differ == 0
-}
-
-// Format writes a placeholder, so that no digest reaches a log.
-func (d Digest) Format(f fmt.State, _ rune) { io.WriteString(f, "[digest]") }
-
-// Sealed is what a Manager keeps in a record that only a bearer, or a key of the
-// Manager, makes anything of: at most MaxSealed bytes that a store keeps as they are.
-// It never prints: fmt, slog, JSON and gob see nothing of it.
-type Sealed struct{ text string }
-
-// NewSealed returns text as what is sealed, "" as nothing.
-func NewSealed(text string) Sealed { return Sealed{text} }
-
-// Text returns the bytes, for stores to keep. They must not be logged.
-func (s Sealed) Text() string { return s.text }
-
-// Len returns how many bytes there are.
-func (s Sealed) Len() int { return len(s.text) }
-
-// Equal reports whether s and other hold the same bytes.
-func (s Sealed) Equal(other Sealed) bool { return s == other }
-
-// Format writes a placeholder, so that nothing sealed reaches a log.
-func (s Sealed) Format(f fmt.State, _ rune) { io.WriteString(f, "[sealed]") }
 
 // Use is what a Touch records: that a token was used at At, and the expiry that
 // this use earned. A zero time raises nothing.

@@ -99,7 +99,7 @@ func TestRaise(t *testing.T) {
 		if diff := cmp.Diff(want, r); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", row.name, diff)
 		}
-		if changed != (want != row.record) {
+		if changed == want.Equal(row.record) {
 			t.Errorf("%s: changed %v", row.name, changed)
 		}
 	}

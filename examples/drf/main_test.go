@@ -120,7 +120,8 @@ var alone = []string{
 	`Mon 09:50  log out all but the laptop        lapse   200  1 ended`,
 	`Mon 09:50  the phone                         lapse   401  ErrRevoked, ended at 09:50: subject`,
 	`Mon 10:40  with the new access token         lapse   200  token 4, until Mon 10:50`,
-	`Mon 10:40  the old refresh token again       lapse   400  ErrReused`,
+	`Mon 10:40  a scope that it lacks             lapse   400  invalid_scope`,
+	`Mon 10:40  the old refresh token again       lapse   400  invalid_grant: ErrReused`,
 	`Mon 10:40  after which the session is dead   lapse   401  ErrRevoked, ended at 10:40: reused`,
 	`Mon 09:00  sent                              lapse   200  token 1, until Wed 09:00`,
 	`Tue 09:00  the link is opened                lapse   200  token 1, until Wed 09:00`,
@@ -201,6 +202,18 @@ func TestStepsAreChecked(t *testing.T) {
 		tour.step("a good step", good, good, "")
 		if (tour.err != nil) != tt.wrong {
 			t.Errorf("after a good step: %v", tour.err)
+		}
+	}
+}
+
+// TestOAuthErrors: each is the code of RFC 6749 section 5.2, or could not be told.
+func TestOAuthErrors(t *testing.T) {
+	for err, want := range map[error]string{
+		lapse.ErrScope: "400  invalid_scope", &lapse.GrantError{Field: "Scope"}: "400  invalid_scope", &lapse.GrantError{Field: "TTL"}: "400  invalid_request: TTL",
+		lapse.ErrReused: "400  invalid_grant: ErrReused", lapse.ErrLimit: "409  ErrLimit: the subject has as many as it may", lapse.ErrClosed: "503  " + lapse.ErrClosed.Error(),
+	} {
+		if got := oauthError(err).String(); got != want {
+			t.Errorf("%v: %s; want %s", err, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -75,10 +76,26 @@ func (t *tour) pairs(pairs *lapse.Pairs) error {
 	t.note("the phone", t.lapse.header(phone.Access.Bearer))
 	t.at(100 * time.Minute)
 	t.note("with the new access token", t.lapse.header(second.Access.Bearer))
+	_, err = pairs.Refresh(ctx, second.Refresh.Bearer, "admin")
+	t.note("a scope that it lacks", oauthError(err))
 	_, err = pairs.Refresh(ctx, laptop.Refresh.Bearer)
-	t.note("the old refresh token again", refusal(400, err))
+	t.note("the old refresh token again", oauthError(err))
 	t.note("after which the session is dead", t.lapse.header(second.Access.Bearer))
 	return t.err
+}
+
+// oauthError is the answer of a token endpoint to err, RFC 6749 section 5.2.
+func oauthError(err error) answer {
+	no, wrong := refusal(400, err), (*lapse.GrantError)(nil)
+	switch {
+	case errors.Is(err, lapse.ErrScope), errors.As(err, &wrong) && wrong.Field == "Scope":
+		return answer{status: 400, says: "invalid_scope"}
+	case wrong != nil:
+		return answer{status: 400, says: "invalid_request: " + wrong.Field}
+	case errors.Is(err, lapse.ErrUnauthenticated):
+		no.says = "invalid_grant: " + no.says
+	}
+	return no
 }
 
 // devices prints where the subject is logged in: a line for each session, however often

@@ -28,7 +28,7 @@ func newService(clock *clock.Mock, u users, policy lapse.Policy) (*service, erro
 		Policy: policy,
 		Clock:  clock, // leave it out, and it is the system's
 		Admit:  u.check,
-		Keys:   [][]byte{key[:]},
+		Keys:   []lapse.Key{lapse.NewKey(key[:])},
 	})
 	return &service{
 		ctx:       context.Background(),

@@ -65,7 +65,7 @@ func TestPutIfFits(t *testing.T) {
 		if !row.want {
 			continue
 		}
-		if got, err := tx.Get(id(row.id)); err != nil || got != record(row.id, "ana") {
+		if got, err := tx.Get(id(row.id)); err != nil || !got.Equal(record(row.id, "ana")) {
 			t.Errorf("%s: Get: %+v, %v", row.name, got, err)
 		}
 		if fits(tx, row.id, 100) {

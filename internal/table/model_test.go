@@ -135,7 +135,7 @@ func (w *world) one(id storage.ID) {
 	w.t.Helper()
 	var got storage.Record
 	want, found := w.model.records[id]
-	if ok := w.table.Get(id, &got); ok != found || got != want {
+	if ok := w.table.Get(id, &got); ok != found || !got.Equal(want) {
 		w.t.Fatalf("Get found %v, wanted %v (-want +got):\n%s", ok, found, cmp.Diff(want.Token, got.Token))
 	}
 }

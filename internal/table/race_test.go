@@ -61,7 +61,7 @@ func whole(id storage.ID, r storage.Record) string {
 		return fmt.Sprintf("of %v: used %v, expires %v", want.IssuedAt, r.LastUsedAt, r.ExpiresAt)
 	}
 	want.LastUsedAt, want.ExpiresAt = r.LastUsedAt, r.ExpiresAt
-	if r != want {
+	if !r.Equal(want) {
 		return fmt.Sprintf("%+v\nis not\n%+v", r, want)
 	}
 	return ""
@@ -192,7 +192,7 @@ func TestTouchAgainstPut(t *testing.T) {
 		var got storage.Record
 		table.Get(id, &got)
 		r.LastUsedAt, r.ExpiresAt = used, expires
-		if !rose || got != r || table.Unsaved() != 1 {
+		if !rose || !got.Equal(r) || table.Unsaved() != 1 {
 			t.Fatalf("rose %v, %d unsaved: %+v", rose, table.Unsaved(), got)
 		}
 	}

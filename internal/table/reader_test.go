@@ -33,7 +33,7 @@ func TestReader(t *testing.T) {
 			r.Close()
 		}
 		found := r.Get(row.ctx, row.id, &got)
-		if found != row.found || found && got != want || !found && got != before || r.Table() != row.table {
+		if found != row.found || found && !got.Equal(want) || !found && !got.Equal(before) || r.Table() != row.table {
 			t.Errorf("%s: %v, %+v", row.name, found, got)
 		}
 	}

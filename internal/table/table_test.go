@@ -51,12 +51,12 @@ func TestRecordsComeBack(t *testing.T) {
 	} {
 		table := New()
 		var got storage.Record
-		if table.Get(r.ID, &got) || got != (storage.Record{}) {
+		if table.Get(r.ID, &got) || !got.Equal(storage.Record{}) {
 			t.Errorf("%s: found before it was put", name)
 		}
 		for range 2 {
 			table.Put(&r, storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt})
-			if !table.Get(r.ID, &got) || got != r {
+			if !table.Get(r.ID, &got) || !got.Equal(r) {
 				t.Errorf("%s (-want +got):\n%s", name, cmp.Diff(r.Token, got.Token))
 			}
 		}
@@ -125,7 +125,7 @@ func TestPutKeepsWhatWasRaised(t *testing.T) {
 			if ended == no {
 				r.LastUsedAt, r.ExpiresAt = at(row.used), at(row.expires)
 			}
-			if got != r || table.Unsaved() == 1 != (row.unsaved && ended == no) {
+			if !got.Equal(r) || table.Unsaved() == 1 != (row.unsaved && ended == no) {
 				t.Errorf("%s, ended %v: unsaved %d (-want +got):\n%s", row.name, ended, table.Unsaved(), cmp.Diff(r.Token, got.Token))
 			}
 			checkTable(t, table)
@@ -162,7 +162,7 @@ func TestTouch(t *testing.T) {
 			t.Errorf("%s: Touch %v, %d unsaved", row.name, got, table.Unsaved())
 		}
 		var got storage.Record
-		if table.Get(want.ID, &got); got != want {
+		if table.Get(want.ID, &got); !got.Equal(want) {
 			t.Errorf("%s: %+v; want %+v", row.name, got, want)
 		}
 		if table.Touch(storage.ID{1}, row.use) {

@@ -85,14 +85,14 @@ func TestLargeReadsStayTheSame(t *testing.T) {
 	tx := s.Begin("ana")
 	for range 2 {
 		for _, n := range orders()["shuffled"] {
-			if r, err := tx.Get(id(n)); err != nil || r != record(n, "ana") {
+			if r, err := tx.Get(id(n)); err != nil || !r.Equal(record(n, "ana")) {
 				t.Fatalf("Get %d: %+v, %v", n, r, err)
 			}
 			s.table.Touch(id(n), storage.Use{At: at(n)})
 		}
 	}
 	for r := range tx.Records() {
-		if n := int(binary.BigEndian.Uint64(r.ID[:])); r != record(n, "ana") {
+		if n := int(binary.BigEndian.Uint64(r.ID[:])); !r.Equal(record(n, "ana")) {
 			t.Fatalf("Records: %+v", r)
 		}
 	}

@@ -199,7 +199,7 @@ func (p *plain) compare() {
 	}
 	for n, want := range p.shown {
 		var got storage.Record
-		if p.stage.table.Get(n, &got); got != want {
+		if p.stage.table.Get(n, &got); !got.Equal(want) {
 			p.wrong("the table shows (-want +got):\n%s", cmp.Diff(want, got))
 		}
 	}

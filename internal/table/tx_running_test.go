@@ -72,7 +72,7 @@ func (p *plain) update() {
 		case 6:
 			want, ok := u.look(n)
 			got, err := u.tx.Get(n)
-			if ok = ok && want.Subject == subject; ok != (err == nil) || ok && got != want {
+			if ok = ok && want.Subject == subject; ok != (err == nil) || ok && !got.Equal(want) {
 				p.wrong("%s: Get %v: %+v, %v; want %+v, %v", subject, n, got, err, want, ok)
 			}
 		default:
@@ -88,7 +88,7 @@ func (u *running) list(got iter.Seq2[storage.Record, error], wanted func(storage
 	want := u.mine(wanted)
 	var last storage.ID
 	for r, err := range got {
-		if now, _ := u.look(r.ID); err != nil || r != now || !wanted(r) || r.Subject != u.subject || r.ID.Compare(last) <= 0 {
+		if now, _ := u.look(r.ID); err != nil || !r.Equal(now) || !wanted(r) || r.Subject != u.subject || r.ID.Compare(last) <= 0 {
 			u.wrong("%s: yields %+v, %v; want %+v", u.subject, r, err, now)
 		}
 		if last = r.ID; len(want) > 0 && want[0].ID == r.ID {

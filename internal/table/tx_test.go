@@ -117,24 +117,24 @@ func TestReadsStayTheSame(t *testing.T) {
 			writes := hold(s, "ana", func(tx *Tx) {
 				for _, use := range []storage.Use{{At: at(50)}, {ExpiresAt: at(150)}, {}} {
 					got, err := tx.Get(r.ID)
-					if err != nil || got != r {
+					if err != nil || !got.Equal(r) {
 						t.Errorf("Get: %+v, %v; want %+v", got, err, r)
 					}
 					for got, err := range tx.Records() {
-						if err != nil || got != r {
+						if err != nil || !got.Equal(r) {
 							t.Errorf("Records: %+v, %v; want %+v", got, err, r)
 						}
 						s.table.Touch(r.ID, use)
 					}
 				}
 				putAll(t, tx, row.put)
-				if got, err := tx.Get(r.ID); err != nil || got != row.put {
+				if got, err := tx.Get(r.ID); err != nil || !got.Equal(row.put) {
 					t.Errorf("Get of what it put: %+v, %v; want %+v", got, err, row.put)
 				}
 			})
 			s.Show(writes)
 			expect(t, s, row.shown, row.shown)
-			if row.shown != row.put && s.table.Unsaved() == 0 {
+			if !row.shown.Equal(row.put) && s.table.Unsaved() == 0 {
 				t.Error("nobody is to save what was touched")
 			}
 		})

@@ -126,7 +126,7 @@ func TestDeleteThenPut(t *testing.T) {
 			}
 			r := record(1, subject)
 			second := hold(s, subject, func(tx *Tx) { putAll(t, tx, r) })
-			if got, err := s.Begin(subject).Get(r.ID); err != nil || got != r {
+			if got, err := s.Begin(subject).Get(r.ID); err != nil || !got.Equal(r) {
 				t.Errorf("%s, revealed %v: %+v, %v; want %+v", subject, revealed, got, err, r)
 			}
 			r.Name = "again"

@@ -61,7 +61,7 @@ func parts(r *storage.Record) (mask byte) {
 	if r.Kind != 0 || r.Generation != 0 || !r.RotatedAt.IsZero() || !r.PreviousUntil.IsZero() {
 		mask |= hasSecrets
 	}
-	if r.Sealed != (storage.Sealed{}) {
+	if r.Sealed.Len() != 0 {
 		mask |= hasSealed
 	}
 	return mask

@@ -79,7 +79,7 @@ func TestEachOfTheSecrets(t *testing.T) {
 	} {
 		var want, got storage.Record
 		change(&want)
-		if form := string(Append(nil, &want)); len(form) != 1+secretsLen || !Parse(form, &got) || got != want {
+		if form := string(Append(nil, &want)); len(form) != 1+secretsLen || !Parse(form, &got) || !got.Equal(want) {
 			t.Errorf("%s: %d bytes: %v", name, len(form), cmp.Diff(want, got))
 		}
 	}

@@ -152,7 +152,7 @@ func TestBackupHasWhatWasDeferred(t *testing.T) {
 	for n := range 600 {
 		want := record(n)
 		want.LastUsedAt = used
-		if got := records[want.ID]; got != want {
+		if got := records[want.ID]; !got.Equal(want) {
 			t.Errorf("record %d is %+v; want %+v", n, got, want)
 		}
 	}
@@ -280,7 +280,7 @@ func TestBackupOfDamage(t *testing.T) {
 		t.Errorf("the copy has %d records, damaged %v; want 299, and record 7", len(records), damaged)
 	}
 	for n := range 300 {
-		if n != 7 && records[record(n).ID] != record(n) {
+		if n != 7 && !records[record(n).ID].Equal(record(n)) {
 			t.Errorf("record %d is %+v", n, records[record(n).ID])
 		}
 	}

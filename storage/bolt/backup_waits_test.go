@@ -35,7 +35,7 @@ func TestBackupWaitsForAFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if got := shown(t, again, want.ID); got != want {
+	if got := shown(t, again, want.ID); !got.Equal(want) {
 		t.Errorf("in the copy: %+v; want %+v", got, want)
 	}
 }

@@ -148,6 +148,9 @@ type Store struct {
 	keeping, committing sync.WaitGroup
 }
 
+// Format writes the name of the type and nothing of what it holds.
+func (s *Store) Format(f fmt.State, _ rune) { fmt.Fprint(f, "bolt.Store") }
+
 // Open opens the store in the file at path, or makes one, with mode 0600 whatever
 // the umask. nil opts are the zero Options. It reads the whole file before it
 // trusts it, and every record into memory.

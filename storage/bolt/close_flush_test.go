@@ -134,7 +134,7 @@ func TestLaterPutLowers(t *testing.T) {
 	if err := errors.Join(<-first, <-second, <-third); err != nil {
 		t.Fatal(err)
 	}
-	if got := shown(t, s, shorter.ID); got != shorter {
+	if got := shown(t, s, shorter.ID); !got.Equal(shorter) {
 		t.Errorf("shown: %+v; want %+v", got, shorter)
 	}
 	if n := s.Stats().Unsaved; n != 0 {

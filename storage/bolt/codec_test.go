@@ -316,7 +316,7 @@ func TestDamagedWhileOpen(t *testing.T) {
 	a, b, c := record(0), record(7), record(14) // of one subject
 	put(t, s, a, b, c)
 	damage(t, s, b.ID)
-	if got, err := s.Get(ctx, b.ID); err != nil || got != b {
+	if got, err := s.Get(ctx, b.ID); err != nil || !got.Equal(b) {
 		t.Errorf("while it is open: %+v, %v; want it as it was", got, err)
 	}
 	if err := s.Close(); err != nil {

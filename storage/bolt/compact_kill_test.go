@@ -49,7 +49,7 @@ func TestKilledWhileCompacting(t *testing.T) {
 		acknowledged := killAfter(t, compacter, path, 5+r.IntN(60))
 		s := open(t, path, nil)
 		for _, n := range acknowledged {
-			if got, err := s.Get(context.Background(), record(n).ID); err != nil || got != record(n) {
+			if got, err := s.Get(context.Background(), record(n).ID); err != nil || !got.Equal(record(n)) {
 				t.Errorf("round %d: %d was acknowledged; it is %+v, %v", round, n, got, err)
 			}
 		}

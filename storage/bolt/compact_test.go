@@ -205,7 +205,7 @@ func TestCompactAmongWriters(t *testing.T) {
 	records, _ := contents(t, open(t, path, nil))
 	for w, n := range last {
 		for i, want := range pair(w, n) {
-			if got := records[want.ID]; got != want {
+			if got := records[want.ID]; !got.Equal(want) {
 				t.Errorf("writer %d, record %d: %+v; want %+v", w, i, got, want)
 			}
 		}
@@ -245,7 +245,7 @@ func TestCompactKeepsTheLock(t *testing.T) {
 		replaced = !os.SameFile(info, old)
 	}
 	locked("meanwhile")
-	if got, err := s.Get(context.Background(), record(1).ID); err != nil || got != record(1) {
+	if got, err := s.Get(context.Background(), record(1).ID); err != nil || !got.Equal(record(1)) {
 		t.Errorf("Get meanwhile: %+v, %v", got, err)
 	}
 	s.turn.Give()

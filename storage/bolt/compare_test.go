@@ -38,7 +38,7 @@ func readAll(s *Store) (found map[int]storage.Record, wrong []string) {
 			continue
 		}
 		found[serialOf(r.ID)] = r
-		if got, err := s.Get(ctx, r.ID); err != nil || got != r {
+		if got, err := s.Get(ctx, r.ID); err != nil || !got.Equal(r) {
 			bad("List has %+v, Get %+v, %v", r, got, err)
 		}
 	}
@@ -58,10 +58,10 @@ func readAll(s *Store) (found map[int]storage.Record, wrong []string) {
 	for n := range subjects {
 		err := s.Update(ctx, subjectOf(n), func(tx storage.Tx) error {
 			for r, err := range tx.Records() {
-				if err != nil || r != found[serialOf(r.ID)] {
+				if err != nil || !r.Equal(found[serialOf(r.ID)]) {
 					bad("Tx.Records has %+v, %v; List %+v", r, err, found[serialOf(r.ID)])
 				}
-				if got, err := tx.Get(r.ID); err != nil || got != r {
+				if got, err := tx.Get(r.ID); err != nil || !got.Equal(r) {
 					bad("Tx.Records has %+v, Tx.Get %+v, %v", r, got, err)
 				}
 				count++
@@ -134,7 +134,7 @@ func (f *fate) allows(serial int, r storage.Record) error {
 	fixed := r
 	fixed.ExpiresAt, fixed.LastUsedAt, fixed.EndedAt, fixed.EndReason = want.ExpiresAt, want.LastUsedAt, want.EndedAt, want.EndReason
 	switch {
-	case fixed != want:
+	case !fixed.Equal(want):
 		return fmt.Errorf("not the record that was put, %+v", brief(want))
 	case ends && r.EndedAt.IsZero():
 		return errors.New("it was ended and is not")

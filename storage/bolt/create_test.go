@@ -124,7 +124,7 @@ func TestProcessesCreate(t *testing.T) {
 		}
 		records, _ := contents(t, open(t, path, nil))
 		for _, n := range numbers {
-			if records[record(n).ID] != record(n) {
+			if !records[record(n).ID].Equal(record(n)) {
 				t.Errorf("what process %d put is %+v", n, records[record(n).ID])
 			}
 		}

@@ -39,7 +39,7 @@ func TestDeleteInOrder(t *testing.T) {
 		copyFile(t, path, crashed)
 		oneIs(t, name+", after a crash", open(t, crashed, nil), want)
 		merged := inFile(t, s, record(1).ID)
-		if want != nil && merged != *want || want == nil && merged.ID != (storage.ID{}) {
+		if want != nil && !merged.Equal(*want) || want == nil && merged.ID != (storage.ID{}) {
 			t.Errorf("%s: %+v in the file; want %+v", name, merged, want)
 		}
 	}

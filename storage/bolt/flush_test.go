@@ -43,10 +43,10 @@ func TestTouchIsDeferred(t *testing.T) {
 	put(t, s, was)
 	commits := s.Stats().Commits
 	want := touch(t, s, was, by(was, time.Minute))
-	if got := shown(t, s, was.ID); got != want {
+	if got := shown(t, s, was.ID); !got.Equal(want) {
 		t.Errorf("shown: %+v; want %+v", got, want)
 	}
-	if got := inFile(t, s, was.ID); got != was {
+	if got := inFile(t, s, was.ID); !got.Equal(was) {
 		t.Errorf("in the file before the flush: %+v; want it as it was put", got)
 	}
 	if st := s.Stats(); st.Unsaved != 1 || st.Commits != commits {
@@ -57,7 +57,7 @@ func TestTouchIsDeferred(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := inFile(t, s, was.ID); got != want {
+	if got := inFile(t, s, was.ID); !got.Equal(want) {
 		t.Errorf("in the file after the flush: %+v; want %+v", got, want)
 	}
 	if st := s.Stats(); st.Unsaved != 0 || st.Commits != commits+1 {
@@ -87,7 +87,7 @@ func TestTouchOfManyIsFlushedInSteps(t *testing.T) {
 		t.Errorf("%d commits; want 3", got)
 	}
 	for _, want := range all {
-		if got := inFile(t, s, want.ID); got != want {
+		if got := inFile(t, s, want.ID); !got.Equal(want) {
 			t.Fatalf("in the file: %+v; want %+v", got, want)
 		}
 	}
@@ -107,7 +107,7 @@ func TestCloseFlushes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if got := shown(t, s, want.ID); got != want {
+	if got := shown(t, s, want.ID); !got.Equal(want) {
 		t.Errorf("after Close: %+v; want %+v", got, want)
 	}
 }
@@ -119,7 +119,7 @@ func TestFlushEvery(t *testing.T) {
 	put(t, s, record(1))
 	for n := range 3 {
 		want := touch(t, s, record(1), by(record(1), time.Duration(n+1)*time.Minute))
-		for inFile(t, s, want.ID) != want {
+		for !inFile(t, s, want.ID).Equal(want) {
 			runtime.Gosched()
 		}
 	}
@@ -135,14 +135,14 @@ func TestFlushAtOnce(t *testing.T) {
 	by(was, time.Minute).Raise(&want)
 	touched := async(func() error { return s.Touch(context.Background(), was.ID, by(was, time.Minute)) })
 	<-g.arrived
-	if got := shown(t, s, was.ID); got != was {
+	if got := shown(t, s, was.ID); !got.Equal(was) {
 		t.Errorf("shown before it is durable: %+v", got)
 	}
 	g.release <- nil
 	if err := <-touched; err != nil {
 		t.Fatal(err)
 	}
-	if got := inFile(t, s, was.ID); got != want || shown(t, s, was.ID) != want {
+	if got := inFile(t, s, was.ID); !got.Equal(want) || !shown(t, s, was.ID).Equal(want) {
 		t.Errorf("in the file: %+v; want %+v", got, want)
 	}
 	letCommits(s)
@@ -236,14 +236,14 @@ func TestRenewalMeetsATouch(t *testing.T) {
 	}
 	want := renewed
 	by(was, time.Hour).Raise(&want)
-	if got := shown(t, s, was.ID); got != want {
+	if got := shown(t, s, was.ID); !got.Equal(want) {
 		t.Errorf("shown: %+v; want %+v", got, want)
 	}
 	letCommits(s)
 	if err := s.flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got := inFile(t, s, was.ID); got != want {
+	if got := inFile(t, s, was.ID); !got.Equal(want) {
 		t.Errorf("in the file: %+v; want %+v", got, want)
 	}
 }
@@ -267,7 +267,7 @@ func TestFlushThatFails(t *testing.T) {
 	if err := s.flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got := inFile(t, s, want.ID); got != want {
+	if got := inFile(t, s, want.ID); !got.Equal(want) {
 		t.Errorf("in the file: %+v; want %+v", got, want)
 	}
 }

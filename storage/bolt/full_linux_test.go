@@ -27,7 +27,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if got, err := s.Get(context.Background(), large(0).ID); err != nil || got != large(0) {
+	if got, err := s.Get(context.Background(), large(0).ID); err != nil || !got.Equal(large(0)) {
 		t.Errorf("what was written in the end: %+v, %v", got, err)
 	}
 }
@@ -53,7 +53,7 @@ func fill(path string) error {
 		return fmt.Errorf("Update on a full disk: %w; want ErrUnavailable and ErrDiskFull", err)
 	}
 	for n := range 20 {
-		if got, err := s.Get(ctx, record(n).ID); err != nil || got != record(n) {
+		if got, err := s.Get(ctx, record(n).ID); err != nil || !got.Equal(record(n)) {
 			return fmt.Errorf("Get meanwhile: %+v, %w", got, err)
 		}
 	}

@@ -63,7 +63,7 @@ func TestFileGoesWhileOpen(t *testing.T) {
 					t.Errorf("Update: %v; want ErrUnavailable", err)
 				}
 			}
-			if got, err := s.Get(context.Background(), record(1).ID); err != nil || got != record(1) {
+			if got, err := s.Get(context.Background(), record(1).ID); err != nil || !got.Equal(record(1)) {
 				t.Errorf("Get: %+v, %v", got, err)
 			}
 			if _, err := s.Get(context.Background(), record(2).ID); !errors.Is(err, storage.ErrNotFound) {

@@ -254,7 +254,7 @@ func TestCommitsInOrder(t *testing.T) {
 	callers.Wait()
 	for n := range 5 {
 		shown, err := s.Get(context.Background(), record(n).ID)
-		if stored := inFile(t, s, record(n).ID); err != nil || stored != shown {
+		if stored := inFile(t, s, record(n).ID); err != nil || !stored.Equal(shown) {
 			t.Errorf("the file has %+v, the table %+v, %v", stored, shown, err)
 		}
 	}

@@ -207,7 +207,7 @@ func TestForgedFrame(t *testing.T) {
 				}
 				s = open(t, path, nil)
 				put(t, s, forging(t, name, seq+row.ahead, puts(3, string(live))))
-				revived := shown(t, openCopy(t, row.leave(t, path, s)), victim.ID) == victim
+				revived := shown(t, openCopy(t, row.leave(t, path, s)), victim.ID).Equal(victim)
 				if want := known && row.ahead != 1; revived != want {
 					t.Errorf("it was taken for a frame: %v; want %v", revived, want)
 				}
@@ -259,7 +259,7 @@ func TestFrameIsTakenBack(t *testing.T) {
 			}
 			put(t, s, record(30))
 			c := openCopy(t, readFile(t, path))
-			if got, _ := contents(t, c); len(got) != 5+map[bool]int{true: 1}[there] || got[record(30).ID] != record(30) {
+			if got, _ := contents(t, c); len(got) != 5+map[bool]int{true: 1}[there] || !got[record(30).ID].Equal(record(30)) {
 				t.Errorf("after one more write there are %d records", len(got))
 			}
 		})

@@ -38,7 +38,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	}
 	s = open(t, path+".crashed", nil)
 	hasLarge(t, "opened again", s, n+1)
-	if got := shown(t, s, record(3).ID); got != ended(record(3)) {
+	if got := shown(t, s, record(3).ID); !got.Equal(ended(record(3))) {
 		t.Errorf("what was ended is %+v", got)
 	}
 }
@@ -60,7 +60,7 @@ func mergeOnFull(path string) error {
 		if errors.Is(err, storage.ErrNotFound) {
 			break
 		}
-		if err != nil || got != large(n) {
+		if err != nil || !got.Equal(large(n)) {
 			return fmt.Errorf("Get of %d: %+v, %w", n, got, err)
 		}
 	}
@@ -69,7 +69,7 @@ func mergeOnFull(path string) error {
 			return fmt.Errorf("Update: %w; want ErrUnavailable and ErrDiskFull", err)
 		}
 	}
-	if got, err := s.Get(context.Background(), record(3).ID); err != nil || got != ended(record(3)) {
+	if got, err := s.Get(context.Background(), record(3).ID); err != nil || !got.Equal(ended(record(3))) {
 		return fmt.Errorf("Get of what was ended: %+v, %w", got, err)
 	}
 	if err := makeRoom(); err != nil {

@@ -41,7 +41,7 @@ func TestOpeningWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, path, nil)
-	if s.log.tree.seq != s.log.journal.seq || shown(t, s, large(1).ID) != large(1) {
+	if s.log.tree.seq != s.log.journal.seq || !shown(t, s, large(1).ID).Equal(large(1)) {
 		t.Errorf("the tree has up to %d of %d", s.log.tree.seq, s.log.journal.seq)
 	}
 	merged := readFile(t, path)
@@ -69,7 +69,7 @@ func TestBackupHasAllAndNoFrame(t *testing.T) {
 		t.Error("the halves are not blank")
 	}
 	c := openCopy(t, copied)
-	if got := shown(t, c, touched.ID); got != touched || c.log.tree.seq != j.seq {
+	if got := shown(t, c, touched.ID); !got.Equal(touched) || c.log.tree.seq != j.seq {
 		t.Errorf("%+v, merged up to %d; want %+v and %d", got, c.log.tree.seq, touched, j.seq)
 	}
 	put(t, c, large(0))
@@ -140,7 +140,7 @@ func opensOnTheWay(t *testing.T, s *Store, opts *Options) {
 			t.Errorf("after transaction %d of %d: %v", i+1, len(images), err)
 			continue
 		}
-		if got, _ := contents(t, c); !maps.Equal(got, want) {
+		if got, _ := contents(t, c); !maps.EqualFunc(got, want, storage.Record.Equal) {
 			t.Errorf("after transaction %d of %d: %d records; want %d", i+1, len(images), len(got), len(want))
 		}
 		c.Close()
@@ -187,7 +187,7 @@ func TestMergedMeanwhile(t *testing.T) {
 			if err != nil {
 				t.Fatalf("looking again: %v", err)
 			}
-			if got := shown(t, s, fresh.ID); got != fresh {
+			if got := shown(t, s, fresh.ID); !got.Equal(fresh) {
 				t.Errorf("what was put is %+v", got)
 			}
 			put(t, s, record(16))

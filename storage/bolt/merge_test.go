@@ -52,7 +52,7 @@ func rounds(s *Store, n int) func() bool {
 func hasLarge(t *testing.T, when string, s *Store, n int) {
 	t.Helper()
 	for i := range n {
-		if got, err := s.Get(context.Background(), large(i).ID); err != nil || got != large(i) {
+		if got, err := s.Get(context.Background(), large(i).ID); err != nil || !got.Equal(large(i)) {
 			t.Errorf("%s: record %d of %d: %v", when, i, n, err)
 			return
 		}
@@ -102,7 +102,7 @@ func TestMergeThatFails(t *testing.T) {
 			}
 			s = open(t, path, nil)
 			hasLarge(t, "opened again", s, n)
-			if got := shown(t, s, touched.ID); got != touched {
+			if got := shown(t, s, touched.ID); !got.Equal(touched) {
 				t.Errorf("what was touched is %+v", got)
 			}
 		})

@@ -85,7 +85,7 @@ func reviving(t *testing.T, good []byte, ended storage.Record, how string, bits 
 			return
 		}
 		defer s.Close()
-		if got, err := s.Get(context.Background(), ended.ID); err != nil || got != ended {
+		if got, err := s.Get(context.Background(), ended.ID); err != nil || !got.Equal(ended) {
 			revived = append(revived, fmt.Sprintf("%s: %+v, %v", name, got, err))
 		}
 	}

@@ -160,7 +160,7 @@ func openWhatIsLeft(t *testing.T, path string, opts *Options, want map[storage.I
 	s := open(t, path, opts)
 	got, _ := contents(t, s)
 	for id, r := range want {
-		if missing := newest && fresh != 0 && id == record(fresh).ID && got[id] == (storage.Record{}); got[id] != r && !missing {
+		if missing := newest && fresh != 0 && id == record(fresh).ID && got[id].Equal(storage.Record{}); !got[id].Equal(r) && !missing {
 			t.Errorf("%v is %+v; want %+v", id, got[id], r)
 		}
 	}

@@ -22,7 +22,9 @@ type state struct {
 	mark    storage.Mark
 }
 
-func (s state) equal(to state) bool { return s.mark == to.mark && maps.Equal(s.records, to.records) }
+func (s state) equal(to state) bool {
+	return s.mark == to.mark && maps.EqualFunc(s.records, to.records, storage.Record.Equal)
+}
 
 // stateOf returns the state of s, in which no record should be damaged.
 func stateOf(t *testing.T, s *Store) (state, error) {

@@ -124,7 +124,7 @@ func TestOldFile(t *testing.T) {
 			t.Fatalf("%s: %d damaged; (-want +got):\n%s", when, len(damaged), diff)
 		}
 		for id, r := range want {
-			if read, err := s.Get(context.Background(), id); err != nil || read != r {
+			if read, err := s.Get(context.Background(), id); err != nil || !read.Equal(r) {
 				t.Errorf("%s: Get has %+v, %v; want %+v", when, read, err, r)
 			}
 		}

@@ -78,13 +78,13 @@ func TestOutcomeUnknown(t *testing.T) {
 	}
 	check := func(when string) {
 		t.Helper()
-		if got := shown(t, s, fresh.ID); got != fresh {
+		if got := shown(t, s, fresh.ID); !got.Equal(fresh) {
 			t.Errorf("%s: what it put is %+v", when, got)
 		}
-		if got := shown(t, s, record(1).ID); got != ended(record(1)) {
+		if got := shown(t, s, record(1).ID); !got.Equal(ended(record(1))) {
 			t.Errorf("%s: what it ended is %+v", when, got)
 		}
-		if got := shown(t, s, record(3).ID); got != touched {
+		if got := shown(t, s, record(3).ID); !got.Equal(touched) {
 			t.Errorf("%s: what was touched before is %+v", when, got)
 		}
 	}
@@ -154,7 +154,7 @@ func TestTrouble(t *testing.T) {
 			t.Errorf("what was to be issued: %v; want ErrNotFound", err)
 		}
 		touched = touch(t, s, touched, by(touched, time.Minute))
-		if got := shown(t, s, touched.ID); got != touched {
+		if got := shown(t, s, touched.ID); !got.Equal(touched) {
 			t.Errorf("a check meanwhile: %+v; want %+v", got, touched)
 		}
 		_, swept := s.Sweep(ctx, record(9).ExpiresAt.AddDate(1, 0, 0), 10)
@@ -173,7 +173,7 @@ func TestTrouble(t *testing.T) {
 	if err := tryAgain(s); err != nil {
 		t.Fatalf("looking again, at a file in order: %v", err)
 	}
-	if got := inFile(t, s, doomed.ID); got != ended(doomed) {
+	if got := inFile(t, s, doomed.ID); !got.Equal(ended(doomed)) {
 		t.Errorf("what was to be ended is %+v in the file", got)
 	}
 	put(t, s, record(20))
@@ -185,7 +185,7 @@ func TestTrouble(t *testing.T) {
 	}
 	defer s.Close()
 	for _, want := range []storage.Record{ended(doomed), touched, record(20)} {
-		if got := shown(t, s, want.ID); got != want {
+		if got := shown(t, s, want.ID); !got.Equal(want) {
 			t.Errorf("in the end: %+v; want %+v", got, want)
 		}
 	}

@@ -40,7 +40,7 @@ func TestJournalIsNotMissed(t *testing.T) {
 		}
 		defer s.Close()
 		for n := range 20 {
-			if got, err := s.Get(context.Background(), record(n).ID); err != nil || got != ended(record(n)) {
+			if got, err := s.Get(context.Background(), record(n).ID); err != nil || !got.Equal(ended(record(n))) {
 				t.Errorf("%s: record %d of 20 is %+v, %v", what, n, got, err)
 				return
 			}

@@ -56,7 +56,7 @@ func TestResizeThatFails(t *testing.T) {
 	}
 	s = open(t, path, nil)
 	hasLarge(t, "opened again", s, n+1)
-	if got := shown(t, s, long[0].ID); got != long[0] {
+	if got := shown(t, s, long[0].ID); !got.Equal(long[0]) {
 		t.Errorf("opened again: %+v", brief(got))
 	}
 }

@@ -56,7 +56,7 @@ func TestSchemaRises(t *testing.T) {
 			t.Errorf("%s: schema %d, and %d is believed; want %d", what, got, s.log.schema, tiedSchema)
 		}
 		for _, n := range []int{3, 4} {
-			if got := shown(t, s, record(n).ID); got != rotated(n) {
+			if got := shown(t, s, record(n).ID); !got.Equal(rotated(n)) {
 				t.Errorf("%s: %+v; want %+v", what, got, rotated(n))
 			}
 		}

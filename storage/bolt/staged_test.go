@@ -25,7 +25,7 @@ func TestNobodyGoesByWhatFails(t *testing.T) {
 	<-disk.arrived
 	g, o, err := s.stageUpdate(ctx, r.Subject, func(tx storage.Tx) error {
 		got, err := tx.Get(r.ID)
-		if err != nil || got != r {
+		if err != nil || !got.Equal(r) {
 			t.Errorf("what is held reads %+v, %v", got, err)
 		}
 		return err

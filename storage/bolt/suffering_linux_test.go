@@ -117,7 +117,7 @@ func (f *suffering) failsSoon(causes ...syscall.Errno) {
 func (f *suffering) reads(when string) {
 	f.t.Helper()
 	for id, want := range f.want {
-		if got, err := f.s.Get(context.Background(), id); err != nil || got != want {
+		if got, err := f.s.Get(context.Background(), id); err != nil || !got.Equal(want) {
 			f.t.Fatalf("%s: %+v, %v; want %+v", when, brief(got), err, brief(want))
 		}
 	}

@@ -83,7 +83,7 @@ func TestSweptAndPutAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, path, nil)
-	if got, err := s.Get(ctx, record(1).ID); err != nil || got != record(1) || s.Stats().Tokens != 1 {
+	if got, err := s.Get(ctx, record(1).ID); err != nil || !got.Equal(record(1)) || s.Stats().Tokens != 1 {
 		t.Errorf("after opening again: %+v, %v, %d tokens", got, err, s.Stats().Tokens)
 	}
 }

@@ -40,7 +40,7 @@ func TestTroubleKeepsItsEnds(t *testing.T) {
 	if err := tryAgain(s); err != nil {
 		t.Fatal(err)
 	}
-	if got := inFile(t, s, doomed.ID); got != ended(doomed) {
+	if got := inFile(t, s, doomed.ID); !got.Equal(ended(doomed)) {
 		t.Errorf("what was to be ended is %+v in the file", got)
 	}
 	if err := s.Close(); err != nil {

@@ -80,7 +80,7 @@ func oneIs(t *testing.T, when string, s *Store, want *storage.Record) {
 	switch {
 	case want == nil && !errors.Is(err, storage.ErrNotFound):
 		t.Errorf("%s: %+v, %v; want ErrNotFound", when, got, err)
-	case want != nil && (err != nil || got != *want):
+	case want != nil && (err != nil || !got.Equal(*want)):
 		t.Errorf("%s: %+v, %v; want %+v", when, got, err, *want)
 	}
 }

@@ -216,7 +216,7 @@ func TestLongFreeList(t *testing.T) {
 	}
 	defer s.Close()
 	for n := range 400 {
-		if got, err := s.Get(context.Background(), record(n).ID); err != nil || got != record(n) {
+		if got, err := s.Get(context.Background(), record(n).ID); err != nil || !got.Equal(record(n)) {
 			t.Fatalf("record %d: %+v, %v", n, got, err)
 		}
 	}

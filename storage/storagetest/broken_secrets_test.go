@@ -85,7 +85,7 @@ func (t torn) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
 	}
 	for range 1000 { // so that others write meanwhile
 		later, err := t.toy.Get(ctx, id)
-		if r.Sealed != later.Sealed {
+		if !r.Sealed.Equal(later.Sealed) {
 			r.Sealed = later.Sealed
 			return r, err
 		}

@@ -231,7 +231,7 @@ func checkLivingAtOnce(e *env) error {
 			use.Raise(&r)
 			err := e.update("ana", func(tx storage.Tx) error {
 				all, err := live(tx, instant(500))
-				if err == nil && !slices.Contains(all, r) {
+				if err == nil && !slices.ContainsFunc(all, r.Equal) {
 					err = fmt.Errorf("Tx.Living does not yield %v, which a Touch had raised before", r.ID)
 				}
 				return err

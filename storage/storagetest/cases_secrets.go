@@ -31,7 +31,7 @@ func rotated(n int) func(*storage.Record) {
 func secretOf(r storage.Record) (n int, err error) {
 	n = int(r.Generation)
 	want := with(r, rotated(n))
-	if r != want {
+	if !r.Equal(want) {
 		return n, fmt.Errorf("the digest or what is sealed is not that of secret %d: %w", n, sameRecord("Get", want, r))
 	}
 	return n, nil

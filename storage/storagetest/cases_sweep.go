@@ -60,7 +60,7 @@ func checkSweepBoundary(e *env) error {
 		if ms-1 < len(deaths) {
 			want = deaths[ms-1]
 		}
-		left = slices.DeleteFunc(left, func(r storage.Record) bool { return slices.Contains(want, r) })
+		left = slices.DeleteFunc(left, func(r storage.Record) bool { return slices.ContainsFunc(want, r.Equal) })
 		if err := errors.Join(e.sweep(instant(int64(ms)), 100, len(want)), e.holds(left...)); err != nil {
 			return fmt.Errorf("at %d ms: %w", ms, err)
 		}

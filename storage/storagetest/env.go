@@ -188,14 +188,19 @@ func idsOf(rs []storage.Record) (ids []storage.ID) {
 }
 
 func sameRecord(what string, want, got storage.Record) error {
-	if want == got {
+	if want.Equal(got) {
 		return nil
 	}
 	return diff(what, want, got)
 }
 
+// fields are those of a record, which are compared one by one, so that a difference says
+// in which of them it is.
+type fields storage.Record
+
 func diff(what string, want, got any) error {
-	if d := cmp.Diff(want, got); d != "" {
+	byFields := cmp.Transformer("fields", func(r storage.Record) fields { return fields(r) })
+	if d := cmp.Diff(want, got, byFields); d != "" {
 		return fmt.Errorf("%s (-want +got):\n%s", what, d)
 	}
 	return nil

@@ -1,0 +1,80 @@
+package lapse
+
+import (
+	"fmt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// ScopeError is what errors.As finds in an ErrScope: which words are missing.
+type ScopeError struct {
+	// Missing are the words that were asked for and are not had, in the order in which
+	// they were asked for: 16 at most, each cut at 64 bytes. A word that cannot be one
+	// of a scope (RFC 6749 section 3.3), or that may hold the text of a token, since 40
+	// letters and digits follow each other in it, stands as "[N bytes]".
+	Missing []string
+
+	// More is how many words are missing besides those.
+	More int
+
+	limit string // what is wrong where it is not, or not only, that words are missing
+}
+
+const (
+	maxMissing     = 16
+	maxMissingWord = 64
+	secretRun      = 40 // letters and digits; the text of a token ends in 72
+)
+
+// missingScope returns the ScopeError of the words that are missing.
+func missingScope(missing []string) *ScopeError {
+	e := &ScopeError{More: max(0, len(missing)-maxMissing)}
+	for _, word := range missing[:len(missing)-e.More] {
+		e.Missing = append(e.Missing, shownWord(word))
+	}
+	return e
+}
+
+// repeatedScope returns the ScopeError of a repeat within the grace that asks for another
+// scope than the first time.
+func repeatedScope(asked, first string) *ScopeError {
+	e := missingScope(lacking(first, asked))
+	e.limit = "within the grace Refresh repeats its answer, with the scope that was asked for first"
+	return e
+}
+
+// Error is the text of ErrScope, and the words that are missing or what else is wrong.
+func (e *ScopeError) Error() string {
+	text := ErrScope.Error() + ": " + e.limit
+	switch {
+	case e.limit != "":
+		return text
+	case e.More > 0:
+		return fmt.Sprintf("%s%q and %d more are missing", text, e.Missing, e.More)
+	}
+	return fmt.Sprintf("%s%q is missing", text, e.Missing)
+}
+
+// Unwrap returns ErrScope.
+func (e *ScopeError) Unwrap() error { return ErrScope }
+
+// shownWord returns what an error may show of a word that a caller gave for one of a
+// scope.
+func shownWord(word string) string {
+	if len(word) > storage.MaxScope || !isWord(word) || longestRun(word) >= secretRun {
+		return fmt.Sprintf("[%d bytes]", len(word))
+	}
+	return word[:min(len(word), maxMissingWord)]
+}
+
+// longestRun returns how many ASCII letters and digits follow each other in s at most.
+func longestRun(s string) (longest int) {
+	run := 0
+	for _, c := range []byte(s) {
+		if run++; !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z') {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest
+}
