@@ -75,9 +75,9 @@ func (t *tour) open() error {
 	t.store = store
 
 	t.logins, err = lapse.New(store, lapse.Config{
-		Policy:       lapse.Policy{TTL: 30 * time.Minute, MaxTTL: 8 * time.Hour},
-		Clock:        t.clock, // leave it out, and it is the system's
-		Admit: t.accounts.check,
+		Policy: lapse.Policy{TTL: 30 * time.Minute, MaxTTL: 8 * time.Hour},
+		Clock:  t.clock, // leave it out, and it is the system's
+		Admit:  t.accounts.check,
 	})
 	if err != nil {
 		return err
