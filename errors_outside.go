@@ -79,7 +79,8 @@ func (o *outside) Error() string { return o.err.Error() }
 
 // Is hides the errors of this package.
 func (o *outside) Is(target error) bool {
-	if _, rejection := target.(*Rejection); rejection {
+	switch target.(type) {
+	case *Rejection, *GrantError, *ScopeError:
 		return false
 	}
 	for _, c := range codes {
@@ -90,8 +91,11 @@ func (o *outside) Is(target error) bool {
 	return errors.Is(o.err, target)
 }
 
-// As hides a Rejection: another Manager made it.
+// As hides a Rejection, a GrantError and a ScopeError: another Manager made them.
 func (o *outside) As(target any) bool {
-	_, rejection := target.(**Rejection)
-	return !rejection && errors.As(o.err, target)
+	switch target.(type) {
+	case **Rejection, **GrantError, **ScopeError:
+		return false
+	}
+	return errors.As(o.err, target)
 }

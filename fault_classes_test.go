@@ -20,14 +20,17 @@ var verdicts = map[string]error{
 	"ErrInvalidConfig": lapse.ErrInvalidConfig, "ErrInvalidGrant": lapse.ErrInvalidGrant, "ErrLimit": lapse.ErrLimit,
 	"ErrNotRenewable": lapse.ErrNotRenewable, "ErrNotDelegable": lapse.ErrNotDelegable, "ErrRotated": lapse.ErrRotated,
 	"ErrScope": lapse.ErrScope, "ErrClock": lapse.ErrClock, "ErrNoKeys": lapse.ErrNoKeys, "ErrNotMine": lapse.ErrNotMine,
-	"ErrInvalidID": lapse.ErrInvalidID, "ErrNotFound": lapse.ErrNotFound, "a Rejection": &lapse.Rejection{Err: lapse.ErrExpired, ID: lapse.ID{9}},
+	"ErrInvalidID": lapse.ErrInvalidID, "ErrNotFound": lapse.ErrNotFound, "a GrantError": &lapse.GrantError{Field: "TTL"}, "a ScopeError": &lapse.ScopeError{Missing: []string{"read"}},
+	"a Rejection": &lapse.Rejection{Err: lapse.ErrExpired, ID: lapse.ID{9}},
 }
 
 // wantNoVerdict: err says that something else failed, by cause, and decides nothing.
 func wantNoVerdict(t *testing.T, name string, err, cause error) {
 	t.Helper()
 	var r *lapse.Rejection
-	if !errors.Is(err, cause) || errors.As(err, &r) {
+	var grant *lapse.GrantError
+	var scope *lapse.ScopeError
+	if !errors.Is(err, cause) || errors.As(err, &r) || errors.As(err, &grant) || errors.As(err, &scope) {
 		t.Errorf("%s: %v, with the Rejection %v; want one by %v alone", name, err, r, cause)
 	}
 	for sentinel, verdict := range verdicts {
