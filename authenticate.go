@@ -98,6 +98,10 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 			payTag(c, m.binding)
 			return 0, err
 		}
+		if err = m.overtaken(&rec.Token, rec.Epoch, generation); err != nil { // while Admit or the store took its time
+			payTag(c, m.binding)
+			return 0, m.refuse(ctx, err)
+		}
 	}
 	switch {
 	case rec.MaxUses == 0:
@@ -110,6 +114,9 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	}
 	if use != useNone && found == currentText && (rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)) { // or there is nothing to record
 		m.useNow(ctx, verb, &p, &rec, now, above)
+		if err = m.overtaken(&rec.Token, rec.Epoch, generation); err != nil {
+			return 0, m.refuse(ctx, err)
+		}
 	}
 	*tok = rec.Token
 	return generation, nil

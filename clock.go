@@ -107,6 +107,11 @@ func (s *systemClock) read(passed time.Duration) (wall int64, elapsed time.Durat
 	return milli(now), s.counting(since)
 }
 
+// Now returns the time that decisions see, in UTC and to the millisecond. It is what to
+// give Token.Live for a token that a list returned: after the clock was set back it
+// agrees with Authenticate, and Config.Clock does not.
+func (m *Manager) Now() time.Time { return m.now() }
+
 // now is the only reader of the clock, and what it returns the only time that
 // decisions see: it never goes back but under GuardOff. Without a monotonic reading a
 // suspended machine cannot lengthen a life, and whole milliseconds are what every store

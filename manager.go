@@ -99,6 +99,12 @@ type Config struct {
 //
 // New starts nothing. The store remains the caller's to close.
 func New(store storage.Store, cfg Config) (*Manager, error) {
+	return newManager(store, cfg, nil)
+}
+
+// newManager is New. On a store that neither keeps marks nor shares any, the Manager goes
+// by those of shared, or if that is nil by its own.
+func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manager, error) {
 	if isNil(store) {
 		return nil, fmt.Errorf("%w: store is nil; memory.New and bolt.Open make one", ErrInvalidConfig)
 	}
@@ -124,7 +130,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	marks, guard, err := cfg.guard(clock, store, policy.Retention)
+	marks, guard, err := cfg.guard(clock, store, policy.Retention, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -173,12 +179,6 @@ func isNil(v any) bool {
 		return r.IsNil()
 	}
 	return false
-}
-
-// update runs fn in a transaction over one subject, at the instant at which that
-// runs: what has died while it waited for its turn is dead to it.
-func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx storage.Tx, now time.Time) error) error {
-	return updateError(verb, m.store.Update(ctx, subject, func(tx storage.Tx) error { return fn(tx, m.now()) }))
 }
 
 // updateError leaves what this package decided inside a transaction as it is.

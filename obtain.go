@@ -51,7 +51,7 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 		return o.draft.issued(ctx), nil
 	}
 	if o.rotated {
-		m.tellEnded(ctx, o.rotation.ended)
+		m.tellEnded(ctx, o.draft.evicted)
 		m.tell(ctx, Event{Kind: EventRotated, At: o.token.RotatedAt, Token: o.token})
 	}
 	if !o.renewedAt.IsZero() {
@@ -72,17 +72,23 @@ type obtaining struct {
 	rotated   bool
 }
 
-// decide finds the token to give again, or issues one.
+// decide is the transaction.
 func (o *obtaining) decide(tx storage.Tx) error {
 	d := &o.draft
-	now := d.m.now()
-	o.renewedAt, o.rotated = time.Time{}, false
+	d.now, d.epoch = d.m.stamp()
+	return d.m.judged(d.epoch, o.choose(tx, d.now))
+}
+
+// choose finds the token to give again, or issues one.
+func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
+	d := &o.draft
+	o.renewedAt, o.rotated, d.evicted = time.Time{}, false, nil
 	rec, err := d.candidate(tx, now)
 	if err != nil {
 		return err
 	}
 	if o.found = rec.ID != (ID{}); !o.found {
-		return d.storeAt(tx, now)
+		return d.put(tx)
 	}
 	if d.m.reveal(&rec, &o.held) {
 		return o.renew(tx, &rec, now)
@@ -91,6 +97,7 @@ func (o *obtaining) decide(tx storage.Tx) error {
 	if err := o.rotation.run(tx, now); err != nil {
 		return err
 	}
+	d.evicted = o.rotation.ended
 	o.token, o.held = o.rotation.token, o.rotation.cred
 	return nil
 }

@@ -71,11 +71,11 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	a.Policy.MaxTokens = NoTokenLimit
 	a.Policy.TTL = cmp.Or(a.Policy.TTL, defaultAccessTTL)
 	a.Policy.Renewal = cmp.Or(a.Policy.Renewal, RenewNever)
-	access, err := New(store, a)
+	access, err := newManager(store, a, nil)
 	if err != nil {
 		return nil, fmt.Errorf("PairConfig.Access: %w", err)
 	}
-	refresh, err := New(store, cfg.refreshConfig())
+	refresh, err := newManager(store, cfg.refreshConfig(), access.marks)
 	if err != nil {
 		return nil, fmt.Errorf("PairConfig.Refresh: %w", err)
 	}
@@ -147,9 +147,6 @@ func (p *Pairs) Access() *Manager { return p.access }
 // subject, unless MaxTokens is NoTokenLimit.
 func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 	if err := p.check(&g); err != nil {
-		return TokenPair{}, err
-	}
-	if err := p.refresh.ready(ctx, "issue pair"); err != nil {
 		return TokenPair{}, err
 	}
 	if err := g.spread(&p.access.policy); err != nil {

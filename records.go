@@ -98,7 +98,7 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 		}
 		return 0, nil
 	}
-	now := m.now()
+	now, epoch := m.stamp()
 	if m.time != nil {
 		if now.Before(m.marks.Mark().Quiet) {
 			return 0, nil
@@ -108,14 +108,15 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 		}
 	}
 	before := normalise(now.Add(-m.policy.Retention))
-	for {
+	for m.marks.Epoch() == epoch { // or before is by the wrong clock
 		n, err := m.store.Sweep(ctx, before, sweepBatch)
 		deleted += n
 		if err != nil {
 			return deleted, storeError("sweep", err)
 		}
 		if n < sweepBatch {
-			return deleted, nil
+			break
 		}
 	}
+	return deleted, nil
 }

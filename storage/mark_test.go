@@ -31,7 +31,7 @@ func TestMarksAskOnce(t *testing.T) {
 		{"a shorter one", func() { m.Hush(origin) }, 3},
 		{"a new epoch", func() { m.Restart(origin, origin, 0) }, 4},
 		{"that somebody else has begun", func() { m.Restart(origin, origin, 0) }, 4},
-		{"that a clock is behind", func() { m.Lag(origin) }, 4},
+		{"that a clock is behind", func() { m.Lag(origin, time.Hour, time.Minute) }, 4},
 	} {
 		if step.do(); asked != step.want {
 			t.Errorf("%s: asked %d times; want %d", step.name, asked, step.want)
