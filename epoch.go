@@ -52,16 +52,19 @@ func (m *Manager) judged(epoch uint32, err error) error {
 	return err
 }
 
-// outlive runs issue, which stores a token and returns its epoch, again if that is over
-// by then: the token would be dead before anyone has its text.
-func (m *Manager) outlive(ctx context.Context, verb string, issue func() (epoch uint32, err error)) (err error) {
-	for range epochAttempts {
-		if err = m.ready(ctx, verb); err != nil {
+// outlive runs act, which judges by an epoch and returns it, again if that is over by
+// then: a token that was issued would be dead before anyone has its text.
+func (m *Manager) outlive(ctx context.Context, verb string, act func() (epoch uint32, err error)) (err error) {
+	var epoch uint32
+	for n := range epochAttempts {
+		if err := m.ready(ctx, verb); err != nil {
 			return err
 		}
-		var epoch uint32
-		if epoch, err = issue(); err == nil && m.marks.Epoch() == epoch || err != nil && !errors.Is(err, errEpoch) {
-			break
+		if n > 0 && err == nil && m.marks.Epoch() == epoch {
+			return nil
+		}
+		if epoch, err = act(); err == nil && m.marks.Epoch() == epoch && !m.lagging() || err != nil && !errors.Is(err, errEpoch) {
+			return err
 		}
 	}
 	return err
