@@ -48,14 +48,15 @@ func tickEpochAt(t *testing.T, v tickVerb, begin func(*tickWorld, *Manager), k i
 	other := tickMust(New(w.store, Config{Clock: w.clock, Prefix: "other"}))(t)
 	w.clock.set(-time.Hour)
 	w.clock.pass(time.Minute)
-	w.store.between = func() {
-		if k--; k == 0 {
+	left := k
+	w.store.set(func() {
+		if left--; left == 0 {
 			began = true
 			begin(w, other)
 		}
-	}
+	})
 	good, err := v.do(w)
-	w.store.between = nil
+	w.store.set(nil)
 	if !began {
 		return false
 	}
@@ -69,13 +70,13 @@ func tickEpochAt(t *testing.T, v tickVerb, begin func(*tickWorld, *Manager), k i
 	if err == nil {
 		for _, text := range good {
 			if err := w.peek(text); err != nil {
-				t.Errorf("what was answered is dead: %v", err)
+				t.Errorf("at operation %d: what was answered is dead: %v", k, err)
 			}
 		}
 	}
 	for _, text := range []string{w.plain.Bearer, w.budget.Bearer, w.child.Bearer, w.pair.Access.Bearer, w.pair.Refresh.Bearer} {
 		if err := w.peek(text); !errors.Is(err, ErrUnauthenticated) {
-			t.Errorf("a text of before: %v; want it dead", err)
+			t.Errorf("at operation %d: a text of before: %v; want it dead", k, err)
 		}
 	}
 	return true
@@ -95,14 +96,14 @@ func TestFault6SettlesAtEveryOperation(t *testing.T) {
 			w.clock.set(-time.Hour)
 			w.p.Access().Peek(w.ctx, w.pair.Access.Bearer)
 			left := k
-			w.store.between = func() {
+			w.store.set(func() {
 				if left--; left == 0 {
 					began = true
 					w.clock.pass(defaultSettle + time.Millisecond)
 				}
-			}
+			})
 			good, err := v.do(w)
-			w.store.between = nil
+			w.store.set(nil)
 			if err != nil {
 				t.Errorf("%s at operation %d: %v", v.name, k, err)
 				continue

@@ -32,17 +32,28 @@ func (c *tickWall) pass(d time.Duration) {
 	c.now, c.elapsed = c.now.Add(d), c.elapsed+d
 }
 
-// tickStore is a store in memory that calls between before and after each operation,
-// those of transactions included.
+// tickStore is a store in memory that calls the function which set has set before and
+// after each operation, those of transactions included.
 type tickStore struct {
 	*memory.Store
-	between func()
+	mu      sync.Mutex
+	between func() // one at a time
 }
 
 func (s *tickStore) step() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.between != nil {
 		s.between()
 	}
+}
+
+// set sets what comes between operations, and returns what did before.
+func (s *tickStore) set(f func()) (before func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, s.between = s.between, f
+	return before
 }
 
 func (s *tickStore) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
@@ -64,10 +75,10 @@ func (s *tickStore) Sweep(ctx context.Context, before time.Time, limit int) (int
 }
 
 func (s *tickStore) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
-	return s.between2(s.Store.List(ctx, f))
+	return s.around(s.Store.List(ctx, f))
 }
 
-func (s *tickStore) between2(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
+func (s *tickStore) around(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		s.step()
 		for rec, err := range records {
@@ -106,9 +117,9 @@ func (x *tickTx) Put(r storage.Record) error {
 	return x.Tx.Put(r)
 }
 
-func (x *tickTx) Records() iter.Seq2[storage.Record, error] { return x.s.between2(x.Tx.Records()) }
+func (x *tickTx) Records() iter.Seq2[storage.Record, error] { return x.s.around(x.Tx.Records()) }
 func (x *tickTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
-	return x.s.between2(x.Tx.Living(now))
+	return x.s.around(x.Tx.Living(now))
 }
 
 // tickWorld is a store with all that a verb can be asked about, and who asks.
@@ -178,12 +189,11 @@ func (w *tickWorld) list(list iter.Seq2[Token, error]) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		between := w.store.between
-		w.store.between = nil
+		between := w.store.set(nil)
 		if err := w.peek(w.text[tok.ID]); tok.Live(w.m.Now()) != (err == nil) {
 			w.t.Errorf("the list tells of a token that is alive: %v; and Peek says: %v", tok.Live(w.m.Now()), err)
 		}
-		w.store.between = between
+		w.store.set(between)
 	}
 	return nil, nil
 }
