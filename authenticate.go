@@ -94,13 +94,12 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	}
 	var above *lineage
 	if m.admission != nil || rec.Parent != (ID{}) { // or there is nothing to ask
-		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err != nil {
+		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err == nil {
+			err = m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, generation) // Admit may have taken its time
+		}
+		if err != nil {
 			payTag(c, m.binding)
 			return 0, err
-		}
-		if err = m.overtaken(&rec.Token, rec.Epoch, generation); err != nil { // while Admit or the store took its time
-			payTag(c, m.binding)
-			return 0, m.refuse(ctx, err)
 		}
 	}
 	switch {
@@ -113,9 +112,8 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 		return generation, err
 	}
 	if use != useNone && found == currentText && (rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)) { // or there is nothing to record
-		m.useNow(ctx, verb, &p, &rec, now, above)
-		if err = m.overtaken(&rec.Token, rec.Epoch, generation); err != nil {
-			return 0, m.refuse(ctx, err)
+		if err = m.useNow(ctx, verb, &p, &rec, now, above); err != nil {
+			return 0, err
 		}
 	}
 	*tok = rec.Token

@@ -18,7 +18,7 @@ import (
 // does, and a store that is a storage.Marker, as memory and bolt are. Without them time
 // goes on, or with a Clock without Elapsed waits, until the clock has caught up. The
 // settle time counts from the instant at which any Manager of the store first found the
-// clock behind, and what is judged while it ends is judged once more.
+// clock behind, and a verb that it ends in judges once more.
 //
 //	              a clock that has stayed behind                  one set back meanwhile
 //	GuardDefault  tokens of before end, time follows it           changes nothing
@@ -96,7 +96,7 @@ func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Durati
 func (m *Manager) claim() {
 	mark, at := m.marks.Mark(), normalise(m.clock.Now())
 	lost := mark.Epoch > 0 && mark.Since.IsZero()
-	overdue := m.time != nil && m.time.epochs && !m.strict && m.time.overdue(at.UnixMilli(), mark)
+	overdue := m.guarded && !m.strict && m.time.overdue(at.UnixMilli(), mark)
 	if (lost || overdue) && m.marks.Restart(at, add(at, quiet), mark.Epoch) {
 		m.tell(context.Background(), Event{Kind: EventClock, At: at})
 	}
@@ -104,15 +104,15 @@ func (m *Manager) claim() {
 
 // lagging reports whether a Manager of this store has found its clock behind, so that it
 // may have settled by now. It is nearly always false, and costs next to nothing then.
-func (m *Manager) lagging() bool { return m.time != nil && m.time.epochs && m.marks.Lagging() }
+func (m *Manager) lagging() bool { return m.guarded && m.marks.Lagging() }
 
 // ready is called at the beginning of every verb, outside of transactions. It says why
 // nothing can be done, if the clock is the reason, or has time follow the clock.
-func (m *Manager) ready(ctx context.Context, verb string) error {
-	if !m.lagging() {
-		return nil
+func (m *Manager) ready(ctx context.Context, verb string) (err error) {
+	if m.lagging() {
+		err = m.settle(ctx, verb)
 	}
-	return m.settle(ctx, verb)
+	return err
 }
 
 // settle is ready while a clock is behind. It looks at the clock each time: a verb that

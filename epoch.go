@@ -53,7 +53,7 @@ func (m *Manager) judged(epoch uint32, err error) error {
 }
 
 // outlive runs act, which judges by an epoch and returns it, again if that is over by
-// then: a token that was issued would be dead before anyone has its text.
+// then: a token that was issued would be dead before its text is given.
 func (m *Manager) outlive(ctx context.Context, verb string, act func() (epoch uint32, err error)) (err error) {
 	var epoch uint32
 	for n := range epochAttempts {
@@ -82,6 +82,15 @@ func (m *Manager) overtaken(tok *Token, epoch uint32, by uint32) error {
 	rec.Token = *tok
 	m.endedByClock(&rec)
 	return expired(&rec.Token, by)
+}
+
+// refuseOvertaken is overtaken for a text, and tells of the refusal.
+func (m *Manager) refuseOvertaken(ctx context.Context, tok *Token, epoch uint32, by uint32) error {
+	err := m.overtaken(tok, epoch, by)
+	if err != nil {
+		err = m.refuse(ctx, err)
+	}
+	return err
 }
 
 // stamp returns the time for a record that is made now, and the epoch that it is of. It

@@ -83,7 +83,7 @@ func tickEpochAt(t *testing.T, v tickVerb, begin func(*tickWorld, *Manager), k i
 }
 
 // TestFault6SettlesAtEveryOperation: the settle time ends while something is issued, and
-// nobody else looks. What is issued outlives that.
+// no other verb runs. The token that is issued outlives that.
 func TestFault6SettlesAtEveryOperation(t *testing.T) {
 	issuing := "Manager.Issue Manager.Obtain Login Pairs.Issue"
 	for _, v := range tickVerbs {
@@ -117,8 +117,8 @@ func TestFault6SettlesAtEveryOperation(t *testing.T) {
 	}
 }
 
-// TestFault6LogInAfterSettle: the first log-in after the settle time is in, also if
-// nobody has looked at the clock since that began.
+// TestFault6LogInAfterSettle: the first log-in after the settle time is in, also if no
+// verb has looked at the clock since that began.
 func TestFault6LogInAfterSettle(t *testing.T) {
 	for _, v := range tickVerbs {
 		if v.name != "Manager.Issue" && v.name != "Pairs.Issue" && v.name != "Login" {

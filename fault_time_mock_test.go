@@ -106,7 +106,7 @@ func (c *tickMock) holding(t *testing.T, on Clock) (*Manager, Issued, *Hold) {
 }
 
 // TestFault9MockDoesNotNap: a mock stops at each of its timers. Held connections ask it
-// for few, however long it is moved, how often something is renewed, or held anew.
+// for few, however long it is moved, how often a token is renewed, or held again.
 func TestFault9MockDoesNotNap(t *testing.T) {
 	for _, row := range []struct {
 		name string

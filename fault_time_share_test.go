@@ -132,9 +132,9 @@ func TestFault7StrictCountsFromTheMark(t *testing.T) {
 	}
 }
 
-// TestFault7LenientKeepsNobody: a Manager with a larger tolerance, whichever looks first
+// TestFault7LenientKeepsNoOther: a Manager with a larger tolerance, whichever looks first
 // and last, does not keep a strict one from settling, nor is it kept itself.
-func TestFault7LenientKeepsNobody(t *testing.T) {
+func TestFault7LenientKeepsNoOther(t *testing.T) {
 	for _, row := range []struct {
 		behind  time.Duration
 		strict  error

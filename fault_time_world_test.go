@@ -200,7 +200,7 @@ func (w *tickWorld) list(list iter.Seq2[Token, error]) ([]string, error) {
 
 // tickVerb is one call. It returns the texts that it said are good.
 type tickVerb struct {
-	name string // of the function or method, and after a space what is special
+	name string // of the function or method, and after a space the special case
 	do   func(w *tickWorld) (good []string, err error)
 }
 

@@ -71,7 +71,7 @@ func startHolds(m *Manager) *holdRun {
 // wait does what is due at each instant that comes.
 func (r *holdRun) wait() {
 	defer r.m.marks.OnRestart(func() { ring(r.wake) })()
-	beat, stop := r.beat()
+	beat, stop := heartbeat(r.m.clock, wakeEvery)
 	defer stop()
 	for r.ctx.Err() == nil {
 		if r.followClock(); r.m.marks.Epoch() != r.epoch { // and time may have gone back
@@ -94,17 +94,6 @@ func (r *holdRun) wait() {
 		case <-r.ctx.Done():
 		}
 	}
-}
-
-// beat returns what has a clock without Elapsed read again every wakeEvery. A mock stops
-// at each timer of its own, so these are of the machine; they decide nothing. With any
-// other clock next says when to read it again.
-func (r *holdRun) beat() (beat <-chan time.Time, stop func()) {
-	if r.elapses {
-		return nil, func() {}
-	}
-	ticker := time.NewTicker(wakeEvery)
-	return ticker.C, ticker.Stop
 }
 
 // tick does what is due at now, and returns when there will be more.

@@ -49,8 +49,8 @@ func (m *Manager) issue(ctx context.Context, verb string, g *Grant, i *Issued) e
 // issue draws the credential, and the TTL where it is spread, and stores the record.
 func (d *draft) issue(ctx context.Context, verb string) error { return d.run(ctx, verb, d.store) }
 
-// run draws what is random and runs fn in a transaction of the subject, in an epoch that
-// lasts until then.
+// run draws the random parts and runs fn in a transaction of the subject, in an epoch
+// that lasts until then.
 func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error) error {
 	if err := d.grant.spread(&d.m.policy); err != nil {
 		return err

@@ -28,6 +28,7 @@ type Manager struct {
 	clock     Clock
 	time      *effective     // nil with GuardOff
 	marks     *storage.Marks // the store's, if it has any
+	guarded   bool           // time can begin a new epoch
 	strict    bool           // GuardStrict
 	admission func(ctx context.Context, tok Token) error
 	observe   func(context.Context, Event)
@@ -144,6 +145,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		clock:     clock,
 		time:      guard,
 		marks:     marks,
+		guarded:   guard != nil && guard.epochs,
 		strict:    cfg.ClockGuard == GuardStrict,
 		admission: cfg.Admit,
 		observe:   cfg.Observe,

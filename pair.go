@@ -41,7 +41,8 @@ type PairConfig struct {
 	// sessions a subject has; LimitDefault means LimitEndIdlest. Renewal, RenewEvery and
 	// MaxDelegates have no meaning, nor has Retention, since Sweep of Access sweeps all.
 	// A nil Clock, Admit or Observe is that of Access, and so is what is zero of
-	// ClockGuard, ClockTolerance and ClockSettle.
+	// ClockGuard, ClockTolerance and ClockSettle. Both sides go by one time: leave Clock
+	// and ClockGuard to Access.
 	Refresh Config
 
 	// Grace is for how long a refresh text that has been replaced gives the same

@@ -21,7 +21,7 @@ type login struct {
 	room  room
 }
 
-// run draws what is random and stores the session, in an epoch that lasts until then.
+// run draws the random parts and stores the session, in an epoch that lasts until then.
 func (l *login) run(ctx context.Context) error {
 	return l.p.refresh.outlive(ctx, "issue pair", func() (uint32, error) {
 		l.p.refresh.tellEnded(ctx, l.room.evicted) // of an attempt before, which is stored

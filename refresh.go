@@ -119,8 +119,8 @@ func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, err
 	if r.stands == spentText {
 		return TokenPair{}, m.refuse(ctx, reused(&r.tok, r.text))
 	}
-	if err := m.overtaken(&r.rec.Token, r.rec.Epoch, r.text.generation); err != nil {
-		return TokenPair{}, m.refuse(ctx, err)
+	if err := m.refuseOvertaken(ctx, &r.rec.Token, r.rec.Epoch, r.text.generation); err != nil {
+		return TokenPair{}, err
 	}
 	switch r.stands {
 	case currentText:

@@ -137,7 +137,7 @@ func (m *Marks) Hush(until time.Time) {
 
 // Lag notes that the clock of a Manager says wall, which is behind At by so much, and
 // how much of that the Manager tolerates, more than 0. It returns Behind as that was
-// before. See Marks for what it is then; a clock that was set back further is noted anew.
+// before. See Marks for what it is then; a clock that was set back further is noted again.
 func (m *Marks) Lag(wall time.Time, by, tolerance time.Duration) (behind time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
