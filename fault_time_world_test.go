@@ -134,7 +134,10 @@ type tickWorld struct {
 	plain  Issued
 	budget Issued
 	child  Issued
+	again  Issued // of Obtain, with the Name "again"
+	before Issued // whose text is the previous one
 	pair   TokenPair
+	spare  TokenPair     // which has been refreshed a moment ago
 	text   map[ID]string // a text of each token
 }
 
@@ -152,10 +155,16 @@ func newTickWorld(t *testing.T, guard ClockGuard) *tickWorld {
 	w.budget = tickMust(w.m.Issue(ctx, Grant{Subject: "ana", MaxUses: 3}))(t)
 	w.child = tickMust(w.m.Delegate(ctx, w.plain.Bearer, Grant{}))(t)
 	w.pair = tickMust(w.p.Issue(ctx, Grant{Subject: "ana"}))(t)
-	for _, i := range []Issued{w.plain, w.budget, w.child, w.pair.Access} {
+	w.spare = tickMust(w.p.Issue(ctx, Grant{Subject: "ana"}))(t)
+	w.again = tickMust(w.m.Obtain(ctx, Grant{Subject: "ana", Name: "again"}))(t)
+	w.before = tickMust(w.m.Issue(ctx, Grant{Subject: "ana"}))(t)
+	tickMust(w.m.Rotate(ctx, w.before.Bearer, time.Hour))(t)
+	for _, i := range []Issued{w.plain, w.budget, w.child, w.again, w.before, w.pair.Access} {
 		w.text[i.ID] = i.Bearer
 	}
 	w.clock.pass(10 * time.Minute) // so that a use is due
+	refreshed := tickMust(w.p.Refresh(ctx, w.spare.Refresh.Bearer))(t)
+	w.text[refreshed.Access.ID] = refreshed.Access.Bearer
 	return w
 }
 
@@ -222,6 +231,9 @@ func tickPair(c TokenPair, err error) ([]string, error) {
 var tickVerbs = []tickVerb{
 	{"Manager.Issue", func(w *tickWorld) ([]string, error) { return tickGood(w.m.Issue(w.ctx, Grant{Subject: "ana"})) }},
 	{"Manager.Obtain", func(w *tickWorld) ([]string, error) { return tickGood(w.m.Obtain(w.ctx, Grant{Subject: "ana"})) }},
+	{"Manager.Obtain again", func(w *tickWorld) ([]string, error) {
+		return tickGood(w.m.Obtain(w.ctx, Grant{Subject: "ana", Name: "again"}))
+	}},
 	{"Manager.Delegate", func(w *tickWorld) ([]string, error) { return tickGood(w.m.Delegate(w.ctx, w.plain.Bearer, Grant{})) }},
 	{"Manager.Authenticate", func(w *tickWorld) ([]string, error) {
 		return tickSame(w.plain.Bearer)(w.m.Authenticate(w.ctx, w.plain.Bearer))
@@ -244,6 +256,9 @@ var tickVerbs = []tickVerb{
 	{"Manager.Rotate", func(w *tickWorld) ([]string, error) { return tickGood(w.m.Rotate(w.ctx, w.plain.Bearer, 0)) }},
 	{"Manager.Rotate with an overlap", func(w *tickWorld) ([]string, error) {
 		return tickGood(w.m.Rotate(w.ctx, w.plain.Bearer, time.Hour))
+	}},
+	{"Manager.Rotate again", func(w *tickWorld) ([]string, error) {
+		return tickGood(w.m.Rotate(w.ctx, w.before.Bearer, time.Hour))
 	}},
 	{"Manager.RotateID", func(w *tickWorld) ([]string, error) { return tickGood(w.m.RotateID(w.ctx, w.plain.ID, 0)) }},
 	{"Manager.Expire", func(w *tickWorld) ([]string, error) { return tickNone(w.m.Expire(w.ctx, w.plain.ID)) }},
@@ -271,13 +286,25 @@ var tickVerbs = []tickVerb{
 	{"Pairs.ExpireBearer", func(w *tickWorld) ([]string, error) {
 		return tickNone(w.p.ExpireBearer(w.ctx, w.pair.Refresh.Bearer))
 	}},
-	{"Manager.Hold", func(w *tickWorld) ([]string, error) {
-		h, err := w.m.Hold(w.ctx, w.plain.Bearer)
-		if err == nil && w.store.Marks().Epoch() > 0 {
-			<-h.Context().Done() // or the test hangs
-		}
-		return nil, err
+	{"Pairs.ExpireBearer an access text", func(w *tickWorld) ([]string, error) {
+		return tickNone(w.p.ExpireBearer(w.ctx, w.pair.Access.Bearer))
 	}},
+	{"Manager.Hold", func(w *tickWorld) ([]string, error) { return nil, w.hold(w.plain.Bearer) }},
+	{"Manager.Hold a budget", func(w *tickWorld) ([]string, error) { return nil, w.hold(w.budget.Bearer) }},
+}
+
+// tickRepeat is Refresh within the grace, which a test that passes time does not play.
+var tickRepeat = tickVerb{"Pairs.Refresh again", func(w *tickWorld) ([]string, error) {
+	return tickPair(w.p.Refresh(w.ctx, w.spare.Refresh.Bearer))
+}}
+
+// hold waits until what it holds is cut, if an epoch has begun, or else the test hangs.
+func (w *tickWorld) hold(text string) error {
+	h, err := w.m.Hold(w.ctx, text)
+	if err == nil && w.store.Marks().Epoch() > 0 {
+		<-h.Context().Done()
+	}
+	return err
 }
 
 // tickKnows believes what it is told.
