@@ -18,7 +18,7 @@ import (
 // does, and a store that is a storage.Marker, as memory and bolt are. Without them time
 // goes on, or with a Clock without Elapsed waits, until the clock has caught up. The
 // settle time counts from the instant at which any Manager of the store first found the
-// clock behind, and a verb that it ends in judges once more.
+// clock behind. A verb during which that time ends judges again, by the time of after.
 //
 //	              a clock that has stayed behind                  one set back meanwhile
 //	GuardDefault  tokens of before end, time follows it           changes nothing
