@@ -78,12 +78,9 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	now := m.now()
 	p, found := presented{cred: c, sum: &sum, prefix: prefix, generation: rec.Generation}, currentText
 	if err != nil || !m.plainly(&rec, &p) {
-		if found, err = m.verify(ctx, verb, &p, &rec, err, now); err != nil {
+		if found, err = m.works(ctx, verb, &p, &rec, err, now); err != nil {
 			return 0, err
 		}
-	}
-	if found == spentText {
-		return 0, m.refuse(ctx, replaced(&rec, &p))
 	}
 	generation = p.generation
 	if m.earlier(&rec) {
@@ -98,7 +95,10 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	}
 	var above *lineage
 	if m.admission != nil || rec.Parent != (ID{}) { // or there is nothing to ask
-		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err != nil {
+		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err == nil {
+			err = m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, generation) // Admit may have taken its time
+		}
+		if err != nil {
 			payTag(c, m.binding)
 			return 0, err
 		}
@@ -113,7 +113,9 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 		return generation, err
 	}
 	if use != useNone && found == currentText && (rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)) { // or there is nothing to record
-		m.useNow(ctx, verb, &p, &rec, now, above)
+		if err = m.useNow(ctx, verb, &p, &rec, now, above); err != nil {
+			return 0, err
+		}
 	}
 	*tok = rec.Token
 	return generation, nil
@@ -135,6 +137,15 @@ func (m *Manager) deadOrRepeated(ctx context.Context, verb string, p *presented,
 	}
 	payTag(p.cred, m.binding)
 	return m.refuse(ctx, expired(&rec.Token, p.generation))
+}
+
+// works is verify that refuses a spent text as well.
+func (m *Manager) works(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
+	found, err := m.verify(ctx, verb, p, rec, err, now)
+	if err == nil && found == spentText {
+		err = m.refuse(ctx, replaced(rec, p))
+	}
+	return found, err
 }
 
 // verify says what the text p is to rec, which the store returned for its ID with err: a

@@ -16,6 +16,7 @@ import (
 func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject string, use usage) (tok Token, err error) {
 	var at time.Time
 	var renewed, repeated bool
+	var epoch uint32
 	kept := p.keep()
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
 		j, err := m.goodIn(tx, kept, now)
@@ -36,8 +37,12 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 		at, tok = now, m.token(&j.rec)
 		j.above.lower(&tok)
 		renewed = tok.EndedAt.IsZero() && tok.ExpiresAt.After(j.tok.ExpiresAt)
+		epoch = j.rec.Epoch
 		return tx.Put(j.rec)
 	})
+	if err == nil {
+		err = m.overtaken(&tok, epoch, kept.generation)
+	}
 	switch {
 	case err != nil:
 		if use == useHeld && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last one
@@ -96,7 +101,7 @@ func (p *Policy) spend(j *judged, now time.Time, use usage) {
 // connections is released. That it could not be ended changes nothing for its texts.
 func (m *Manager) exhaust(id ID, subject string) {
 	var tokens []Token
-	err := m.update(context.Background(), "hold", subject, func(tx storage.Tx, now time.Time) error {
+	err := m.store.Update(context.Background(), subject, m.inEpoch(func(tx storage.Tx, now time.Time) error {
 		tokens = nil
 		rec, err := getIn(tx, id)
 		if err != nil || rec.MaxUses == 0 || rec.UsesLeft > 0 || !rec.Live(now) {
@@ -105,7 +110,7 @@ func (m *Manager) exhaust(id ID, subject string) {
 		rec.EndedAt, rec.EndReason, rec.UseGrace = now, EndExhausted, 0 // its use was long before
 		tokens = append(tokens, m.token(&rec))
 		return tx.Put(rec)
-	})
+	}))
 	if err != nil {
 		return
 	}

@@ -14,7 +14,7 @@
 // MaxTTL in all. A renewal moves the expiry, by use or by request, never back and
 // never past the cap. The instant of expiry is dead: a token is alive at now if
 // nobody has ended it and now is before Token.ExpiresAt, and every verb, list and
-// limit asks exactly that (Live, a method of Token).
+// limit asks exactly that (Live, a method of Token, at [Manager.Now]).
 //
 // Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and
 // for good. Its record stays, says when and why, and makes a later refusal
@@ -77,11 +77,17 @@
 //	                               behind in an earlier run counts
 //	mark lost or damaged           follows the clock; every token of before ends
 //
+// [Manager.Now] is that time: whether a listed token is alive is for Token.Live to say, at
+// Now. All Managers of a store in this process share the time through the store, if that
+// is a storage.Marker, as memory and bolt are, or a storage.MarkSharer. On any other store
+// the two sides of Pairs share theirs, and other Managers each have a time of their own.
+//
 // What passes while the program is closed and its clock is wrong, nobody can know, nor
 // that somebody has put back an old copy of a whole file.
 //
 // Tests travel in time with any type that has Now and After, *clock.Mock of
-// github.com/benbjohnson/clock for one, or with a nil Clock inside testing/synctest.
+// github.com/benbjohnson/clock for one, or with a nil Clock inside testing/synctest. While
+// a mock is set back time stands still until the mock has caught up, except under GuardOff.
 //
 // # Errors
 //

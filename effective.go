@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,12 +86,24 @@ func newEffective(clock Clock, marks *storage.Marks, epochs bool, numbers guardN
 	}
 	mark.At = time.UnixMilli(follow(wall, mark.At.UnixMilli()))
 	e.begin(mark)
-	if behind := wall - mark.Behind.UnixMilli(); !mark.Behind.IsZero() && behind >= 0 && e.late(wall, mark.At.UnixMilli()) {
-		e.behind = true // and what was before counts, too
-		e.from = e.line.Load().since - time.Duration(min(behind, numbers.settle.Milliseconds()+1))*time.Millisecond
-		e.look()
+	if !mark.Behind.IsZero() && e.late(wall, mark.At.UnixMilli()) {
+		e.look() // what was before counts, too
 	}
 	return e
+}
+
+// overdue reports, of what the clock says when a Manager is made, whether it is past the
+// settle time since mark.Behind. A clock that is behind by less than the tolerance of
+// this Manager, and by more than that of another one here, is for the other one to judge.
+func (e *effective) overdue(wall int64, mark storage.Mark) bool {
+	if mark.Behind.IsZero() || e.elapses == nil || !plausible(wall) || wall-mark.Behind.UnixMilli() <= e.numbers.settle.Milliseconds() {
+		return false
+	}
+	if t := mark.At.UnixMilli(); !e.late(wall, t) {
+		e.lag(wall, t)
+		return !e.marks.Lagging()
+	}
+	return true
 }
 
 func (e *effective) wall() int64 {
@@ -176,7 +189,7 @@ func (e *effective) see() (t, wall int64) {
 		}
 		l.until = elapsed + lookEvery*time.Millisecond
 		e.line.Store(&l)
-		e.judge(wall, t, elapsed, mark.Behind)
+		e.judge(wall, t, elapsed)
 	} else {
 		t = max(wall, t)
 	}
@@ -199,23 +212,32 @@ func (e *effective) hush(t, line int64, elapsed time.Duration, until time.Time) 
 // late reports whether wall is behind t by more than the tolerance.
 func (e *effective) late(wall, t int64) bool { return t-wall > e.numbers.tolerance.Milliseconds() }
 
-// judge notes since when wall has been behind t. noted is since when anybody's has: if
-// that is nothing, some other clock keeps up, and it is too early to say who is right.
-// A clock that is not plausible is not judged by.
-func (e *effective) judge(wall, t int64, elapsed time.Duration, noted time.Time) {
+// lag notes in the marks how far wall is behind t, and returns since when any has been.
+func (e *effective) lag(wall, t int64) (noted time.Time) {
+	by := time.Duration(max(0, min(t-wall, maxLag))) * time.Millisecond
+	return e.marks.Lag(time.UnixMilli(wall).UTC(), by, e.numbers.tolerance)
+}
+
+// maxLag is the most that a Duration can say, in milliseconds.
+const maxLag = math.MaxInt64 / int64(time.Millisecond)
+
+// judge notes since when wall has been behind t. If another Manager has noted that
+// before, this one counts from there; and if nothing is noted any more, some other clock
+// keeps up, and it is too early to say who is right. A clock that is not plausible is not
+// judged by.
+func (e *effective) judge(wall, t int64, elapsed time.Duration) {
 	late := e.late(wall, t)
 	if late && !plausible(wall) {
 		e.settled.Store(false)
 		return
 	}
-	if late && (!e.behind || noted.IsZero()) {
+	noted := e.lag(wall, t)
+	switch {
+	case late && noted.IsZero():
 		e.from = elapsed
-	}
-	if late && (noted.IsZero() || wall < noted.UnixMilli()) {
-		e.marks.Lag(time.UnixMilli(wall).UTC())
-	}
-	if !late && !noted.IsZero() {
-		e.marks.Lag(time.Time{})
+	case late && !e.behind:
+		since := max(0, min(wall-noted.UnixMilli(), e.numbers.settle.Milliseconds()+1, maxLag/2))
+		e.from = elapsed - time.Duration(since)*time.Millisecond
 	}
 	e.behind = late
 	e.settled.Store(late && elapsed-e.from > e.numbers.settle)

@@ -102,3 +102,27 @@ func ExampleManager_AcceptClock() {
 	// true
 	// <nil>
 }
+
+// The clock is set back after a token has run out. The time that decisions see has not
+// gone back, so Live of a listed token is asked at Now.
+func ExampleManager_Now() {
+	ctx := context.Background()
+	wall := newDeskClock()
+	m, err := lapse.New(memory.New(), lapse.Config{Clock: wall})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+	wall.pass(31 * time.Minute)
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrExpired))
+
+	wall.Set(nineOClock)
+	for tok, err := range m.Tokens(ctx, "ana") {
+		check(err)
+		fmt.Println(wall.Now().Format("15:04"), tok.Live(wall.Now()))
+		fmt.Println(m.Now().Format("15:04"), tok.Live(m.Now()))
+	}
+	// Output:
+	// true
+	// 09:00 true
+	// 09:31 false
+}

@@ -36,8 +36,17 @@ import (
 // finds every token that is alive. The loop body may call any verb.
 func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		s := soon{m: m, ctx: ctx}
-		if err := s.collect(within); err != nil {
+		if within < time.Millisecond {
+			yield(Token{}, fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within))
+			return
+		}
+		var s soon
+		err := m.outlive(ctx, "expiring", func() (uint32, error) {
+			s = soon{m: m, ctx: ctx}
+			err := s.collect(within)
+			return s.epoch, err
+		})
+		if err != nil {
 			yield(Token{}, err)
 			return
 		}
@@ -59,6 +68,7 @@ type soon struct {
 	m       *Manager
 	ctx     context.Context
 	now     time.Time
+	epoch   uint32 // of now
 	tokens  []Token
 	damaged []damage
 }
@@ -70,13 +80,7 @@ type damage struct {
 }
 
 func (s *soon) collect(within time.Duration) error {
-	if within < time.Millisecond {
-		return fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within)
-	}
-	if err := s.m.ready(s.ctx, "expiring"); err != nil {
-		return err
-	}
-	s.now = s.m.now()
+	s.now, s.epoch = s.m.stamp()
 	var filter storage.Filter // no store has to know an instant behind the last one
 	if last := add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < lastInstant {
 		filter.ExpiresBefore = last.Add(time.Millisecond)

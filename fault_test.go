@@ -52,7 +52,7 @@ func TestEveryVerbIsTried(t *testing.T) {
 		for _, v := range verbs {
 			yield(v.name)
 		}
-	}, "AcceptClock")
+	}, "AcceptClock", "Now")
 	tried(&lapse.Pairs{}, func(yield func(string) bool) {
 		for _, v := range pairVerbs {
 			yield(v.name)

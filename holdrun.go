@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// wakeEvery is the longest that anybody waits without reading the clock again: it
-	// may have been set, and the machine may have slept.
+	// wakeEvery is how often the clock is read again although nothing is due: it may have
+	// been set, and the machine may have slept.
 	wakeEvery = 15 * time.Second
 
 	// strikeEvery is how often it is noted that the store has not answered, and
@@ -41,6 +41,7 @@ type holdRun struct {
 	asks    map[*asking]struct{}
 	lost    int     // how many of asks have been given up
 	deaf    bool    // the store tells nothing, so that it must be polled
+	elapses bool    // the clock knows how much time has passed
 	pollAt  instant // when, if so
 	now     instant // when what was due was last looked for
 
@@ -58,6 +59,7 @@ func startHolds(m *Manager) *holdRun {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &holdRun{m: m, epoch: m.marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
 	r.deaf, r.pollAt, r.now, r.asks = true, noInstant, unknown, make(map[*asking]struct{})
+	_, r.elapses = m.clock.(elapser)
 	if watcher, ok := m.store.(storage.Watcher); ok {
 		go r.listen(watcher)
 	}
@@ -68,22 +70,28 @@ func startHolds(m *Manager) *holdRun {
 
 // wait does what is due at each instant that comes.
 func (r *holdRun) wait() {
-	for {
+	defer r.m.marks.OnRestart(func() { ring(r.wake) })()
+	beat, stop := heartbeat(r.m.clock, wakeEvery)
+	defer stop()
+	for r.ctx.Err() == nil {
 		if r.followClock(); r.m.marks.Epoch() != r.epoch { // and time may have gone back
 			r.epoch = r.m.marks.Epoch()
 			r.m.holds.lookAtAll()
 		}
-		now := at(r.m.now())
-		next := r.tick(now)
-		timer := r.m.clock.After(next.sub(now))
-		if at(r.m.now()) >= next { // it may have come before the timer was set
+		timer, due := r.m.holds.timer(r.m, r.tick(at(r.m.now())))
+		if due {
 			continue
 		}
+		var fires <-chan time.Time
+		if timer != nil {
+			fires = timer.fires
+		}
 		select {
-		case <-timer:
+		case <-fires:
+			r.m.holds.fired(timer, r)
+		case <-beat:
 		case <-r.wake:
 		case <-r.ctx.Done():
-			return
 		}
 	}
 }
@@ -95,7 +103,7 @@ func (r *holdRun) tick(now instant) (next instant) {
 	s.mu.Lock()
 	if s.run != r {
 		s.mu.Unlock()
-		return now.plus(wakeEvery)
+		return noInstant
 	}
 	if now < r.now {
 		s.setBack(r.m, now)
@@ -199,7 +207,10 @@ func (r *holdRun) silent(now instant) bool {
 
 // next returns when there will be more to do.
 func (r *holdRun) next(now instant) instant {
-	s, next := &r.m.holds, now.plus(wakeEvery)
+	s, next := &r.m.holds, noInstant
+	if r.elapses {
+		next = now.plus(wakeEvery)
+	}
 	if len(s.queue) > 0 {
 		next = min(next, s.queue[0].at)
 	}

@@ -14,6 +14,7 @@ type holds struct {
 	tied   map[ID]map[*heldToken]struct{} // by the other IDs that decide
 	queue  holdQueue                      // those whose end is known and not reached
 	run    *holdRun                       // nil while there are none
+	timers []*holdTimer                   // that have not fired; the next run has use for them
 }
 
 // end ends the context of h. Nobody's lock is held, since others may wait for that.

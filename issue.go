@@ -49,14 +49,21 @@ func (m *Manager) issue(ctx context.Context, verb string, g *Grant, i *Issued) e
 // issue draws the credential, and the TTL where it is spread, and stores the record.
 func (d *draft) issue(ctx context.Context, verb string) error { return d.run(ctx, verb, d.store) }
 
-// run draws what is random and runs fn in a transaction of the subject.
-func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error) (err error) {
-	if err := d.m.ready(ctx, verb); err != nil {
-		return err
-	}
+// run draws the random parts and runs fn in a transaction of the subject, in an epoch
+// that lasts until then.
+func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error) error {
 	if err := d.grant.spread(&d.m.policy); err != nil {
 		return err
 	}
+	return d.m.outlive(ctx, verb, func() (uint32, error) {
+		d.m.tellEnded(ctx, d.evicted) // of an attempt before, which is stored
+		d.evicted = nil
+		err := d.attempt(ctx, verb, fn)
+		return d.epoch, err
+	})
+}
+
+func (d *draft) attempt(ctx context.Context, verb string, fn func(storage.Tx) error) (err error) {
 	for range mintAttempts {
 		if err = d.draw(d.m.now(), d.grant.Subject); err != nil {
 			return err
@@ -96,6 +103,7 @@ type draft struct {
 	digest  storage.Digest // of cred
 	sealed  storage.Sealed // what the secret is derived from
 	now     time.Time      // of the transaction
+	epoch   uint32         // of now
 	rec     storage.Record
 	evicted []Token
 
@@ -104,27 +112,18 @@ type draft struct {
 	reduced []string                            // what those above made smaller
 }
 
-// store is storeAt at the instant at which the transaction runs.
+// store is the transaction.
 func (d *draft) store(tx storage.Tx) error {
-	now, epoch := d.m.stamp()
-	return d.storeIn(tx, now, epoch)
+	d.now, d.epoch = d.m.stamp()
+	return d.m.judged(d.epoch, d.put(tx))
 }
 
-// storeAt makes room if it must, and puts the new record.
-func (d *draft) storeAt(tx storage.Tx, now time.Time) error {
-	at, epoch := d.m.stamp()
-	if at.Before(now) { // time began anew meanwhile
-		now = at
-	}
-	return d.storeIn(tx, now, epoch)
-}
-
-// storeIn is storeAt at an instant of epoch.
-func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
-	d.now, d.evicted, d.above, d.reduced = now, nil, nil, nil
+// put makes room if it must, and puts the new record.
+func (d *draft) put(tx storage.Tx) error {
+	d.evicted, d.above, d.reduced = nil, nil, nil
 	d.grant.record(&d.rec, &d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.digest, d.sealed
-	d.rec.Epoch = epoch
+	d.rec.Epoch = d.epoch
 	if f, ok := tx.(fitter); ok && d.tie == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1, d.now) {
 		return nil
 	}
@@ -140,7 +139,7 @@ func (d *draft) storeIn(tx storage.Tx, now time.Time, epoch uint32) error {
 		return tx.Put(d.rec)
 	}
 	r := room{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix}
-	if err := r.make(tx, now); err != nil {
+	if err := r.make(tx, d.now); err != nil {
 		return err
 	}
 	d.evicted = r.evicted

@@ -36,7 +36,8 @@ func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, err
 //  1. Is there a Manager, and a Verifier, and none of them nil? ErrInvalidConfig.
 //  2. Is the Grant within its limits? ErrInvalidGrant. A wrong one costs no check of a
 //     password.
-//  3. The verifiers, in the order given, as long as ctx has not ended.
+//  3. Under GuardStrict, is the clock right? ErrClock. Then
+//     the verifiers, in the order given, as long as ctx has not ended.
 //     ErrBadCredentials if one says so, with all that it wrapped, or if none knows the
 //     credentials. What else one says, that it could not tell, is wrapped as it is.
 //  4. Is the subject one that a token can have? ErrInvalidGrant.
@@ -106,6 +107,9 @@ func checkVerifiers[C any](m *Manager, verifiers []Verifier[C]) error {
 // identify returns the subject that the first verifier to know the credentials names, if
 // Admit lets about with that subject pass.
 func identify[C any](ctx context.Context, m *Manager, verb string, about Token, credentials C, verifiers []Verifier[C]) (string, error) {
+	if err := m.ready(ctx, verb); err != nil {
+		return "", err
+	}
 	for _, v := range verifiers {
 		if err := ctx.Err(); err != nil {
 			return "", storeError(verb, err)

@@ -28,6 +28,7 @@ type Manager struct {
 	clock     Clock
 	time      *effective     // nil with GuardOff
 	marks     *storage.Marks // the store's, if it has any
+	guarded   bool           // time can begin a new epoch
 	strict    bool           // GuardStrict
 	admission func(ctx context.Context, tok Token) error
 	observe   func(context.Context, Event)
@@ -103,6 +104,12 @@ type Config struct {
 //
 // New starts nothing. The store remains the caller's to close.
 func New(store storage.Store, cfg Config) (*Manager, error) {
+	return newManager(store, cfg, nil)
+}
+
+// newManager is New. On a store that neither keeps marks nor shares any, the Manager goes
+// by those of shared, or if that is nil by its own.
+func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manager, error) {
 	if isNil(store) {
 		return nil, fmt.Errorf("%w: store is nil; memory.New and bolt.Open make one", ErrInvalidConfig)
 	}
@@ -128,7 +135,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	marks, guard, err := cfg.guard(clock, store, policy.Retention)
+	marks, guard, err := cfg.guard(clock, store, policy.Retention, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +149,7 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 		clock:     clock,
 		time:      guard,
 		marks:     marks,
+		guarded:   guard != nil && guard.epochs,
 		strict:    cfg.ClockGuard == GuardStrict,
 		admission: cfg.Admit,
 		observe:   cfg.Observe,
@@ -177,12 +185,6 @@ func isNil(v any) bool {
 		return r.IsNil()
 	}
 	return false
-}
-
-// update runs fn in a transaction over one subject, at the instant at which that
-// runs: what has died while it waited for its turn is dead to it.
-func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx storage.Tx, now time.Time) error) error {
-	return updateError(verb, m.store.Update(ctx, subject, func(tx storage.Tx) error { return fn(tx, m.now()) }))
 }
 
 // verdict returns err, which a transaction over the token of id returned, and tells of

@@ -44,7 +44,7 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 		return o.draft.issued(ctx), nil
 	}
 	if o.rotated {
-		m.tellEnded(ctx, o.rotation.ended)
+		m.tellEnded(ctx, o.draft.evicted)
 		m.tell(ctx, Event{Kind: EventRotated, At: o.token.RotatedAt, Token: o.token})
 	}
 	if !o.renewedAt.IsZero() {
@@ -67,17 +67,23 @@ type obtaining struct {
 	reduced   []string
 }
 
-// decide finds the token to give again, or issues one.
+// decide is the transaction.
 func (o *obtaining) decide(tx storage.Tx) error {
 	d := &o.draft
-	now := d.m.now()
-	o.renewedAt, o.rotated, o.reduced = time.Time{}, false, nil
+	d.now, d.epoch = d.m.stamp()
+	return d.m.judged(d.epoch, o.choose(tx, d.now))
+}
+
+// choose finds the token to give again, or issues one.
+func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
+	d := &o.draft
+	o.renewedAt, o.rotated, o.reduced, d.evicted = time.Time{}, false, nil, nil
 	rec, err := d.candidate(tx, now)
 	if err != nil {
 		return err
 	}
 	if o.found = rec.ID != (ID{}); !o.found {
-		return d.storeAt(tx, now)
+		return d.put(tx)
 	}
 	o.token = d.m.token(&rec)
 	if !d.m.reveal(&rec, &o.held) {
@@ -103,7 +109,7 @@ func (o *obtaining) replace(tx storage.Tx, id ID, overlap time.Duration, now tim
 	if err := r.run(tx, now); err != nil {
 		return err
 	}
-	o.token, o.held, o.rotated = r.token, r.cred, true
+	o.token, o.held, o.rotated, o.draft.evicted = r.token, r.cred, true, r.ended
 	return nil
 }
 

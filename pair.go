@@ -41,7 +41,8 @@ type PairConfig struct {
 	// sessions a subject has; LimitDefault means LimitEndIdlest. Renewal, RenewEvery and
 	// MaxDelegates have no meaning, nor has Retention, since Sweep of Access sweeps all.
 	// A nil Clock, Admit or Observe is that of Access, and so is what is zero of
-	// ClockGuard, ClockTolerance and ClockSettle.
+	// ClockGuard, ClockTolerance and ClockSettle. Both sides go by one time: leave Clock
+	// and ClockGuard to Access.
 	Refresh Config
 
 	// Grace is for how long a refresh text that has been replaced gives the same
@@ -73,11 +74,11 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	a.Policy.MaxTokens = NoTokenLimit
 	a.Policy.TTL = cmp.Or(a.Policy.TTL, defaultAccessTTL)
 	a.Policy.Renewal = cmp.Or(a.Policy.Renewal, RenewNever)
-	access, err := New(store, a)
+	access, err := newManager(store, a, nil)
 	if err != nil {
 		return nil, fmt.Errorf("PairConfig.Access: %w", err)
 	}
-	refresh, err := New(store, cfg.refreshConfig())
+	refresh, err := newManager(store, cfg.refreshConfig(), access.marks)
 	if err != nil {
 		return nil, fmt.Errorf("PairConfig.Refresh: %w", err)
 	}
@@ -153,9 +154,6 @@ func (p *Pairs) Access() *Manager { return p.access }
 // subject, unless MaxTokens is NoTokenLimit.
 func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 	if err := p.check(&g); err != nil {
-		return TokenPair{}, err
-	}
-	if err := p.refresh.ready(ctx, "issue pair"); err != nil {
 		return TokenPair{}, err
 	}
 	if err := g.spread(&p.access.policy); err != nil {

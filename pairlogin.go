@@ -16,17 +16,27 @@ type login struct {
 	key             tagKey // drawn before the transaction, as the ID and the secrets
 	access, refresh credential
 
-	rec  storage.Record
-	room room
+	epoch uint32 // of the transaction
+	rec   storage.Record
+	room  room
 }
 
-// run draws what is random and stores the session.
-func (l *login) run(ctx context.Context) (err error) {
+// run draws the random parts and stores the session, in an epoch that lasts until then.
+func (l *login) run(ctx context.Context) error {
+	return l.p.refresh.outlive(ctx, "issue pair", func() (uint32, error) {
+		l.p.refresh.tellEnded(ctx, l.room.evicted) // of an attempt before, which is stored
+		l.room.evicted = nil
+		err := l.attempt(ctx)
+		return l.epoch, err
+	})
+}
+
+func (l *login) attempt(ctx context.Context) (err error) {
 	for range mintAttempts {
 		if err = l.draw(l.p.refresh.now()); err != nil {
 			return err
 		}
-		err = l.p.refresh.update(ctx, "issue pair", l.grant.Subject, l.store)
+		err = updateError("issue pair", l.p.refresh.store.Update(ctx, l.grant.Subject, l.store))
 		if !errors.Is(err, ErrConflict) {
 			break
 		}
@@ -51,11 +61,17 @@ func (l *login) draw(now time.Time) error {
 }
 
 // store is the transaction.
-func (l *login) store(tx storage.Tx, _ time.Time) error {
+func (l *login) store(tx storage.Tx) error {
+	now, epoch := l.p.refresh.stamp()
+	l.epoch = epoch
+	return l.p.refresh.judged(epoch, l.put(tx, now))
+}
+
+// put makes room if it must, and puts the session.
+func (l *login) put(tx storage.Tx, now time.Time) error {
 	p := l.p
-	now, epoch := p.refresh.stamp()
 	l.room = room{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
-	l.make(now, epoch)
+	l.make(now, l.epoch)
 	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
 		return nil
 	}

@@ -121,9 +121,13 @@ func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, err
 		return TokenPair{}, m.verdict(ctx, r.text.cred.id(), err)
 	}
 	m.tellEnded(ctx, r.ended)
-	switch r.stands {
-	case spentText:
+	if r.stands == spentText {
 		return TokenPair{}, m.refuse(ctx, reused(&r.tok, r.text))
+	}
+	if err := m.refuseOvertaken(ctx, &r.rec.Token, r.rec.Epoch, r.text.generation); err != nil {
+		return TokenPair{}, err
+	}
+	switch r.stands {
 	case currentText:
 		if m.observe == nil { // an Event is large
 			break

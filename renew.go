@@ -30,10 +30,11 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		return tok, nil
 	}
 	var at time.Time
+	var epoch uint32
 	err = m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
 		at = time.Time{}
 		j, err := m.goodIn(tx, &p.presented, now)
-		if tok = j.tok; err != nil || j.stands != currentText {
+		if tok, epoch = j.tok, j.rec.Epoch; err != nil || j.stands != currentText {
 			return err
 		}
 		if _, err := useSecret(&j.rec); err != nil {
@@ -44,6 +45,9 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		j.above.lower(&tok)
 		return tx.Put(j.rec)
 	})
+	if err == nil {
+		err = m.overtaken(&tok, epoch, p.generation)
+	}
 	if err != nil {
 		return Token{}, m.verdict(ctx, p.rec.ID, err)
 	}

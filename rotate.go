@@ -94,13 +94,17 @@ func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation)
 	if err := r.draw(); err != nil {
 		return Issued{}, err
 	}
-	if err := m.update(ctx, verb, subject, r.run); err != nil {
+	err := m.update(ctx, verb, subject, r.run)
+	if err == nil {
+		m.tellEnded(ctx, r.ended)
+		err = m.overtaken(&r.token, r.epoch, r.by)
+	}
+	if err != nil {
 		if r.text == nil {
 			return Issued{}, err
 		}
 		return Issued{}, m.verdict(ctx, r.id, err)
 	}
-	m.tellEnded(ctx, r.ended)
 	if !r.repeated {
 		m.tell(ctx, Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
 	}
@@ -121,6 +125,8 @@ type rotation struct {
 	random [randomLen]byte
 
 	token    Token
+	epoch    uint32     // of its record
+	by       uint32     // the generation of the text, or of the secret that RotateID replaces
 	cred     credential // the text that is given
 	ended    []Token
 	repeated bool // the text had been given before
@@ -141,6 +147,9 @@ func (r *rotation) draw() error {
 func (r *rotation) run(tx storage.Tx, now time.Time) error {
 	r.ended, r.repeated = nil, false
 	j, err := r.judge(tx, now)
+	if r.epoch, r.by = j.rec.Epoch, j.rec.Generation; r.text != nil {
+		r.by = r.text.generation
+	}
 	switch {
 	case err != nil:
 		return err

@@ -3,6 +3,9 @@ package lapse
 import (
 	"context"
 	"iter"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Sessions yields the live sessions of subject that these Pairs made, in the order of
@@ -16,8 +19,13 @@ import (
 // such a subject.
 func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		for tok, err := range p.access.tokens(ctx, "sessions", subject, p.refresh.owns) {
-			if err == nil && !tok.Live(p.access.now()) {
+		var now time.Time
+		ours := func(rec *storage.Record) bool {
+			now = p.access.now() // before the record is judged, as Manager.earlier demands
+			return p.refresh.owns(rec)
+		}
+		for tok, err := range p.access.tokens(ctx, "sessions", subject, ours) {
+			if err == nil && !tok.Live(now) {
 				continue
 			}
 			if !yield(tok, err) {

@@ -8,14 +8,16 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// useNow records that the current secret of rec, which p presents, was used at now.
-func (m *Manager) useNow(ctx context.Context, verb string, p *presented, rec *storage.Record, now time.Time, above *lineage) {
+// useNow records that the current secret of rec, which p presents, was used at now. It
+// refuses p if a new epoch has begun meanwhile.
+func (m *Manager) useNow(ctx context.Context, verb string, p *presented, rec *storage.Record, now time.Time, above *lineage) error {
 	switch {
 	case rec.Generation != 0 && unusedSecret(rec):
 		m.firstUse(ctx, verb, p, &rec.Token)
 	case m.policy.due(&rec.Token, now):
 		m.used(ctx, &rec.Token, rec.TTL, now, above)
 	}
+	return m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, p.generation)
 }
 
 // firstUse records the first use of the current secret of tok, which p presents: no

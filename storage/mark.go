@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,13 +16,22 @@ type Marker interface {
 	Marks() *Marks
 }
 
+// MarkSharer is what a Store that keeps no marks may be: one whose Managers share
+// marks as long as this process runs, and so see one time. Nothing of them is written,
+// no Manager begins a new epoch, and a store that is a Marker need not be a MarkSharer.
+type MarkSharer interface {
+	// SharedMarks returns the same marks each time, which NewMarks has made of the zero
+	// Mark and a nil due.
+	SharedMarks() *Marks
+}
+
 // Mark is how far time has come. Instants are in UTC, to the millisecond.
 type Mark struct {
 	At     time.Time // no Manager has acted later
 	Epoch  uint32    // how often the clock was found to have been wrong, and time began anew
 	Since  time.Time // when this epoch began; zero for the first, or if the store has lost its mark
 	Quiet  time.Time // until when nothing is to be swept; zero: no such instant
-	Behind time.Time // what the clock said when it was first found behind At, as it still is; zero: it is not
+	Behind time.Time // what the clock said when Lag first found it behind At, as it still is; zero: it is not
 }
 
 // markEvery is how far a mark may be ahead of what is written of it.
@@ -33,15 +43,24 @@ const markEvery = time.Minute
 //
 // Whoever reads At before Epoch has no At of an epoch after that Epoch: a new epoch is
 // told first and its instant then.
+//
+// Managers may differ in how far a clock may be behind At, and the strictest decides:
+// Behind is set as soon as a clock is behind by more than the least tolerance that any
+// of them has said, and cleared by a clock that is not. So a lenient Manager never ends
+// what a strict one counts, and each counts from the same Behind, although it may have
+// been idle when that was noted.
 type Marks struct {
-	at     atomic.Int64 // Unix milliseconds
-	epoch  atomic.Uint32
-	saved  atomic.Int64 // the At that is written
-	wanted atomic.Bool  // that something is written
-	due    func()
+	at      atomic.Int64 // Unix milliseconds
+	epoch   atomic.Uint32
+	lagging atomic.Bool  // behind is set
+	saved   atomic.Int64 // the At that is written
+	wanted  atomic.Bool  // that something is written
+	due     func()
 
 	mu                   sync.Mutex
 	since, quiet, behind time.Time
+	tolerance            time.Duration // the least that Lag was given; 0: none yet
+	restarts             []*func()     // of OnRestart
 }
 
 // NewMarks returns marks that begin with what was written last, the zero Mark if
@@ -56,6 +75,7 @@ func NewMarks(written Mark, due func()) *Marks {
 	m.at.Store(written.At.UnixMilli())
 	m.saved.Store(written.At.UnixMilli())
 	m.epoch.Store(written.Epoch)
+	m.lagging.Store(!written.Behind.IsZero())
 	return m
 }
 
@@ -115,12 +135,28 @@ func (m *Marks) Hush(until time.Time) {
 	}
 }
 
-// Lag sets Behind; the zero Time says that a clock keeps up with At.
-func (m *Marks) Lag(wall time.Time) {
+// Lag notes that the clock of a Manager says wall, which is behind At by so much, and
+// how much of that the Manager tolerates, more than 0. It returns Behind as that was
+// before. See Marks for what it is then; a clock that was set back further is noted again.
+func (m *Marks) Lag(wall time.Time, by, tolerance time.Duration) (behind time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.behind = wall
+	behind = m.behind
+	if m.tolerance == 0 || tolerance < m.tolerance {
+		m.tolerance = tolerance
+	}
+	switch {
+	case by <= m.tolerance:
+		m.behind = time.Time{}
+	case behind.IsZero() || wall.Before(behind):
+		m.behind = wall
+	}
+	m.lagging.Store(!m.behind.IsZero())
+	return behind
 }
+
+// Lagging reports whether Behind is set. It takes no lock.
+func (m *Marks) Lagging() bool { return m.lagging.Load() }
 
 // Restart begins a new epoch at an instant, which may be earlier, unless somebody else
 // has ended the given one already.
@@ -131,10 +167,28 @@ func (m *Marks) Restart(at, quiet time.Time, epoch uint32) bool {
 		return false
 	}
 	m.since, m.quiet, m.behind = at, quiet, time.Time{}
+	m.lagging.Store(false)
 	m.epoch.Add(1)
 	m.at.Store(at.UnixMilli())
 	m.want()
+	for _, f := range m.restarts {
+		(*f)()
+	}
 	return true
+}
+
+// OnRestart has f called whenever Restart has begun a new epoch, until stop is called.
+// Like due, f must neither wait nor use the marks. stop may be called more than once.
+func (m *Marks) OnRestart(f func()) (stop func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mine := &f
+	m.restarts = append(m.restarts, mine)
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.restarts = slices.DeleteFunc(m.restarts, func(other *func()) bool { return other == mine })
+	}
 }
 
 // Saved says that written is kept by now.

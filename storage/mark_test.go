@@ -31,7 +31,7 @@ func TestMarksAskOnce(t *testing.T) {
 		{"a shorter one", func() { m.Hush(origin) }, 3},
 		{"a new epoch", func() { m.Restart(origin, origin, 0) }, 4},
 		{"that somebody else has begun", func() { m.Restart(origin, origin, 0) }, 4},
-		{"that a clock is behind", func() { m.Lag(origin) }, 4},
+		{"that a clock is behind", func() { m.Lag(origin, time.Hour, time.Minute) }, 4},
 	} {
 		if step.do(); asked != step.want {
 			t.Errorf("%s: asked %d times; want %d", step.name, asked, step.want)
@@ -101,4 +101,64 @@ func TestMarksAmongGoroutines(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestFault7TheStrictestDecides: Behind is what a clock said when it was first behind by
+// more than the least tolerance so far, until it is behind by that at most.
+func TestFault7TheStrictestDecides(t *testing.T) {
+	const strict, lenient = 5 * time.Minute, 3 * time.Hour
+	m := NewMarks(Mark{At: origin}, nil)
+	for n, step := range []struct {
+		wall      time.Duration // after origin
+		by        time.Duration
+		tolerance time.Duration
+		want      time.Duration // Behind after origin; 0: not set
+	}{
+		{-time.Hour, time.Hour, lenient, 0},
+		{-time.Hour, time.Hour, strict, -time.Hour},
+		{-59 * time.Minute, time.Hour, strict, -time.Hour},
+		{-58 * time.Minute, time.Hour, lenient, -time.Hour},
+		{-2 * time.Hour, 2 * time.Hour, lenient, -2 * time.Hour},
+		{-119 * time.Minute, strict + time.Millisecond, lenient, -2 * time.Hour},
+		{-118 * time.Minute, strict, lenient, 0},
+		{-117 * time.Minute, lenient + time.Millisecond, lenient, -117 * time.Minute},
+		{-117 * time.Minute, 0, strict, 0},
+	} {
+		before := m.Mark().Behind
+		if got := m.Lag(origin.Add(step.wall), step.by, step.tolerance); !got.Equal(before) {
+			t.Errorf("step %d: Lag returns %v; want %v", n, got, before)
+		}
+		var want time.Time
+		if step.want != 0 {
+			want = origin.Add(step.want)
+		}
+		if got := m.Mark().Behind; !got.Equal(want) || m.Lagging() == want.IsZero() {
+			t.Errorf("step %d: Behind %v, lagging %v; want %v", n, got, m.Lagging(), want)
+		}
+	}
+	if m := NewMarks(Mark{At: origin, Behind: origin}, nil); !m.Lagging() {
+		t.Error("what was written of Behind does not count")
+	}
+	m.Lag(origin, time.Hour, strict)
+	if m.Restart(origin, origin, 0); m.Lagging() {
+		t.Error("a clock that is followed lags")
+	}
+}
+
+// TestFault7RestartsAreTold: to all who listen, of each new epoch, until they stop.
+func TestFault7RestartsAreTold(t *testing.T) {
+	m := NewMarks(Mark{At: origin}, nil)
+	var first, second int
+	stopFirst := m.OnRestart(func() { first++ })
+	stopSecond := m.OnRestart(func() { second++ })
+	m.Restart(origin, origin, 0)
+	m.Restart(origin, origin, 0) // which has ended already
+	stopFirst()
+	stopFirst()
+	m.Restart(origin, origin, 1)
+	stopSecond()
+	m.Restart(origin, origin, 2)
+	if first != 1 || second != 2 {
+		t.Errorf("told %d and %d times; want 1 and 2", first, second)
+	}
 }

@@ -34,7 +34,8 @@ type Token struct {
 }
 
 // Live reports whether the token is alive at now: nobody has ended it and now is
-// before ExpiresAt. The instant of expiry is dead, and so is a token without one.
+// before ExpiresAt. The instant of expiry is dead, and so is a token without one. The now
+// to give is that of Manager.Now: a clock that was set back would revive the token.
 func (t Token) Live(now time.Time) bool {
 	return t.EndedAt.IsZero() && now.Before(t.ExpiresAt)
 }

@@ -147,7 +147,7 @@ func TestMarkSurvivesCompactAndBackup(t *testing.T) {
 	}
 	marks := s.Marks()
 	marks.Restart(markInstant, markInstant.Add(24*time.Hour), 0)
-	marks.Lag(markInstant.Add(-time.Hour))
+	marks.Lag(markInstant.Add(-time.Hour), time.Hour, time.Minute)
 	put(t, s, record(7))
 	want := marks.Mark()
 	var copied bytes.Buffer

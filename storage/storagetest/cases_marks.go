@@ -114,7 +114,7 @@ func checkMarkFields(e *env) error {
 		for epoch++; n == 4 && epoch < 70_000; epoch++ { // past what fits in 16 bits
 			marks.Restart(at, last, epoch)
 		}
-		marks.Lag(first)
+		marks.Lag(first, time.Hour, time.Minute)
 		if n%2 == 1 {
 			marks.Restart(at, time.Time{}, epoch)
 			epoch++
@@ -176,6 +176,6 @@ func checkMarkAtClose(e *env) error {
 		return err
 	}
 	marks.Raise(marks.At()+1, marks.Epoch())
-	marks.Lag(instant(0))
+	marks.Lag(instant(0), time.Hour, time.Minute)
 	return e.marked(marks.Mark())
 }

@@ -1,0 +1,150 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// epochAttempts is how often a verb is begun that a new epoch has overtaken. One epoch
+// takes the settle time of a clock, or an administrator: three in one verb are none.
+const epochAttempts = 3
+
+// errEpoch is what a transaction returns that a new epoch has overtaken. It is for
+// another attempt, and a caller sees it after the last one.
+var errEpoch = fmt.Errorf("%w: the clock was accepted or followed while it ran, several times; try again", ErrUnavailable)
+
+// update runs fn in a transaction over one subject, at the instant at which that runs:
+// what has died while it waited for its turn is dead to it. All that fn does falls in the
+// epoch of that instant, or it has done nothing, and runs again in the next epoch.
+func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx storage.Tx, now time.Time) error) error {
+	var err error
+	for n := range epochAttempts {
+		if n > 0 {
+			if err := m.ready(ctx, verb); err != nil {
+				return err
+			}
+		}
+		if err = m.store.Update(ctx, subject, m.inEpoch(fn)); !errors.Is(err, errEpoch) {
+			break
+		}
+	}
+	return updateError(verb, err)
+}
+
+// inEpoch returns fn at an instant, and in the epoch of that instant, as a transaction.
+func (m *Manager) inEpoch(fn func(tx storage.Tx, now time.Time) error) func(storage.Tx) error {
+	return func(tx storage.Tx) error {
+		now, epoch := m.stamp()
+		return m.judged(epoch, fn(tx, now))
+	}
+}
+
+// judged returns err, which a transaction came to in epoch, or errEpoch if that is over
+// or about to be.
+func (m *Manager) judged(epoch uint32, err error) error {
+	if m.marks.Epoch() != epoch || m.lagging() && m.time.settled.Load() {
+		return errEpoch
+	}
+	return err
+}
+
+// outlive runs act, which judges by an epoch and returns it, again if that is over by
+// then: a token that was issued would be dead before its text is given.
+func (m *Manager) outlive(ctx context.Context, verb string, act func() (epoch uint32, err error)) (err error) {
+	var epoch uint32
+	for n := range epochAttempts {
+		if err := m.ready(ctx, verb); err != nil {
+			return err
+		}
+		if n > 0 && err == nil && m.marks.Epoch() == epoch {
+			return nil
+		}
+		if epoch, err = act(); err == nil && m.marks.Epoch() == epoch && !m.lagging() || err != nil && !errors.Is(err, errEpoch) {
+			return err
+		}
+	}
+	return err
+}
+
+// overtaken says why tok, whose record is of epoch, is no good any more to a secret of
+// generation by, if a new epoch has begun since a verb found tok good: the answer would
+// be dead.
+func (m *Manager) overtaken(tok *Token, epoch uint32, by uint32) error {
+	rec := storage.Record{Epoch: epoch}
+	rec.EndedAt = tok.EndedAt
+	if !m.earlier(&rec) {
+		return nil
+	}
+	rec.Token = *tok
+	m.endedByClock(&rec)
+	return expired(&rec.Token, by)
+}
+
+// refuseOvertaken is overtaken for a text, and tells of the refusal.
+func (m *Manager) refuseOvertaken(ctx context.Context, tok *Token, epoch uint32, by uint32) error {
+	err := m.overtaken(tok, epoch, by)
+	if err != nil {
+		err = m.refuse(ctx, err)
+	}
+	return err
+}
+
+// stamp returns the time for a record that is made now, and the epoch that it is of. It
+// must not come to a time from before a new epoch with that epoch's number: such a
+// token would live by the wrong clock.
+func (m *Manager) stamp() (now time.Time, epoch uint32) {
+	for {
+		epoch = m.marks.Epoch()
+		now = m.now()
+		if m.marks.Epoch() == epoch {
+			return now, epoch
+		}
+	}
+}
+
+// earlier reports whether rec is of an earlier epoch, and so ended. The time to judge
+// it by is read before this is asked.
+func (m *Manager) earlier(rec *storage.Record) bool {
+	return rec.Epoch < m.marks.Epoch() && rec.EndedAt.IsZero()
+}
+
+// endedByClock makes of a token of an earlier epoch what everyone sees of it.
+func (m *Manager) endedByClock(rec *storage.Record) {
+	if m.earlier(rec) {
+		rec.EndedAt, rec.EndReason = normalise(m.marks.Mark().Since), EndClock
+	}
+}
+
+// endEarlierEpochs ends, in their records, the tokens of earlier epochs, which are dead
+// already: those would be kept for as long as the wrong clock let them live.
+func (m *Manager) endEarlierEpochs(ctx context.Context) error {
+	epoch := m.marks.Epoch()
+	if m.time.ended.Load() == epoch {
+		return nil
+	}
+	for rec, err := range m.store.List(ctx, storage.Filter{}) {
+		if errors.Is(err, ErrCorrupt) || err == nil && !m.earlier(&rec) {
+			continue
+		}
+		if err == nil {
+			id := rec.ID
+			err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) error {
+				rec, err := getIn(tx, id)
+				if errors.Is(err, errGone) || err == nil && !m.earlier(&rec) {
+					return nil
+				}
+				m.endedByClock(&rec)
+				return tx.Put(rec)
+			})
+		}
+		if err != nil {
+			return storeError("sweep", err)
+		}
+	}
+	m.time.ended.Store(epoch)
+	return nil
+}
