@@ -9,32 +9,25 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Authenticate returns the token whose text bearer is, and renews it where the
-// policy says so. The token's ExpiresAt is the one that is stored: if a renewal
-// could not be, the one from before, and Observe is told. (Another renewal, or an
-// end, that meets this one in the store may have changed it already.)
-//
-// For an access text of a session the token is the session, with the scope and the
-// ExpiresAt of that text. The previous text of a rotated token is good until its
-// instant; it records no use and renews nothing.
+// Authenticate returns the token whose text bearer is, and renews it where the policy
+// says so. ExpiresAt is what is stored: if a renewal could not be, what was stored before,
+// and Observe is told. By an access text the token is the session, with the scope and the
+// ExpiresAt of that text. The previous text of a rotated token records no use and renews
+// nothing.
 //
 // A token that is no good is an error that wraps ErrUnauthenticated and carries a
-// *Rejection: ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked,
-// ErrExhausted or ErrRefused. It has written nothing. Any other error means that it could not be
-// told: the store's (ErrUnavailable, ErrCorrupt, ErrClosed), the context's, or
-// Admit's.
+// *Rejection: ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrExhausted
+// or ErrRefused; nothing has been written. Any other error means that it could not be
+// told: the store's, the context's, or Admit's.
 //
-// It costs one read of the store, and one write when a use is due to be recorded
-// (Policy.RenewEvery, whatever the Renewal), however many tokens the subject has. A
-// malformed bearer costs neither. A delegate costs one read more for each token above
-// it. The first use of a secret that Rotate made is a durable write; if that fails, the
-// use is good all the same, and Observe is told.
+// It costs one read of the store, one more for each token above a delegate, and one write
+// where a use is due to be recorded (Policy.RenewEvery). The first use of a secret that
+// Rotate made is a durable write; if that fails, the use is good, and Observe is told.
 //
-// A use of a budget (Grant.MaxUses) is spent, and its renewal stored, before it
-// succeeds: here a failed write is a failed use, and ErrOutcomeUnknown means that it
-// may have been spent. The last use returns the token as that ends it, with
-// EndExhausted; within Grant.UseGrace after that, while the token would live, the same text
-// returns it again, and Token.Repeated is true. That spends, renews and writes nothing.
+// A use of a budget (Grant.MaxUses) is durable before it succeeds: here a failed write is
+// a failed use, and ErrOutcomeUnknown means that it may have been spent. The last use
+// returns the token as that ends it, with EndExhausted; within Grant.UseGrace after that
+// the same text returns it again, with Token.Repeated, and spends and writes nothing.
 func (m *Manager) Authenticate(ctx context.Context, bearer string) (tok Token, err error) {
 	_, err = m.authenticate(ctx, "authenticate", bearer, useOnce, &tok)
 	return tok, err

@@ -13,27 +13,23 @@ import (
 const MaxDelegation = 4
 
 // Delegate stores a token for another party that acts in the place of bearer's holder:
-// for the same subject, with no more scope than bearer's token, and with no longer a
-// life. It is durable before it returns.
+// for the same subject, with no more scope, and with no longer a life. It is durable
+// before it returns.
 //
 // Grant.Subject is empty or that of the token. Grant.Scope holds words of the token's
 // scope only, or the error is ErrScope; an empty one is an empty scope. Name, Data and
 // MaxUses are the delegate's own, and so is each later renewal.
 //
-// ExpiresAt and MaxExpiresAt of a delegate are never past those of the token, as they
-// are at any time: when the token runs out, its delegates have run out, and when it is
-// renewed, they live on for as long as they would by themselves. A delegate made by an
-// access text, or by the previous text of a rotated token, does not outlive what that
-// text had left either. Where that shortens the life that was asked for, Issued.Reduced
-// says so. What ends the token ends its delegates in the same transaction, with
-// EndParent; a rotation or a refresh ends none, except Rotate with overlap 0.
+// ExpiresAt and MaxExpiresAt of a delegate are never past those that the token has at any
+// time, nor past what the text had left if bearer is an access text or a previous one;
+// Issued.Reduced says if that shortens the life that was asked for. What ends the token
+// ends its delegates in the same transaction, with EndParent; of all rotations and
+// refreshes Rotate with overlap 0 alone ends them.
 //
-// Delegates do not count towards MaxTokens and evict nothing. A token has at most
-// Policy.MaxDelegates live ones, or the error is ErrLimit. Each use of a delegate reads
-// the records above it as well; if one of them is damaged, the error is ErrCorrupt.
-//
-// Errors are those of Authenticate and Issue, ErrScope, and ErrNotDelegable for a
-// token with a budget of uses or MaxDelegation deep.
+// Delegates do not count towards MaxTokens and evict nothing: Policy.MaxDelegates limits
+// them, with ErrLimit. Each use of a delegate reads the records above it as well; if one
+// of them is damaged, the error is ErrCorrupt. Other errors are those of Authenticate and
+// Issue, and ErrNotDelegable for a token with a budget of uses or MaxDelegation deep.
 func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued, error) {
 	p, parent, err := m.good(ctx, "delegate", bearer)
 	if err != nil {

@@ -13,27 +13,22 @@ import (
 )
 
 // Expiring yields the tokens, of every subject and prefix, that are alive now and will
-// not be when the time within has passed unless something renews them: those with an
-// ExpiresAt after now and at the latest at now plus within, soonest first, of those
-// that expire together in the order of their IDs. It is for notices to their owners.
+// not be when the time within has passed unless something renews them, soonest first,
+// those that expire together in the order of their IDs. It is for notices to their owners.
+// NoLimit finds every token that is alive.
 //
 // A session expires when it would run out without another refresh, whatever its access
 // text does. A delegate expires with the token that it was delegated from, if that is
 // sooner.
 //
-// All of them are read when the loop begins, as of that instant, and held in memory
-// until it ends: about 300 bytes each, and their texts. What it reads is what the
-// store's index of expiries has up to then, dead tokens that no Sweep has deleted
-// included, and the records above a delegate. So what is
-// found is what expires in time by its own record. Under a MaxTTL that has been lowered
-// since, such a token is yielded with the earlier expiry, or not at all once it is dead;
-// but one whose record promises more than within is not found, even if the lowered
-// MaxTTL, or the token that it was delegated from, ends it sooner.
+// All of them are read when the loop begins, as of that instant, and held in memory until
+// it ends: about 300 bytes each, and their texts. What is found is what expires in time by
+// its own record: one whose record promises more is not found, even if a MaxTTL that has
+// been lowered since, or the token that it was delegated from, ends it sooner.
 //
 // An error that wraps ErrCorrupt stands for one damaged record; such pairs come first.
 // Any other error is the only pair: ErrInvalidConfig for a within of less than a
-// millisecond, which would find nothing whatever happens, or the store's. NoLimit
-// finds every token that is alive. The loop body may call any verb.
+// millisecond, or the store's. The loop body may call any verb.
 func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if within < time.Millisecond {

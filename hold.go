@@ -3,6 +3,20 @@ package lapse
 import "context"
 
 // Hold is a connection that is held open by a token. Manager.Hold makes one.
+//
+// It follows the token. A renewal by any caller moves its end, which never comes early.
+// Rotating the token cuts no connection, except Rotate and RotateID with an overlap of 0:
+// those cut what an older text opened, with ErrReplaced. A connection that an access text
+// opened ends when the current access secret of the session runs out, and each refresh
+// moves that end. A token whose last use was spent by Manager.Hold is ErrExhausted from
+// then on, and ends with EndExhausted when the last of its connections here does; until
+// then it can be ended, which cuts them.
+//
+// An end that returns after Manager.Hold was called cuts the connection, whatever the two
+// race: within 100 ms if it came from this process and the store is a storage.Watcher, or
+// else within Config.PollHolds. A token that runs out cuts it within a second, or 15
+// seconds after the machine woke or its clock was set. While the store cannot be read, a
+// connection is held until the end that is known, and no longer.
 type Hold struct {
 	m     *Manager
 	ctx   context.Context
@@ -41,24 +55,9 @@ func (h *Hold) Release() {
 //
 // Call Release, or end ctx, when the connection ends: the hold lasts as long, and then
 // costs nothing more. Hold itself is a use as Authenticate is; that a connection stays
-// open is none. Authenticate the bearer again, on whatever the connection's holder does,
-// where that should renew the token. To say goodbye before the connection is closed, use
+// open is none. Authenticate the bearer again, on whatever the peer does, where that
+// should renew the token. To say goodbye before the connection is closed, use
 // context.AfterFunc with Context.
-//
-// A renewal by any caller moves the end of the context, which never comes early. A hold
-// follows the token: rotating it cuts no connection, except Rotate and RotateID with an
-// overlap of 0, which cut those that were opened by an older text, with ErrReplaced. A
-// connection opened by an access text of a session ends when the session's current
-// access secret runs out, and each refresh moves that end. A token whose budget was
-// spent by this very use is refused from then on (ErrExhausted), and ends with
-// EndExhausted when the last of its connections here ends; until then it can be ended,
-// which cuts them.
-//
-// An end that returns after Hold was called cuts the connection, whatever the two
-// race: within 100 ms if it came from this process and the store is a storage.Watcher,
-// or else within Config.PollHolds. A token that runs out cuts it within a second, or 15
-// seconds after the machine woke or its clock was set. While the store cannot be read,
-// a connection is held until the end that is known, and no longer.
 //
 // Errors are those of Authenticate, and there is no Hold then.
 func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {

@@ -29,30 +29,23 @@ func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, err
 	return f(ctx, credentials)
 }
 
-// Login issues a token of m to whoever the first of verifiers that knows the
-// credentials says holds them. Grant.Subject is that subject, or empty, which is
-// the same. It does, in this order and stopping at the first that fails:
+// Login issues a token of m to the subject that the first Verifier to know the
+// credentials names. Grant.Subject is that subject, or empty. It does, in this order and
+// stopping at the first that fails:
 //
 //  1. Is there a Manager, and a Verifier, and none of them nil? ErrInvalidConfig.
-//  2. Is the Grant within its limits? ErrInvalidGrant. A wrong one costs no check of a
-//     password.
-//  3. Under GuardStrict, is the clock right? ErrClock. Then
-//     the verifiers, in the order given, as long as ctx has not ended.
-//     ErrBadCredentials if one says so, with all that it wrapped, or if none knows the
-//     credentials. What else one says, that it could not tell, is wrapped as it is.
-//  4. Is the subject one that a token can have? ErrInvalidGrant.
-//  5. Config.Admit. ErrRefused, or what else it says.
-//  6. Is the subject that of the Grant? ErrInvalidGrant.
-//  7. Issue, durably, with its errors.
+//  2. Is the Grant within its limits? ErrInvalidGrant.
+//  3. Under GuardStrict, is the clock right? ErrClock.
+//  4. The verifiers, as long as ctx has not ended. ErrBadCredentials if one says so, or if
+//     none knows the credentials; any other error means that it could not be told.
+//  5. Is the subject one that a token can have? ErrInvalidGrant.
+//  6. Config.Admit. ErrRefused, or that it could not be told.
+//  7. Is the subject that of the Grant? ErrInvalidGrant.
+//  8. Issue, durably, with its errors.
 //
-// ErrBadCredentials and ErrRefused wrap ErrUnauthenticated and carry a
-// *Rejection, without an ID: there is no token. Observe is told of both. Of bad
-// credentials it is told nothing but that. Any other error says nothing about who
-// asked; a Verifier that returns another's refusal, of a token of its own for
-// instance, could not tell.
-//
-// Until step 7 nothing is written. A Verifier that panics ends Login with its panic,
-// and has begun nothing either.
+// ErrBadCredentials and ErrRefused wrap ErrUnauthenticated and carry a *Rejection without
+// an ID. Observe is told of both, and nothing of what a Verifier said. Until step 8
+// nothing is written, and a Verifier that panics ends Login with its panic.
 func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verifiers ...Verifier[C]) (Issued, error) {
 	if err := checkVerifiers(m, verifiers); err != nil {
 		return Issued{}, err
@@ -80,7 +73,8 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 }
 
 // Identify returns the subject that Login would issue a token to, and issues none. It
-// is steps 1 and 3 to 5 of Login, for those who then give out something else than a new token.
+// is steps 1 and 3 to 6 of Login, for a program that then gives out something else than a
+// new token.
 func Identify[C any](ctx context.Context, m *Manager, credentials C, verifiers ...Verifier[C]) (subject string, err error) {
 	if err := checkVerifiers(m, verifiers); err != nil {
 		return "", err

@@ -46,11 +46,13 @@ type PairConfig struct {
 	Refresh Config
 
 	// Grace is for how long a refresh text that has been replaced gives the same
-	// credentials again, and the access text from before it still works. 0 means 10
-	// seconds, or Access.Policy.TTL if that is shorter; 60 seconds, and that TTL, are the
-	// most; NoGrace is none. A session of a shorter Grant.TTL has that as its grace: what
-	// is given again has not run out. The instant at which a grace ends is stored with
-	// each refresh.
+	// credentials again, to a client that lost the answer and to each of many that ask at
+	// once, and the access text from before it still works; where the new access scope has
+	// a word that the old one lacked, the old access text ends at once. Each refresh stores
+	// the instant at which its grace ends, which is dead, and a repetition starts no new
+	// one, writes nothing and is told to no observer. 0 means 10 seconds, or
+	// Access.Policy.TTL if that is shorter; 60 seconds, and that TTL, are the most; NoGrace
+	// is none. A session with a shorter Grant.TTL has a grace of that.
 	Grace time.Duration
 }
 

@@ -14,35 +14,23 @@ import (
 
 // Refresh replaces both secrets of a session in one transaction, durable before it
 // returns. The session lives for its TTL from now, never past its cap, and stays what it
-// is: its ID, its place in MaxTokens, its connections, its delegates. No other record is
-// touched, and the last refresh of a session costs what the first did.
+// is: its ID, its place in MaxTokens, its connections, its delegates.
 //
 // scope narrows that of the new access text to words of the session's scope, which stays
 // as it is; each argument may hold several. None, or empty ones, are all of it. A word
-// that the session lacks is ErrScope, and nothing is spent. The previous access text
-// works until the grace ends; where the new access scope has a word that the old one
-// lacked, it ends at once.
+// that the session lacks is ErrScope, and nothing is spent.
 //
-// Within the grace (PairConfig.Grace, or the life of an access secret if that is shorter,
-// counted from the refresh and stored with it; the instant at its end excluded), and until the new refresh text has been presented to
-// Refresh, the same text gives the same credentials again: to a client that lost the
-// answer, and to each of many that ask at once. That starts no new grace, writes nothing
-// and is told to no observer. Asking for another scope than the first time is ErrScope.
-// After that, or where there is no grace, it cannot be told whether the client or a thief
-// presents the replaced text: the session ends with EndReused, what was delegated from it
-// with EndParent, and the error is ErrReused, of a session that is dead already too.
+// A replaced text gives the same answer again within the grace (PairConfig.Grace), until
+// the new refresh text has been presented; for another scope than the first time it is
+// ErrScope. After that the client cannot be told from a thief: the session ends with
+// EndReused, what was delegated from it with EndParent, and the error is ErrReused.
 //
-// Errors that wrap ErrUnauthenticated carry a *Rejection: ErrMalformed; ErrUnknown,
-// also for the right ID with a wrong secret, which changes nothing; ErrExpired or ErrRevoked for a
-// session that ran out or was ended; ErrReused; ErrRefused. Admit is asked
-// after the text is known to be good and before anything is written; of reuse it is not
-// asked. ErrNotRenewable is for a session that has had as many secrets as one can have.
-// Any other error is the store's, the context's or Admit's. Nothing has happened
-// then, a session has not been ended either, unless it is ErrOutcomeUnknown: call Refresh
-// again with the same text, while the grace lasts.
-//
-// So that the same credentials can be given again, they are derived from the replaced
-// secret, which is stored nowhere, and a salt in the record.
+// Errors that wrap ErrUnauthenticated carry a *Rejection: ErrMalformed; ErrUnknown, which
+// changes nothing; ErrExpired and ErrRevoked of a dead session; ErrReused; ErrRefused.
+// Admit is not asked about reuse. ErrNotRenewable is for a session that has had as many
+// secrets as one can have. Any other error is the store's, the context's or Admit's, and
+// nothing has happened unless it is ErrOutcomeUnknown: call Refresh again with the same
+// text, while the grace lasts.
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (TokenPair, error) {
 	m := p.refresh
 	var rec storage.Record

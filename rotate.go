@@ -11,30 +11,25 @@ import (
 )
 
 // Rotate gives the token whose text bearer is a new secret, and a new life from now by
-// the policy, as if it had been issued now. The token stays what it is: its ID, its
-// place in MaxTokens, its connections and its delegates. Rotate is durable before it
-// returns, and Issued.Bearer is the new text.
+// the policy. The token stays what it is: its ID, its place in MaxTokens, its connections
+// and its delegates. It is durable before it returns, and Issued.Bearer is the new text.
 //
-// The previous text works until now plus overlap, or until the expiry that the token
-// had, whichever is earlier. It records no use and renews nothing. At most one previous
-// text works: rotating again within an overlap ends the earlier one.
+// The previous text works until now plus overlap, or until the expiry that the token had,
+// whichever is earlier; it records no use and renews nothing. Rotating again within an
+// overlap ends it. Until the new text has been used (Peek is no use), Rotate with the
+// previous text gives the same answer again; after that it is ErrRotated, and once the
+// previous text has ended ErrReplaced, of which Observe is told.
 //
-// Until the new text has been used (Peek is no use), Rotate with the previous text gives
-// the same answer again, to a caller that lost it; after that it is ErrRotated. Once the
-// previous text has ended, it is ErrReplaced, and Observe is told.
+// An overlap of 0 is for a text that has leaked: every older text ends at once, what was
+// delegated from the token ends with EndRotated, and the connections that an older text
+// opened are cut. With the previous text, too, it makes a new secret.
 //
-// An overlap of 0 is for a text that has leaked. The old secret ends at once, what was
-// delegated from the token ends with EndRotated, and the connections that were opened by
-// an older text are cut. With the previous text and an overlap of 0, Rotate makes a new
-// secret, and both older ones end.
+// Obtain gives the new text of a token of its own. A delegate keeps its cap.
 //
-// A token made by Obtain is given its new text by Obtain, too, if this Manager has
-// Config.Keys. A budget of uses is shared by both texts. A delegate keeps its cap.
-//
-// Errors are those of Authenticate; ErrRotated; ErrNotRenewable for an access text of a
-// session, which Refresh replaces; and ErrInvalidGrant for an overlap that is negative,
-// under a millisecond but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown
-// call again; if the overlap was 0 and that is ErrReplaced, issue a token instead.
+// Errors are those of Authenticate; ErrRotated; ErrNotRenewable for an access text, which
+// Refresh replaces; and ErrInvalidGrant for an overlap that is negative, under a
+// millisecond but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown call again;
+// if the overlap was 0 and that is ErrReplaced, issue a token instead.
 func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
