@@ -164,16 +164,38 @@ func TestFault17ObserveThatPanics(t *testing.T) {
 	}
 }
 
+// admissions is an Admit that remembers what it was asked about.
+type admissions struct {
+	mu   sync.Mutex
+	seen []lapse.Token
+}
+
+func (a *admissions) admit(_ context.Context, tok lapse.Token) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen = append(a.seen, tok)
+	return nil
+}
+
+// take returns what was asked about since take was called last.
+func (a *admissions) take() []lapse.Token {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	seen := a.seen
+	a.seen = nil
+	return seen
+}
+
 // TestFault21AdmitSeesTheToken: whatever asks, Admit sees the whole token, and of a
 // log-in what is known of it.
 func TestFault21AdmitSeesTheToken(t *testing.T) {
-	var seen []lapse.Token
-	admit := func(_ context.Context, tok lapse.Token) error { seen = append(seen, tok); return nil }
-	onMemory(t, "all", lapse.Config{Admit: admit, Recheck: time.Minute}, func(h *holder) {
+	var asked admissions
+	onMemory(t, "all", lapse.Config{Admit: asked.admit, Recheck: time.Minute}, func(h *holder) {
 		i := h.issue(lapse.Grant{Name: "laptop", Scope: "read", Data: "x", TTL: time.Hour})
 		h.hold(i.Bearer)
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		seen := asked.take()
 		if len(seen) != 2 {
 			t.Fatalf("asked %d times; want by Hold and again", len(seen))
 		}
@@ -182,9 +204,9 @@ func TestFault21AdmitSeesTheToken(t *testing.T) {
 				t.Errorf("asked about %+v; want %+v", tok, i.Token)
 			}
 		}
-		seen = nil
 		_, err := lapse.Login(h.ctx, h.Manager, "secret", lapse.Grant{Name: "laptop", Scope: "read"}, lapse.Verifier[string](lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })))
 		wantIs(t, "Login", err, nil)
+		seen = asked.take()
 		if want := []lapse.Token{{Prefix: "lapse", Subject: "ana", Name: "laptop", Scope: "read"}}; len(seen) != 1 || seen[0] != want[0] {
 			t.Errorf("Login asks about %+v; want %+v", seen, want)
 		}
@@ -194,16 +216,16 @@ func TestFault21AdmitSeesTheToken(t *testing.T) {
 // TestFault21RecheckOfASession: of a connection that an access text opened Admit sees the
 // scope and the end of the access text, as when it was opened.
 func TestFault21RecheckOfASession(t *testing.T) {
-	var seen []lapse.Token
-	admit := func(_ context.Context, tok lapse.Token) error { seen = append(seen, tok); return nil }
+	var asked admissions
 	synctest.Test(t, func(t *testing.T) {
-		p := made(lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Admit: admit, Recheck: time.Minute}}))
+		p := made(lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Admit: asked.admit, Recheck: time.Minute}}))
 		first := made(p.Issue(t.Context(), lapse.Grant{Subject: "ana", Scope: "read write"}))
 		c := made(p.Refresh(t.Context(), first.Refresh.Bearer, "read"))
 		hold := made(p.Access().Hold(t.Context(), c.Access.Bearer))
-		seen = nil
+		asked.take()
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		seen := asked.take()
 		if len(seen) != 1 || seen[0].Scope != "read" || !seen[0].ExpiresAt.Equal(c.Access.ExpiresAt) {
 			t.Errorf("asked about %+v; want %+v", seen, c.Access.Token)
 		}

@@ -219,7 +219,7 @@ func TestFault12_TokenJSONGoesBack(t *testing.T) {
 		case ID:
 			f.Set(reflect.ValueOf(ID{1, 6: 0x70, 8: 0x80, 15: byte(i)}))
 		case time.Time:
-			f.Set(reflect.ValueOf(time.UnixMilli(int64(1_700_000_000_001 + i)).UTC()))
+			f.Set(reflect.ValueOf(time.UnixMilli(1_700_000_000_001 + int64(i)).UTC()))
 		case string:
 			f.SetString(fmt.Sprint("text ", i))
 		case Kind:

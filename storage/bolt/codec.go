@@ -155,8 +155,9 @@ func decodeFixed(r *storage.Record, b []byte) bool {
 		return false
 	}
 	r.TTL = time.Duration(milli) * time.Millisecond
-	r.Digest = storage.NewDigest(algorithm, [32]byte(rest[8:]))
-	return true
+	sum := [32]byte(rest[8:])
+	r.Digest = storage.NewDigest(algorithm, sum)
+	return algorithm != 0 || sum == [32]byte{}
 }
 
 // decodeTexts reads the lengths of the strings, those behind them, and the ties, which
