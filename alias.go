@@ -26,7 +26,7 @@ type EndReason = storage.EndReason
 
 // Why lapse ends a token.
 const (
-	EndRevoked   = storage.EndRevoked   // by Expire or ExpireBearer, or Expire of Pairs
+	EndRevoked   = storage.EndRevoked   // by Expire or ExpireBearer, of a Manager or Pairs
 	EndSubject   = storage.EndSubject   // with every token of its subject, by ExpireSubject
 	EndEvicted   = storage.EndEvicted   // to make room for another one, by Policy.AtLimit
 	EndRotated   = storage.EndRotated   // a delegate, when Rotate replaced the secret above it with overlap 0; or by an earlier version

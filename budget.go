@@ -11,17 +11,18 @@ import (
 // spend takes one use off the budget of the token whose text p is, which is good, and
 // renews it where the policy says so, durably and in one transaction: of many callers
 // with one use left between them one succeeds. The last use ends the token, and renews
-// nothing; the last use by Hold leaves that end to its Release. The previous text of a
-// rotated token spends a use and renews nothing.
+// nothing; while connections are held by the token here, the last of them ends it when it
+// is released. The previous text of a rotated token spends a use and renews nothing.
 func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject string, use usage) (tok Token, err error) {
 	var at time.Time
-	var renewed, repeated bool
+	var renewed, repeated, later bool
 	var epoch uint32
 	kept := p.keep()
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
 		j, err := m.goodIn(tx, kept, now)
-		if repeated = err != nil && use == useOnce && m.repeats(&j.rec, &j.tok, now); repeated {
-			at, tok = now, j.tok // another caller had the last use meanwhile
+		if repeated = err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeats(&j.rec, use); repeated {
+			tok, epoch = j.tok, j.rec.Epoch // another caller had the last use meanwhile
+			tok.UsesLeft = -1
 			return nil
 		}
 		if err != nil {
@@ -33,56 +34,42 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 		if err != nil {
 			return err
 		}
-		m.policy.spend(&j, now, use)
+		held := m.holds.holding(j.rec.ID)
+		m.policy.spend(&j, now, use, held)
+		later = held && j.rec.UseGrace == 0 && spentByHold(&j.rec.Token)
 		at, tok = now, m.token(&j.rec)
 		j.above.lower(&tok)
 		renewed = tok.EndedAt.IsZero() && tok.ExpiresAt.After(j.tok.ExpiresAt)
 		epoch = j.rec.Epoch
-		return tx.Put(j.rec)
+		return putIn(tx, &j.rec)
 	})
 	if err == nil {
 		err = m.overtaken(&tok, epoch, kept.generation)
 	}
 	switch {
 	case err != nil:
-		if use == useHeld && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last one
+		if (use == useHeld || later) && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last one
 			m.holds.endLater(kept.cred.id(), subject)
 		}
 		return Token{}, m.verdict(ctx, p.cred.id(), err)
-	case repeated:
-		err = m.repeat(ctx, verb, kept, &tok, at)
+	case later && !m.holds.endLater(tok.ID, subject):
+		m.exhaust(tok.ID, subject)
 	case renewed:
 		m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: tok})
 	case !tok.EndedAt.IsZero():
 		m.tellEnded(ctx, []Token{tok})
 	}
-	return tok, err
+	return tok, nil
 }
 
-// repeats reports whether a text of rec, of which tok is what everyone sees, is good at now
-// since its last use was within UseGrace. A clock that was wrong has no part in that: an end
-// in an earlier epoch, or ahead of now, has no grace.
-func (m *Manager) repeats(rec *storage.Record, tok *Token, now time.Time) bool {
-	return rec.UseGrace > 0 && tok.EndReason == EndExhausted && rec.Epoch >= m.marks.Epoch() &&
-		!now.Before(tok.EndedAt) && now.Before(tok.EndedAt.Add(rec.UseGrace)) && now.Before(tok.ExpiresAt)
-}
-
-// repeat makes of tok, of which repeats is true, what is returned for the text p, if those
-// above tok live and Admit lets it pass.
-func (m *Manager) repeat(ctx context.Context, verb string, p *presented, tok *Token, now time.Time) error {
-	at := tok.EndedAt
-	tok.EndedAt, tok.EndReason, tok.UsesLeft = time.Time{}, 0, -1
-	if err := m.admit(ctx, verb, tok, p.generation, now); err != nil {
-		payTag(p.cred, m.binding)
-		return err
-	}
-	tok.EndedAt, tok.EndReason = at, EndExhausted
-	return nil
-}
+// repeats reports whether a text of rec, which is alive and has no uses left, is good again
+// for use since the last one was within Grant.UseGrace: with that one ends its life.
+func repeats(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 && use != useHeld }
 
 // spend records a use at now of j: one less of its budget, and by the current text what
-// any use records besides.
-func (p *Policy) spend(j *judged, now time.Time, use usage) {
+// any use records besides. The last one ends the token, now or with its grace, or leaves
+// that to the last of its connections if held says that there are any.
+func (p *Policy) spend(j *judged, now time.Time, use usage, held bool) {
 	rec := &j.rec
 	rec.UsesLeft--
 	if j.stands == currentText {
@@ -92,7 +79,14 @@ func (p *Policy) spend(j *judged, now time.Time, use usage) {
 		}
 		raise.Raise(rec)
 	}
-	if rec.UsesLeft == 0 && use != useHeld {
+	switch {
+	case rec.UsesLeft > 0:
+	case use == useHeld:
+		rec.UseGrace = 0
+	case rec.UseGrace > 0:
+		rec.ExpiresAt = capped(rec.ExpiresAt, add(now, rec.UseGrace))
+		rec.MaxExpiresAt = rec.ExpiresAt
+	case !held:
 		rec.EndedAt, rec.EndReason = now, EndExhausted
 	}
 }
@@ -101,16 +95,17 @@ func (p *Policy) spend(j *judged, now time.Time, use usage) {
 // connections is released. That it could not be ended changes nothing for its texts.
 func (m *Manager) exhaust(id ID, subject string) {
 	var tokens []Token
-	err := m.store.Update(context.Background(), subject, m.inEpoch(func(tx storage.Tx, now time.Time) error {
+	err := m.store.Update(context.Background(), subject, func(tx storage.Tx) error {
 		tokens = nil
+		now := m.now() // whatever the epoch: the use is spent
 		rec, err := getIn(tx, id)
 		if err != nil || rec.MaxUses == 0 || rec.UsesLeft > 0 || !rec.Live(now) {
 			return err
 		}
-		rec.EndedAt, rec.EndReason, rec.UseGrace = now, EndExhausted, 0 // its use was long before
+		rec.EndedAt, rec.EndReason = now, EndExhausted
 		tokens = append(tokens, m.token(&rec))
-		return tx.Put(rec)
-	}))
+		return putIn(tx, &rec)
+	})
 	if err != nil {
 		return
 	}

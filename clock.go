@@ -114,7 +114,8 @@ func (m *Manager) Now() time.Time { return m.now() }
 
 // heartbeat returns what has c read again every so often, if c does not know how much time
 // has passed: it may have been set, and the machine may have slept. A mock stops at each
-// timer of its own, so these are of the machine. They decide nothing.
+// timer of its own, so the ticker is one of package time. No decision depends on when it
+// fires.
 func heartbeat(c Clock, every time.Duration) (beat <-chan time.Time, stop func()) {
 	if _, ok := c.(elapser); ok {
 		return nil, func() {} // holdRun.next has a timer of c for that

@@ -46,7 +46,8 @@ var codes = [...]struct {
 // Code returns one word for each way to fail, for metrics and logs: that of the error of
 // this package that err wraps, in lower case with underscores, as "expired", "revoked",
 // "replaced", "reused" or "unavailable". It is "ok" for nil, "canceled" for
-// context.Canceled, and "internal" for an error that wraps none of them. The words do not
+// context.Canceled, "unavailable" for context.DeadlineExceeded, and "internal" for an
+// error that wraps none of them. The words do not
 // change between versions. They are no error codes of RFC 6749.
 func Code(err error) string {
 	if err == nil {

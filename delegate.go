@@ -69,7 +69,7 @@ func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
 		return err
 	}
 	if changed {
-		if err := tx.Put(j.rec); err != nil {
+		if err := putIn(tx, &j.rec); err != nil {
 			return err
 		}
 	}

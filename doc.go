@@ -105,14 +105,15 @@
 // carries a [*GrantError], and ErrScope a [*ScopeError]. A write whose fate is unknown says
 // so, with [ErrOutcomeUnknown]; any other error means that nothing was written, but that
 // Sweep had deleted what it says. No error or event of this package holds a secret, a
-// digest or a checksum, nor does what is printed of its values, but for what [Issued] says
-// of fmt.
+// digest or a checksum, nor does what is printed of its values, except where [Issued] says
+// so of fmt.
 //
 // # Concurrency
 //
-// A Manager and both stores are safe for concurrent use. A Manager has no goroutine
-// but while connections are held, and no state besides; several may share a store. Whatever must hold across several tokens of a subject,
-// limits and logging out everywhere, is decided in one transaction over it.
+// A Manager and both stores are safe for concurrent use. A Manager has goroutines and
+// state of its own only while connections are held; several may share a store. What must
+// hold across several tokens of a subject, limits and logging out everywhere, is decided
+// in one transaction over the subject.
 //
 // # Stores
 //

@@ -212,7 +212,8 @@ func (e *effective) hush(t, line int64, elapsed time.Duration, until time.Time) 
 // late reports whether wall is behind t by more than the tolerance.
 func (e *effective) late(wall, t int64) bool { return t-wall > e.numbers.tolerance.Milliseconds() }
 
-// lag notes in the marks how far wall is behind t, and returns since when any has been.
+// lag notes in the marks how far wall is behind t, and returns the Behind that was noted
+// before.
 func (e *effective) lag(wall, t int64) (noted time.Time) {
 	by := time.Duration(max(0, min(t-wall, maxLag))) * time.Millisecond
 	return e.marks.Lag(time.UnixMilli(wall).UTC(), by, e.numbers.tolerance)

@@ -16,7 +16,7 @@ func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token
 		return Token{}, err
 	}
 	rec.EndedAt, rec.EndReason = now, why
-	if err := tx.Put(rec); err != nil {
+	if err := putIn(tx, &rec); err != nil {
 		return Token{}, fmt.Errorf("end %v: %w", id, err)
 	}
 	return m.token(&rec), nil

@@ -43,29 +43,43 @@ func (m *Manager) inEpoch(fn func(tx storage.Tx, now time.Time) error) func(stor
 	}
 }
 
-// judged returns err, which a transaction came to in epoch, or errEpoch if that is over
-// or about to be.
+// judged returns what a transaction that came to err in epoch is to return: errEpoch if
+// that epoch is over or about to be.
 func (m *Manager) judged(epoch uint32, err error) error {
 	if m.marks.Epoch() != epoch || m.lagging() && m.time.settled.Load() {
 		return errEpoch
 	}
-	return err
+	if err == nil {
+		return nil
+	}
+	return &fromTx{err}
 }
 
 // outlive runs act, which judges by an epoch and returns it, again if that is over by
-// then: a token that was issued would be dead before its text is given.
-func (m *Manager) outlive(ctx context.Context, verb string, act func() (epoch uint32, err error)) (err error) {
+// then: a token that was issued would be dead before any client has its text. It tells of
+// what act has evicted, unless that was the last time, which is for its caller to tell.
+func (m *Manager) outlive(ctx context.Context, verb string, evicted *[]Token, act func() (epoch uint32, err error)) (err error) {
 	var epoch uint32
 	for n := range epochAttempts {
-		if err := m.ready(ctx, verb); err != nil {
-			return err
-		}
+		unready := m.ready(ctx, verb)
 		if n > 0 && err == nil && m.marks.Epoch() == epoch {
-			return nil
+			return nil // what act did is done, and stays good
 		}
-		if epoch, err = act(); err == nil && m.marks.Epoch() == epoch && !m.lagging() || err != nil && !errors.Is(err, errEpoch) {
+		m.tellEnded(ctx, *evicted) // by an attempt before, which was stored
+		*evicted = nil
+		if unready != nil {
+			return unready
+		}
+		if epoch, err = act(); err != nil {
+			*evicted = nil // nothing was stored
+		}
+		if err == nil && m.marks.Epoch() == epoch && !m.lagging() || err != nil && !errors.Is(err, errEpoch) {
 			return err
 		}
+	}
+	if err == nil && m.marks.Epoch() != epoch {
+		m.tellEnded(ctx, *evicted)
+		err = storeError(verb, errEpoch)
 	}
 	return err
 }
@@ -138,7 +152,7 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 					return nil
 				}
 				m.endedByClock(&rec)
-				return tx.Put(rec)
+				return putIn(tx, &rec)
 			})
 		}
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // storeErrors are the kinds of errors that a store may return from any of its methods.
@@ -31,8 +33,7 @@ func absent(err error) bool {
 	return errors.Is(err, ErrNotFound) && !slices.ContainsFunc(storeErrors, func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// decision is an error that this package decided on inside a transaction. Any other error
-// that an Update returns is the store's.
+// decision is an error that this package decided on inside a transaction.
 type decision struct{ error }
 
 func decide(err error) error { return decision{err} }
@@ -42,20 +43,48 @@ func (d decision) Unwrap() error { return d.error }
 // errGone is what a transaction decides if the record that it is about is absent.
 var errGone = decide(ErrNotFound)
 
+// fromTx is an error that a transaction of this package returned to the store. Any other
+// error that an Update returns is the store's own.
+type fromTx struct{ error }
+
+// Unwrap returns the error.
+func (t *fromTx) Unwrap() error { return t.error }
+
 // updateError returns what this package decided inside a transaction as it is, and makes
 // a storeError of the rest.
 func updateError(verb string, err error) error {
-	switch err.(type) {
-	case nil, decision, *Rejection:
-		return err
+	if err == nil {
+		return nil
+	}
+	if own, ok := err.(*fromTx); ok {
+		switch err = own.error; err.(type) {
+		case decision, *Rejection:
+			return err
+		}
 	}
 	return storeError(verb, err)
+}
+
+// recordError is storeError for what record returned: without a record ErrNotFound.
+func recordError(verb string, err error) error {
+	if errors.Is(err, errGone) {
+		return fmt.Errorf("lapse: %s: %w", verb, ErrNotFound)
+	}
+	return storeError(verb, err)
+}
+
+// putIn has tx put rec. Its error is no decision.
+func putIn(tx storage.Tx, rec *storage.Record) error {
+	return fromOutside(tx.Put(*rec), storeErrors...)
 }
 
 // fromOutside returns err, which a store or a hook returned. Of the errors of this package
 // what it returns wraps those of may alone: a directory that Admit asks may have refused a
 // token of its own, and that says nothing about the token at hand.
 func fromOutside(err error, may ...error) error {
+	if err == nil {
+		return nil
+	}
 	var r *Rejection
 	hides := errors.As(err, &r) && !slices.Contains(may, ErrUnauthenticated)
 	for _, c := range codes {
@@ -80,7 +109,7 @@ func (o *outside) Error() string { return o.err.Error() }
 // Is hides the errors of this package.
 func (o *outside) Is(target error) bool {
 	switch target.(type) {
-	case *Rejection, *GrantError, *ScopeError:
+	case *Rejection, *GrantError, *ScopeError, decision:
 		return false
 	}
 	for _, c := range codes {

@@ -57,7 +57,7 @@ var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text st
 		_, err := s.pairs.Peek(ctx, text)
 		return err
 	},
-	"Pairs.Expire": func(ctx context.Context, s *refusedScene, text string) error {
+	"Pairs.ExpireBearer": func(ctx context.Context, s *refusedScene, text string) error {
 		return loggedOut(s.pairs.ExpireBearer(ctx, text))
 	},
 }
@@ -85,7 +85,7 @@ func (v *verdicts) of(verb string) string {
 		return v.refresh
 	case "Pairs.Peek":
 		return v.peekPair
-	case "Pairs.Expire":
+	case "Pairs.ExpireBearer":
 		return v.expireIt
 	}
 	return v.use

@@ -38,7 +38,7 @@ func ExampleManager_Hold() {
 	// cut: subject
 }
 
-// Whoever holds a connection by the context alone sees it break. Close it from
+// A peer of which only the context is heeded sees the connection break. Close it from
 // context.AfterFunc instead, and say why: a client that knows that it was logged out
 // does not connect again and again.
 func ExampleManager_Hold_goodbye() {

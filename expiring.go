@@ -36,7 +36,7 @@ func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[
 			return
 		}
 		var s soon
-		err := m.outlive(ctx, "expiring", func() (uint32, error) {
+		err := m.outlive(ctx, "expiring", new([]Token), func() (uint32, error) {
 			s = soon{m: m, ctx: ctx}
 			err := s.collect(within)
 			return s.epoch, err

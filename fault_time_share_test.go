@@ -204,7 +204,7 @@ func TestFault7OneClockKeepsUp(t *testing.T) {
 		wrong.pass(time.Minute)
 	}
 	if lags.Issue(t.Context(), Grant{Subject: "ana"}); store.Marks().Epoch() != 1 {
-		t.Errorf("epoch %d; want 1 once nobody keeps up", store.Marks().Epoch())
+		t.Errorf("epoch %d; want 1 once no clock keeps up", store.Marks().Epoch())
 	}
 }
 

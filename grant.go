@@ -27,9 +27,9 @@ type Grant struct {
 	Data       string        // the caller's own, opaque; at most 4,096 bytes
 	TTL        time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
 	MaxUses    int           // how often it can be used in all, each use spent durably; 0: as often as it lives; 1: a one-time token
-	UseGrace   time.Duration // with MaxUses: for how long after the last use its text is good again, as Token.Repeated tells; 0: not at all; at most a minute
+	UseGrace   time.Duration // with MaxUses: for how long after the last use a text of the token is good again, as Token.Repeated tells, except to Hold; 0: not at all; at most a minute
 	SessionTTL time.Duration // of a log-in with Pairs: how long it lives after the log-in and after each refresh; 0: the policy's; a plain token has none
-	MinLeft    time.Duration // of Obtain: the least that is left of the life of a token that is given again; 0: a tenth of the TTL; over that: ErrInvalidGrant
+	MinLeft    time.Duration // of Obtain: the least that is left of the life of a token that is given again; 0: a tenth of the TTL; over half of the TTL: ErrInvalidGrant
 	Jitter     float64       // 0 to 0.5: the TTL, of renewals too, is shorter by a random share, this one at most; the cap stays
 }
 
@@ -57,8 +57,8 @@ func (g *Grant) checkObtain(p *Policy) error {
 	if err := checkDuration(g.MinLeft, false); err != nil {
 		return invalidGrant("MinLeft", "%v", err)
 	}
-	if least := g.leastTTL(p); g.MinLeft > least {
-		return invalidGrant("MinLeft", "%v is over the %v that a new token may live", g.MinLeft, least)
+	if half := g.leastTTL(p) / 2; g.MinLeft > half {
+		return invalidGrant("MinLeft", "%v is over %v, half of what a new token may live", g.MinLeft, half)
 	}
 	return nil
 }

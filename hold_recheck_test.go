@@ -127,6 +127,94 @@ func TestFault17AdmitIsBounded(t *testing.T) {
 	})
 }
 
+// TestFault17BoundOverRuns: calls of Admit that hang count although the connections that
+// they were about are gone, and all others, too.
+func TestFault17BoundOverRuns(t *testing.T) {
+	dir, running := new(directory), atomic.Int32{}
+	onMemory(t, "one at a time", lapse.Config{Admit: dir.check, Recheck: time.Minute}, func(h *holder) {
+		i, back := h.issue(lapse.Grant{TTL: 10 * time.Hour}), make(chan struct{})
+		dir.say("ana", nil)
+		for range 50 {
+			hold, err := h.Hold(h.ctx, i.Bearer)
+			wantIs(t, "Hold", err, nil)
+			dir.say("ana", func(context.Context) error {
+				running.Add(1)
+				defer running.Add(-1)
+				<-back
+				return nil
+			})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			dir.say("ana", nil)
+			hold.Release()
+		}
+		if n := running.Load(); n != 32 {
+			t.Errorf("%d calls hang; want 32", n)
+		}
+		close(back)
+		synctest.Wait()
+		if n := running.Load(); n != 0 {
+			t.Errorf("%d calls have not returned", n)
+		}
+		held := h.hold(i.Bearer)
+		dir.say("ana", func(context.Context) error { return errHoliday })
+		wantIs(t, "cause", h.cut("asked again", held, time.Minute), lapse.ErrRefused)
+	})
+}
+
+// TestFault17HoldWhileAsked: that the token of a connection which Admit is asked about is
+// held once more at that instant disturbs neither.
+func TestFault17HoldWhileAsked(t *testing.T) {
+	dir, out := new(directory), new(hookLog)
+	onMemory(t, "again", lapse.Config{Admit: dir.check, Recheck: time.Millisecond, Observe: out.observe}, func(h *holder) {
+		i := h.issue(lapse.Grant{TTL: time.Hour})
+		h.hold(i.Bearer)
+		dir.say("ana", func(ctx context.Context) error {
+			if ctx.Value(callersKey{}) == nil {
+				return errDisk // it is asked again
+			}
+			return nil
+		})
+		for range 200 {
+			hold, err := h.Hold(context.WithValue(h.ctx, callersKey{}, "mine"), i.Bearer)
+			wantIs(t, "Hold", err, nil)
+			time.Sleep(time.Millisecond)
+			hold.Release()
+		}
+		if len(out.of(lapse.EventHookFailed)) == 0 {
+			t.Error("Admit was never asked again")
+		}
+	})
+}
+
+// TestHeldByAnExhaustedToken: a connection can be ended whoever spent the last use of its
+// token: it ends with the token, or with what ends that.
+func TestHeldByAnExhaustedToken(t *testing.T) {
+	for _, on := range holdStores {
+		for name, row := range map[string]struct {
+			spend func(h *holder, bearer string) error
+			want  error
+		}{
+			"by Authenticate": {func(h *holder, bearer string) error { _, err := h.Authenticate(h.ctx, bearer); return err }, lapse.ErrRevoked},
+			"by another Manager": {func(h *holder, bearer string) error {
+				_, err := h.manager(lapse.Config{}).Authenticate(h.ctx, bearer)
+				return err
+			}, lapse.ErrExhausted},
+		} {
+			inBubble(t, on.name+"/"+name, on.open, lapse.Config{}, func(h *holder) {
+				i := h.issue(lapse.Grant{MaxUses: 2})
+				held := h.hold(i.Bearer)
+				wantIs(t, "the last use", row.spend(h, i.Bearer), nil)
+				_, err := h.Authenticate(h.ctx, i.Bearer)
+				wantIs(t, "one more", err, lapse.ErrExhausted)
+				_, err = h.ExpireSubject(h.ctx, "ana")
+				wantIs(t, "ExpireSubject", err, nil)
+				wantIs(t, "cause", h.cut("logged out everywhere", held, on.late), row.want)
+			})
+		}
+	}
+}
+
 // TestFault17ObserveThatPanics, or hangs, while connections are held ends no process and
 // keeps no connection: those are cut as ever, and a panic is told.
 func TestFault17ObserveThatPanics(t *testing.T) {

@@ -12,9 +12,9 @@ const (
 	// counts as unable to tell.
 	askWithin = 10 * time.Second
 
-	// askers is how many such calls run at a time, and askersLost how many may run
-	// besides that have taken too long and have not returned.
-	askers, askersLost = 8, 32
+	// askers is how many such calls run at a time, and askersMost how many there are of a
+	// Manager at most with those that have taken too long and have not returned.
+	askers, askersMost = 8, 32
 )
 
 var (
@@ -25,6 +25,7 @@ var (
 // asking is one call of Admit about a token that is held.
 type asking struct {
 	t      *heldToken
+	tok    Token   // its ID and subject: those of t are under the lock
 	until  instant // when it is given up
 	giveUp context.CancelFunc
 	lost   bool // it has been given up
@@ -41,31 +42,33 @@ func (r *holdRun) checkLater(t *heldToken) {
 // startChecks asks about as many as may be asked about at a time. Its caller has the
 // lock.
 func (r *holdRun) startChecks(now instant) {
-	for len(r.check) > 0 && len(r.asks)-r.lost < askers && r.lost < askersLost {
+	s := &r.m.holds
+	for len(r.check) > 0 && len(r.asks)-r.lost < askers && s.asked < askersMost {
 		t := r.check[0]
 		r.check = r.check[1:]
-		if !r.m.holds.knows(t) {
+		if !s.knows(t) {
 			continue
 		}
+		s.asked++
 		ctx, giveUp := context.WithCancel(r.ctx)
-		a := &asking{t: t, until: now.plus(askWithin), giveUp: giveUp}
+		a := &asking{t: t, tok: Token{ID: t.id, Subject: t.subject}, until: now.plus(askWithin), giveUp: giveUp}
 		r.asks[a] = struct{}{}
 		go r.ask(ctx, a)
 	}
 }
 
-// giveUpChecks gives up the calls of Admit that have taken too long, and returns the
-// tokens that those were about. Its caller has the lock.
-func (r *holdRun) giveUpChecks(now instant) (tokens []*heldToken) {
+// giveUpChecks gives up the calls of Admit that have taken too long, and returns
+// those. Its caller has the lock.
+func (r *holdRun) giveUpChecks(now instant) (slow []*asking) {
 	for a := range r.asks {
 		if !a.lost && a.until <= now {
 			a.giveUp()
 			a.lost = true
 			r.lost++
-			tokens = append(tokens, a.t)
+			slow = append(slow, a)
 		}
 	}
-	return tokens
+	return slow
 }
 
 // ask asks Admit about a.t. A refusal cuts its connections, and nothing else that Admit
@@ -75,11 +78,11 @@ func (r *holdRun) ask(ctx context.Context, a *asking) {
 	defer func() {
 		_ = recover() // err says so
 		if lost := r.asked(a); err != nil && !lost && r.ctx.Err() == nil {
-			r.tellFailed(a.t, err)
+			r.tellFailed(a, err)
 		}
 	}()
 	if err = r.admitAgain(ctx, a.t); errors.Is(err, ErrRefused) {
-		r.m.holds.cut(a.t, &Rejection{Err: fromOutside(err, ErrUnauthenticated, ErrRefused), ID: a.t.id, Subject: a.t.subject})
+		r.m.holds.cut(a.t, &Rejection{Err: fromOutside(err, ErrUnauthenticated, ErrRefused), ID: a.tok.ID, Subject: a.tok.Subject})
 		err = nil
 	}
 }
@@ -90,13 +93,14 @@ func (r *holdRun) asked(a *asking) (lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.giveUp()
+	s.asked--
 	delete(r.asks, a)
 	if a.lost {
 		r.lost--
 	}
 	a.t.checking = false
-	if s.run == r {
-		r.startChecks(now)
+	if s.run != nil { // another run may have waited for that
+		s.run.startChecks(now)
 	}
 	return a.lost
 }
@@ -121,8 +125,8 @@ func (r *holdRun) admitAgain(ctx context.Context, t *heldToken) error {
 	return m.admission(ctx, tok)
 }
 
-// tellFailed tells Observe that Admit could not tell whether t is still admitted.
-func (r *holdRun) tellFailed(t *heldToken, err error) {
-	r.m.tellApart(Event{Kind: EventHookFailed, At: r.m.now(), Token: Token{ID: t.id, Subject: t.subject},
+// tellFailed tells Observe that Admit could not tell about the token of a.
+func (r *holdRun) tellFailed(a *asking, err error) {
+	r.m.tellApart(Event{Kind: EventHookFailed, At: r.m.now(), Token: a.tok,
 		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
 }

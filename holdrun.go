@@ -117,8 +117,8 @@ func (r *holdRun) tick(now instant) (next instant) {
 	r.startChecks(now)
 	next = r.next(now)
 	s.mu.Unlock()
-	for _, t := range given {
-		r.tellFailed(t, errHookSlow)
+	for _, a := range given {
+		r.tellFailed(a, errHookSlow)
 	}
 	for _, e := range late {
 		e.first.endAll(e.cause)

@@ -15,6 +15,7 @@ type holds struct {
 	queue  holdQueue                      // those whose end is known and not reached
 	run    *holdRun                       // nil while there are none
 	timers []*holdTimer                   // that have not fired; the next run has use for them
+	asked  int                            // how many calls of Admit have not returned
 }
 
 // end ends the context of h. Nobody's lock is held, since others may wait for that.

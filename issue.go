@@ -55,9 +55,7 @@ func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error)
 	if err := d.grant.spread(&d.m.policy); err != nil {
 		return err
 	}
-	return d.m.outlive(ctx, verb, func() (uint32, error) {
-		d.m.tellEnded(ctx, d.evicted) // of an attempt before, which is stored
-		d.evicted = nil
+	return d.m.outlive(ctx, verb, &d.evicted, func() (uint32, error) {
 		err := d.attempt(ctx, verb, fn)
 		return d.epoch, err
 	})
@@ -136,14 +134,14 @@ func (d *draft) put(tx storage.Tx) error {
 		if err := d.tie(tx, d); err != nil {
 			return err
 		}
-		return tx.Put(d.rec)
+		return putIn(tx, &d.rec)
 	}
 	r := room{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix}
 	if err := r.make(tx, d.now); err != nil {
 		return err
 	}
 	d.evicted = r.evicted
-	return tx.Put(d.rec)
+	return putIn(tx, &d.rec)
 }
 
 var errTakenID = fmt.Errorf("%w: the random source repeats itself", ErrConflict)

@@ -41,8 +41,8 @@ func (k Key) bytes() []byte {
 // Format writes a placeholder.
 func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, "[key]") }
 
-// key derives secrets by one of Config.Keys. It is a function for the reason for which
-// Key has one.
+// key derives secrets by one of Config.Keys. It is a function, as the one in Key is, since
+// reflection sees of that its address alone.
 type key func(label string, parts ...[]byte) [sha256.Size]byte
 
 // newKey is HMAC-SHA-256 over a label and parts of fixed lengths, so that no two tokens,

@@ -152,7 +152,7 @@ var costly = map[string]func(c *costs) error{
 	},
 	"Pairs.Issue, which evicts": func(c *costs) error { _, err := c.pairs.Issue(c.ctx, lapse.Grant{Subject: "ana"}); return err },
 	"Refresh":                   func(c *costs) error { _, err := c.pairs.Refresh(c.ctx, c.session.Refresh.Bearer); return err },
-	"Pairs.Expire":              func(c *costs) error { return loggedOut(c.pairs.ExpireBearer(c.ctx, c.session.Refresh.Bearer)) },
+	"Pairs.ExpireBearer":        func(c *costs) error { return loggedOut(c.pairs.ExpireBearer(c.ctx, c.session.Refresh.Bearer)) },
 }
 
 // TestCostIsWhatLives: no verb looks at more of a subject's records than those that live,

@@ -75,9 +75,9 @@ type Config struct {
 	// Recheck is how often Admit is asked again about each connection that is held
 	// (Hold), with the token as it is stored then. A connection that is refused is cut;
 	// any other error cuts none, nor does a call that panics or takes longer than 10
-	// seconds, and Observe is told. 8 calls run at a time, with 32 at most besides that
-	// have taken longer. Their context ends with the last hold, or when they are given
-	// up. 0: never.
+	// seconds, and Observe is told. 8 calls run at a time, and 32 at most with those that
+	// have taken longer: while so many hang, of no other connection is Admit asked. Their
+	// context ends with the last hold, or when they are given up. 0: never.
 	Recheck time.Duration
 
 	// PollHolds is how often the tokens of held connections are read again where the
@@ -88,8 +88,8 @@ type Config struct {
 	// Observe is told of every issue, renewal, end and rejection, after its effect,
 	// outside all locks, in the goroutine that caused it and with its context: a slow
 	// Observe makes that call slow and no other. Of what happens to held connections by
-	// itself Observe is told in goroutines of their own, 64 at most at a time, and a panic
-	// there is told as EventHookFailed. nil tells of nothing.
+	// itself Observe is told in goroutines of their own; while 64 of them run, more is not
+	// told, and a panic there is told as EventHookFailed. nil tells of nothing.
 	Observe func(ctx context.Context, e Event)
 
 	// Keys are what Obtain derives secrets from: 32 random bytes each, made Keys by
@@ -252,11 +252,23 @@ func (m *Manager) viewText(rec *storage.Record, found standing) {
 // error is errGone.
 func getIn(tx storage.Tx, id ID) (storage.Record, error) {
 	rec, err := tx.Get(id)
+	return rec, ofID(id, &rec, err)
+}
+
+// record returns the record of id, and nothing else that the store may say. Without one
+// the error is errGone.
+func (m *Manager) record(ctx context.Context, id ID) (storage.Record, error) {
+	rec, err := m.store.Get(ctx, id)
+	return rec, ofID(id, &rec, err)
+}
+
+// ofID returns what is wrong with rec, which a store returned with err for id.
+func ofID(id ID, rec *storage.Record, err error) error {
 	switch {
 	case absent(err):
-		err = errGone
+		return errGone
 	case err == nil && rec.ID != id:
-		err = errWrongRecord
+		return errWrongRecord
 	}
-	return rec, err
+	return fromOutside(err, storeErrors...)
 }

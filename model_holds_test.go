@@ -34,6 +34,16 @@ func (m *model) held(n int) bool {
 	return false
 }
 
+// holdsBy reports whether a connection is held by r.
+func (m *model) holdsBy(r *modelRecord) bool {
+	for n := range m.records {
+		if &m.records[n] == r {
+			return m.held(n)
+		}
+	}
+	return false
+}
+
 // release lets go of the connection i, and ends a token without uses left that has no
 // other one.
 func (m *model) release(i int) {
@@ -62,7 +72,7 @@ func (m *model) cutHolds(p *modelPolicy) {
 			if m.now >= r.expires {
 				h.cut = lapse.ErrUnknown
 			}
-		case s.ended != unset && s.reason != lapse.EndExhausted:
+		case s.ended != unset:
 			h.cut, h.reason = lapse.ErrRevoked, s.reason
 		case h.generation < r.floor:
 			h.cut = lapse.ErrReplaced

@@ -122,7 +122,7 @@ func (m *model) peekPair(ps *modelPairs, t modelText) outcome {
 	return outcome{token: m.token(s)}
 }
 
-// expirePair is Expire of Pairs, by a text of any kind.
+// expirePair is ExpireBearer of Pairs, by a text of any kind.
 func (m *model) expirePair(ps *modelPairs, t modelText) outcome {
 	if (t.kind == refreshText) == (t.odd == otherKind) || t.odd == mistyped {
 		o := m.expireBearer(&ps.access, t)

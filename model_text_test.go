@@ -99,6 +99,9 @@ func (m *model) dead(s *modelRecord, generation int) outcome {
 	why := lapse.ErrExpired
 	switch s.reason {
 	case 0:
+		if s.uses > 0 && s.left <= 0 {
+			why = lapse.ErrExhausted
+		}
 	case lapse.EndExhausted:
 		why = lapse.ErrExhausted
 	default:

@@ -46,7 +46,7 @@ func (m *model) spend(p *modelPolicy, r *modelRecord, found modelStanding, befor
 		}
 		m.use(&last, r, &before)
 	}
-	if r.left == 0 && use != toHold {
+	if r.left == 0 && use != toHold && !m.holdsBy(r) {
 		m.end(r, lapse.EndExhausted)
 	} else if m.seen(p, r).expires > before.expires {
 		m.tell("renewed")

@@ -68,8 +68,12 @@ func mayStand(last, c, next rune) bool {
 	if c == joiner {
 		return (symbol(last) || last == emojiVariant) && symbol(next)
 	}
-	return unicode.IsGraphic(c) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, c)
+	return unicode.IsGraphic(c) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, c) && !blank(c)
 }
+
+// blank reports whether c is a graphic character that shows nothing, and no space: a
+// Braille pattern without dots, a null notehead or the Khitan filler.
+func blank(c rune) bool { return c == 0x2800 || c == 0x1d159 || c == 0x16fe4 }
 
 // symbol reports whether c is a symbol that emoji are made of.
 func symbol(c rune) bool { return c > unicode.MaxLatin1 && unicode.IsSymbol(c) }
@@ -83,7 +87,7 @@ func first(s string) rune {
 	return c
 }
 
-// ClipName returns text as a Grant.Name can hold it, for a text that somebody else wrote,
+// ClipName returns text as a Grant.Name can hold it, for a text of another's making,
 // as a User-Agent. Of the characters that may not stand in a Name, line feeds, tabs and
 // other white space become one space, and all else is left out; a byte that is not valid
 // UTF-8 becomes U+FFFD. A longer text than storage.MaxName bytes, 255, is cut before the

@@ -110,6 +110,9 @@ func (o *obtaining) replace(tx storage.Tx, id ID, overlap time.Duration, now tim
 		return err
 	}
 	o.token, o.held, o.rotated, o.draft.evicted = r.token, r.cred, true, r.ended
+	if o.token.ExpiresAt.After(add(now, r.life)) { // a renewal shortens no life
+		o.reduced = []string{"TTL"}
+	}
 	return nil
 }
 
@@ -121,7 +124,7 @@ func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) err
 	}
 	renewal(&o.token, rec.TTL, now).Raise(rec)
 	o.token, o.renewedAt = m.token(rec), now
-	return tx.Put(*rec)
+	return putIn(tx, rec)
 }
 
 // candidate returns the newest of the live tokens that were made by Obtain for a grant

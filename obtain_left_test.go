@@ -62,7 +62,7 @@ func TestFault13_ObtainGivesNoTokenThatIsAboutToDie(t *testing.T) {
 	}{
 		{0, 12 * time.Minute, true}, {0, 12*time.Minute - time.Millisecond, false}, {0, time.Millisecond, false},
 		{time.Hour, time.Hour, true}, {time.Hour, time.Hour - time.Millisecond, false},
-		{2 * time.Hour, 2 * time.Hour, true}, {2 * time.Hour, 2*time.Hour - time.Millisecond, false},
+		{30 * time.Minute, 30 * time.Minute, true}, {30 * time.Minute, 30*time.Minute - time.Millisecond, false},
 		{time.Millisecond, time.Millisecond, true},
 	} {
 		for name, policy := range map[string]lapse.Policy{"never": never, "at the cap": atCap} {
@@ -125,12 +125,12 @@ func TestFault13_MinLeft(t *testing.T) {
 		"Pairs.Issue": func() error { _, err := p.Pairs.Issue(p.ctx, minute); return err },
 		"negative":    func() error { _, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana", MinLeft: -1}); return err },
 		"too short":   func() error { _, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana", MinLeft: 1}); return err },
-		"over the TTL": func() error {
-			_, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana", TTL: time.Minute, MinLeft: time.Minute + time.Millisecond})
+		"over half the TTL": func() error { // or the second replacement would end a text that the first left alive
+			_, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana", TTL: time.Minute, MinLeft: 30*time.Second + time.Millisecond})
 			return err
 		},
-		"over what Jitter leaves": func() error {
-			_, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana", TTL: time.Minute, Jitter: 0.5, MinLeft: 31 * time.Second})
+		"over half of what Jitter leaves": func() error {
+			_, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana", TTL: time.Minute, Jitter: 0.5, MinLeft: 15*time.Second + time.Millisecond})
 			return err
 		},
 	} {
@@ -138,7 +138,47 @@ func TestFault13_MinLeft(t *testing.T) {
 			t.Errorf("%s: %v; want ErrInvalidGrant that names MinLeft", name, err)
 		}
 	}
-	obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", TTL: time.Minute, Jitter: 0.5, MinLeft: 30 * time.Second})
+	obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", TTL: time.Minute, Jitter: 0.5, MinLeft: 15 * time.Second})
+}
+
+// TestFault13_EachTextLivesItsLife: with the largest MinLeft, too, each text that Obtain has
+// given works until the expiry that it had then.
+func TestFault13_EachTextLivesItsLife(t *testing.T) {
+	f := newFixture(t, keyed(lapse.Policy{TTL: 10 * time.Minute, Renewal: lapse.RenewNever}, 1))
+	texts := map[string]time.Time{}
+	for range 40 {
+		i := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", MinLeft: 5 * time.Minute})
+		if _, known := texts[i.Bearer]; !known {
+			texts[i.Bearer] = i.ExpiresAt
+		}
+		for bearer, until := range texts {
+			if _, err := f.Peek(f.ctx, bearer); (err == nil) != f.clock.Now().Before(until) {
+				t.Errorf("a text that was to work until %v, at %v: %v", until, f.clock.Now(), err)
+			}
+		}
+		f.clock.add(time.Minute)
+	}
+	if len(texts) < 4 {
+		t.Errorf("%d texts in 40 minutes", len(texts))
+	}
+}
+
+// TestFault13_RetiredKeyTellsTheTTL: a token whose key is retired keeps the life that it had, if
+// that is longer than what was asked for, and Reduced says so.
+func TestFault13_RetiredKeyTellsTheTTL(t *testing.T) {
+	f := newFixture(t, keyed(lapse.Policy{TTL: 24 * time.Hour}, 1))
+	obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
+	next := f.manager(keyed(lapse.Policy{TTL: 24 * time.Hour}, 2))
+	for _, row := range []struct {
+		ttl  time.Duration
+		want []string
+	}{{10 * time.Minute, []string{"TTL"}}, {0, nil}} {
+		i := obtain(t, f, next, lapse.Grant{Subject: "ana", TTL: row.ttl})
+		if !slices.Equal(i.Reduced, row.want) {
+			t.Errorf("asked for %v: lives until %v, Reduced %v; want %v", row.ttl, i.ExpiresAt, i.Reduced, row.want)
+		}
+		next = f.manager(keyed(lapse.Policy{TTL: 24 * time.Hour}, 3))
+	}
 }
 
 // TestFault13_AboutToDieUnder64Callers: all that log in at once get the same new text, and

@@ -34,7 +34,7 @@ func (m *Manager) outlook(ctx context.Context, id ID) (o outlook) {
 		return o
 	}
 	tok := m.token(&rec)
-	if !tok.EndedAt.IsZero() && tok.EndReason != EndExhausted {
+	if !tok.EndedAt.IsZero() {
 		o.cause = expired(&tok, tok.Generation)
 		return o
 	}
@@ -59,34 +59,18 @@ func accessEnd(rec *storage.Record) (end time.Time) {
 	return end
 }
 
-// record returns the record of id, and nothing else that the store may say. Without one
-// the error is errGone.
-func (m *Manager) record(ctx context.Context, id ID) (storage.Record, error) {
-	rec, err := m.store.Get(ctx, id)
-	switch {
-	case absent(err):
-		err = errGone
-	case err == nil && rec.ID != id:
-		err = errWrongRecord
-	}
-	return rec, err
-}
-
-// takeParents adds those that tok was delegated from, and lowers its expiry to theirs.
-// The end of one of them may be seen before it is seen of tok, with which it came.
+// takeParents adds those that tok was delegated from, and makes of tok what they leave of
+// it. The end of one of them may be seen before that of tok, with which it came.
 func (o *outlook) takeParents(ctx context.Context, m *Manager, tok *Token) error {
 	if tok.Parent == (ID{}) {
 		return nil
 	}
-	held := *tok
-	held.EndedAt, held.EndReason = time.Time{}, 0 // a spent one is held on
-	_, err := m.under(&held, func(id ID) (storage.Record, error) {
+	_, err := m.under(tok, func(id ID) (storage.Record, error) {
 		o.also = append(o.also, id)
 		return m.store.Get(ctx, id)
 	})
-	if err == nil && !held.EndedAt.IsZero() {
-		o.cause = expired(&held, held.Generation)
+	if err == nil && !tok.EndedAt.IsZero() {
+		o.cause = expired(tok, tok.Generation)
 	}
-	tok.ExpiresAt = held.ExpiresAt
 	return err
 }

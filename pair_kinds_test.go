@@ -25,7 +25,7 @@ var textVerbs = []struct {
 	{"ExpireBearer", false, func(p *pairs, b string) error { _, err := p.fixture.ExpireBearer(p.ctx, b); return err }},
 	{"Refresh", true, func(p *pairs, b string) error { _, err := p.Refresh(p.ctx, b); return err }},
 	{"Pairs.Peek", true, func(p *pairs, b string) error { _, err := p.Pairs.Peek(p.ctx, b); return err }},
-	{"Pairs.Expire", true, func(p *pairs, b string) error { return loggedOut(p.ExpireBearer(p.ctx, b)) }},
+	{"Pairs.ExpireBearer", true, func(p *pairs, b string) error { return loggedOut(p.ExpireBearer(p.ctx, b)) }},
 }
 
 // session3 is a session of three generations, within the grace of the last refresh.

@@ -23,9 +23,7 @@ type login struct {
 
 // run draws the random parts and stores the session, in an epoch that lasts until then.
 func (l *login) run(ctx context.Context) error {
-	return l.p.refresh.outlive(ctx, "issue pair", func() (uint32, error) {
-		l.p.refresh.tellEnded(ctx, l.room.evicted) // of an attempt before, which is stored
-		l.room.evicted = nil
+	return l.p.refresh.outlive(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
 		err := l.attempt(ctx)
 		return l.epoch, err
 	})
@@ -83,7 +81,7 @@ func (l *login) put(tx storage.Tx, now time.Time) error {
 	if err := l.room.make(tx, now); err != nil {
 		return err
 	}
-	return tx.Put(l.rec)
+	return putIn(tx, &l.rec)
 }
 
 // make sets the record of a session that begins at now.

@@ -17,7 +17,7 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 	}
 	rec, err := m.record(ctx, id)
 	if err != nil {
-		return Token{}, updateError("token", err)
+		return Token{}, recordError("token", err)
 	}
 	tok := m.token(&rec)
 	if _, err := m.underStored(ctx, "token", &tok); err != nil {

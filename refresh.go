@@ -66,7 +66,7 @@ func narrowed(tok *Token, asked []string) (string, error) {
 		}
 	}
 	if length > storage.MaxScope {
-		return "", &ScopeError{limit: fmt.Sprintf("%d bytes are asked for; none has more than %d", length, storage.MaxScope)}
+		return "", &ScopeError{Limit: fmt.Sprintf("%d bytes are asked for; none has more than %d", length, storage.MaxScope)}
 	}
 	var want []string
 	for _, scope := range asked {
@@ -224,7 +224,7 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	}
 	rec.Generation, rec.RotatedAt = rec.Generation+1, now
 	rec.Digest, rec.Sealed = r.refresh.digest(p.refresh.binding), next.seal()
-	return tx.Put(*rec)
+	return putIn(tx, rec)
 }
 
 // within reports whether every word of scope is one of those that other has.

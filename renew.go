@@ -43,7 +43,7 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		renewal(&tok, j.rec.TTL, now).Raise(&j.rec)
 		at, tok = now, m.token(&j.rec)
 		j.above.lower(&tok)
-		return tx.Put(j.rec)
+		return putIn(tx, &j.rec)
 	})
 	if err == nil {
 		err = m.overtaken(&tok, epoch, p.generation)

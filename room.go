@@ -57,6 +57,9 @@ func (r *room) make(tx storage.Tx, now time.Time) error {
 
 // counts reports whether rec takes room while it lives.
 func (r *room) counts(rec *storage.Record) bool {
+	if rec.MaxUses != 0 && rec.UsesLeft <= 0 && rec.UseGrace > 0 { // spent
+		return false
+	}
 	if rec.Kind != r.kind || rec.Prefix != r.prefix || rec.Parent != (ID{}) {
 		return false
 	}
@@ -67,7 +70,7 @@ func (r *room) counts(rec *storage.Record) bool {
 func readable(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		for rec, err := range records {
-			if !errors.Is(err, ErrCorrupt) && !yield(rec, err) {
+			if !errors.Is(err, ErrCorrupt) && !yield(rec, fromOutside(err, storeErrors...)) {
 				return
 			}
 		}

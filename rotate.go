@@ -3,6 +3,7 @@ package lapse
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -63,7 +64,7 @@ func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (I
 	}
 	rec, err := m.record(ctx, id)
 	if err != nil {
-		return Issued{}, updateError("rotate ID", err)
+		return Issued{}, recordError("rotate ID", err)
 	}
 	return m.rotate(ctx, "rotate ID", rec.Subject, &rotation{m: m, id: id, overlap: overlap})
 }
@@ -95,6 +96,9 @@ func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation)
 		err = m.overtaken(&r.token, r.epoch, r.by)
 	}
 	if err != nil {
+		if r.text == nil && errors.Is(err, errGone) {
+			return Issued{}, recordError(verb, err)
+		}
 		if r.text == nil {
 			return Issued{}, err
 		}
@@ -223,7 +227,7 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotated, now time.Ti
 	}
 	rec.Sealed, rec.Digest = state.seal(), r.cred.digest(r.m.binding)
 	r.renew(j, now)
-	if err := tx.Put(*rec); err != nil {
+	if err := putIn(tx, rec); err != nil {
 		return err
 	}
 	r.token = r.m.token(rec)

@@ -10,20 +10,26 @@ import (
 type ScopeError struct {
 	// Missing are the words that were asked for and are not had, in the order in which
 	// they were asked for: 16 at most, each cut at 64 bytes. A word that cannot be one
-	// of a scope (RFC 6749 section 3.3), or that may hold the text of a token, since 40
-	// letters and digits follow each other in it, stands as "[N bytes]".
+	// of a scope (RFC 6749 section 3.3), or that may hold a part of a token, since 40
+	// letters and digits follow each other in it, or 24 with a digit, stands as "[N bytes]".
 	Missing []string
 
 	// More is how many words are missing besides those.
 	More int
 
-	limit string // what is wrong where it is not, or not only, that words are missing
+	// Limit says what is wrong where it is not, or not only, that words are missing: that
+	// too much is asked for, or another scope than within the grace before.
+	Limit string
 }
 
 const (
 	maxMissing     = 16
 	maxMissingWord = 64
-	secretRun      = 40 // letters and digits; the text of a token ends in 72
+
+	// secretRun is how many letters and digits in a row may hold a secret, and partRun how
+	// many with a digit among them, of a text that was cut in two: the text of a token ends
+	// in 72.
+	secretRun, partRun = 40, 24
 )
 
 // missingScope returns the ScopeError of the words that are missing.
@@ -39,15 +45,15 @@ func missingScope(missing []string) *ScopeError {
 // scope than the first time.
 func repeatedScope(asked, first string) *ScopeError {
 	e := missingScope(lacking(first, asked))
-	e.limit = "within the grace Refresh repeats its answer, with the scope that was asked for first"
+	e.Limit = "within the grace Refresh repeats its answer, with the scope that was asked for first"
 	return e
 }
 
 // Error is the text of ErrScope, and the words that are missing or what else is wrong.
 func (e *ScopeError) Error() string {
-	text := ErrScope.Error() + ": " + e.limit
+	text := ErrScope.Error() + ": " + e.Limit
 	switch {
-	case e.limit != "":
+	case e.Limit != "":
 		return text
 	case e.More > 0:
 		return fmt.Sprintf("%s%q and %d more are missing", text, e.Missing, e.More)
@@ -61,20 +67,26 @@ func (e *ScopeError) Unwrap() error { return ErrScope }
 // shownWord returns what an error may show of a word that a caller gave for one of a
 // scope.
 func shownWord(word string) string {
-	if len(word) > storage.MaxScope || !isWord(word) || longestRun(word) >= secretRun {
+	if len(word) > storage.MaxScope || !isWord(word) || mayHoldSecret(word) {
 		return fmt.Sprintf("[%d bytes]", len(word))
 	}
 	return word[:min(len(word), maxMissingWord)]
 }
 
-// longestRun returns how many ASCII letters and digits follow each other in s at most.
-func longestRun(s string) (longest int) {
-	run := 0
+// mayHoldSecret reports whether so many ASCII letters and digits follow each other in s
+// that they may be those of a secret.
+func mayHoldSecret(s string) bool {
+	run, digit := 0, false
 	for _, c := range []byte(s) {
-		if run++; !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z') {
-			run = 0
+		switch isDigit := c >= '0' && c <= '9'; {
+		case isDigit || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z':
+			run, digit = run+1, digit || isDigit
+		default:
+			run, digit = 0, false
 		}
-		longest = max(longest, run)
+		if run >= secretRun || run >= partRun && digit {
+			return true
+		}
 	}
-	return longest
+	return false
 }

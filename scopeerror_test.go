@@ -55,7 +55,7 @@ func TestFault16_MissingWords(t *testing.T) {
 // TestFault16_MissingWordsAreCut: at most 16 of them, of 64 bytes each, and none that
 // could be a secret.
 func TestFault16_MissingWordsAreCut(t *testing.T) {
-	run := strings.Repeat("a9Z", 13) // 39
+	run, mixed := strings.Repeat("aZz", 13), strings.Repeat("a9Z", 8) // 39 letters; 24 with digits
 	var seventeen []string
 	for n := range 17 {
 		seventeen = append(seventeen, fmt.Sprint("w", n))
@@ -73,6 +73,9 @@ func TestFault16_MissingWordsAreCut(t *testing.T) {
 		{"40 in a row", []string{run + "b"}, []string{"[40 bytes]"}, `["[40 bytes]"] is missing`},
 		{"40 in a row, late", []string{"a_" + run + "b_a"}, []string{"[44 bytes]"}, `["[44 bytes]"] is missing`},
 		{"40 in a row past the cut", []string{strings.Repeat("-", 64) + run + "b"}, []string{"[104 bytes]"}, `["[104 bytes]"] is missing`},
+		{"23 with a digit", []string{mixed[:23]}, []string{mixed[:23]}, mixed[:23] + `"] is missing`},
+		{"24 with a digit", []string{mixed}, []string{"[24 bytes]"}, `["[24 bytes]"] is missing`},
+		{"24 with a digit, late", []string{"a_" + mixed + "_a"}, []string{"[28 bytes]"}, `["[28 bytes]"] is missing`},
 		{"39 twice", []string{run + "." + run}, []string{run + "." + run[:24]}, ` is missing`},
 		{"no word", []string{""}, []string{"[0 bytes]"}, `["[0 bytes]"] is missing`},
 		{"a space", []string{"a b"}, []string{"[3 bytes]"}, `["[3 bytes]"] is missing`},

@@ -62,7 +62,7 @@ func TestNoTextIsStored(t *testing.T) {
 var togetherOn = [][]string{
 	{"Authenticate", "Peek", "Hold", "Delegate", "Renew", "Pairs.Peek", "Rotate", "Rotate, 0"},
 	{"Pairs.Refresh"},
-	{"ExpireBearer", "Pairs.Expire"},
+	{"ExpireBearer", "Pairs.ExpireBearer"},
 }
 
 // TestNoTextIsTold: what every verb says and tells of every text, of a token and a session

@@ -103,9 +103,9 @@ func TestFault12_ReadsAnswersOfOtherServers(t *testing.T) {
 	}
 }
 
-// TestCredentialsPrintNoSecret: no printer but JSON shows one, in any shape, nor does a
+// TestTokenPairPrintsNoSecret: no printer but JSON shows one, in any shape, nor does a
 // log line of the value itself.
-func TestCredentialsPrintNoSecret(t *testing.T) {
+func TestTokenPairPrintsNoSecret(t *testing.T) {
 	c := samplePair()
 	all := secretsOf(c.Access.Bearer)
 	all.merge(secretsOf(c.Refresh.Bearer))

@@ -41,7 +41,7 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 		used = m.token(&j.rec)
 		j.above.lower(&used)
 		renewed = used.ExpiresAt.After(j.tok.ExpiresAt)
-		return tx.Put(j.rec)
+		return putIn(tx, &j.rec)
 	})
 	switch {
 	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was judged

@@ -67,8 +67,8 @@ func (d Digest) Equal(other Digest) bool {
 }
 
 // Matches reports whether d is what algorithm gave as *sum, in a time that does not depend
-// on where they differ either. The zero Digest matches nothing. Whoever has only just got
-// the sum need not wait until a Digest of it has settled in memory.
+// on where they differ either. The zero Digest matches nothing. A caller
+// that has only just computed the sum need not wait until a Digest of it is in memory.
 func (d *Digest) Matches(algorithm byte, sum *[32]byte) bool {
 	order, even, odd := binary.LittleEndian, mask[0], mask[1]
 	return (d.words[0]^even^order.Uint64(sum[0:]))|(d.words[1]^odd^order.Uint64(sum[8:]))|
