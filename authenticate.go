@@ -26,8 +26,9 @@ import (
 //
 // A use of a budget (Grant.MaxUses) is durable before it succeeds: here a failed write is
 // a failed use, and ErrOutcomeUnknown means that it may have been spent. The last use
-// returns the token as that ends it, with EndExhausted; within Grant.UseGrace after that
-// the same text returns it again, with Token.Repeated, and spends and writes nothing.
+// returns the token as that ends it, with EndExhausted, unless connections are held by it
+// here. With Grant.UseGrace the token lives on for that long instead, and a text of it
+// returns the token again, with Token.Repeated, which spends and writes nothing.
 func (m *Manager) Authenticate(ctx context.Context, bearer string) (tok Token, err error) {
 	_, err = m.authenticate(ctx, "authenticate", bearer, useOnce, &tok)
 	return tok, err

@@ -8,9 +8,9 @@ import "context"
 // Rotating the token cuts no connection, except Rotate and RotateID with an overlap of 0:
 // those cut what an older text opened, with ErrReplaced. A connection that an access text
 // opened ends when the current access secret of the session runs out, and each refresh
-// moves that end. A token whose last use was spent by Manager.Hold is ErrExhausted from
-// then on, and ends with EndExhausted when the last of its connections here does; until
-// then it can be ended, which cuts them.
+// moves that end. A token whose last use is spent while connections are held by it here is
+// ErrExhausted from then on, and ends with EndExhausted when the last of them does; until
+// then it can be ended, which cuts them. Another Manager's last use ends it at once.
 //
 // An end that returns after Manager.Hold was called cuts the connection, whatever the two
 // race: within 100 ms if it came from this process and the store is a storage.Watcher, or

@@ -29,8 +29,8 @@ type Record struct {
 	Sealed Sealed        // what a Manager keeps for itself of some tokens; put and read together with Digest
 	Epoch  uint32        // Mark.Epoch at issue
 
-	// UseGrace is for how long after the last use of a budget its text is good again: whole
-	// milliseconds, 0 to MaxUseGrace.
+	// UseGrace is for how long a token lives after the last use of its budget, so that the
+	// use may be repeated: whole milliseconds, 0 to MaxUseGrace.
 	UseGrace time.Duration
 
 	// PreviousUntil is the first instant at which the secret before the current one
