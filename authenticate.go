@@ -96,13 +96,8 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 	}
 	switch {
 	case rec.MaxUses == 0:
-	case rec.UsesLeft <= 0 && repeats(&rec, use):
-		rec.UsesLeft = -1
-		*tok = rec.Token
-		return generation, nil
 	case rec.UsesLeft <= 0:
-		payTag(c, m.binding)
-		return 0, m.refuse(ctx, exhausted(&rec.Token, generation))
+		return generation, m.repeat(ctx, c, &rec, generation, use, tok)
 	case use != useNone:
 		*tok, err = m.spend(ctx, verb, &p, rec.Subject, use)
 		return generation, err

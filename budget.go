@@ -66,6 +66,18 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 // for use since the last one was within Grant.UseGrace: with that one ends its life.
 func repeats(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 && use != useHeld }
 
+// repeat sets tok to the answer to c, a text of rec, which is alive and has no uses left,
+// if its last use may be repeated, and else refuses c.
+func (m *Manager) repeat(ctx context.Context, c *credential, rec *storage.Record, by uint32, use usage, tok *Token) error {
+	if !repeats(rec, use) {
+		payTag(c, m.binding)
+		return m.refuse(ctx, exhausted(&rec.Token, by))
+	}
+	*tok = rec.Token
+	tok.UsesLeft = -1
+	return nil
+}
+
 // spend records a use at now of j: one less of its budget, and by the current text what
 // any use records besides. The last one ends the token, now or with its grace, or leaves
 // that to the last of its connections if held says that there are any.
