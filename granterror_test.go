@@ -106,7 +106,7 @@ func TestFault16_FieldByItself(t *testing.T) {
 		}
 	}
 	_, err := lapse.Identify(f.ctx, f.Manager, "", lapse.Verifier[string](lapse.VerifierFunc[string](hushNobody)))
-	hushWantField(t, "Identify of nobody", err, "Subject")
+	hushWantField(t, "Identify that names no subject", err, "Subject")
 	_, err = lapse.Login(f.ctx, f.Manager, "", lapse.Grant{Subject: "bob"}, lapse.Verifier[string](lapse.VerifierFunc[string](hushAna)))
 	hushWantField(t, "Login of another", err, "Subject")
 }

@@ -187,7 +187,7 @@ func TestFault17HoldWhileAsked(t *testing.T) {
 	})
 }
 
-// TestHeldByAnExhaustedToken: a connection can be ended whoever spent the last use of its
+// TestHeldByAnExhaustedToken: a connection can be ended, whichever call spent the last use of its
 // token: it ends with the token, or with what ends that.
 func TestHeldByAnExhaustedToken(t *testing.T) {
 	for _, on := range holdStores {

@@ -127,7 +127,7 @@ func TestFault3_OldTokensLiveOn(t *testing.T) {
 	if _, err := f.ExpireSubject(f.ctx, "ana"); err != nil {
 		t.Fatal(err)
 	}
-	rec.ID[0] ^= 1 // a copy of another's, whose secret nobody has
+	rec.ID[0] ^= 1 // a copy of another's, whose secret is unknown
 	rec.Subject, rec.Name = oldSubject, oldName
 	if err := f.store.Update(f.ctx, rec.Subject, func(tx storage.Tx) error { return tx.Put(rec) }); err != nil {
 		t.Fatal(err)

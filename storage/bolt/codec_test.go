@@ -168,6 +168,7 @@ func testDecodeRefuses(t *testing.T, r storage.Record) {
 	refuse(t, "version 0", r.ID[:], patch(0, 0))
 	refuse(t, "the other version", r.ID[:], patch(0, plainVersion+tiedVersion-good[0]))
 	refuse(t, "version 4", r.ID[:], patch(0, 4))
+	refuse(t, "a digest without an algorithm", r.ID[:], patch(1, 0))
 	refuse(t, "instant after year 9999", r.ID[:], patch(3, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
 	refuse(t, "instant before year 1", r.ID[:], patch(3, 0x80, 0, 0, 0, 0, 0, 0, 0))
 	refuse(t, "negative TTL", r.ID[:], patch(3+5*8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
