@@ -63,7 +63,7 @@ func TestFault19StoresDecideNothing(t *testing.T) {
 	verdicts := maps.Clone(verdicts)
 	maps.Copy(verdicts, otherVerdicts(t))
 	for _, verb := range verbs {
-		calls := func() []storagetest.Op { s := newScene(t); s.count(verb.do); return s.store.Calls() }()
+		calls := callsOf(t, verb.do)
 		for sentinel, verdict := range verdicts {
 			for n, call := range calls {
 				if strings.Contains(sentinel, "ErrNotFound") && call == opGet {

@@ -64,7 +64,7 @@ func TestEveryVerbIsTried(t *testing.T) {
 func TestStorageFaults(t *testing.T) {
 	alone(t)
 	for _, verb := range verbs {
-		calls := newScene(t).count(verb.do)
+		calls := len(callsOf(t, verb.do))
 		for n := 1; n <= calls; n++ {
 			for _, fault := range []struct {
 				mode storagetest.Mode
@@ -118,13 +118,21 @@ func TestStorageFaults(t *testing.T) {
 	}
 }
 
-// count returns how many calls do makes.
-func (s *scene) count(do func(context.Context, *scene) (string, error)) int {
-	s.store.Reset()
-	if _, err := do(s.ctx, s); err != nil {
-		s.t.Fatalf("without a fault: %v", err)
+// callsOf returns the calls of the store that do makes. What serves a connection may read
+// its token as soon as that is held: the fewest calls of several tries are those of do.
+func callsOf(t *testing.T, do func(context.Context, *scene) (string, error)) (fewest []storagetest.Op) {
+	t.Helper()
+	for n := range 4 {
+		s := newScene(t)
+		s.store.Reset()
+		if _, err := do(s.ctx, s); err != nil {
+			t.Fatalf("without a fault: %v", err)
+		}
+		if calls := s.store.Calls(); n == 0 || len(calls) < len(fewest) {
+			fewest = calls
+		}
 	}
-	return len(s.store.Calls())
+	return fewest
 }
 
 // wantUseWithoutRenewal: a use that cannot be recorded is good, and Observe is told, with
@@ -163,7 +171,7 @@ func (s *scene) wantWorking(t *testing.T) {
 // none, and what comes after it works.
 func TestPanickingStore(t *testing.T) {
 	for _, verb := range verbs {
-		calls := newScene(t).count(verb.do)
+		calls := len(callsOf(t, verb.do))
 		for n := 1; n <= calls; n++ {
 			s := newScene(t)
 			before := s.contents()
