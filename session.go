@@ -125,8 +125,8 @@ func (s *sessionRules) made(rec *storage.Record) bool {
 	if s == nil || rec.Kind != KindSession || rec.Prefix != s.access {
 		return false
 	}
-	_, ok := sessionOf(rec)
-	return ok && s.refreshes(rec)
+	kept, ok := sessionOf(rec)
+	return ok && kept.refreshPrefix() == s.refresh
 }
 
 // refreshes reports whether the refresh texts of rec, a session, have the prefix of s. A
