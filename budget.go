@@ -19,6 +19,7 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 	var epoch uint32
 	kept := p.keep()
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
+		renewed, later = false, false
 		j, err := m.goodIn(tx, kept, now)
 		if repeated = err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeats(&j.rec, use); repeated {
 			tok, epoch = j.tok, j.rec.Epoch // another caller had the last use meanwhile
@@ -106,17 +107,16 @@ func (p *Policy) spend(j *judged, now time.Time, use usage, held bool) {
 // exhaust ends the token of id, whose last use was spent by Hold, when the last of its
 // connections is released. That it could not be ended changes nothing for its texts.
 func (m *Manager) exhaust(id ID, subject string) {
+	defer func() { _ = recover() }() // a store that panics ends no connection but this one
 	var tokens []Token
 	err := m.store.Update(context.Background(), subject, func(tx storage.Tx) error {
 		tokens = nil
 		now := m.now() // whatever the epoch: the use is spent
 		rec, err := getIn(tx, id)
-		if err != nil || rec.MaxUses == 0 || rec.UsesLeft > 0 || !rec.Live(now) {
-			return err
+		if err == nil && spent(&rec) {
+			_, tokens, err = m.endIn(tx, &rec, EndExhausted, now)
 		}
-		rec.EndedAt, rec.EndReason = now, EndExhausted
-		tokens = append(tokens, m.token(&rec))
-		return putIn(tx, &rec)
+		return err
 	})
 	if err != nil {
 		return

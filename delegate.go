@@ -122,7 +122,7 @@ func (m *Manager) roomForDelegate(tx storage.Tx, id ID, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if rec.Parent == id && m.token(&rec).Live(now) {
+		if rec.Parent == id && !spent(&rec) && m.token(&rec).Live(now) {
 			n++
 		}
 	}

@@ -28,11 +28,11 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 				return err
 			}
 		}
-		if err = m.store.Update(ctx, subject, m.inEpoch(fn)); !errors.Is(err, errEpoch) {
-			break
+		if err = updateError(verb, m.store.Update(ctx, subject, m.inEpoch(fn))); err != errEpoch {
+			return err
 		}
 	}
-	return updateError(verb, err)
+	return storeError(verb, err)
 }
 
 // inEpoch returns fn at an instant, and in the epoch of that instant, as a transaction.
@@ -46,8 +46,11 @@ func (m *Manager) inEpoch(fn func(tx storage.Tx, now time.Time) error) func(stor
 // judged returns what a transaction that came to err in epoch is to return: errEpoch if
 // that epoch is over or about to be.
 func (m *Manager) judged(epoch uint32, err error) error {
+	if m.lagging() {
+		m.time.look() // it may have settled while the transaction ran
+	}
 	if m.marks.Epoch() != epoch || m.lagging() && m.time.settled.Load() {
-		return errEpoch
+		err = errEpoch
 	}
 	if err == nil {
 		return nil
@@ -73,15 +76,15 @@ func (m *Manager) outlive(ctx context.Context, verb string, evicted *[]Token, ac
 		if epoch, err = act(); err != nil {
 			*evicted = nil // nothing was stored
 		}
-		if err == nil && m.marks.Epoch() == epoch && !m.lagging() || err != nil && !errors.Is(err, errEpoch) {
+		if err == nil && m.marks.Epoch() == epoch && !m.lagging() || err != nil && err != errEpoch {
 			return err
 		}
 	}
-	if err == nil && m.marks.Epoch() != epoch {
-		m.tellEnded(ctx, *evicted)
-		err = storeError(verb, errEpoch)
+	if err == nil && m.marks.Epoch() == epoch {
+		return nil
 	}
-	return err
+	m.tellEnded(ctx, *evicted)
+	return storeError(verb, errEpoch)
 }
 
 // overtaken says why tok, whose record is of epoch, is no good any more to a secret of
@@ -141,7 +144,7 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 		return nil
 	}
 	for rec, err := range m.store.List(ctx, storage.Filter{}) {
-		if errors.Is(err, ErrCorrupt) || err == nil && !m.earlier(&rec) {
+		if damaged(err) || err == nil && !m.earlier(&rec) {
 			continue
 		}
 		if err == nil {

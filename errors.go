@@ -164,4 +164,9 @@ func (r *Rejection) Error() string {
 }
 
 // Unwrap returns Err, which wraps ErrUnauthenticated.
-func (r *Rejection) Unwrap() error { return r.Err }
+func (r *Rejection) Unwrap() error {
+	if r == nil {
+		return nil
+	}
+	return r.Err
+}

@@ -29,8 +29,24 @@ func storeError(verb string, err error) error {
 
 // absent reports whether err, which a store returned for an ID, says that there is no such
 // record, and nothing else.
-func absent(err error) bool {
-	return errors.Is(err, ErrNotFound) && !slices.ContainsFunc(storeErrors, func(kind error) bool { return errors.Is(err, kind) })
+func absent(err error) bool { return says(err, ErrNotFound) }
+
+// damaged reports whether err, which a store returned for a record, says that the record
+// is damaged, and nothing else.
+func damaged(err error) bool { return says(err, ErrCorrupt) }
+
+// says reports whether err is of that kind and of no other one that Code knows. What says
+// more, as that a deadline has passed while nothing was found, could not tell.
+func says(err, kind error) bool {
+	if err == kind || !errors.Is(err, kind) {
+		return err == kind
+	}
+	for _, c := range codes {
+		if c.err != kind && errors.Is(err, c.err) {
+			return false
+		}
+	}
+	return true
 }
 
 // decision is an error that this package decided on inside a transaction.
@@ -59,6 +75,9 @@ func updateError(verb string, err error) error {
 	if own, ok := err.(*fromTx); ok {
 		switch err = own.error; err.(type) {
 		case decision, *Rejection:
+			return err
+		}
+		if err == errEpoch {
 			return err
 		}
 	}

@@ -103,7 +103,7 @@ func (s *soon) found(rec *storage.Record, err error) error {
 	if err != nil {
 		return s.failed(rec.ID, storeError("expiring", err))
 	}
-	if tok := s.m.token(rec); tok.Live(s.now) {
+	if tok := s.m.token(rec); tok.Live(s.now) && !spent(rec) {
 		s.tokens = append(s.tokens, tok)
 	}
 	return nil

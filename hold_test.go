@@ -66,7 +66,11 @@ func TestHoldRunsOut(t *testing.T) {
 				time.Sleep(30*time.Minute - time.Millisecond)
 				h.alive("a millisecond before", held)
 				time.Sleep(time.Millisecond)
-				h.wantRejection(h.cut("at its time", held, 0), lapse.ErrExpired, i.ID, i.ExpiresAt, 0)
+				why := lapse.ErrExpired
+				if grant.MaxUses > 0 {
+					why = lapse.ErrExhausted
+				}
+				h.wantRejection(h.cut("at its time", held, 0), why, i.ID, i.ExpiresAt, 0)
 			})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -33,10 +34,14 @@ type asking struct {
 
 // checkLater has Admit asked about t again.
 func (r *holdRun) checkLater(t *heldToken) {
-	if !t.checking {
-		t.checking = true
-		r.check = append(r.check, t)
+	if t.checking {
+		return
 	}
+	if s := &r.m.holds; len(r.check) > 2*len(s.tokens) { // while calls hang
+		r.check = slices.DeleteFunc(r.check, func(t *heldToken) bool { return !s.knows(t) })
+	}
+	t.checking = true
+	r.check = append(r.check, t)
 }
 
 // startChecks asks about as many as may be asked about at a time. Its caller has the

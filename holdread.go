@@ -67,7 +67,7 @@ func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
 	s := &r.m.holds
 	for more := true; more && r.ctx.Err() == nil; {
 		r.reading.Store(true)
-		o := r.m.outlook(ctx, t.id)
+		o := r.see(ctx, t.id)
 		r.reading.Store(false)
 		more = false
 		switch {
@@ -87,6 +87,16 @@ func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
 		}
 		r.read.Add(1)
 	}
+}
+
+// see is outlook that takes a store that panics for one that could not tell.
+func (r *holdRun) see(ctx context.Context, id ID) (o outlook) {
+	defer func() {
+		if recover() != nil {
+			o = outlook{due: unknown, blind: true}
+		}
+	}()
+	return r.m.outlook(ctx, id)
 }
 
 // renew sets what o says of t. It reports whether to look once more, since a token

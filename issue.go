@@ -67,7 +67,7 @@ func (d *draft) attempt(ctx context.Context, verb string, fn func(storage.Tx) er
 			return err
 		}
 		err = updateError(verb, d.m.store.Update(ctx, d.grant.Subject, fn))
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, ErrConflict) || errors.Is(err, ErrOutcomeUnknown) {
 			break
 		}
 	}
@@ -125,9 +125,9 @@ func (d *draft) put(tx storage.Tx) error {
 	if f, ok := tx.(fitter); ok && d.tie == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1, d.now) {
 		return nil
 	}
-	if _, err := tx.Get(d.rec.ID); err == nil {
+	if _, err := getIn(tx, d.rec.ID); err == nil {
 		return errTakenID
-	} else if !absent(err) {
+	} else if err != errGone {
 		return err
 	}
 	if d.tie != nil {

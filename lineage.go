@@ -58,7 +58,7 @@ func lineageOf(tok *Token, see func(*storage.Record) Token, get func(ID) (storag
 			l.until = time.Time{}
 			return l, nil
 		case err != nil:
-			return nil, err
+			return nil, fromOutside(err, storeErrors...)
 		case rec.ID != id:
 			return nil, errWrongRecord
 		}

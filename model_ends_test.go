@@ -104,7 +104,7 @@ func (m *model) room(p, as *modelPolicy, kind lapse.Kind, subject string) (evict
 	var live []int
 	for _, n := range m.byID() {
 		r := &m.records[n]
-		counts := r.subject == subject && r.kind == kind && r.parent == nowhere && r.prefix == as.prefix
+		counts := !(r.uses > 0 && r.left <= 0 && !m.held(n)) && r.subject == subject && r.kind == kind && r.parent == nowhere && r.prefix == as.prefix
 		s := m.seen(as, r)
 		if counts && (kind == lapse.KindPlain || as.knows(r)) && s.live(m.now) {
 			live = append(live, n)

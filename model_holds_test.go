@@ -76,6 +76,8 @@ func (m *model) cutHolds(p *modelPolicy) {
 			h.cut, h.reason = lapse.ErrRevoked, s.reason
 		case h.generation < r.floor:
 			h.cut = lapse.ErrReplaced
+		case m.now >= s.expires && s.uses > 0 && s.left <= 0:
+			h.cut = lapse.ErrExhausted
 		case m.now >= s.expires:
 			h.cut = lapse.ErrExpired
 		}

@@ -46,7 +46,9 @@ func (m *Manager) outlook(ctx context.Context, id ID) (o outlook) {
 	}
 	o.floor, o.due = floorOf(&rec), at(capped(tok.ExpiresAt, accessEnd(&rec)))
 	if at(m.now()) >= o.due {
-		o.cause = &Rejection{Err: ErrExpired, ID: id, Subject: tok.Subject, Generation: tok.Generation, At: o.due.time()}
+		why := expired(&tok, tok.Generation)
+		why.At = o.due.time()
+		o.cause = why
 	}
 	return o
 }

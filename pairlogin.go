@@ -35,7 +35,7 @@ func (l *login) attempt(ctx context.Context) (err error) {
 			return err
 		}
 		err = updateError("issue pair", l.p.refresh.store.Update(ctx, l.grant.Subject, l.store))
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, ErrConflict) || errors.Is(err, ErrOutcomeUnknown) {
 			break
 		}
 	}
@@ -73,9 +73,9 @@ func (l *login) put(tx storage.Tx, now time.Time) error {
 	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
 		return nil
 	}
-	if _, err := tx.Get(l.rec.ID); err == nil {
+	if _, err := getIn(tx, l.rec.ID); err == nil {
 		return errTakenID
-	} else if !absent(err) {
+	} else if err != errGone {
 		return err
 	}
 	if err := l.room.make(tx, now); err != nil {

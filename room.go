@@ -1,7 +1,6 @@
 package lapse
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -57,7 +56,7 @@ func (r *room) make(tx storage.Tx, now time.Time) error {
 
 // counts reports whether rec takes room while it lives.
 func (r *room) counts(rec *storage.Record) bool {
-	if rec.MaxUses != 0 && rec.UsesLeft <= 0 && rec.UseGrace > 0 { // spent
+	if spent(rec) && !r.m.holds.holding(rec.ID) {
 		return false
 	}
 	if rec.Kind != r.kind || rec.Prefix != r.prefix || rec.Parent != (ID{}) {
@@ -70,9 +69,13 @@ func (r *room) counts(rec *storage.Record) bool {
 func readable(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		for rec, err := range records {
-			if !errors.Is(err, ErrCorrupt) && !yield(rec, fromOutside(err, storeErrors...)) {
+			if !damaged(err) && !yield(rec, fromOutside(err, storeErrors...)) {
 				return
 			}
 		}
 	}
 }
+
+// spent reports whether rec has no uses left. It may be alive for what is held by it, or
+// for the grace of its last use, and takes room only while it is held here.
+func spent(rec *storage.Record) bool { return rec.MaxUses != 0 && rec.UsesLeft <= 0 }
