@@ -28,7 +28,11 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 				return err
 			}
 		}
-		if err = updateError(verb, m.store.Update(ctx, subject, m.inEpoch(fn))); err != errEpoch {
+		err = updateError(verb, m.store.Update(ctx, subject, m.inEpoch(fn)))
+		if err == nil && m.lagging() && !m.strict {
+			m.followClock(ctx, false) // if it has settled since: what fn did is dead then
+		}
+		if err != errEpoch {
 			return err
 		}
 	}
