@@ -13,8 +13,9 @@
 // first. The [Policy] says how long that is: TTL from issue and from each renewal,
 // MaxTTL in all. A renewal moves the expiry, by use or by request, never back and
 // never past the cap. The instant of expiry is dead: a token is alive at now if
-// nobody has ended it and now is before Token.ExpiresAt, and every verb, list and
-// limit asks exactly that (Live, a method of Token, at [Manager.Now]).
+// it has not been ended and now is before Token.ExpiresAt, and every verb, list and
+// limit asks exactly that (Live, a method of Token, at [Manager.Now]). A token with a
+// budget that is alive and has no uses left is [ErrExhausted], and takes no room.
 //
 // Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and
 // for good. Its record stays, says when and why, and makes a later refusal

@@ -72,9 +72,9 @@ type Config struct {
 	// pass.
 	Admit func(ctx context.Context, tok Token) error
 
-	// Recheck is how often Admit is asked again about each connection that is held
-	// (Hold), with the token as it is stored then. A connection that is refused is cut;
-	// any other error cuts none, nor does a call that panics or takes longer than 10
+	// Recheck is how often Admit is asked again about each token that connections are held
+	// by (Hold), as it is stored then. A refusal cuts its connections; any other error cuts
+	// none, nor does a call that panics or takes longer than 10
 	// seconds, and Observe is told. 8 calls run at a time, and 32 at most with those that
 	// have taken longer: while so many hang, of no other connection is Admit asked. Their
 	// context ends with the last hold, or when they are given up. 0: never.

@@ -29,7 +29,7 @@ type Policy struct {
 	MaxTTL       time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
 	Renewal      Renewal       // what renews a token; zero value: RenewOnUse
 	RenewEvery   time.Duration // least time between two recorded uses, due when at least this much has passed; 0: every use
-	MaxTokens    int           // live tokens per subject and prefix, delegates aside; 0: 100; NoTokenLimit lifts it
+	MaxTokens    int           // live tokens per subject and prefix, without delegates and those with no uses left; 0: 100; NoTokenLimit lifts it
 	AtLimit      AtLimit       // what Issue does when MaxTokens are live; zero value: LimitRefuse
 	MaxDelegates int           // live tokens that one token has delegated to; 0: 100; NoTokenLimit lifts it
 	Retention    time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it
