@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
 // hookLog collects events from more than one goroutine.
@@ -183,6 +185,44 @@ func TestFault17HoldWhileAsked(t *testing.T) {
 		}
 		if len(out.of(lapse.EventHookFailed)) == 0 {
 			t.Error("Admit was never asked again")
+		}
+	})
+}
+
+// TestFault17StoreThatPanics: a store that panics while it is read for a connection, or as
+// a spent token is ended at Release, ends neither the process nor the connection.
+func TestFault17StoreThatPanics(t *testing.T) {
+	var store *storagetest.Faulty
+	open := func(*testing.T) storage.Store {
+		store = storagetest.NewFaulty(memory.New())
+		return store
+	}
+	inBubble(t, "read", open, lapse.Config{}, func(h *holder) {
+		i := h.issue(lapse.Grant{TTL: time.Hour})
+		held := h.hold(i.Bearer)
+		synctest.Wait()
+		store.Reset()
+		store.InjectOp(opGet, 1, storagetest.Panic, errDisk)
+		time.Sleep(6 * time.Second) // a Faulty is polled
+		synctest.Wait()
+		if !store.Fired() {
+			t.Error("the store did not panic")
+		}
+		h.alive("while the store panics", held)
+		time.Sleep(time.Minute)
+		h.end(i.ID, lapse.EndRevoked)
+		wantIs(t, "cause", h.cut("ended", held, 5*time.Second), lapse.ErrRevoked)
+	})
+	inBubble(t, "end", open, lapse.Config{}, func(h *holder) {
+		hold, err := h.Hold(h.ctx, h.issue(lapse.Grant{MaxUses: 1}).Bearer)
+		wantIs(t, "Hold", err, nil)
+		synctest.Wait()
+		store.Reset()
+		store.Inject(1, storagetest.Panic, errDisk)
+		hold.Release()
+		synctest.Wait()
+		if !store.Fired() {
+			t.Error("the store did not panic")
 		}
 	})
 }
