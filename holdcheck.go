@@ -106,6 +106,7 @@ func (r *holdRun) asked(a *asking) (lost bool) {
 	a.t.checking = false
 	if s.run != nil { // another run may have waited for that
 		s.run.startChecks(now)
+		ring(s.run.wake) // for what was started may have to be given up
 	}
 	return a.lost
 }
