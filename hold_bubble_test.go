@@ -45,7 +45,6 @@ type holder struct {
 	store storage.Store
 
 	bearer string // of what was issued last
-	serial int    // of the successors made so far
 }
 
 // inBubble runs test for a holder on store, and then lets go of everything.

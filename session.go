@@ -135,10 +135,3 @@ func (s *sessionRules) refreshes(rec *storage.Record) bool {
 	kept, ok := sessionOf(rec)
 	return !ok || kept.refreshPrefix() == s.refresh
 }
-
-// damaged reports whether rec is of a session of which these or other Pairs with this
-// prefix of access texts cannot read the secrets.
-func (s *sessionRules) damaged(rec *storage.Record) bool {
-	_, ok := sessionOf(rec)
-	return rec.Kind == KindSession && rec.Prefix == s.access && !ok
-}

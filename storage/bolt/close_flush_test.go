@@ -100,19 +100,6 @@ func TestFlushMeetsClose(t *testing.T) {
 	}
 }
 
-type discard struct{}
-
-func (*discard) Write(p []byte) (int, error) { return len(p), nil }
-
-// exits ends the goroutine that writes to it.
-type exits struct{}
-
-func (exits) Write([]byte) (int, error) { runtime.Goexit(); return 0, nil }
-
-type panics struct{}
-
-func (panics) Write([]byte) (int, error) { panic("of the caller") }
-
 // TestLaterPutLowers: an update that lowers an expiry which one before it, not
 // durable yet, has raised, is not taken for one that has missed a Touch.
 func TestLaterPutLowers(t *testing.T) {

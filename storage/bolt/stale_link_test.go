@@ -8,29 +8,6 @@ import (
 	"testing"
 )
 
-// openings returns how often this process has the file at path open.
-func openings(t *testing.T, path string) (n int) {
-	t.Helper()
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, fd := range fds {
-		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && to == path {
-			n++
-		}
-	}
-	return n
-}
-
-type stalls struct{ arrived, release chan struct{} }
-
-func (w stalls) Write(p []byte) (int, error) {
-	w.arrived <- struct{}{}
-	<-w.release
-	return len(p), nil
-}
-
 // TestStaleBehindALink: what a crash in Compact left beside the file is removed, also
 // where the store is opened by a link.
 func TestStaleBehindALink(t *testing.T) {
