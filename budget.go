@@ -107,7 +107,7 @@ func (p *Policy) spend(j *judged, now time.Time, use usage, held bool) {
 // exhaust ends the token of id, whose last use was spent by Hold, when the last of its
 // connections is released. That it could not be ended changes nothing for its texts.
 func (m *Manager) exhaust(id ID, subject string) {
-	defer func() { _ = recover() }() // a store that panics ends no connection but this one
+	defer func() { _ = recover() }() // a store that panics would end the process here
 	var tokens []Token
 	err := m.store.Update(context.Background(), subject, func(tx storage.Tx) error {
 		tokens = nil
