@@ -17,7 +17,10 @@ var fences = []struct {
 	{"C", "lapse is pure Go", nobody},
 	{"net/http", "the caller brings the transport", func(f *goFile) bool { return f.in("examples") }},
 	{"testing", "no test code in a user's binary", func(f *goFile) bool { return f.test || f.in("internal/ratio", "storage/storagetest") }},
-	{"go.etcd.io/bbolt", "who uses memory links no bbolt", func(f *goFile) bool { return f.in("storage/bolt") }},
+	{"go.etcd.io/bbolt", "who uses memory links no bbolt", func(f *goFile) bool {
+		return f.in("storage/bolt") || f.test && f.in("internal/boltfile")
+	}},
+	{"golang.org/x/sys", "system calls in one place", func(f *goFile) bool { return f.in("internal/localfile") }},
 	{"github.com/benbjohnson/clock", "a mock of tests, replaceable in one place", func(f *goFile) bool { return f.test || f.in("examples") }},
 	{"github.com/google/go-cmp", "for comparisons in tests", func(f *goFile) bool { return f.test || f.in("storage/storagetest") }},
 	{module + "/storage/bolt", "who uses memory links no bbolt", func(f *goFile) bool { return f.test || f.in("examples") }},
@@ -59,7 +62,7 @@ func refused(f *goFile, name string) string {
 	case within(name, module):
 		return ""
 	case strings.Contains(strings.Split(name, "/")[0], "."):
-		return "not one of the three dependencies"
+		return "not one of the four dependencies"
 	}
 	return ""
 }
@@ -70,6 +73,7 @@ var directRequirements = []string{
 	"go.etcd.io/bbolt",
 	"github.com/benbjohnson/clock",
 	"github.com/google/go-cmp",
+	"golang.org/x/sys",
 }
 
 func goMod(t *tree) []violation {

@@ -179,7 +179,7 @@ require (
 	go.etcd.io/bbolt v1.5.0
 )
 
-require golang.org/x/sys v0.45.0 // indirect
+require golang.org/x/sys v0.45.0
 `, nil},
 
 	{"go.mod", "everything else", `
@@ -202,7 +202,7 @@ require (
 replace (
 	go.etcd.io/bbolt => ../bbolt
 )
-`, []string{"go.mod", "go.mod", "go.mod", "go.mod:17", "go.mod:5", "go.mod:7"}},
+`, []string{"go.mod", "go.mod", "go.mod", "go.mod", "go.mod:17", "go.mod:5", "go.mod:7"}},
 
 	{"go.mod", "missing", ``, []string{"go.mod"}},
 

@@ -41,7 +41,7 @@ var rules = []rule{
 	},
 	{
 		name:  "go.mod",
-		want:  "go.mod says go 1.25.0, requires bbolt, clock and go-cmp directly and nothing else, and has no toolchain, tool or replace line. Other dependencies go into a nested module.",
+		want:  "go.mod says go 1.25.0, requires bbolt, clock, go-cmp and x/sys directly and nothing else, and has no toolchain, tool or replace line. Other dependencies go into a nested module.",
 		check: goMod,
 	},
 	{

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package localfile
+
+import "os"
+
+// Look reports whether the file at path is the one that info tells of, and how long the file
+// is now.
+func Look(path string, info os.FileInfo) (same bool, size int64, err error) {
+	return lookAll(path, info)
+}
+
+// IsMounted reports false: this system does not tell.
+func IsMounted(string) bool { return false }
