@@ -1,0 +1,211 @@
+package boltfile
+
+import (
+	"encoding/binary"
+	"io"
+	"slices"
+)
+
+// Visitor says what Walk tells, and whom.
+type Visitor struct {
+	// Bucket is the top-level bucket whose pairs are told. Those of the buckets inside
+	// of it are not.
+	Bucket string
+
+	// Pair is given each of them, in the order of the keys; it may be nil. The memory
+	// belongs to the walk: Pair keeps copies. An error ends the walk, which returns it as
+	// it is.
+	Pair func(key, value []byte) error
+
+	// Progress is told how many of how many pages have been accounted for; it may be nil.
+	// Without a list of free pages, those that are free never are.
+	Progress func(done, total int)
+}
+
+// Walk reads every page that m, which ReadMetas has returned, leads to, each once. It
+// accepts what bbolt v1.5 writes, to the byte where bbolt has no choice, so that bbolt
+// meets nothing over which it panics, loops, or reads outside of its map. Keys and values
+// have no checksum: that they are what was put, Walk cannot know.
+//
+// Without a list of free pages, a page that belongs to nothing is no damage: bbolt then
+// takes it for free. What no page leads to is not read, and may be unreadable.
+//
+// The errors are ErrDamaged, also where the tree with the buckets in it is more than 64
+// pages deep, those of v.Pair, and those of reading. The pairs before the damage have
+// been told by then.
+func Walk(f io.ReaderAt, m Meta, v Visitor) error {
+	w := newWalker(f, m, v)
+	w.readAhead()
+	err := w.freelist()
+	if err == nil {
+		err = w.tree(0, m.Root, nil, nil)
+	}
+	if id := slices.Index(w.taken, false); err == nil && id >= 0 && m.HasFreelist() {
+		err = damaged("page %d belongs to nothing", id)
+	}
+	return err
+}
+
+// maxDepth is how deep a tree with all buckets in it may be.
+const maxDepth = 64
+
+// walker is a walk under way.
+type walker struct {
+	file     io.ReaderAt
+	meta     Meta
+	seen     Visitor
+	taken    []bool   // pages that the tree, the free list or the metas hold
+	done     int      // how many of them
+	nested   int      // how many buckets the page lies in
+	told     bool     // the innermost of them is that of the visitor
+	path     []string // if not nil, the keys to which the walk leads, see Get
+	found    bool     // the bucket of the visitor
+	sequence uint64   // of that bucket
+
+	// The memory for one page of each depth, which is used again for the next one.
+	pages    [maxDepth][]byte
+	elements [maxDepth + 1][]element
+}
+
+func newWalker(f io.ReaderAt, m Meta, v Visitor) *walker {
+	if v.Progress == nil {
+		v.Progress = func(int, int) {}
+	}
+	w := &walker{file: f, meta: m, seen: v, taken: make([]bool, m.Pages)}
+	w.done = copy(w.taken, []bool{true, true}) // the meta pages
+	return w
+}
+
+// readAhead reads a file of some size front to back once, into the memory of the system.
+// The pages are then read in the order of their keys, and from a disk that would be one
+// wait for each. What cannot be read here is read again by its page, if there is one.
+func (w *walker) readAhead() {
+	const block = 1 << 20
+	if end := int64(w.meta.Pages * w.meta.PageSize); end >= 4*block {
+		file := struct{ io.Reader }{io.NewSectionReader(w.file, 0, end)}
+		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, file, make([]byte, block))
+	}
+}
+
+// page reads the page of id with its overflow, which nothing else may hold. It is good
+// until the next page of the same depth.
+func (w *walker) page(depth int, id uint64) (page, error) {
+	size, order := w.meta.PageSize, binary.NativeEndian
+	if depth == maxDepth {
+		return page{}, damaged("its tree is more than %d pages deep", maxDepth)
+	}
+	if err := w.take(id, 1); err != nil {
+		return page{}, err
+	}
+	p := slices.Grow(w.pages[depth][:0], int(size))[:size]
+	if err := readAt(w.file, p, int64(id*size)); err != nil {
+		return page{}, err
+	}
+	overflow := uint64(order.Uint32(p[pageOverflow:]))
+	if order.Uint64(p) != id || w.take(id+1, overflow) != nil {
+		return page{}, damaged("page %d says that it is another, or reaches into another", id)
+	}
+	if p = slices.Grow(p, int(overflow*size))[:(overflow+1)*size]; overflow > 0 {
+		if err := readAt(w.file, p[size:], int64((id+1)*size)); err != nil {
+			return page{}, err
+		}
+	}
+	w.pages[depth] = p
+	w.seen.Progress(w.done, len(w.taken))
+	return page{id, order.Uint16(p[pageFlags:]), size, p}, nil
+}
+
+// take marks n pages from id on.
+func (w *walker) take(id, n uint64) error {
+	for ; n > 0; id, n = id+1, n-1 {
+		if id >= w.meta.Pages || w.taken[id] {
+			return damaged("page %d is held twice, or lies outside of the file", id)
+		}
+		w.taken[id] = true
+		w.done++
+	}
+	return nil
+}
+
+// freelist reads the list of free pages, which ascend, if there is one.
+func (w *walker) freelist() error {
+	if !w.meta.HasFreelist() {
+		return nil
+	}
+	p, err := w.page(0, w.meta.Freelist)
+	if err != nil {
+		return err
+	}
+	order := binary.NativeEndian
+	n, ids := uint64(order.Uint16(p.data[pageCount:])), p.data[pageHeader:]
+	if n == 0xFFFF { // the count did not fit and comes first
+		n, ids = order.Uint64(ids), ids[8:]
+	}
+	if p.kind != freelistPage || n > uint64(len(ids)/8) {
+		return p.damaged("not a list of free pages")
+	}
+	for last := uint64(0); n > 0; n, ids = n-1, ids[8:] {
+		id := order.Uint64(ids)
+		if id <= last || w.take(id, 1) != nil {
+			return p.damaged("the list of free pages is out of order, or holds a page that is not free")
+		}
+		last = id
+	}
+	return nil
+}
+
+// tree reads the page of id and all below it. The keys begin with low and are below
+// high, where those are given.
+func (w *walker) tree(depth int, id uint64, low, high []byte) error {
+	p, err := w.page(depth, id)
+	if err != nil {
+		return err
+	}
+	return w.visit(depth, p, low, high)
+}
+
+// visit reads what p holds and all below it, or what is on the path.
+func (w *walker) visit(depth int, p page, low, high []byte) error {
+	els, err := p.elements(w.elements[depth], low, high)
+	if err != nil {
+		return err
+	}
+	w.elements[depth] = els
+	for i, el := range els {
+		switch {
+		case w.path != nil && w.aside(p, el.key, below(els, i, high)):
+		case p.kind == branchPage:
+			err = w.tree(depth+1, el.child, el.key, below(els, i, high))
+		case el.bucket, w.nested == 0: // the tree of the top has buckets alone
+			err = w.bucket(depth, p, el)
+		case w.told && w.seen.Pair != nil:
+			err = w.seen.Pair(el.key, el.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bucket reads a bucket that hangs from a leaf: its pages, or if it is small and has no
+// buckets inside, the leaf that is its value.
+func (w *walker) bucket(depth int, p page, el element) error {
+	order := binary.NativeEndian
+	if !el.bucket || len(el.value) < bucketLen || p.size == 1 {
+		return p.damaged("a record where a bucket must be, or the other way round")
+	}
+	root, sequence, leaf := order.Uint64(el.value), order.Uint64(el.value[8:]), el.value[bucketLen:]
+	defer func(told bool) { w.told, w.nested = told, w.nested-1 }(w.told)
+	if w.told = w.nested == 0 && string(el.key) == w.seen.Bucket; w.told {
+		w.found, w.sequence = true, sequence
+	}
+	w.nested++
+	switch {
+	case root != 0 && len(leaf) == 0:
+		return w.tree(depth+1, root, nil, nil)
+	case root != 0, len(leaf) < pageHeader, order.Uint64(leaf) != 0, order.Uint16(leaf[pageFlags:]) != leafPage, order.Uint32(leaf[pageOverflow:]) != 0:
+		return p.damaged("a bucket is neither a page nor a leaf")
+	}
+	return w.visit(depth+1, page{p.id, leafPage, 1, leaf}, nil, nil)
+}
