@@ -1,0 +1,122 @@
+package log
+
+import "fmt"
+
+// Append makes payload durable as one group, and returns the number of its last frame.
+// After a nil error the group counts until Free is called with its number or a larger
+// one. payload may be empty, and belongs to the caller again when Append returns.
+//
+// limit is the most bytes that the file may have. ErrFull: there is no room for the
+// group within limit, and nothing was written. A group is always admitted when
+// everything before it is free, however long it is. To void a group that failed the file
+// may become longer than limit by one slot.
+//
+// ErrUnknown: the write failed, and so did the one that should have voided it. The group
+// may or may not count if the process ends now. The next Append first voids it; as long
+// as that cannot be done, Append returns its error and writes nothing else.
+//
+// After any other error nothing of the group counts, now or later.
+func (l *Log) Append(payload []byte, limit int64) (number uint64, err error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := l.usable(true); err != nil {
+		return 0, err
+	}
+	l.limit = limit
+	defer l.trim()
+	if err := l.reserve(l.slotsFor(len(payload)), limit); err != nil {
+		return 0, fmt.Errorf("log: append: %w", err)
+	}
+	number = l.Last()
+	for flags := uint32(flagFirst); flags&flagLast == 0; flags &^= flagFirst {
+		part := payload[:min(len(payload), l.longest())]
+		payload = payload[len(part):]
+		if len(payload) == 0 {
+			flags |= flagLast
+		}
+		if number, err = l.put(part, flags, number); err != nil {
+			return 0, fmt.Errorf("log: append: %w", err)
+		}
+	}
+	return number, nil
+}
+
+// slotsFor returns how many slots have to be begun for a group of n bytes. A group that
+// is longer than a slot may need one less.
+func (l *Log) slotsFor(n int) int {
+	if l.fits(n) {
+		return 0
+	}
+	return max(1, (n+l.longest()-1)/l.longest())
+}
+
+// fits reports whether a part of n bytes fits into the rest of the current slot.
+func (l *Log) fits(n int) bool { return !l.ended && l.pos+frameSize(n) <= int(l.Slot) }
+
+// put writes one part, into the next slot if the current one has too little room. number
+// is that of the frame before. An error is as Append describes it.
+func (l *Log) put(part []byte, flags uint32, number uint64) (_ uint64, err error) {
+	if !l.fits(len(part)) {
+		err = l.next(number)
+	}
+	begun := err == nil
+	if begun {
+		number, err = l.write(part, flags)
+	}
+	if err == nil {
+		return number, nil
+	}
+	voidErr := l.void()
+	if voidErr != nil && begun && flags&flagLast != 0 {
+		return 0, fmt.Errorf("%w: %w; voiding it: %v", ErrUnknown, err, voidErr)
+	}
+	return 0, err // without its last part the group does not count
+}
+
+// void begins a slot which says that nothing after the last group counts.
+func (l *Log) void() error {
+	l.mu.Lock()
+	for i := range l.slots {
+		l.slots[i].end = min(l.slots[i].end, l.Last())
+	}
+	l.mu.Unlock()
+	if err := l.reserve(1, l.limit+int64(l.Slot)); err != nil {
+		return err
+	}
+	return l.next(l.Last())
+}
+
+// write writes one frame into the current slot. An error ends the slot.
+func (l *Log) write(part []byte, flags uint32) (uint64, error) {
+	number, at := l.tried.Add(1), l.at(l.cur)+int64(l.pos)
+	l.buf = l.frame(l.buf, part, flags, number, at)
+	if err := l.disk.Write(l.buf, at); err != nil {
+		l.ended = true
+		return 0, err
+	}
+	l.pos += len(l.buf)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slots[l.cur].end = number
+	if flags&flagLast != 0 {
+		l.last.Store(number)
+	}
+	return number, nil
+}
+
+// next begins a slot, durably, one that reserve has found. Frames above base that are in
+// the file are void then. After an error no frame may follow in the current slot: the
+// header may have been written, and would void that frame.
+func (l *Log) next(base uint64) error {
+	i, first := l.free()[0], l.Highest()+1
+	l.turn++
+	l.ended = true
+	if err := l.disk.Write(l.header(begun{i, l.turn, base, first}), l.at(i)); err != nil {
+		return err
+	}
+	l.pos, l.ended = block, false
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slots[i], l.cur = slot{first: first}, i
+	return nil
+}

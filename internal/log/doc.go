@@ -1,0 +1,59 @@
+// Package log keeps groups of bytes in an append-only file that lies beside a
+// database. Each group is durable after one write and one sync. What the database
+// holds by now is freed, and its place in the file is used again. The package knows
+// nothing of the database and does not look into a group.
+//
+// # Format
+//
+// All numbers are big-endian. A block is 4 KiB, a sector is 512 bytes, and a sector is
+// written whole or not at all.
+//
+// Block 0 is written once, by Create. Its first sector, in every version of the
+// format, begins with the magic "lapse log\n" and the version (uint16), and ends in the
+// CRC-32C of its first 508 bytes. In version 1 there follow the ID of the log [16], the
+// log ID [16] and the number (uint64) of its parent, and the size of a slot (uint32).
+// The rest of the block is zero.
+//
+// Slots of 256 KiB follow. A slot is zero, durably, when it is appended, and is used
+// again in place later. A slot begins with a block whose first sector is the header: the
+// ID of the log [16], base (uint64), first (uint64). Frames follow from the second block
+// on. Each frame begins with a block and takes whole blocks.
+//
+// Every sector of a header and of a frame, with those that only fill its last block,
+// ends in a number (uint64) and a CRC-32C over the ID of the log, the place of the
+// sector in the file (uint64), and the first 508 bytes of the sector. In a frame the
+// number is that of the frame, in a header it is the turn.
+//
+// A frame begins with the length of its part (uint32) and flags (uint32): 1 for the
+// first part of a group, 2 for the last. The parts follow each other in consecutive
+// frames. The bytes of the part fill 500 bytes of each sector, 492 of the first.
+//
+// Turns rise: each beginning of a slot takes the next one. Numbers of frames rise too,
+// and none is given twice, so that of two valid sectors in one place the smaller number
+// is the older. base is the number of the last frame that counts before the slot. first
+// is the number of the first frame in the slot; it is larger than every number that was
+// tried before.
+//
+// # What counts
+//
+// Slots are taken in the order of their turns. Of a slot the frames from first up to the
+// least base of all later slots count, and all of them must be there. Frames above that
+// are void: their write failed, and a later slot says so. In the slot with the highest
+// turn frames count as far as they go. At the place of the next frame there are:
+//
+//   - a first sector that is zero or older: the log ends here;
+//   - a first sector of that frame, and others that are zero or older: the frame is torn,
+//     it was never acknowledged, and the log ends here;
+//   - any sector that is neither: the frame is rotten, it may have been acknowledged, and
+//     the log is damaged;
+//   - behind the end a sector of a frame after that one: it was acknowledged, and the log
+//     is damaged.
+//
+// A group counts when all its parts do. A header is zero (the slot was never used) or
+// valid; anything else is damage. A part of a slot at the end of the file must
+// not have been begun.
+//
+// A file that lost its last slots as a whole, or the last writes as a whole, cannot be
+// told from one to which they were never made: the caller compares Highest with the
+// number up to which it has merged.
+package log

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package log
+
+// A write is durable after a sync here.
+const (
+	writeFlag     = 0
+	writesThrough = false
+)

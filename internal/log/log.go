@@ -1,0 +1,169 @@
+package log
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seed-55daa01a/lapse/internal/localfile"
+)
+
+// ID is the identity of a log.
+type ID [16]byte
+
+// NewID returns a random ID.
+func NewID() (id ID) {
+	rand.Read(id[:]) // it never fails
+	return id
+}
+
+// Parent is what the database held when the log was made: the ID of the log that it
+// named then, and how far that log was merged.
+type Parent struct {
+	Log    ID
+	Merged uint64
+}
+
+var (
+	// ErrDamaged: the file is not what this package wrote, or groups are missing.
+	// Groups that were acknowledged may be lost. Nothing has been changed.
+	ErrDamaged = errors.New("the log is damaged; restore a backup, or move the log aside and repair the store")
+	// ErrNewer: a later version of this package made the log. Nothing has been changed.
+	ErrNewer = errors.New("the log was made by a newer version; open it with that version")
+	// ErrUnfinished: a crash came while the log was made. Nothing was ever appended.
+	ErrUnfinished = errors.New("the log was not made to the end; it holds nothing and can be removed")
+	// ErrFull: the log has no room within its limit. Nothing was written.
+	ErrFull = errors.New("the log is full; free the merged groups and append again")
+	// ErrUnknown: the group may or may not count if the process ends now.
+	ErrUnknown = errors.New("it is unknown whether the group counts; the next append settles that")
+	// ErrReplaced: the path no longer leads to the open file, or that was cut short.
+	ErrReplaced = errors.New("another program moved, replaced or cut the log; close it and open it again")
+
+	errOrder = errors.New("log: call Replay once, between Open and the first Append")
+)
+
+func damaged(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...)
+}
+
+// disk is an open file. Write makes b durable at a place of the file, or may have
+// written any part of it where it returns an error. Truncate is not durable.
+type disk interface {
+	ReadAt(b []byte, at int64) (int, error)
+	Write(b []byte, at int64) error
+	Truncate(size int64) error
+	Close() error
+}
+
+// Log is an open log. Its methods may be called from several goroutines. Append, Check,
+// Replay, Close and Remove wait for each other; the others wait for none of these.
+type Log struct {
+	head
+	disk     disk
+	path     string
+	info     os.FileInfo // of the file when it was opened
+	readOnly bool
+
+	writing sync.Mutex // held while the disk works; taken before mu
+	closed  bool
+	ready   bool   // to append
+	buf     []byte // at most a slot
+	turn    uint64 // the highest that was tried
+	pos     int    // of the next frame in the current slot
+	ended   bool   // no frame may follow in the current slot
+	limit   int64  // of the last Append
+
+	last  atomic.Uint64
+	tried atomic.Uint64
+
+	mu    sync.Mutex // never held while the disk works
+	slots []slot
+	cur   int // the slot with the highest turn, -1 if none was begun
+	freed uint64
+}
+
+func newLog(h head, d disk, slots int) *Log {
+	return &Log{head: h, disk: d, slots: make([]slot, slots), cur: -1, ended: true, limit: math.MaxInt64}
+}
+
+// ID returns the identity of the log.
+func (l *Log) ID() ID { return l.head.ID }
+
+// Parent returns what the log was made with.
+func (l *Log) Parent() Parent { return l.head.Parent }
+
+// Last returns the number of the last group that counts.
+func (l *Log) Last() uint64 { return l.last.Load() }
+
+// Highest returns the highest number that a frame may have which was ever tried, void
+// or not: no frame that is in the file now and has a larger number can ever count.
+// Highest is not less after Replay than it was before the log was closed or the process
+// ended.
+func (l *Log) Highest() uint64 { return l.tried.Load() }
+
+// usable returns why Replay, or with write Append, cannot be called. l.writing is held.
+func (l *Log) usable(write bool) error {
+	switch {
+	case l.closed:
+		return fmt.Errorf("log: %w", os.ErrClosed)
+	case write && l.readOnly:
+		return fmt.Errorf("log: opened to be read only: %w", fs.ErrPermission)
+	case write != l.ready:
+		return errOrder
+	}
+	return nil
+}
+
+// Check returns ErrReplaced unless the path of the log still leads to the open file, as
+// look says, and the file is as long as it was left. look gets that path and what the
+// open file was like when it was opened. An error of look is returned as it is; one that
+// says that there is no file is ErrReplaced too.
+func (l *Log) Check(look func(path string, info os.FileInfo) (same bool, size int64, err error)) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	same, size, err := look(l.path, l.info)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil || !same || size < l.Size() {
+		return fmt.Errorf("%w: %s", ErrReplaced, l.path)
+	}
+	return nil
+}
+
+// Close closes the file, which stays. A second call returns nil.
+func (l *Log) Close() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	return l.disk.Close()
+}
+
+// Remove closes the log and removes its file, durably. It returns nil if there is no file
+// any more, and ErrReplaced, with nothing removed, if the path leads to another one.
+func (l *Log) Remove() error {
+	if l.readOnly {
+		return fmt.Errorf("log: opened to be read only: %w", fs.ErrPermission)
+	}
+	l.Close() // what was acknowledged is durable already
+	info, err := os.Stat(l.path)
+	if err == nil {
+		if !os.SameFile(info, l.info) {
+			return fmt.Errorf("%w: %s", ErrReplaced, l.path)
+		}
+		err = os.Remove(l.path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return localfile.SyncDir(filepath.Dir(l.path))
+}
