@@ -1,0 +1,107 @@
+package wire
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+
+	"github.com/seed-55daa01a/lapse/internal/ties"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// The ties of version 2 are a byte that says which parts follow, and these: the IDs of
+// the family, the parent, the predecessor and the successor, 16 bytes each; MaxUses and
+// UsesLeft, 4 bytes each; the epoch, likewise; and all the rest is what is sealed. No
+// part that follows is zero or empty.
+const (
+	oldFamily = 1 << iota
+	oldParent
+	oldPredecessor
+	oldSuccessor
+	oldUses
+	oldSealed
+	oldEpoch
+	oldAll = 1<<iota - 1
+
+	oldMaxSealed = 512
+)
+
+// What earlier programs sealed in the tokens of a pair.
+const (
+	oldAccess    = "a1" // in an access token
+	oldRefresh   = "r1" // in a refresh token that had not been rotated; a prefix followed
+	oldAnswer    = 1    // the first byte of what a rotated refresh token kept
+	oldAnswerLen = 1 + 12 + (32 + 16 + 32) + 16
+)
+
+// parseOldTies sets the fields of r to what form says, the ties of version 2, and reports
+// whether earlier programs have written form. A record with a predecessor, a successor or
+// what was sealed in the tokens of a pair becomes one that was ended by a rotation: none
+// of these are left in r.
+func parseOldTies(form string, r *storage.Record) bool {
+	ties.Clear(r)
+	if form == "" {
+		return false
+	}
+	mask, rest := form[0], []byte(form[1:])
+	var predecessor, successor storage.ID
+	for i, id := range [...]*storage.ID{&r.Family, &r.Parent, &predecessor, &successor} {
+		if mask&(oldFamily<<i) == 0 {
+			continue
+		}
+		if len(rest) < len(id) {
+			return false
+		}
+		if rest = rest[copy(id[:], rest):]; *id == (storage.ID{}) {
+			return false
+		}
+	}
+	if mask&oldUses != 0 {
+		if len(rest) < 8 {
+			return false
+		}
+		r.MaxUses, r.UsesLeft = int(binary.BigEndian.Uint32(rest)), int(binary.BigEndian.Uint32(rest[4:]))
+		rest = rest[8:]
+	}
+	if mask&oldEpoch != 0 {
+		if len(rest) < 4 {
+			return false
+		}
+		r.Epoch, rest = binary.BigEndian.Uint32(rest), rest[4:]
+	}
+	sealed := form[len(form)-len(rest):]
+	if mask == 0 || mask&^oldAll != 0 || !oldPartsSet(mask, r, sealed) {
+		return false
+	}
+	if mask&(oldPredecessor|oldSuccessor) != 0 || oldPair(sealed) {
+		endOld(r)
+		return true
+	}
+	r.Sealed = storage.NewSealed(sealed)
+	return true
+}
+
+// oldPartsSet reports whether those parts behind the IDs that mask names are set and
+// within their limits, and no others.
+func oldPartsSet(mask byte, r *storage.Record, sealed string) bool {
+	return (mask&oldUses != 0) == (r.MaxUses != 0) && (mask&oldEpoch != 0) == (r.Epoch != 0) &&
+		(mask&oldSealed != 0) == (sealed != "") &&
+		r.UsesLeft <= r.MaxUses && r.MaxUses <= math.MaxInt32 && len(sealed) <= oldMaxSealed
+}
+
+// oldPair reports whether sealed is what earlier programs kept in a token of a pair.
+func oldPair(sealed string) bool {
+	return sealed == oldAccess || strings.HasPrefix(sealed, oldRefresh) || len(sealed) == oldAnswerLen && sealed[0] == oldAnswer
+}
+
+// endOld makes r one that a rotation has ended when it was last used. An end that r has
+// stays as it is.
+func endOld(r *storage.Record) {
+	if !r.EndedAt.IsZero() {
+		return
+	}
+	r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRotated
+	if r.LastUsedAt.After(r.EndedAt) {
+		r.EndedAt = r.LastUsedAt
+	}
+}

@@ -1,0 +1,187 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/ties"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// A record is, in big-endian order:
+//
+//	byte    version of this layout: 1, or 3 for a record with ties; 2 is only read
+//	byte    digest algorithm
+//	byte    end reason
+//	5 × 8   issued, last used, expires, cap, ended: Unix milliseconds;
+//	        the zero Time is what it is in that count
+//	8       TTL in milliseconds
+//	32      digest
+//	5 × 2   lengths of prefix, subject, name, scope, data
+//	…       those five
+//	…       in version 3, the ties (internal/ties), which are not empty; in version 2,
+//	        what earlier programs had in their place (old.go)
+//	4       CRC-32 (Castagnoli) of the key and everything before
+//
+// bbolt has no checksum on the pages that hold records. This one is bound to the
+// key, so that a record found under another's key is damage, too.
+const (
+	plainVersion = 1
+	oldVersion   = 2
+	tiedVersion  = 3
+	fixedLen     = 3 + 6*8 + 32 + 5*2
+	SumLen       = 4 // length of the checksum at the end of a value
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	maxLens    = [5]int{storage.MaxPrefix, storage.MaxSubject, storage.MaxName, storage.MaxScope, storage.MaxData}
+)
+
+const maxTTLMilli = uint64(math.MaxInt64 / time.Millisecond)
+
+// The instants that a record may hold: years 1 to 9999.
+var (
+	firstMilli = time.Time{}.UnixMilli()
+	lastMilli  = time.Date(9999, 12, 31, 23, 59, 59, 999_000_000, time.UTC).UnixMilli()
+)
+
+// errUnstorable is an error of the program that uses the store: a Manager puts no such
+// record.
+var errUnstorable = fmt.Errorf("%w: the record cannot be stored", storage.ErrUnavailable)
+
+// ErrInstant: a record or a use has an instant that is not Storable. It wraps ErrUnavailable.
+var ErrInstant = fmt.Errorf("%w: an instant is outside of the years 1 to 9999", errUnstorable)
+
+// Storable reports whether a record may hold t: its year is 1 to 9999.
+func Storable(t time.Time) bool {
+	sec := t.Unix()
+	return sec >= firstMilli/1000 && sec <= lastMilli/1000
+}
+
+// Encode returns r as it is stored under its ID, in the memory of b, which is empty, if it has
+// enough. ErrUnavailable: a field of r is out of the limits of package storage; Decode would
+// refuse it.
+func Encode(b []byte, r *storage.Record) ([]byte, error) {
+	if r.TTL < 0 {
+		return nil, fmt.Errorf("%w: a TTL is negative", errUnstorable)
+	}
+	texts := [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data}
+	if !ties.Valid(r) {
+		return nil, fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
+	}
+	tied := ties.Len(r)
+	version, n := byte(plainVersion), fixedLen+tied+SumLen
+	if tied > 0 {
+		version = tiedVersion
+		if !Storable(r.RotatedAt) || !Storable(r.PreviousUntil) {
+			return nil, ErrInstant
+		}
+	}
+	for i, text := range texts {
+		if len(text) > maxLens[i] {
+			return nil, fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
+		}
+		n += len(text)
+	}
+	b = append(slices.Grow(b, n), version, r.Digest.Algorithm(), byte(r.EndReason))
+	for _, t := range [5]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt} {
+		if !Storable(t) {
+			return nil, ErrInstant
+		}
+		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(r.TTL.Milliseconds()))
+	sum := r.Digest.Sum()
+	b = append(b, sum[:]...)
+	for _, text := range texts {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(text)))
+	}
+	for _, text := range texts {
+		b = append(b, text...)
+	}
+	b = ties.Append(b, r)
+	return binary.BigEndian.AppendUint32(b, Checksum(r.ID[:], b)), nil
+}
+
+// Checksum returns the CRC-32 (Castagnoli) of key and value, which binds the value to its key.
+func Checksum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
+}
+
+// Decode returns the record that is stored as v under key, or ErrCorrupt and a
+// record with nothing but the ID, if the key is one. It accepts only what Encode
+// writes, or what earlier programs wrote as version 2, which it translates. It copies
+// everything, and never panics.
+func Decode(key, v []byte) (storage.Record, error) {
+	var r storage.Record
+	if len(key) != len(r.ID) {
+		return r, corrupt("its key is not an ID")
+	}
+	r.ID = storage.ID(key)
+	nothing := r
+	if len(v) < fixedLen+SumLen {
+		return nothing, corrupt("it is too short")
+	}
+	body, sum := v[:len(v)-SumLen], v[len(v)-SumLen:]
+	switch {
+	case Checksum(key, body) != binary.BigEndian.Uint32(sum):
+		return nothing, corrupt("its checksum does not match")
+	case body[0] < plainVersion || body[0] > tiedVersion:
+		return nothing, corrupt("its version is unknown")
+	}
+	if !decodeFixed(&r, body) || !decodeTexts(&r, body) {
+		return nothing, corrupt("a field is out of its limits")
+	}
+	return r, nil
+}
+
+func corrupt(why string) error { return fmt.Errorf("%w: a record: %s", storage.ErrCorrupt, why) }
+
+func decodeFixed(r *storage.Record, b []byte) bool {
+	r.EndReason = storage.EndReason(b[2])
+	algorithm, rest := b[1], b[3:]
+	for _, t := range [5]*time.Time{&r.IssuedAt, &r.LastUsedAt, &r.ExpiresAt, &r.MaxExpiresAt, &r.EndedAt} {
+		milli := int64(binary.BigEndian.Uint64(rest))
+		if milli < firstMilli || milli > lastMilli {
+			return false
+		}
+		*t, rest = time.UnixMilli(milli).UTC(), rest[8:]
+	}
+	milli := binary.BigEndian.Uint64(rest)
+	if milli > maxTTLMilli {
+		return false
+	}
+	r.TTL = time.Duration(milli) * time.Millisecond
+	sum := [32]byte(rest[8:])
+	r.Digest = storage.NewDigest(algorithm, sum)
+	return algorithm != 0 || sum == [32]byte{}
+}
+
+// decodeTexts reads the lengths of the strings, those behind them, and the ties, which
+// must fill b.
+func decodeTexts(r *storage.Record, b []byte) bool {
+	lens, text := b[fixedLen-5*2:], string(b[fixedLen:])
+	for i, field := range [5]*string{&r.Prefix, &r.Subject, &r.Name, &r.Scope, &r.Data} {
+		n := int(binary.BigEndian.Uint16(lens[i*2:]))
+		if n > maxLens[i] || n > len(text) {
+			return false
+		}
+		*field, text = text[:n], text[n:]
+	}
+	if b[0] == oldVersion {
+		return parseOldTies(text, r)
+	}
+	return (text != "") == (b[0] == tiedVersion) && ties.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
+}
+
+// Whole reports whether value ends in the checksum of itself under key, as all that Encode returns
+// does.
+func Whole(key, value []byte) bool {
+	n := len(value) - SumLen
+	return n >= 0 && Checksum(key, value[:n]) == binary.BigEndian.Uint32(value[n:])
+}
