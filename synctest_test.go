@@ -231,7 +231,7 @@ func managerOn(t *testing.T, cfg lapse.Config) *lapse.Manager {
 
 func granted(t *testing.T, m *lapse.Manager, g lapse.Grant) lapse.Issued {
 	t.Helper()
-	issued, err := m.Issue(t.Context(), g)
+	issued, err := m.Issue(context.Background(), g)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,9 @@ const patience = 8
 // New returns a turn that nobody holds.
 func New() *Turn { return &Turn{free: make(chan struct{}, 1), handed: make(chan struct{})} }
 
+// Try takes t if no other goroutine holds it, and reports whether it did.
+func (t *Turn) Try() bool { return t.try() }
+
 // Take waits until the caller holds t.
 func (t *Turn) Take() {
 	if !t.try() {

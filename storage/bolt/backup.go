@@ -1,88 +1,138 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Backup writes a consistent copy of the file to w, as it is once what Touch deferred
-// is in it. Written to a file, the copy opens as a store; give that file mode 0600.
-// The store is in use meanwhile, but the file keeps what it would free: a slow w lets
-// it grow.
+// Backup writes a consistent copy of the store to w: all that was written before Backup was
+// called, and what Touch deferred until then. Written to a file, the copy opens as a store; give
+// that file mode 0600. Restore puts it in the place of a store.
 //
-// What was ended after the copy began lives in the copy: a store that is restored
-// knows nothing of it. ErrClosed, ErrUnavailable, ErrCorrupt, or the error of w: the
-// copy is no good. What was written last is merged into the tree first, which takes some
-// room: with ErrDiskFull, make it.
-func (s *Store) Backup(w io.Writer) error {
-	if err := s.ready(context.Background()); err != nil {
+// The store is in use meanwhile, but the file keeps what it would free: a slow w lets it grow.
+// One Backup or Compact runs at a time; the next one waits. What was ended after the copy began
+// lives in the copy: a store that is restored knows nothing of it.
+//
+// A store that is open with Options.ReadOnly makes none, as ErrReadOnly says: its file does not
+// change, and Restore copies it.
+//
+// After an error the copy is no good. The error is that of w or of ctx, ErrClosed if the store
+// is closed meanwhile, or ErrUnavailable, in which case Backup may be tried again. Backup
+// notices that ctx has ended when w returns.
+func (s *Store) Backup(ctx context.Context, w io.Writer) error {
+	if err := s.takeCopying(ctx); err != nil {
 		return err
 	}
-	s.copies.RLock()
-	defer ring(s.copied)
-	defer s.copies.RUnlock()
-	if err := s.flush(); err != nil {
+	defer s.copying.Give()
+	if err := s.flushUnless(ctx); err != nil {
 		return err
 	}
-	btx, j, err := s.snapshot()
+	r, err := s.snapshot(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("bolt: backup: %w", notBegun(err))
 	}
-	defer guard(btx.Rollback) // whatever w does
-	out := &sink{w: w, journal: j}
-	err = guard(func() error {
-		_, err := btx.WriteTo(out)
-		return err
-	})
-	switch {
-	case out.err != nil:
-		return fmt.Errorf("bolt: backup: %w", out.err)
-	case err != nil:
-		return fmt.Errorf("bolt: backup: %w", classify(err))
+	defer func() {
+		r.cut(context.Canceled)
+		s.tree.reader.CompareAndSwap(r, nil)
+	}()
+	defer context.AfterFunc(ctx, func() { r.cut(context.Cause(ctx)) })()
+	if _, err := io.Copy(w, r.from); err != nil {
+		return fmt.Errorf("bolt: backup: %w", err)
 	}
 	return nil
 }
 
-// sink keeps the error of another one apart from those of whoever writes to it, and
-// leaves out what is in the journal: all of it is in the tree that is copied, or came
-// later.
-type sink struct {
-	w       io.Writer
-	err     error
-	at      int64   // how much has been written
-	journal journal // of what is copied
-	blank   []byte
-}
-
-var errWriter = errors.New("the writer panicked")
-
-func (s *sink) Write(p []byte) (int, error) {
-	begin := s.journal.at
-	from, to := max(begin-s.at, 0), min(begin+int64(2*s.journal.half)-s.at, int64(len(p)))
-	if from < to {
-		s.blank = append(s.blank[:0], p...)
-		clear(s.blank[from:to])
-		p = s.blank
+// takeCopying waits until no other Backup or Compact runs. After a nil error the caller holds
+// s.copying.
+func (s *Store) takeCopying(ctx context.Context) error {
+	if err := s.writable(ctx); err != nil {
+		return err
 	}
-	s.err = errWriter // unless it comes back
-	n, err := s.w.Write(p)
-	s.at, s.err = s.at+int64(n), err
-	return n, err
+	if s.copying.TakeUnless(ctx, s.closed) {
+		return nil
+	}
+	return cmp.Or(ctx.Err(), storage.ErrClosed)
 }
 
-// snapshot begins a read transaction in which all is that was written until now, and
-// returns the journal of that moment.
-func (s *Store) snapshot() (btx *bbolt.Tx, j journal, err error) {
-	err = s.alone(context.Background(), func(l *log) (_ *log, err error) {
-		if err = l.mergeAll(); err == nil {
-			btx, err = l.tree.begin(false)
+// snapshot takes the log into the tree and begins to copy that, while the tree says that it is
+// whole without a log.
+func (s *Store) snapshot(ctx context.Context) (r *reading, err error) {
+	t := s.tree
+	if !t.turn.TakeUnless(ctx, s.closed) {
+		return nil, cmp.Or(ctx.Err(), storage.ErrClosed)
+	}
+	defer t.turn.Give()
+	if s.closing.Load() {
+		return nil, storage.ErrClosed
+	}
+	if s.journal.current() == nil {
+		return t.read()
+	}
+	if err = s.checkpointNow(false); err == nil {
+		r, err = t.read()
+	}
+	if err == nil && s.journal.bound.Load() {
+		next := t.state
+		next.Open = true
+		if err = t.write(nil, next, nil); err != nil {
+			r.cut(err)
 		}
-		j = l.journal
+	}
+	if err != nil {
+		s.journal.bound.Store(false) // the next group has the tree say that the log goes on
+		return nil, notBegun(err)
+	}
+	return r, nil
+}
+
+// reading is a copy of the tree on its way to the caller of Backup, which may be slow. When the
+// tree has to be closed, cut ends the copy, and the tree does not wait for the caller.
+type reading struct {
+	from *io.PipeReader
+	to   *io.PipeWriter
+	done chan struct{} // closed when the transaction has ended
+}
+
+// read begins to copy the tree, in a goroutine that ends with r.done.
+func (t *tree) read() (*reading, error) {
+	if t.lost != nil {
+		if err := t.reopen(); err != nil {
+			return nil, err
+		}
+	}
+	btx, err := t.begin(false)
+	if err != nil {
 		return nil, err
+	}
+	r := &reading{done: make(chan struct{})}
+	r.from, r.to = io.Pipe()
+	t.reader.Store(r)
+	go r.copy(btx)
+	return r, nil
+}
+
+// copy writes the file of btx to the pipe and ends btx.
+func (r *reading) copy(btx *bbolt.Tx) {
+	defer close(r.done)
+	defer guard(btx.Rollback)
+	err := guard(func() error {
+		_, err := btx.WriteTo(r.to)
+		return err
 	})
-	return btx, j, err
+	if err != nil {
+		err = classify(err)
+	}
+	r.to.CloseWithError(err)
+}
+
+// cut ends r with err, unless it has ended, and returns when its transaction has.
+func (r *reading) cut(err error) {
+	r.to.CloseWithError(err)
+	<-r.done
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 func backup(t *testing.T, s *Store) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := s.Backup(&b); err != nil {
+	if err := s.Backup(context.Background(), &b); err != nil {
 		t.Fatalf("Backup: %v", err)
 	}
 	return b.Bytes()
@@ -193,8 +194,13 @@ func TestBackupToABadWriter(t *testing.T) {
 			done := make(chan error, 1)
 			go func() {
 				err := errors.New("it did not come back")
-				defer func() { done <- err }()
-				err = s.Backup(&failingWriter{takes, row.then})
+				defer func() {
+					if p := recover(); p != nil { // it is the caller's
+						err = fmt.Errorf("%v, as a panic", p)
+					}
+					done <- err
+				}()
+				err = s.Backup(context.Background(), &failingWriter{takes, row.then})
 			}()
 			err := <-done
 			if err == nil || !errors.Is(err, row.want) && row.want != nil || errors.Is(err, storage.ErrCorrupt) {
@@ -216,44 +222,46 @@ func TestBackupAfterClose(t *testing.T) {
 	s := open(t, path, nil)
 	s.Close()
 	var b bytes.Buffer
-	if err := s.Backup(&b); !errors.Is(err, storage.ErrClosed) || b.Len() != 0 {
+	if err := s.Backup(context.Background(), &b); !errors.Is(err, storage.ErrClosed) || b.Len() != 0 {
 		t.Errorf("%v, and %d bytes; want ErrClosed and none", err, b.Len())
 	}
 }
 
-// TestCloseDuringBackup: Close waits for the copy, which is sound.
+// TestCloseDuringBackup: Close cuts the copy off, whose Backup says so.
 func TestCloseDuringBackup(t *testing.T) {
 	path, _ := makeFile(t, 300)
 	s := open(t, path, nil)
 	read, write := io.Pipe()
-	copying, closing := make(chan error, 1), make(chan error, 1)
-	go func() { copying <- s.Backup(write); write.Close() }()
-	begin := make([]byte, 1)
-	if _, err := io.ReadFull(read, begin); err != nil {
+	copying := async(func() error { return s.Backup(context.Background(), write) })
+	if _, err := io.ReadFull(read, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	go func() { closing <- s.Close() }()
-	<-s.closed
-	rest, err := io.ReadAll(read)
-	if err := errors.Join(err, <-copying, <-closing); err != nil {
-		t.Fatal(err)
+	closing := async(s.Close)
+	if err := <-closing; err != nil {
+		t.Errorf("Close: %v", err)
 	}
-	if records, _ := contents(t, openCopy(t, append(begin, rest...))); len(records) != 300 {
-		t.Errorf("the copy has %d records; want 300", len(records))
+	go io.Copy(io.Discard, read)
+	if err := <-copying; !errors.Is(err, storage.ErrClosed) {
+		t.Errorf("Backup: %v; want ErrClosed", err)
 	}
 }
 
 // damageRecord flips a bit in the value of record n of a file.
 func damageRecord(t *testing.T, file []byte, n int) []byte {
 	t.Helper()
-	r := record(n)
+	return damageValue(t, file, record(n))
+}
+
+// damageValue flips a bit in the value of r in a file, and in what is left there of it.
+func damageValue(t *testing.T, file []byte, r storage.Record) []byte {
+	t.Helper()
 	v, err := encode(&r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	file = bytes.Clone(file)
 	found := 0
-	for at := 0; ; found++ { // old versions of its page have it, too
+	for at := 0; ; found++ {
 		next := bytes.Index(file[at:], v)
 		if next < 0 {
 			break
@@ -285,3 +293,34 @@ func TestBackupOfDamage(t *testing.T) {
 		}
 	}
 }
+
+// TestBackupGivenUp ends with the error of its context, once the writer has returned, and the
+// store goes on.
+func TestBackupGivenUp(t *testing.T) {
+	path, _ := makeFile(t, 300)
+	s := open(t, path, nil)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	why := errors.New("enough")
+	taken := 0
+	err := s.Backup(ctx, writerFunc(func(p []byte) (int, error) {
+		if taken += len(p); taken > 5000 {
+			cancel(why)
+			<-s.tree.reader.Load().done // the copy is cut off
+		}
+		return len(p), nil
+	}))
+	if !errors.Is(err, why) {
+		t.Errorf("%v; want the context's cause", err)
+	}
+	if err := s.Backup(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("begun afterwards: %v; want the context's error", err)
+	}
+	put(t, s, record(301))
+	if n := len(backup(t, s)); n < 40_000 {
+		t.Errorf("the next copy has %d bytes", n)
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,7 +19,7 @@ func TestBackupWaitsForAFlush(t *testing.T) {
 	flushed := async(s.flush)
 	<-g.arrived
 	var copied bytes.Buffer
-	backup := async(func() error { return s.Backup(&copied) })
+	backup := async(func() error { return s.Backup(context.Background(), &copied) })
 	awaitNothing()
 	g.release <- nil
 	for _, done := range []chan error{flushed, backup} {

@@ -35,12 +35,22 @@ func BenchmarkEndMany(b *testing.B) {
 	}
 }
 
+// anas returns the records from and below to, of one subject.
+func anas(from, to int) (records []storage.Record) {
+	for n := from; n < to; n++ {
+		r := record(n)
+		r.Subject = "ana"
+		records = append(records, r)
+	}
+	return records
+}
+
 // fillAna puts as many records of ana as given.
 func fillAna(b *testing.B, s storage.Store, tokens int) {
 	const step = 1000
 	for at := 0; at < tokens; at += step {
 		err := s.Update(context.Background(), "ana", func(tx storage.Tx) error {
-			for _, r := range anas(at, at+step, nil) {
+			for _, r := range anas(at, at+step) {
 				if err := tx.Put(r); err != nil {
 					return err
 				}

@@ -15,13 +15,13 @@ import (
 // one.
 func bare(b *testing.B) *bbolt.DB {
 	b.Helper()
-	db, err := bbolt.Open(filepath.Join(b.TempDir(), "bare.db"), 0o600, options(defaultLockTimeout))
+	db, err := bbolt.Open(filepath.Join(b.TempDir(), "bare.db"), 0o600, &bbolt.Options{Timeout: defaultLockTimeout, PageSize: pageSize, FreelistType: bbolt.FreelistArrayType, NoStatistics: true})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
 	err = db.Update(func(btx *bbolt.Tx) error {
-		_, err := btx.CreateBucket(tokensBucket)
+		_, err := btx.CreateBucket([]byte(tokensBucket))
 		return err
 	})
 	if err != nil {
@@ -45,7 +45,7 @@ func barePut(b *testing.B, db *bbolt.DB, r storage.Record) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	err = db.Update(func(btx *bbolt.Tx) error { return btx.Bucket(tokensBucket).Put(r.ID[:], v) })
+	err = db.Update(func(btx *bbolt.Tx) error { return btx.Bucket([]byte(tokensBucket)).Put(r.ID[:], v) })
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func BenchmarkGet(b *testing.B) {
 		view := func(i int) {
 			id := ids[i%1000]
 			err := db.View(func(btx *bbolt.Tx) error {
-				if len(btx.Bucket(tokensBucket).Get(id[:])) == 0 {
+				if len(btx.Bucket([]byte(tokensBucket)).Get(id[:])) == 0 {
 					b.Error("not there")
 				}
 				return nil

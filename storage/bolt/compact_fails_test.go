@@ -6,8 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -48,52 +50,66 @@ func TestCompactThatFails(t *testing.T) {
 		if !bytes.Equal(before, readFile(t, path)) {
 			t.Errorf("%s: the file has changed", row.name)
 		}
-		nothingBeside(t, path)
 		put(t, s, record(200))
 		if err := s.Compact(ctx); err != nil {
 			t.Errorf("%s: afterwards: %v", row.name, err)
 		}
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: Close: %v", row.name, err)
+		}
+		os.Remove(path + ".away")
+		nothingBeside(t, path)
 	}
 }
 
-// longName moves the file where no name is left for another one beside it.
-func longName(t *testing.T, path string) string {
-	t.Helper()
-	long := filepath.Join(filepath.Dir(path), strings.Repeat("x", 250))
-	if err := os.Rename(path, long); err != nil {
-		t.Fatal(err)
-	}
-	return long
-}
-
-// TestUpdateBehindACompactThatFails is none of its business.
-func TestUpdateBehindACompactThatFails(t *testing.T) {
-	path, _ := makeFile(t, 100)
-	path = longName(t, path)
-	s := open(t, path, nil)
-	before := readFile(t, path)
-	s.turn.Take()
-	r := record(200)
-	tx := s.stage.Begin(r.Subject)
-	if err := tx.Put(r); err != nil {
-		t.Fatal(err)
-	}
-	o := new(op)
-	if err := o.put(r.Subject, tx.Writes()); err != nil {
-		t.Fatal(err)
-	}
-	compacts := s.enqueue(&op{alone: (*log).compact})
-	puts := s.enqueue(o)
-	s.turn.Give()
-	<-compacts.done
-	if err := compacts.ops[0].err; !errors.Is(err, storage.ErrUnavailable) {
-		t.Errorf("Compact: %v; want ErrUnavailable", err)
-	}
-	if err := s.await(puts, o, nil); err != nil {
-		t.Errorf("Update: %v", err)
-	}
-	nothingBeside(t, path)
-	if bytes.Equal(before, readFile(t, path)) {
-		t.Error("the Update changed nothing")
+// TestCompactThatFailsByItself changes nothing, and what others write meanwhile goes on.
+func TestCompactThatFailsByItself(t *testing.T) {
+	for _, logged := range []bool{false, true} {
+		path, _ := makeFile(t, 100)
+		s := open(t, path, &Options{logAtOnce: logged, NoLog: !logged})
+		put(t, s, record(100))
+		commits := 0
+		for fails := 0; ; fails++ {
+			s.tree.turn.Take()
+			commits = 0
+			s.tree.commitTx = func(btx *bbolt.Tx) error {
+				if btx.DB().Path() != s.tree.path {
+					if commits++; commits == fails+1 {
+						return errDisk
+					}
+				}
+				return btx.Commit()
+			}
+			s.tree.turn.Give()
+			put(t, s, record(200+fails))
+			err := s.Compact(context.Background())
+			if commits <= fails {
+				if err != nil {
+					t.Errorf("with a disk in order: %v", err)
+				}
+				s.tree.turn.Take()
+				s.tree.commitTx = commitTx
+				s.tree.turn.Give()
+				break
+			}
+			if !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, errDisk) {
+				t.Errorf("commit %d of the new file fails: %v; want ErrUnavailable", fails, err)
+			}
+			if st := s.Stats(); st.Err != nil {
+				t.Errorf("afterwards: %v", st.Err)
+			}
+		}
+		if commits < 2 {
+			t.Errorf("the new file had %d commits", commits)
+		}
+		put(t, s, record(300))
+		records, _ := contents(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		nothingBeside(t, path)
+		if again, _ := contents(t, open(t, path, nil)); !cmp.Equal(records, again) {
+			t.Errorf("opened again (-before +after):\n%s", cmp.Diff(records, again))
+		}
 	}
 }

@@ -56,8 +56,8 @@ func TestKilledWhileCompacting(t *testing.T) {
 		if err := s.Compact(context.Background()); err != nil {
 			t.Error(err)
 		}
-		nothingBeside(t, path)
 		s.Close()
+		nothingBeside(t, path)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -58,7 +59,7 @@ func TestCompactWaitsForBackup(t *testing.T) {
 	s := open(t, path, nil)
 	read, write := io.Pipe()
 	copying, compacting := make(chan error, 1), make(chan error, 2)
-	go func() { copying <- s.Backup(write); write.Close() }()
+	go func() { copying <- s.Backup(context.Background(), write); write.Close() }()
 	begin := make([]byte, 1)
 	if _, err := io.ReadFull(read, begin); err != nil {
 		t.Fatal(err)
@@ -98,7 +99,7 @@ func TestCompactAndBackupAtOnce(t *testing.T) {
 		})
 		running.Go(func() {
 			for range 5 {
-				if err := s.Backup(io.Discard); err != nil {
+				if err := s.Backup(context.Background(), io.Discard); err != nil {
 					t.Error(err)
 				}
 			}
@@ -203,7 +204,7 @@ func TestOpenWaitsWhileCompacting(t *testing.T) {
 // with the next.
 func TestCompactRemovesStale(t *testing.T) {
 	path, good := makeFile(t, 3)
-	stale := filepath.Join(filepath.Dir(path), ".tokens.db.lapse-123")
+	stale := filepath.Join(filepath.Dir(path), localfile.TempPrefix(path)+"123")
 	if err := os.WriteFile(stale, good, 0o600); err != nil {
 		t.Fatal(err)
 	}

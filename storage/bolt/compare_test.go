@@ -195,17 +195,21 @@ func (f *fate) deletedBy(o *operation) bool {
 }
 
 // whole returns an error if o has happened in part. Parts that another operation
-// may hide say nothing.
+// may hide say nothing. Of an operation that was told that its outcome is unknown, what it ends or deletes may
+// have happened alone (S28).
 func (m *model) whole(o *operation, found map[int]storage.Record) error {
-	there, missing := 0, 0
+	there, missing, unissued := 0, 0, 0
 	for i := range o.issues {
 		_, ok := found[o.serial(i)]
 		switch {
 		case ok:
 			there++
 		case !m.records[o.serial(i)].gone && !happened(m.records[o.serial(i)].deletes):
-			missing++
+			unissued++
 		}
+	}
+	if o.answer != saidUnknown || !o.told || there > 0 {
+		missing = unissued
 	}
 	for _, serial := range o.targets {
 		switch r, ok := found[serial]; {

@@ -9,13 +9,21 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-// backend opens stores in folders of their own and finds them again by the path
-// that it remembers.
-func backend() storagetest.Backend {
+// modes are the ways in which groups reach the disk.
+var modes = map[string]func() *bolt.Options{
+	"default": func() *bolt.Options { return nil },
+	"no log":  func() *bolt.Options { return &bolt.Options{NoLog: true} },
+	"log":     func() *bolt.Options { o := new(bolt.Options); bolt.LogAtOnce(o); return o },
+	"at once": func() *bolt.Options { return &bolt.Options{FlushEvery: bolt.FlushAtOnce} },
+}
+
+// backend opens stores in folders of their own and finds them again by the path that it
+// remembers.
+func backend(options func() *bolt.Options) storagetest.Backend {
 	paths := make(map[storage.Store]string)
 	open := func(tb testing.TB, path string) storage.Store {
 		tb.Helper()
-		s, err := bolt.Open(path, nil)
+		s, err := bolt.Open(path, options())
 		if err != nil {
 			tb.Fatalf("Open: %v", err)
 		}
@@ -37,8 +45,12 @@ func backend() storagetest.Backend {
 }
 
 func TestContract(t *testing.T) {
-	t.Parallel()
-	storagetest.Run(t, backend())
+	for name, options := range modes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storagetest.Run(t, backend(options))
+		})
+	}
 }
 
-func BenchmarkStore(b *testing.B) { storagetest.Bench(b, backend()) }
+func BenchmarkStore(b *testing.B) { storagetest.Bench(b, backend(modes["default"])) }

@@ -7,9 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -33,29 +35,30 @@ func makeStore(path string) {
 	fmt.Print(os.Getpid())
 }
 
-// TestStaleFiles: a creation removes what a crash has left of earlier ones at its
-// path, and nothing else; opening removes nothing.
+// TestStaleFiles: Open removes what a crash has left of new files that were to be at its
+// path, and nothing else.
 func TestStaleFiles(t *testing.T) {
-	if !locksEarly {
+	if !localfile.LocksEarly {
 		t.Skip("who is alive is told by a lock that cannot be taken here, so nothing is removed")
 	}
 	dir := t.TempDir()
 	_, whole := makeFile(t, 3)
+	ours := localfile.TempPrefix("tokens.db")
 	rows := []struct {
 		name          string
 		file          []byte
 		locked, stays bool
 	}{
-		{".tokens.db.lapse-1", nil, false, false},
-		{".tokens.db.lapse-2", whole, false, false},
-		{".tokens.db.lapse-3", whole[:5000], false, false},
-		{".tokens.db.lapse-4", whole, true, true},
-		{".tokens.db.lapse-5", nil, true, true},
-		{".tokens.db.lapse", whole, false, true},
-		{"tokens.db.lapse-1", whole, false, true},
+		{ours + "1", nil, false, false},
+		{ours + "2", whole, false, false},
+		{ours + "3", whole[:5000], false, false},
+		{ours + "4", whole, true, true},
+		{ours + "5", nil, true, true},
+		{strings.TrimSuffix(ours, "-"), whole, false, true},
+		{strings.TrimPrefix(ours, "."), whole, false, true},
 		{".lapse-config", nil, false, true},
 		{".lapse-1", nil, false, true},
-		{".other.db.lapse-1", whole, false, true},
+		{localfile.TempPrefix("other.db") + "1", whole, false, true},
 		{".tokens.db.lock", nil, false, true},
 		{"another.db", whole, false, true},
 	}
@@ -71,11 +74,11 @@ func TestStaleFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		if locked, err := tryLock(f); err != nil || !locked {
-			t.Fatalf("tryLock: %v, %v", locked, err)
+		if locked, err := localfile.TryLock(f, false); err != nil || !locked {
+			t.Fatalf("TryLock: %v, %v", locked, err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, ".tokens.db.lapse-folder"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, ours+"folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	open(t, filepath.Join(dir, "another.db"), nil).Close()
@@ -92,7 +95,7 @@ func TestStaleFiles(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v; want it to stay %v", row.name, len(now), err, row.stays)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, ".tokens.db.lapse-folder")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, ours+"folder")); err != nil {
 		t.Errorf("a folder: %v", err)
 	}
 }

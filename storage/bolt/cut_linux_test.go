@@ -163,7 +163,7 @@ func (d *disk) remount(t *testing.T, options string) {
 
 // temporary returns how many files are beside the store's own.
 func (p *powered) temporary() int {
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(p.path), ".*.lapse-*"))
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(p.path), ".lapse-*"))
 	return len(left)
 }
 

@@ -14,14 +14,21 @@ import (
 	"time"
 )
 
-// TestDamage damages a file in many ways. A store refuses it, or denies what it
-// cannot read, and never answers with anything but what was put; nothing crashes
-// and nothing hangs. Those that were wrong are kept.
+// TestDamage damages a file, or its log, in many ways. A store refuses it, or denies what it
+// cannot read, and never answers with anything but what was put last; nothing crashes
+// and nothing hangs. With Options.Repair it may answer with what was put before. Those that
+// were wrong are kept.
 func TestDamage(t *testing.T) {
+	for _, how := range []string{soundly, repairing} {
+		t.Run(how, func(t *testing.T) { testDamage(t, how) })
+	}
+}
+
+func testDamage(t *testing.T, how string) {
 	t.Parallel()
 	seed, dir := drawn(t), quickDir(t)
 	makeSpecimen(t, dir)
-	d := &damaging{dir: dir, seed: seed, how: soundly, patience: patience}
+	d := &damaging{dir: dir, seed: seed, how: how, patience: patience}
 	if err := d.all(0, *damages); err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +37,7 @@ func TestDamage(t *testing.T) {
 	}
 	d.keep(t)
 	t.Logf("%d files\n%s", *damages, d.covered())
-	if d.outcomes[saysRefused] == 0 || d.outcomes[saysDenied] == 0 || d.outcomes[saysSound] == 0 {
+	if d.outcomes[saysRefused] == 0 || d.outcomes[saysDenied] == 0 || d.outcomes[saysSound]+d.outcomes[saysGone] == 0 {
 		t.Errorf("%v: the damage is not what it should be", d.outcomes)
 	}
 }
@@ -153,10 +160,6 @@ func (d *damaging) some(from, to int, patience time.Duration) (at int, name stri
 		case saysFile:
 			at, name = n, what
 		case saysWrong:
-			if name == metaFromBefore && strings.Contains(what, wrongAccept) {
-				d.count(name, "as before the last commit")
-				continue
-			}
 			d.count(name, verb)
 			d.report(n, name, what)
 			if d.caught() {
@@ -201,8 +204,9 @@ func (d *damaging) keep(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range slices.Compact(d.files) {
-		_, file := s.mutate(d.seed, n)
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.db", n)), file, 0o600); err != nil {
+		_, file, log := s.mutate(d.seed, n)
+		path := filepath.Join(dir, fmt.Sprintf("%d.db", n))
+		if err := errors.Join(os.WriteFile(path, file, 0o600), os.WriteFile(logPath(path), log, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

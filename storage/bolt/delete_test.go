@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -35,9 +34,7 @@ func TestDeleteInOrder(t *testing.T) {
 		}
 		want := after(changes)
 		oneIs(t, name, s, want)
-		crashed := filepath.Join(t.TempDir(), "crashed.db")
-		copyFile(t, path, crashed)
-		oneIs(t, name+", after a crash", open(t, crashed, nil), want)
+		oneIs(t, name+", after a crash", openCrashed(t, path), want)
 		merged := inFile(t, s, record(1).ID)
 		if want != nil && !merged.Equal(*want) || want == nil && merged.ID != (storage.ID{}) {
 			t.Errorf("%s: %+v in the file; want %+v", name, merged, want)
@@ -98,9 +95,7 @@ func TestDeleteMakesRoom(t *testing.T) {
 	if err := swap(12, 13); !errors.Is(err, ErrTooMany) {
 		t.Errorf("one more: %v; want ErrTooMany", err)
 	}
-	crashed := filepath.Join(t.TempDir(), "crashed.db")
-	copyFile(t, path, crashed)
-	if n := open(t, crashed, opts).Stats().Tokens; n != 10 {
+	if n := openCrashed(t, path).Stats().Tokens; n != 10 {
 		t.Errorf("%d records after a crash; want 10", n)
 	}
 	if err := s.Close(); err != nil {

@@ -46,17 +46,17 @@ func examine(dir string) {
 		fmt.Println(saysWrong, err)
 		return
 	}
-	e := &examiner{open: openers[how], path: filepath.Join(dir, fmt.Sprintf("damaged-%d.db", os.Getpid()))}
-	defer os.Remove(e.path)
-	truth, err := e.truth(s.file())
+	e := &examiner{open: openers[how], repairs: how == repairing, path: filepath.Join(dir, fmt.Sprintf("damaged-%d.db", os.Getpid()))}
+	defer e.place(nil, nil)
+	truth, err := e.truth(s, how)
 	if err != nil {
 		fmt.Println(saysWrong, err)
 		return
 	}
 	for n := from; n < to; n++ {
-		name, file := s.mutate(seed, n)
+		name, file, log := s.mutate(seed, n)
 		fmt.Println(saysFile, n, name)
-		switch outcome := e.examine(file, truth); {
+		switch outcome := e.examine(file, log, truth); {
 		case len(e.wrong) == 0:
 			fmt.Println(outcome, n)
 		default:
@@ -70,15 +70,47 @@ func examine(dir string) {
 type examiner struct {
 	open    func(path string) (storage.Store, error)
 	path    string
-	allowed map[storage.ID][]storage.Record // besides being denied or gone
+	repairs bool                            // records may be older than they were, or gone
+	allowed map[storage.ID][]storage.Record // besides being denied
 	wrong   []string
 	denied  int
 	gone    int
 }
 
-// truth returns what the sound file holds.
-func (e *examiner) truth(file []byte) ([]storage.Record, error) {
-	if err := os.WriteFile(e.path, file, 0o600); err != nil {
+// place has file and log, where they are not nil, at the examiner's path, and nothing else.
+func (e *examiner) place(file, log []byte) error {
+	left, err := filepath.Glob(e.path + "*")
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if file != nil {
+		err = errors.Join(err, os.WriteFile(e.path, file, 0o600))
+	}
+	if log != nil {
+		err = errors.Join(err, os.WriteFile(logPath(e.path), log, 0o600))
+	}
+	return err
+}
+
+// truth returns what the sound file with its log holds, and, for one who repairs, what all of
+// its versions did.
+func (e *examiner) truth(s *specimen, how string) (all []storage.Record, err error) {
+	first := len(s.versions) - 1
+	if how == repairing {
+		first = 0
+	}
+	for n := len(s.versions) - 1; n >= first; n-- {
+		records, err := e.holds(s.versions[n], s.logs[n])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, records...)
+	}
+	return all, nil
+}
+
+func (e *examiner) holds(file, log []byte) (all []storage.Record, err error) {
+	if err := e.place(file, log); err != nil {
 		return nil, err
 	}
 	s, err := Open(e.path, nil)
@@ -86,7 +118,6 @@ func (e *examiner) truth(file []byte) ([]storage.Record, error) {
 		return nil, err
 	}
 	defer s.Close()
-	var all []storage.Record
 	for r, err := range s.List(context.Background(), storage.Filter{}) {
 		if err != nil {
 			return nil, err
@@ -106,18 +137,18 @@ func brief(r storage.Record) storage.Record {
 	return r
 }
 
-// examine returns what came of the file, with what was wrong in e.wrong.
-func (e *examiner) examine(file []byte, truth []storage.Record) (outcome string) {
-	*e = examiner{open: e.open, path: e.path, allowed: make(map[storage.ID][]storage.Record)}
+// examine returns what came of the file and its log, with what was wrong in e.wrong.
+func (e *examiner) examine(file, log []byte, truth []storage.Record) (outcome string) {
+	*e = examiner{open: e.open, path: e.path, repairs: e.repairs, allowed: make(map[storage.ID][]storage.Record)}
 	for _, r := range truth {
-		e.allowed[r.ID] = []storage.Record{r}
+		e.allowed[r.ID] = append(e.allowed[r.ID], r)
 	}
-	if err := os.WriteFile(e.path, file, 0o600); err != nil {
+	if err := e.place(file, log); err != nil {
 		e.bad("%v", err)
 	}
 	s, err := e.open(e.path)
 	if err != nil {
-		e.refusal(err, file)
+		e.refusal(err, file, log)
 		return saysRefused
 	}
 	e.look(s)
@@ -126,13 +157,16 @@ func (e *examiner) examine(file []byte, truth []storage.Record) (outcome string)
 		outcome = saysDenied
 	case e.gone > 0:
 		outcome = saysGone
+		if _, err := s.Get(context.Background(), specimenRecord(specimenRecords).ID); !e.repairs && (e.gone > 1 || err == nil) {
+			e.bad("%s: %d records have vanished", wrongAccept, e.gone)
+		}
 	default:
 		outcome = saysSound
 	}
 	e.use(s, truth)
 	e.typed("Close", s.Close())
 	if s, err := e.open(e.path); err != nil {
-		e.refusal(err, nil)
+		e.refusal(err, nil, nil)
 	} else {
 		e.look(s)
 		e.typed("Close", s.Close())
@@ -140,13 +174,19 @@ func (e *examiner) examine(file []byte, truth []storage.Record) (outcome string)
 	return outcome
 }
 
-// refusal checks the error of Open, and that it left the file as it was.
-func (e *examiner) refusal(err error, file []byte) {
+// refusal checks the error of Open, and that it left file and log as they were.
+func (e *examiner) refusal(err error, file, log []byte) {
 	if !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, ErrNotStore) && !errors.Is(err, ErrNewerSchema) {
 		e.bad("Open: %v", err)
 	}
-	if after, err := os.ReadFile(e.path); file != nil && (err != nil || !bytes.Equal(after, file)) {
+	if file == nil {
+		return
+	}
+	if after, err := os.ReadFile(e.path); err != nil || !bytes.Equal(after, file) {
 		e.bad("the file was refused and changed, %v", err)
+	}
+	if after, err := os.ReadFile(logPath(e.path)); (err == nil) != (log != nil) || !bytes.Equal(after, log) {
+		e.bad("the log was refused and changed, %v", err)
 	}
 }
 
@@ -180,6 +220,7 @@ func (e *examiner) look(s storage.Store) {
 		for got, err := range s.List(ctx, f) {
 			if err != nil {
 				e.typed("List", err)
+				e.denied++ // a key is damaged, for one: nobody knows whose it was
 			} else if !slices.ContainsFunc(e.allowed[got.ID], got.Equal) {
 				e.bad("%s by List: %+v", wrongAccept, brief(got))
 			}

@@ -112,7 +112,7 @@ func ExampleStore_Backup() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = store.Backup(file)
+	err = store.Backup(context.Background(), file)
 	if err == nil {
 		err = file.Sync() // a backup is there once it is on disk
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +110,7 @@ func withSchema(t *testing.T, value string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte(value)) })
+	err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(metaBucket)).Put([]byte(schemaKey), []byte(value)) })
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func withSchema(t *testing.T, value string) []byte {
 
 func TestOpenRefusesWhatIsNoStore(t *testing.T) {
 	_, good := makeFile(t, 300)
-	page := os.Getpagesize()
+	const page = pageSize
 	type row struct {
 		name string
 		data []byte
@@ -135,15 +136,11 @@ func TestOpenRefusesWhatIsNoStore(t *testing.T) {
 		{"noise", bytes.Repeat([]byte{0xA5, 0x5A, 0x00, 0xFF, 0x13}, page), storage.ErrCorrupt},
 		{"another program's", otherProgram(t, true), ErrNotStore},
 		{"another program's without freelist", otherProgram(t, false), ErrNotStore},
-		{"newer schema", withSchema(t, "3"), ErrNewerSchema},
+		{"newer schema", withSchema(t, strconv.Itoa(schema+1)), ErrNewerSchema},
 		{"schema no number", withSchema(t, "two"), storage.ErrCorrupt},
 		{"schema zero", withSchema(t, "0"), storage.ErrCorrupt},
 	}
-	newest := binary.NativeEndian.Uint64(good[pageHeader+metaPages:])
-	if second := binary.NativeEndian.Uint64(good[page+pageHeader+metaPages:]); second > newest {
-		newest = second
-	}
-	whole := int(newest) * page
+	whole := wholeOf(good)
 	for _, n := range []int{1, 79, 80, page - 1, page, 2*page - 1, 2 * page, 2*page + 1, 3 * page, 4 * page, whole - page, whole - 1} {
 		rows = append(rows, row{fmt.Sprintf("cut to %d bytes", n), good[:n], storage.ErrCorrupt})
 	}
@@ -173,7 +170,7 @@ func refused(t *testing.T, path string, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("got %v; want %v", err, want)
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*.lapse-*"))
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".lapse-*"))
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -205,14 +202,12 @@ func TestOpenRefusesPaths(t *testing.T) {
 }
 
 // TestNoSilentStepBack flips one bit of both meta pages after the other, as flipped
-// chooses them. bbolt alone opens such a file one transaction earlier, where a token
-// ended last is alive.
+// chooses them. bbolt alone opens such a file one transaction earlier.
 func TestNoSilentStepBack(t *testing.T) {
 	t.Parallel()
 	path, good := makeFileIn(t, quickDir(t), 3)
-	page := os.Getpagesize()
-	bits := flipped(chance(drawn(t), 0), fieldsOfMeta[4:])
-	for _, at := range []int{pageHeader, page + pageHeader} {
+	bits := flipped(chance(drawn(t), 0), metaLen)
+	for _, at := range []int{pageHeader, pageSize + pageHeader} {
 		for _, bit := range bits {
 			bad := bytes.Clone(good)
 			bad[at+bit/8] ^= 1 << (bit % 8)
@@ -255,13 +250,13 @@ func TestFileIsItsOwnersAlone(t *testing.T) {
 
 // TestHalfAStore: a file with one of our two buckets is not ours.
 func TestHalfAStore(t *testing.T) {
-	for _, missing := range [][]byte{metaBucket, tokensBucket} {
+	for _, missing := range []string{metaBucket, tokensBucket} {
 		path, _ := makeFile(t, 1)
 		db, err := bbolt.Open(path, 0o600, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket(missing) })
+		err = db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(missing)) })
 		if err := errors.Join(err, db.Close()); err != nil {
 			t.Fatal(err)
 		}
@@ -269,29 +264,18 @@ func TestHalfAStore(t *testing.T) {
 	}
 }
 
-// TestSymbolicLink: a link to a store is that store; one to nothing is refused,
-// and nothing is made at either end.
+// TestSymbolicLink: a link to a store is that store.
 func TestSymbolicLink(t *testing.T) {
 	path, _ := makeFile(t, 1)
 	link := filepath.Join(t.TempDir(), "link.db")
 	if err := os.Symlink(path, link); err != nil {
 		t.Skipf("no symbolic links here: %v", err)
 	}
-	s, err := Open(link, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := open(t, link, nil)
 	if _, err := Open(path, nil); !errors.Is(err, storage.ErrLocked) {
 		t.Errorf("the file behind the link: %v; want ErrLocked", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	refused(t, link, storage.ErrUnavailable)
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("behind the dangling link: %v; want nothing", err)
 	}
 }

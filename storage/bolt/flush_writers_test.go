@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -18,14 +17,8 @@ import (
 // open.
 func usedInFile(t *testing.T, path string, n int) time.Time {
 	t.Helper()
-	file, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	copied := filepath.Join(t.TempDir(), "copy.db")
-	if err := os.WriteFile(copied, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	copyStoreFiles(t, path, copied)
 	s, err := Open(copied, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -89,14 +82,12 @@ func TestFlushEndsUnderTouches(t *testing.T) {
 			}
 		}
 	}
-	s.turn.Take()
 	onWrite(s, func(do func() error) error {
 		if commits++; commits <= 3 {
 			touch()
 		}
 		return do()
 	})
-	s.turn.Give()
 	touch()
 	if err := s.flush(); err != nil || commits != 3 {
 		t.Errorf("%v, and %d commits; want 3 of them", err, commits)
@@ -112,14 +103,12 @@ func TestFlushThatFailsAgain(t *testing.T) {
 		path, _ := makeFile(t, 2*flushStep+1)
 		s := open(t, path, &Options{FlushEvery: time.Hour})
 		commits := 0
-		s.turn.Take()
 		onWrite(s, func(do func() error) error {
 			if commits++; commits == fails+1 {
 				return errDisk
 			}
 			return do()
 		})
-		s.turn.Give()
 		used := record(0).ExpiresAt
 		for n := range 2*flushStep + 1 {
 			if err := s.Touch(context.Background(), record(n).ID, storage.Use{At: used}); err != nil {

@@ -17,8 +17,6 @@ func stop(t *testing.T, s *Store) *blockade {
 	t.Helper()
 	d := &blockade{arrived: make(chan struct{}), open: make(chan struct{})}
 	var once sync.Once
-	s.turn.Take()
-	s.crowded = true // or who comes first writes by itself
 	onWrite(s, func(do func() error) error {
 		once.Do(func() { close(d.arrived) })
 		<-d.open
@@ -27,17 +25,13 @@ func stop(t *testing.T, s *Store) *blockade {
 		}
 		return do()
 	})
-	s.turn.Give()
 	return d
 }
 
-// onWrite has f write the frames of s: do makes one durable, and what f returns is what
-// s hears. A frame that is in the file although f said otherwise stays there.
+// onWrite has f write the groups of s: do makes one durable, and what f returns is what s
+// hears. A group that do made durable although f says otherwise stays where it is.
 func onWrite(s *Store, f func(do func() error) error) {
-	s.log.journal.write = func(j *journal, b []byte, at int64) error {
-		if journalName(b[8:]) == (journalName{}) { // it is to be erased
-			return errDisk
-		}
-		return f(func() error { return j.writeThrough(b, at) })
-	}
+	s.turn.Take()
+	defer s.turn.Give()
+	s.disk = f
 }

@@ -58,9 +58,9 @@ func TestStartedFindsOne(t *testing.T) {
 	}
 }
 
-// TestTwoGoroutines belong to an open store, none to one that was closed or could not
+// TestThreeGoroutines belong to an open store, none to one that was closed or could not
 // be opened.
-func TestTwoGoroutines(t *testing.T) {
+func TestThreeGoroutines(t *testing.T) {
 	ctx := context.Background()
 	for _, row := range []struct {
 		name string
@@ -110,11 +110,11 @@ func TestTwoGoroutines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if stacks := started(before, 2); len(stacks) != 2 {
+		if stacks := started(before, 3); len(stacks) != 3 {
 			t.Errorf("%s: after Open there are\n%s", row.name, strings.Join(stacks, "\n\n"))
 		}
 		row.use(t, s, path)
-		if stacks := started(before, 2); len(stacks) != 2 {
+		if stacks := started(before, 3); len(stacks) != 3 {
 			t.Errorf("%s: afterwards there are\n%s", row.name, strings.Join(stacks, "\n\n"))
 		}
 		s.Close()
@@ -196,7 +196,7 @@ func TestClosedStore(t *testing.T) {
 			"Get": get, "Sweep": sweep, "List": errors.Join(list...),
 			"Touch":   s.Touch(ctx, r.ID, storage.Use{At: r.ExpiresAt}),
 			"Update":  s.Update(ctx, r.Subject, func(storage.Tx) error { t.Error("fn ran"); return nil }),
-			"Backup":  s.Backup(new(bytes.Buffer)),
+			"Backup":  s.Backup(ctx, new(bytes.Buffer)),
 			"Compact": s.Compact(ctx),
 		} {
 			if !errors.Is(err, storage.ErrClosed) {

@@ -27,48 +27,32 @@ func openNew(t *testing.T, opts *Options) *Store {
 // gate holds the commits of a store at the disk.
 type gate struct {
 	arrived chan struct{} // one for each commit that has come so far
-	release chan error    // what the commit returns; nil has it happen, errUnsynced too
+	release chan error    // what the commit returns; nil has it happen
 }
-
-var errUnsynced = errors.New("written, but not synced")
 
 func holdCommits(t *testing.T, s *Store) *gate {
 	t.Helper()
 	g := &gate{make(chan struct{}), make(chan error)}
 	t.Cleanup(func() { letCommits(s) })
-	s.turn.Take()
-	defer s.turn.Give()
 	onWrite(s, func(do func() error) error {
 		g.arrived <- struct{}{}
-		switch err := <-g.release; err {
-		case nil:
-			return do()
-		case errUnsynced:
-			return syncLost(do)
-		default:
+		if err := <-g.release; err != nil {
 			return err
 		}
+		return do()
 	})
 	return g
 }
 
 func letCommits(s *Store) {
-	s.turn.Take()
-	defer s.turn.Give()
-	s.log.journal.write = (*journal).writeThrough
+	onWrite(s, func(do func() error) error { return do() })
 }
 
 // waiting returns how many ops wait behind the group that is being written.
 func waiting(s *Store) int {
 	s.turn.Take()
 	defer s.turn.Give()
-	n := 0
-	for _, g := range s.queue {
-		if !g.sealed {
-			n += len(g.ops)
-		}
-	}
-	return n
+	return len(s.next.ops)
 }
 
 func awaitWaiting(s *Store, n int) {
@@ -152,36 +136,6 @@ func TestGroupsGather(t *testing.T) {
 	}
 }
 
-// TestBigGroupsAreCut: who comes when the next group is full waits for the one after.
-func TestBigGroupsAreCut(t *testing.T) {
-	s := openNew(t, nil)
-	g := holdCommits(t, s)
-	first := async(func() error { return putting(s, record(0)) })
-	<-g.arrived
-	var big []storage.Record
-	for n, bytes := 0, 0; bytes < groupBytes; n++ {
-		r := record(7 * (n + 1))
-		value, err := encode(&r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		big, bytes = append(big, r), bytes+len(value)
-	}
-	second := async(func() error { return putting(s, big...) })
-	awaitWaiting(s, 1)
-	third := async(func() error { return putting(s, record(1)) })
-	awaitWaiting(s, 2)
-	for i, done := range []chan error{first, second, third} {
-		if i > 0 {
-			<-g.arrived
-		}
-		g.release <- nil
-		if err := <-done; err != nil {
-			t.Errorf("group %d: %v", i, err)
-		}
-	}
-}
-
 // TestOneFailsAlone: what cannot be stored fails before it is in a group, and nobody
 // else with it, nor what comes after it.
 func TestOneFailsAlone(t *testing.T) {
@@ -260,11 +214,11 @@ func TestCommitsInOrder(t *testing.T) {
 	}
 }
 
-// inFile returns the record of id as the file has it once all is merged, or nothing.
+// inFile returns the record of id as the tree has it once the log is in it, or nothing.
 func inFile(t *testing.T, s *Store, id storage.ID) (r storage.Record) {
 	t.Helper()
 	merged(t, s, func(btx *bbolt.Tx) (err error) {
-		if v := btx.Bucket(tokensBucket).Get(id[:]); v != nil {
+		if v := btx.Bucket([]byte(tokensBucket)).Get(id[:]); v != nil {
 			r, err = decode(id[:], v)
 		}
 		return err
@@ -272,16 +226,34 @@ func inFile(t *testing.T, s *Store, id storage.ID) (r storage.Record) {
 	return r
 }
 
-// merged runs fn on the tree of s once all is merged.
+// merged runs fn on the tree of s once the log is in it.
 func merged(t *testing.T, s *Store, fn func(*bbolt.Tx) error) {
 	t.Helper()
-	err := s.alone(context.Background(), func(l *log) (*log, error) {
-		if err := l.mergeAll(); err != nil {
-			return nil, err
+	s.tree.turn.Take()
+	defer s.tree.turn.Give()
+	if s.journal.current() != nil {
+		if err := s.checkpointNow(true); err != nil {
+			t.Fatal(err)
 		}
-		return nil, l.tree.view(fn)
-	})
+	}
+	btx, err := s.tree.begin(false)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := errors.Join(fn(btx), s.tree.rollback(btx)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inBoth runs test with options under which groups go into the log, and with options under
+// which they go into the tree.
+func inBoth(t *testing.T, opts Options, test func(t *testing.T, opts *Options)) {
+	t.Helper()
+	for name, set := range map[string]func(*Options){
+		"log": func(o *Options) { o.logAtOnce = true }, "no log": func(o *Options) { o.NoLog = true },
+	} {
+		o := opts
+		set(&o)
+		t.Run(name, func(t *testing.T) { test(t, &o) })
 	}
 }

@@ -8,13 +8,17 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// guard runs f, which calls nothing but bbolt and this package, and turns a panic
-// into ErrCorrupt: bbolt panics when a page is not what another page says, and
-// the memory map faults where the file ends too early.
+// guard runs f, which calls nothing but bbolt and this package, and returns a panic of f as
+// an error: ErrCorrupt where bbolt met a page that is not what another page says, and
+// ErrUnavailable where the map of the file could not be read.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case interface{ Addr() uintptr }:
+			err = fmt.Errorf("%w: %w: the disk could not be read", storage.ErrUnavailable, errPanicked)
+		default:
 			err = fmt.Errorf("%w: %w: %v", storage.ErrCorrupt, errPanicked, p)
 		}
 	}()
@@ -22,13 +26,3 @@ func guard(f func() error) (err error) {
 }
 
 var errPanicked = errors.New("bbolt broke off")
-
-// guardEdge is guard for an f that begins or ends a transaction. A panic there
-// leaves bbolt holding locks that nobody gives back, so it is asked nothing more.
-func (t *tree) guardEdge(f func() error) error {
-	err := guard(f)
-	if errors.Is(err, errPanicked) {
-		t.broken, t.cause = true, err
-	}
-	return err
-}

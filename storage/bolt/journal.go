@@ -1,127 +1,216 @@
 package bolt
 
 import (
-	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
+	"sync"
+	"sync/atomic"
 
+	"github.com/seed-55daa01a/lapse/internal/localfile"
+	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// journal is where a group is made durable, with one write and one sync: a place within
-// the file that was written before, so that the file system has nothing to note of its
-// own. It has two halves. Frames fill one of them, one behind the other; then they go on
-// in the other one, while what is in the first is merged into the tree of bbolt. A half
-// is written over only when both meta pages lead to a tree that has all of it.
-//
-// Frames are numbered without a gap, and the tree says up to which number it has them.
-// Whoever opens the file merges those behind that number; if one is missing before the
-// last, the file is damaged.
+// journal is the log, and what a checkpoint has to take from the table into the tree. The
+// committer alone uses the fields before mu.
 type journal struct {
-	file *os.File // what is written to it is durable at once, where there is such a thing
-	name journalName
-	at   int64 // of the first half
-	half int   // how long each is
+	direct  int         // groups that went straight into the tree since Open
+	bound   atomic.Bool // the state of the tree names the log, and says that groups may follow
+	payload []byte      // the encoded group, in memory that is used again
 
-	end  int64  // of the frames, in the file
-	left int    // behind them, in the half that they are in
-	in   int    // which half that is
-	seq  uint64 // of the last frame
-	page []byte
-	sum  uint32 // of the frame that was tried last
-
-	write func(j *journal, b []byte, at int64) error // writeThrough; tests put a disk that fails in its place
+	mu     sync.Mutex   // guards what follows
+	log    *log.Log     // nil: there is none
+	known  storage.Mark // that the disk has
+	number uint64       // of the last group of the log that the table shows
+	dirty  []storage.ID // records that the table shows and the tree does not have
+	noLog  error        // why none can be made
+	failed error        // why the last checkpoint failed
 }
 
-// begin has the next frame written to the beginning of a half.
-func (j *journal) begin(half int) {
-	j.in, j.end, j.left = half, j.at+int64(half*j.half), j.half
-}
+// directGroups is how many groups go straight into the tree before the store makes a log, or
+// tries again to make one: a program that opens a store for a few writes makes none.
+const directGroups = 8
 
-// fits reports whether there is room for a frame of n bytes in the half that is being
-// filled.
-func (j *journal) fits(n int) bool { return inBlocks(n) <= j.left }
-
-// add makes ops durable, and mark unless it is nil, in one frame, which fits. happened
-// reports, where there is an error, that they may be durable all the same: whoever
-// opens the file will see.
-func (j *journal) add(ops []*op, mark []byte) (happened bool, err error) {
-	b := appendFrame(j.page[:0], j.name, j.seq+1, ops, mark)
-	n := inBlocks(len(b))
-	b = append(b, make([]byte, n-len(b))...)
-	j.page, j.sum = b, binary.BigEndian.Uint32(b)
-	if cap(j.page) > maxKept {
-		j.page = nil
+// write makes w durable, in the log or in the tree. An error means that nothing of it is or will
+// be there, unless it is ErrOutcomeUnknown.
+func (s *Store) write(w *batch) error {
+	if s.tree.turn.Try() {
+		err := s.tree.check()
+		s.tree.turn.Give()
+		if err != nil {
+			return classify(err)
+		}
 	}
-	if err := j.write(j, b, j.end); err != nil {
-		return !j.undo(b), err
+	l := s.journal.log
+	if l == nil && s.wantsLog() {
+		if err := s.beginLog(); err != nil {
+			return notBegun(err)
+		}
+		l = s.journal.log
 	}
-	j.seq++
-	j.end, j.left = j.end+int64(n), j.left-n
-	return false, nil
+	if l == nil {
+		s.journal.direct++
+		return s.writeTree(w)
+	}
+	if err := s.bind(); err != nil {
+		return notBegun(err)
+	}
+	return s.writeLog(l, w)
 }
 
-// maxKept is how much memory is kept for the next frame.
+// wantsLog reports whether it is time to make a log.
+func (s *Store) wantsLog() bool {
+	n := s.journal.direct
+	return !s.opts.NoLog && (s.opts.logAtOnce || n > 0 && n%directGroups == 0)
+}
+
+// writeTree makes w durable in the tree.
+func (s *Store) writeTree(w *batch) error {
+	changes, err := forTree(s.table, slices.Clone(w.entries))
+	if err != nil {
+		return err
+	}
+	t := s.tree
+	t.turn.Take()
+	defer t.turn.Give()
+	next := t.state
+	next.Merged++ // or a log made later would seem to belong to an older copy of the file, too
+	return classify(t.write(changes, next, &w.mark))
+}
+
+// beginLog makes a log. If it cannot, Stats.NoLog says why, and groups go into the tree. An error
+// means that the tree cannot be written, or that another process may have made the log.
+func (s *Store) beginLog() error {
+	st, info, err := s.tree.durable()
+	if err != nil {
+		return err
+	}
+	l, err := log.Create(logPath(s.tree.path), log.Parent{Log: st.Log, Merged: st.Merged}, info)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: %s has appeared: another process uses the file", ErrReplaced, logPath(s.tree.path))
+	}
+	s.journal.mu.Lock()
+	defer s.journal.mu.Unlock()
+	s.journal.log, s.journal.noLog, s.journal.number = l, err, 0
+	return nil
+}
+
+// durable returns the state of the tree for the parent of a log. It first settles a commit of
+// unknown outcome, so that the state is the one on the disk.
+func (t *tree) durable() (st wire.State, info os.FileInfo, err error) {
+	t.turn.Take()
+	defer t.turn.Give()
+	if t.lost != nil {
+		err = t.write(nil, t.state, nil)
+	}
+	return t.state, t.info, err
+}
+
+// bind has the tree name the log, and say that it misses groups, before the first write to the
+// log since Open. Where locks do not work, another process that has the file open sees the tree
+// change.
+func (s *Store) bind() error {
+	if s.journal.bound.Load() {
+		return nil
+	}
+	t := s.tree
+	t.turn.Take()
+	defer t.turn.Give()
+	st := t.state
+	if id := s.journal.log.ID(); st.Log != id {
+		st.Log, st.Merged = id, 0
+	}
+	st.Open = true
+	if err := t.write(nil, st, nil); err != nil {
+		return err
+	}
+	s.journal.bound.Store(true)
+	return nil
+}
+
+// writeLog makes w durable in l, after a checkpoint where l is full. An error means that nothing
+// of w is or will be there, unless it is ErrOutcomeUnknown.
+func (s *Store) writeLog(l *log.Log, w *batch) (err error) {
+	b := s.journal.payload[:0]
+	for i := range w.entries {
+		b = w.entries[i].AppendTo(b)
+	}
+	if w.forced || w.mark != s.journal.known {
+		mark := wire.Entry{Kind: wire.MarkEntry, Value: wire.EncodeMark(w.mark)}
+		b = mark.AppendTo(b)
+	}
+	if s.journal.payload = b; cap(b) > maxKept {
+		s.journal.payload = nil
+	}
+	if err := l.Check(localfile.Look); err != nil {
+		return classify(err)
+	}
+	limit := s.tree.logLimit()
+	w.number, err = l.Append(b, limit)
+	for range 2 { // a checkpoint that was under way may free too little
+		if !errors.Is(err, log.ErrFull) {
+			break
+		}
+		if err := s.checkpoint(true); err != nil {
+			return notBegun(err)
+		}
+		w.number, err = l.Append(b, limit)
+	}
+	if err == nil && l.Used() > limit/2 {
+		ring(s.full)
+	}
+	return classify(err)
+}
+
+// maxKept is how many bytes of memory writeLog keeps for the next group.
 const maxKept = 1 << 20
 
-// undo reports whether b, which could not be written as it should have been, is not in
-// the file and never will be.
-func (j *journal) undo(b []byte) bool {
-	is := make([]byte, len(b))
-	if _, err := j.file.ReadAt(is, j.end); err == nil {
-		if f, whole := parseFrame(is, j.name); !whole || f.seq != j.seq+1 {
-			return true
+// show notes that the table shows w, which is durable.
+func (j *journal) show(w *batch) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.known = w.mark
+	if w.number != 0 {
+		j.number = w.number
+		for i := range w.entries {
+			j.dirty = append(j.dirty, w.entries[i].ID)
 		}
 	}
-	return j.write(j, make([]byte, blockLen), j.end) == nil
 }
 
-// writeThrough writes b at, durably.
-func (j *journal) writeThrough(b []byte, at int64) error {
-	_, err := j.file.WriteAt(b, at)
-	if err == nil && !writesThrough {
-		err = syncData(j.file)
+// take returns the number of the last group that the table shows, the records that are dirty up
+// to there, and the mark. The records are not dirty any more.
+func (j *journal) take() (number uint64, ids []storage.ID, mark storage.Mark) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ids, j.dirty = j.dirty, nil
+	return j.number, ids, j.known
+}
+
+// done notes the error, or nil, of a checkpoint of ids, which take returned. After an error they
+// are dirty again.
+func (j *journal) done(ids []storage.ID, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed = classify(err); err != nil {
+		j.dirty = append(ids, j.dirty...)
 	}
-	return err
 }
 
-// after returns the frames behind number seq, in their order. Nobody writes to the
-// halves that it reads.
-func (j *journal) after(seq uint64, halves ...int) ([]frame, error) {
-	var found []frame
-	for _, half := range halves {
-		b := make([]byte, j.half)
-		if _, err := j.file.ReadAt(b, j.at+int64(half*j.half)); err != nil {
-			return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-		}
-		for len(b) > 0 {
-			n := blockLen
-			if f, ok := parseFrame(b, j.name); ok {
-				n = inBlocks(frameHeader + len(f.entries))
-				if f.seq > seq {
-					found = append(found, f)
-				}
-			}
-			b = b[n:]
-		}
-	}
-	slices.SortFunc(found, func(a, b frame) int { return cmp.Compare(a.seq, b.seq) })
-	for i := range found {
-		if found[i].seq != seq+1+uint64(i) {
-			return nil, errGap
-		}
-	}
-	return found, nil
+// mark returns the mark that the disk has.
+func (j *journal) mark() storage.Mark {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.known
 }
 
-// has reports whether the frame of number seq, behind which there is none, has that
-// checksum. It may have been merged, if nothing has been written over it.
-func (j *journal) has(seq uint64, sum uint32) bool {
-	frames, err := j.after(seq-1, 0, 1)
-	return err == nil && len(frames) == 1 && frames[0].sum == sum
+// current returns the log, or nil if there is none.
+func (j *journal) current() *log.Log {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.log
 }
-
-var errGap = fmt.Errorf("%w: %w", storage.ErrCorrupt, errors.New("a part of its journal is missing; restore the file from a backup"))

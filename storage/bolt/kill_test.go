@@ -66,7 +66,10 @@ func (m *model) killed(path string, r *rand.Rand, plant string) (acks int, err e
 
 // plan draws a plan for the next round.
 func (m *model) plan(r *rand.Rand, plant string) plan {
-	p := plan{seed: r.Uint64(), first: m.next, flush: time.Duration(r.IntN(3)) * 5 * time.Millisecond, plant: plant}
+	p := plan{seed: r.Uint64(), first: m.next, flush: time.Duration(r.IntN(3)) * 5 * time.Millisecond, plant: plant, way: way(r.IntN(int(ways)))}
+	if plant == noSync {
+		p.way = inTree
+	}
 	_, m.atOnce = flushEvery(p.flush)
 	return p
 }

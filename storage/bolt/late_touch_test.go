@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -76,9 +75,7 @@ func lateTouch(t *testing.T, when string, change troubled, want *storage.Record,
 	}
 	for _, again := range []string{"at once", "touched again"} {
 		oneIs(t, again, s, want)
-		crashed := filepath.Join(t.TempDir(), "crashed.db")
-		copyFile(t, path, crashed)
-		c := open(t, crashed, nil)
+		c := openCrashed(t, path)
 		if want != nil {
 			if got := shown(t, c, want.ID); !got.ExpiresAt.Equal(want.ExpiresAt) {
 				t.Errorf("%s, after a crash: expires %v; want %v", again, got.ExpiresAt, want.ExpiresAt)

@@ -171,8 +171,15 @@ func TestMaxTokensCountsOnce(t *testing.T) {
 	first := make(chan error, 1)
 	go func() { first <- issue(s, 0, 4) }()
 	<-disk.arrived
-	s.turn.Take() // nobody finishes
+	s.revealing.Lock()
 	close(disk.open)
+	for written := false; !written; runtime.Gosched() {
+		s.turn.Take()
+		written = s.writing.written
+		s.turn.Give()
+	}
+	s.turn.Take() // nobody finishes
+	s.revealing.Unlock()
 	for s.table.Len() < 4 {
 		runtime.Gosched()
 	}

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -30,7 +30,7 @@ func markIn(t *testing.T, s *Store) (m storage.Mark) {
 	t.Helper()
 	merged(t, s, func(btx *bbolt.Tx) error {
 		var ok bool
-		if m, ok = readMark(btx); !ok {
+		if m, ok = wire.DecodeMark(btx.Bucket([]byte(metaBucket)).Get([]byte(markKey))); !ok {
 			return errors.New("the mark in the file is damaged")
 		}
 		return nil
@@ -129,7 +129,7 @@ func TestMarkIsFlushed(t *testing.T) {
 	if err := s.flush(); !errors.Is(err, full) || !s.Marks().Unsaved() {
 		t.Errorf("a flush on a full disk: %v, and waiting: %v", err, s.Marks().Unsaved())
 	}
-	s.log.journal.write = (*journal).writeThrough
+	letCommits(s)
 	if err := s.flush(); err != nil || s.Marks().Unsaved() {
 		t.Errorf("the next flush: %v, and waiting: %v", err, s.Marks().Unsaved())
 	}
@@ -151,7 +151,7 @@ func TestMarkSurvivesCompactAndBackup(t *testing.T) {
 	put(t, s, record(7))
 	want := marks.Mark()
 	var copied bytes.Buffer
-	if err := s.Backup(&copied); err != nil {
+	if err := s.Backup(context.Background(), &copied); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Compact(context.Background()); err != nil {
@@ -181,47 +181,47 @@ func TestMarkSurvivesCompactAndBackup(t *testing.T) {
 	}
 }
 
-// TestMarkIsTriedAgain: by itself, until the disk takes it.
+// TestMarkIsTriedAgain: by itself, every second, until the disk takes it.
 func TestMarkIsTriedAgain(t *testing.T) {
-	s := openNew(t, &Options{FlushEvery: time.Millisecond})
-	var tries atomic.Int32
-	s.turn.Take() // so that nobody is using it
-	onWrite(s, func(do func() error) error {
-		if tries.Add(1) <= 3 {
-			return errors.New("no space left on device")
+	path, _ := makeFile(t, 0)
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, path, &Options{FlushEvery: time.Millisecond})
+		defer s.Close()
+		tries := 0
+		onWrite(s, func(do func() error) error {
+			if tries++; tries <= 3 {
+				return errors.New("no space left on device")
+			}
+			return do()
+		})
+		want := ahead(s, time.Hour)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := markIn(t, s); got != want || tries != 4 || s.Marks().Unsaved() {
+			t.Errorf("after %d tries the file has %+v; want %+v after 4", tries, got, want)
 		}
-		return do()
 	})
-	s.turn.Give()
-	want := ahead(s, time.Hour)
-	for s.Marks().Unsaved() {
-		runtime.Gosched()
-	}
-	if got := markIn(t, s); got != want || tries.Load() != 4 {
-		t.Errorf("after %d tries the file has %+v; want %+v after 4", tries.Load(), got, want)
-	}
 }
 
-// TestMarkAfterAnUnknownOutcome: the store goes on with its own marks, and the file has
-// them by the time that it is trusted again.
+// TestMarkAfterAnUnknownOutcome: the store goes on with its own marks, and the file has them with
+// the next write.
 func TestMarkAfterAnUnknownOutcome(t *testing.T) {
-	for _, happens := range []bool{false, true} {
-		s := openNew(t, &lazy)
-		put(t, s, record(1))
-		marks := s.Marks()
-		want := ahead(s, time.Hour)
-		onWrite(s, func(do func() error) error {
-			s.log.journal.write = (*journal).writeThrough
-			if happens {
-				return syncLost(do)
-			}
-			s.log.lost = s.log.journal.seq + 1 // as if nobody could tell
-			return errDisk
+	for name, fails := range map[string]func(func() error) error{"written": syncLost, "not written": notWritten} {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, lazy, func(t *testing.T, opts *Options) {
+				s := openNew(t, opts)
+				put(t, s, record(1))
+				marks := s.Marks()
+				want := ahead(s, time.Hour)
+				failCommit(s, fails)
+				if err := putting(s, record(2)); !errors.Is(err, storage.ErrOutcomeUnknown) {
+					t.Errorf("Update: %v; want ErrOutcomeUnknown", err)
+				}
+				put(t, s, record(3))
+				if got := markIn(t, s); got != want || s.Marks() != marks {
+					t.Errorf("in the file %+v; want %+v", got, want)
+				}
+			})
 		})
-		s.Update(context.Background(), record(2).Subject, func(tx storage.Tx) error { return tx.Put(record(2)) })
-		put(t, s, record(3))
-		if got := markIn(t, s); got != want || s.Marks() != marks {
-			t.Errorf("happened %v: in the file %+v; want %+v", happens, got, want)
-		}
 	}
 }

@@ -105,7 +105,7 @@ func (m *model) begin(o *operation) {
 }
 
 func (m *model) end(o *operation, a answer) {
-	if o.answer = a; a != saidDone {
+	if o.answer, o.told = a, true; a != saidDone {
 		return
 	}
 	m.counts[string(o.kind)]++

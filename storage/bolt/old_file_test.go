@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/boltfile"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -110,6 +111,29 @@ func oldFile(t *testing.T) (path string, want map[storage.ID]storage.Record) {
 	return path, want
 }
 
+// schemaAt returns the schema of the file at path.
+func schemaAt(t *testing.T, path string) int {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	metas, err := boltfile.ReadMetas(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := readSchema(f, metas.Newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 var opaque = cmp.AllowUnexported(storage.Digest{}, storage.Sealed{})
 
 // TestOldFile: the records of an earlier program are read as its successor must read
@@ -130,8 +154,8 @@ func TestOldFile(t *testing.T) {
 		}
 		switch when {
 		case "first":
-			if got := schemaIn(t, s); got != firstSchema {
-				t.Errorf("a file that was only opened is of schema %d", got)
+			if got := schemaAt(t, path); got != schema {
+				t.Errorf("a file that was opened is of schema %d; want %d", got, schema)
 			}
 		case "again":
 			for id, r := range want {

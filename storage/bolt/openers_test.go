@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -43,15 +44,18 @@ var openers = map[string]func(path string) (storage.Store, error){
 // credulous reads records as if their checksums matched.
 type credulous struct{ *Store }
 
-func (s credulous) Get(_ context.Context, id storage.ID) (r storage.Record, err error) {
+func (s credulous) Get(ctx context.Context, id storage.ID) (r storage.Record, err error) {
+	if r, err = s.Store.Get(ctx, id); !errors.Is(err, storage.ErrCorrupt) {
+		return r, err
+	}
 	err = guard(func() error {
-		return s.log.tree.db.View(func(btx *bbolt.Tx) error {
-			v := btx.Bucket(tokensBucket).Get(id[:])
+		return s.tree.db.View(func(btx *bbolt.Tx) error {
+			v := btx.Bucket([]byte(tokensBucket)).Get(id[:])
 			if len(v) < sumLen {
 				return storage.ErrNotFound
 			}
 			body := append([]byte(nil), v[:len(v)-sumLen]...)
-			r, err = decode(id[:], binary.BigEndian.AppendUint32(body, checksum(id[:], body)))
+			r, err = decode(id[:], binary.BigEndian.AppendUint32(body, wire.Checksum(id[:], body)))
 			return err
 		})
 	})
@@ -66,7 +70,7 @@ type bareStore struct {
 
 func (s bareStore) Get(_ context.Context, id storage.ID) (r storage.Record, err error) {
 	err = s.db.View(func(btx *bbolt.Tx) error {
-		r, err = bareTx{bucket: btx.Bucket(tokensBucket)}.Get(id)
+		r, err = bareTx{bucket: btx.Bucket([]byte(tokensBucket))}.Get(id)
 		return err
 	})
 	return r, err
@@ -75,7 +79,7 @@ func (s bareStore) Get(_ context.Context, id storage.ID) (r storage.Record, err 
 func (s bareStore) List(_ context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		s.db.View(func(btx *bbolt.Tx) error {
-			return btx.Bucket(tokensBucket).ForEach(func(k, v []byte) error {
+			return btx.Bucket([]byte(tokensBucket)).ForEach(func(k, v []byte) error {
 				if r, err := decode(k, v); (err != nil || f.Match(r)) && !yield(r, err) {
 					return errors.New("enough")
 				}
@@ -86,7 +90,7 @@ func (s bareStore) List(_ context.Context, f storage.Filter) iter.Seq2[storage.R
 }
 
 func (s bareStore) Update(_ context.Context, _ string, fn func(storage.Tx) error) error {
-	return s.db.Update(func(btx *bbolt.Tx) error { return fn(bareTx{bucket: btx.Bucket(tokensBucket)}) })
+	return s.db.Update(func(btx *bbolt.Tx) error { return fn(bareTx{bucket: btx.Bucket([]byte(tokensBucket))}) })
 }
 
 func (s bareStore) Touch(context.Context, storage.ID, storage.Use) error { return nil }

@@ -18,6 +18,7 @@ type operation struct {
 	issues  int   // how many records it issues, maxIssues at most
 	targets []int // the serials of the records that it ends or renews
 	answer  answer
+	told    bool // the workload has said the answer
 }
 
 // kind is what an operation does.

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -25,8 +26,8 @@ func (s *Store) Get(ctx context.Context, id storage.ID) (r storage.Record, err e
 	return r, storage.ErrNotFound
 }
 
-// Reader is for a Manager: it gets a record by it without the copies that Get makes. It
-// is nil unless self is s.
+// Reader returns a reader by which a Manager gets records without the copies that Get makes. The
+// reader is nil unless self is s: a store that wraps s may have a Get of its own.
 func (s *Store) Reader(self storage.Store) *table.Reader {
 	if self != storage.Store(s) {
 		return nil
@@ -34,7 +35,13 @@ func (s *Store) Reader(self storage.Store) *table.Reader {
 	return &s.reader
 }
 
-var errDamaged = corrupt("it did not decode when the file was opened; restore the file from a backup, or expire what it was for")
+// isDamaged reports whether the record of id was damaged when the file was opened.
+func (s *Store) isDamaged(id storage.ID) bool {
+	_, ok := s.damaged[id]
+	return ok
+}
+
+var errDamaged = fmt.Errorf("%w: a record: it did not decode when the file was opened; restore the file from a backup, or expire what it was for", storage.ErrCorrupt)
 
 // List implements storage.Store, from memory. A filter selects no damaged record.
 func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
@@ -59,10 +66,12 @@ func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 	}
 }
 
+// selected returns the IDs of the records that may match f, in order, and, for the zero filter,
+// those of damaged records.
 func (s *Store) selected(f storage.Filter) []storage.ID {
 	ids := s.table.Select(f)
-	if damaged := *s.damaged.Load(); f == (storage.Filter{}) && len(damaged) > 0 {
-		ids = slices.AppendSeq(ids, maps.Keys(damaged))
+	if f == (storage.Filter{}) && len(s.damaged) > 0 {
+		ids = slices.AppendSeq(ids, maps.Keys(s.damaged))
 		slices.SortFunc(ids, storage.ID.Compare)
 	}
 	return ids
@@ -71,5 +80,5 @@ func (s *Store) selected(f storage.Filter) []storage.ID {
 // Watch implements storage.Watcher. An end whose outcome is unknown counts as ended
 // here, and is told.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
-	return s.stage.Feed.Watch(ctx)
+	return s.feed.Watch(ctx)
 }

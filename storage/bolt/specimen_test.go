@@ -10,16 +10,16 @@ import (
 	"strings"
 	"testing"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// specimen is a file to be damaged: its bytes, and those that it had before each of
-// its last commits, the latest last.
+// specimen is a file to be damaged, with the log of a process that crashed: its bytes, and
+// those that it had before each of its last commits, the latest last.
 type specimen struct {
 	versions [][]byte
-	pages    map[pageKind][]int // where they begin
+	logs     [][]byte // beside each of versions
+	foreign  []byte   // the log of another store
+	pages    map[pageKind][]int
 }
 
 // pageKind is what a page of a specimen is for.
@@ -32,7 +32,7 @@ const (
 	kindLeaf     pageKind = "leaf"
 	kindOverflow pageKind = "overflow" // goes on with a leaf
 	kindFree     pageKind = "free"
-	kindJournal  pageKind = "journal" // begins with a frame that is not merged, or goes on with one
+	kindLog      pageKind = "log" // a block of the log that came behind the last checkpoint
 )
 
 const specimenRecords = 480
@@ -55,7 +55,7 @@ func specimenRecord(n int) storage.Record {
 func makeSpecimen(t *testing.T, dir string) {
 	t.Helper()
 	path := filepath.Join(dir, "tokens.db")
-	s, err := Open(path, nil)
+	s, err := Open(path, &Options{logAtOnce: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +100,10 @@ func makeSpecimen(t *testing.T, dir string) {
 		commit(rewritten, rewritten+1, func(r *storage.Record) {
 			r.ExpiresAt = r.ExpiresAt.AddDate(0, 0, 1)
 		})
-		merged(t, s, func(*bbolt.Tx) error { return nil })
-		copyFile(t, path, versionPath(dir, n))
+		if err := s.checkpoint(true); err != nil {
+			t.Fatal(err)
+		}
+		copyStoreTo(t, path, versionPath(dir, n))
 		made, err := readSpecimen(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -114,7 +116,8 @@ func makeSpecimen(t *testing.T, dir string) {
 				t.Fatal(err)
 			}
 			put(t, s, specimenRecord(specimenRecords)) // which may be lost, and is gone then
-			copyFile(t, path, versionPath(dir, n+1))
+			copyStoreTo(t, path, versionPath(dir, n+1))
+			makeForeignLog(t, dir)
 			return
 		}
 		if n == 100 {
@@ -123,12 +126,34 @@ func makeSpecimen(t *testing.T, dir string) {
 	}
 }
 
-// journaled is how many of the last writes of a specimen are in its journal alone,
-// besides the very last one.
+// journaled is how many of the last writes of a specimen are in its log alone, besides the
+// very last one.
 const journaled = 6
 
 // deleted is the record that one of those writes deletes.
 const deleted = 260
+
+// makeForeignLog leaves the log of another store in dir.
+func makeForeignLog(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, "foreign")
+	s, err := Open(path, &Options{logAtOnce: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	put(t, s, record(1))
+	copyFile(t, logPath(path), filepath.Join(dir, foreignLog))
+}
+
+const foreignLog = "foreign-log"
+
+// copyStoreTo copies a file with the log beside it.
+func copyStoreTo(t *testing.T, from, to string) {
+	t.Helper()
+	copyFile(t, from, to)
+	copyFile(t, logPath(from), logPath(to))
+}
 
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
@@ -153,28 +178,25 @@ func readSpecimen(dir string) (*specimen, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.versions = append(s.versions, file)
+		beside, err := os.ReadFile(logPath(versionPath(dir, n)))
+		if err != nil {
+			return nil, err
+		}
+		s.versions, s.logs = append(s.versions, file), append(s.logs, beside)
 	}
+	s.foreign, _ = os.ReadFile(filepath.Join(dir, foreignLog))
 	s.sort()
 	return s, nil
 }
 
 func (s *specimen) file() []byte { return s.versions[len(s.versions)-1] }
 
-// newest returns where the meta page that counts begins.
-func newest(file []byte) int {
-	page := os.Getpagesize()
-	tx := func(at int) uint64 { return binary.NativeEndian.Uint64(file[at+pageHeader+metaTx:]) }
-	if tx(page) > tx(0) {
-		return page
-	}
-	return 0
-}
+func (s *specimen) log() []byte { return s.logs[len(s.logs)-1] }
 
 // sort finds out what each page is.
 func (s *specimen) sort() {
-	file, page := s.file(), os.Getpagesize()
-	number := func(at int) int { return int(binary.NativeEndian.Uint64(file[at:])) }
+	file, page := s.file(), pageSize
+	number := func(at int) int { return numberAt(file, at) }
 	meta := newest(file) + pageHeader
 	list := number(meta+metaFreelist) * page
 	free := make(map[int]bool)
@@ -196,27 +218,10 @@ func (s *specimen) sort() {
 			s.pages[kindOverflow] = append(s.pages[kindOverflow], id*page)
 		}
 	}
-	s.sortJournal()
-}
-
-// sortJournal finds the pages of the newest frames.
-func (s *specimen) sortJournal() {
-	file := s.file()
-	at := bytes.Index(file, journalKey) + len(journalKey)
-	name := journalName(file[at:])
-	pages := make(map[uint64][]int)
-	newest := uint64(0)
-	for at = inBlocks(at + len(name)); at < len(file); {
-		f, ok := parseFrame(file[at:], name)
-		n := inBlocks(frameHeader + len(f.entries))
-		for i := 0; ok && i < n; i += os.Getpagesize() {
-			pages[f.seq] = append(pages[f.seq], at+i)
-			newest = max(newest, f.seq)
+	for at := 0; at < len(s.log()) && len(s.logs) > 1; at += page {
+		if !bytes.Equal(s.log()[at:at+page], s.logs[len(s.logs)-2][at:at+page]) {
+			s.pages[kindLog] = append(s.pages[kindLog], at)
 		}
-		at += max(n, blockLen)
-	}
-	for seq := newest - journaled; seq <= newest; seq++ {
-		s.pages[kindJournal] = append(s.pages[kindJournal], pages[seq]...)
 	}
 }
 

@@ -30,35 +30,43 @@ func TestNobodyGoesByWhatFails(t *testing.T) {
 		}
 		return err
 	})
-	if g == nil || o != nil || err != nil {
-		t.Fatalf("who read it waits for %v, %v, %v; want a group alone", g, o, err)
+	if g == nil || o == nil || len(o.writes) != 0 || err != nil {
+		t.Fatalf("who read it waits for %v, %v, %v; want an op without writes", g, o, err)
 	}
 	close(disk.open)
 	if err := <-writing; !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, errDisk) {
 		t.Errorf("who wrote: %v; want ErrUnavailable and the cause", err)
 	}
-	if err := s.await(g, o, err); !errors.Is(err, storage.ErrUnavailable) {
+	if err := s.await(ctx, g, o); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("who read: %v; want ErrUnavailable", err)
 	}
 }
 
 // TestWhatWaitsFails: what waits behind a group that could not be written may have gone
-// by it, so it fails too, and who waits for a group without a part in it is told.
+// by it, so it fails too.
 func TestWhatWaitsFails(t *testing.T) {
-	path, _ := makeFile(t, 0)
-	s := open(t, path, nil)
-	s.turn.Take()
-	s.queue = []*group{
-		{ops: []*op{{subject: "ana", err: errDisk}}, done: make(chan struct{}), sealed: true},
-		{ops: []*op{{subject: "eve"}}, done: make(chan struct{})},
-	}
-	g, last := s.queue[0], s.queue[1]
-	s.turn.Give()
-	s.finish(g)
-	<-last.done
-	if failed := last.ops[0].err; failed != errBefore || !last.failed {
-		t.Errorf("eve's: %v, and who waits for it is told %v; want errBefore and true", failed, last.failed)
-	}
+	inBoth(t, lazy, func(t *testing.T, opts *Options) {
+		path, _ := makeFile(t, 0)
+		s := open(t, path, opts)
+		g := holdCommits(t, s)
+		first := async(func() error { return putting(s, record(0)) })
+		<-g.arrived
+		behind := []chan error{async(func() error { return putting(s, record(1)) }), async(func() error { return putting(s, record(2)) })}
+		awaitWaiting(s, len(behind))
+		letCommits(s)
+		g.release <- errDisk
+		if err := <-first; !errors.Is(err, errDisk) {
+			t.Errorf("the first: %v; want the cause", err)
+		}
+		for _, done := range behind {
+			if err := <-done; !errors.Is(err, errBefore) {
+				t.Errorf("behind it: %v; want errBefore", err)
+			}
+		}
+		if n := s.Stats().Tokens; n != 0 {
+			t.Errorf("%d tokens; want none", n)
+		}
+	})
 }
 
 // TestTouchAtOnceWaitsForItsTwin: of two that raise the same, the one that comes

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/seed-55daa01a/lapse/internal/localfile"
 )
 
 // TestStaleBehindALink: what a crash in Compact left beside the file is removed, also
@@ -16,7 +17,7 @@ func TestStaleBehindALink(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Skip(err)
 	}
-	stale := filepath.Join(filepath.Dir(path), strings.TrimSuffix(tempPattern(path), "*")+"123")
+	stale := filepath.Join(filepath.Dir(path), localfile.TempPrefix(path)+"123")
 	if err := os.WriteFile(stale, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -4,19 +4,16 @@ import (
 	"context"
 	"runtime"
 	"time"
-
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// sweepStep bounds how many records one op of Sweep looks at, so that whoever writes
-// meanwhile waits for no more than that.
+// sweepStep is how many records one op of Sweep looks at: other writers wait for no more.
 const sweepStep = 512
 
-// Sweep implements storage.Store. What it deletes is written together with what
-// others write. It is out of sight as soon as it is found dead, and back, dead, if
-// the process crashes before it is deleted.
+// Sweep implements storage.Store. The deletions are written together with what others write.
+// A record is out of sight as soon as it is found dead. A crash before its deletion is on the
+// disk brings the record back, still dead.
 func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (deleted int, err error) {
-	if err := s.ready(ctx); err != nil {
+	if err := s.writable(ctx); err != nil {
 		return 0, err
 	}
 	for more := true; more && deleted < limit; {
@@ -28,47 +25,28 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 		if g == nil {
 			continue
 		}
-		if <-g.done; o.err != nil {
-			return deleted, o.err
+		if err := s.await(ctx, g, o); err != nil {
+			return deleted, err
 		}
-		runtime.Gosched() // with few processors, somebody waits to read
+		runtime.Gosched() // or, with few processors, readers would wait for all of it
 		deleted += len(o.deletes)
 	}
 	return deleted, nil
 }
 
-// stageSweep stages the deletion of at most n records. more is false when there is
-// nothing left to look at, and group is nil when nothing was found dead.
+// stageSweep enqueues the deletion of at most n records. more is false when no record is left to
+// look at; g is nil when no record was found dead.
 func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (g *group, o *op, more bool, err error) {
 	if err := s.take(ctx); err != nil {
 		return nil, nil, false, err
 	}
 	defer s.turn.Give()
-	if len(s.leftovers) == 0 && !s.table.AnyDue(before) {
+	if !s.table.AnyDue(before) {
 		return nil, nil, false, nil
 	}
 	o = new(op)
-	if more = len(s.leftovers) > 0; more {
-		o.deletes = s.takeLeftovers(n)
-	} else {
-		o.deletes, more = s.table.TakeDead(before, n, s.stage.Holds)
-	}
-	if len(o.deletes) == 0 {
+	if o.deletes, more = s.table.TakeDead(before, n, s.stage.Holds); len(o.deletes) == 0 {
 		return nil, nil, more, nil
 	}
 	return s.enqueue(o), o, more, nil
-}
-
-// takeLeftovers returns at most n IDs of what an earlier sweep took out of the table
-// but could not delete. What has been put under such an ID since stays.
-func (s *Store) takeLeftovers(n int) (ids []storage.ID) {
-	n = min(n, len(s.leftovers))
-	var r storage.Record
-	for _, id := range s.leftovers[:n] {
-		if !s.stage.Holds(id) && !s.table.Get(id, &r) {
-			ids = append(ids, id)
-		}
-	}
-	s.leftovers = s.leftovers[n:]
-	return ids
 }

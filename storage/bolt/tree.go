@@ -2,211 +2,227 @@ package bolt
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/localfile"
+	"github.com/seed-55daa01a/lapse/internal/turn"
+	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// tree is what bbolt keeps in the file: all that was merged from the journal. One
-// goroutine at a time uses it.
+// tree is the bbolt file. Only a goroutine that holds its turn uses it.
 type tree struct {
-	db   *bbolt.DB
-	file *os.File // bbolt's own
-	tx   uint64   // its last transaction
-	sum  sum      // of its records
-	seq  uint64   // of the last frame that it has
-	size int64    // the file is this long, or somebody has cut it
+	turn *turn.Turn
 
-	behind bool // the older meta page does not lead to what the newest one leads to
+	path  string      // absolute, with all links followed
+	file  *os.File    // bbolt's own, locked
+	info  os.FileInfo // of the file, to know it by
+	db    *bbolt.DB
+	pin   *bbolt.Tx  // reads the state before the last transaction; nil: nothing is pinned
+	state wire.State // as the last transaction wrote it
+	head  boltfile.Head
+	size  int64 // what t has written ends here: a shorter file was cut
+	space int   // length of bbolt's map of the file
 
-	broken bool  // bbolt has panicked and may hold its locks for ever
-	lost   bool  // it is not known what became of a transaction
-	cause  error // of either
+	length atomic.Int64 // of the file when it was last looked at, for Stats and logLimit
+
+	lost   error // why bbolt has to be opened again before it is used; nil: it need not
+	broken bool  // bbolt panicked and may hold its locks for ever
+
+	temp bool // the file is to get another name
+
+	reader atomic.Pointer[reading] // a Backup reads; nil: none does
 
 	commitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
 }
 
-// seqKey leads to the number of the last frame that the tree has, in 8 bytes, and the
-// CRC-32 (Castagnoli) of the key and that.
-var seqKey = []byte("merged")
+// allocSize returns the least number of bytes by which bbolt lets a file of that size grow.
+func allocSize(size int64) int { return int(max(16<<10, min(size/16, 16<<20))) }
 
-const seqLen = 8 + sumLen
-
-// mergeStep is how many records one transaction of a merge writes. The pages that it
-// changes wait in memory for its end, and the file grows by as many.
-const mergeStep = 512
-
-// mergeMost is about how many changes are put in order at once, which takes some
-// milliseconds and lets nobody else run.
-const mergeMost = 16 << 10
-
-// merge writes what frames say, which follow the last one that the tree has. Whenever a
-// crash comes, they can be merged again. When it returns nil both meta pages lead to
-// what they say, and they are needed no more.
-func (t *tree) merge(frames []frame) error {
-	for {
-		n, err := t.mergeSome(frames)
-		if err != nil || n == len(frames) {
-			return err
-		}
-		frames = frames[n:]
+// mapSize returns the length of bbolt's map of a file of that size. Addresses cost no memory, so
+// the map is large; but where a map makes its file longer, or addresses are scarce, it is twice
+// the file, or 1 MB.
+func mapSize(size int64) int {
+	if runtime.GOOS == "windows" || strconv.IntSize < 64 {
+		return int(max(1<<20, 2*size))
 	}
+	return int(max(1<<30, 4*size))
 }
 
-// mergeSome is merge for the first n of frames.
-func (t *tree) mergeSome(frames []frame) (n int, err error) {
-	all, mark, n, err := changesOf(frames, mergeMost)
+// open has bbolt use t.file, which is locked and has passed boltfile.Walk. If bbolt cannot open
+// it, t.file is closed and t.db nil. After an error of reading the meta pages bbolt has the file
+// open: the caller calls release.
+func (t *tree) open() error {
+	info, err := t.file.Stat()
 	if err != nil {
-		return 0, err
+		return errors.Join(err, t.file.Close())
 	}
-	seq, last := t.seq+uint64(n), lastOfEach(all)
-	for ; len(last) > mergeStep; last = last[mergeStep:] {
-		err := t.update(func(w *writer) error { return w.apply(last[:mergeStep]) })
-		if err != nil {
-			return 0, err
-		}
+	t.space = max(t.space, mapSize(info.Size()))
+	opts := &bbolt.Options{
+		Timeout: time.Second, NoStatistics: true, PageSize: pageSize, InitialMmapSize: t.space,
+		FreelistType: bbolt.FreelistArrayType, // the other type breaks up free pages that lie in a row (TestChurnOfAny)
+		OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return t.file, nil },
 	}
-	err = t.update(func(w *writer) error {
-		return errors.Join(w.apply(last), putMark(w.tx, mark), putSeq(w.tx, seq))
-	})
-	if err != nil {
-		return 0, err
-	}
-	t.seq = seq
-	return n, t.mirror()
-}
-
-// lastOfEach returns the last change of each record of all, which are as they came: first
-// the deletes, so that there are never more records on the way than before or after, and
-// then the others, both in the order of their keys, in which bbolt writes them fastest.
-func lastOfEach(all []change) []change {
-	type rank struct {
-		head uint64 // of the key: it nearly always decides, and is moved for less
-		at   int
-	}
-	ranks := make([]rank, len(all))
-	for i := range all {
-		ranks[i] = rank{binary.BigEndian.Uint64(all[i].id[:]), i}
-	}
-	slices.SortFunc(ranks, func(a, b rank) int {
-		if a.head != b.head {
-			return cmp.Compare(a.head, b.head)
-		}
-		return cmp.Or(all[a.at].id.Compare(all[b.at].id), a.at-b.at)
-	})
-	last := make([]change, 0, len(all))
-	for _, deletes := range []bool{true, false} {
-		for i, r := range ranks {
-			c := &all[r.at]
-			if (c.value == nil) == deletes && (i+1 == len(ranks) || all[ranks[i+1].at].id != c.id) {
-				last = append(last, *c)
-			}
-		}
-	}
-	return last
-}
-
-// update makes what fn does durable in one transaction, or nothing of it; where nobody
-// can tell, t is lost.
-func (t *tree) update(fn func(*writer) error) error {
-	switch {
-	case t.broken:
-		return errBroken
-	case t.lost:
-		return refusal(t.cause)
-	}
-	if t.behind { // or what that page leads to might be written over, and it alone be left
-		if err := t.mirror(); err != nil {
-			return err
-		}
-	}
-	btx, err := t.begin(true)
-	if err != nil {
-		return err
-	}
-	defer t.guardEdge(btx.Rollback) // nothing to do after a commit
-	var w *writer
 	err = guard(func() (err error) {
-		if w, err = newWriter(btx, t.sum); err == nil {
-			err = errors.Join(fn(w), w.finish())
+		t.db, err = bbolt.Open(t.path, 0o600, opts)
+		return err
+	})
+	if err != nil {
+		t.db = nil
+		if errors.Is(err, errPanicked) {
+			err = errors.Join(err, localfile.Unlock(t.file), t.file.Close())
 		}
 		return err
-	})
-	if err != nil {
-		return classify(err)
 	}
-	tx, size := uint64(btx.ID()), btx.Size()
-	if err := t.guardEdge(func() error { return t.commitTx(btx) }); err != nil {
-		return t.fate(tx, err)
+	t.db.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; commit sets it for ours
+	t.db.MaxSize = t.space                  // or bbolt would map the file again, and wait for the pin for ever
+	t.lost, t.broken, t.info, t.size = nil, false, info, info.Size()
+	t.length.Store(t.size)
+	if err := t.look(); err != nil {
+		return errors.Join(err, t.release())
 	}
-	t.tx, t.size, t.sum, t.behind = tx, size, w.all, true
 	return nil
 }
 
-// fate says what became of transaction tx, whose commit failed with err. If neither
-// meta page is of tx, nothing leads to what it wrote, and nothing will. If one is,
-// it may reach the disk or not.
-func (t *tree) fate(tx uint64, err error) error {
-	m, metaErr := checkMetas(t.file)
-	if metaErr != nil || m.tx >= tx {
-		t.lost, t.cause = true, because(err)
-	}
-	return classify(err)
+// pageSize is the size of a page in new files. bbolt's default is the system's page size: where
+// that is 64 KiB, the smallest file would be 16 times as large.
+const pageSize = 4096
+
+// look notes the meta pages of the file in t.head, for check.
+func (t *tree) look() (err error) {
+	t.head, err = boltfile.ReadHead(t.file, uint64(t.db.Info().PageSize))
+	return err
 }
 
-// mirror has the older meta page lead to what the newest one leads to.
-func (t *tree) mirror() error {
-	err := mirror(t.file, t.db.Info().PageSize, t.tx)
-	if err != nil {
-		t.lost, t.cause = true, because(err)
-		return classify(err)
+// ready opens the file again if that has to be, and says why nothing may be written, or returns
+// nil.
+func (t *tree) ready() error {
+	if t.lost != nil {
+		if err := t.reopen(); err != nil {
+			return err
+		}
 	}
-	t.behind = false
-	return nil
+	return t.check()
 }
 
-func (t *tree) begin(writable bool) (btx *bbolt.Tx, err error) {
-	err = t.guardEdge(func() error {
-		btx, err = t.db.Begin(writable)
+// check says why nothing may be written, or returns nil. A write to a file that is not at its
+// path any more would be lost, and one to a file that another program has changed or cut would
+// damage it.
+func (t *tree) check() error {
+	same, size, err := localfile.Look(t.path, t.info)
+	switch {
+	case errors.Is(err, os.ErrNotExist), err == nil && !same:
+		return ErrReplaced
+	case err != nil:
 		return err
-	})
-	return btx, classify(err)
+	case size < t.size:
+		return errCut
+	}
+	t.length.Store(size)
+	if t.lost != nil {
+		return nil
+	}
+	head, err := boltfile.ReadHead(t.file, uint64(t.db.Info().PageSize))
+	if err == nil && head != t.head {
+		err = errOverwritten
+	}
+	return err
 }
 
-// view runs fn on what is in the file.
-func (t *tree) view(fn func(*bbolt.Tx) error) error {
-	return t.guardEdge(func() error { return t.db.View(fn) })
+// reopen has bbolt open the file again, with a larger map if it wants one, after an error that
+// may have left bbolt's memory and the file apart.
+func (t *tree) reopen() error {
+	known := t.info
+	t.release() // its error does not matter: the file is opened again
+	f, err := localfile.OpenLocked(t.path, false, time.Second)
+	if err != nil {
+		return fmt.Errorf("%w: the file cannot be opened again: %w", storage.ErrUnavailable, err)
+	}
+	t.file = f
+	if info, err := f.Stat(); err != nil || !os.SameFile(info, known) {
+		return errors.Join(cmp.Or(err, ErrReplaced), f.Close())
+	}
+	if err = t.open(); err == nil {
+		err = t.readState()
+	}
+	if err != nil {
+		t.lost = err
+	}
+	return err
 }
 
-// close lets go of the file, through bbolt if that can still be asked.
-func (t *tree) close() error {
+// readState reads the state that the newest meta page leads to: the one that is known, or that
+// of a commit of unknown outcome after it.
+func (t *tree) readState() error {
+	metas, err := boltfile.ReadMetas(t.file, t.info.Size())
+	if err != nil {
+		return err
+	}
+	st, err := readState(t.file, metas.Newest)
+	switch {
+	case err != nil:
+		return err
+	case st.Tx != t.state.Tx && st.Tx != t.state.Tx+1:
+		return errOverwritten
+	}
+	t.state = st
+	return nil
+}
+
+// release cuts a Backup off, ends the pin and has bbolt close the file, if bbolt has it open.
+func (t *tree) release() error {
 	if t.db == nil {
 		return nil
 	}
+	if r := t.reader.Load(); r != nil {
+		r.cut(errReopened)
+	}
+	err := t.rollback(t.pin)
 	db := t.db
-	t.db = nil
+	t.db, t.pin = nil, nil
 	if t.broken {
-		return errors.Join(unlock(t.file), t.file.Close())
+		return errors.Join(localfile.Unlock(t.file), t.file.Close())
 	}
-	return classify(t.guardEdge(db.Close))
+	return errors.Join(err, guard(db.Close))
 }
 
-func putSeq(btx *bbolt.Tx, seq uint64) error {
-	b := binary.BigEndian.AppendUint64(nil, seq)
-	return btx.Bucket(metaBucket).Put(seqKey, binary.BigEndian.AppendUint32(b, checksum(seqKey, b)))
+// begin begins a transaction of bbolt.
+func (t *tree) begin(writable bool) (btx *bbolt.Tx, err error) {
+	err = t.edge(func() error {
+		btx, err = t.db.Begin(writable)
+		return err
+	})
+	return btx, err
 }
 
-// readSeq returns the number of the last frame that the tree of btx has.
-func readSeq(btx *bbolt.Tx) (uint64, error) {
-	v := btx.Bucket(metaBucket).Get(seqKey)
-	if len(v) != seqLen || checksum(seqKey, v[:8]) != binary.BigEndian.Uint32(v[8:]) {
-		return 0, fmt.Errorf("%w: it does not say how much of its journal it has", storage.ErrCorrupt)
+// rollback ends btx, which may be nil, or committed.
+func (t *tree) rollback(btx *bbolt.Tx) error {
+	if btx == nil {
+		return nil
 	}
-	return binary.BigEndian.Uint64(v), nil
+	err := t.edge(btx.Rollback)
+	if errors.Is(err, berrors.ErrTxClosed) {
+		return nil
+	}
+	return err
+}
+
+// edge is guard for an f that begins or ends a transaction. After a panic there bbolt holds
+// locks that it never gives back, and has to be left.
+func (t *tree) edge(f func() error) error {
+	err := guard(f)
+	if errors.Is(err, errPanicked) {
+		t.broken, t.lost = true, err
+	}
+	return err
 }

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"errors"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,84 +9,34 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// TestTroubleKeepsItsEnds: groups that waited behind the commit of unknown outcome
-// come to their end in the time of trouble, and do not make the store forget what is
-// to be finished.
+// TestTroubleKeepsItsEnds: groups that waited behind the commit of unknown outcome fail, and do
+// not make the store forget what it owes to the file.
 func TestTroubleKeepsItsEnds(t *testing.T) {
-	path, good := makeFile(t, 10)
-	s, err := Open(path, &lazy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := holdCommits(t, s)
-	doomed := record(1)
-	first := async(func() error { return putting(s, ended(doomed)) })
-	<-g.arrived
-	behind := async(func() error { return putting(s, record(20)) })
-	awaitWaiting(s, 1)
-	lose(t, path)
-	g.release <- errUnsynced
-	if err := <-first; !errors.Is(err, storage.ErrOutcomeUnknown) {
-		t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
-	}
-	if err := <-behind; !errors.Is(err, storage.ErrUnavailable) {
-		t.Fatalf("the one behind: %v; want ErrUnavailable", err)
-	}
-	letCommits(s)
-	if err := os.WriteFile(path, good, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := tryAgain(s); err != nil {
-		t.Fatal(err)
-	}
-	if got := inFile(t, s, doomed.ID); !got.Equal(ended(doomed)) {
-		t.Errorf("what was to be ended is %+v in the file", got)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestTroubleAndAnotherWriter: while the file is let go of, another store may open it
-// and end a token. What the first one knows is out of date then: it must not write.
-func TestTroubleAndAnotherWriter(t *testing.T) {
-	path, good := makeFile(t, 10)
-	s, err := Open(path, &lazy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	doomed := record(2)
-	touch(t, s, doomed, by(doomed, time.Minute))
-	failCommit(s, func(do func() error) error {
-		lose(t, path)
-		return syncLost(do)
+	inBoth(t, lazy, func(t *testing.T, opts *Options) {
+		path, _ := makeFile(t, 10)
+		s := open(t, path, opts)
+		g := holdCommits(t, s)
+		doomed := record(1)
+		first := async(func() error { return putting(s, ended(doomed)) })
+		<-g.arrived
+		behind := async(func() error { return putting(s, record(20)) })
+		awaitWaiting(s, 1)
+		onWrite(s, func(func() error) error { return errDisk })
+		g.release <- errUnknown
+		if err := <-first; !errors.Is(err, storage.ErrOutcomeUnknown) {
+			t.Fatalf("Update: %v; want ErrOutcomeUnknown", err)
+		}
+		if err := <-behind; !errors.Is(err, errBefore) {
+			t.Fatalf("the one behind: %v; want errBefore", err)
+		}
+		letCommits(s)
+		if err := tryAgain(s); err != nil {
+			t.Fatal(err)
+		}
+		if got := inFile(t, s, doomed.ID); !got.Equal(ended(doomed)) {
+			t.Errorf("what was to be ended is %+v in the file", got)
+		}
 	})
-	if err := putting(s, record(20)); !errors.Is(err, storage.ErrOutcomeUnknown) {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, good, 0); err != nil {
-		t.Fatal(err)
-	}
-	other, err := Open(path, &lazy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, other, ended(doomed))
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
-	err = tryAgain(s)
-	s.flush()
-	s.Close()
-	again, err2 := Open(path, &lazy)
-	if err2 != nil {
-		t.Fatal(err2)
-	}
-	defer again.Close()
-	if got := shown(t, again, doomed.ID); got.EndedAt.IsZero() {
-		t.Errorf("an end that another store wrote is undone: %+v; looking again said %v", got, err)
-	}
 }
 
 // TestDeniedStaysDenied: an end of unknown outcome that did happen is never out of
@@ -104,14 +53,16 @@ func TestDeniedStaysDenied(t *testing.T) {
 			return r.Digest.Equal(after([]troubled{hasSecret(2, 0)}).Digest)
 		}},
 	} {
-		t.Run(name, func(t *testing.T) { staysDenied(t, row.before, row.last, row.denied) })
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, Options{}, func(t *testing.T, opts *Options) { staysDenied(t, opts, row.before, row.last, row.denied) })
+		})
 	}
 }
 
-func staysDenied(t *testing.T, before, last troubled, denied func(r *storage.Record, found bool) bool) {
+func staysDenied(t *testing.T, opts *Options, before, last troubled, denied func(r *storage.Record, found bool) bool) {
 	const between = 900
 	path, _ := makeFile(t, 10)
-	s := open(t, path, nil)
+	s := open(t, path, opts)
 	g := holdCommits(t, s)
 	first := async(func() error { return putting(s, record(20)) })
 	<-g.arrived

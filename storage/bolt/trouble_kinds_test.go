@@ -3,8 +3,6 @@ package bolt
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,6 +13,8 @@ import (
 type troubled func(r *storage.Record) *storage.Record
 
 func isEnded(r *storage.Record) *storage.Record { endsIt(r); return r }
+
+func endsIt(r *storage.Record) { r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRevoked }
 
 func isRenamed(r *storage.Record) *storage.Record { r.Name += ", renamed"; return r }
 
@@ -110,36 +110,30 @@ var troubles = []struct {
 	{"deleted, put anew, deleted", []troubled{isDeleted, isPutAnew, isDeleted}, 3},
 }
 
-// TestTroubleOfEachKind: what a group of unknown outcome would have ended, deleted, or
-// given another secret at once, is so from then on: in the time of trouble, after it,
-// whether the group happened or not, after a crash then, and when the file is opened
-// again. All else of the group is there if it happened, and only then.
+// TestTroubleOfEachKind: what a group of unknown outcome would have ended, deleted, or given
+// another secret at once, is so from then on: while writing fails, afterwards, whether the
+// group reached the disk or not, after a crash then, and when the file is opened again. All
+// else of the group counts as not written.
 func TestTroubleOfEachKind(t *testing.T) {
 	for _, row := range troubles {
-		for _, happens := range []bool{false, true} {
-			name := row.name + map[bool]string{false: ", not in the file", true: ", in the file"}[happens]
-			t.Run(name, func(t *testing.T) { troubleOf(t, row.changes, row.ends, happens) })
+		for name, fails := range map[string]func(func() error) error{
+			row.name + ", not written": notWritten, row.name + ", written": syncLost,
+		} {
+			t.Run(name, func(t *testing.T) {
+				inBoth(t, lazy, func(t *testing.T, opts *Options) { troubleOf(t, opts, row.changes, row.ends, fails) })
+			})
 		}
 	}
 }
 
-func troubleOf(t *testing.T, changes []troubled, ends int, happens bool) {
-	path, _ := makeFile(t, 10)
-	s := open(t, path, &lazy)
+func troubleOf(t *testing.T, opts *Options, changes []troubled, ends int, fails func(func() error) error) {
+	path, _ := makeFileIn(t, quickDir(t), 10)
+	s := open(t, path, opts)
 	g := holdCommits(t, s)
 	first := async(func() error { return putting(s, record(20)) })
 	<-g.arrived
 	all := stages(s, changes)
-	var good []byte
-	failCommit(s, func(do func() error) error {
-		if !happens {
-			good = lose(t, path)
-			return syncLost(do)
-		}
-		err := syncLost(do)
-		good = lose(t, path)
-		return err
-	})
+	onWrite(s, fails)
 	g.release <- nil
 	if err := <-first; err != nil {
 		t.Fatal(err)
@@ -149,34 +143,25 @@ func troubleOf(t *testing.T, changes []troubled, ends int, happens bool) {
 			t.Fatalf("change %d: %v; want ErrOutcomeUnknown", i, err)
 		}
 	}
+	onWrite(s, func(func() error) error { return errDisk })
 	use, want := by(record(1), time.Minute), after(changes[:ends])
 	oneIs(t, "in trouble", s, want)
 	if err := s.Touch(context.Background(), record(1).ID, use); err != nil {
 		t.Error(err)
 	}
-	touched := want != nil && use.Raise(want)
+	if want != nil {
+		use.Raise(want)
+	}
 	oneIs(t, "touched", s, want)
 	if err := putting(s, record(21)); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Update in trouble: %v; want ErrUnavailable", err)
 	}
-	if err := os.WriteFile(path, good, 0); err != nil {
-		t.Fatal(err)
-	}
+	letCommits(s)
 	if err := tryAgain(s); err != nil {
 		t.Fatal(err)
 	}
-	if happens {
-		if want = after(changes); touched {
-			use.Raise(want)
-		}
-	}
 	oneIs(t, "out of trouble", s, want)
-	if err := s.flush(); err != nil {
-		t.Fatal(err)
-	}
-	crashed := filepath.Join(t.TempDir(), "crashed.db")
-	copyFile(t, path, crashed)
-	oneIs(t, "after a crash", open(t, crashed, nil), want)
+	oneIs(t, "after a crash", openCrashed(t, path), want)
 	put(t, s, record(21))
 	oneIs(t, "later", s, want)
 	if err := s.Close(); err != nil {

@@ -19,20 +19,35 @@ type plan struct {
 	first int           // number of its first operation
 	flush time.Duration // see flushEvery
 	plant string        // what is wrong with it, or fault-free
+	way   way
 }
+
+// way is how the groups of a workload reach the disk.
+type way int
+
+const (
+	thenLog way = iota // in the log, once there have been some
+	inLog              // in the log, all of them
+	inTree             // in the file
+	ways
+)
+
+func (w way) set(o *Options) { o.logAtOnce, o.NoLog = w == inLog, w == inTree }
 
 const planEnv = "LAPSE_TEST_PLAN"
 
 const (
 	faultFree = "fault-free"
-	noSync    = "no-sync" // nothing is synced to disk
+	noSync    = "no-sync" // nothing is synced to disk; always in the tree
 	hasty     = "hasty"   // acknowledges before it writes
 )
 
-func (p plan) String() string { return fmt.Sprintln(p.seed, p.first, int64(p.flush), p.plant) }
+func (p plan) String() string {
+	return fmt.Sprintln(p.seed, p.first, int64(p.flush), p.plant, int(p.way))
+}
 
 func planned() (p plan, err error) {
-	_, err = fmt.Sscan(os.Getenv(planEnv), &p.seed, &p.first, &p.flush, &p.plant)
+	_, err = fmt.Sscan(os.Getenv(planEnv), &p.seed, &p.first, &p.flush, &p.plant, &p.way)
 	return p, err
 }
 
@@ -58,6 +73,7 @@ func work(path string) {
 	}
 	fmt.Println(saidOpening)
 	opts, _ := flushEvery(p.flush)
+	p.way.set(opts)
 	s, err := Open(path, opts)
 	if err != nil {
 		fmt.Println(saidFailed, err)
@@ -65,12 +81,7 @@ func work(path string) {
 	}
 	fmt.Println(saidOpened)
 	if p.plant == noSync {
-		f := s.log.tree.file
-		s.log.tree.db.NoSync = true
-		s.log.journal.write = func(_ *journal, b []byte, at int64) error {
-			_, err := f.WriteAt(b, at)
-			return err
-		}
+		s.tree.db.NoSync = true
 	}
 	w := &workload{plan: p, store: s, next: p.first}
 	for n := range owners {

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 	"testing"
 
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -45,8 +48,8 @@ func TestWritesAreSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.log.tree.db.NoSync || s.log.tree.db.NoGrowSync || s.log.tree.db.NoFreelistSync {
-		t.Errorf("NoSync %v, NoGrowSync %v, NoFreelistSync %v; want none", s.log.tree.db.NoSync, s.log.tree.db.NoGrowSync, s.log.tree.db.NoFreelistSync)
+	if s.tree.db.NoSync || s.tree.db.NoGrowSync || s.tree.db.NoFreelistSync {
+		t.Errorf("NoSync %v, NoGrowSync %v, NoFreelistSync %v; want none", s.tree.db.NoSync, s.tree.db.NoGrowSync, s.tree.db.NoFreelistSync)
 	}
 }
 
@@ -127,16 +130,25 @@ func TestCloseSendsWaitersAway(t *testing.T) {
 }
 
 func TestClassify(t *testing.T) {
-	damage := fmt.Errorf("%w: a page", storage.ErrCorrupt)
+	corrupt := fmt.Errorf("%w: a page", storage.ErrCorrupt)
 	for _, row := range []struct{ err, want error }{
 		{nil, nil},
-		{damage, damage},
+		{corrupt, corrupt},
 		{ErrNotStore, ErrNotStore},
-		{berrors.ErrDatabaseNotOpen, storage.ErrClosed},
 		{berrors.ErrTimeout, storage.ErrLocked},
-		{berrors.ErrInvalid, storage.ErrCorrupt},
-		{berrors.ErrChecksum, storage.ErrCorrupt},
-		{berrors.ErrVersionMismatch, storage.ErrCorrupt},
+		{berrors.ErrDatabaseNotOpen, storage.ErrUnavailable},
+		{boltfile.ErrDamaged, storage.ErrCorrupt},
+		{boltfile.ErrEmpty, storage.ErrCorrupt},
+		{boltfile.ErrNoBucket, ErrNotStore},
+		{log.ErrDamaged, storage.ErrCorrupt},
+		{log.ErrNewer, ErrNewerSchema},
+		{log.ErrUnknown, storage.ErrOutcomeUnknown},
+		{log.ErrFull, ErrDiskFull},
+		{log.ErrReplaced, ErrReplaced},
+		{syscall.EIO, storage.ErrUnavailable},
+		{syscall.ENOSPC, ErrDiskFull},
+		{syscall.ENOSPC, storage.ErrUnavailable},
+		{syscall.EROFS, ErrReadOnly},
 		{context.DeadlineExceeded, storage.ErrUnavailable},
 		{context.DeadlineExceeded, context.DeadlineExceeded},
 	} {

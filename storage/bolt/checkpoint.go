@@ -1,0 +1,113 @@
+package bolt
+
+import (
+	"slices"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/wire"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// logLimit returns how many bytes the log may have. With a longer log, checkpoints write fewer
+// pages.
+func (t *tree) logLimit() int64 { return max(1<<20, t.length.Load()/8) }
+
+// retryEvery is the pause before a checkpoint, or a write, that has failed is tried again.
+const retryEvery = time.Second
+
+// checkpointLoop takes the log into the tree whenever the log is half as long as it may be.
+func (s *Store) checkpointLoop() {
+	retry := time.NewTimer(retryEvery)
+	retry.Stop()
+	for {
+		select {
+		case <-s.full:
+		case <-retry.C:
+		case <-s.closed:
+			retry.Stop()
+			return
+		}
+		if l := s.journal.current(); l.Used() <= s.tree.logLimit()/2 {
+			continue // the committer has made one meanwhile
+		}
+		if s.checkpoint(true) != nil {
+			retry.Reset(retryEvery)
+		}
+	}
+}
+
+// checkpoint writes the dirty records into the tree, as the table shows them, and frees the log
+// up to the last group that the table shows. open says whether groups may follow in the log.
+// There is a log.
+func (s *Store) checkpoint(open bool) error {
+	s.tree.turn.Take()
+	defer s.tree.turn.Give()
+	return s.checkpointNow(open)
+}
+
+// checkpointStep is how many records one transaction of a checkpoint writes. The pages that it
+// changes wait in memory for its end, and the file grows by as many.
+const checkpointStep = 512
+
+// checkpointNow is checkpoint for a caller that has the turn of the tree. The last transaction
+// has whole groups: the table does not change while its records are read.
+func (s *Store) checkpointNow(open bool) error {
+	_, ids, _ := s.journal.take()
+	err := s.writeSteps(ids)
+	if err == nil {
+		s.revealing.Lock()
+		number, rest, mark := s.journal.take()
+		changes, failed := changesOf(s.table, rest)
+		s.revealing.Unlock()
+		if ids, err = append(ids, rest...), failed; err == nil {
+			err = s.writeLast(changes, number, &mark, open)
+		}
+	}
+	s.journal.done(ids, err)
+	return err
+}
+
+// writeSteps writes the records of ids as the table shows them, checkpointStep in a transaction.
+func (s *Store) writeSteps(ids []storage.ID) error {
+	slices.SortFunc(ids, storage.ID.Compare)
+	for step := range slices.Chunk(slices.Compact(ids), checkpointStep) {
+		changes, err := changesOf(s.table, step)
+		if err == nil {
+			err = s.tree.update(changes, s.tree.state, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeLast writes changes, after which the tree has all groups up to number.
+func (s *Store) writeLast(changes []wire.Entry, number uint64, mark *storage.Mark, open bool) error {
+	l, next := s.journal.current(), s.tree.state
+	if next.Log == l.ID() { // or the log has no group yet
+		next.Merged, next.Open = number, open
+	}
+	err := s.tree.write(changes, next, mark)
+	if err == nil {
+		l.Free(number)
+	}
+	return err
+}
+
+// changesOf returns what t shows of the records of ids, each once, in the order of the IDs, into
+// which it brings ids.
+func changesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
+	slices.SortFunc(ids, storage.ID.Compare)
+	ids = slices.Compact(ids)
+	changes := make([]wire.Entry, 0, len(ids))
+	for _, id := range ids {
+		e, err := shownEntry(t, id)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, e)
+	}
+	return changes, nil
+}

@@ -1,0 +1,73 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// TestCommitOfBboltFails fails each of the first four, written or not, in both modes, that of Close included: what was
+// acknowledged is there, what failed is not, what was to be ended stays ended from then on, and
+// the next write goes through.
+func TestCommitOfBboltFails(t *testing.T) {
+	for fails := range 4 {
+		for _, happens := range []bool{false, true} {
+			t.Run(fmt.Sprintf("commit %d, written %v", fails, happens), func(t *testing.T) {
+				inBoth(t, lazy, func(t *testing.T, opts *Options) { commitFails(t, opts, fails, happens) })
+			})
+		}
+	}
+}
+
+func commitFails(t *testing.T, opts *Options, fails int, happens bool) {
+	path, _ := makeFileIn(t, quickDir(t), 10)
+	s := open(t, path, opts)
+	commits := 0
+	s.tree.turn.Take()
+	s.tree.commitTx = func(btx *bbolt.Tx) error {
+		commits++
+		switch {
+		case commits-1 != fails:
+			return btx.Commit()
+		case happens:
+			return errors.Join(btx.Commit(), errDisk)
+		}
+		return errDisk
+	}
+	s.tree.turn.Give()
+	want := make(truth)
+	for n := range 10 {
+		want[record(n).ID] = record(n)
+	}
+	denied := ended(record(1))
+	for n, r := range []storage.Record{denied, ended(record(2)), record(20), record(21)} {
+		err := putting(s, r)
+		switch unknown := errors.Is(err, storage.ErrOutcomeUnknown); {
+		case err == nil, unknown && !r.EndedAt.IsZero():
+			want[r.ID] = r
+		case !errors.Is(err, errDisk), !unknown && !errors.Is(err, storage.ErrUnavailable):
+			t.Errorf("write %d: %v; want the cause, and whether it is known", n, err)
+		case unknown && opts.logAtOnce:
+			t.Errorf("write %d: %v; want what is known: it was not in the log", n, err)
+		}
+	}
+	for when, s := range map[string]*Store{"at once": s, "after a crash": openCrashed(t, path)} {
+		if text := want.differs(t, s); text != "" {
+			t.Errorf("%s: %s", when, text)
+		}
+	}
+	atClose := opts.logAtOnce && fails >= 2 // then the log stays, and the next Open takes it
+	if err := s.Close(); (err != nil) != atClose || err != nil && !errors.Is(err, errDisk) {
+		t.Errorf("Close: %v; want an error: %v", err, atClose)
+	}
+	if text := want.differs(t, open(t, path, nil)); text != "" {
+		t.Errorf("reopened: %s", text)
+	}
+	if commits <= fails {
+		t.Errorf("%d commits; want one that fails", commits)
+	}
+}

@@ -1,0 +1,47 @@
+package bolt
+
+import (
+	"slices"
+
+	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/wire"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// shownEntry returns the entry that makes the record of id what t shows.
+func shownEntry(t *table.Table, id storage.ID) (wire.Entry, error) {
+	var r storage.Record
+	if !t.Get(id, &r) {
+		return wire.Entry{Kind: wire.DeleteEntry, ID: id}, nil
+	}
+	value, err := wire.Encode(nil, &r)
+	return wire.Entry{Kind: wire.PutEntry, ID: id, Value: value}, err
+}
+
+// forTree returns the puts and deletes that all leads to, one of each record, in the order of
+// the IDs, in which bbolt writes them fastest. A raise alone becomes a put of what t shows. One
+// beside another entry is left out: the table, when it shows that, marks the record unsaved
+// again.
+func forTree(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
+	slices.SortStableFunc(all, func(a, b wire.Entry) int { return a.ID.Compare(b.ID) })
+	n := 0
+	for i := range all {
+		switch {
+		case n == 0 || all[n-1].ID != all[i].ID:
+			n++
+		case all[i].Kind == wire.RaiseEntry:
+			continue
+		}
+		all[n-1] = all[i]
+	}
+	all = all[:n]
+	for i := range all {
+		if all[i].Kind == wire.RaiseEntry {
+			var err error
+			if all[i], err = shownEntry(t, all[i].ID); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}

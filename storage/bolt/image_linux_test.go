@@ -1,0 +1,51 @@
+package bolt
+
+import (
+	"flag"
+	"testing"
+)
+
+var images = flag.Int("images", shorter(1600, 100), "how many images of a crash TestCrashImages opens")
+
+// imagesEach is how many of them are drawn from one recording.
+const imagesEach = 400
+
+// TestCrashImages records every call by which a store changes its directory, and opens
+// what a crash at any moment may leave of that: all that was synced, and of what was not
+// any sectors, lengths and names. Nothing that was acknowledged is lost, nothing that was
+// ended is alive, no file is refused, no operation has happened in part.
+func TestCrashImages(t *testing.T) {
+	c := newImageCampaign(t, imageSound)
+	for n := 0; c.looked < *images && !t.Failed(); n++ {
+		trace := c.record(chance(c.seed, n), nil, 1)
+		if trace == nil {
+			return
+		}
+		c.look(trace, min(imagesEach, *images-c.looked), n)
+		for again := 0; again < 2 && c.looked < *images && !t.Failed(); again++ {
+			c.crashAfterCrash(trace, chance(c.seed, n*1000+again+1), n)
+		}
+	}
+	c.report()
+}
+
+// TestCrashImagesAreCaught: the same images catch a store that leaves out a kind of sync.
+func TestCrashImagesAreCaught(t *testing.T) {
+	for _, fault := range []string{imageNoFsync, imageNoThrough, imageNoDirSync} {
+		t.Run(fault, func(t *testing.T) {
+			c := newImageCampaign(t, fault)
+			c.enough = 1
+			for n := 0; n < 3 && len(c.wrong) == 0; n++ {
+				if trace := c.record(chance(c.seed, n), nil, 1); trace == nil {
+					return
+				} else {
+					c.look(trace, imagesEach, n)
+				}
+			}
+			if len(c.wrong) == 0 {
+				t.Fatalf("%d images have not caught it", c.looked)
+			}
+			t.Logf("caught after %d images: %.300s", c.looked, c.wrong[0])
+		})
+	}
+}

@@ -1,0 +1,306 @@
+package bolt
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/wire"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// loaded is a file that is open and locked, and what was read from it and its log.
+type loaded struct {
+	opts Options
+	path string
+	file *os.File
+	tree *tree // nil: read-only
+	temp bool  // see tree
+
+	metas    boltfile.Metas
+	table    *table.Table
+	damaged  map[storage.ID]struct{} // records that cannot be read
+	epoch    uint32                  // the latest of a record
+	found    wire.Sum                // of all records that were found in the tree
+	state    wire.State
+	mark     storage.Mark
+	believed bool // the mark was found whole
+	repaired bool // Options.Repair has passed something
+	old      bool // the schema of the file is lastOldSchema or an earlier one
+
+	log        *log.Log
+	last       uint64       // the number of the last group of the log that counts
+	dirty      []storage.ID // records that the log, or an old journal, has changed
+	badLog     error        // why the log beside the file cannot be used
+	unfinished bool         // a crash left the log before its first group
+}
+
+// readMetas reads the meta pages.
+func (l *loaded) readMetas() error {
+	info, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if l.metas, err = boltfile.ReadMetas(l.file, info.Size()); err != nil {
+		return err
+	}
+	if l.metas.Lost != nil {
+		return l.pass(fmt.Errorf("%w: %w", errMetaLost, l.metas.Lost))
+	}
+	return nil
+}
+
+// pass returns nil, and notes it in l.repaired, if err is damage and Options.Repair is set.
+// Otherwise it returns err. An error of reading is no damage.
+func (l *loaded) pass(err error) error {
+	if l.opts.Repair && errors.Is(classify(err), storage.ErrCorrupt) {
+		l.repaired, err = true, nil
+	}
+	return err
+}
+
+// read reads file and log into the table, the log last. It writes nothing.
+func (l *loaded) read() error {
+	if err := l.readMetas(); err != nil {
+		return err
+	}
+	n, err := readSchema(l.file, l.metas.Newest)
+	if errors.Is(err, boltfile.ErrNoBucket) { // unless a page is damaged, the file is another program's
+		err = cmp.Or(boltfile.Walk(l.file, l.metas.Newest, boltfile.Visitor{}), err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.walk(); err != nil {
+		return err
+	}
+	if n <= lastOldSchema {
+		err = l.readOld()
+	} else {
+		err = l.readNew()
+	}
+	if err == nil && l.table.Len() > l.opts.MaxTokens {
+		err = ErrTooMany
+	}
+	return err
+}
+
+// readNew reads the state and the mark of the tree, judges it, and reads the log.
+func (l *loaded) readNew() (err error) {
+	l.state, err = readState(l.file, l.metas.Newest)
+	if err = l.pass(err); err != nil {
+		return err
+	}
+	if err := l.pass(l.judge()); err != nil {
+		return err
+	}
+	if err := l.readMark(); err != nil {
+		return err
+	}
+	failed := l.readLog()
+	if err := l.pass(failed); err != nil || failed == nil || l.dirty == nil {
+		return err
+	}
+	l.dirty = nil // the first groups of the log alone would undo what a checkpoint took from later ones
+	return cmp.Or(l.walk(), l.readMark())
+}
+
+// readMark reads the mark that the tree has.
+func (l *loaded) readMark() error {
+	v, err := boltfile.Get(l.file, l.metas.Newest, metaBucket, markKey)
+	if err == nil {
+		l.mark, l.believed = wire.DecodeMark(v)
+	}
+	return err
+}
+
+// walk takes the records of the tree into a new table.
+func (l *loaded) walk() error {
+	l.table, l.damaged, l.found, l.epoch = table.New(), nil, wire.Sum{}, 0
+	pages := 0
+	tell := seldom(l.opts.Progress)
+	return boltfile.Walk(l.file, l.metas.Newest, boltfile.Visitor{
+		Bucket: tokensBucket,
+		Pair: func(key, value []byte) error {
+			l.reserve(pages)
+			l.found.Add(key, value)
+			l.put(key, value)
+			return nil
+		},
+		Progress: func(done, total int) {
+			pages = done
+			tell(done, total)
+		},
+	})
+}
+
+// sample is after how many records the number of all is estimated.
+const sample = 4096
+
+// reserve makes room in the table, once, for as many records as the file seems to have. pages is
+// how many were read so far.
+func (l *loaded) reserve(pages int) {
+	if l.table.Len() == sample && l.found.Records == sample {
+		l.table.Reserve(sample * int(l.metas.Newest.Pages) / (pages + 1))
+	}
+}
+
+// put adds one record to the table. A damaged record is denied under its key from then on; it
+// belongs to no subject and is never swept.
+func (l *loaded) put(key, value []byte) {
+	r, err := wire.Decode(key, value)
+	if err != nil {
+		if l.damaged == nil {
+			l.damaged = make(map[storage.ID]struct{})
+		}
+		l.damaged[r.ID] = struct{}{}
+		return
+	}
+	l.epoch = max(l.epoch, r.Epoch)
+	l.table.Put(&r, storage.Use{})
+}
+
+// judge says why the tree is not what lapse wrote last, or returns nil.
+//
+// Each transaction of lapse writes its own number into the state. A number behind the newest
+// meta page's means that another program has committed since, or that the page with the state
+// is an older one: then the state that the older meta page leads to is the newer of the two. A
+// number before the newest meta page's is that of a file that was copied record by record.
+func (l *loaded) judge() error {
+	switch {
+	case len(l.damaged) == 0 && l.found != l.state.Sum:
+		return errChanged
+	case l.state.Tx >= l.metas.Newest.Tx || l.metas.Lost != nil:
+		return nil
+	}
+	older, err := readState(l.file, l.metas.Older)
+	switch {
+	case errors.Is(err, boltfile.ErrNoBucket):
+		return nil
+	case err != nil || older.Tx > l.state.Tx:
+		return errStale
+	}
+	return nil
+}
+
+// logPath returns where the log of the file at path is. SQLite removes files beside a file whose
+// names end in -journal or -wal.
+func logPath(path string) string { return path + "-lapse" }
+
+// readLog applies the groups of the log that the tree does not have. No log is no error unless
+// the tree asks for one. An error says why the log does not belong to the tree, or cannot be read.
+func (l *loaded) readLog() error {
+	lg, err := log.Open(logPath(l.path), l.opts.ReadOnly)
+	switch {
+	case errors.Is(err, log.ErrUnfinished) && l.state.Open:
+		return l.logFault(errLogMissing)
+	case noFile(err) && l.state.Open:
+		return errLogMissing
+	case noFile(err), errors.Is(err, log.ErrUnfinished):
+		l.unfinished = !noFile(err)
+		return nil
+	case err != nil:
+		return l.logFault(err)
+	}
+	l.log = lg
+	switch {
+	case lg.ID() == l.state.Log:
+	case lg.ID() == l.state.Drops && !l.state.Open: // or the log that is asked for is missing
+		return nil // and nothing of it counts
+	case !l.state.Open && lg.Parent() == (log.Parent{Log: l.state.Log, Merged: l.state.Merged}):
+		l.state.Log, l.state.Merged = lg.ID(), 0
+	default:
+		return l.logFault(fmt.Errorf("%w: %s", errLogForeign, logPath(l.path)))
+	}
+	l.last, err = lg.Replay(l.state.Merged, l.apply)
+	if err == nil && l.state.Open && l.last < l.state.Merged {
+		err = errLogShort
+	}
+	if err != nil {
+		return l.logFault(err)
+	}
+	l.table.TakeUnsaved(l.table.Len(), new(atomic.Int64)) // a checkpoint writes them, since they are in l.dirty
+	return nil
+}
+
+// noFile reports whether err says that a file is not there, or cannot be for its long name.
+func noFile(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENAMETOOLONG)
+}
+
+// logFault closes the log, which cannot be used because of err, and returns err.
+func (l *loaded) logFault(err error) error {
+	if l.log != nil {
+		l.log.Close()
+		l.log = nil
+	}
+	l.badLog = err
+	return err
+}
+
+// apply applies one group of the log to the table.
+func (l *loaded) apply(_ uint64, group []byte) error {
+	entries, err := wire.ReadEntries(group)
+	for i := range entries {
+		if err == nil {
+			err = l.applyEntry(&entries[i])
+		}
+	}
+	return err
+}
+
+func (l *loaded) applyEntry(e *wire.Entry) error {
+	if e.Kind == wire.MarkEntry {
+		if l.mark, l.believed = wire.DecodeMark(e.Value); !l.believed {
+			return wire.ErrEntries
+		}
+		return nil
+	}
+	_, damaged := l.damaged[e.ID]
+	if damaged && (e.Kind == wire.RaiseEntry || e.Kind == wire.EndEntry) {
+		return nil // or the record, which the table does not show, would be deleted
+	}
+	l.dirty = append(l.dirty, e.ID)
+	var r storage.Record
+	switch found := l.table.Get(e.ID, &r); {
+	case e.Kind == wire.RaiseEntry:
+		l.table.Touch(e.ID, e.Use)
+		return nil
+	case e.Kind == wire.EndEntry && !found: // a later group has deleted it
+		return nil
+	}
+	l.table.Delete(e.ID) // a Put would keep what the record seems to have been raised to
+	delete(l.damaged, e.ID)
+	switch e.Kind {
+	case wire.PutEntry:
+		l.put(e.ID[:], e.Value)
+	case wire.EndEntry:
+		e.End(&r)
+		l.table.Put(&r, storage.Use{})
+	}
+	return nil
+}
+
+// quietPages is the length of a file, in pages, up to which Open does not call Progress.
+const quietPages = 4096
+
+// seldom returns a function that calls progress once for every hundredth part of total.
+func seldom(progress func(done, total int)) func(done, total int) {
+	if progress == nil {
+		return func(int, int) {}
+	}
+	next := 0
+	return func(done, total int) {
+		if total > quietPages && done >= next {
+			next = done + total/100
+			progress(done, total)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package bolt
+
+import (
+	"errors"
+	"strconv"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/oldfile"
+	"github.com/seed-55daa01a/lapse/internal/wire"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// readOld reads the mark of an old file, and applies what its journal has and its tree has not.
+func (l *loaded) readOld() error {
+	l.old = true
+	if len(l.damaged) == 0 { // or the damage explains the difference
+		if err := l.pass(oldfile.CheckRecords(l.file, l.metas, l.found.Records, l.found.Marks, wire.Spread)); err != nil {
+			return err
+		}
+	}
+	v, err := boltfile.Get(l.file, l.metas.Newest, metaBucket, markKey)
+	if err != nil {
+		return err
+	}
+	if l.mark, l.believed = wire.DecodeMark(v); v == nil {
+		marked, err := boltfile.Sequence(l.file, l.metas.Newest, metaBucket)
+		if l.believed = marked == 0; err != nil {
+			return err
+		}
+	}
+	if err := l.pass(oldfile.Read(l.file, l.metas.Newest, l.applyOld)); err != nil {
+		return err
+	}
+	l.state.Log = log.NewID() // a log that is there does not join on
+	return l.pass(l.readLog())
+}
+
+func (l *loaded) applyOld(id [16]byte, value []byte) error {
+	e := wire.Entry{Kind: wire.PutEntry, ID: id, Value: value}
+	switch {
+	case e.ID == (storage.ID{}):
+		e.Kind = wire.MarkEntry
+	case value == nil:
+		e.Kind = wire.DeleteEntry
+	}
+	return l.applyEntry(&e)
+}
+
+// dropJournal removes the journal from the file of btx and writes the schema of today.
+func dropJournal(btx *bbolt.Tx) error {
+	bucket := btx.Bucket([]byte(metaBucket))
+	return errors.Join(
+		btx.DeleteBucket([]byte(oldfile.Bucket)),
+		bucket.Delete([]byte(oldfile.SeqKey)),
+		bucket.Put([]byte(schemaKey), []byte(strconv.Itoa(schema))),
+	)
+}

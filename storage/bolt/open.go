@@ -1,0 +1,193 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/seed-55daa01a/lapse/internal/localfile"
+	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/turn"
+	"github.com/seed-55daa01a/lapse/internal/wire"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// Open opens the store in the file at path, or makes one, with mode 0600 whatever the umask. A
+// link is followed, also one that leads to nothing yet. nil opts are the zero Options. Open
+// reads the whole file before it trusts it, every record into memory, and the log of a process
+// that crashed.
+//
+// ErrLocked: the file is open elsewhere, after LockTimeout. ErrCorrupt: the file is empty,
+// damaged as a whole, or misses writes; the error says whether Options.Repair opens it.
+// ErrNotStore, ErrNewerSchema, ErrTooMany: see there. ErrUnavailable: the operating system
+// refused; its error is wrapped too. In all these cases file and log are as they were, except
+// that after ErrUnavailable a file that was to be repaired, or brought over from an earlier
+// version, may be that already.
+func Open(path string, opts *Options) (*Store, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	real, err := localfile.Resolve(path)
+	if err == nil && !o.ReadOnly {
+		err = ensure(real)
+	}
+	var l *loaded
+	if err == nil {
+		l, err = load(real, o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bolt: open %s: %w", path, notBegun(err))
+	}
+	s := newStore(o, l)
+	if s.tree != nil {
+		s.committing.Go(s.commitLoop)
+		s.running.Go(s.flushLoop)
+		s.running.Go(s.checkpointLoop)
+	}
+	return s, nil
+}
+
+func newStore(o Options, l *loaded) *Store {
+	s := &Store{
+		opts: o, table: l.table, damaged: l.damaged, file: l.file, closed: make(chan struct{}),
+		turn: turn.New(), stage: table.NewStage(l.table), next: newGroup(), copying: turn.New(), flushing: turn.New(), tree: l.tree,
+		work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), full: make(chan struct{}, 1), quit: make(chan struct{}),
+	}
+	s.reader.Open(l.table)
+	s.stage.Damaged = s.isDamaged
+	s.repaired = l.repaired
+	s.disk = func(write func() error) error { return write() }
+	s.journal = journal{log: l.log, known: l.mark, dirty: l.dirty, number: l.last}
+	due := func() { ring(s.alarm) }
+	if s.tree == nil {
+		due = nil
+	}
+	s.marks = storage.NewMarks(believe(l.mark, l.believed, l.epoch), due)
+	return s
+}
+
+// load opens the file at path, with its lock, reads it and its log, and has bbolt open it unless
+// o.ReadOnly is set. After an error everything is closed.
+func load(path string, o Options) (*loaded, error) {
+	f, err := localfile.OpenLocked(path, o.ReadOnly, o.LockTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return loadFile(f, path, o, false)
+}
+
+// loadFile is load for a file that is open, with its lock, and that may be temporary. After an
+// error it is closed.
+func loadFile(f *os.File, path string, o Options, temp bool) (*loaded, error) {
+	l := &loaded{opts: o, path: path, file: f, temp: temp}
+	if err := l.open(); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// open reads the file, and has bbolt open it unless the store is read-only. Where only bbolt can
+// take the lock, bbolt opens the file first, after readMetas has found the meta pages sound.
+func (l *loaded) open() error {
+	if l.opts.ReadOnly {
+		err := l.read()
+		if l.log != nil {
+			err = errors.Join(err, l.log.Close())
+			l.log = nil
+		}
+		return err
+	}
+	l.tree = &tree{turn: turn.New(), path: l.path, file: l.file, commitTx: commitTx, temp: l.temp}
+	if localfile.LocksEarly {
+		if err := l.read(); err != nil {
+			return err
+		}
+		if err := l.tree.open(); err != nil {
+			return err
+		}
+	} else {
+		if err := l.readMetas(); err != nil {
+			return err
+		}
+		if err := l.tree.open(); err != nil {
+			return err
+		}
+		if err := l.read(); err != nil {
+			return err
+		}
+	}
+	l.tree.state = l.state
+	return l.settle()
+}
+
+// close closes log, bbolt and file, and writes nothing.
+func (l *loaded) close() error {
+	var err error
+	if l.log != nil {
+		err = l.log.Close()
+	}
+	if l.tree != nil && l.tree.db != nil {
+		return errors.Join(err, l.tree.release())
+	}
+	l.file.Close() // bbolt may have closed it
+	return err
+}
+
+// settle makes the file ready for use: it brings an old file over, makes a repaired one whole,
+// and removes a log that the tree does not need.
+func (l *loaded) settle() error {
+	switch {
+	case l.old, l.repaired, l.logCounts() && l.opts.NoLog:
+		if err := l.rewrite(); err != nil {
+			return err
+		}
+	case l.logCounts():
+		return nil
+	}
+	return l.dropLog()
+}
+
+// logCounts reports whether there is a log that the tree asks for, or that has what the tree does
+// not have.
+func (l *loaded) logCounts() bool { return l.log != nil && (l.state.Open || l.last > l.state.Merged) }
+
+// rewrite makes the tree one of today's schema that says what it holds, together with what the
+// log had: an old file, or one that Options.Repair has passed.
+func (l *loaded) rewrite() error {
+	changes, err := l.changes()
+	if err != nil {
+		return err
+	}
+	st := &l.tree.state
+	st.Sum, st.Open, st.Merged = l.found, false, max(l.last, st.Merged)
+	if l.log == nil { // one that turns up later must not join on
+		st.Log, st.Merged = log.NewID(), 0
+	}
+	l.dirty = nil
+	return l.tree.write(changes, *st, &l.mark)
+}
+
+// changes returns what the log has changed, as it is now, to be written with the mark, which has
+// to say so if what was found cannot be believed.
+func (l *loaded) changes() ([]wire.Entry, error) {
+	l.mark, l.believed = believe(l.mark, l.believed, l.epoch), true
+	return changesOf(l.table, l.dirty)
+}
+
+// dropLog closes and removes the log, if there is one. A log that cannot be used gets another
+// name.
+func (l *loaded) dropLog() error {
+	lg := l.log
+	l.log = nil
+	switch {
+	case lg != nil:
+		return lg.Remove()
+	case l.badLog != nil:
+		return localfile.SetAside(logPath(l.path), "damaged")
+	case l.unfinished:
+		return os.Remove(logPath(l.path))
+	}
+	return nil
+}
