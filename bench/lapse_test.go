@@ -149,7 +149,7 @@ func TestWatch(t *testing.T) {
 				}
 				return nil
 			}
-			h, err := watch(check, func() error { time.Sleep(time.Second); return nil })
+			h, err := watch(readers, check, func() error { time.Sleep(time.Second); return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,10 +160,10 @@ func TestWatch(t *testing.T) {
 		})
 	}
 	bad := errors.New("planted")
-	if _, err := watch(func(int) error { return bad }, func() error { return nil }); !errors.Is(err, bad) {
+	if _, err := watch(readers, func(int) error { return bad }, func() error { return nil }); !errors.Is(err, bad) {
 		t.Errorf("%v instead of the reader's error", err)
 	}
-	if _, err := watch(func(int) error { return nil }, func() error { return bad }); !errors.Is(err, bad) {
+	if _, err := watch(readers, func(int) error { return nil }, func() error { return bad }); !errors.Is(err, bad) {
 		t.Errorf("%v instead of the error of what was watched", err)
 	}
 }

@@ -100,7 +100,7 @@ func modules() []string {
 	for _, m := range info.Deps {
 		switch m.Path {
 		case "aidanwoods.dev/go-paseto", "github.com/alexedwards/scs/v2", "github.com/golang-jwt/jwt/v5",
-			"github.com/gorilla/securecookie", "go.etcd.io/bbolt":
+			"github.com/gorilla/securecookie", "go.etcd.io/bbolt", "modernc.org/sqlite":
 			all = append(all, m.Path+" "+m.Version)
 		}
 	}

@@ -1,15 +1,16 @@
 // Bench measures lapse against what its users would otherwise use, and against the
 // bare parts that no such operation can do without, and prints one table of ratios.
 //
-//	go -C bench run .                                 # everything: some minutes, 5 GB of memory
+//	go -C bench run .                                 # everything: half an hour, 5 GB of memory
 //	go -C bench run . -quick                          # a smoke run: its figures mean nothing
 //	go -C bench run . -rows check/1e3                 # some rows; -list names them all
 //	go -C bench run . -out ../docs/bench/NAME.json -charts ../docs/img
 //	go -C bench run . -from ../docs/bench/NAME.json -charts ../docs/img
 //
 // Read plan.go first, which says how much is measured, then measure.go, which says
-// how. The rows stand in files by subject: check.go, issue.go, durable.go, subject.go,
-// sessions.go, texts.go, dead.go, sweep.go, space.go, disk.go. Each peer has a file of its own, peer_NAME.go.
+// how. The rows stand in files by subject: check.go, issue.go, durable.go, settled.go,
+// openissue.go, crashed.go, written.go, subject.go, sessions.go, texts.go, dead.go, sweep.go,
+// sweepissue.go, space.go, disk.go. Each peer has a file of its own, peer_NAME.go.
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"os/signal"
 	"regexp"
 	"syscall"
+	"time"
 )
 
 // options are the flags.
@@ -29,6 +31,7 @@ type options struct {
 	list   bool
 	quick  bool
 	tokens int
+	renew  time.Duration
 	dir    string
 	out    string
 	charts string
@@ -36,6 +39,9 @@ type options struct {
 }
 
 func main() {
+	if isChild(os.Args) {
+		os.Exit(child(os.Args, os.Stdout, os.Stderr))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	opts, err := parse(os.Args[1:], os.Stderr)
@@ -57,6 +63,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.list, "list", false, "print the names of the rows and measure nothing")
 	flags.BoolVar(&o.quick, "quick", false, "small stores and few turns: a smoke run, whose figures mean nothing")
 	flags.IntVar(&o.tokens, "tokens", 0, "live tokens in the largest stores, at least 100,000 (default 1,000,000)")
+	flags.DurationVar(&o.renew, "renewing", 0, "how long renewals go on whose bytes on disk are counted (default 3m)")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "put the files that are measured below this `directory`: it decides which disk")
 	flags.StringVar(&o.out, "out", "", "write the record of the run to this `file`, as JSON")
 	flags.StringVar(&o.charts, "charts", "", "draw the charts into this `directory`, as SVG")
@@ -69,6 +76,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case o.tokens != 0 && (o.tokens < 100_000 || o.quick):
 		err = fmt.Errorf("-tokens takes at least 100000, and not with -quick")
+	case o.renew < 0:
+		err = fmt.Errorf("-renewing takes a duration above 0")
 	default:
 		o.rows, err = regexp.Compile(*rows)
 	}
@@ -106,13 +115,17 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 
 // plan chooses how much is measured.
 func (o options) plan() plan {
+	p := fullPlan(1_000_000)
 	switch {
 	case o.quick:
-		return quickPlan()
+		p = quickPlan()
 	case o.tokens != 0:
-		return fullPlan(o.tokens)
+		p = fullPlan(o.tokens)
 	}
-	return fullPlan(1_000_000)
+	if o.renew != 0 {
+		p.renewing = o.renew
+	}
+	return p
 }
 
 // record measures, or reads what was measured before, and prints the table.

@@ -20,6 +20,10 @@ type side struct {
 	// not timed. It may be nil.
 	prepare func(from, n int) error
 
+	// settle does the work that the operations of a turn have left for later. It is
+	// timed: a turn ends when it returns. It may be nil.
+	settle func() error
+
 	next int // the number of its next operation
 	ops  int // how many of them are a turn
 }
@@ -40,6 +44,21 @@ type player func(s *side, from, ops int) (turn, error)
 
 // play lets s have a turn.
 func (s *side) play(p player, ops int) (turn, error) {
+	t, err := s.operate(p, ops)
+	if err != nil || s.settle == nil {
+		return t, err
+	}
+	begin := time.Now()
+	err = s.settle()
+	t.elapsed += time.Since(begin)
+	if err != nil {
+		err = fmt.Errorf("%s: settle: %w", s.name, err)
+	}
+	return t, err
+}
+
+// operate is play without settling.
+func (s *side) operate(p player, ops int) (turn, error) {
 	from := s.next
 	s.next += ops
 	if s.prepare != nil {
@@ -55,20 +74,25 @@ func (s *side) play(p player, ops int) (turn, error) {
 }
 
 // calibrate sets how many operations of s take about as long as target: a multiple
-// of callers, which is where it begins. A turn that is long already stays as it is.
+// of callers, which is where it begins. A turn that is long already stays as it is. How
+// long settling takes does not count; it comes once, at the end.
 func (s *side) calibrate(p player, target time.Duration, callers int) error {
 	for s.ops = callers; ; {
-		t, err := s.play(p, s.ops)
+		t, err := s.operate(p, s.ops)
 		if err != nil {
 			return err
 		}
 		if t.elapsed >= target/4 {
 			n := float64(s.ops) * float64(target) / float64(t.elapsed)
 			s.ops = max(callers, int(math.Round(n/float64(callers)))*callers)
-			return nil
+			break
 		}
 		s.ops *= 2
 	}
+	if s.settle == nil {
+		return nil
+	}
+	return s.settle()
 }
 
 // alternate gives every side one turn in each round, in an order that draw draws

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -179,4 +180,37 @@ func TestQuantity(t *testing.T) {
 			t.Errorf("%s is %v, want %v", q, got, want)
 		}
 	}
+}
+
+// TestSettle plants a side that puts work off: 1 ms of each of its operations is done at
+// the end of a turn. The turn is as long as all of that.
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		owed, settled := 0, 0
+		s := &side{name: "a", op: func(int) error { owed++; time.Sleep(time.Millisecond); return nil }}
+		s.settle = func() error {
+			time.Sleep(time.Duration(owed) * time.Millisecond)
+			owed = 0
+			settled++
+			return nil
+		}
+		if err := s.calibrate(oneCaller, 40*time.Millisecond, 1); err != nil {
+			t.Fatal(err)
+		}
+		if s.ops != 40 || owed != 0 || settled != 1 {
+			t.Errorf("turns of %d operations, %d of which were not settled; settled %d times", s.ops, owed, settled)
+		}
+		got, err := s.play(oneCaller, 10)
+		if want := (turn{ops: 10, elapsed: 20 * time.Millisecond}); err != nil || got != want || owed != 0 {
+			t.Errorf("%+v, %v, %d owed; want %+v", got, err, owed, want)
+		}
+		bad := errors.New("planted")
+		s.settle = func() error { return bad }
+		if _, err := s.play(oneCaller, 1); !errors.Is(err, bad) {
+			t.Errorf("%v instead of the error of settling", err)
+		}
+		if err := s.calibrate(oneCaller, time.Millisecond, 1); !errors.Is(err, bad) {
+			t.Errorf("%v instead of the error of settling once it is calibrated", err)
+		}
+	})
 }

@@ -6,8 +6,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// grouping is bare group commit: one goroutine takes what waits and commits it in
-// one Update. It validates nothing and tells nobody what became of whom.
+// grouping is bare group commit: one goroutine takes the requests that wait and commits
+// them in one Update, a transaction for each group. The values have the size of lapse's
+// records, the keys are in order of time and pages are filled to the end. It validates
+// nothing, and has no work left once a request has returned.
 type grouping struct {
 	bare     *bareBolt
 	requests chan *request
@@ -49,7 +51,7 @@ func (g *grouping) commit() {
 		group = g.gather(append(group[:0], r))
 		err := g.bare.db.Update(func(tx *bbolt.Tx) error {
 			for _, r := range group {
-				if err := putIn(tx, r.key, r.i); err != nil {
+				if err := g.bare.putIn(tx, r.key, r.i); err != nil {
 					return err
 				}
 			}

@@ -164,3 +164,29 @@ func TestGrouping(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordSize wants the bare file to hold as many bytes as the records of lapse.
+func TestRecordSize(t *testing.T) {
+	const n = 40
+	w := quickWorld(t)
+	size, err := w.recordSize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, bare := w.file("own.db"), w.file("bare.db")
+	if err := w.fillClosed(own, n, nil); err != nil {
+		t.Fatal(err)
+	}
+	db, err := fillBare(bare, n, size, fastOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a, errA := fileUse(own)
+	b, errB := fileUse(bare)
+	if errA != nil || errB != nil || a.payload != b.payload || a.entries != n || b.entries != n {
+		t.Errorf("lapse holds %+v, %v; the bare file %+v, %v", a, errA, b, errB)
+	}
+}

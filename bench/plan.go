@@ -31,6 +31,14 @@ type plan struct {
 	allocCalls int           // how many calls count allocations
 	collects   int           // full garbage collections that are timed
 	builders   int           // callers at once that fill a store on disk
+
+	settledRounds int           // of a contest in which lapse closes its store at the end of each turn
+	settledTurn   time.Duration // long enough for a log to fill
+	few           int           // tokens of a store that is opened for one issue
+	issueIdle     time.Duration // how long issuers are watched before each sweep
+	changes       int           // in the log of a store whose process was killed
+	renewals      int           // a second, in rows about bytes written
+	renewing      time.Duration // how long they go on
 }
 
 // fullPlan is the run whose figures mean something, with large tokens in the largest
@@ -50,6 +58,9 @@ func fullPlan(large int) plan {
 
 		sweeps: 3, idle: 400 * time.Millisecond,
 		churn: 400_000, allocCalls: 2_000, collects: 9, builders: 256,
+
+		settledRounds: 5, settledTurn: 4 * time.Second, few: 100, issueIdle: 3 * time.Second,
+		changes: 500_000, renewals: 10_000, renewing: 3 * time.Minute,
 	}
 }
 
@@ -70,6 +81,9 @@ func quickPlan() plan {
 
 		sweeps: 1, idle: 5 * time.Millisecond,
 		churn: 200, allocCalls: 20, collects: 2, builders: 8,
+
+		settledRounds: 2, settledTurn: 2 * time.Millisecond, few: 10, issueIdle: 20 * time.Millisecond,
+		changes: 500, renewals: 1_000, renewing: 200 * time.Millisecond,
 	}
 }
 

@@ -30,6 +30,10 @@ func experiments(p plan) []experiment {
 		}
 	}
 	all = append(all, deadExperiments(p)...)
+	all = append(all, openIssueContest(p))
+	all = append(all, settledContests(p, p.large())...)
+	all = append(all, sweepIssues(p, p.large()), crashedOpens(p, p.large()))
+	all = append(all, writtenExperiments(p, p.large())...)
 	return append(all, churnExperiments(p)...)
 }
 
@@ -105,6 +109,9 @@ func (o options) command() string {
 	}
 	if o.tokens != 0 {
 		c += fmt.Sprint(" -tokens ", o.tokens)
+	}
+	if o.renew != 0 {
+		c += fmt.Sprint(" -renewing ", o.renew)
 	}
 	if o.rows != nil && o.rows.String() != "" {
 		c += fmt.Sprintf(" -rows %q", o.rows)

@@ -27,8 +27,7 @@ func sweepExperiments(p plan, size int) []experiment {
 			},
 		},
 		&measurement{
-			group: about("-meanwhile", fmt.Sprintf("p99 of a check during a %s, %d readers on a schedule of %s each",
-				what, readers, readEvery)),
+			group: about("-meanwhile", fmt.Sprintf("p99 of a check during a %s, %s", what, readers.String("readers"))),
 			lines: []row{
 				{id: id + "/memory/idle/p99", lapse: "memory", peer: "idle", of: p99, must: atMost(5), allocs: uncounted},
 				{id: id + "/bolt/idle/p99", lapse: "bolt", peer: "idle", of: p99, must: atMost(5), allocs: uncounted},
@@ -116,11 +115,11 @@ func (w *world) watchSweeps(ctx context.Context, size int, rows []row) ([]result
 		bearers := k.bearers.first(w.lasting(size))
 		var idle, busy, worst []float64
 		for lot := w.plan.sweeps; lot < w.lots(); lot++ {
-			half, err := watch(check(k.tokens, bearers), func() error { time.Sleep(w.plan.idle); return ctx.Err() })
+			half, err := watch(readers, check(k.tokens, bearers), func() error { time.Sleep(w.plan.idle); return ctx.Err() })
 			if err != nil {
 				return nil, err
 			}
-			full, err := watch(check(k.tokens, bearers), func() error { _, err := sweep(ctx, lot); return err })
+			full, err := watch(readers, check(k.tokens, bearers), func() error { _, err := sweep(ctx, lot); return err })
 			if err != nil {
 				return nil, err
 			}
@@ -148,26 +147,35 @@ func (w *world) skipLots(ctx context.Context, k *kept, size int) error {
 	return err
 }
 
-const (
-	readers   = 4
-	readEvery = 250 * time.Microsecond
-)
+// readers check at fixed times.
+var readers = schedule{callers: 4, every: 250 * time.Microsecond}
 
-// watch runs what while readers check tokens, each at fixed times whatever became of
-// the check before: a check that had to wait counts with all those that were due
-// meanwhile. It returns how long after their time they were done.
-func watch(check func(i int) error, what func() error) (*histogram, error) {
+// schedule has callers call at fixed times, each as often as every says.
+type schedule struct {
+	callers int
+	every   time.Duration
+}
+
+// String names the schedule of callers who are called what.
+func (s schedule) String(what string) string {
+	return fmt.Sprintf("%d %s on a schedule of %s each", s.callers, what, s.every)
+}
+
+// watch runs what while callers call op, each at fixed times whatever became of its call
+// before: a call that had to wait counts with all those that were due meanwhile. It
+// returns how long after their time the calls were done.
+func watch(s schedule, op func(i int) error, what func() error) (*histogram, error) {
 	h := new(histogram)
 	var over atomic.Bool
 	var done sync.WaitGroup
-	errs := make([]error, readers)
+	errs := make([]error, s.callers)
 	begin := time.Now()
-	for r := range readers {
+	for c := range s.callers {
 		done.Go(func() {
-			for i := r; ; i += readers {
-				due := begin.Add(time.Duration(i) * readEvery / readers)
+			for i := c; ; i += s.callers {
+				due := begin.Add(time.Duration(i) * s.every / time.Duration(s.callers))
 				time.Sleep(time.Until(due))
-				if errs[r] = check(i); errs[r] != nil {
+				if errs[c] = op(i); errs[c] != nil {
 					return
 				}
 				h.add(time.Since(due))
