@@ -19,9 +19,8 @@ func shownEntry(t *table.Table, id storage.ID) (wire.Entry, error) {
 }
 
 // forTree returns the puts and deletes that all leads to, one of each record, in the order of
-// the IDs, in which bbolt writes them fastest. A raise alone becomes a put of what t shows. One
-// beside another entry is left out: the table, when it shows that, marks the record unsaved
-// again.
+// the IDs, in which bbolt writes them fastest. A raise alone becomes a put of what t shows. A raise
+// behind a put raises what that puts.
 func forTree(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	slices.SortStableFunc(all, func(a, b wire.Entry) int { return a.ID.Compare(b.ID) })
 	n := 0
@@ -30,6 +29,9 @@ func forTree(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 		case n == 0 || all[n-1].ID != all[i].ID:
 			n++
 		case all[i].Kind == wire.RaiseEntry:
+			if err := addUse(&all[n-1], all[i].Use); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		all[n-1] = all[i]
@@ -44,4 +46,16 @@ func forTree(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 		}
 	}
 	return all, nil
+}
+
+// addUse applies use to the record that e puts, if e puts one that lives on.
+func addUse(e *wire.Entry, use storage.Use) error {
+	if e.Kind != wire.PutEntry {
+		return nil
+	}
+	r, err := wire.Decode(e.ID[:], e.Value)
+	if err == nil && use.Raise(&r) {
+		e.Value, err = wire.Encode(nil, &r)
+	}
+	return err
 }
