@@ -3,6 +3,7 @@ package boltfile
 import (
 	"bytes"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -248,9 +249,14 @@ func mend(b []byte) {
 	binary.NativeEndian.PutUint64(b[atChecksum:], sum)
 }
 
+var drawn = flag.Uint64("seed", 1, "what the tests draw from; 0: drawn anew")
+
 // draw returns a source of chance, and logs its seed.
 func draw(t *testing.T) *rand.Rand {
-	seed := rand.Uint64()
+	seed := *drawn
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 1))
 }

@@ -31,6 +31,7 @@ func (f *flipping) wrong(bit int) (accepted []byte, wrong error) {
 	file := bytes.Clone(f.good)
 	file[bit/8] ^= 1 << (bit % 8)
 	got, err := f.read(file)
+	got = slices.DeleteFunc(got, func(p pair) bool { return p.key == "inside" }) // a small bucket that reads as a value
 	switch {
 	case errors.Is(err, ErrDamaged), err == ErrNoBucket: // a bit of its name
 		return nil, nil
