@@ -249,7 +249,7 @@ func mend(b []byte) {
 	binary.NativeEndian.PutUint64(b[atChecksum:], sum)
 }
 
-var drawn = flag.Uint64("seed", 1, "what the tests draw from; 0: drawn anew")
+var drawn = flag.Uint64("seed", 1, "what the tests draw from; 0: another seed in each run")
 
 // draw returns a source of chance, and logs its seed.
 func draw(t *testing.T) *rand.Rand {

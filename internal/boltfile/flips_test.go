@@ -70,7 +70,7 @@ func readAll(file []byte) ([]pair, error) {
 // pages in use, and of the first bytes behind them.
 func structural(t *testing.T, file []byte) (bits []int) {
 	a, ends := dissect(t, file), make(map[uint64]int)
-	for page := range 2 { // but for their headers, which bbolt does not look at when it opens a file
+	for page := range 2 { // without their headers, which bbolt does not look at when it opens a file
 		for bit := 8 * pageHeader; bit < 8*(pageHeader+metaLen); bit++ {
 			bits = append(bits, page*int(a.meta.PageSize)*8+bit)
 		}

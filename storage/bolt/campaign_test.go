@@ -14,7 +14,7 @@ var (
 	damages = flag.Int("damages", shorter(300, 60), "how many files TestDamage damages")
 	churned = flag.Int("churned", shorter(20_000, 5_000), "how many tokens TestChurnOfAny replaces, a tenth at a time")
 	flips   = flag.Int("flips", shorter(80, 10), "in how many parts of each meta page, of 512 bits, TestNoSilentStepBack flips a bit")
-	seed    = flag.Uint64("seed", 0, "what the campaigns draw from, as a failure has printed it; 0: drawn anew")
+	seed    = flag.Uint64("seed", 0, "what the campaigns draw from, as a failure has printed it; 0: another seed in each run")
 )
 
 var wholeTests = flag.Bool("whole", false, "with -race, too, the long tests that are no campaigns are as long as without it")

@@ -73,7 +73,7 @@ func TestCloseSaysThatAnEndMayBeLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-closed; !errors.Is(err, errDisk) {
-		t.Errorf("Close: %v; want an error: nobody knows whether the end is in the file", err)
+		t.Errorf("Close: %v; want an error: the end may not be in the file", err)
 	}
 }
 

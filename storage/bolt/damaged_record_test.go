@@ -63,7 +63,7 @@ func TestDamagedRecordIsDenied(t *testing.T) {
 }
 
 // damage flips one bit of the record of id in the file at path, and in all that is left there
-// of it. Nobody may have it open but to read.
+// of it. No program may have the file open to write.
 func damage(t *testing.T, path string, r storage.Record) {
 	t.Helper()
 	if err := os.WriteFile(path, damageValue(t, readFile(t, path), r), 0); err != nil {
@@ -72,7 +72,7 @@ func damage(t *testing.T, path string, r storage.Record) {
 }
 
 // TestDamagedWhileOpen: the table answers, so that a record which is damaged in the
-// file while the store is open harms nobody until it is opened again; and then it is
+// file while the store is open harms no caller until the file is opened again; and then it is
 // denied, and belongs to no subject.
 func TestDamagedWhileOpen(t *testing.T) {
 	ctx := context.Background()

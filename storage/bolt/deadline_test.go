@@ -131,7 +131,7 @@ func frozen(t *testing.T, opts *Options, thaws func(func() error) error, succeed
 }
 
 // TestWhoLeavesWithNothingWritten: a call that only waits for what it has read has no outcome that
-// could be unknown, and one that leaves takes nobody of another kind with it.
+// could be unknown, and one that leaves takes no op of another kind with it.
 func TestWhoLeavesWithNothingWritten(t *testing.T) {
 	s := openNew(t, &lazy)
 	put(t, s, record(1), record(8))

@@ -14,10 +14,10 @@ import (
 func TestDeleteInOrder(t *testing.T) {
 	for name, changes := range map[string][]troubled{
 		"put, deleted":                      {isRenamed, isDeleted},
-		"deleted, put":                      {isDeleted, isPutAnew},
-		"deleted, put, deleted":             {isDeleted, isPutAnew, isDeleted},
-		"put, deleted, put, put":            {isRenamed, isDeleted, isPutAnew, isRenamed},
-		"deleted, put, ended, deleted, put": {isDeleted, isPutAnew, isEnded, isDeleted, isPutAnew},
+		"deleted, put":                      {isDeleted, isPutAgain},
+		"deleted, put, deleted":             {isDeleted, isPutAgain, isDeleted},
+		"put, deleted, put, put":            {isRenamed, isDeleted, isPutAgain, isRenamed},
+		"deleted, put, ended, deleted, put": {isDeleted, isPutAgain, isEnded, isDeleted, isPutAgain},
 	} {
 		path, _ := makeFile(t, 10)
 		s := open(t, path, nil)

@@ -220,7 +220,7 @@ func (e *examiner) look(s storage.Store) {
 		for got, err := range s.List(ctx, f) {
 			if err != nil {
 				e.typed("List", err)
-				e.denied++ // a key is damaged, for one: nobody knows whose it was
+				e.denied++ // a key is damaged, for one: the subject of its record is unknown
 			} else if !slices.ContainsFunc(e.allowed[got.ID], got.Equal) {
 				e.bad("%s by List: %+v", wrongAccept, brief(got))
 			}

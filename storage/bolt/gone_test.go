@@ -15,7 +15,7 @@ import (
 // before it acknowledges anything, and goes on reading.
 func TestFileGoesWhileOpen(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows lets nobody rename or remove an open file")
+		t.Skip("on Windows an open file cannot be renamed or removed")
 	}
 	move := func(from, to string) func() error { return func() error { return os.Rename(from, to) } }
 	for name, goes := range map[string]func(path string) (back func() error, err error){
@@ -79,7 +79,7 @@ func TestFileGoesWhileOpen(t *testing.T) {
 // all says so before it acknowledges anything, and goes on when the log is back.
 func TestLogGoesWhileOpen(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows lets nobody rename or remove an open file")
+		t.Skip("on Windows an open file cannot be renamed or removed")
 	}
 	for name, goes := range map[string]func(log string) error{
 		"renamed":  func(log string) error { return os.Rename(log, log+".old") },

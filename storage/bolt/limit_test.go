@@ -178,7 +178,7 @@ func TestMaxTokensCountsOnce(t *testing.T) {
 		written = s.writing.written
 		s.turn.Give()
 	}
-	s.turn.Take() // nobody finishes
+	s.turn.Take() // no group is finished meanwhile
 	s.revealing.Unlock()
 	for s.table.Len() < 4 {
 		runtime.Gosched()

@@ -31,7 +31,7 @@ func ownerOf(t *testing.T, path string) string {
 // be able to open.
 func TestOwnerIsKept(t *testing.T) {
 	path, _ := makeFile(t, 5)
-	if err := errors.Join(os.Chown(path, nobody, 1234), os.Chmod(path, 0o640)); err != nil {
+	if err := errors.Join(os.Chown(path, otherUser, 1234), os.Chmod(path, 0o640)); err != nil {
 		t.Skip(err)
 	}
 	want := ownerOf(t, path)
@@ -86,7 +86,7 @@ func TestOwnerThatCannotBeKept(t *testing.T) {
 	dir := publicDir(t, 0o777)
 	path := filepath.Join(dir, "tokens.db")
 	copyFile(t, from, path)
-	if err := errors.Join(os.Chown(path, 4321, nobody), os.Chmod(path, 0o666)); err != nil {
+	if err := errors.Join(os.Chown(path, 4321, otherUser), os.Chmod(path, 0o666)); err != nil {
 		t.Skip(err)
 	}
 	info, err := os.Stat(path)

@@ -20,7 +20,7 @@ func isRenamed(r *storage.Record) *storage.Record { r.Name += ", renamed"; retur
 
 func isDeleted(*storage.Record) *storage.Record { return nil }
 
-func isPutAnew(*storage.Record) *storage.Record {
+func isPutAgain(*storage.Record) *storage.Record {
 	r := record(1)
 	r.Name, r.IssuedAt = "another", r.IssuedAt.Add(time.Second)
 	return &r
@@ -104,10 +104,10 @@ var troubles = []struct {
 	{"secret replaced with an overlap, then at once", []troubled{hasSecret(1, time.Minute), hasSecret(2, 0)}, 2},
 	{"secret replaced at once, twice", []troubled{hasSecret(1, 0), hasSecret(2, 0)}, 2},
 	{"secret replaced at once, ended", []troubled{hasSecret(1, 0), isEnded}, 2},
-	{"deleted, put anew", []troubled{isDeleted, isPutAnew}, 1},
-	{"ended, deleted, put anew", []troubled{isEnded, isDeleted, isPutAnew}, 2},
-	{"deleted, put anew, secret replaced at once", []troubled{isDeleted, isPutAnew, hasSecret(1, 0)}, 1},
-	{"deleted, put anew, deleted", []troubled{isDeleted, isPutAnew, isDeleted}, 3},
+	{"deleted, put again", []troubled{isDeleted, isPutAgain}, 1},
+	{"ended, deleted, put again", []troubled{isEnded, isDeleted, isPutAgain}, 2},
+	{"deleted, put again, secret replaced at once", []troubled{isDeleted, isPutAgain, hasSecret(1, 0)}, 1},
+	{"deleted, put again, deleted", []troubled{isDeleted, isPutAgain, isDeleted}, 3},
 }
 
 // TestTroubleOfEachKind: what a group of unknown outcome would have ended, deleted, or given

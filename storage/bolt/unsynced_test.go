@@ -2,7 +2,7 @@ package bolt
 
 import "testing"
 
-// TestNameOfAFileIsSynced: whoever gave the file its name may have been killed before that was
+// TestNameOfAFileIsSynced: the process that gave the file its name may have been killed before that was
 // durable, so the first transaction of all sees to it. The one after a Compact whose directory
 // could not be synced does, too, before anything is acknowledged or the log is freed.
 func TestNameOfAFileIsSynced(t *testing.T) {

@@ -15,7 +15,7 @@ func asNobody(t *testing.T, name, path string) string {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
 	}
-	dir, err := os.MkdirTemp("", "lapse-nobody-*")
+	dir, err := os.MkdirTemp("", "lapse-other-*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func asNobody(t *testing.T, name, path string) string {
 		os.Chmod(path, 0o755)
 	}
 	os.Chmod(cmd.Path, 0o755)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: otherUser, Gid: otherUser}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -40,7 +40,7 @@ func asNobody(t *testing.T, name, path string) string {
 	return string(out)
 }
 
-const nobody = 65534
+const otherUser = 65534
 
 // publicDir returns a folder that every user can come to, with the mode.
 func publicDir(t *testing.T, mode os.FileMode) string {
@@ -56,11 +56,11 @@ func publicDir(t *testing.T, mode os.FileMode) string {
 	return dir
 }
 
-// give gives files to nobody.
+// give gives files to the user of that number.
 func give(t *testing.T, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
-		if err := os.Chown(path, nobody, nobody); err != nil {
+		if err := os.Chown(path, otherUser, otherUser); err != nil {
 			t.Skip(err)
 		}
 	}
