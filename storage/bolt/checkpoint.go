@@ -48,7 +48,7 @@ func (s *Store) checkpoint(open bool) error {
 
 // checkpointStep is how many records one transaction of a checkpoint writes. The pages that it
 // changes wait in memory for its end, and the file grows by as many.
-const checkpointStep = 512
+const checkpointStep = 1024
 
 // checkpointNow is checkpoint for a caller that has the turn of the tree. The last transaction
 // has whole groups: the table does not change while its records are read.

@@ -90,6 +90,7 @@ func (t *tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark)
 		return err
 	}
 	next.Tx, next.Sum = uint64(btx.ID()), t.state.Sum
+	t.db.NoFreelistSync = len(changes) > 0 // a transaction without changes follows, and writes the list of free pages
 	err = guard(func() error {
 		return errors.Join(apply(btx, changes, &next.Sum), putMeta(btx, &next, mark))
 	})

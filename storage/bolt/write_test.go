@@ -48,9 +48,38 @@ func TestWritesAreSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.tree.db.NoSync || s.tree.db.NoGrowSync || s.tree.db.NoFreelistSync {
-		t.Errorf("NoSync %v, NoGrowSync %v, NoFreelistSync %v; want none", s.tree.db.NoSync, s.tree.db.NoGrowSync, s.tree.db.NoFreelistSync)
+	if s.tree.db.NoSync || s.tree.db.NoGrowSync {
+		t.Errorf("NoSync %v, NoGrowSync %v; want neither", s.tree.db.NoSync, s.tree.db.NoGrowSync)
 	}
+}
+
+// TestFreeListIsInTheFile: after each write, and at the end of a checkpoint, the file has the list
+// of its free pages, so that no program has to make one when it opens the file.
+func TestFreeListIsInTheFile(t *testing.T) {
+	path, _ := makeFile(t, 0)
+	s, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		metas, err := metasAt(path)
+		if err != nil || !metas.Newest.HasFreelist() {
+			t.Errorf("%s: %+v, %v; want a list of free pages", when, metas.Newest, err)
+		}
+	}
+	for n := range 2 * directGroups {
+		put(t, s, record(n))
+		check(fmt.Sprintf("after group %d", n))
+	}
+	if err := s.checkpoint(true); err != nil {
+		t.Fatal(err)
+	}
+	check("after a checkpoint")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check("closed")
 }
 
 // TestSweepForgets: the index does not grow with what is gone.
@@ -156,4 +185,18 @@ func TestClassify(t *testing.T) {
 			t.Errorf("%v: %v; want %v", row.err, got, row.want)
 		}
 	}
+}
+
+// metasAt returns the meta pages of the file at path.
+func metasAt(path string) (metas boltfile.Metas, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return metas, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return metas, err
+	}
+	return boltfile.ReadMetas(f, info.Size())
 }
