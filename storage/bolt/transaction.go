@@ -48,8 +48,11 @@ func (t *tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if err := t.syncName(&next); err != nil {
-		return err
+	next.Named = !t.temp
+	if next.Named && !t.state.Named { // what gave the file its name may have crashed before that was durable
+		if err := localfile.SyncDir(filepath.Dir(t.path)); err != nil {
+			return err
+		}
 	}
 	pin, err := t.begin(false)
 	if err != nil {
@@ -58,27 +61,8 @@ func (t *tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err = t.commit(changes, next, mark); err != nil {
 		return errors.Join(err, t.rollback(pin))
 	}
-	old := t.pin
+	t.rollback(t.pin) // which sets t.lost if it fails
 	t.pin = pin
-	if err := t.rollback(old); err != nil && t.lost == nil {
-		t.lost = err
-	}
-	return nil
-}
-
-// syncName has next say that the file keeps its name after a crash, and makes that true: the
-// process that gave the file its name may have been killed before it was durable.
-func (t *tree) syncName(next *wire.State) error {
-	if t.temp {
-		next.Named = false
-		return nil
-	}
-	if !t.state.Named {
-		if err := localfile.SyncDir(filepath.Dir(t.path)); err != nil {
-			return err
-		}
-	}
-	next.Named = true
 	return nil
 }
 

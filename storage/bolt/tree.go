@@ -24,26 +24,35 @@ import (
 type tree struct {
 	turn *turn.Turn
 
-	path  string      // absolute, with all links followed
-	file  *os.File    // bbolt's own, locked
-	info  os.FileInfo // of the file, to know it by
-	db    *bbolt.DB
-	pin   *bbolt.Tx  // reads the state before the last transaction; nil: nothing is pinned
-	state wire.State // as the last transaction wrote it
-	head  boltfile.Head
-	size  int64 // what t has written ends here: a shorter file was cut
-	space int   // length of bbolt's map of the file
+	opened
+	path string // absolute, with all links followed
+	temp bool   // the file is to get another name
 
 	length atomic.Int64 // of the file when it was last looked at, for Stats and logLimit
 
-	lost   error // why bbolt has to be opened again before it is used; nil: it need not
-	broken bool  // bbolt panicked and may hold its locks for ever
-
-	temp bool // the file is to get another name
-
-	reader atomic.Pointer[reading] // a Backup reads; nil: none does
+	reader *reading // of the last Backup; nil: there was none
 
 	commitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
+}
+
+// opened is the file of a tree as bbolt has it open.
+type opened struct {
+	file  *os.File    // bbolt's own, locked
+	info  os.FileInfo // of the file, to know it by
+	db    *bbolt.DB   // nil: bbolt does not have it open
+	pin   *bbolt.Tx   // reads the state before the last transaction; nil: nothing is pinned
+	state wire.State  // as the last transaction wrote it
+	head  boltfile.Head
+	size  int64 // what was written ends here: a shorter file was cut
+	space int   // length of bbolt's map of the file
+
+	lost   error // why bbolt has to be opened again before it is used; nil: it need not
+	broken bool  // bbolt panicked and may hold its locks for ever
+}
+
+// newTree returns the tree in f, which is at path and which bbolt does not have open yet.
+func newTree(f *os.File, path string) *tree {
+	return &tree{turn: turn.New(), opened: opened{file: f}, path: path, commitTx: (*bbolt.Tx).Commit}
 }
 
 // allocSize returns the least number of bytes by which bbolt lets a file of that size grow.
@@ -107,10 +116,8 @@ func (t *tree) look() (err error) {
 // ready opens the file again if that has to be, and says why nothing may be written, or returns
 // nil.
 func (t *tree) ready() error {
-	if t.lost != nil {
-		if err := t.reopen(); err != nil {
-			return err
-		}
+	if err := t.reopen(); err != nil {
+		return err
 	}
 	return t.check()
 }
@@ -139,9 +146,12 @@ func (t *tree) check() error {
 	return err
 }
 
-// reopen has bbolt open the file again, with a larger map if it wants one, after an error that
-// may have left bbolt's memory and the file apart.
+// reopen has bbolt open the file again, with a larger map if it wants one, if an error may have
+// left bbolt's memory and the file apart.
 func (t *tree) reopen() error {
+	if t.lost == nil {
+		return nil
+	}
 	known := t.info
 	t.release() // its error does not matter: the file is opened again
 	f, err := localfile.OpenLocked(t.path, false, time.Second)
@@ -184,16 +194,13 @@ func (t *tree) release() error {
 	if t.db == nil {
 		return nil
 	}
-	if r := t.reader.Load(); r != nil {
-		r.cut(errReopened)
-	}
-	err := t.rollback(t.pin)
-	db := t.db
+	t.cut(errReopened)
+	db, pin := t.db, t.pin
 	t.db, t.pin = nil, nil
 	if t.broken {
 		return errors.Join(localfile.Unlock(t.file), t.file.Close())
 	}
-	return errors.Join(err, guard(db.Close))
+	return errors.Join(t.rollback(pin), guard(db.Close))
 }
 
 // begin begins a transaction of bbolt.
