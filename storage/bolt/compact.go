@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,12 +97,9 @@ func (t *tree) copyFrom(old *tree) error {
 	if err := t.open(); err != nil {
 		return err
 	}
-	err := guard(func() error {
-		t.db.NoSync = true // a crash leaves nothing that counts
-		err := bbolt.Compact(t.db, old.db, compactStep)
-		t.db.NoSync = false
-		return errors.Join(err, t.db.Sync())
-	})
+	t.db.NoSync = true // write syncs the whole file
+	err := guard(func() error { return bbolt.Compact(t.db, old.db, compactStep) })
+	t.db.NoSync = false
 	if err == nil {
 		err = t.look()
 	}

@@ -71,27 +71,22 @@ var (
 	errFileMissing = fmt.Errorf("%w: only the log is there; put the file back, or remove the log to begin with an empty store", storage.ErrCorrupt)
 )
 
-// because adds ErrDiskFull or ErrReadOnly to an error of the operating system, of bbolt or of the
-// log that means one of them.
-func because(err error) error {
-	switch {
-	case isAny(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG), errors.Is(err, berrors.ErrMaxSizeReached), errors.Is(err, log.ErrFull):
-		return fmt.Errorf("%w: %w", ErrDiskFull, err)
-	case isAny(err, syscall.EROFS):
-		return fmt.Errorf("%w: %w", ErrReadOnly, err)
-	}
-	return err
+// causes are the errors of the operating system, of bbolt and of the log that mean that nothing
+// can be written, and what they mean.
+var causes = map[error]error{
+	syscall.ENOSPC: ErrDiskFull, syscall.EDQUOT: ErrDiskFull, syscall.EFBIG: ErrDiskFull,
+	berrors.ErrMaxSizeReached: ErrDiskFull, log.ErrFull: ErrDiskFull, syscall.EROFS: ErrReadOnly,
 }
 
-// isAny reports whether err is one of causes. It looks at the text, too: bbolt keeps only the text
+// because adds to err what its cause means. It looks at the text, too: bbolt keeps only the text
 // of an error in growing the file.
-func isAny(err error, causes ...syscall.Errno) bool {
-	for _, cause := range causes {
+func because(err error) error {
+	for cause, means := range causes {
 		if errors.Is(err, cause) || strings.HasSuffix(err.Error(), ": "+cause.Error()) {
-			return true
+			return fmt.Errorf("%w: %w", means, err)
 		}
 	}
-	return false
+	return err
 }
 
 // classify gives an error of bbolt or of the operating system the class that the contract has

@@ -46,13 +46,10 @@ func (l *loaded) readMetas() error {
 	if err != nil {
 		return err
 	}
-	if l.metas, err = boltfile.ReadMetas(l.file, info.Size()); err != nil {
-		return err
+	if l.metas, err = boltfile.ReadMetas(l.file, info.Size()); err == nil && l.metas.Lost != nil {
+		err = l.pass(fmt.Errorf("%w: %w", errMetaLost, l.metas.Lost))
 	}
-	if l.metas.Lost != nil {
-		return l.pass(fmt.Errorf("%w: %w", errMetaLost, l.metas.Lost))
-	}
-	return nil
+	return err
 }
 
 // pass returns nil, and notes it in l.repaired, if err is damage and Options.Repair is set.
@@ -93,13 +90,13 @@ func (l *loaded) read() error {
 // readNew reads the state and the mark of the tree, judges it, and reads the log.
 func (l *loaded) readNew() (err error) {
 	l.state, err = readState(l.file, l.metas.Newest)
-	if err = l.pass(err); err != nil {
-		return err
+	if err = l.pass(err); err == nil {
+		err = l.pass(l.judge())
 	}
-	if err := l.pass(l.judge()); err != nil {
-		return err
+	if err == nil {
+		err = l.readMark()
 	}
-	if err := l.readMark(); err != nil {
+	if err != nil {
 		return err
 	}
 	failed := l.readLog()

@@ -53,12 +53,11 @@ func newStore(o Options, l *loaded) *Store {
 		opts: o, table: l.table, damaged: l.damaged, file: l.file, closed: make(chan struct{}),
 		turn: turn.New(), stage: table.NewStage(l.table), next: newGroup(), copying: turn.New(), flushing: turn.New(), tree: l.tree,
 		work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), full: make(chan struct{}, 1), quit: make(chan struct{}),
+		disk: func(write func() error) error { return write() }, repaired: l.repaired,
+		journal: journal{log: l.log, known: l.mark, dirty: l.dirty, number: l.last},
 	}
 	s.reader.Open(l.table)
 	s.stage.Damaged = s.isDamaged
-	s.repaired = l.repaired
-	s.disk = func(write func() error) error { return write() }
-	s.journal = journal{log: l.log, known: l.mark, dirty: l.dirty, number: l.last}
 	var due func()
 	if s.tree != nil {
 		due = func() { ring(s.alarm) }
@@ -103,7 +102,7 @@ func (l *loaded) open() error {
 		}
 	}
 	if l.tree == nil {
-		return l.closeLog()
+		return nil
 	}
 	l.tree.state = l.state
 	return l.settle()
@@ -111,20 +110,13 @@ func (l *loaded) open() error {
 
 // close closes log, bbolt and file, and writes nothing.
 func (l *loaded) close() {
-	l.closeLog()
+	if l.log != nil {
+		l.log.Close()
+	}
 	if l.tree != nil {
 		l.tree.release()
 	}
 	l.file.Close() // bbolt may have closed it
-}
-
-// closeLog closes the log, if there is one.
-func (l *loaded) closeLog() error {
-	lg := l.log
-	if l.log = nil; lg == nil {
-		return nil
-	}
-	return lg.Close()
 }
 
 // settle makes the file ready for use: it brings an old file over, makes a repaired one whole,

@@ -26,7 +26,10 @@ func (l *loaded) readLog() error {
 	switch {
 	case err == nil:
 		l.log, l.drop = lg, lg.Remove
-		err = l.replay()
+		if err = l.replay(); err != nil || l.opts.ReadOnly {
+			lg.Close()
+			l.log = nil
+		}
 	case noFile(err) && !l.state.Open:
 		return nil
 	case noFile(err):
@@ -38,7 +41,6 @@ func (l *loaded) readLog() error {
 		return nil
 	}
 	if err != nil {
-		l.closeLog()
 		l.drop = func() error { return localfile.SetAside(path, "damaged") }
 	}
 	return err

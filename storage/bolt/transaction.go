@@ -29,9 +29,9 @@ func (t *tree) write(changes []wire.Entry, next wire.State, mark *storage.Mark) 
 }
 
 // update makes changes, the state next and the mark, unless that is nil, durable in one
-// transaction. An error means that nothing was
-// written, unless it is ErrOutcomeUnknown. If bbolt's map is too small for the file, update has
-// bbolt open the file again with a map of twice the length.
+// transaction. An error means that nothing was written, unless it is ErrOutcomeUnknown. If bbolt's
+// map is too small for the file, update has bbolt open the file again with a map of twice the
+// length.
 func (t *tree) update(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	err := t.tryUpdate(changes, next, mark)
 	if errors.Is(err, berrors.ErrMaxSizeReached) { // the map is too small
@@ -86,9 +86,7 @@ func (t *tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark)
 		return t.fate(errors.Join(err, t.rollback(btx)))
 	}
 	t.state, t.size = next, max(t.size, size)
-	if err := t.look(); err != nil { // the commit is durable all the same
-		t.lost = err
-	}
+	t.lost = t.look() // the commit is durable all the same
 	return nil
 }
 
@@ -105,18 +103,15 @@ func (t *tree) fate(err error) error {
 
 // putMeta writes the state, and the mark unless that is nil. An old file has no journal then.
 func putMeta(btx *bbolt.Tx, st *wire.State, mark *storage.Mark) error {
-	bucket := btx.Bucket([]byte(metaBucket))
+	var err error
 	if btx.Bucket([]byte(oldfile.Bucket)) != nil {
-		if err := dropJournal(btx); err != nil {
-			return err
-		}
+		err = dropJournal(btx)
 	}
-	if mark != nil {
-		if err := bucket.Put([]byte(markKey), wire.EncodeMark(*mark)); err != nil {
-			return err
-		}
+	bucket := btx.Bucket([]byte(metaBucket))
+	if err == nil && mark != nil {
+		err = bucket.Put([]byte(markKey), wire.EncodeMark(*mark))
 	}
-	return bucket.Put([]byte(stateKey), st.Encode())
+	return errors.Join(err, bucket.Put([]byte(stateKey), st.Encode()))
 }
 
 // applyStep is how many changes apply makes before it lets other goroutines run.

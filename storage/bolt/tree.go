@@ -88,17 +88,16 @@ func (t *tree) open() error {
 	})
 	if err != nil {
 		t.db = nil
-		if errors.Is(err, errPanicked) {
-			err = errors.Join(err, localfile.Unlock(t.file), t.file.Close())
-		}
+		localfile.Unlock(t.file) // as bbolt does itself unless it panicked
+		t.file.Close()
 		return err
 	}
 	t.db.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; commit sets it for ours
 	t.db.MaxSize = t.space                  // or bbolt would map the file again, and wait for the pin for ever
-	t.lost, t.broken, t.info, t.size = nil, false, info, info.Size()
+	t.broken, t.info, t.size = false, info, info.Size()
 	t.length.Store(t.size)
-	if err := t.look(); err != nil {
-		return errors.Join(err, t.release())
+	if t.lost = t.look(); t.lost != nil {
+		return errors.Join(t.lost, t.release())
 	}
 	return nil
 }
@@ -115,12 +114,7 @@ func (t *tree) look() (err error) {
 
 // ready opens the file again if that has to be, and says why nothing may be written, or returns
 // nil.
-func (t *tree) ready() error {
-	if err := t.reopen(); err != nil {
-		return err
-	}
-	return t.check()
-}
+func (t *tree) ready() error { return cmp.Or(t.reopen(), t.check()) }
 
 // check says why nothing may be written, or returns nil. A write to a file that is not at its
 // path any more would be lost, and one to a file that another program has changed or cut would
@@ -152,23 +146,20 @@ func (t *tree) reopen() error {
 	if t.lost == nil {
 		return nil
 	}
-	known := t.info
 	t.release() // its error does not matter: the file is opened again
 	f, err := localfile.OpenLocked(t.path, false, time.Second)
 	if err != nil {
 		return fmt.Errorf("%w: the file cannot be opened again: %w", storage.ErrUnavailable, err)
 	}
 	t.file = f
-	if info, err := f.Stat(); err != nil || !os.SameFile(info, known) {
+	if info, err := f.Stat(); err != nil || !os.SameFile(info, t.info) {
 		return errors.Join(cmp.Or(err, ErrReplaced), f.Close())
 	}
-	if err = t.open(); err == nil {
-		err = t.readState()
+	if err := t.open(); err != nil {
+		return err
 	}
-	if err != nil {
-		t.lost = err
-	}
-	return err
+	t.lost = t.readState()
+	return t.lost
 }
 
 // readState reads the state that the newest meta page leads to: the one that is known, or that
@@ -179,14 +170,13 @@ func (t *tree) readState() error {
 		return err
 	}
 	st, err := readState(t.file, metas.Newest)
-	switch {
-	case err != nil:
-		return err
-	case st.Tx != t.state.Tx && st.Tx != t.state.Tx+1:
+	if err == nil && st.Tx != t.state.Tx && st.Tx != t.state.Tx+1 {
 		return errOverwritten
 	}
-	t.state = st
-	return nil
+	if err == nil {
+		t.state = st
+	}
+	return err
 }
 
 // release cuts a Backup off, ends the pin and has bbolt close the file, if bbolt has it open.
@@ -195,12 +185,13 @@ func (t *tree) release() error {
 		return nil
 	}
 	t.cut(errReopened)
-	db, pin := t.db, t.pin
+	err := t.rollback(t.pin)
+	db := t.db
 	t.db, t.pin = nil, nil
 	if t.broken {
 		return errors.Join(localfile.Unlock(t.file), t.file.Close())
 	}
-	return errors.Join(t.rollback(pin), guard(db.Close))
+	return errors.Join(err, guard(db.Close))
 }
 
 // begin begins a transaction of bbolt.
@@ -212,9 +203,10 @@ func (t *tree) begin(writable bool) (btx *bbolt.Tx, err error) {
 	return btx, err
 }
 
-// rollback ends btx, which may be nil, or committed.
+// rollback ends btx, which may be nil, or committed. Where bbolt is broken, rollback leaves btx: it
+// could wait for ever.
 func (t *tree) rollback(btx *bbolt.Tx) error {
-	if btx == nil {
+	if btx == nil || t.broken {
 		return nil
 	}
 	err := t.edge(btx.Rollback)
