@@ -131,11 +131,8 @@ func (r *reading) end(err error) {
 
 // cut ends the Backup that runs, if one does, with err.
 func (t *tree) cut(err error) {
-	if t.reader == nil {
-		return
+	if r := t.reader; r != nil {
+		r.stop(err)
+		t.rollback(r.tx.Swap(nil))
 	}
-	if t.broken { // and Rollback could wait for ever
-		t.reader.tx.Store(nil)
-	}
-	t.reader.end(err)
 }

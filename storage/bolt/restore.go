@@ -67,7 +67,8 @@ func restore(from, path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(syncName(path), t.release())
+	defer t.release()
+	return syncName(path)
 }
 
 // restoreFrom makes t, a new file, the store that is open as read, at source, with what the log
