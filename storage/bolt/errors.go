@@ -71,17 +71,13 @@ var (
 	errFileMissing = fmt.Errorf("%w: only the log is there; put the file back, or remove the log to begin with an empty store", storage.ErrCorrupt)
 )
 
-// causes are the errors of the operating system, of bbolt and of the log that mean that nothing
-// can be written, and what they mean.
-var causes = map[error]error{
-	syscall.ENOSPC: ErrDiskFull, syscall.EDQUOT: ErrDiskFull, syscall.EFBIG: ErrDiskFull,
-	berrors.ErrMaxSizeReached: ErrDiskFull, log.ErrFull: ErrDiskFull, syscall.EROFS: ErrReadOnly,
-}
-
-// because adds to err what its cause means. It looks at the text, too: bbolt keeps only the text
-// of an error in growing the file.
+// because adds to err what its cause means, if nothing can be written because of that. It looks at
+// the text, too: bbolt keeps only the text of an error in growing the file.
 func because(err error) error {
-	for cause, means := range causes {
+	for cause, means := range map[error]error{
+		syscall.ENOSPC: ErrDiskFull, syscall.EDQUOT: ErrDiskFull, syscall.EFBIG: ErrDiskFull,
+		berrors.ErrMaxSizeReached: ErrDiskFull, log.ErrFull: ErrDiskFull, syscall.EROFS: ErrReadOnly,
+	} {
 		if errors.Is(err, cause) || strings.HasSuffix(err.Error(), ": "+cause.Error()) {
 			return fmt.Errorf("%w: %w", means, err)
 		}

@@ -86,7 +86,9 @@ func (t *tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark)
 		return t.fate(errors.Join(err, t.rollback(btx)))
 	}
 	t.state, t.size = next, max(t.size, size)
-	t.lost = t.look() // the commit is durable all the same
+	if err := t.look(); err != nil { // the commit is durable all the same
+		t.lost = err
+	}
 	return nil
 }
 
