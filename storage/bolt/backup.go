@@ -1,14 +1,13 @@
 package bolt
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Backup writes a consistent copy of the store to w: all that was written before Backup was
@@ -26,7 +25,7 @@ import (
 // is closed meanwhile, or ErrUnavailable, in which case Backup may be tried again. Backup
 // notices that ctx has ended when w returns.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
-	if err := s.takeCopying(ctx); err != nil {
+	if err := s.take(ctx, s.copying); err != nil {
 		return err
 	}
 	defer s.copying.Give()
@@ -37,102 +36,103 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("bolt: backup: %w", notBegun(err))
 	}
-	defer func() {
-		r.cut(context.Canceled)
-		s.tree.reader.CompareAndSwap(r, nil)
-	}()
-	defer context.AfterFunc(ctx, func() { r.cut(context.Cause(ctx)) })()
-	if _, err := io.Copy(w, r.from); err != nil {
+	defer r.end(nil)
+	defer context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })()
+	if _, err := io.CopyN(w, r, r.size); err != nil {
 		return fmt.Errorf("bolt: backup: %w", err)
 	}
 	return nil
-}
-
-// takeCopying waits until no other Backup or Compact runs. After a nil error the caller holds
-// s.copying.
-func (s *Store) takeCopying(ctx context.Context) error {
-	if err := s.writable(ctx); err != nil {
-		return err
-	}
-	if s.copying.TakeUnless(ctx, s.closed) {
-		return nil
-	}
-	return cmp.Or(ctx.Err(), storage.ErrClosed)
 }
 
 // snapshot takes the log into the tree and begins to copy that, while the tree says that it is
 // whole without a log.
 func (s *Store) snapshot(ctx context.Context) (r *reading, err error) {
 	t := s.tree
-	if !t.turn.TakeUnless(ctx, s.closed) {
-		return nil, cmp.Or(ctx.Err(), storage.ErrClosed)
+	if err := s.take(ctx, t.turn); err != nil {
+		return nil, err
 	}
 	defer t.turn.Give()
-	if s.closing.Load() {
-		return nil, storage.ErrClosed
-	}
 	if s.journal.current() == nil {
-		return t.read()
+		return t.read(ctx)
 	}
 	if err = s.checkpointNow(false); err == nil {
-		r, err = t.read()
+		r, err = t.read(ctx)
 	}
 	if err == nil && s.journal.bound.Load() {
 		next := t.state
 		next.Open = true
-		if err = t.write(nil, next, nil); err != nil {
-			r.cut(err)
-		}
+		err = t.write(nil, next, nil)
 	}
 	if err != nil {
 		s.journal.bound.Store(false) // the next group has the tree say that the log goes on
-		return nil, notBegun(err)
+		t.cut(err)
 	}
-	return r, nil
+	return r, err
 }
 
-// reading is a copy of the tree on its way to the caller of Backup, which may be slow. When the
-// tree has to be closed, cut ends the copy, and the tree does not wait for the caller.
+// reading is a copy of the tree on its way to the writer of a Backup, which may be slow. The tree
+// does not wait for that writer: it cuts the copy off before its transaction ends.
 type reading struct {
-	from *io.PipeReader
-	to   *io.PipeWriter
-	done chan struct{} // closed when the transaction has ended
+	pages io.Reader // the meta pages of the transaction, and behind them those of the file
+	size  int64
+	tx    atomic.Pointer[bbolt.Tx] // keeps the pages from being written; nil: it has ended
+	ctx   context.Context          // ends, with the reason, before tx does
+	stop  context.CancelCauseFunc
 }
 
-// read begins to copy the tree, in a goroutine that ends with r.done.
-func (t *tree) read() (*reading, error) {
-	if t.lost != nil {
-		if err := t.reopen(); err != nil {
-			return nil, err
-		}
+// read begins to copy the tree.
+func (t *tree) read(ctx context.Context) (*reading, error) {
+	if err := t.reopen(); err != nil {
+		return nil, err
 	}
 	btx, err := t.begin(false)
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{done: make(chan struct{})}
-	r.from, r.to = io.Pipe()
-	t.reader.Store(r)
-	go r.copy(btx)
+	metas := make(head, 0, 2*t.db.Info().PageSize)
+	btx.WriteTo(&metas) // the error is that of a full head
+	at, size := int64(len(metas)), btx.Size()
+	r := &reading{pages: io.MultiReader(bytes.NewReader(metas), io.NewSectionReader(t.file, at, size-at)), size: size}
+	r.tx.Store(btx)
+	r.ctx, r.stop = context.WithCancelCause(ctx)
+	t.reader = r
 	return r, nil
 }
 
-// copy writes the file of btx to the pipe and ends btx.
-func (r *reading) copy(btx *bbolt.Tx) {
-	defer close(r.done)
-	defer guard(btx.Rollback)
-	err := guard(func() error {
-		_, err := btx.WriteTo(r.to)
-		return err
-	})
-	if err != nil {
-		err = classify(err)
+// head takes as many bytes as it has capacity for. bbolt writes the meta pages of a transaction
+// one by one, before it reads the file.
+type head []byte
+
+func (h *head) Write(b []byte) (int, error) {
+	if len(*h)+len(b) > cap(*h) {
+		return 0, io.ErrShortWrite
 	}
-	r.to.CloseWithError(err)
+	*h = append(*h, b...)
+	return len(b), nil
 }
 
-// cut ends r with err, unless it has ended, and returns when its transaction has.
-func (r *reading) cut(err error) {
-	r.to.CloseWithError(err)
-	<-r.done
+// Read implements io.Reader. What it reads after the copy was cut off may be of another
+// transaction, and is not returned.
+func (r *reading) Read(b []byte) (int, error) {
+	n, err := r.pages.Read(b)
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return n, classify(err)
+}
+
+// end ends r with err, unless it has ended.
+func (r *reading) end(err error) {
+	r.stop(err)
+	if btx := r.tx.Swap(nil); btx != nil {
+		guard(btx.Rollback)
+	}
+}
+
+// cut ends the Backup that runs, if one does, with err.
+func (t *tree) cut(err error) {
+	if r := t.reader; r != nil {
+		r.stop(err)
+		t.rollback(r.tx.Swap(nil))
+	}
 }

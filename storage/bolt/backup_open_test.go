@@ -31,7 +31,7 @@ func TestBackupThatCannotSayOpen(t *testing.T) {
 		t.Fatalf("Backup: %v; want the error of the disk", err)
 	}
 	s.tree.turn.Take()
-	s.tree.commitTx = commitTx
+	s.tree.commitTx = (*bbolt.Tx).Commit
 	s.tree.turn.Give()
 	put(t, s, ended(record(1)))
 	to := filepath.Join(quickDir(t), "tokens.db")

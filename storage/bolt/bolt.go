@@ -121,7 +121,7 @@ func (o *Options) withDefaults() (Options, error) {
 // time, and those that come while others are being written are written together. Three
 // goroutines belong to a Store, from Open to Close: the committer writes groups, the
 // checkpointer takes them from the log into the tree, and the flusher writes what Touch
-// deferred. A read-only Store has none. A Backup has one while it runs. A call whose context
+// deferred. A read-only Store has none. A call whose context
 // ends while the disk is writing leaves one behind until the disk has answered.
 type Store struct {
 	opts    Options
@@ -168,21 +168,18 @@ type Store struct {
 // Format writes the name of the type and nothing of what it holds.
 func (s *Store) Format(f fmt.State, _ rune) { fmt.Fprint(f, "bolt.Store") }
 
-// take waits for the turn. After a nil error the caller holds it and may stage a write. The
-// errors are ErrClosed, that of ctx, and errReadOnlyOption.
-func (s *Store) take(ctx context.Context) error {
+// take waits for t. After a nil error the caller holds t, and Close has not begun. The errors are
+// ErrClosed, that of ctx, and errReadOnlyOption.
+func (s *Store) take(ctx context.Context, t *turn.Turn) error {
 	if err := s.writable(ctx); err != nil {
 		return err
 	}
-	if !s.turn.TakeUnless(ctx, s.closed) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return storage.ErrClosed
+	if !t.TakeUnless(ctx, s.closed) {
+		return cmp.Or(ctx.Err(), storage.ErrClosed)
 	}
 	err := s.ready(ctx)
 	if err != nil {
-		s.turn.Give()
+		t.Give()
 	}
 	return err
 }

@@ -22,7 +22,7 @@ func TestCheckpointErrSaysWhy(t *testing.T) {
 	s := openNew(t, &Options{logAtOnce: true})
 	put(t, s, record(1))
 	onCommit(s, func(*bbolt.Tx) error { return syscall.ENOSPC })
-	defer onCommit(s, commitTx)
+	defer onCommit(s, (*bbolt.Tx).Commit)
 	s.checkpoint(true)
 	if err := s.Stats().CheckpointErr; !errors.Is(err, ErrDiskFull) || !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("CheckpointErr: %v; want ErrDiskFull with ErrUnavailable", err)
@@ -38,7 +38,7 @@ func TestLogThatCannotBegin(t *testing.T) {
 		if n++; n == 2 {
 			return errDisk
 		}
-		return commitTx(btx)
+		return btx.Commit()
 	})
 	s.tree.turn.Take()
 	s.tree.lost = errDisk

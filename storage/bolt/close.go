@@ -50,9 +50,7 @@ func (s *Store) closeTree() error {
 	t := s.tree
 	t.turn.Take()
 	defer t.turn.Give()
-	if r := t.reader.Load(); r != nil {
-		r.cut(storage.ErrClosed)
-	}
+	t.cut(storage.ErrClosed)
 	var err error
 	if l := s.journal.log; l != nil {
 		s.journal.number = max(s.journal.number, l.Highest()) // above it nothing of the log can ever count

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,15 +26,14 @@ import (
 // ErrOutcomeUnknown: the new file is in its place, but a crash of the machine may bring back the
 // old one, to which the log belongs as well; the store goes on.
 func (s *Store) Compact(ctx context.Context) error {
-	if err := s.takeCopying(ctx); err != nil {
+	if err := s.take(ctx, s.copying); err != nil {
 		return err
 	}
 	defer s.copying.Give()
-	s.tree.turn.Take()
-	defer s.tree.turn.Give()
-	if s.closing.Load() { // and the file may be closed by now
-		return storage.ErrClosed
+	if err := s.take(ctx, s.tree.turn); err != nil {
+		return err
 	}
+	defer s.tree.turn.Give()
 	if l := s.journal.current(); l != nil { // or what was deleted would be copied
 		if err := s.checkpointNow(true); err != nil {
 			return notBegun(err)
@@ -61,23 +59,15 @@ func (t *tree) compact() error {
 	if localfile.IsMounted(t.path) {
 		return errMounted
 	}
-	localfile.RemoveStale(t.path)
-	temp, err := localfile.NewTemp(t.path)
+	next, err := build(t.path, func(next *tree) error {
+		next.commitTx, next.state, next.space = t.commitTx, t.state, t.space
+		if err := next.copyFrom(t); err != nil {
+			return err
+		}
+		return os.Rename(next.path, t.path)
+	})
 	if err != nil {
 		return err
-	}
-	next := &tree{turn: t.turn, path: temp.Name(), file: temp, commitTx: t.commitTx, state: t.state, space: t.space, temp: true}
-	if err = next.open(); err == nil {
-		err = next.copyFrom(t)
-	}
-	if err == nil {
-		err = localfile.TakeAfter(temp, t.info)
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), t.path)
-	}
-	if err != nil {
-		return errors.Join(notBegun(err), next.release(), os.Remove(temp.Name()))
 	}
 	return t.become(next)
 }
@@ -85,35 +75,39 @@ func (t *tree) compact() error {
 // become has t use the file of next, which is at t.path by now. ErrOutcomeUnknown: the directory
 // could not be synced.
 func (t *tree) become(next *tree) error {
-	synced := localfile.SyncDir(filepath.Dir(t.path))
+	synced := syncName(t.path)
 	t.release() // nothing of the old file is needed any more
-	t.file, t.db, t.pin, t.info = next.file, next.db, next.pin, next.info
-	t.state, t.head, t.space, t.lost, t.broken = next.state, next.head, next.space, nil, false
-	t.size, t.state.Named = next.size, synced == nil
-	if info, err := t.file.Stat(); err == nil {
-		t.length.Store(info.Size())
-	}
-	if synced != nil {
-		return fmt.Errorf("%w: the directory could not be synced: %w", storage.ErrOutcomeUnknown, synced)
+	t.opened = next.opened
+	t.state.Named = synced == nil
+	t.check() // for t.length
+	return synced
+}
+
+// syncName makes it durable that path leads to a new file. The error is ErrOutcomeUnknown.
+func syncName(path string) error {
+	if err := localfile.SyncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("%w: the directory could not be synced: %w", storage.ErrOutcomeUnknown, err)
 	}
 	return nil
 }
 
-// copyFrom fills t, which is new, with all that old holds, and makes it durable.
+// copyFrom makes t, a new file, a durable store that holds all that old holds, with the mode and
+// the owner of old.
 func (t *tree) copyFrom(old *tree) error {
-	err := guard(func() error {
-		t.db.NoSync = true // a crash leaves nothing that counts
-		err := bbolt.Compact(t.db, old.db, compactStep)
-		t.db.NoSync = false
-		return errors.Join(err, t.db.Sync())
-	})
+	if err := t.open(); err != nil {
+		return err
+	}
+	t.db.NoSync = true // write syncs the whole file
+	err := guard(func() error { return bbolt.Compact(t.db, old.db, compactStep) })
+	t.db.NoSync = false
 	if err == nil {
 		err = t.look()
 	}
-	for range 2 { // two commits, as write makes
-		if err == nil {
-			err = t.update(nil, t.state, nil)
-		}
+	if err == nil {
+		err = t.write(nil, t.state, nil)
+	}
+	if err == nil {
+		err = localfile.TakeAfter(t.file, old.info)
 	}
 	return err
 }

@@ -88,7 +88,7 @@ func TestCompactThatFailsByItself(t *testing.T) {
 					t.Errorf("with a disk in order: %v", err)
 				}
 				s.tree.turn.Take()
-				s.tree.commitTx = commitTx
+				s.tree.commitTx = (*bbolt.Tx).Commit
 				s.tree.turn.Give()
 				break
 			}

@@ -11,7 +11,6 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/localfile"
-	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -34,35 +33,51 @@ func create(path string) error {
 	if _, err := os.Lstat(logPath(path)); err == nil {
 		return fmt.Errorf("%w: %s is there without it", errFileMissing, logPath(path))
 	}
-	localfile.RemoveStale(path)
-	temp, err := localfile.NewTemp(path)
+	_, err := build(path, func(t *tree) error {
+		if err := t.initialise(); err != nil {
+			return err
+		}
+		return errors.Join(localfile.Publish(t.path, path), t.release())
+	})
 	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	t := &tree{turn: turn.New(), path: temp.Name(), file: temp, commitTx: commitTx, temp: true}
-	if err := t.open(); err != nil {
-		return err
-	}
-	err = t.initialise()
-	if err == nil {
-		err = localfile.Publish(temp.Name(), path)
-	}
-	if err := errors.Join(err, t.release()); err != nil {
 		return err
 	}
 	return localfile.SyncDir(filepath.Dir(path))
 }
 
-// initialise makes t, a new file of bbolt, an empty store.
+// build makes a file beside path, with its lock, which fill makes a store and gives the name path.
+// If fill fails, nothing is left of the file, and the error is one of notBegun.
+func build(path string, fill func(*tree) error) (*tree, error) {
+	localfile.RemoveStale(path)
+	temp, err := localfile.NewTemp(path)
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(temp.Name()) // unless it was renamed
+	t := newTree(temp, temp.Name())
+	t.temp = true
+	if err := fill(t); err != nil {
+		t.release()
+		temp.Close() // where bbolt has not opened it
+		return nil, notBegun(err)
+	}
+	return t, nil
+}
+
+// initialise makes t, a new file, an empty store.
 func (t *tree) initialise() error {
+	if err := t.open(); err != nil {
+		return err
+	}
 	err := t.db.Update(func(btx *bbolt.Tx) error {
-		for _, name := range []string{metaBucket, tokensBucket} {
-			if _, err := btx.CreateBucketIfNotExists([]byte(name)); err != nil {
-				return err
-			}
+		meta, err := btx.CreateBucketIfNotExists([]byte(metaBucket))
+		if err == nil {
+			_, err = btx.CreateBucketIfNotExists([]byte(tokensBucket))
 		}
-		return btx.Bucket([]byte(metaBucket)).Put([]byte(schemaKey), []byte(strconv.Itoa(schema)))
+		if err == nil {
+			err = meta.Put([]byte(schemaKey), []byte(strconv.Itoa(schema)))
+		}
+		return err
 	})
 	if err == nil {
 		err = t.look()
@@ -72,5 +87,3 @@ func (t *tree) initialise() error {
 	}
 	return err
 }
-
-func commitTx(btx *bbolt.Tx) error { return btx.Commit() }

@@ -71,27 +71,18 @@ var (
 	errFileMissing = fmt.Errorf("%w: only the log is there; put the file back, or remove the log to begin with an empty store", storage.ErrCorrupt)
 )
 
-// because adds ErrDiskFull or ErrReadOnly to an error of the operating system, of bbolt or of the
-// log that means one of them.
+// because adds to err what its cause means, if nothing can be written because of that. It looks at
+// the text, too: bbolt keeps only the text of an error in growing the file.
 func because(err error) error {
-	switch {
-	case isAny(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG), errors.Is(err, berrors.ErrMaxSizeReached), errors.Is(err, log.ErrFull):
-		return fmt.Errorf("%w: %w", ErrDiskFull, err)
-	case isAny(err, syscall.EROFS):
-		return fmt.Errorf("%w: %w", ErrReadOnly, err)
-	}
-	return err
-}
-
-// isAny reports whether err is one of causes. It looks at the text, too: bbolt keeps only the text
-// of an error in growing the file.
-func isAny(err error, causes ...syscall.Errno) bool {
-	for _, cause := range causes {
+	for cause, means := range map[error]error{
+		syscall.ENOSPC: ErrDiskFull, syscall.EDQUOT: ErrDiskFull, syscall.EFBIG: ErrDiskFull,
+		berrors.ErrMaxSizeReached: ErrDiskFull, log.ErrFull: ErrDiskFull, syscall.EROFS: ErrReadOnly,
+	} {
 		if errors.Is(err, cause) || strings.HasSuffix(err.Error(), ": "+cause.Error()) {
-			return true
+			return fmt.Errorf("%w: %w", means, err)
 		}
 	}
-	return false
+	return err
 }
 
 // classify gives an error of bbolt or of the operating system the class that the contract has

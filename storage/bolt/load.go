@@ -19,7 +19,9 @@ type loaded struct {
 	path string
 	file *os.File
 	tree *tree // nil: read-only
-	temp bool  // see tree
+
+	pages int // how many walk has read
+	tell  int // at how many it calls Progress next
 
 	metas    boltfile.Metas
 	table    *table.Table
@@ -32,11 +34,10 @@ type loaded struct {
 	repaired bool // Options.Repair has passed something
 	old      bool // the schema of the file is lastOldSchema or an earlier one
 
-	log        *log.Log
-	last       uint64       // the number of the last group of the log that counts
-	dirty      []storage.ID // records that the log, or an old journal, has changed
-	badLog     error        // why the log beside the file cannot be used
-	unfinished bool         // a crash left the log before its first group
+	log   *log.Log     // nil: there is none that can be used
+	last  uint64       // the number of the last group of the log that counts
+	dirty []storage.ID // records that the log, or an old journal, has changed
+	drop  func() error // removes the log, or gives one that cannot be used another name; nil: there is none
 }
 
 // readMetas reads the meta pages.
@@ -45,13 +46,10 @@ func (l *loaded) readMetas() error {
 	if err != nil {
 		return err
 	}
-	if l.metas, err = boltfile.ReadMetas(l.file, info.Size()); err != nil {
-		return err
+	if l.metas, err = boltfile.ReadMetas(l.file, info.Size()); err == nil && l.metas.Lost != nil {
+		err = l.pass(fmt.Errorf("%w: %w", errMetaLost, l.metas.Lost))
 	}
-	if l.metas.Lost != nil {
-		return l.pass(fmt.Errorf("%w: %w", errMetaLost, l.metas.Lost))
-	}
-	return nil
+	return err
 }
 
 // pass returns nil, and notes it in l.repaired, if err is damage and Options.Repair is set.
@@ -92,13 +90,13 @@ func (l *loaded) read() error {
 // readNew reads the state and the mark of the tree, judges it, and reads the log.
 func (l *loaded) readNew() (err error) {
 	l.state, err = readState(l.file, l.metas.Newest)
-	if err = l.pass(err); err != nil {
-		return err
+	if err = l.pass(err); err == nil {
+		err = l.pass(l.judge())
 	}
-	if err := l.pass(l.judge()); err != nil {
-		return err
+	if err == nil {
+		err = l.readMark()
 	}
-	if err := l.readMark(); err != nil {
+	if err != nil {
 		return err
 	}
 	failed := l.readLog()
@@ -121,31 +119,33 @@ func (l *loaded) readMark() error {
 // walk takes the records of the tree into a new table.
 func (l *loaded) walk() error {
 	l.table, l.damaged, l.found, l.epoch = table.New(), nil, wire.Sum{}, 0
-	pages := 0
-	tell := seldom(l.opts.Progress)
-	return boltfile.Walk(l.file, l.metas.Newest, boltfile.Visitor{
-		Bucket: tokensBucket,
-		Pair: func(key, value []byte) error {
-			l.reserve(pages)
-			l.found.Add(key, value)
-			l.put(key, value)
-			return nil
-		},
-		Progress: func(done, total int) {
-			pages = done
-			tell(done, total)
-		},
-	})
+	return boltfile.Walk(l.file, l.metas.Newest, boltfile.Visitor{Bucket: tokensBucket, Pair: l.pair, Progress: l.progress})
 }
 
-// sample is after how many records the number of all is estimated.
+// sample is after how many records the number of all is estimated, to make room for all of them
+// in the table once.
 const sample = 4096
 
-// reserve makes room in the table, once, for as many records as the file seems to have. pages is
-// how many were read so far.
-func (l *loaded) reserve(pages int) {
+// pair takes one record of the tree into the table.
+func (l *loaded) pair(key, value []byte) error {
 	if l.table.Len() == sample && l.found.Records == sample {
-		l.table.Reserve(sample * int(l.metas.Newest.Pages) / (pages + 1))
+		l.table.Reserve(sample * int(l.metas.Newest.Pages) / (l.pages + 1))
+	}
+	l.found.Add(key, value)
+	l.put(key, value)
+	return nil
+}
+
+// quietPages is the length of a file, in pages, up to which Open does not call Progress.
+const quietPages = 4096
+
+// progress notes how many pages are read, and calls Progress once for every hundredth part of
+// total.
+func (l *loaded) progress(done, total int) {
+	l.pages = done
+	if l.opts.Progress != nil && total > quietPages && done >= l.tell {
+		l.tell = done + total/100
+		l.opts.Progress(done, total)
 	}
 }
 
@@ -185,21 +185,4 @@ func (l *loaded) judge() error {
 		return errStale
 	}
 	return nil
-}
-
-// quietPages is the length of a file, in pages, up to which Open does not call Progress.
-const quietPages = 4096
-
-// seldom returns a function that calls progress once for every hundredth part of total.
-func seldom(progress func(done, total int)) func(done, total int) {
-	if progress == nil {
-		return func(int, int) {}
-	}
-	next := 0
-	return func(done, total int) {
-		if total > quietPages && done >= next {
-			next = done + total/100
-			progress(done, total)
-		}
-	}
 }

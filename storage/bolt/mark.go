@@ -7,12 +7,11 @@ import "github.com/seed-55daa01a/lapse/storage"
 // earlier epoch than a record, ends every token.
 func (s *Store) Marks() *storage.Marks { return s.marks }
 
-// believe returns the mark with which a store begins. m is the mark on the disk, ok says whether
-// it was whole, and epoch is the latest one of a record. A mark that cannot be believed is
-// replaced by one of a new epoch.
-func believe(m storage.Mark, ok bool, epoch uint32) storage.Mark {
-	if ok && epoch <= m.Epoch {
-		return m
+// believable returns the mark with which a store begins: the one that was found, or one of a new
+// epoch where that was not whole, or a record is of a later epoch.
+func (l *loaded) believable() storage.Mark {
+	if l.believed && l.epoch <= l.mark.Epoch {
+		return l.mark
 	}
-	return storage.Mark{Epoch: max(epoch, m.Epoch) + 1}
+	return storage.Mark{Epoch: max(l.epoch, l.mark.Epoch) + 1}
 }

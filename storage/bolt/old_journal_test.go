@@ -19,7 +19,6 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/oldfile"
-	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -247,12 +246,14 @@ func settleWith(t *testing.T, path string, commit func(*bbolt.Tx) error) error {
 		t.Fatal(err)
 	}
 	l := &loaded{opts: Options{MaxTokens: 1000}, path: path, file: f}
-	l.tree = &tree{turn: turn.New(), path: path, file: f, commitTx: commit}
+	l.tree = newTree(f, path)
+	l.tree.commitTx = commit
 	if err = l.read(); err == nil {
 		err = l.tree.open()
 	}
 	if l.tree.state = l.state; err == nil {
 		err = l.settle()
 	}
-	return errors.Join(err, l.close())
+	l.close()
+	return err
 }

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -54,17 +53,16 @@ func newStore(o Options, l *loaded) *Store {
 		opts: o, table: l.table, damaged: l.damaged, file: l.file, closed: make(chan struct{}),
 		turn: turn.New(), stage: table.NewStage(l.table), next: newGroup(), copying: turn.New(), flushing: turn.New(), tree: l.tree,
 		work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), full: make(chan struct{}, 1), quit: make(chan struct{}),
+		disk: func(write func() error) error { return write() }, repaired: l.repaired,
+		journal: journal{log: l.log, known: l.mark, dirty: l.dirty, number: l.last},
 	}
 	s.reader.Open(l.table)
 	s.stage.Damaged = s.isDamaged
-	s.repaired = l.repaired
-	s.disk = func(write func() error) error { return write() }
-	s.journal = journal{log: l.log, known: l.mark, dirty: l.dirty, number: l.last}
-	due := func() { ring(s.alarm) }
-	if s.tree == nil {
-		due = nil
+	var due func()
+	if s.tree != nil {
+		due = func() { ring(s.alarm) }
 	}
-	s.marks = storage.NewMarks(believe(l.mark, l.believed, l.epoch), due)
+	s.marks = storage.NewMarks(l.believable(), due)
 	return s
 }
 
@@ -75,15 +73,15 @@ func load(path string, o Options) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loadFile(f, path, o, false)
+	return loadFile(f, path, o)
 }
 
-// loadFile is load for a file that is open, with its lock, and that may be temporary. After an
-// error it is closed.
-func loadFile(f *os.File, path string, o Options, temp bool) (*loaded, error) {
-	l := &loaded{opts: o, path: path, file: f, temp: temp}
+// loadFile is load for a file that is open, with its lock. Its log is the one of path.
+func loadFile(f *os.File, path string, o Options) (*loaded, error) {
+	l := &loaded{opts: o, path: path, file: f, tree: newTree(f, path)}
 	if err := l.open(); err != nil {
-		return nil, errors.Join(err, l.close())
+		l.close()
+		return nil, err
 	}
 	return l, nil
 }
@@ -91,48 +89,34 @@ func loadFile(f *os.File, path string, o Options, temp bool) (*loaded, error) {
 // open reads the file, and has bbolt open it unless the store is read-only. Where only bbolt can
 // take the lock, bbolt opens the file first, after readMetas has found the meta pages sound.
 func (l *loaded) open() error {
-	if l.opts.ReadOnly {
-		err := l.read()
-		if l.log != nil {
-			err = errors.Join(err, l.log.Close())
-			l.log = nil
-		}
-		return err
+	steps := []func() error{l.read, l.tree.open}
+	switch {
+	case l.opts.ReadOnly:
+		steps, l.tree = steps[:1], nil
+	case !localfile.LocksEarly:
+		steps = []func() error{l.readMetas, l.tree.open, l.read}
 	}
-	l.tree = &tree{turn: turn.New(), path: l.path, file: l.file, commitTx: commitTx, temp: l.temp}
-	if localfile.LocksEarly {
-		if err := l.read(); err != nil {
+	for _, step := range steps {
+		if err := step(); err != nil {
 			return err
 		}
-		if err := l.tree.open(); err != nil {
-			return err
-		}
-	} else {
-		if err := l.readMetas(); err != nil {
-			return err
-		}
-		if err := l.tree.open(); err != nil {
-			return err
-		}
-		if err := l.read(); err != nil {
-			return err
-		}
+	}
+	if l.tree == nil {
+		return nil
 	}
 	l.tree.state = l.state
 	return l.settle()
 }
 
 // close closes log, bbolt and file, and writes nothing.
-func (l *loaded) close() error {
-	var err error
+func (l *loaded) close() {
 	if l.log != nil {
-		err = l.log.Close()
+		l.log.Close()
 	}
-	if l.tree != nil && l.tree.db != nil {
-		return errors.Join(err, l.tree.release())
+	if l.tree != nil {
+		l.tree.release()
 	}
 	l.file.Close() // bbolt may have closed it
-	return err
 }
 
 // settle makes the file ready for use: it brings an old file over, makes a repaired one whole,
@@ -172,22 +156,16 @@ func (l *loaded) rewrite() error {
 // changes returns what the log has changed, as it is now, to be written with the mark, which has
 // to say so if what was found cannot be believed.
 func (l *loaded) changes() ([]wire.Entry, error) {
-	l.mark, l.believed = believe(l.mark, l.believed, l.epoch), true
+	l.mark, l.believed = l.believable(), true
 	return changesOf(l.table, l.dirty)
 }
 
 // dropLog closes and removes the log, if there is one. A log that cannot be used gets another
 // name.
 func (l *loaded) dropLog() error {
-	lg := l.log
-	l.log = nil
-	switch {
-	case lg != nil:
-		return lg.Remove()
-	case l.badLog != nil:
-		return localfile.SetAside(logPath(l.path), "damaged")
-	case l.unfinished:
-		return os.Remove(logPath(l.path))
+	drop := l.drop
+	if l.log, l.drop = nil, nil; drop == nil {
+		return nil
 	}
-	return nil
+	return drop()
 }

@@ -119,13 +119,13 @@ func TestProgress(t *testing.T) {
 func TestProgressBegins(t *testing.T) {
 	for _, row := range []struct{ total, want int }{{1, 0}, {4095, 0}, {4096, 0}, {4097, 100}, {5000, 100}, {1_000_000, 100}} {
 		told := 0
-		tell := seldom(func(int, int) { told++ })
+		l := &loaded{opts: Options{Progress: func(int, int) { told++ }}}
 		for done := range row.total {
-			tell(done+1, row.total)
+			l.progress(done+1, row.total)
 		}
 		if told < row.want || told > row.want+row.want/10 {
 			t.Errorf("%d pages: told %d times; want %d", row.total, told, row.want)
 		}
 	}
-	seldom(nil)(1, 5000) // nobody wants to be told
+	new(loaded).progress(1, 5000) // nobody wants to be told
 }

@@ -13,7 +13,6 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -177,15 +176,11 @@ func TestDirectoryThatCannotBeSynced(t *testing.T) {
 	put(t, s, record(6))
 	s.tree.turn.Take()
 	old := s.tree
-	temp, err := localfile.NewTemp(path)
+	next, err := build(path, func(next *tree) error {
+		next.state, next.space = old.state, old.space
+		return errors.Join(next.copyFrom(old), os.Rename(next.path, path))
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	next := &tree{turn: old.turn, path: temp.Name(), file: temp, commitTx: commitTx, state: old.state, space: old.space}
-	if err := next.open(); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(next.copyFrom(old), os.Rename(temp.Name(), path)); err != nil {
 		t.Fatal(err)
 	}
 	old.path = filepath.Join(t.TempDir(), "none", "tokens.db")

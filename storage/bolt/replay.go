@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"sync/atomic"
 	"syscall"
 
+	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -19,52 +21,56 @@ func logPath(path string) string { return path + "-lapse" }
 // readLog applies the groups of the log that the tree does not have. No log is no error unless
 // the tree asks for one. An error says why the log does not belong to the tree, or cannot be read.
 func (l *loaded) readLog() error {
-	lg, err := log.Open(logPath(l.path), l.opts.ReadOnly)
+	path := logPath(l.path)
+	lg, err := log.Open(path, l.opts.ReadOnly)
 	switch {
-	case errors.Is(err, log.ErrUnfinished) && l.state.Open:
-		return l.logFault(errLogMissing)
-	case noFile(err) && l.state.Open:
-		return errLogMissing
-	case noFile(err), errors.Is(err, log.ErrUnfinished):
-		l.unfinished = !noFile(err)
+	case err == nil:
+		l.log, l.drop = lg, lg.Remove
+		if err = l.replay(); err != nil || l.opts.ReadOnly {
+			lg.Close()
+			l.log = nil
+		}
+	case noFile(err) && !l.state.Open:
 		return nil
-	case err != nil:
-		return l.logFault(err)
-	}
-	l.log = lg
-	switch {
-	case lg.ID() == l.state.Log:
-	case lg.ID() == l.state.Drops && !l.state.Open: // or the log that is asked for is missing
-		return nil // and nothing of it counts
-	case !l.state.Open && lg.Parent() == (log.Parent{Log: l.state.Log, Merged: l.state.Merged}):
-		l.state.Log, l.state.Merged = lg.ID(), 0
-	default:
-		return l.logFault(fmt.Errorf("%w: %s", errLogForeign, logPath(l.path)))
-	}
-	l.last, err = lg.Replay(l.state.Merged, l.apply)
-	if err == nil && l.state.Open && l.last < l.state.Merged {
-		err = errLogShort
+	case noFile(err):
+		return errLogMissing
+	case errors.Is(err, log.ErrUnfinished) && l.state.Open:
+		err = errLogMissing
+	case errors.Is(err, log.ErrUnfinished): // it holds nothing
+		l.drop = func() error { return os.Remove(path) }
+		return nil
 	}
 	if err != nil {
-		return l.logFault(err)
+		l.drop = func() error { return localfile.SetAside(path, "damaged") }
 	}
-	l.table.TakeUnsaved(l.table.Len(), new(atomic.Int64)) // a checkpoint writes them, since they are in l.dirty
-	return nil
+	return err
+}
+
+// replay is readLog for a log that is open.
+func (l *loaded) replay() (err error) {
+	st := &l.state
+	switch {
+	case l.log.ID() == st.Log:
+	case l.log.ID() == st.Drops && !st.Open: // or the log that is asked for is missing
+		return nil // and nothing of it counts
+	case !st.Open && l.log.Parent() == (log.Parent{Log: st.Log, Merged: st.Merged}):
+		st.Log, st.Merged = l.log.ID(), 0
+	default:
+		return fmt.Errorf("%w: %s", errLogForeign, logPath(l.path))
+	}
+	l.last, err = l.log.Replay(st.Merged, l.apply)
+	if err == nil && st.Open && l.last < st.Merged {
+		err = errLogShort
+	}
+	if err == nil {
+		l.table.TakeUnsaved(l.table.Len(), new(atomic.Int64)) // a checkpoint writes them, since they are in l.dirty
+	}
+	return err
 }
 
 // noFile reports whether err says that a file is not there, or cannot be for its long name.
 func noFile(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENAMETOOLONG)
-}
-
-// logFault closes the log, which cannot be used because of err, and returns err.
-func (l *loaded) logFault(err error) error {
-	if l.log != nil {
-		l.log.Close()
-		l.log = nil
-	}
-	l.badLog = err
-	return err
 }
 
 // apply applies one group of the log to the table.

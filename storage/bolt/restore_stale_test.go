@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // TestRestoreWhileAnotherOpens: a program that tries to open the store, and cannot, removes what
-// a crash has left, and not what Restore is at work on: neither the file nor the log.
+// a crash has left, and not what Restore is at work on.
 func TestRestoreWhileAnotherOpens(t *testing.T) {
 	if !localfile.LocksEarly {
 		t.Skip("no locks")
@@ -21,16 +22,17 @@ func TestRestoreWhileAnotherOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	file, copied, err := copyStore(read, from, path)
+	made, err := build(path, func(next *tree) error {
+		localfile.RemoveStale(path)
+		err := next.restoreFrom(read, from, log.NewID())
+		localfile.RemoveStale(path)
+		return errors.Join(err, next.replace(nil, path, false))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer copied.Close()
-	localfile.RemoveStale(path)
-	if err := adopt(file, log.NewID(), nil); err != nil {
-		t.Fatal(err)
-	}
-	if got := open(t, file.Name(), nil).Stats().Tokens; got != 5 {
+	made.release()
+	if got := open(t, path, nil).Stats().Tokens; got != 5 {
 		t.Errorf("%d records; want 5", got)
 	}
 }

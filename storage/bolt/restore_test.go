@@ -61,11 +61,6 @@ func TestRestore(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range 2 {
-					for beside := range folder(t, filepath.Dir(path)) {
-						if beside != "tokens.db" && beside != "tokens.db-lapse.damaged-1" {
-							t.Errorf("beside it is %s", beside)
-						}
-					}
 					s := open(t, path, nil)
 					if got, _ := contents(t, s); !cmp.Equal(want, got, opaque) || s.Stats().Repaired {
 						t.Fatalf("(-want +got):\n%s", cmp.Diff(want, got, opaque))
@@ -74,6 +69,11 @@ func TestRestore(t *testing.T) {
 					want[record(700).ID] = record(700)
 					if err := s.Close(); err != nil {
 						t.Fatal(err)
+					}
+					for beside := range folder(t, filepath.Dir(path)) {
+						if beside != "tokens.db" && beside != "tokens.db-lapse.damaged-1" {
+							t.Errorf("beside it is %s", beside)
+						}
 					}
 				}
 				if after := folder(t, filepath.Dir(from)); !maps.Equal(before, after) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -99,10 +100,17 @@ func TestBackupEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel(errDisk)
-	<-s.tree.reader.Load().done
+	awaitEnded(s)
 	go io.Copy(io.Discard, r)
 	if err := <-done; !errors.Is(err, errDisk) {
 		t.Errorf("Backup: %v; want the cause of its context", err)
 	}
 	backup(t, s)
+}
+
+// awaitEnded waits until the transaction of the Backup of s has ended, whose writer hangs.
+func awaitEnded(s *Store) {
+	for s.tree.reader.tx.Load() != nil {
+		runtime.Gosched()
+	}
 }

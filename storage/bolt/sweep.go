@@ -37,7 +37,7 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 // stageSweep enqueues the deletion of at most n records. more is false when no record is left to
 // look at; g is nil when no record was found dead.
 func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (g *group, o *op, more bool, err error) {
-	if err := s.take(ctx); err != nil {
+	if err := s.take(ctx, s.turn); err != nil {
 		return nil, nil, false, err
 	}
 	defer s.turn.Give()

@@ -29,9 +29,9 @@ func (t *tree) write(changes []wire.Entry, next wire.State, mark *storage.Mark) 
 }
 
 // update makes changes, the state next and the mark, unless that is nil, durable in one
-// transaction. An error means that nothing was
-// written, unless it is ErrOutcomeUnknown. If bbolt's map is too small for the file, update has
-// bbolt open the file again with a map of twice the length.
+// transaction. An error means that nothing was written, unless it is ErrOutcomeUnknown. If bbolt's
+// map is too small for the file, update has bbolt open the file again with a map of twice the
+// length.
 func (t *tree) update(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	err := t.tryUpdate(changes, next, mark)
 	if errors.Is(err, berrors.ErrMaxSizeReached) { // the map is too small
@@ -48,8 +48,11 @@ func (t *tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if err := t.syncName(&next); err != nil {
-		return err
+	next.Named = !t.temp
+	if next.Named && !t.state.Named { // what gave the file its name may have crashed before that was durable
+		if err := localfile.SyncDir(filepath.Dir(t.path)); err != nil {
+			return err
+		}
 	}
 	pin, err := t.begin(false)
 	if err != nil {
@@ -58,27 +61,8 @@ func (t *tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err = t.commit(changes, next, mark); err != nil {
 		return errors.Join(err, t.rollback(pin))
 	}
-	old := t.pin
+	t.rollback(t.pin) // which sets t.lost if it fails
 	t.pin = pin
-	if err := t.rollback(old); err != nil && t.lost == nil {
-		t.lost = err
-	}
-	return nil
-}
-
-// syncName has next say that the file keeps its name after a crash, and makes that true: the
-// process that gave the file its name may have been killed before it was durable.
-func (t *tree) syncName(next *wire.State) error {
-	if t.temp {
-		next.Named = false
-		return nil
-	}
-	if !t.state.Named {
-		if err := localfile.SyncDir(filepath.Dir(t.path)); err != nil {
-			return err
-		}
-	}
-	next.Named = true
 	return nil
 }
 
@@ -122,18 +106,15 @@ func (t *tree) fate(err error) error {
 
 // putMeta writes the state, and the mark unless that is nil. An old file has no journal then.
 func putMeta(btx *bbolt.Tx, st *wire.State, mark *storage.Mark) error {
-	bucket := btx.Bucket([]byte(metaBucket))
+	var err error
 	if btx.Bucket([]byte(oldfile.Bucket)) != nil {
-		if err := dropJournal(btx); err != nil {
-			return err
-		}
+		err = dropJournal(btx)
 	}
-	if mark != nil {
-		if err := bucket.Put([]byte(markKey), wire.EncodeMark(*mark)); err != nil {
-			return err
-		}
+	bucket := btx.Bucket([]byte(metaBucket))
+	if err == nil && mark != nil {
+		err = bucket.Put([]byte(markKey), wire.EncodeMark(*mark))
 	}
-	return bucket.Put([]byte(stateKey), st.Encode())
+	return errors.Join(err, bucket.Put([]byte(stateKey), st.Encode()))
 }
 
 // applyStep is how many changes apply makes before it lets other goroutines run.

@@ -24,26 +24,35 @@ import (
 type tree struct {
 	turn *turn.Turn
 
-	path  string      // absolute, with all links followed
-	file  *os.File    // bbolt's own, locked
-	info  os.FileInfo // of the file, to know it by
-	db    *bbolt.DB
-	pin   *bbolt.Tx  // reads the state before the last transaction; nil: nothing is pinned
-	state wire.State // as the last transaction wrote it
-	head  boltfile.Head
-	size  int64 // what t has written ends here: a shorter file was cut
-	space int   // length of bbolt's map of the file
+	opened
+	path string // absolute, with all links followed
+	temp bool   // the file is to get another name
 
 	length atomic.Int64 // of the file when it was last looked at, for Stats and logLimit
 
-	lost   error // why bbolt has to be opened again before it is used; nil: it need not
-	broken bool  // bbolt panicked and may hold its locks for ever
-
-	temp bool // the file is to get another name
-
-	reader atomic.Pointer[reading] // a Backup reads; nil: none does
+	reader *reading // of the last Backup; nil: there was none
 
 	commitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
+}
+
+// opened is the file of a tree as bbolt has it open.
+type opened struct {
+	file  *os.File    // bbolt's own, locked
+	info  os.FileInfo // of the file, to know it by
+	db    *bbolt.DB   // nil: bbolt does not have it open
+	pin   *bbolt.Tx   // reads the state before the last transaction; nil: nothing is pinned
+	state wire.State  // as the last transaction wrote it
+	head  boltfile.Head
+	size  int64 // what was written ends here: a shorter file was cut
+	space int   // length of bbolt's map of the file
+
+	lost   error // why bbolt has to be opened again before it is used; nil: it need not
+	broken bool  // bbolt panicked and may hold its locks for ever
+}
+
+// newTree returns the tree in f, which is at path and which bbolt does not have open yet.
+func newTree(f *os.File, path string) *tree {
+	return &tree{turn: turn.New(), opened: opened{file: f}, path: path, commitTx: (*bbolt.Tx).Commit}
 }
 
 // allocSize returns the least number of bytes by which bbolt lets a file of that size grow.
@@ -80,17 +89,16 @@ func (t *tree) open() error {
 	})
 	if err != nil {
 		t.db = nil
-		if errors.Is(err, errPanicked) {
-			err = errors.Join(err, localfile.Unlock(t.file), t.file.Close())
-		}
+		localfile.Unlock(t.file) // as bbolt does itself unless it panicked
+		t.file.Close()
 		return err
 	}
 	t.db.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; commit sets it for ours
 	t.db.MaxSize = t.space                  // or bbolt would map the file again, and wait for the pin for ever
-	t.lost, t.broken, t.info, t.size = nil, false, info, info.Size()
+	t.broken, t.info, t.size = false, info, info.Size()
 	t.length.Store(t.size)
-	if err := t.look(); err != nil {
-		return errors.Join(err, t.release())
+	if t.lost = t.look(); t.lost != nil {
+		return errors.Join(t.lost, t.release())
 	}
 	return nil
 }
@@ -107,14 +115,7 @@ func (t *tree) look() (err error) {
 
 // ready opens the file again if that has to be, and says why nothing may be written, or returns
 // nil.
-func (t *tree) ready() error {
-	if t.lost != nil {
-		if err := t.reopen(); err != nil {
-			return err
-		}
-	}
-	return t.check()
-}
+func (t *tree) ready() error { return cmp.Or(t.reopen(), t.check()) }
 
 // check says why nothing may be written, or returns nil. A write to a file that is not at its
 // path any more would be lost, and one to a file that another program has changed or cut would
@@ -140,26 +141,26 @@ func (t *tree) check() error {
 	return err
 }
 
-// reopen has bbolt open the file again, with a larger map if it wants one, after an error that
-// may have left bbolt's memory and the file apart.
+// reopen has bbolt open the file again, with a larger map if it wants one, if an error may have
+// left bbolt's memory and the file apart.
 func (t *tree) reopen() error {
-	known := t.info
+	if t.lost == nil {
+		return nil
+	}
 	t.release() // its error does not matter: the file is opened again
 	f, err := localfile.OpenLocked(t.path, false, time.Second)
 	if err != nil {
 		return fmt.Errorf("%w: the file cannot be opened again: %w", storage.ErrUnavailable, err)
 	}
 	t.file = f
-	if info, err := f.Stat(); err != nil || !os.SameFile(info, known) {
+	if info, err := f.Stat(); err != nil || !os.SameFile(info, t.info) {
 		return errors.Join(cmp.Or(err, ErrReplaced), f.Close())
 	}
-	if err = t.open(); err == nil {
-		err = t.readState()
+	if err := t.open(); err != nil {
+		return err
 	}
-	if err != nil {
-		t.lost = err
-	}
-	return err
+	t.lost = t.readState()
+	return t.lost
 }
 
 // readState reads the state that the newest meta page leads to: the one that is known, or that
@@ -170,14 +171,13 @@ func (t *tree) readState() error {
 		return err
 	}
 	st, err := readState(t.file, metas.Newest)
-	switch {
-	case err != nil:
-		return err
-	case st.Tx != t.state.Tx && st.Tx != t.state.Tx+1:
+	if err == nil && st.Tx != t.state.Tx && st.Tx != t.state.Tx+1 {
 		return errOverwritten
 	}
-	t.state = st
-	return nil
+	if err == nil {
+		t.state = st
+	}
+	return err
 }
 
 // release cuts a Backup off, ends the pin and has bbolt close the file, if bbolt has it open.
@@ -185,9 +185,7 @@ func (t *tree) release() error {
 	if t.db == nil {
 		return nil
 	}
-	if r := t.reader.Load(); r != nil {
-		r.cut(errReopened)
-	}
+	t.cut(errReopened)
 	err := t.rollback(t.pin)
 	db := t.db
 	t.db, t.pin = nil, nil
@@ -206,9 +204,10 @@ func (t *tree) begin(writable bool) (btx *bbolt.Tx, err error) {
 	return btx, err
 }
 
-// rollback ends btx, which may be nil, or committed.
+// rollback ends btx, which may be nil, or committed. Where bbolt is broken, rollback leaves btx: it
+// could wait for ever.
 func (t *tree) rollback(btx *bbolt.Tx) error {
-	if btx == nil {
+	if btx == nil || t.broken {
 		return nil
 	}
 	err := t.edge(btx.Rollback)

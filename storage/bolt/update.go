@@ -32,7 +32,7 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 // that are not durable yet.
 func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (*group, *op, error) {
 	o := &op{subject: subject}
-	if err := s.take(ctx); err != nil {
+	if err := s.take(ctx, s.turn); err != nil {
 		return nil, nil, err
 	}
 	defer s.turn.Give()
@@ -105,7 +105,7 @@ func (s *Store) touchNow(ctx context.Context, id storage.ID, use storage.Use) er
 
 // stageTouch enqueues what use raises, if anything. See stageUpdate for its results.
 func (s *Store) stageTouch(ctx context.Context, id storage.ID, use storage.Use) (*group, *op, error) {
-	if err := s.take(ctx); err != nil {
+	if err := s.take(ctx, s.turn); err != nil {
 		return nil, nil, err
 	}
 	defer s.turn.Give()
