@@ -1,14 +1,11 @@
 package bolt
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Backup writes a consistent copy of the store to w: all that was written before Backup was
@@ -26,11 +23,11 @@ import (
 // is closed meanwhile, or ErrUnavailable, in which case Backup may be tried again. Backup
 // notices that ctx has ended when w returns.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
-	if err := s.takeCopying(ctx); err != nil {
+	if err := s.acquire(ctx, s.copying); err != nil {
 		return err
 	}
 	defer s.copying.Give()
-	if err := s.flushUnless(ctx); err != nil {
+	if err := s.flushNow(ctx); err != nil {
 		return err
 	}
 	r, err := s.snapshot(ctx)
@@ -48,29 +45,14 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// takeCopying waits until no other Backup or Compact runs. After a nil error the caller holds
-// s.copying.
-func (s *Store) takeCopying(ctx context.Context) error {
-	if err := s.writable(ctx); err != nil {
-		return err
-	}
-	if s.copying.TakeUnless(ctx, s.closed) {
-		return nil
-	}
-	return cmp.Or(ctx.Err(), storage.ErrClosed)
-}
-
 // snapshot takes the log into the tree and begins to copy that, while the tree says that it is
 // whole without a log.
 func (s *Store) snapshot(ctx context.Context) (r *reading, err error) {
 	t := s.tree
-	if !t.turn.TakeUnless(ctx, s.closed) {
-		return nil, cmp.Or(ctx.Err(), storage.ErrClosed)
+	if err := s.acquire(ctx, t.turn); err != nil {
+		return nil, err
 	}
 	defer t.turn.Give()
-	if s.closing.Load() {
-		return nil, storage.ErrClosed
-	}
 	if s.journal.current() == nil {
 		return t.read()
 	}

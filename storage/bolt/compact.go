@@ -27,15 +27,14 @@ import (
 // ErrOutcomeUnknown: the new file is in its place, but a crash of the machine may bring back the
 // old one, to which the log belongs as well; the store goes on.
 func (s *Store) Compact(ctx context.Context) error {
-	if err := s.takeCopying(ctx); err != nil {
+	if err := s.acquire(ctx, s.copying); err != nil {
 		return err
 	}
 	defer s.copying.Give()
-	s.tree.turn.Take()
-	defer s.tree.turn.Give()
-	if s.closing.Load() { // and the file may be closed by now
-		return storage.ErrClosed
+	if err := s.acquire(ctx, s.tree.turn); err != nil {
+		return err
 	}
+	defer s.tree.turn.Give()
 	if l := s.journal.current(); l != nil { // or what was deleted would be copied
 		if err := s.checkpointNow(true); err != nil {
 			return notBegun(err)
