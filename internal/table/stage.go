@@ -37,6 +37,7 @@ type Write struct {
 	limit   time.Time   // and its MaxExpiresAt
 	creates bool
 	barrier *barrier // its own, or the last one that was held when it was put
+	under   *Write   // the one of its ID that was held before it, and still is
 	next    *Write   // of those that create, and are held, of the subject
 }
 
@@ -99,6 +100,7 @@ func (s *Stage) Begin(subject string) *Tx {
 func (s *Stage) Hold(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
+		w.under = s.held[w.Record.ID]
 		s.held[w.Record.ID] = w
 		if w.creates {
 			c := s.created[w.Record.Subject]
@@ -141,9 +143,7 @@ func (s *Stage) Reveal(all ...[]Write) {
 func (s *Stage) LetGo(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
-		if s.held[w.Record.ID] == w {
-			delete(s.held, w.Record.ID)
-		}
+		s.unhold(w)
 		if !w.creates {
 			continue
 		}
@@ -156,6 +156,26 @@ func (s *Stage) LetGo(writes []Write) {
 			s.created[w.Record.Subject] = c
 		}
 	}
+}
+
+// unhold takes w out of those that are held of its ID, if w is one. Those that were held before w
+// stay: the table does not show them yet.
+func (s *Stage) unhold(w *Write) {
+	above := s.held[w.Record.ID]
+	switch {
+	case above != w:
+		for above != nil && above.under != w {
+			above = above.under
+		}
+		if above != nil {
+			above.under = w.under
+		}
+	case w.under != nil:
+		s.held[w.Record.ID] = w.under
+	default:
+		delete(s.held, w.Record.ID)
+	}
+	w.under = nil
 }
 
 // Created returns how many records are held that are new to the table, those that are

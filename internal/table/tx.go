@@ -25,6 +25,13 @@ type Tx struct {
 // the next Begin.
 func (t *Tx) Writes() []Write { return t.writes }
 
+// TakeWrites returns what Writes does, for the caller to keep, and ends the transaction.
+func (t *Tx) TakeWrites() []Write {
+	writes := t.writes
+	t.writes = nil
+	return writes
+}
+
 // Created returns how many records the transaction has created.
 func (t *Tx) Created() int {
 	n := 0
@@ -159,19 +166,4 @@ func (t *Tx) create(at int, r *storage.Record) {
 	w := &t.writes[n]
 	w.creates = true
 	w.Record = *r
-}
-
-// Raise applies use to the record of id, whosever it is, if there is one, and returns
-// whose it is.
-func (t *Tx) Raise(id storage.ID, use storage.Use) (subject string, err error) {
-	var r storage.Record
-	_, err = t.read(id, &r)
-	if err == storage.ErrNotFound {
-		return "", nil
-	}
-	if err == nil && use.Raise(&r) {
-		t.subject = r.Subject
-		err = t.Put(r)
-	}
-	return r.Subject, err
 }

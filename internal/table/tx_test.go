@@ -247,8 +247,7 @@ func TestDamaged(t *testing.T) {
 	s.Damaged = func(d storage.ID) bool { return d == id(2) }
 	tx := s.Begin("ana")
 	_, get := tx.Get(id(2))
-	_, raise := tx.Raise(id(2), storage.Use{At: at(50)})
-	for what, err := range map[string]error{"Get": get, "Raise": raise, "Put": tx.Put(record(2, "ana"))} {
+	for what, err := range map[string]error{"Get": get, "Put": tx.Put(record(2, "ana"))} {
 		if !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("%s: %v; want ErrCorrupt", what, err)
 		}
@@ -258,36 +257,5 @@ func TestDamaged(t *testing.T) {
 	}
 	if got := numbers(t, tx); !slices.Equal(got, []int{1}) || len(tx.Writes()) != 0 {
 		t.Errorf("records %v, %d writes; want record 1 and none", got, len(tx.Writes()))
-	}
-}
-
-func TestRaise(t *testing.T) {
-	live := record(1, "ana")
-	for _, row := range []struct {
-		name    string
-		id      storage.ID
-		use     storage.Use
-		subject string
-		want    []storage.Record
-	}{
-		{"both", live.ID, storage.Use{At: at(1), ExpiresAt: at(101)}, "ana", []storage.Record{with(live, 1, 101, 0)}},
-		{"one", live.ID, storage.Use{At: at(1), ExpiresAt: at(99)}, "ana", []storage.Record{with(live, 1, 100, 0)}},
-		{"none", live.ID, storage.Use{At: at(0), ExpiresAt: at(100)}, "ana", nil},
-		{"held", id(3), storage.Use{At: at(1)}, "bob", []storage.Record{with(record(3, "bob"), 1, 100, 0)}},
-		{"ended", id(2), storage.Use{At: at(1)}, "ana", nil},
-		{"held and ended", id(4), storage.Use{At: at(1)}, "bob", nil},
-		{"absent", id(9), storage.Use{At: at(1)}, "", nil},
-	} {
-		s := stageOf(live, with(record(2, "ana"), 0, 100, 70))
-		hold(s, "bob", func(tx *Tx) { putAll(t, tx, record(3, "bob"), with(record(4, "bob"), 0, 100, 70)) })
-		tx := s.Begin("")
-		subject, err := tx.Raise(row.id, row.use)
-		var got []storage.Record
-		for _, w := range tx.Writes() {
-			got = append(got, w.Record)
-		}
-		if diff := cmp.Diff(row.want, got); diff != "" || err != nil || subject != row.subject {
-			t.Errorf("%s: subject %q, %v (-want +got):\n%s", row.name, subject, err, diff)
-		}
 	}
 }

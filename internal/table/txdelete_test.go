@@ -91,9 +91,6 @@ func TestHeldDelete(t *testing.T) {
 	if _, err := tx.Get(id(1)); !errors.Is(err, storage.ErrNotFound) || !tx.Staged() {
 		t.Errorf("Get: %v, staged %v; want ErrNotFound, and to wait", err, tx.Staged())
 	}
-	if subject, err := s.Begin("").Raise(id(1), late); subject != "" || err != nil {
-		t.Errorf("Raise: %q, %v", subject, err)
-	}
 	if got := numbers(t, s.Begin("ana")); !slices.Equal(got, []int{2}) || s.Records() != 1 || s.Created() != 0 || !s.Holds(id(1)) {
 		t.Errorf("%v are left, of %d; %d created, held %v", got, s.Records(), s.Created(), s.Holds(id(1)))
 	}

@@ -25,11 +25,11 @@ import (
 // is closed meanwhile, or ErrUnavailable, in which case Backup may be tried again. Backup
 // notices that ctx has ended when w returns.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
-	if err := s.take(ctx, s.copying); err != nil {
+	if err := s.acquire(ctx, s.copying); err != nil {
 		return err
 	}
 	defer s.copying.Give()
-	if err := s.flushUnless(ctx); err != nil {
+	if err := s.flushNow(ctx); err != nil {
 		return err
 	}
 	r, err := s.snapshot(ctx)
@@ -48,7 +48,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 // whole without a log.
 func (s *Store) snapshot(ctx context.Context) (r *reading, err error) {
 	t := s.tree
-	if err := s.take(ctx, t.turn); err != nil {
+	if err := s.acquire(ctx, t.turn); err != nil {
 		return nil, err
 	}
 	defer t.turn.Give()

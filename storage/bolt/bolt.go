@@ -134,14 +134,14 @@ type Store struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	turn    *turn.Turn   // guards the fields up to cause; no holder waits for the disk
+	turn    *turn.Turn   // guards the fields up to tally; no holder waits for the disk
 	stage   *table.Stage // writes that are staged and not durable yet
 	next    *group       // the group that gathers ops
 	writing *group       // the group that the committer writes; nil: none
 	owed    []storage.ID // records that the next group writes first, as the table shows them
 	shut    bool         // no op is enqueued any more
-	tally   tally
-	cause   error // why the last group could not be written, or nil
+	cause   error        // why the last group could not be written, or nil
+	tally   struct{ commits, writes, failed int }
 
 	repaired bool // Options.Repair has passed damage
 
@@ -168,9 +168,9 @@ type Store struct {
 // Format writes the name of the type and nothing of what it holds.
 func (s *Store) Format(f fmt.State, _ rune) { fmt.Fprint(f, "bolt.Store") }
 
-// take waits for t. After a nil error the caller holds t, and Close has not begun. The errors are
+// acquire waits for t. After a nil error the caller holds it and may write. The errors are
 // ErrClosed, that of ctx, and errReadOnlyOption.
-func (s *Store) take(ctx context.Context, t *turn.Turn) error {
+func (s *Store) acquire(ctx context.Context, t *turn.Turn) error {
 	if err := s.writable(ctx); err != nil {
 		return err
 	}

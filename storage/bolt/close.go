@@ -35,7 +35,7 @@ func (s *Store) Close() error {
 // lastFlush writes everything that is not on the disk. After it nothing is enqueued.
 func (s *Store) lastFlush() error {
 	s.writeNow(context.Background(), new(op)) // an op that was staged before may fail, and leave records owed for the flush
-	err := s.flush()
+	err := s.flushNow(context.Background())
 	if err == nil && s.marks.Mark() != s.journal.mark() {
 		s.writeNow(context.Background(), &op{marks: true}) // or the next Open would begin with the mark that a crash leaves
 	}

@@ -22,17 +22,17 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 		if err := tx.Put(r); err != nil {
 			t.Fatal(err)
 		}
-		o := new(op)
-		if err := o.put(r.Subject, tx.Writes()); err != nil {
+		o := &op{subject: r.Subject, writes: tx.TakeWrites()}
+		if err := o.encode(); err != nil {
 			t.Fatal(err)
 		}
-		g := s.enqueue(o)
+		s.enqueue(o)
 		s.turn.Give()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		select {
-		case <-g.done:
+		case <-o.group.done:
 		default:
 			t.Fatal("Close came back before what waited was written")
 		}

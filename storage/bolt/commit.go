@@ -34,8 +34,8 @@ func (s *Store) commitLoop() {
 // (row issue-bolt/64 of bench).
 const yields = 16
 
-// seal returns the group that has gathered, or nil if it has no ops. A new one gathers from then
-// on.
+// seal returns the group that has gathered, without the ops that were taken back, or nil if it had
+// none. A new one gathers from then on.
 func (s *Store) seal() *group {
 	next := newGroup()
 	s.turn.Take()
@@ -44,45 +44,50 @@ func (s *Store) seal() *group {
 	if len(g.ops) == 0 {
 		return nil
 	}
+	s.next, s.writing = next, g
 	g.owed, s.owed = s.owed, nil
-	s.writing, s.next = g, next
+	g.disk, g.mark = s.disk, s.marks.Mark()
+	g.ops = slices.DeleteFunc(g.ops, func(o *op) bool { return o.out })
 	return g
 }
 
 // commit makes g durable and has the table show it. An error means that nothing of g is or
 // will be on the disk, unless it is ErrOutcomeUnknown.
 func (s *Store) commit(g *group) error {
-	w := s.collect(g)
-	if err := w.spell(s.table); err != nil || len(w.entries) == 0 && !w.forced {
+	if err := g.spell(s.table); err != nil || len(g.entries) == 0 && !g.forced {
 		return err // nil: all ops only wait for earlier groups, which are durable
 	}
-	if err := classify(w.disk(func() error { return s.write(w) })); err != nil {
+	if err := classify(g.disk(func() error { return s.write(g) })); err != nil {
 		return err
 	}
-	if s.markWritten(g) {
-		w.shown = lastWrites(w.shown)
-	}
-	s.show(w)
-	s.marks.Saved(w.mark)
+	s.show(g, s.markWritten(g))
+	s.marks.Saved(g.mark)
 	return nil
 }
 
-// show has the table show w, which is durable, and the journal note that in the same step: a
-// checkpoint sees both or neither.
-func (s *Store) show(w *batch) {
-	s.revealing.Lock()
-	defer s.revealing.Unlock()
-	s.stage.Reveal(w.shown...)
-	s.journal.show(w)
-}
-
 // markWritten notes that g is on the disk, and reports whether a caller of g has returned before.
-// Then the table may show an end already that an earlier write of g must not hide.
 func (s *Store) markWritten(g *group) (left bool) {
 	s.turn.Take()
 	defer s.turn.Give()
 	g.written = true
-	return slices.ContainsFunc(g.ops, func(o *op) bool { return o.gone })
+	return g.left
+}
+
+// show has the table show g, which is durable, and the journal note that in the same step: a
+// checkpoint sees both or neither. Where a caller has left, the table may show an end already that
+// an earlier write of g must not hide.
+func (s *Store) show(g *group, left bool) {
+	all := make([][]table.Write, len(g.ops))
+	for i, o := range g.ops {
+		all[i] = o.writes
+	}
+	if left {
+		all = lastWrites(all)
+	}
+	s.revealing.Lock()
+	defer s.revealing.Unlock()
+	s.stage.Reveal(all...)
+	s.journal.show(g)
 }
 
 // lastWrites returns the last write of each record of all.
@@ -96,58 +101,27 @@ func lastWrites(all [][]table.Write) [][]table.Write {
 	return slices.Collect(maps.Values(last))
 }
 
-// batch is a group on its way to the disk.
-type batch struct {
-	owed    []storage.ID
-	ops     []*op
-	entries []wire.Entry // of owed and of ops
-	shown   [][]table.Write
-	forced  bool // the mark is to be written
-	mark    storage.Mark
-	number  uint64 // of the group in the log; 0 if it went into the tree
-
-	disk func(write func() error) error // see Store.disk
-}
-
-// collect returns a batch of the ops of g that were not taken back. It has no entries yet.
-func (s *Store) collect(g *group) *batch {
-	s.turn.Take()
-	defer s.turn.Give()
-	w := &batch{owed: g.owed, mark: s.marks.Mark(), disk: s.disk}
-	for _, o := range g.ops {
-		if o.out {
-			continue
-		}
-		w.ops, w.forced = append(w.ops, o), w.forced || o.marks
-		if len(o.writes) > 0 {
-			w.shown = append(w.shown, o.writes)
-		}
-	}
-	return w
-}
-
-// spell makes the entries of w. Those of owed records and of renewals say what t shows.
-func (w *batch) spell(t *table.Table) error {
-	for _, id := range w.owed {
+// spell makes the entries of g. Those of owed records and of renewals say what t shows.
+func (g *group) spell(t *table.Table) error {
+	for _, id := range g.owed {
 		e, err := shownEntry(t, id)
 		if err != nil {
 			return err
 		}
-		w.entries = append(w.entries, e)
+		g.entries = append(g.entries, e)
 	}
 	var r storage.Record
-	for _, o := range w.ops {
+	for _, o := range g.ops {
+		g.forced = g.forced || o.marks
+		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
 		for i := range o.writes {
-			w.entries = append(w.entries, o.entry(t, i))
+			g.entries = append(g.entries, o.entry(t, i))
 		}
 		for _, id := range o.raises {
 			if t.Get(id, &r) {
 				use := storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}
-				w.entries = append(w.entries, wire.Entry{Kind: wire.RaiseEntry, ID: id, Use: use})
+				g.entries = append(g.entries, wire.Entry{Kind: wire.RaiseEntry, ID: id, Use: use})
 			}
-		}
-		for _, id := range o.deletes {
-			w.entries = append(w.entries, wire.Entry{Kind: wire.DeleteEntry, ID: id})
 		}
 	}
 	return nil
@@ -171,7 +145,8 @@ func (o *op) entry(t *table.Table, i int) wire.Entry {
 }
 
 // finish unstages g, whose commit returned err, sets the err of its ops and wakes their callers.
-// If err is not nil, finish takes the ops of g and of the next group back.
+// If err is not nil, finish takes the ops of g back, and those of the next group, which may have
+// read writes that failed.
 func (s *Store) finish(g *group, err error) {
 	s.turn.Take()
 	defer s.turn.Give()
@@ -180,25 +155,22 @@ func (s *Store) finish(g *group, err error) {
 	if err != nil || g.written {
 		s.cause = err
 	}
-	failed := 0
-	for _, o := range g.ops {
-		switch {
-		case o.out:
-			failed++
-		case err != nil:
+	if err != nil {
+		for _, o := range g.ops {
 			s.fail(o, err)
-			failed++
-		default:
+		}
+		s.owed = append(g.owed, s.owed...)
+		for _, o := range s.next.ops {
+			s.takeBack(o, errBefore)
+		}
+	} else if len(g.ops) > 0 {
+		for _, o := range g.ops {
 			s.stage.LetGo(o.writes)
 		}
+		s.tally.writes += len(g.ops)
+		s.tally.commits++
 	}
-	s.tally.add(len(g.ops), failed)
-	if err != nil {
-		s.owed = append(g.owed, s.owed...)
-		s.failNext()
-		ring(s.alarm)
-	}
-	if s.table.Unsaved() > 0 || len(s.owed) > 0 {
+	if err != nil || len(s.owed) > 0 || s.table.Unsaved() > 0 {
 		ring(s.alarm)
 	}
 }
@@ -206,22 +178,11 @@ func (s *Store) finish(g *group, err error) {
 // fail takes o back, which failed with err. If the outcome is unknown, what o ends counts as
 // ended, and all records of o are owed: the disk has to agree with the table.
 func (s *Store) fail(o *op, err error) {
-	o.err = err
 	if errors.Is(err, storage.ErrOutcomeUnknown) {
 		s.deny(o)
 		for i := range o.writes {
 			s.owed = append(s.owed, o.writes[i].Record.ID)
 		}
 	}
-	s.takeBack(o)
-}
-
-// failNext fails all ops of the next group: they may have read writes that failed.
-func (s *Store) failNext() {
-	for _, o := range s.next.ops {
-		if !o.out {
-			o.err = errBefore
-			s.takeBack(o)
-		}
-	}
+	s.takeBack(o, err)
 }

@@ -26,11 +26,11 @@ import (
 // ErrOutcomeUnknown: the new file is in its place, but a crash of the machine may bring back the
 // old one, to which the log belongs as well; the store goes on.
 func (s *Store) Compact(ctx context.Context) error {
-	if err := s.take(ctx, s.copying); err != nil {
+	if err := s.acquire(ctx, s.copying); err != nil {
 		return err
 	}
 	defer s.copying.Give()
-	if err := s.take(ctx, s.tree.turn); err != nil {
+	if err := s.acquire(ctx, s.tree.turn); err != nil {
 		return err
 	}
 	defer s.tree.turn.Give()

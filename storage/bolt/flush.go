@@ -8,60 +8,55 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// flushLoop writes what Touch has deferred every FlushEvery, while there is something, and
-// tries a write again after one has failed. Nothing about the life of a token depends on when
-// its timer goes off.
+// flushLoop writes what Touch has deferred FlushEvery later, while there is something, and tries a
+// write again after one has failed. What Touch defers during a flush is written as if it had been
+// deferred at the beginning of that. Nothing about the life of a token depends on when the timer
+// goes off.
 func (s *Store) flushLoop() {
-	pace := s.opts.FlushEvery
-	if pace == FlushAtOnce { // then there is hardly ever anything to flush
-		pace = retryEvery
-	}
-	timer := time.NewTimer(pace)
-	timer.Stop()
-	retrying := false // the timer goes off for what has failed
+	timer := time.NewTimer(retryEvery)
+	defer timer.Stop()
+	var at time.Time // when the timer goes off, while s.timed is set
 	for {
+		flushes := false
 		select {
 		case <-s.alarm:
-			switch trouble := s.inTrouble(); {
-			case trouble && !retrying:
-				retrying = true
-				s.timed.Store(true)
-				timer.Reset(retryEvery)
-			case !trouble && !s.timed.Load() && s.wantsFlush():
-				s.timed.Store(true)
-				timer.Reset(pace)
-			}
-			continue
 		case <-timer.C:
-			retrying = false
-			s.timed.Store(false) // before looking for what Touch has deferred: what comes later rings
+			flushes = s.timed.Swap(false) // before looking for what Touch has deferred: what comes later rings
 		case <-s.closed:
-			timer.Stop()
 			return
 		}
-		if s.flush() != nil {
-			ring(s.alarm)
+		from := time.Now()
+		if flushes {
+			s.flushNow(context.Background())
+		}
+		if next := from.Add(s.due()); next.After(from) && (!s.timed.Load() || next.Before(at)) {
+			at = next
+			timer.Reset(time.Until(at))
+			s.timed.Store(true)
 		}
 	}
 }
 
-// wantsFlush reports whether there is anything to flush.
-func (s *Store) wantsFlush() bool {
-	s.turn.Take()
-	defer s.turn.Give()
-	return s.table.Unsaved() > 0 || s.marks.Unsaved()
+// due returns how long what has to be flushed may wait, and 0 if there is nothing.
+func (s *Store) due() time.Duration {
+	switch {
+	case s.inTrouble():
+		return retryEvery
+	case s.table.Unsaved() == 0 && !s.marks.Unsaved():
+		return 0
+	case s.opts.FlushEvery == FlushAtOnce: // what an Update that failed has left
+		return retryEvery
+	}
+	return s.opts.FlushEvery
 }
 
 // flushStep is how many renewals one op of a flush holds: other writers wait for no more.
 const flushStep = 1024
 
-// flush writes the renewals that Touch has deferred until now, the mark if that must not wait,
-// and the records that are owed. It first waits for a flush that is under way. Renewals that
-// cannot be written are unsaved again.
-func (s *Store) flush() error { return s.flushUnless(context.Background()) }
-
-// flushUnless is flush, given up when ctx ends.
-func (s *Store) flushUnless(ctx context.Context) error {
+// flushNow writes the renewals that Touch has deferred until now, the mark if that must not wait,
+// and the records that are owed. It first waits for a flush that is under way, and gives up when
+// ctx ends. Renewals that cannot be written are unsaved again.
+func (s *Store) flushNow(ctx context.Context) error {
 	if !s.flushing.TakeUnless(ctx, nil) {
 		return ctx.Err()
 	}
@@ -70,13 +65,13 @@ func (s *Store) flushUnless(ctx context.Context) error {
 	slices.SortFunc(ids, storage.ID.Compare) // in this order they lie in the file
 	var err error
 	for step := range slices.Chunk(ids, flushStep) {
-		if err != nil {
-			for _, id := range step {
-				s.table.MarkUnsaved(id)
-			}
+		if err == nil {
+			err = s.writeNow(ctx, &op{raises: step})
 			continue
 		}
-		err = s.writeNow(ctx, &op{raises: step})
+		for _, id := range step {
+			s.table.MarkUnsaved(id)
+		}
 	}
 	if err == nil && (s.marks.Unsaved() || s.inTrouble()) {
 		err = s.writeNow(ctx, &op{marks: true})
@@ -84,7 +79,7 @@ func (s *Store) flushUnless(ctx context.Context) error {
 	s.turn.Take() // Stats, which adds Unsaved and unflushed, must not miss a renewal that went back to Unsaved
 	s.unflushed.Store(0)
 	s.turn.Give()
-	if s.marks.Unsaved() || s.table.Unsaved() > 0 {
+	if err != nil {
 		ring(s.alarm)
 	}
 	return err
@@ -104,7 +99,7 @@ func (s *Store) writeNow(ctx context.Context, o *op) error {
 		s.turn.Give()
 		return storage.ErrClosed
 	}
-	g := s.enqueue(o)
+	s.enqueue(o)
 	s.turn.Give()
-	return s.await(ctx, g, o)
+	return s.await(ctx, o)
 }

@@ -13,6 +13,9 @@ import (
 // lazy are options under which nothing is flushed unless a test does it.
 var lazy = Options{FlushEvery: 1000 * time.Hour}
 
+// flush writes all that waits.
+func (s *Store) flush() error { return s.flushNow(context.Background()) }
+
 func by(r storage.Record, d time.Duration) storage.Use {
 	return storage.Use{At: r.IssuedAt.Add(d), ExpiresAt: r.ExpiresAt.Add(d)}
 }

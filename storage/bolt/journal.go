@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,9 +17,8 @@ import (
 // journal is the log, and what a checkpoint has to take from the table into the tree. The
 // committer alone uses the fields before mu.
 type journal struct {
-	direct  int         // groups that went straight into the tree since Open
-	bound   atomic.Bool // the state of the tree names the log, and says that groups may follow
-	payload []byte      // the encoded group, in memory that is used again
+	direct int         // groups that went straight into the tree since Open
+	bound  atomic.Bool // the state of the tree names the log, and says that groups may follow
 
 	mu     sync.Mutex   // guards what follows
 	log    *log.Log     // nil: there is none
@@ -35,9 +33,9 @@ type journal struct {
 // tries again to make one: a program that opens a store for a few writes makes none.
 const directGroups = 8
 
-// write makes w durable, in the log or in the tree. An error means that nothing of it is or will
+// write makes g durable, in the log or in the tree. An error means that nothing of it is or will
 // be there, unless it is ErrOutcomeUnknown.
-func (s *Store) write(w *batch) error {
+func (s *Store) write(g *group) error {
 	if s.tree.turn.Try() {
 		err := s.tree.check()
 		s.tree.turn.Give()
@@ -54,12 +52,12 @@ func (s *Store) write(w *batch) error {
 	}
 	if l == nil {
 		s.journal.direct++
-		return s.writeTree(w)
+		return s.writeTree(g)
 	}
 	if err := s.bind(); err != nil {
 		return notBegun(err)
 	}
-	return s.writeLog(l, w)
+	return s.writeLog(l, g)
 }
 
 // wantsLog reports whether it is time to make a log.
@@ -68,9 +66,9 @@ func (s *Store) wantsLog() bool {
 	return !s.opts.NoLog && (s.opts.logAtOnce || n > 0 && n%directGroups == 0)
 }
 
-// writeTree makes w durable in the tree.
-func (s *Store) writeTree(w *batch) error {
-	changes, err := forTree(s.table, slices.Clone(w.entries))
+// writeTree makes g durable in the tree, and changes the entries of g.
+func (s *Store) writeTree(g *group) error {
+	changes, err := forTree(s.table, g.entries)
 	if err != nil {
 		return err
 	}
@@ -79,7 +77,7 @@ func (s *Store) writeTree(w *batch) error {
 	defer t.turn.Give()
 	next := t.state
 	next.Merged++ // or a log made later would seem to belong to an older copy of the file, too
-	return classify(t.write(changes, next, &w.mark))
+	return classify(t.write(changes, next, &g.mark))
 }
 
 // beginLog makes a log. If it cannot, Stats.NoLog says why, and groups go into the tree. An error
@@ -132,25 +130,22 @@ func (s *Store) bind() error {
 	return nil
 }
 
-// writeLog makes w durable in l, after a checkpoint where l is full. An error means that nothing
-// of w is or will be there, unless it is ErrOutcomeUnknown.
-func (s *Store) writeLog(l *log.Log, w *batch) (err error) {
-	b := s.journal.payload[:0]
-	for i := range w.entries {
-		b = w.entries[i].AppendTo(b)
+// writeLog makes g durable in l, after a checkpoint where l is full. An error means that nothing
+// of g is or will be there, unless it is ErrOutcomeUnknown.
+func (s *Store) writeLog(l *log.Log, g *group) (err error) {
+	var b []byte
+	for i := range g.entries {
+		b = g.entries[i].AppendTo(b)
 	}
-	if w.forced || w.mark != s.journal.known {
-		mark := wire.Entry{Kind: wire.MarkEntry, Value: wire.EncodeMark(w.mark)}
+	if g.forced || g.mark != s.journal.known {
+		mark := wire.Entry{Kind: wire.MarkEntry, Value: wire.EncodeMark(g.mark)}
 		b = mark.AppendTo(b)
-	}
-	if s.journal.payload = b; cap(b) > maxKept {
-		s.journal.payload = nil
 	}
 	if err := l.Check(localfile.Look); err != nil {
 		return classify(err)
 	}
 	limit := s.tree.logLimit()
-	w.number, err = l.Append(b, limit)
+	g.number, err = l.Append(b, limit)
 	for range 2 { // a checkpoint that was under way may free too little
 		if !errors.Is(err, log.ErrFull) {
 			break
@@ -158,7 +153,7 @@ func (s *Store) writeLog(l *log.Log, w *batch) (err error) {
 		if err := s.checkpoint(true); err != nil {
 			return notBegun(err)
 		}
-		w.number, err = l.Append(b, limit)
+		g.number, err = l.Append(b, limit)
 	}
 	if err == nil && l.Used() > limit/2 {
 		ring(s.full)
@@ -166,18 +161,15 @@ func (s *Store) writeLog(l *log.Log, w *batch) (err error) {
 	return classify(err)
 }
 
-// maxKept is how many bytes of memory writeLog keeps for the next group.
-const maxKept = 1 << 20
-
-// show notes that the table shows w, which is durable.
-func (j *journal) show(w *batch) {
+// show notes that the table shows g, which is durable.
+func (j *journal) show(g *group) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.known = w.mark
-	if w.number != 0 {
-		j.number = w.number
-		for i := range w.entries {
-			j.dirty = append(j.dirty, w.entries[i].ID)
+	j.known = g.mark
+	if g.number != 0 {
+		j.number = g.number
+		for i := range g.entries {
+			j.dirty = append(j.dirty, g.entries[i].ID)
 		}
 	}
 }

@@ -48,14 +48,3 @@ func (s *Store) Stats() Stats {
 	st.NoLog, st.CheckpointErr = j.noLog, j.failed
 	return st
 }
-
-// tally counts groups, and the ops in them.
-type tally struct{ commits, writes, failed int }
-
-func (t *tally) add(ops, failed int) {
-	t.writes += ops
-	t.failed += failed
-	if failed < ops {
-		t.commits++
-	}
-}

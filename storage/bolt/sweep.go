@@ -17,36 +17,37 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 		return 0, err
 	}
 	for more := true; more && deleted < limit; {
-		var g *group
 		var o *op
-		if g, o, more, err = s.stageSweep(ctx, deadBefore, min(limit-deleted, sweepStep)); err != nil {
+		var n int
+		if o, n, more, err = s.stageSweep(ctx, deadBefore, min(limit-deleted, sweepStep)); err != nil {
 			return deleted, err
 		}
-		if g == nil {
+		if o == nil {
 			continue
 		}
-		if err := s.await(ctx, g, o); err != nil {
+		if err := s.await(ctx, o); err != nil {
 			return deleted, err
 		}
 		runtime.Gosched() // or, with few processors, readers would wait for all of it
-		deleted += len(o.deletes)
+		deleted += n
 	}
 	return deleted, nil
 }
 
-// stageSweep enqueues the deletion of at most n records. more is false when no record is left to
-// look at; g is nil when no record was found dead.
-func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (g *group, o *op, more bool, err error) {
-	if err := s.take(ctx, s.turn); err != nil {
-		return nil, nil, false, err
+// stageSweep deletes at most n records, which are owed then. more is false when no record is left to
+// look at; the op waits for the deletions, and is nil when no record was found dead.
+func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (o *op, deleted int, more bool, err error) {
+	if err := s.acquire(ctx, s.turn); err != nil {
+		return nil, 0, false, err
 	}
 	defer s.turn.Give()
 	if !s.table.AnyDue(before) {
-		return nil, nil, false, nil
+		return nil, 0, false, nil
 	}
-	o = new(op)
-	if o.deletes, more = s.table.TakeDead(before, n, s.stage.Holds); len(o.deletes) == 0 {
-		return nil, nil, more, nil
+	ids, more := s.table.TakeDead(before, n, s.stage.Holds)
+	if len(ids) == 0 {
+		return nil, 0, more, nil
 	}
-	return s.enqueue(o), o, more, nil
+	s.owed = append(s.owed, ids...)
+	return s.enqueue(new(op)), len(ids), more, nil
 }

@@ -1,7 +1,9 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/seed-55daa01a/lapse/internal/wire"
@@ -17,23 +19,19 @@ import (
 //
 // ErrTooMany, with ErrUnavailable: it would create more records than Options.MaxTokens allows.
 func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	g, o, err := s.stageUpdate(ctx, subject, fn)
-	if g == nil {
+	o, err := s.stageUpdate(ctx, subject, fn)
+	if o == nil {
 		return err
 	}
-	if waited := s.await(ctx, g, o); waited != nil {
-		return waited
-	}
-	return err
+	return cmp.Or(s.await(ctx, o), err)
 }
 
-// stageUpdate runs fn and enqueues its writes. The group is nil where the call has nothing to
-// wait for. The op has no writes where fn has put nothing, or failed, and may have read writes
-// that are not durable yet.
-func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (*group, *op, error) {
-	o := &op{subject: subject}
-	if err := s.take(ctx, s.turn); err != nil {
-		return nil, nil, err
+// stageUpdate runs fn and enqueues its writes. The op is nil where the call has nothing to wait
+// for. The op has no writes where fn has put nothing, or failed, and may have read writes that are
+// not durable yet.
+func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (*op, error) {
+	if err := s.acquire(ctx, s.turn); err != nil {
+		return nil, err
 	}
 	defer s.turn.Give()
 	tx := s.stage.Begin(subject)
@@ -41,19 +39,20 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 	if err == nil {
 		err = ctx.Err()
 	}
-	if err == nil && len(tx.Writes()) > 0 {
-		if n := tx.Created() - tx.Deleted(); n > 0 && !s.roomFor(n) {
-			return nil, nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
+	if err != nil || len(tx.Writes()) == 0 {
+		if !tx.Staged() && !s.owes() {
+			return nil, err
 		}
-		if err = o.put(subject, tx.Writes()); err != nil {
-			return nil, nil, err
-		}
-		return s.enqueue(o), o, nil
+		return s.enqueue(&op{subject: subject}), err
 	}
-	if !tx.Staged() && !s.owes() {
-		return nil, nil, err
+	if n := tx.Created() - tx.Deleted(); n > 0 && !s.roomFor(n) {
+		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 	}
-	return s.enqueue(o), o, err
+	o := &op{subject: subject, writes: tx.TakeWrites()}
+	if err = o.encode(); err != nil {
+		return nil, err
+	}
+	return s.enqueue(o), nil
 }
 
 // owes reports whether the table shows an end that is not known to be on the disk: an Update
@@ -94,35 +93,20 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 	return nil
 }
 
-// touchNow is Touch for FlushAtOnce.
+// touchNow is Touch for FlushAtOnce: an Update of the record.
 func (s *Store) touchNow(ctx context.Context, id storage.ID, use storage.Use) error {
-	g, o, err := s.stageTouch(ctx, id, use)
-	if g == nil {
-		return err
+	r, err := s.Get(ctx, id)
+	if err == nil {
+		err = s.Update(ctx, r.Subject, func(tx storage.Tx) error {
+			r, err := tx.Get(id)
+			if err == nil && use.Raise(&r) {
+				err = tx.Put(r)
+			}
+			return err
+		})
 	}
-	return s.await(ctx, g, o)
-}
-
-// stageTouch enqueues what use raises, if anything. See stageUpdate for its results.
-func (s *Store) stageTouch(ctx context.Context, id storage.ID, use storage.Use) (*group, *op, error) {
-	if err := s.take(ctx, s.turn); err != nil {
-		return nil, nil, err
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
 	}
-	defer s.turn.Give()
-	tx := s.stage.Begin("")
-	subject, err := tx.Raise(id, use)
-	if err != nil {
-		return nil, nil, err
-	}
-	o := &op{subject: subject}
-	switch {
-	case len(tx.Writes()) > 0:
-		err = o.put(subject, tx.Writes())
-	case !tx.Staged():
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return s.enqueue(o), o, nil
+	return err
 }
