@@ -80,12 +80,18 @@ func Read(f io.ReaderAt, m boltfile.Meta, fn func(id [16]byte, value []byte) err
 	return nil
 }
 
-// CheckRecords compares the records that were found in f with what the last transaction said:
-// records is their number, marks the sum of their fingerprints, and mix the function by which
-// that transaction mixed the two. The error wraps boltfile.ErrDamaged if they differ, or is one of
-// reading.
-func CheckRecords(f io.ReaderAt, m boltfile.Metas, records, marks uint64, mix func(uint64) uint64) error {
+// CheckRecords compares the records of f with what the last transaction said of them. The error
+// wraps boltfile.ErrDamaged if they differ, or is one of reading.
+func CheckRecords(f io.ReaderAt, m boltfile.Metas) error {
 	said, err := boltfile.Sequence(f, m.Newest, "lapse.tokens")
+	if err != nil {
+		return err
+	}
+	var records, marks uint64
+	err = boltfile.Walk(f, m.Newest, boltfile.Visitor{Bucket: "lapse.tokens", Pair: func(key, value []byte) error {
+		records, marks = records+1, marks+fingerprint(key, value)
+		return nil
+	}})
 	if err != nil {
 		return err
 	}
@@ -94,6 +100,22 @@ func CheckRecords(f io.ReaderAt, m boltfile.Metas, records, marks uint64, mix fu
 		return nil
 	}
 	return errRecords
+}
+
+// fingerprint returns 64 bits that differ between records, and between versions of one.
+func fingerprint(key, value []byte) uint64 {
+	m := uint64(crc32.Update(crc32.ChecksumIEEE(key), crc32.IEEETable, value)) << 32
+	if len(value) >= sumLen {
+		m |= uint64(binary.BigEndian.Uint32(value[len(value)-sumLen:]))
+	}
+	return mix(m)
+}
+
+func mix(m uint64) uint64 {
+	const odd = 0xd6e8feb86659fd93
+	m = (m ^ m>>32) * odd
+	m = (m ^ m>>32) * odd
+	return m ^ m>>32
 }
 
 type frame struct {

@@ -179,6 +179,12 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 	return (text != "") == (b[0] == tiedVersion) && ties.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
 }
 
+// Seal returns a copy of value, at whose end is the checksum of the rest of it under key.
+func Seal(key, value []byte) []byte {
+	n := max(0, len(value)-SumLen)
+	return binary.BigEndian.AppendUint32(slices.Clone(value[:n]), Checksum(key, value[:n]))
+}
+
 // Whole reports whether value ends in the checksum of itself under key, as all that Encode returns
 // does.
 func Whole(key, value []byte) bool {

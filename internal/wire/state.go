@@ -84,19 +84,19 @@ func (s *Sum) Remove(key, value []byte) {
 	s.Marks -= fingerprint(key, value)
 }
 
-// fingerprint returns 64 bits that differ between records, and between versions of one. Half of
-// them come from the checksum at the end of the record: over record and checksum together that
-// polynomial would say the same for all.
+// fingerprint returns 64 bits that differ between records, and between versions of one. They come
+// from the key and from the checksum at the end of the value alone: the sum stays as it is where
+// another part of a value is damaged.
 func fingerprint(key, value []byte) uint64 {
-	m := uint64(crc32.Update(crc32.ChecksumIEEE(key), crc32.IEEETable, value)) << 32
+	m := uint64(crc32.ChecksumIEEE(key)) << 32
 	if len(value) >= SumLen {
 		m |= uint64(binary.BigEndian.Uint32(value[len(value)-SumLen:]))
 	}
-	return Spread(m) // or differences would cancel out
+	return spread(m) // or differences would cancel out
 }
 
-// Spread makes each bit of m depend on all of them.
-func Spread(m uint64) uint64 {
+// spread makes each bit of m depend on all of them.
+func spread(m uint64) uint64 {
 	const odd = 0xd6e8feb86659fd93
 	m = (m ^ m>>32) * odd
 	m = (m ^ m>>32) * odd

@@ -28,6 +28,7 @@ type loaded struct {
 	damaged  map[storage.ID]struct{} // records that cannot be read
 	epoch    uint32                  // the latest of a record
 	found    wire.Sum                // of all records that were found in the tree
+	sealed   wire.Sum                // of the same, each with the checksum that fits it
 	state    wire.State
 	mark     storage.Mark
 	believed bool // the mark was found whole
@@ -118,7 +119,7 @@ func (l *loaded) readMark() error {
 
 // walk takes the records of the tree into a new table.
 func (l *loaded) walk() error {
-	l.table, l.damaged, l.found, l.epoch = table.New(), nil, wire.Sum{}, 0
+	l.table, l.damaged, l.found, l.sealed, l.epoch = table.New(), nil, wire.Sum{}, wire.Sum{}, 0
 	return boltfile.Walk(l.file, l.metas.Newest, boltfile.Visitor{Bucket: tokensBucket, Pair: l.pair, Progress: l.progress})
 }
 
@@ -132,7 +133,10 @@ func (l *loaded) pair(key, value []byte) error {
 		l.table.Reserve(sample * int(l.metas.Newest.Pages) / (l.pages + 1))
 	}
 	l.found.Add(key, value)
-	l.put(key, value)
+	if !l.put(key, value) {
+		value = wire.Seal(key, value)
+	}
+	l.sealed.Add(key, value)
 	return nil
 }
 
@@ -149,22 +153,26 @@ func (l *loaded) progress(done, total int) {
 	}
 }
 
-// put adds one record to the table. A damaged record is denied under its key from then on; it
-// belongs to no subject and is never swept.
-func (l *loaded) put(key, value []byte) {
+// put adds one record to the table, and reports whether it is whole. A damaged record is denied
+// under its key from then on; it belongs to no subject and is never swept.
+func (l *loaded) put(key, value []byte) (whole bool) {
 	r, err := wire.Decode(key, value)
 	if err != nil {
 		if l.damaged == nil {
 			l.damaged = make(map[storage.ID]struct{})
 		}
 		l.damaged[r.ID] = struct{}{}
-		return
+		return false
 	}
 	l.epoch = max(l.epoch, r.Epoch)
 	l.table.Put(&r, storage.Use{})
+	return true
 }
 
-// judge says why the tree is not what lapse wrote last, or returns nil.
+// judge says why the tree is not what lapse wrote last, or returns nil. The sum of the records
+// must fit also where a record is damaged, or one more page, that is older than the others, would
+// pass with it: either the checksums of the damaged records are sound, or nothing else in them is
+// damaged.
 //
 // Each transaction of lapse writes its own number into the state. A number behind the newest
 // meta page's means that another program has committed since, or that the page with the state
@@ -172,7 +180,7 @@ func (l *loaded) put(key, value []byte) {
 // number before the newest meta page's is that of a file that was copied record by record.
 func (l *loaded) judge() error {
 	switch {
-	case len(l.damaged) == 0 && l.found != l.state.Sum:
+	case l.found != l.state.Sum && l.sealed != l.state.Sum:
 		return errChanged
 	case l.state.Tx >= l.metas.Newest.Tx || l.metas.Lost != nil:
 		return nil

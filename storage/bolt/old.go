@@ -17,7 +17,7 @@ import (
 func (l *loaded) readOld() error {
 	l.old = true
 	if len(l.damaged) == 0 { // or the damage explains the difference
-		if err := l.pass(oldfile.CheckRecords(l.file, l.metas, l.found.Records, l.found.Marks, wire.Spread)); err != nil {
+		if err := l.pass(oldfile.CheckRecords(l.file, l.metas)); err != nil {
 			return err
 		}
 	}
