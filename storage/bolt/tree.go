@@ -59,13 +59,13 @@ func newTree(f *os.File, path string) *tree {
 func allocSize(size int64) int { return int(max(16<<10, min(size/16, 16<<20))) }
 
 // mapSize returns the length of bbolt's map of a file of that size. Addresses cost no memory, so
-// the map is large; but where a map makes its file longer, or addresses are scarce, it is twice
-// the file, or 1 MB.
+// the map is large, though less than 1 GB, whose page tables a short opening would pay for. Where
+// a map makes its file longer, or addresses are scarce, the map is twice the file, or 1 MB.
 func mapSize(size int64) int {
 	if runtime.GOOS == "windows" || strconv.IntSize < 64 {
 		return int(max(1<<20, 2*size))
 	}
-	return int(max(1<<30, 4*size))
+	return int(max(1<<29, 4*size))
 }
 
 // open has bbolt use t.file, which is locked and has passed boltfile.Walk. If bbolt cannot open
