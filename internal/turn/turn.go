@@ -15,7 +15,6 @@ import (
 type Turn struct {
 	held   atomic.Bool
 	free   chan struct{} // rung when it was given back
-	rung   atomic.Bool   // and whoever waits has yet to look: one at a time is woken
 	hungry atomic.Int32  // how many are to be handed it
 	handed chan struct{}
 }
@@ -27,11 +26,11 @@ const patience = 8
 func New() *Turn { return &Turn{free: make(chan struct{}, 1), handed: make(chan struct{})} }
 
 // Try takes t if no other goroutine holds it, and reports whether it did.
-func (t *Turn) Try() bool { return t.try() }
+func (t *Turn) Try() bool { return !t.held.Load() && t.held.CompareAndSwap(false, true) }
 
 // Take waits until the caller holds t.
 func (t *Turn) Take() {
-	if !t.try() {
+	if !t.Try() {
 		t.wait(nil, nil)
 	}
 }
@@ -39,10 +38,8 @@ func (t *Turn) Take() {
 // TakeUnless is Take, but gives up, and reports false, if ctx ends or closed is closed
 // while somebody else holds t.
 func (t *Turn) TakeUnless(ctx context.Context, closed <-chan struct{}) bool {
-	return t.try() || t.wait(ctx.Done(), closed) // a context makes its channel for the first who asks
+	return t.Try() || t.wait(ctx.Done(), closed) // a context makes its channel for the first who asks
 }
-
-func (t *Turn) try() bool { return !t.held.Load() && t.held.CompareAndSwap(false, true) }
 
 func (t *Turn) wait(done, closed <-chan struct{}) bool {
 	var handed chan struct{} // from the time on when it may be
@@ -52,12 +49,11 @@ func (t *Turn) wait(done, closed <-chan struct{}) bool {
 			defer t.hungry.Add(-1)
 			handed = t.handed
 		}
-		if t.try() { // it may have been given back before this
+		if t.Try() { // it may have been given back before this
 			return true
 		}
 		select {
 		case <-t.free:
-			t.rung.Store(false) // before it looks: who gives t back after that rings again
 		case <-handed:
 			return true
 		case <-done:
@@ -78,7 +74,8 @@ func (t *Turn) Give() {
 		}
 	}
 	t.held.Store(false)
-	if !t.rung.Load() && t.rung.CompareAndSwap(false, true) {
-		t.free <- struct{}{} // has room, since nobody has rung
+	select {
+	case t.free <- struct{}{}:
+	default: // one is being woken
 	}
 }
