@@ -1,6 +1,7 @@
 package table
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/feed"
@@ -134,6 +135,27 @@ func (s *Stage) Reveal(all ...[]Write) {
 	}
 	if clear(s.revealing); cap(s.revealing) > 4*keepRoom {
 		s.revealing = nil
+	}
+}
+
+// batchLen is how many records putAll puts while it holds the lock, for which readers of a
+// subject wait.
+const batchLen = 16
+
+// putAll puts the records of writes, and deletes those of Deletes.
+func (t *Table) putAll(writes []*Write) {
+	for batch := range slices.Chunk(writes, batchLen) {
+		t.mu.Lock()
+		for _, w := range batch {
+			p := t.place(&w.Record)
+			if w.Deletes {
+				t.delete(p.id)
+			} else {
+				t.put(p, &w.Record, w.seen)
+			}
+			w.barrier.reveal()
+		}
+		t.mu.Unlock()
 	}
 }
 
