@@ -11,24 +11,23 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Feed passes changes on to all who watch, and keeps for each what it has not taken
-// yet. The zero value is a feed that nobody watches. It is safe for concurrent use,
-// and whoever tells waits for nobody who watches.
+// Feed passes changes on to all watchers, and keeps for each those that it has not taken yet. The
+// zero value is a feed without watchers. A Feed is safe for concurrent use, and Tell and Gap wait
+// for no watcher.
 type Feed struct {
-	watched atomic.Bool // so that telling nobody costs nothing
+	watched atomic.Bool // there are watchers: without any, Tell takes no lock
 	mu      sync.Mutex
 	all     []*watcher
 	closed  bool
 }
 
 type watcher struct {
-	ready   chan struct{} // rung when there is something
+	ready   chan struct{} // rung when the watcher has something to take
 	pending []storage.Change
-	gap     bool // instead of what is pending
+	gap     bool // changes were lost, so that none is pending
 }
 
-// most is how many changes are kept for a watcher. One that falls further behind
-// has a gap.
+// most is how many changes are kept for a watcher. A watcher that falls further behind has a gap.
 const most = 1 << 16
 
 // Tell tells of a record that was put or deleted.
@@ -60,7 +59,7 @@ func (f *Feed) Gap() {
 	}
 }
 
-// Close ends every watch with storage.ErrClosed, those that are yet to begin, too.
+// Close ends every watch with storage.ErrClosed, also those that begin later.
 func (f *Feed) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,7 +112,7 @@ func (f *Feed) remove(w *watcher) {
 	f.watched.Store(len(f.all) > 0)
 }
 
-// take returns what there is for w, and storage.ErrClosed behind the last of it.
+// take returns the changes that are kept for w. The error is storage.ErrClosed once f is closed.
 func (f *Feed) take(w *watcher) (changes []storage.Change, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -4,7 +4,7 @@ import "github.com/seed-55daa01a/lapse/storage"
 
 // asides are the first records of what is put aside of a subject, so that a walk through
 // what lives meets none of the dead twice. The first one of a list keeps the leader where
-// others keep who comes before them, marked by chained.
+// others keep the record before them, marked by chained.
 type asides struct {
 	ranOut uint32 // without an end, and had expired by some instant: the latest ExpiresAt first
 	ended  uint32 // with an end

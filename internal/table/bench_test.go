@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,6 +104,19 @@ func BenchmarkTouch(b *testing.B) {
 			}, func(i int) { table.Get(records[i*7919%n].ID, &r) })
 		})
 	}
+}
+
+// BenchmarkTouchOne has 64 goroutines touch one record, which they lock in turn.
+func BenchmarkTouchOne(b *testing.B) {
+	records := typicals(1000)
+	table := filled(records)
+	var uses atomic.Int64
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			table.Touch(records[0].ID, storage.Use{At: epoch.Add(time.Duration(uses.Add(1)) * time.Millisecond)})
+		}
+	})
 }
 
 // BenchmarkPut fills a table with a million records, beside a map of pointers.

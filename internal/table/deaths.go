@@ -12,7 +12,7 @@ type deaths struct {
 	slabs *slabs
 	nodes []*deathNode // the first one is the root, the second one holds the lists of records put aside
 	spare []uint32     // numbers of nodes that are free
-	last  uint32       // the node of the record that was filed last, or whatever has its number now
+	last  uint32       // the node of the record that was filed last, or the node that has its number now
 }
 
 type deathNode struct {
@@ -27,7 +27,7 @@ type deathNode struct {
 	estimates [64]uint8  // at least how many records a list has, up to crowd
 }
 
-// The head of a list keeps where the list is instead of who comes before it:
+// The head of a list keeps where the list is instead of the record before:
 // inNode, number of the node, and list 7.
 const (
 	inNode   = 1 << 31
@@ -166,7 +166,7 @@ func (x *deaths) open(number uint32, kid uint8) (at uint32) {
 	return at
 }
 
-// spreadOne files one record of the rest anew, by its death as it is now, and
+// spreadOne files one record of the rest again, by its death as it is now, and
 // reports whether the node is still there.
 func (x *deaths) spreadOne(number uint32) bool {
 	n := x.nodes[number]

@@ -19,7 +19,7 @@ func (t *Table) Subject(ids []storage.ID, subject string) []storage.ID {
 }
 
 // inOrderOfIssue is inOrder for what comes out of the lists of a subject, where the leader
-// is first, and who comes behind it goes to the front.
+// is first, and a new record goes right behind it.
 func inOrderOfIssue(ids []storage.ID) []storage.ID {
 	if len(ids) > 1 {
 		slices.Reverse(ids[1:])

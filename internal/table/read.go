@@ -7,7 +7,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// read sets *r but for its ID to what the cell said at one instant. Unless it is
+// read sets *r, except its ID, to what the cell said at one instant. Unless it is
 // settled, the cell has become another record's, and k must be looked for
 // again: found alone means nothing then. A record that is not found any more was
 // deleted while its caller looked.

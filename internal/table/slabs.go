@@ -8,7 +8,7 @@ const (
 )
 
 // slabs are the cells, numbered from 1: 0 is no cell. They are found through a
-// directory that is copied when it grows, so that nobody who reads waits.
+// directory that is copied when it grows, so that no reader waits.
 type slabs struct {
 	dir  atomic.Pointer[[]slab]
 	_    apart
@@ -30,8 +30,8 @@ func (s *slabs) cell(slot uint32) *cell {
 	return &dir[slot>>slabBits].cells[slot%slabCells]
 }
 
-// take returns a cell. fresh means that nobody has ever seen it: it becomes known
-// by publish, and the table's lock must be held until then.
+// take returns a cell. fresh means that no reader knows the cell before publish,
+// until when the table's lock must be held.
 func (s *slabs) take() (slot uint32, c *cell, fresh bool) {
 	if slot = s.free; slot != 0 {
 		c = s.cell(slot)
@@ -56,7 +56,7 @@ func (s *slabs) grow() {
 	if old := s.dir.Load(); old != nil {
 		dir = *old
 	}
-	// The capacity beyond what the others see is nobody else's.
+	// Readers see no further than the length, so append may write behind that.
 	dir = append(dir, slab{new([slabCells]cell), new(marks)})
 	s.dir.Store(&dir)
 }

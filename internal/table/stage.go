@@ -1,6 +1,7 @@
 package table
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/feed"
@@ -25,7 +26,7 @@ type Stage struct {
 	Feed *feed.Feed
 
 	tx        Tx       // the one that runs, used again and again
-	revealing []*Write // of whoever reveals
+	revealing []*Write // memory of Reveal, used again
 }
 
 // Write is one Put of an update, or one Delete.
@@ -96,7 +97,7 @@ func (s *Stage) Begin(subject string) *Tx {
 }
 
 // Hold puts writes in front of what the table shows, for the updates to come. They
-// must be used no more but for Show, Reveal and LetGo.
+// may be passed to Show, Reveal and LetGo, and must not be used otherwise.
 func (s *Stage) Hold(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
@@ -120,9 +121,9 @@ func (s *Stage) Show(writes []Write) {
 	s.LetGo(writes)
 }
 
-// Reveal is Show for writes that are not held, and for those that stay held until LetGo:
-// whoever uses the stage meanwhile sees no difference, and so it may be somebody else who
-// reveals.
+// Reveal is Show for writes that are not held, and for those that stay held until LetGo. For
+// updates nothing changes while writes are held, so that another goroutine may use the stage
+// meanwhile.
 func (s *Stage) Reveal(all ...[]Write) {
 	s.revealing = s.revealing[:0]
 	for _, writes := range all {
@@ -136,6 +137,27 @@ func (s *Stage) Reveal(all ...[]Write) {
 	}
 	if clear(s.revealing); cap(s.revealing) > 4*keepRoom {
 		s.revealing = nil
+	}
+}
+
+// batchLen is how many records putAll puts while it holds the lock, for which readers of a
+// subject wait.
+const batchLen = 16
+
+// putAll puts the records of writes, and deletes those of Deletes.
+func (t *Table) putAll(writes []*Write) {
+	for batch := range slices.Chunk(writes, batchLen) {
+		t.mu.Lock()
+		for _, w := range batch {
+			p := t.place(&w.Record)
+			if w.Deletes {
+				t.delete(p.id)
+			} else {
+				t.put(p, &w.Record, w.seen)
+			}
+			w.barrier.reveal()
+		}
+		t.mu.Unlock()
 	}
 }
 

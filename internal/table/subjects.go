@@ -12,7 +12,7 @@ import (
 // marked by chained. What is put aside is in two other lists.
 //
 // Buckets are split and merged one at a time, whenever a subject comes or goes, so
-// that nobody ever waits for a table to grow.
+// that no call ever waits for a table to grow.
 type subjects struct {
 	slabs   *slabs
 	pieces  []*piece
@@ -186,7 +186,7 @@ func (x *subjects) unlink(slot uint32) {
 		return
 	}
 	x.count--
-	// Two at a time, so that the buckets keep up with whom they lose.
+	// Two at a time, so that the buckets keep up with the subjects that they lose.
 	for range 2 {
 		if x.count < x.buckets/2 && x.buckets > bucketsPiece {
 			x.mergeLast()

@@ -1,5 +1,5 @@
 // Package table keeps token records in this process so that a look-up waits for
-// nobody: Get and Touch take no lock that a writer of another record holds, and
+// no other call: Get and Touch take no lock that a writer of another record holds, and
 // allocate nothing. Millions of records cost the collector nothing, for they lie
 // in slabs without pointers.
 //
@@ -26,7 +26,7 @@ import (
 // never take its lock, and Touch does only where it brings a record back that Living has
 // put aside.
 type Table struct {
-	seed  maphash.Seed // nobody can choose IDs or subjects that collide
+	seed  maphash.Seed // random, so that IDs and subjects cannot be chosen to collide
 	ids   ids
 	slabs slabs
 	_     apart
@@ -137,7 +137,7 @@ func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 	t.texts.add(&w, r)
 	slot, c, fresh := t.slabs.take()
 	if fresh {
-		// Nobody has ever heard of this cell, so it needs no care.
+		// No reader knows this cell before publish.
 		w[wMeta] |= live
 		c.w = w
 		t.slabs.publish(slot)
@@ -212,9 +212,9 @@ func (t *Table) delete(k key) bool {
 	return true
 }
 
-// kill takes the record in the cell out of everybody's sight if it was dead before
-// the instant, and returns its death otherwise. From the lock to the
-// unlock no Touch can raise it; one that comes later finds nothing.
+// kill hides the record in the cell from all readers if it was dead before the instant, and
+// returns its death otherwise. No Touch can raise the record while the cell is locked, and a
+// later Touch finds nothing.
 func (t *Table) kill(slot uint32, c *cell, before int64) (killed bool, dead int64) {
 	c.lock()
 	w := c.words()

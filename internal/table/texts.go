@@ -177,8 +177,7 @@ func (x *texts) number(prefix string) (int, bool) {
 	return len(known), true
 }
 
-// room returns n bytes that nobody has used and the place where they are. No
-// bytes are anywhere.
+// room returns n bytes that were never used, and their place. The place of 0 bytes means nothing.
 func (x *texts) room(n int) (place uint64, b []byte) {
 	switch {
 	case n == 0:
@@ -217,7 +216,7 @@ func (x *texts) grow(c *chunk, size int) (number uint32) {
 	return number
 }
 
-// widen makes the list of chunks one longer, in place where nobody looks yet.
+// widen makes the list of chunks one longer, in place where no reader looks yet.
 func (x *texts) widen() {
 	var old []atomic.Pointer[chunk]
 	if p := x.chunks.Load(); p != nil {
@@ -275,7 +274,7 @@ func (x *texts) dropIfDead(number uint32) {
 	x.dropped = append(x.dropped, number)
 }
 
-// garbage returns how many bytes nobody will ever ask for again.
+// garbage returns how many bytes belong to no record.
 func (x *texts) garbage() int {
 	garbage := x.size - x.live
 	if x.begun {

@@ -14,9 +14,9 @@ type marks struct {
 	count atomic.Int64
 }
 
-// mark marks the record in the cell. Its caller has locked the cell, and written what the
-// mark is for: whoever takes a mark off reads the record after that, so one that is there
-// does. Most are, and to look costs less than to write.
+// mark marks the record in the cell. The caller has locked the cell and written what the mark is
+// for. Where the record is marked already, that mark does: a flush reads a record after it has
+// taken the mark off. Most are marked, and to look costs less than to write.
 func (t *Table) mark(slot uint32) {
 	m, at, bit := t.marksOf(slot)
 	if m.bits[at].Load()&bit == 0 && m.bits[at].Or(bit)&bit == 0 {
@@ -50,12 +50,11 @@ func (t *Table) MarkUnsaved(id storage.ID) {
 func (t *Table) Unsaved() int { return max(0, int(t.marks.Load())) }
 
 // TakeUnsaved takes the marks off at most n records and returns their IDs, in any
-// order. Whoever reads a record after that sees what its mark was for, and what
-// comes later marks it again. Every marked record has its turn, however often
-// others are marked anew.
+// order. A read of a record after that sees what its mark was for, and what comes later
+// marks the record again. Every marked record has its turn, however often others are marked.
 //
-// It adds to inHand how many it takes, before it takes them: who reads Unsaved and
-// then inHand misses none.
+// It adds to inHand how many it takes, before it takes them: a caller that reads Unsaved
+// and then inHand misses none.
 func (t *Table) TakeUnsaved(n int, inHand *atomic.Int64) (ids []storage.ID) {
 	dir := t.slabs.dir.Load()
 	if dir == nil || t.marks.Load() <= 0 {

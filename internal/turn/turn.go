@@ -8,56 +8,54 @@ import (
 
 // Turn is held by one goroutine at a time. The zero value is not usable: New makes one.
 //
-// Whoever asks while it is free takes it, even where others have waited for longer: a
-// turn that is handed to somebody who has yet to be woken is nobody's until then, and
-// with short turns that is most of the time. But who has lost it to others often enough
-// is handed it.
+// A goroutine that asks while the turn is free takes it, even if others wait. A channel of
+// capacity 1 would pass the turn to the goroutine that has waited longest, and no other could have
+// it before that one runs: BenchmarkCrowd takes 1.2 times as long then with 16 and 64 callers, and
+// 1.4 times with 256. But a goroutine that has lost the turn patience times is handed it, so that
+// none waits for ever.
 type Turn struct {
 	held   atomic.Bool
-	free   chan struct{} // rung when it was given back
-	rung   atomic.Bool   // and whoever waits has yet to look: one at a time is woken
-	hungry atomic.Int32  // how many are to be handed it
-	handed chan struct{}
+	free   chan struct{} // wakes one that waits: the turn was given back
+	hungry atomic.Int32  // how many goroutines are to be handed the turn
+	handed chan struct{} // passes the turn on while held stays true
 }
 
-// patience is how often somebody who waits loses the turn before it is handed to them.
+// patience is how often a goroutine that waits loses the turn before the turn is handed to it.
 const patience = 8
 
-// New returns a turn that nobody holds.
+// New returns a turn that no goroutine holds.
 func New() *Turn { return &Turn{free: make(chan struct{}, 1), handed: make(chan struct{})} }
 
-// Try takes t if no other goroutine holds it, and reports whether it did.
-func (t *Turn) Try() bool { return t.try() }
+// Try takes t if no goroutine holds it, and reports whether it did.
+func (t *Turn) Try() bool { return !t.held.Load() && t.held.CompareAndSwap(false, true) }
 
 // Take waits until the caller holds t.
 func (t *Turn) Take() {
-	if !t.try() {
+	if !t.Try() {
 		t.wait(nil, nil)
 	}
 }
 
-// TakeUnless is Take, but gives up, and reports false, if ctx ends or closed is closed
-// while somebody else holds t.
+// TakeUnless is Take, but gives up, and reports false, if ctx ends or closed is closed while
+// another goroutine holds t. While t is free, it takes t even if ctx has ended. It asks ctx for
+// its channel only if it has to wait: a context allocates the channel for the first that asks.
 func (t *Turn) TakeUnless(ctx context.Context, closed <-chan struct{}) bool {
-	return t.try() || t.wait(ctx.Done(), closed) // a context makes its channel for the first who asks
+	return t.Try() || t.wait(ctx.Done(), closed)
 }
 
-func (t *Turn) try() bool { return !t.held.Load() && t.held.CompareAndSwap(false, true) }
-
 func (t *Turn) wait(done, closed <-chan struct{}) bool {
-	var handed chan struct{} // from the time on when it may be
+	var handed chan struct{} // nil until the caller has lost the turn patience times
 	for lost := 0; ; lost++ {
 		if lost == patience {
 			t.hungry.Add(1)
 			defer t.hungry.Add(-1)
 			handed = t.handed
 		}
-		if t.try() { // it may have been given back before this
+		if t.Try() { // the turn may have been given back since the last attempt
 			return true
 		}
 		select {
 		case <-t.free:
-			t.rung.Store(false) // before it looks: who gives t back after that rings again
 		case <-handed:
 			return true
 		case <-done:
@@ -68,17 +66,18 @@ func (t *Turn) wait(done, closed <-chan struct{}) bool {
 	}
 }
 
-// Give gives t back. Its caller holds it.
+// Give gives t back. The caller holds t.
 func (t *Turn) Give() {
 	if t.hungry.Load() > 0 {
 		select {
-		case t.handed <- struct{}{}: // which leaves it held
+		case t.handed <- struct{}{}: // held stays true
 			return
-		default: // nobody is there yet
+		default: // a hungry goroutine is between two waits, and will try
 		}
 	}
 	t.held.Store(false)
-	if !t.rung.Load() && t.rung.CompareAndSwap(false, true) {
-		t.free <- struct{}{} // has room, since nobody has rung
+	select {
+	case t.free <- struct{}{}:
+	default: // a wake-up is on its way already
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestOneAtATime: what is guarded is written by one at a time, which -race sees too,
-// and nobody is left waiting.
+// TestOneAtATime: one goroutine at a time writes what the turn guards, which -race sees too, and
+// no goroutine is left waiting.
 func TestOneAtATime(t *testing.T) {
 	const callers, times = 64, 500
 	turn, n := New(), 0
@@ -21,7 +21,7 @@ func TestOneAtATime(t *testing.T) {
 				turn.Take()
 				n++
 				if n%7 == 0 {
-					runtime.Gosched() // and others lose it
+					runtime.Gosched() // the others lose the turn meanwhile
 				}
 				turn.Give()
 			}
@@ -34,8 +34,8 @@ func TestOneAtATime(t *testing.T) {
 	}
 }
 
-// TestGiveUp: a wait ends with its context, or when the channel is closed, without the
-// turn; and a turn that is free is taken all the same.
+// TestGiveUp: a wait ends with its context, or when the channel is closed, and then the caller does
+// not have the turn. A turn that is free is taken all the same.
 func TestGiveUp(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
@@ -62,13 +62,13 @@ func TestGiveUp(t *testing.T) {
 				t.Fatalf("TakeUnless = %v, want %v", got, tt.want)
 			}
 			turn.Give()
-			turn.Take() // who gave up has left nothing behind
+			turn.Take() // a wait that was given up has left nothing behind
 		})
 	}
 }
 
-// TestFreeTurnAllocatesNothing, not even the channel that a context has once somebody
-// has asked for it.
+// TestFreeTurnAllocatesNothing: not even the channel of the context, which a context makes when it
+// is first asked for one.
 func TestFreeTurnAllocatesNothing(t *testing.T) {
 	turn := New()
 	with := func(do func(context.Context)) func() {
@@ -87,8 +87,8 @@ func TestFreeTurnAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestHandedOver: who has lost the turn often enough is handed it. On one processor
-// whoever gives it back and takes it again passes everybody who waits.
+// TestHandedOver: a goroutine that has lost the turn often enough is handed it. On one processor a
+// goroutine that gives the turn back and takes it again is ahead of all that wait.
 func TestHandedOver(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	turn := New()
@@ -99,17 +99,17 @@ func TestHandedOver(t *testing.T) {
 		close(waited)
 		turn.Give()
 	}()
-	runtime.Gosched() // it waits
+	runtime.Gosched() // the other goroutine waits
 	rounds := 0
 	for ; rounds < 100*patience; rounds++ {
 		turn.Give()
-		if !turn.try() {
+		if !turn.Try() {
 			break
 		}
-		runtime.Gosched() // it tries, and loses
+		runtime.Gosched() // the other goroutine tries, and loses
 	}
 	if rounds < 1 || rounds > 2*patience {
-		t.Fatalf("it was handed over after %d lost turns, want about %d", rounds, patience)
+		t.Fatalf("the turn was handed over after %d lost turns, want about %d", rounds, patience)
 	}
 	<-waited
 	turn.Take()
@@ -118,21 +118,22 @@ func TestHandedOver(t *testing.T) {
 	}
 }
 
-// TestHungryGivesUp: one that is to be handed the turn and gives up leaves it to others.
+// TestHungryGivesUp: a goroutine that is to be handed the turn and gives up leaves it to others.
 func TestHungryGivesUp(t *testing.T) {
 	turn, left := New(), make(chan bool)
 	ctx, end := context.WithCancel(t.Context())
 	turn.Take()
 	go func() { left <- turn.TakeUnless(ctx, nil) }()
 	for turn.hungry.Load() == 0 {
-		if turn.rung.CompareAndSwap(false, true) {
-			turn.free <- struct{}{} // though it is not
+		select {
+		case turn.free <- struct{}{}: // though the turn is not free
+		default:
 		}
 		runtime.Gosched()
 	}
 	end()
 	if <-left {
-		t.Fatal("it took a turn that was held")
+		t.Fatal("TakeUnless took a turn that was held")
 	}
 	turn.Give()
 	turn.Take()

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"context"
-	"runtime"
 	"time"
 )
 
@@ -28,7 +27,6 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 		if err := s.await(ctx, o); err != nil {
 			return deleted, err
 		}
-		runtime.Gosched() // or, with few processors, readers would wait for all of it
 		deleted += n
 	}
 	return deleted, nil
