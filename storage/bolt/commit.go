@@ -111,11 +111,16 @@ func (g *group) spell(t *table.Table) error {
 		g.entries = append(g.entries, e)
 	}
 	var r storage.Record
+	put := make(map[storage.ID]bool)
 	for _, o := range g.ops {
 		g.forced = g.forced || o.marks
 		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
 		for i := range o.writes {
-			g.entries = append(g.entries, o.entry(t, i))
+			e := o.entry(t, i, put)
+			if e.Kind == wire.PutEntry {
+				put[e.ID] = true
+			}
+			g.entries = append(g.entries, e)
 		}
 		for _, id := range o.raises {
 			if t.Get(id, &r) {
@@ -128,14 +133,15 @@ func (g *group) spell(t *table.Table) error {
 }
 
 // entry returns the entry of the write of o numbered i. Where the write only ends what t shows, its
-// entry is short: an end of 100,000 tokens at once would fill the log with their records.
-func (o *op) entry(t *table.Table, i int) wire.Entry {
+// entry is short: an end of 100,000 tokens at once would fill the log with their records. It is not
+// short where the group has put the record before, as put says: then the end follows that put.
+func (o *op) entry(t *table.Table, i int, put map[storage.ID]bool) wire.Entry {
 	r := &o.writes[i].Record
 	if o.values[i] == nil {
 		return wire.Entry{Kind: wire.DeleteEntry, ID: r.ID}
 	}
 	var shown storage.Record
-	if !r.EndedAt.IsZero() && t.Get(r.ID, &shown) {
+	if !r.EndedAt.IsZero() && !put[r.ID] && t.Get(r.ID, &shown) {
 		if e, ok := wire.Ends(&shown, r); ok {
 			e.Value = o.values[i] // for the tree
 			return e

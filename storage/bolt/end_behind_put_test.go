@@ -1,0 +1,37 @@
+package bolt
+
+import "testing"
+
+// TestEndBehindAPut: an end that takes back what an Update of the same group has changed is in the
+// file as the table shows it, in the log and in the tree alike.
+func TestEndBehindAPut(t *testing.T) {
+	inBoth(t, lazy, func(t *testing.T, opts *Options) {
+		path, _ := makeFileIn(t, quickDir(t), 3)
+		s := open(t, path, opts)
+		g := holdCommits(t, s)
+		first := async(func() error { return putting(s, record(9)) })
+		<-g.arrived
+		renamed := record(1)
+		renamed.Name += ", renamed"
+		second := async(func() error { return putting(s, renamed) })
+		awaitWaiting(s, 1)
+		third := async(func() error { return putting(s, ended(record(1))) })
+		awaitWaiting(s, 2)
+		g.release <- nil
+		<-g.arrived
+		g.release <- nil
+		letCommits(s)
+		for _, done := range []chan error{first, second, third} {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := ended(record(1))
+		if got := shown(t, s, want.ID); !got.Equal(want) {
+			t.Errorf("shown: %+v; want %+v", got, want)
+		}
+		if got := shown(t, openCrashed(t, path), want.ID); !got.Equal(want) {
+			t.Errorf("after a crash: %+v; want %+v", got, want)
+		}
+	})
+}
