@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/internal/fault"
 )
 
 // Backup writes a consistent copy of the store to w: all that was written before Backup was
@@ -34,7 +36,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	}
 	r, err := s.snapshot(ctx)
 	if err != nil {
-		return fmt.Errorf("bolt: backup: %w", notBegun(err))
+		return fmt.Errorf("bolt: backup: %w", fault.NotBegun(err))
 	}
 	defer r.end(nil)
 	defer context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })()
@@ -118,7 +120,7 @@ func (r *reading) Read(b []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, context.Cause(r.ctx)
 	}
-	return n, classify(err)
+	return n, fault.Classify(err)
 }
 
 // end ends r with err, unless it has ended.

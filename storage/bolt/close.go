@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -61,5 +62,5 @@ func (s *Store) closeTree() error {
 			err = l.Remove()
 		}
 	}
-	return notBegun(errors.Join(err, t.release()))
+	return fault.NotBegun(errors.Join(err, t.release()))
 }

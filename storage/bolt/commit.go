@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -57,7 +58,7 @@ func (s *Store) commit(g *group) error {
 	if err := g.spell(s.table); err != nil || len(g.entries) == 0 && !g.forced {
 		return err // nil: all ops only wait for earlier groups, which are durable
 	}
-	if err := classify(g.disk(func() error { return s.write(g) })); err != nil {
+	if err := fault.Classify(g.disk(func() error { return s.write(g) })); err != nil {
 		return err
 	}
 	s.show(g, s.markWritten(g))

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -36,11 +37,11 @@ func (s *Store) Compact(ctx context.Context) error {
 	defer s.tree.turn.Give()
 	if l := s.journal.current(); l != nil { // or what was deleted would be copied
 		if err := s.checkpointNow(true); err != nil {
-			return notBegun(err)
+			return fault.NotBegun(err)
 		}
 	}
 	if err := s.tree.compact(); err != nil {
-		return fmt.Errorf("bolt: compact: %w", classify(err))
+		return fmt.Errorf("bolt: compact: %w", fault.Classify(err))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -46,7 +47,7 @@ func create(path string) error {
 }
 
 // build makes a file beside path, with its lock, which fill makes a store and gives the name path.
-// If fill fails, nothing is left of the file, and the error is one of notBegun.
+// If fill fails, nothing is left of the file, and the error is one of fault.NotBegun.
 func build(path string, fill func(*tree) error) (*tree, error) {
 	localfile.RemoveStale(path)
 	temp, err := localfile.NewTemp(path)
@@ -59,7 +60,7 @@ func build(path string, fill func(*tree) error) (*tree, error) {
 	if err := fill(t); err != nil {
 		t.release()
 		temp.Close() // where bbolt has not opened it
-		return nil, notBegun(err)
+		return nil, fault.NotBegun(err)
 	}
 	return t, nil
 }

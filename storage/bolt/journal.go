@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/internal/wire"
@@ -40,13 +41,13 @@ func (s *Store) write(g *group) error {
 		err := s.tree.check()
 		s.tree.turn.Give()
 		if err != nil {
-			return classify(err)
+			return fault.Classify(err)
 		}
 	}
 	l := s.journal.log
 	if l == nil && s.wantsLog() {
 		if err := s.beginLog(); err != nil {
-			return notBegun(err)
+			return fault.NotBegun(err)
 		}
 		l = s.journal.log
 	}
@@ -55,7 +56,7 @@ func (s *Store) write(g *group) error {
 		return s.writeTree(g)
 	}
 	if err := s.bind(); err != nil {
-		return notBegun(err)
+		return fault.NotBegun(err)
 	}
 	return s.writeLog(l, g)
 }
@@ -77,7 +78,7 @@ func (s *Store) writeTree(g *group) error {
 	defer t.turn.Give()
 	next := t.state
 	next.Merged++ // or a log made later would seem to belong to an older copy of the file, too
-	return classify(t.write(changes, next, &g.mark))
+	return fault.Classify(t.write(changes, next, &g.mark))
 }
 
 // beginLog makes a log. If it cannot, Stats.NoLog says why, and groups go into the tree. An error
@@ -142,7 +143,7 @@ func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 		b = mark.AppendTo(b)
 	}
 	if err := l.Check(localfile.Look); err != nil {
-		return classify(err)
+		return fault.Classify(err)
 	}
 	limit := s.tree.logLimit()
 	g.number, err = l.Append(b, limit)
@@ -151,14 +152,14 @@ func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 			break
 		}
 		if err := s.checkpoint(true); err != nil {
-			return notBegun(err)
+			return fault.NotBegun(err)
 		}
 		g.number, err = l.Append(b, limit)
 	}
 	if err == nil && l.Used() > limit/2 {
 		ring(s.full)
 	}
-	return classify(err)
+	return fault.Classify(err)
 }
 
 // show notes that the table shows g, which is durable.
@@ -188,7 +189,7 @@ func (j *journal) take() (number uint64, ids []storage.ID, mark storage.Mark) {
 func (j *journal) done(ids []storage.ID, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.failed = classify(err); err != nil {
+	if j.failed = fault.Classify(err); err != nil {
 		j.dirty = append(ids, j.dirty...)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/internal/wire"
@@ -56,7 +57,7 @@ func (l *loaded) readMetas() error {
 // pass returns nil, and notes it in l.repaired, if err is damage and Options.Repair is set.
 // Otherwise it returns err. An error of reading is no damage.
 func (l *loaded) pass(err error) error {
-	if l.opts.Repair && errors.Is(classify(err), storage.ErrCorrupt) {
+	if l.opts.Repair && errors.Is(fault.Classify(err), storage.ErrCorrupt) {
 		l.repaired, err = true, nil
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/internal/table"
@@ -37,7 +38,7 @@ func Open(path string, opts *Options) (*Store, error) {
 		l, err = load(real, o)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bolt: open %s: %w", path, notBegun(err))
+		return nil, fmt.Errorf("bolt: open %s: %w", path, fault.NotBegun(err))
 	}
 	s := newStore(o, l)
 	if s.tree != nil {

@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -32,7 +33,7 @@ var openers = map[string]func(path string) (storage.Store, error){
 	repairing: func(path string) (storage.Store, error) { return Open(path, &Options{Repair: true}) },
 	barely: func(path string) (storage.Store, error) {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
-		return bareStore{db: db}, classify(err)
+		return bareStore{db: db}, fault.Classify(err)
 	},
 	stuck: func(string) (storage.Store, error) {
 		for {

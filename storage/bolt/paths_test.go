@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -188,7 +189,7 @@ func TestUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := &loaded{opts: Options{Repair: repair, MaxTokens: 100}, path: path, file: f}
-		if err := classify(l.read()); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrCorrupt) || l.repaired {
+		if err := fault.Classify(l.read()); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrCorrupt) || l.repaired {
 			t.Errorf("the file, repair %v: %v; want ErrUnavailable", repair, err)
 		}
 		f.Close()

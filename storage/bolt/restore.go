@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -31,7 +32,7 @@ func Restore(from, path string) error {
 		err = restore(from, real)
 	}
 	if err != nil {
-		return fmt.Errorf("bolt: restore %s from %s: %w", path, from, classify(err))
+		return fmt.Errorf("bolt: restore %s from %s: %w", path, from, fault.Classify(err))
 	}
 	return nil
 }

@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/oldfile"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
-	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
 
 // write is update, followed by a transaction that writes the state once more: then both meta
@@ -99,7 +101,7 @@ func (t *tree) fate(err error) error {
 	t.lost = err
 	head, headErr := boltfile.ReadHead(t.file, uint64(t.db.Info().PageSize))
 	if headErr != nil || head != t.head {
-		return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, because(err))
+		return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, fault.Because(err))
 	}
 	return err
 }

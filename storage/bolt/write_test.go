@@ -13,6 +13,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -181,7 +182,7 @@ func TestClassify(t *testing.T) {
 		{context.DeadlineExceeded, storage.ErrUnavailable},
 		{context.DeadlineExceeded, context.DeadlineExceeded},
 	} {
-		if got := classify(row.err); !errors.Is(got, row.want) {
+		if got := fault.Classify(row.err); !errors.Is(got, row.want) {
 			t.Errorf("%v: %v; want %v", row.err, got, row.want)
 		}
 	}
