@@ -18,7 +18,7 @@ var fences = []struct {
 	{"net/http", "the caller brings the transport", func(f *goFile) bool { return f.in("examples") }},
 	{"testing", "no test code in a user's binary", func(f *goFile) bool { return f.test || f.in("internal/ratio", "storage/storagetest") }},
 	{"go.etcd.io/bbolt", "who uses memory links no bbolt", func(f *goFile) bool {
-		return f.in("storage/bolt", "internal/fault") || f.test && f.in("internal/boltfile")
+		return f.in("storage/bolt", "internal/tree", "internal/fault") || f.test && f.in("internal/boltfile")
 	}},
 	{"golang.org/x/sys", "system calls in one place", func(f *goFile) bool { return f.in("internal/localfile") }},
 	{"github.com/benbjohnson/clock", "a mock of tests, replaceable in one place", func(f *goFile) bool { return f.test || f.in("examples") }},

@@ -1,15 +1,12 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"sync/atomic"
-
-	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/fault"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 )
 
 // Backup writes a consistent copy of the store to w: all that was written before Backup was
@@ -38,9 +35,9 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("bolt: backup: %w", fault.NotBegun(err))
 	}
-	defer r.end(nil)
-	defer context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })()
-	if _, err := io.CopyN(w, r, r.size); err != nil {
+	defer r.End(nil)
+	defer context.AfterFunc(ctx, func() { r.End(context.Cause(ctx)) })()
+	if _, err := io.CopyN(w, r, r.Size); err != nil {
 		return fmt.Errorf("bolt: backup: %w", err)
 	}
 	return nil
@@ -48,93 +45,26 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 
 // snapshot takes the log into the tree and begins to copy that, while the tree says that it is
 // whole without a log.
-func (s *Store) snapshot(ctx context.Context) (r *reading, err error) {
+func (s *Store) snapshot(ctx context.Context) (r *tree.Reading, err error) {
 	t := s.tree
-	if err := s.acquire(ctx, t.turn); err != nil {
+	if err := s.acquire(ctx, t.Turn); err != nil {
 		return nil, err
 	}
-	defer t.turn.Give()
+	defer t.Turn.Give()
 	if s.journal.current() == nil {
-		return t.read(ctx)
+		return t.Read(ctx)
 	}
 	if err = s.checkpointNow(false); err == nil {
-		r, err = t.read(ctx)
+		r, err = t.Read(ctx)
 	}
 	if err == nil && s.journal.bound.Load() {
-		next := t.state
+		next := t.State
 		next.Open = true
-		err = t.write(nil, next, nil)
+		err = t.Write(nil, next, nil)
 	}
 	if err != nil {
 		s.journal.bound.Store(false) // the next group has the tree say that the log goes on
-		t.cut(err)
+		t.Cut(err)
 	}
 	return r, err
-}
-
-// reading is a copy of the tree on its way to the writer of a Backup, which may be slow. The tree
-// does not wait for that writer: it cuts the copy off before its transaction ends.
-type reading struct {
-	pages io.Reader // the meta pages of the transaction, and behind them those of the file
-	size  int64
-	tx    atomic.Pointer[bbolt.Tx] // keeps the pages from being written; nil: it has ended
-	ctx   context.Context          // ends, with the reason, before tx does
-	stop  context.CancelCauseFunc
-}
-
-// read begins to copy the tree.
-func (t *tree) read(ctx context.Context) (*reading, error) {
-	if err := t.reopen(); err != nil {
-		return nil, err
-	}
-	btx, err := t.begin(false)
-	if err != nil {
-		return nil, err
-	}
-	metas := make(head, 0, 2*t.db.Info().PageSize)
-	btx.WriteTo(&metas) // the error is that of a full head
-	at, size := int64(len(metas)), btx.Size()
-	r := &reading{pages: io.MultiReader(bytes.NewReader(metas), io.NewSectionReader(t.file, at, size-at)), size: size}
-	r.tx.Store(btx)
-	r.ctx, r.stop = context.WithCancelCause(ctx)
-	t.reader = r
-	return r, nil
-}
-
-// head takes as many bytes as it has capacity for. bbolt writes the meta pages of a transaction
-// one by one, before it reads the file.
-type head []byte
-
-func (h *head) Write(b []byte) (int, error) {
-	if len(*h)+len(b) > cap(*h) {
-		return 0, io.ErrShortWrite
-	}
-	*h = append(*h, b...)
-	return len(b), nil
-}
-
-// Read implements io.Reader. What it reads after the copy was cut off may be of another
-// transaction, and is not returned.
-func (r *reading) Read(b []byte) (int, error) {
-	n, err := r.pages.Read(b)
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return n, fault.Classify(err)
-}
-
-// end ends r with err, unless it has ended.
-func (r *reading) end(err error) {
-	r.stop(err)
-	if btx := r.tx.Swap(nil); btx != nil {
-		guard(btx.Rollback)
-	}
-}
-
-// cut ends the Backup that runs, if one does, with err.
-func (t *tree) cut(err error) {
-	if r := t.reader; r != nil {
-		r.stop(err)
-		t.rollback(r.tx.Swap(nil))
-	}
 }

@@ -14,9 +14,9 @@ import (
 func TestBackupWithoutTheFile(t *testing.T) {
 	path, _ := makeFileIn(t, quickDir(t), 3)
 	s := open(t, path, &Options{NoLog: true, FlushEvery: lazy.FlushEvery})
-	s.tree.turn.Take()
-	s.tree.lost = errDisk
-	s.tree.turn.Give()
+	s.tree.Turn.Take()
+	s.tree.Lost = errDisk
+	s.tree.Turn.Give()
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}

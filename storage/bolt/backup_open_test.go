@@ -17,22 +17,22 @@ func TestBackupThatCannotSayOpen(t *testing.T) {
 	path, _ := makeFileIn(t, quickDir(t), 0)
 	s := open(t, path, &Options{logAtOnce: true})
 	put(t, s, record(1))
-	s.tree.turn.Take()
+	s.tree.Turn.Take()
 	whole := false
-	s.tree.commitTx = func(btx *bbolt.Tx) error {
-		if whole && !s.tree.state.Open {
+	s.tree.CommitTx = func(btx *bbolt.Tx) error {
+		if whole && !s.tree.State.Open {
 			return errDisk
 		}
 		whole = true
 		return btx.Commit()
 	}
-	s.tree.turn.Give()
+	s.tree.Turn.Give()
 	if err := s.Backup(context.Background(), io.Discard); !errors.Is(err, errDisk) {
 		t.Fatalf("Backup: %v; want the error of the disk", err)
 	}
-	s.tree.turn.Take()
-	s.tree.commitTx = (*bbolt.Tx).Commit
-	s.tree.turn.Give()
+	s.tree.Turn.Take()
+	s.tree.CommitTx = (*bbolt.Tx).Commit
+	s.tree.Turn.Give()
 	put(t, s, ended(record(1)))
 	to := filepath.Join(quickDir(t), "tokens.db")
 	copyFile(t, path, to) // a crash, and the log is lost

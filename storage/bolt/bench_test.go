@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/ratio"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -21,7 +22,7 @@ func bare(b *testing.B) *bbolt.DB {
 	}
 	b.Cleanup(func() { db.Close() })
 	err = db.Update(func(btx *bbolt.Tx) error {
-		_, err := btx.CreateBucket([]byte(tokensBucket))
+		_, err := btx.CreateBucket([]byte(tree.TokensBucket))
 		return err
 	})
 	if err != nil {
@@ -45,7 +46,7 @@ func barePut(b *testing.B, db *bbolt.DB, r storage.Record) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	err = db.Update(func(btx *bbolt.Tx) error { return btx.Bucket([]byte(tokensBucket)).Put(r.ID[:], v) })
+	err = db.Update(func(btx *bbolt.Tx) error { return btx.Bucket([]byte(tree.TokensBucket)).Put(r.ID[:], v) })
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func BenchmarkGet(b *testing.B) {
 		view := func(i int) {
 			id := ids[i%1000]
 			err := db.View(func(btx *bbolt.Tx) error {
-				if len(btx.Bucket([]byte(tokensBucket)).Get(id[:])) == 0 {
+				if len(btx.Bucket([]byte(tree.TokensBucket)).Get(id[:])) == 0 {
 					b.Error("not there")
 				}
 				return nil

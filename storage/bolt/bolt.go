@@ -34,6 +34,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -149,7 +150,7 @@ type Store struct {
 
 	revealing  sync.Mutex // guards Stage.Reveal, together with journal.show
 	file       *os.File   // of a read-only store
-	tree       *tree      // nil: the store is read-only
+	tree       *tree.Tree // nil: the store is read-only
 	journal    journal
 	committing sync.WaitGroup
 	running    sync.WaitGroup // the flusher and the checkpointer

@@ -4,14 +4,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // logLimit returns how many bytes the log may have. With a longer log, checkpoints write fewer
 // pages.
-func (t *tree) logLimit() int64 { return max(1<<20, t.length.Load()/8) }
+func (s *Store) logLimit() int64 { return max(1<<20, s.tree.Length.Load()/8) }
 
 // retryEvery is the pause before a checkpoint, or a write, that has failed is tried again.
 const retryEvery = time.Second
@@ -28,7 +28,7 @@ func (s *Store) checkpointLoop() {
 			retry.Stop()
 			return
 		}
-		if l := s.journal.current(); l.Used() <= s.tree.logLimit()/2 {
+		if l := s.journal.current(); l.Used() <= s.logLimit()/2 {
 			continue // the committer has made one meanwhile
 		}
 		if s.checkpoint(true) != nil {
@@ -41,8 +41,8 @@ func (s *Store) checkpointLoop() {
 // up to the last group that the table shows. open says whether groups may follow in the log.
 // There is a log.
 func (s *Store) checkpoint(open bool) error {
-	s.tree.turn.Take()
-	defer s.tree.turn.Give()
+	s.tree.Turn.Take()
+	defer s.tree.Turn.Give()
 	return s.checkpointNow(open)
 }
 
@@ -58,7 +58,7 @@ func (s *Store) checkpointNow(open bool) error {
 	if err == nil {
 		s.revealing.Lock()
 		number, rest, mark := s.journal.take()
-		changes, failed := changesOf(s.table, rest)
+		changes, failed := tree.ShownAll(s.table, rest)
 		s.revealing.Unlock()
 		if ids, err = append(ids, rest...), failed; err == nil {
 			err = s.writeLast(changes, number, &mark, open)
@@ -72,9 +72,9 @@ func (s *Store) checkpointNow(open bool) error {
 func (s *Store) writeSteps(ids []storage.ID) error {
 	slices.SortFunc(ids, storage.ID.Compare)
 	for step := range slices.Chunk(slices.Compact(ids), checkpointStep) {
-		changes, err := changesOf(s.table, step)
+		changes, err := tree.ShownAll(s.table, step)
 		if err == nil {
-			err = s.tree.update(changes, s.tree.state, nil)
+			err = s.tree.Update(changes, s.tree.State, nil)
 		}
 		if err != nil {
 			return err
@@ -85,29 +85,13 @@ func (s *Store) writeSteps(ids []storage.ID) error {
 
 // writeLast writes changes, after which the tree has all groups up to number.
 func (s *Store) writeLast(changes []wire.Entry, number uint64, mark *storage.Mark, open bool) error {
-	l, next := s.journal.current(), s.tree.state
+	l, next := s.journal.current(), s.tree.State
 	if next.Log == l.ID() { // or the log has no group yet
 		next.Merged, next.Open = number, open
 	}
-	err := s.tree.write(changes, next, mark)
+	err := s.tree.Write(changes, next, mark)
 	if err == nil {
 		l.Free(number)
 	}
 	return err
-}
-
-// changesOf returns what t shows of the records of ids, each once, in the order of the IDs, into
-// which it brings ids.
-func changesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
-	slices.SortFunc(ids, storage.ID.Compare)
-	ids = slices.Compact(ids)
-	changes := make([]wire.Entry, 0, len(ids))
-	for _, id := range ids {
-		e, err := shownEntry(t, id)
-		if err != nil {
-			return nil, err
-		}
-		changes = append(changes, e)
-	}
-	return changes, nil
 }

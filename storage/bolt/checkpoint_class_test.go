@@ -12,9 +12,9 @@ import (
 
 // onCommit has f do the commits of the tree.
 func onCommit(s *Store, f func(*bbolt.Tx) error) {
-	s.tree.turn.Take()
-	defer s.tree.turn.Give()
-	s.tree.commitTx = f
+	s.tree.Turn.Take()
+	defer s.tree.Turn.Give()
+	s.tree.CommitTx = f
 }
 
 // TestCheckpointErrSaysWhy as Stats.Err does.
@@ -40,9 +40,9 @@ func TestLogThatCannotBegin(t *testing.T) {
 		}
 		return btx.Commit()
 	})
-	s.tree.turn.Take()
-	s.tree.lost = errDisk
-	s.tree.turn.Give()
+	s.tree.Turn.Take()
+	s.tree.Lost = errDisk
+	s.tree.Turn.Give()
 	if err := putting(s, record(1)); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Errorf("Update: %v; want ErrUnavailable: nothing of it was written", err)
 	}

@@ -24,8 +24,8 @@ func TestChurnOfAny(t *testing.T) {
 	t.Parallel()
 	n, random := *churned, rand.New(rand.NewPCG(7, 8))
 	s := open(t, filepath.Join(quickDir(t), "tokens.db"), nil)
-	if s.tree.db.FreelistType != bbolt.FreelistArrayType {
-		t.Errorf("free pages are kept as %q", s.tree.db.FreelistType)
+	if s.tree.DB.FreelistType != bbolt.FreelistArrayType {
+		t.Errorf("free pages are kept as %q", s.tree.DB.FreelistType)
 	}
 	made, now := 0, record(0).IssuedAt
 	issue := func(n int) {

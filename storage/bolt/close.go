@@ -49,9 +49,9 @@ func (s *Store) lastFlush() error {
 // closeTree takes the log into the tree, removes it, and closes the file.
 func (s *Store) closeTree() error {
 	t := s.tree
-	t.turn.Take()
-	defer t.turn.Give()
-	t.cut(storage.ErrClosed)
+	t.Turn.Take()
+	defer t.Turn.Give()
+	t.Cut(storage.ErrClosed)
 	var err error
 	if l := s.journal.log; l != nil {
 		s.journal.number = max(s.journal.number, l.Highest()) // above it nothing of the log can ever count
@@ -62,5 +62,5 @@ func (s *Store) closeTree() error {
 			err = l.Remove()
 		}
 	}
-	return fault.NotBegun(errors.Join(err, t.release()))
+	return fault.NotBegun(errors.Join(err, t.Release()))
 }

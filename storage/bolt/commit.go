@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -105,7 +106,7 @@ func lastWrites(all [][]table.Write) [][]table.Write {
 // spell makes the entries of g. Those of owed records and of renewals say what t shows.
 func (g *group) spell(t *table.Table) error {
 	for _, id := range g.owed {
-		e, err := shownEntry(t, id)
+		e, err := tree.Shown(t, id)
 		if err != nil {
 			return err
 		}

@@ -27,8 +27,8 @@ func commitFails(t *testing.T, opts *Options, fails int, happens bool) {
 	path, _ := makeFileIn(t, quickDir(t), 10)
 	s := open(t, path, opts)
 	commits := 0
-	s.tree.turn.Take()
-	s.tree.commitTx = func(btx *bbolt.Tx) error {
+	s.tree.Turn.Take()
+	s.tree.CommitTx = func(btx *bbolt.Tx) error {
 		commits++
 		switch {
 		case commits-1 != fails:
@@ -38,7 +38,7 @@ func commitFails(t *testing.T, opts *Options, fails int, happens bool) {
 		}
 		return errDisk
 	}
-	s.tree.turn.Give()
+	s.tree.Turn.Give()
 	want := make(truth)
 	for n := range 10 {
 		want[record(n).ID] = record(n)

@@ -14,15 +14,15 @@ func TestCompactThatCloseOvertakes(t *testing.T) {
 	path, _ := makeFileIn(t, quickDir(t), 0)
 	s := open(t, path, &Options{logAtOnce: true})
 	put(t, s, record(1))
-	s.tree.turn.Take()
+	s.tree.Turn.Take()
 	compacted := async(func() error { return s.Compact(t.Context()) })
 	time.Sleep(20 * time.Millisecond)
 	closed := async(s.Close)
 	time.Sleep(20 * time.Millisecond)
-	s.tree.turn.Give() // wakes Compact, which loses the turn to the next line and waits behind Close
-	if s.tree.turn.Try() {
+	s.tree.Turn.Give() // wakes Compact, which loses the turn to the next line and waits behind Close
+	if s.tree.Turn.Try() {
 		time.Sleep(10 * time.Millisecond)
-		s.tree.turn.Give()
+		s.tree.Turn.Give()
 	}
 	if err := <-compacted; err != nil && !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("Compact: %v; want ErrClosed", err)

@@ -70,26 +70,26 @@ func TestCompactThatFailsByItself(t *testing.T) {
 		put(t, s, record(100))
 		commits := 0
 		for fails := 0; ; fails++ {
-			s.tree.turn.Take()
+			s.tree.Turn.Take()
 			commits = 0
-			s.tree.commitTx = func(btx *bbolt.Tx) error {
-				if btx.DB().Path() != s.tree.path {
+			s.tree.CommitTx = func(btx *bbolt.Tx) error {
+				if btx.DB().Path() != s.tree.Path {
 					if commits++; commits == fails+1 {
 						return errDisk
 					}
 				}
 				return btx.Commit()
 			}
-			s.tree.turn.Give()
+			s.tree.Turn.Give()
 			put(t, s, record(200+fails))
 			err := s.Compact(context.Background())
 			if commits <= fails {
 				if err != nil {
 					t.Errorf("with a disk in order: %v", err)
 				}
-				s.tree.turn.Take()
-				s.tree.commitTx = (*bbolt.Tx).Commit
-				s.tree.turn.Give()
+				s.tree.Turn.Take()
+				s.tree.CommitTx = (*bbolt.Tx).Commit
+				s.tree.Turn.Give()
 				break
 			}
 			if !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, errDisk) {

@@ -248,19 +248,19 @@ func TestCompactKeepsTheLock(t *testing.T) {
 		}
 	}
 	fine("before", 101)
-	s.tree.turn.Take()
-	old, made, goOn := s.tree.info, make(chan struct{}), make(chan struct{})
+	s.tree.Turn.Take()
+	old, made, goOn := s.tree.Info, make(chan struct{}), make(chan struct{})
 	first := true
-	s.tree.commitTx = func(btx *bbolt.Tx) error {
-		if btx.DB().Path() != s.tree.path && first {
+	s.tree.CommitTx = func(btx *bbolt.Tx) error {
+		if btx.DB().Path() != s.tree.Path && first {
 			first = false
 			close(made)
 			<-goOn
 		}
 		return btx.Commit()
 	}
-	reads, err := s.tree.db.Begin(false) // bbolt does not close the old file before that ends
-	s.tree.turn.Give()
+	reads, err := s.tree.DB.Begin(false) // bbolt does not close the old file before that ends
+	s.tree.Turn.Give()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func TestBackupsOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = s.tree.db.View(func(btx *bbolt.Tx) error {
+		err = s.tree.DB.View(func(btx *bbolt.Tx) error {
 			_, err := btx.WriteTo(f)
 			return err
 		})

@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -86,7 +87,7 @@ func changeTokens(t *testing.T, path string, change func(tokens *bbolt.Bucket)) 
 	db, err := bbolt.Open(path, 0o600, nil)
 	if err == nil {
 		err = errors.Join(db.Update(func(btx *bbolt.Tx) error {
-			change(btx.Bucket([]byte(tokensBucket)))
+			change(btx.Bucket([]byte(tree.TokensBucket)))
 			return nil
 		}), db.Close())
 	}

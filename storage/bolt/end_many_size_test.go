@@ -21,7 +21,7 @@ func TestEndOfManyIsShort(t *testing.T) {
 	}
 	inFile(t, s, record(0).ID) // takes the log into the tree
 	file, logged := sizeOf(t, path), s.Stats().LogSize
-	s.tree.turn.Take() // no checkpoint begins
+	s.tree.Turn.Take() // no checkpoint begins
 	err := s.Update(context.Background(), "ana", func(tx storage.Tx) error {
 		for _, r := range anas(0, tokens) {
 			if err := tx.Put(ended(r)); err != nil {
@@ -31,7 +31,7 @@ func TestEndOfManyIsShort(t *testing.T) {
 		return nil
 	})
 	added := s.Stats().LogSize - logged
-	s.tree.turn.Give()
+	s.tree.Turn.Give()
 	if err != nil || added > 60*tokens {
 		t.Errorf("%v; the log is %d bytes longer; want at most 60 for each of %d", err, added, tokens)
 	}

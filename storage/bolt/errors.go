@@ -40,12 +40,7 @@ var (
 	ErrReplaced = fault.ErrReplaced
 )
 
-var (
-	errReadOnlyOption = fmt.Errorf("%w: %w: it was opened with Options.ReadOnly", storage.ErrUnavailable, ErrReadOnly)
-	errOverwritten    = fmt.Errorf("%w: another program has written to it", ErrReplaced)
-	errCut            = fmt.Errorf("%w: it was cut short", ErrReplaced)
-	errReopened       = fmt.Errorf("%w: the file had to be opened again; try again", storage.ErrUnavailable)
-)
+var errReadOnlyOption = fmt.Errorf("%w: %w: it was opened with Options.ReadOnly", storage.ErrUnavailable, ErrReadOnly)
 
 // What Open finds damaged, and Options.Repair passes.
 var (

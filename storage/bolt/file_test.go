@@ -18,6 +18,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -110,7 +111,9 @@ func withSchema(t *testing.T, value string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(metaBucket)).Put([]byte(schemaKey), []byte(value)) })
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(tree.MetaBucket)).Put([]byte(schemaKey), []byte(value))
+	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +253,7 @@ func TestFileIsItsOwnersAlone(t *testing.T) {
 
 // TestHalfAStore: a file with one of our two buckets is not ours.
 func TestHalfAStore(t *testing.T) {
-	for _, missing := range []string{metaBucket, tokensBucket} {
+	for _, missing := range []string{tree.MetaBucket, tree.TokensBucket} {
 		path, _ := makeFile(t, 1)
 		db, err := bbolt.Open(path, 0o600, nil)
 		if err != nil {

@@ -44,7 +44,7 @@ func TestFlushKeepsItsPromise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, path, &Options{FlushEvery: time.Second, logAtOnce: true})
 		put(t, s, record(9)) // makes the log
-		s.tree.turn.Take()   // as a checkpoint does
+		s.tree.Turn.Take()   // as a checkpoint does
 		var written []time.Time
 		onWrite(s, func(do func() error) error {
 			time.Sleep(300 * time.Millisecond) // of the bubble
@@ -58,7 +58,7 @@ func TestFlushKeepsItsPromise(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		s.tree.turn.Give()
+		s.tree.Turn.Give()
 		want := []time.Duration{1300 * time.Millisecond, 2300 * time.Millisecond}
 		if len(written) != len(want) || unsaved(s) != 0 {
 			t.Fatalf("%d groups, %d unsaved; want %d and none", len(written), unsaved(s), len(want))

@@ -10,6 +10,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -218,7 +219,7 @@ func TestCommitsInOrder(t *testing.T) {
 func inFile(t *testing.T, s *Store, id storage.ID) (r storage.Record) {
 	t.Helper()
 	merged(t, s, func(btx *bbolt.Tx) (err error) {
-		if v := btx.Bucket([]byte(tokensBucket)).Get(id[:]); v != nil {
+		if v := btx.Bucket([]byte(tree.TokensBucket)).Get(id[:]); v != nil {
 			r, err = decode(id[:], v)
 		}
 		return err
@@ -229,18 +230,14 @@ func inFile(t *testing.T, s *Store, id storage.ID) (r storage.Record) {
 // merged runs fn on the tree of s once the log is in it.
 func merged(t *testing.T, s *Store, fn func(*bbolt.Tx) error) {
 	t.Helper()
-	s.tree.turn.Take()
-	defer s.tree.turn.Give()
+	s.tree.Turn.Take()
+	defer s.tree.Turn.Give()
 	if s.journal.current() != nil {
 		if err := s.checkpointNow(true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	btx, err := s.tree.begin(false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(fn(btx), s.tree.rollback(btx)); err != nil {
+	if err := s.tree.DB.View(fn); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"sync"
 	"sync/atomic"
 
 	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -37,9 +37,9 @@ const directGroups = 8
 // write makes g durable, in the log or in the tree. An error means that nothing of it is or will
 // be there, unless it is ErrOutcomeUnknown.
 func (s *Store) write(g *group) error {
-	if s.tree.turn.Try() {
-		err := s.tree.check()
-		s.tree.turn.Give()
+	if s.tree.Turn.Try() {
+		err := s.tree.Check()
+		s.tree.Turn.Give()
 		if err != nil {
 			return fault.Classify(err)
 		}
@@ -69,44 +69,33 @@ func (s *Store) wantsLog() bool {
 
 // writeTree makes g durable in the tree, and changes the entries of g.
 func (s *Store) writeTree(g *group) error {
-	changes, err := forTree(s.table, g.entries)
+	changes, err := tree.Merge(s.table, g.entries)
 	if err != nil {
 		return err
 	}
 	t := s.tree
-	t.turn.Take()
-	defer t.turn.Give()
-	next := t.state
+	t.Turn.Take()
+	defer t.Turn.Give()
+	next := t.State
 	next.Merged++ // or a log made later would seem to belong to an older copy of the file, too
-	return fault.Classify(t.write(changes, next, &g.mark))
+	return fault.Classify(t.Write(changes, next, &g.mark))
 }
 
 // beginLog makes a log. If it cannot, Stats.NoLog says why, and groups go into the tree. An error
 // means that the tree cannot be written, or that another process may have made the log.
 func (s *Store) beginLog() error {
-	st, info, err := s.tree.durable()
+	st, info, err := s.tree.Durable()
 	if err != nil {
 		return err
 	}
-	l, err := log.Create(logPath(s.tree.path), log.Parent{Log: st.Log, Merged: st.Merged}, info)
+	l, err := log.Create(logPath(s.tree.Path), log.Parent{Log: st.Log, Merged: st.Merged}, info)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w: %s has appeared: another process uses the file", ErrReplaced, logPath(s.tree.path))
+		return fmt.Errorf("%w: %s has appeared: another process uses the file", ErrReplaced, logPath(s.tree.Path))
 	}
 	s.journal.mu.Lock()
 	defer s.journal.mu.Unlock()
 	s.journal.log, s.journal.noLog, s.journal.number = l, err, 0
 	return nil
-}
-
-// durable returns the state of the tree for the parent of a log. It first settles a commit of
-// unknown outcome, so that the state is the one on the disk.
-func (t *tree) durable() (st wire.State, info os.FileInfo, err error) {
-	t.turn.Take()
-	defer t.turn.Give()
-	if t.lost != nil {
-		err = t.write(nil, t.state, nil)
-	}
-	return t.state, t.info, err
 }
 
 // bind has the tree name the log, and say that it misses groups, before the first write to the
@@ -117,14 +106,14 @@ func (s *Store) bind() error {
 		return nil
 	}
 	t := s.tree
-	t.turn.Take()
-	defer t.turn.Give()
-	st := t.state
+	t.Turn.Take()
+	defer t.Turn.Give()
+	st := t.State
 	if id := s.journal.log.ID(); st.Log != id {
 		st.Log, st.Merged = id, 0
 	}
 	st.Open = true
-	if err := t.write(nil, st, nil); err != nil {
+	if err := t.Write(nil, st, nil); err != nil {
 		return err
 	}
 	s.journal.bound.Store(true)
@@ -145,7 +134,7 @@ func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 	if err := l.Check(localfile.Look); err != nil {
 		return fault.Classify(err)
 	}
-	limit := s.tree.logLimit()
+	limit := s.logLimit()
 	g.number, err = l.Append(b, limit)
 	for range 2 { // a checkpoint that was under way may free too little
 		if !errors.Is(err, log.ErrFull) {

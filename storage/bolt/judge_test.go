@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -27,13 +28,13 @@ func makePast(t *testing.T) *past {
 	path, _ := makeFileIn(t, quickDir(t), 40)
 	s := open(t, path, &Options{NoLog: true})
 	h.note(t, s, path)
-	s.tree.turn.Take()
-	s.tree.commitTx = func(btx *bbolt.Tx) error {
+	s.tree.Turn.Take()
+	s.tree.CommitTx = func(btx *bbolt.Tx) error {
 		err := btx.Commit()
 		h.files, h.holds = append(h.files, readFile(t, path)), append(h.holds, nil)
 		return err
 	}
-	s.tree.turn.Give()
+	s.tree.Turn.Give()
 	for n := range 8 {
 		renamed := record(10 + n)
 		renamed.Name = "renamed"
@@ -133,7 +134,7 @@ func TestLostPages(t *testing.T) {
 // those of a store in order.
 func TestJudge(t *testing.T) {
 	restate := func(t *testing.T, btx *bbolt.Tx, change func(st *wire.State)) error {
-		b := btx.Bucket([]byte(metaBucket))
+		b := btx.Bucket([]byte(tree.MetaBucket))
 		st, ok := wire.DecodeState(b.Get([]byte(stateKey)))
 		if !ok {
 			t.Fatal("no state")
@@ -160,7 +161,7 @@ func TestJudge(t *testing.T) {
 		{"the state is from before", tx(0), tx(2), errStale},
 		{"the state is from long before", tx(1), tx(7), errStale},
 		{"the older state is lost", func(_ *testing.T, btx *bbolt.Tx) error {
-			return btx.Bucket([]byte(metaBucket)).Put([]byte(stateKey), []byte("?"))
+			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), []byte("?"))
 		}, func(t *testing.T, btx *bbolt.Tx) error {
 			st := wire.State{Tx: uint64(btx.ID()) - 2}
 			for n := range 5 {
@@ -168,13 +169,13 @@ func TestJudge(t *testing.T) {
 				v, _ := encode(&r)
 				st.Sum.Add(r.ID[:], v)
 			}
-			return btx.Bucket([]byte(metaBucket)).Put([]byte(stateKey), st.Encode())
+			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), st.Encode())
 		}, errStale},
 		{"the state is no state", tx(0), func(_ *testing.T, btx *bbolt.Tx) error {
-			return btx.Bucket([]byte(metaBucket)).Put([]byte(stateKey), make([]byte, 69))
+			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), make([]byte, 69))
 		}, storage.ErrCorrupt},
 		{"there is no state", tx(0), func(_ *testing.T, btx *bbolt.Tx) error {
-			return btx.Bucket([]byte(metaBucket)).Delete([]byte(stateKey))
+			return btx.Bucket([]byte(tree.MetaBucket)).Delete([]byte(stateKey))
 		}, storage.ErrCorrupt},
 		{"other records", tx(0), func(t *testing.T, btx *bbolt.Tx) error {
 			return errors.Join(tx(0)(t, btx), changing((*bbolt.Bucket).Delete, record(3).ID)(btx))

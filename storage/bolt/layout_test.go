@@ -5,6 +5,15 @@ import (
 	"math/rand/v2"
 )
 
+// What a file of lapse has, beside what package tree exports.
+const (
+	pageSize = 4096
+
+	schema    = 3
+	schemaKey = "schema"
+	stateKey  = "state"
+)
+
 // Where a page of bbolt has what tests look for.
 const (
 	pageHeader   = 16

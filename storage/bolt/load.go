@@ -10,6 +10,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -19,7 +20,7 @@ type loaded struct {
 	opts Options
 	path string
 	file *os.File
-	tree *tree // nil: read-only
+	tree *tree.Tree // nil: read-only
 
 	pages int // how many walk has read
 	tell  int // at how many it calls Progress next
@@ -34,7 +35,7 @@ type loaded struct {
 	mark     storage.Mark
 	believed bool // the mark was found whole
 	repaired bool // Options.Repair has passed something
-	old      bool // the schema of the file is lastOldSchema or an earlier one
+	old      bool // the schema of the file is tree.LastOldSchema or an earlier one
 
 	log   *log.Log     // nil: there is none that can be used
 	last  uint64       // the number of the last group of the log that counts
@@ -68,7 +69,7 @@ func (l *loaded) read() error {
 	if err := l.readMetas(); err != nil {
 		return err
 	}
-	n, err := readSchema(l.file, l.metas.Newest)
+	n, err := tree.ReadSchema(l.file, l.metas.Newest)
 	if errors.Is(err, boltfile.ErrNoBucket) { // unless a page is damaged, the file is another program's
 		err = cmp.Or(boltfile.Walk(l.file, l.metas.Newest, boltfile.Visitor{}), err)
 	}
@@ -78,7 +79,7 @@ func (l *loaded) read() error {
 	if err := l.walk(); err != nil {
 		return err
 	}
-	if n <= lastOldSchema {
+	if n <= tree.LastOldSchema {
 		err = l.readOld()
 	} else {
 		err = l.readNew()
@@ -91,7 +92,7 @@ func (l *loaded) read() error {
 
 // readNew reads the state and the mark of the tree, judges it, and reads the log.
 func (l *loaded) readNew() (err error) {
-	l.state, err = readState(l.file, l.metas.Newest)
+	l.state, err = tree.ReadState(l.file, l.metas.Newest)
 	if err = l.pass(err); err == nil {
 		err = l.pass(l.judge())
 	}
@@ -111,7 +112,7 @@ func (l *loaded) readNew() (err error) {
 
 // readMark reads the mark that the tree has.
 func (l *loaded) readMark() error {
-	v, err := boltfile.Get(l.file, l.metas.Newest, metaBucket, markKey)
+	v, err := boltfile.Get(l.file, l.metas.Newest, tree.MetaBucket, tree.MarkKey)
 	if err == nil {
 		l.mark, l.believed = wire.DecodeMark(v)
 	}
@@ -121,7 +122,7 @@ func (l *loaded) readMark() error {
 // walk takes the records of the tree into a new table.
 func (l *loaded) walk() error {
 	l.table, l.damaged, l.found, l.sealed, l.epoch = table.New(), nil, wire.Sum{}, wire.Sum{}, 0
-	return boltfile.Walk(l.file, l.metas.Newest, boltfile.Visitor{Bucket: tokensBucket, Pair: l.pair, Progress: l.progress})
+	return boltfile.Walk(l.file, l.metas.Newest, boltfile.Visitor{Bucket: tree.TokensBucket, Pair: l.pair, Progress: l.progress})
 }
 
 // sample is after how many records the number of all is estimated, to make room for all of them
@@ -186,7 +187,7 @@ func (l *loaded) judge() error {
 	case l.state.Tx >= l.metas.Newest.Tx || l.metas.Lost != nil:
 		return nil
 	}
-	older, err := readState(l.file, l.metas.Older)
+	older, err := tree.ReadState(l.file, l.metas.Older)
 	switch {
 	case errors.Is(err, boltfile.ErrNoBucket):
 		return nil

@@ -13,9 +13,9 @@ import (
 // failTree has the next commits of bbolt fail, that many, or all if that is negative; they are
 // written all the same if happens says so.
 func failTree(s *Store, times int, happens bool) {
-	s.tree.turn.Take()
-	defer s.tree.turn.Give()
-	s.tree.commitTx = func(btx *bbolt.Tx) error {
+	s.tree.Turn.Take()
+	defer s.tree.Turn.Give()
+	s.tree.CommitTx = func(btx *bbolt.Tx) error {
 		if times == 0 {
 			return btx.Commit()
 		}
@@ -47,8 +47,8 @@ func TestLogAtItsLimit(t *testing.T) {
 				t.Fatalf("after %d writes: %v; want ErrUnavailable and the cause", n, err)
 			}
 			st := s.Stats()
-			if !errors.Is(st.CheckpointErr, errDisk) || !errors.Is(st.Err, errDisk) || st.LogSize > s.tree.logLimit() || n < 50 {
-				t.Errorf("after %d writes: %+v; want the cause, and a log of %d bytes at most", n, st, s.tree.logLimit())
+			if !errors.Is(st.CheckpointErr, errDisk) || !errors.Is(st.Err, errDisk) || st.LogSize > s.logLimit() || n < 50 {
+				t.Errorf("after %d writes: %+v; want the cause, and a log of %d bytes at most", n, st, s.logLimit())
 			}
 			if _, err := s.Get(context.Background(), refused.ID); !errors.Is(err, storage.ErrNotFound) {
 				t.Errorf("what was refused: %v", err)
@@ -117,8 +117,8 @@ func TestGroupLongerThanTheLog(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if size := s.Stats().LogSize; size > s.tree.logLimit() {
-			t.Errorf("the log has %d bytes; want %d at most", size, s.tree.logLimit())
+		if size := s.Stats().LogSize; size > s.logLimit() {
+			t.Errorf("the log has %d bytes; want %d at most", size, s.logLimit())
 		}
 		check("after a crash, when the log is cut", openCrashed(t, path))
 		if err := s.Close(); err != nil {

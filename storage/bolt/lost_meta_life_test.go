@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -96,9 +97,9 @@ func (l *lived) open(opts *Options) {
 	l.s, l.wrote = open(l.t, l.path, opts), 0
 	l.holds, _ = contents(l.t, l.s)
 	l.next = l.holds
-	l.s.tree.turn.Take()
-	l.s.tree.commitTx, l.last = l.commit, l.s.tree.state
-	l.s.tree.turn.Give()
+	l.s.tree.Turn.Take()
+	l.s.tree.CommitTx, l.last = l.commit, l.s.tree.State
+	l.s.tree.Turn.Give()
 	l.keep("opened")
 }
 
@@ -169,7 +170,7 @@ func (l *lived) compact() {
 
 // commit commits btx as the plant has it, and keeps what is left in the middle and behind it.
 func (l *lived) commit(btx *bbolt.Tx) error {
-	st, _ := wire.DecodeState(btx.Bucket([]byte(metaBucket)).Get([]byte(stateKey)))
+	st, _ := wire.DecodeState(btx.Bucket([]byte(tree.MetaBucket)).Get([]byte(stateKey)))
 	again := st
 	again.Tx = l.last.Tx
 	if l.plant == lifeNoSecond && again == l.last {
@@ -187,7 +188,7 @@ func (l *lived) commit(btx *bbolt.Tx) error {
 	l.wrote++
 	l.keep("after a transaction")
 	if l.plant == lifeNoPin {
-		l.s.tree.lost = errDisk // bbolt opens the file again, and every pin is gone
+		l.s.tree.Lost = errDisk // bbolt opens the file again, and every pin is gone
 	}
 	return nil
 }

@@ -14,9 +14,9 @@ import (
 func TestMarkSwallowsNothing(t *testing.T) {
 	for name, call := range map[string]func(t *testing.T, s *Store) error{
 		"Compact": func(t *testing.T, s *Store) error {
-			before := s.tree.info
+			before := s.tree.Info
 			err := s.Compact(context.Background())
-			if after, stat := os.Stat(s.tree.path); stat != nil || os.SameFile(before, after) {
+			if after, stat := os.Stat(s.tree.Path); stat != nil || os.SameFile(before, after) {
 				t.Errorf("the file is the one of before, %v", stat)
 			}
 			return err

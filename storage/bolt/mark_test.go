@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -30,7 +31,7 @@ func markIn(t *testing.T, s *Store) (m storage.Mark) {
 	t.Helper()
 	merged(t, s, func(btx *bbolt.Tx) error {
 		var ok bool
-		if m, ok = wire.DecodeMark(btx.Bucket([]byte(metaBucket)).Get([]byte(markKey))); !ok {
+		if m, ok = wire.DecodeMark(btx.Bucket([]byte(tree.MetaBucket)).Get([]byte(tree.MarkKey))); !ok {
 			return errors.New("the mark in the file is damaged")
 		}
 		return nil

@@ -1,14 +1,10 @@
 package bolt
 
 import (
-	"errors"
-	"strconv"
-
-	"go.etcd.io/bbolt"
-
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/internal/oldfile"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -21,12 +17,12 @@ func (l *loaded) readOld() error {
 			return err
 		}
 	}
-	v, err := boltfile.Get(l.file, l.metas.Newest, metaBucket, markKey)
+	v, err := boltfile.Get(l.file, l.metas.Newest, tree.MetaBucket, tree.MarkKey)
 	if err != nil {
 		return err
 	}
 	if l.mark, l.believed = wire.DecodeMark(v); v == nil {
-		marked, err := boltfile.Sequence(l.file, l.metas.Newest, metaBucket)
+		marked, err := boltfile.Sequence(l.file, l.metas.Newest, tree.MetaBucket)
 		if l.believed = marked == 0; err != nil {
 			return err
 		}
@@ -47,14 +43,4 @@ func (l *loaded) applyOld(id [16]byte, value []byte) error {
 		e.Kind = wire.DeleteEntry
 	}
 	return l.applyEntry(&e)
-}
-
-// dropJournal removes the journal from the file of btx and writes the schema of today.
-func dropJournal(btx *bbolt.Tx) error {
-	bucket := btx.Bucket([]byte(metaBucket))
-	return errors.Join(
-		btx.DeleteBucket([]byte(oldfile.Bucket)),
-		bucket.Delete([]byte(oldfile.SeqKey)),
-		bucket.Put([]byte(schemaKey), []byte(strconv.Itoa(schema))),
-	)
 }

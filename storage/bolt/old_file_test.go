@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -127,7 +128,7 @@ func schemaAt(t *testing.T, path string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := readSchema(f, metas.Newest)
+	n, err := tree.ReadSchema(f, metas.Newest)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/oldfile"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -70,7 +71,7 @@ func (o *oldStore) frames(t *testing.T) (at []int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seq, err := boltfile.Get(f, metas.Newest, metaBucket, oldfile.SeqKey)
+	seq, err := boltfile.Get(f, metas.Newest, tree.MetaBucket, oldfile.SeqKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestBringingOverFails(t *testing.T) {
 				for _, file := range append(crashes, readFile(t, path), withMetasOf(readFile(t, path), o.file)) {
 					crash := filepath.Join(t.TempDir(), "crash.db")
 					write(t, crash, file)
-					if old != (schemaAt(t, crash) <= lastOldSchema) && !bytes.Equal(file[:2*pageSize], o.file[:2*pageSize]) {
+					if old != (schemaAt(t, crash) <= tree.LastOldSchema) && !bytes.Equal(file[:2*pageSize], o.file[:2*pageSize]) {
 						t.Errorf("%s, commit %d fails, happens %v: schema %d", name, fails, happens, schemaAt(t, crash))
 					}
 					s := open(t, crash, nil)
@@ -246,12 +247,12 @@ func settleWith(t *testing.T, path string, commit func(*bbolt.Tx) error) error {
 		t.Fatal(err)
 	}
 	l := &loaded{opts: Options{MaxTokens: 1000}, path: path, file: f}
-	l.tree = newTree(f, path)
-	l.tree.commitTx = commit
+	l.tree = tree.New(f, path)
+	l.tree.CommitTx = commit
 	if err = l.read(); err == nil {
-		err = l.tree.open()
+		err = l.tree.Open()
 	}
-	if l.tree.state = l.state; err == nil {
+	if l.tree.State = l.state; err == nil {
 		err = l.settle()
 	}
 	l.close()

@@ -8,6 +8,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
 	"github.com/seed-55daa01a/lapse/internal/table"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -79,7 +80,7 @@ func load(path string, o Options) (*loaded, error) {
 
 // loadFile is load for a file that is open, with its lock. Its log is the one of path.
 func loadFile(f *os.File, path string, o Options) (*loaded, error) {
-	l := &loaded{opts: o, path: path, file: f, tree: newTree(f, path)}
+	l := &loaded{opts: o, path: path, file: f, tree: tree.New(f, path)}
 	if err := l.open(); err != nil {
 		l.close()
 		return nil, err
@@ -90,12 +91,12 @@ func loadFile(f *os.File, path string, o Options) (*loaded, error) {
 // open reads the file, and has bbolt open it unless the store is read-only. Where only bbolt can
 // take the lock, bbolt opens the file first, after readMetas has found the meta pages sound.
 func (l *loaded) open() error {
-	steps := []func() error{l.read, l.tree.open}
+	steps := []func() error{l.read, l.tree.Open}
 	switch {
 	case l.opts.ReadOnly:
 		steps, l.tree = steps[:1], nil
 	case !localfile.LocksEarly:
-		steps = []func() error{l.readMetas, l.tree.open, l.read}
+		steps = []func() error{l.readMetas, l.tree.Open, l.read}
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -105,7 +106,7 @@ func (l *loaded) open() error {
 	if l.tree == nil {
 		return nil
 	}
-	l.tree.state = l.state
+	l.tree.State = l.state
 	return l.settle()
 }
 
@@ -115,7 +116,7 @@ func (l *loaded) close() {
 		l.log.Close()
 	}
 	if l.tree != nil {
-		l.tree.release()
+		l.tree.Release()
 	}
 	l.file.Close() // bbolt may have closed it
 }
@@ -145,20 +146,20 @@ func (l *loaded) rewrite() error {
 	if err != nil {
 		return err
 	}
-	st := &l.tree.state
+	st := &l.tree.State
 	st.Sum, st.Open, st.Merged = l.found, false, max(l.last, st.Merged)
 	if l.log == nil { // one that turns up later must not join on
 		st.Log, st.Merged = log.NewID(), 0
 	}
 	l.dirty = nil
-	return l.tree.write(changes, *st, &l.mark)
+	return l.tree.Write(changes, *st, &l.mark)
 }
 
 // changes returns what the log has changed, as it is now, to be written with the mark, which has
 // to say so if what was found cannot be believed.
 func (l *loaded) changes() ([]wire.Entry, error) {
 	l.mark, l.believed = l.believable(), true
-	return changesOf(l.table, l.dirty)
+	return tree.ShownAll(l.table, l.dirty)
 }
 
 // dropLog closes and removes the log, if there is one. A log that cannot be used gets another

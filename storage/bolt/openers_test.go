@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/fault"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -49,16 +50,14 @@ func (s credulous) Get(ctx context.Context, id storage.ID) (r storage.Record, er
 	if r, err = s.Store.Get(ctx, id); !errors.Is(err, storage.ErrCorrupt) {
 		return r, err
 	}
-	err = guard(func() error {
-		return s.tree.db.View(func(btx *bbolt.Tx) error {
-			v := btx.Bucket([]byte(tokensBucket)).Get(id[:])
-			if len(v) < sumLen {
-				return storage.ErrNotFound
-			}
-			body := append([]byte(nil), v[:len(v)-sumLen]...)
-			r, err = decode(id[:], binary.BigEndian.AppendUint32(body, wire.Checksum(id[:], body)))
-			return err
-		})
+	err = s.tree.DB.View(func(btx *bbolt.Tx) error {
+		v := btx.Bucket([]byte(tree.TokensBucket)).Get(id[:])
+		if len(v) < sumLen {
+			return storage.ErrNotFound
+		}
+		body := append([]byte(nil), v[:len(v)-sumLen]...)
+		r, err = decode(id[:], binary.BigEndian.AppendUint32(body, wire.Checksum(id[:], body)))
+		return err
 	})
 	return r, err
 }
@@ -71,7 +70,7 @@ type bareStore struct {
 
 func (s bareStore) Get(_ context.Context, id storage.ID) (r storage.Record, err error) {
 	err = s.db.View(func(btx *bbolt.Tx) error {
-		r, err = bareTx{bucket: btx.Bucket([]byte(tokensBucket))}.Get(id)
+		r, err = bareTx{bucket: btx.Bucket([]byte(tree.TokensBucket))}.Get(id)
 		return err
 	})
 	return r, err
@@ -80,7 +79,7 @@ func (s bareStore) Get(_ context.Context, id storage.ID) (r storage.Record, err 
 func (s bareStore) List(_ context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		s.db.View(func(btx *bbolt.Tx) error {
-			return btx.Bucket([]byte(tokensBucket)).ForEach(func(k, v []byte) error {
+			return btx.Bucket([]byte(tree.TokensBucket)).ForEach(func(k, v []byte) error {
 				if r, err := decode(k, v); (err != nil || f.Match(r)) && !yield(r, err) {
 					return errors.New("enough")
 				}
@@ -91,7 +90,7 @@ func (s bareStore) List(_ context.Context, f storage.Filter) iter.Seq2[storage.R
 }
 
 func (s bareStore) Update(_ context.Context, _ string, fn func(storage.Tx) error) error {
-	return s.db.Update(func(btx *bbolt.Tx) error { return fn(bareTx{bucket: btx.Bucket([]byte(tokensBucket))}) })
+	return s.db.Update(func(btx *bbolt.Tx) error { return fn(bareTx{bucket: btx.Bucket([]byte(tree.TokensBucket))}) })
 }
 
 func (s bareStore) Touch(context.Context, storage.ID, storage.Use) error { return nil }

@@ -37,14 +37,14 @@ func TestShortOpening(t *testing.T) {
 			path, _ := makeFileIn(t, quickDir(t), 0)
 			s := open(t, path, &row.opts)
 			logs := false
-			s.tree.turn.Take()
-			s.tree.commitTx = func(btx *bbolt.Tx) error {
+			s.tree.Turn.Take()
+			s.tree.CommitTx = func(btx *bbolt.Tx) error {
 				before := hasLog(t, path)
 				err := btx.Commit()
 				logs = logs || before || hasLog(t, path)
 				return err
 			}
-			s.tree.turn.Give()
+			s.tree.Turn.Give()
 			for n := range row.groups {
 				put(t, s, record(n))
 				logs = logs || hasLog(t, path)

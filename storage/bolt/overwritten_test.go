@@ -67,7 +67,7 @@ func TestTwoStoresWithoutLocks(t *testing.T) {
 		if opts.logAtOnce {
 			put(t, first, record(5))
 		}
-		if err := localfile.Unlock(first.tree.file); err != nil {
+		if err := localfile.Unlock(first.tree.File); err != nil {
 			t.Fatal(err)
 		}
 		second := open(t, path, opts)

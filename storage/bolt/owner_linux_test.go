@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -119,7 +120,7 @@ func TestMountedFile(t *testing.T) {
 	defer syscall.Unmount(path, syscall.MNT_DETACH)
 	s := open(t, path, &Options{logAtOnce: true})
 	put(t, s, record(5))
-	if err := s.Compact(context.Background()); !errors.Is(err, errMounted) || !errors.Is(err, storage.ErrUnavailable) {
+	if err := s.Compact(context.Background()); !errors.Is(err, tree.ErrMounted) || !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("%v; want that it is a mount point", err)
 	}
 	put(t, s, record(6))
@@ -174,19 +175,18 @@ func TestDirectoryThatCannotBeSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, s, record(6))
-	s.tree.turn.Take()
+	s.tree.Turn.Take()
 	old := s.tree
-	next, err := build(path, func(next *tree) error {
-		next.state, next.space = old.state, old.space
-		return errors.Join(next.copyFrom(old), os.Rename(next.path, path))
+	next, err := tree.Build(path, func(next *tree.Tree) error {
+		return errors.Join(next.CopyFrom(old), os.Rename(next.Path, path))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	old.path = filepath.Join(t.TempDir(), "none", "tokens.db")
-	err = old.become(next)
-	old.path = path
-	s.tree.turn.Give()
+	old.Path = filepath.Join(t.TempDir(), "none", "tokens.db")
+	err = old.Become(next)
+	old.Path = path
+	s.tree.Turn.Give()
 	if !errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Errorf("%v; want ErrOutcomeUnknown", err)
 	}
@@ -206,14 +206,14 @@ func TestCompactAtEachCrash(t *testing.T) {
 	s := open(t, path, &Options{logAtOnce: true})
 	put(t, s, record(5))
 	var crashes []map[string]string
-	s.tree.turn.Take()
-	s.tree.commitTx = func(btx *bbolt.Tx) error {
+	s.tree.Turn.Take()
+	s.tree.CommitTx = func(btx *bbolt.Tx) error {
 		before := folder(t, filepath.Dir(path))
 		err := btx.Commit()
 		crashes = append(crashes, before, folder(t, filepath.Dir(path)))
 		return err
 	}
-	s.tree.turn.Give()
+	s.tree.Turn.Give()
 	if err := s.Compact(context.Background()); err != nil {
 		t.Fatal(err)
 	}

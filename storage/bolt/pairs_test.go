@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -105,10 +106,10 @@ func TestLogsThatHoldNothing(t *testing.T) {
 			if err := s.checkpoint(true); err != nil {
 				t.Fatal(err)
 			}
-			s.tree.turn.Take()
+			s.tree.Turn.Take()
 			s.journal.number = s.journal.log.Highest()
 			err := s.checkpointNow(false)
-			s.tree.turn.Give()
+			s.tree.Turn.Give()
 			beside := readFile(t, logPath(path))
 			if err := errors.Join(err, s.Close()); err != nil {
 				t.Fatal(err)
@@ -137,7 +138,7 @@ func stateAt(t *testing.T, path string) (st wire.State) {
 	}
 	defer db.Close()
 	db.View(func(btx *bbolt.Tx) error {
-		st, _ = wire.DecodeState(btx.Bucket([]byte(metaBucket)).Get([]byte(stateKey)))
+		st, _ = wire.DecodeState(btx.Bucket([]byte(tree.MetaBucket)).Get([]byte(stateKey)))
 		return nil
 	})
 	return st

@@ -3,9 +3,6 @@ package bolt
 import (
 	"testing"
 	"time"
-
-	"github.com/seed-55daa01a/lapse/internal/wire"
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // TestRaiseBehindAPut: a Touch that is flushed in the group of an Update which had read the record
@@ -39,23 +36,4 @@ func TestRaiseBehindAPut(t *testing.T) {
 			t.Errorf("after a crash: %+v; want %+v", got, renamed)
 		}
 	})
-}
-
-// TestAddUse: what a raise makes of the entry before it.
-func TestAddUse(t *testing.T) {
-	use := by(record(1), time.Minute)
-	for name, r := range map[string]storage.Record{"living": record(1), "ended": ended(record(1))} {
-		value, err := encode(&r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e := wire.Entry{Kind: wire.PutEntry, ID: r.ID, Value: value}
-		if err := addUse(&e, use); err != nil {
-			t.Fatal(err)
-		}
-		use.Raise(&r)
-		if got, err := decode(r.ID[:], e.Value); err != nil || !got.Equal(r) {
-			t.Errorf("%s: %+v, %v; want %+v", name, got, err, r)
-		}
-	}
 }

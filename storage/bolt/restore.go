@@ -11,6 +11,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -59,26 +60,26 @@ func restore(from, path string) error {
 	if err != nil {
 		return err
 	}
-	t, err := build(path, func(t *tree) error {
-		if err := t.restoreFrom(read, source, drops); err != nil {
+	t, err := tree.Build(path, func(t *tree.Tree) error {
+		if err := restoreFrom(t, read, source, drops); err != nil {
 			return err
 		}
-		return t.replace(old, path, bad)
+		return replace(t, old, path, bad)
 	})
 	if err != nil {
 		return err
 	}
-	defer t.release()
-	return syncName(path)
+	defer t.Release()
+	return tree.SyncName(path)
 }
 
 // restoreFrom makes t, a new file, the store that is open as read, at source, with what the log
 // of that has. t supersedes the log drops.
-func (t *tree) restoreFrom(read *os.File, source string, drops log.ID) error {
-	if _, err := io.Copy(t.file, read); err != nil {
+func restoreFrom(t *tree.Tree, read *os.File, source string, drops log.ID) error {
+	if _, err := io.Copy(t.File, read); err != nil {
 		return err
 	}
-	l, err := loadFile(t.file, source, Options{ReadOnly: true, MaxTokens: math.MaxInt})
+	l, err := loadFile(t.File, source, Options{ReadOnly: true, MaxTokens: math.MaxInt})
 	if err != nil {
 		return err
 	}
@@ -88,11 +89,11 @@ func (t *tree) restoreFrom(read *os.File, source string, drops log.ID) error {
 	}
 	st := l.state
 	st.Sum, st.Log, st.Merged, st.Open, st.Drops = l.found, log.NewID(), 0, false, drops
-	t.state = st
-	if err := t.open(); err != nil {
+	t.State = st
+	if err := t.Open(); err != nil {
 		return err
 	}
-	return t.write(changes, st, &l.mark)
+	return t.Write(changes, st, &l.mark)
 }
 
 // superseded returns the ID of the log beside path, which Open removes where the tree names it.
@@ -112,12 +113,12 @@ func superseded(path string) (id log.ID, bad bool, err error) {
 
 // replace gives t the name path, and the mode and the owner of old, which has that name unless
 // old is nil. With badLog the log beside path gets another name.
-func (t *tree) replace(old *os.File, path string, badLog bool) error {
+func replace(t *tree.Tree, old *os.File, path string, badLog bool) error {
 	var err error
 	if old != nil {
 		var info os.FileInfo
 		if info, err = old.Stat(); err == nil {
-			err = localfile.TakeAfter(t.file, info)
+			err = localfile.TakeAfter(t.File, info)
 		}
 	}
 	if err == nil && badLog {
@@ -128,7 +129,7 @@ func (t *tree) replace(old *os.File, path string, badLog bool) error {
 	}
 	if !localfile.LocksEarly { // nor does a system like that rename an open file, or over one
 		old.Close()
-		t.release()
+		t.Release()
 	}
-	return os.Rename(t.path, path)
+	return os.Rename(t.Path, path)
 }

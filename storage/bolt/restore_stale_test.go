@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 )
 
 // TestRestoreWhileAnotherOpens: a program that tries to open the store, and cannot, removes what
@@ -22,16 +23,16 @@ func TestRestoreWhileAnotherOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	made, err := build(path, func(next *tree) error {
+	made, err := tree.Build(path, func(next *tree.Tree) error {
 		localfile.RemoveStale(path)
-		err := next.restoreFrom(read, from, log.NewID())
+		err := restoreFrom(next, read, from, log.NewID())
 		localfile.RemoveStale(path)
-		return errors.Join(err, next.replace(nil, path, false))
+		return errors.Join(err, replace(next, nil, path, false))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	made.release()
+	made.Release()
 	if got := open(t, path, nil).Stats().Tokens; got != 5 {
 		t.Errorf("%d records; want 5", got)
 	}

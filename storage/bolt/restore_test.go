@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/localfile"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -214,11 +215,11 @@ func TestRestoreKeepsModeAndLinks(t *testing.T) {
 // copy, nor behind a repair.
 func TestRestoreOfALostMark(t *testing.T) {
 	for _, damage := range []func(b *bbolt.Bucket) error{
-		func(b *bbolt.Bucket) error { return b.Delete([]byte(markKey)) },
-		func(b *bbolt.Bucket) error { return b.Put([]byte(markKey), []byte("?")) },
+		func(b *bbolt.Bucket) error { return b.Delete([]byte(tree.MarkKey)) },
+		func(b *bbolt.Bucket) error { return b.Put([]byte(tree.MarkKey), []byte("?")) },
 	} {
 		from, _ := makeFile(t, 3)
-		foreign(t, from, nil, 1, func(btx *bbolt.Tx) error { return damage(btx.Bucket([]byte(metaBucket))) })
+		foreign(t, from, nil, 1, func(btx *bbolt.Tx) error { return damage(btx.Bucket([]byte(tree.MetaBucket))) })
 		path := filepath.Join(t.TempDir(), "tokens.db")
 		if err := Restore(from, path); err != nil {
 			t.Fatal(err)

@@ -18,11 +18,11 @@ func TestRepairOfARottenLog(t *testing.T) {
 	renamed := record(1)
 	renamed.Name = "another"
 	put(t, s, renamed, ended(record(1)), record(5))
-	s.tree.turn.Take()
+	s.tree.Turn.Take()
 	_, ids, _ := s.journal.take()
 	err := s.writeSteps(ids)
 	s.journal.done(ids, errDisk)
-	s.tree.turn.Give()
+	s.tree.Turn.Give()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,15 +21,15 @@ func TestUnreadableBehindACommit(t *testing.T) {
 	}
 	for fails := range 2 { // in the first transaction of a group, and in the second
 		n := 0
-		s.tree.turn.Take()
-		s.tree.commitTx = func(btx *bbolt.Tx) error {
+		s.tree.Turn.Take()
+		s.tree.CommitTx = func(btx *bbolt.Tx) error {
 			err := btx.Commit()
 			if n++; n == fails+1 {
-				s.tree.file = closed
+				s.tree.File = closed
 			}
 			return err
 		}
-		s.tree.turn.Give()
+		s.tree.Turn.Give()
 		if err := putting(s, record(10+fails)); err != nil {
 			t.Errorf("transaction %d: %v; want nil: it is done", fails, err)
 		}

@@ -110,7 +110,7 @@ func TestBackupEndsWithItsContext(t *testing.T) {
 
 // awaitEnded waits until the transaction of the Backup of s has ended, whose writer hangs.
 func awaitEnded(s *Store) {
-	for s.tree.reader.tx.Load() != nil {
+	for s.tree.Reader.Tx.Load() != nil {
 		runtime.Gosched()
 	}
 }

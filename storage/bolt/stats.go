@@ -37,7 +37,7 @@ func (s *Store) Stats() Stats {
 	}
 	st.Unsaved += int(s.unflushed.Load()) // read after the table's number: a renewal that a flush takes in between counts twice, not never
 	if s.tree != nil {
-		st.FileSize = s.tree.length.Load()
+		st.FileSize = s.tree.Length.Load()
 	}
 	j := &s.journal
 	j.mu.Lock()

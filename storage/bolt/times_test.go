@@ -201,9 +201,9 @@ func adopted(t *testing.T, file, b []byte) []byte {
 
 // uncount has the next group, if it goes into the file, write the number that the last one wrote.
 func uncount(s *Store) {
-	s.tree.turn.Take()
-	defer s.tree.turn.Give()
+	s.tree.Turn.Take()
+	defer s.tree.Turn.Give()
 	if s.journal.direct > 0 && s.journal.current() == nil && !s.wantsLog() {
-		s.tree.state.Merged--
+		s.tree.State.Merged--
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -84,9 +85,9 @@ func otherBucket(btx *bbolt.Tx) error {
 	return errors.Join(err, b.Put(fmt.Append(nil, n), bytes.Repeat([]byte("x"), 3000)))
 }
 
-// changing returns what has another program change what tokensBucket has of key.
+// changing returns what has another program change what tree.TokensBucket has of key.
 func changing(change func(b *bbolt.Bucket, key []byte) error, key storage.ID) func(*bbolt.Tx) error {
-	return func(btx *bbolt.Tx) error { return change(btx.Bucket([]byte(tokensBucket)), key[:]) }
+	return func(btx *bbolt.Tx) error { return change(btx.Bucket([]byte(tree.TokensBucket)), key[:]) }
 }
 
 // TestOtherPrograms: a closed store that another program has used is what it was, or refused
@@ -156,7 +157,7 @@ func TestOtherPrograms(t *testing.T) {
 		{"a record is added", func(t *testing.T, path string) {
 			foreign(t, path, nil, 2, func(btx *bbolt.Tx) error {
 				v, err := encode(&added)
-				return errors.Join(err, btx.Bucket([]byte(tokensBucket)).Put(added.ID[:], v))
+				return errors.Join(err, btx.Bucket([]byte(tree.TokensBucket)).Put(added.ID[:], v))
 			})
 		}, true},
 		{"a record is removed, and the file compacted", func(t *testing.T, path string) {
@@ -234,7 +235,7 @@ func folder(t *testing.T, dir string) map[string]string {
 // TestKeysByTool: the bbolt command shows every record of a closed store.
 func TestKeysByTool(t *testing.T) {
 	path, _ := makeFile(t, 50)
-	keys := strings.Fields(bboltTool(t, "keys", "--format", "hex", path, tokensBucket))
+	keys := strings.Fields(bboltTool(t, "keys", "--format", "hex", path, tree.TokensBucket))
 	var want []string
 	for n := range 50 {
 		id := record(n).ID

@@ -15,7 +15,7 @@ import (
 // until the function that it returns is called.
 func loseCommit(t *testing.T, s *Store, happens bool) (restore func()) {
 	t.Helper()
-	path := s.tree.path
+	path := s.tree.Path
 	failCommit(s, func(do func() error) error {
 		var err error
 		if happens {

@@ -9,15 +9,15 @@ func TestNameOfAFileIsSynced(t *testing.T) {
 	inBoth(t, lazy, func(t *testing.T, opts *Options) {
 		path, _ := makeFileIn(t, quickDir(t), 0)
 		s := open(t, path, opts)
-		if s.tree.state.Named {
+		if s.tree.State.Named {
 			t.Error("after Open of a new file: nothing is to be synced")
 		}
 		put(t, s, record(1))
-		if !s.tree.state.Named {
+		if !s.tree.State.Named {
 			t.Error("after a write: it is still to be synced")
 		}
-		if err := s.Compact(t.Context()); err != nil || !s.tree.state.Named {
-			t.Errorf("Compact: %v, and synced: %v", err, s.tree.state.Named)
+		if err := s.Compact(t.Context()); err != nil || !s.tree.State.Named {
+			t.Errorf("Compact: %v, and synced: %v", err, s.tree.State.Named)
 		}
 	})
 }

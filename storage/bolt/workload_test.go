@@ -81,7 +81,7 @@ func work(path string) {
 	}
 	fmt.Println(saidOpened)
 	if p.plant == noSync {
-		s.tree.db.NoSync = true
+		s.tree.DB.NoSync = true
 	}
 	w := &workload{plan: p, store: s, next: p.first}
 	for n := range owners {

@@ -49,8 +49,8 @@ func TestWritesAreSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.tree.db.NoSync || s.tree.db.NoGrowSync {
-		t.Errorf("NoSync %v, NoGrowSync %v; want neither", s.tree.db.NoSync, s.tree.db.NoGrowSync)
+	if s.tree.DB.NoSync || s.tree.DB.NoGrowSync {
+		t.Errorf("NoSync %v, NoGrowSync %v; want neither", s.tree.DB.NoSync, s.tree.DB.NoGrowSync)
 	}
 }
 

@@ -1,4 +1,4 @@
-package bolt
+package tree
 
 import (
 	"slices"
@@ -8,8 +8,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// shownEntry returns the entry that makes the record of id what t shows.
-func shownEntry(t *table.Table, id storage.ID) (wire.Entry, error) {
+// Shown returns the entry that makes the record of id what t shows.
+func Shown(t *table.Table, id storage.ID) (wire.Entry, error) {
 	var r storage.Record
 	if !t.Get(id, &r) {
 		return wire.Entry{Kind: wire.DeleteEntry, ID: id}, nil
@@ -18,10 +18,26 @@ func shownEntry(t *table.Table, id storage.ID) (wire.Entry, error) {
 	return wire.Entry{Kind: wire.PutEntry, ID: id, Value: value}, err
 }
 
-// forTree returns the puts and deletes that all leads to, one of each record, in the order of
+// ShownAll returns what t shows of the records of ids, each once, in the order of the IDs, into
+// which it brings ids.
+func ShownAll(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
+	slices.SortFunc(ids, storage.ID.Compare)
+	ids = slices.Compact(ids)
+	changes := make([]wire.Entry, 0, len(ids))
+	for _, id := range ids {
+		e, err := Shown(t, id)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, e)
+	}
+	return changes, nil
+}
+
+// Merge returns the puts and deletes that all leads to, one of each record, in the order of
 // the IDs, in which bbolt writes them fastest. A raise alone becomes a put of what t shows. A raise
 // behind a put raises what that puts.
-func forTree(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
+func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	slices.SortStableFunc(all, func(a, b wire.Entry) int { return a.ID.Compare(b.ID) })
 	n := 0
 	for i := range all {
@@ -40,7 +56,7 @@ func forTree(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	for i := range all {
 		if all[i].Kind == wire.RaiseEntry {
 			var err error
-			if all[i], err = shownEntry(t, all[i].ID); err != nil {
+			if all[i], err = Shown(t, all[i].ID); err != nil {
 				return nil, err
 			}
 		}

@@ -1,4 +1,4 @@
-package bolt
+package tree
 
 import (
 	"cmp"
@@ -14,45 +14,52 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
+	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// tree is the bbolt file. Only a goroutine that holds its turn uses it.
-type tree struct {
-	turn *turn.Turn
+// Tree is the bbolt file of a store. Only a goroutine that holds Turn uses a Tree, except Length.
+type Tree struct {
+	Turn *turn.Turn
 
 	opened
-	path string // absolute, with all links followed
+	Path string // absolute, with all links followed
 	temp bool   // the file is to get another name
 
-	length atomic.Int64 // of the file when it was last looked at, for Stats and logLimit
+	Length atomic.Int64 // of the file when it was last looked at
 
-	reader *reading // of the last Backup; nil: there was none
+	Reader *Reading // the last one; nil: there was none
 
-	commitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
+	CommitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
 }
+
+var (
+	errOverwritten = fmt.Errorf("%w: another program has written to it", fault.ErrReplaced)
+	errCut         = fmt.Errorf("%w: it was cut short", fault.ErrReplaced)
+	errReopened    = fmt.Errorf("%w: the file had to be opened again; try again", storage.ErrUnavailable)
+)
 
 // opened is the file of a tree as bbolt has it open.
 type opened struct {
-	file  *os.File    // bbolt's own, locked
-	info  os.FileInfo // of the file, to know it by
-	db    *bbolt.DB   // nil: bbolt does not have it open
+	File  *os.File    // bbolt's own, locked
+	Info  os.FileInfo // of the file, to know it by
+	DB    *bbolt.DB   // nil: bbolt does not have it open
 	pin   *bbolt.Tx   // reads the state before the last transaction; nil: nothing is pinned
-	state wire.State  // as the last transaction wrote it
+	State wire.State  // as the last transaction wrote it
 	head  boltfile.Head
 	size  int64 // what was written ends here: a shorter file was cut
 	space int   // length of bbolt's map of the file
 
-	lost   error // why bbolt has to be opened again before it is used; nil: it need not
+	Lost   error // why bbolt has to be opened again before it is used; nil: it need not
 	broken bool  // bbolt panicked and may hold its locks for ever
 }
 
-// newTree returns the tree in f, which is at path and which bbolt does not have open yet.
-func newTree(f *os.File, path string) *tree {
-	return &tree{turn: turn.New(), opened: opened{file: f}, path: path, commitTx: (*bbolt.Tx).Commit}
+// New returns the tree in f, which is at path and which bbolt does not have open yet.
+func New(f *os.File, path string) *Tree {
+	return &Tree{Turn: turn.New(), opened: opened{File: f}, Path: path, CommitTx: (*bbolt.Tx).Commit}
 }
 
 // allocSize returns the least number of bytes by which bbolt lets a file of that size grow.
@@ -68,37 +75,36 @@ func mapSize(size int64) int {
 	return int(max(1<<29, 4*size))
 }
 
-// open has bbolt use t.file, which is locked and has passed boltfile.Walk. If bbolt cannot open
-// it, t.file is closed and t.db nil. After an error of reading the meta pages bbolt has the file
-// open: the caller calls release.
-func (t *tree) open() error {
-	info, err := t.file.Stat()
+// Open has bbolt use t.File, which is locked, and new or has passed boltfile.Walk. After an error
+// t.File is closed and t.DB nil.
+func (t *Tree) Open() error {
+	info, err := t.File.Stat()
 	if err != nil {
-		return errors.Join(err, t.file.Close())
+		return errors.Join(err, t.File.Close())
 	}
 	t.space = max(t.space, mapSize(info.Size()))
 	opts := &bbolt.Options{
 		Timeout: time.Second, NoStatistics: true, PageSize: pageSize, InitialMmapSize: t.space,
 		NoFreelistSync: true,                    // commit decides; without, Open itself would commit after a crash
 		FreelistType:   bbolt.FreelistArrayType, // the other type breaks up free pages that lie in a row (TestChurnOfAny)
-		OpenFile:       func(string, int, os.FileMode) (*os.File, error) { return t.file, nil },
+		OpenFile:       func(string, int, os.FileMode) (*os.File, error) { return t.File, nil },
 	}
 	err = guard(func() (err error) {
-		t.db, err = bbolt.Open(t.path, 0o600, opts)
+		t.DB, err = bbolt.Open(t.Path, 0o600, opts)
 		return err
 	})
 	if err != nil {
-		t.db = nil
-		localfile.Unlock(t.file) // as bbolt does itself unless it panicked
-		t.file.Close()
+		t.DB = nil
+		localfile.Unlock(t.File) // as bbolt does itself unless it panicked
+		t.File.Close()
 		return err
 	}
-	t.db.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; commit sets it for ours
-	t.db.MaxSize = t.space                  // or bbolt would map the file again, and wait for the pin for ever
-	t.broken, t.info, t.size = false, info, info.Size()
-	t.length.Store(t.size)
-	if t.lost = t.look(); t.lost != nil {
-		return errors.Join(t.lost, t.release())
+	t.DB.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; commit sets it for ours
+	t.DB.MaxSize = t.space                  // or bbolt would map the file again, and wait for the pin for ever
+	t.broken, t.Info, t.size = false, info, info.Size()
+	t.Length.Store(t.size)
+	if t.Lost = t.look(); t.Lost != nil {
+		return errors.Join(t.Lost, t.Release())
 	}
 	return nil
 }
@@ -107,34 +113,34 @@ func (t *tree) open() error {
 // that is 64 KiB, the smallest file would be 16 times as large.
 const pageSize = 4096
 
-// look notes the meta pages of the file in t.head, for check.
-func (t *tree) look() (err error) {
-	t.head, err = boltfile.ReadHead(t.file, uint64(t.db.Info().PageSize))
+// look notes the meta pages of the file in t.head, for Check.
+func (t *Tree) look() (err error) {
+	t.head, err = boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
 	return err
 }
 
 // ready opens the file again if that has to be, and says why nothing may be written, or returns
 // nil.
-func (t *tree) ready() error { return cmp.Or(t.reopen(), t.check()) }
+func (t *Tree) ready() error { return cmp.Or(t.reopen(), t.Check()) }
 
-// check says why nothing may be written, or returns nil. A write to a file that is not at its
+// Check says why nothing may be written, or returns nil. A write to a file that is not at its
 // path any more would be lost, and one to a file that another program has changed or cut would
 // damage it.
-func (t *tree) check() error {
-	same, size, err := localfile.Look(t.path, t.info)
+func (t *Tree) Check() error {
+	same, size, err := localfile.Look(t.Path, t.Info)
 	switch {
 	case errors.Is(err, os.ErrNotExist), err == nil && !same:
-		return ErrReplaced
+		return fault.ErrReplaced
 	case err != nil:
 		return err
 	case size < t.size:
 		return errCut
 	}
-	t.length.Store(size)
-	if t.lost != nil {
+	t.Length.Store(size)
+	if t.Lost != nil {
 		return nil
 	}
-	head, err := boltfile.ReadHead(t.file, uint64(t.db.Info().PageSize))
+	head, err := boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
 	if err == nil && head != t.head {
 		err = errOverwritten
 	}
@@ -143,62 +149,62 @@ func (t *tree) check() error {
 
 // reopen has bbolt open the file again, with a larger map if it wants one, if an error may have
 // left bbolt's memory and the file apart.
-func (t *tree) reopen() error {
-	if t.lost == nil {
+func (t *Tree) reopen() error {
+	if t.Lost == nil {
 		return nil
 	}
-	t.release() // its error does not matter: the file is opened again
-	f, err := localfile.OpenLocked(t.path, false, time.Second)
+	t.Release() // its error does not matter: the file is opened again
+	f, err := localfile.OpenLocked(t.Path, false, time.Second)
 	if err != nil {
 		return fmt.Errorf("%w: the file cannot be opened again: %w", storage.ErrUnavailable, err)
 	}
-	t.file = f
-	if info, err := f.Stat(); err != nil || !os.SameFile(info, t.info) {
-		return errors.Join(cmp.Or(err, ErrReplaced), f.Close())
+	t.File = f
+	if info, err := f.Stat(); err != nil || !os.SameFile(info, t.Info) {
+		return errors.Join(cmp.Or(err, fault.ErrReplaced), f.Close())
 	}
-	if err := t.open(); err != nil {
+	if err := t.Open(); err != nil {
 		return err
 	}
-	t.lost = t.readState()
-	return t.lost
+	t.Lost = t.readState()
+	return t.Lost
 }
 
 // readState reads the state that the newest meta page leads to: the one that is known, or that
 // of a commit of unknown outcome after it.
-func (t *tree) readState() error {
-	metas, err := boltfile.ReadMetas(t.file, t.info.Size())
+func (t *Tree) readState() error {
+	metas, err := boltfile.ReadMetas(t.File, t.Info.Size())
 	if err != nil {
 		return err
 	}
-	st, err := readState(t.file, metas.Newest)
-	if err == nil && st.Tx != t.state.Tx && st.Tx != t.state.Tx+1 {
+	st, err := ReadState(t.File, metas.Newest)
+	if err == nil && st.Tx != t.State.Tx && st.Tx != t.State.Tx+1 {
 		return errOverwritten
 	}
 	if err == nil {
-		t.state = st
+		t.State = st
 	}
 	return err
 }
 
-// release cuts a Backup off, ends the pin and has bbolt close the file, if bbolt has it open.
-func (t *tree) release() error {
-	if t.db == nil {
+// Release cuts a Reading off, ends the pin and has bbolt close the file, if bbolt has it open.
+func (t *Tree) Release() error {
+	if t.DB == nil {
 		return nil
 	}
-	t.cut(errReopened)
+	t.Cut(errReopened)
 	err := t.rollback(t.pin)
-	db := t.db
-	t.db, t.pin = nil, nil
+	db := t.DB
+	t.DB, t.pin = nil, nil
 	if t.broken {
-		return errors.Join(localfile.Unlock(t.file), t.file.Close())
+		return errors.Join(localfile.Unlock(t.File), t.File.Close())
 	}
 	return errors.Join(err, guard(db.Close))
 }
 
 // begin begins a transaction of bbolt.
-func (t *tree) begin(writable bool) (btx *bbolt.Tx, err error) {
+func (t *Tree) begin(writable bool) (btx *bbolt.Tx, err error) {
 	err = t.edge(func() error {
-		btx, err = t.db.Begin(writable)
+		btx, err = t.DB.Begin(writable)
 		return err
 	})
 	return btx, err
@@ -206,7 +212,7 @@ func (t *tree) begin(writable bool) (btx *bbolt.Tx, err error) {
 
 // rollback ends btx, which may be nil, or committed. Where bbolt is broken, rollback leaves btx: it
 // could wait for ever.
-func (t *tree) rollback(btx *bbolt.Tx) error {
+func (t *Tree) rollback(btx *bbolt.Tx) error {
 	if btx == nil || t.broken {
 		return nil
 	}
@@ -219,10 +225,10 @@ func (t *tree) rollback(btx *bbolt.Tx) error {
 
 // edge is guard for an f that begins or ends a transaction. After a panic there bbolt holds
 // locks that it never gives back, and has to be left.
-func (t *tree) edge(f func() error) error {
+func (t *Tree) edge(f func() error) error {
 	err := guard(f)
 	if errors.Is(err, errPanicked) {
-		t.broken, t.lost = true, err
+		t.broken, t.Lost = true, err
 	}
 	return err
 }

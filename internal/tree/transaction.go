@@ -1,10 +1,12 @@
-package bolt
+package tree
 
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -17,24 +19,24 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// write is update, followed by a transaction that writes the state once more: then both meta
+// Write is Update, followed by a transaction that writes the state once more: then both meta
 // pages lead to all changes. An error means that nothing was written, unless it is
 // ErrOutcomeUnknown.
-func (t *tree) write(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
-	if err := t.update(changes, next, mark); err != nil {
+func (t *Tree) Write(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
+	if err := t.Update(changes, next, mark); err != nil {
 		return err
 	}
-	if err := t.update(nil, next, nil); err != nil {
+	if err := t.Update(nil, next, nil); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, err)
 	}
 	return nil
 }
 
-// update makes changes, the state next and the mark, unless that is nil, durable in one
+// Update makes changes, the state next and the mark, unless that is nil, durable in one
 // transaction. An error means that nothing was written, unless it is ErrOutcomeUnknown. If bbolt's
-// map is too small for the file, update has bbolt open the file again with a map of twice the
+// map is too small for the file, Update has bbolt open the file again with a map of twice the
 // length.
-func (t *tree) update(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
+func (t *Tree) Update(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	err := t.tryUpdate(changes, next, mark)
 	if errors.Is(err, berrors.ErrMaxSizeReached) { // the map is too small
 		t.space *= 2
@@ -43,16 +45,16 @@ func (t *tree) update(changes []wire.Entry, next wire.State, mark *storage.Mark)
 	return err
 }
 
-// tryUpdate is update with the map that there is. It holds a read transaction, the pin, on the
+// tryUpdate is Update with the map that there is. It holds a read transaction, the pin, on the
 // state before the commit until the next commit: bbolt does not write over the pages of that
 // state, to which the older meta page leads.
-func (t *tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
+func (t *Tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
 	next.Named = !t.temp
-	if next.Named && !t.state.Named { // what gave the file its name may have crashed before that was durable
-		if err := localfile.SyncDir(filepath.Dir(t.path)); err != nil {
+	if next.Named && !t.State.Named { // what gave the file its name may have crashed before that was durable
+		if err := localfile.SyncDir(filepath.Dir(t.Path)); err != nil {
 			return err
 		}
 	}
@@ -63,20 +65,20 @@ func (t *tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err = t.commit(changes, next, mark); err != nil {
 		return errors.Join(err, t.rollback(pin))
 	}
-	t.rollback(t.pin) // which sets t.lost if it fails
+	t.rollback(t.pin) // which sets t.Lost if it fails
 	t.pin = pin
 	return nil
 }
 
-// commit makes one transaction of bbolt, and sets t.state to next if that is on the disk. It sets
-// t.lost where bbolt has to be opened again.
-func (t *tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
+// commit makes one transaction of bbolt, and sets t.State to next if that is on the disk. It sets
+// t.Lost where bbolt has to be opened again.
+func (t *Tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	btx, err := t.begin(true)
 	if err != nil {
 		return err
 	}
-	next.Tx, next.Sum = uint64(btx.ID()), t.state.Sum
-	t.db.NoFreelistSync = len(changes) > 0 // a transaction without changes follows, and writes the list of free pages
+	next.Tx, next.Sum = uint64(btx.ID()), t.State.Sum
+	t.DB.NoFreelistSync = len(changes) > 0 // a transaction without changes follows, and writes the list of free pages
 	err = guard(func() error {
 		return errors.Join(apply(btx, changes, &next.Sum), putMeta(btx, &next, mark))
 	})
@@ -84,22 +86,22 @@ func (t *tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark)
 		return errors.Join(err, t.rollback(btx))
 	}
 	size := btx.Size()
-	t.db.AllocSize = allocSize(size)
-	if err := t.edge(func() error { return t.commitTx(btx) }); err != nil {
+	t.DB.AllocSize = allocSize(size)
+	if err := t.edge(func() error { return t.CommitTx(btx) }); err != nil {
 		return t.fate(errors.Join(err, t.rollback(btx)))
 	}
-	t.state, t.size = next, max(t.size, size)
+	t.State, t.size = next, max(t.size, size)
 	if err := t.look(); err != nil { // the commit is durable all the same
-		t.lost = err
+		t.Lost = err
 	}
 	return nil
 }
 
 // fate returns the error of a commit that failed with err. Where neither meta page has changed,
 // nothing leads to what the commit wrote, and nothing will.
-func (t *tree) fate(err error) error {
-	t.lost = err
-	head, headErr := boltfile.ReadHead(t.file, uint64(t.db.Info().PageSize))
+func (t *Tree) fate(err error) error {
+	t.Lost = err
+	head, headErr := boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
 	if headErr != nil || head != t.head {
 		return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, fault.Because(err))
 	}
@@ -112,11 +114,21 @@ func putMeta(btx *bbolt.Tx, st *wire.State, mark *storage.Mark) error {
 	if btx.Bucket([]byte(oldfile.Bucket)) != nil {
 		err = dropJournal(btx)
 	}
-	bucket := btx.Bucket([]byte(metaBucket))
+	bucket := btx.Bucket([]byte(MetaBucket))
 	if err == nil && mark != nil {
-		err = bucket.Put([]byte(markKey), wire.EncodeMark(*mark))
+		err = bucket.Put([]byte(MarkKey), wire.EncodeMark(*mark))
 	}
 	return errors.Join(err, bucket.Put([]byte(stateKey), st.Encode()))
+}
+
+// dropJournal removes the journal from the file of btx and writes the schema of today.
+func dropJournal(btx *bbolt.Tx) error {
+	bucket := btx.Bucket([]byte(MetaBucket))
+	return errors.Join(
+		btx.DeleteBucket([]byte(oldfile.Bucket)),
+		bucket.Delete([]byte(oldfile.SeqKey)),
+		bucket.Put([]byte(schemaKey), []byte(strconv.Itoa(schema))),
+	)
 }
 
 // applyStep is how many changes apply makes before it lets other goroutines run.
@@ -125,7 +137,7 @@ const applyStep = 32
 // apply makes changes, each of another record, and brings all, the sum of the records, up to
 // date. Where a record is damaged that is replaced, apply adds up all records again.
 func apply(btx *bbolt.Tx, changes []wire.Entry, all *wire.Sum) error {
-	tokens := btx.Bucket([]byte(tokensBucket))
+	tokens := btx.Bucket([]byte(TokensBucket))
 	tokens.FillPercent = 1 // full pages: new keys come after all others, and records hardly ever become longer
 	rotten := false
 	for i := range changes {
@@ -156,4 +168,15 @@ func apply(btx *bbolt.Tx, changes []wire.Entry, all *wire.Sum) error {
 		all.Add(key, value)
 		return nil
 	})
+}
+
+// Durable returns the state of the tree for the parent of a log, and the file. Durable first settles
+// a commit of unknown outcome, so that the state is the one on the disk. It takes the turn itself.
+func (t *Tree) Durable() (st wire.State, info os.FileInfo, err error) {
+	t.Turn.Take()
+	defer t.Turn.Give()
+	if t.Lost != nil {
+		err = t.Write(nil, t.State, nil)
+	}
+	return t.State, t.Info, err
 }
