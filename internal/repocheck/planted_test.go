@@ -150,9 +150,35 @@ import "github.com/seed-55daa01a/lapse"
 package bolt
 
 import (
-	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/internal/fault"
+	"github.com/seed-55daa01a/lapse/internal/recovery"
+	"github.com/seed-55daa01a/lapse/internal/tree"
+	"go.etcd.io/bbolt"
+)
+-- internal/recovery/recovery.go --
+package recovery
+
+import (
+	"github.com/seed-55daa01a/lapse/internal/fault"
+	"github.com/seed-55daa01a/lapse/internal/tree"
+	"go.etcd.io/bbolt"
+)
+-- internal/tree/tree.go --
+package tree
+
+import (
+	"github.com/seed-55daa01a/lapse/internal/fault"
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"go.etcd.io/bbolt"
 	"go.etcd.io/bbolt/errors"
+)
+-- storage/memory/memory.go --
+package memory
+
+import (
+	"github.com/seed-55daa01a/lapse/internal/fault"
+	"github.com/seed-55daa01a/lapse/internal/recovery"
+	"github.com/seed-55daa01a/lapse/internal/tree"
 )
 -- storage/storagetest/run.go --
 package storagetest
@@ -162,9 +188,10 @@ import (
 	"testing"
 )
 `, []string{
-		"root.go:10", "root.go:11", "root.go:12", "root.go:13", "root.go:14", "root.go:18", "root.go:19",
+		"internal/recovery/recovery.go:6", "internal/tree/tree.go:5", "root.go:10", "root.go:11", "root.go:12", "root.go:13", "root.go:14", "root.go:18", "root.go:19",
 		"root.go:20", "root.go:21", "root.go:4", "root.go:6", "root.go:7", "root.go:8",
-		"root_test.go:7", "root_test.go:8", "storage/storage.go:3",
+		"root_test.go:7", "root_test.go:8", "storage/bolt/bolt.go:7",
+		"storage/memory/memory.go:4", "storage/memory/memory.go:5", "storage/memory/memory.go:6", "storage/storage.go:3",
 	}},
 
 	{"go.mod", "what it needs", `

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 )
 
 // TestBackupThatCannotSayOpen: a Backup that has the file say that it is whole, and cannot have it
@@ -36,7 +38,7 @@ func TestBackupThatCannotSayOpen(t *testing.T) {
 	put(t, s, ended(record(1)))
 	to := filepath.Join(quickDir(t), "tokens.db")
 	copyFile(t, path, to) // a crash, and the log is lost
-	if _, err := Open(to, nil); !errors.Is(err, errLogMissing) {
+	if _, err := Open(to, nil); !errors.Is(err, recovery.ErrLogMissing) {
 		t.Errorf("opened without its log: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -88,9 +89,9 @@ func (s *Store) beginLog() error {
 	if err != nil {
 		return err
 	}
-	l, err := log.Create(logPath(s.tree.Path), log.Parent{Log: st.Log, Merged: st.Merged}, info)
+	l, err := log.Create(recovery.LogPath(s.tree.Path), log.Parent{Log: st.Log, Merged: st.Merged}, info)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w: %s has appeared: another process uses the file", ErrReplaced, logPath(s.tree.Path))
+		return fmt.Errorf("%w: %s has appeared: another process uses the file", ErrReplaced, recovery.LogPath(s.tree.Path))
 	}
 	s.journal.mu.Lock()
 	defer s.journal.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -158,8 +159,8 @@ func TestJudge(t *testing.T) {
 		{"another program's both", nothing, nothing, nil},
 		{"another program's first", nothing, tx(0), nil},
 		{"copied record by record", tx(-100), tx(-100), nil},
-		{"the state is from before", tx(0), tx(2), errStale},
-		{"the state is from long before", tx(1), tx(7), errStale},
+		{"the state is from before", tx(0), tx(2), recovery.ErrStale},
+		{"the state is from long before", tx(1), tx(7), recovery.ErrStale},
 		{"the older state is lost", func(_ *testing.T, btx *bbolt.Tx) error {
 			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), []byte("?"))
 		}, func(t *testing.T, btx *bbolt.Tx) error {
@@ -170,7 +171,7 @@ func TestJudge(t *testing.T) {
 				st.Sum.Add(r.ID[:], v)
 			}
 			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), st.Encode())
-		}, errStale},
+		}, recovery.ErrStale},
 		{"the state is no state", tx(0), func(_ *testing.T, btx *bbolt.Tx) error {
 			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), make([]byte, 69))
 		}, storage.ErrCorrupt},
@@ -179,10 +180,10 @@ func TestJudge(t *testing.T) {
 		}, storage.ErrCorrupt},
 		{"other records", tx(0), func(t *testing.T, btx *bbolt.Tx) error {
 			return errors.Join(tx(0)(t, btx), changing((*bbolt.Bucket).Delete, record(3).ID)(btx))
-		}, errChanged},
+		}, recovery.ErrChanged},
 		{"another number of records", tx(0), func(t *testing.T, btx *bbolt.Tx) error {
 			return restate(t, btx, func(st *wire.State) { st.Tx = uint64(btx.ID()); st.Sum.Records++ })
-		}, errChanged},
+		}, recovery.ErrChanged},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			path, _ := makeFileIn(t, quickDir(t), 5)

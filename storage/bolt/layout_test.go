@@ -14,6 +14,9 @@ const (
 	stateKey  = "state"
 )
 
+// logPath returns where the log of the file at path is.
+func logPath(path string) string { return path + "-lapse" }
+
 // Where a page of bbolt has what tests look for.
 const (
 	pageHeader   = 16

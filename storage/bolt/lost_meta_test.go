@@ -70,7 +70,7 @@ func (m *remains) spoil(how string, r *rand.Rand) []byte {
 
 // lose opens m after one loss. Open notices every page that cannot be read. It need not notice a
 // page that is as before its last write: the other page leads to everything. Repair opens the file
-// with all that was acknowledged, as errMetaLost promises, unless the process died in the first
+// with all that was acknowledged, as recovery.ErrMetaLost promises, unless the process died in the first
 // transaction since Open: then no state before the last one was pinned.
 func (c *losing) lose(t *testing.T, m *remains, how string, r *rand.Rand) (outcome string, wrong error) {
 	t.Helper()

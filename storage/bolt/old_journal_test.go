@@ -19,6 +19,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/oldfile"
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -246,15 +247,11 @@ func settleWith(t *testing.T, path string, commit func(*bbolt.Tx) error) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loaded{opts: Options{MaxTokens: 1000}, path: path, file: f}
-	l.tree = tree.New(f, path)
-	l.tree.CommitTx = commit
-	if err = l.read(); err == nil {
-		err = l.tree.Open()
+	tr := tree.New(f, path)
+	tr.CommitTx = commit
+	rec, err := recovery.Load(tr, recovery.Options{MaxTokens: 1000})
+	if err == nil && rec.Log != nil {
+		err = rec.Log.Close()
 	}
-	if l.tree.State = l.state; err == nil {
-		err = l.settle()
-	}
-	l.close()
-	return err
+	return errors.Join(err, tr.Release())
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"testing"
+
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 )
 
 // TestOldFileBesideALog: a file of before, put back over a newer store that had a log, is not its
@@ -12,8 +14,8 @@ func TestOldFileBesideALog(t *testing.T) {
 	path, want := oldFile(t)
 	copyFile(t, logPath(crashedOnce(t, 1)), logPath(path))
 	before := readFile(t, path)
-	if _, err := Open(path, nil); !errors.Is(err, errLogForeign) {
-		t.Fatalf("Open: %v; want errLogForeign", err)
+	if _, err := Open(path, nil); !errors.Is(err, recovery.ErrLogForeign) {
+		t.Fatalf("Open: %v; want recovery.ErrLogForeign", err)
 	}
 	if string(readFile(t, path)) != string(before) {
 		t.Error("the file that was refused has changed")

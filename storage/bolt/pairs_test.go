@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -40,8 +41,8 @@ func TestLogsThatDoNotBelong(t *testing.T) {
 		want  error
 		named bool // another name is given to it
 	}{
-		{"missing", func([]byte) []byte { return nil }, errLogMissing, false},
-		{"of another store", func([]byte) []byte { return other }, errLogForeign, true},
+		{"missing", func([]byte) []byte { return nil }, recovery.ErrLogMissing, false},
+		{"of another store", func([]byte) []byte { return other }, recovery.ErrLogForeign, true},
 		{"damaged", func(log []byte) []byte { log[4096+5000] ^= 1; return log }, storage.ErrCorrupt, true},
 		{"cut", func(log []byte) []byte { return log[:len(log)/2] }, storage.ErrCorrupt, true},
 		{"emptied", func(log []byte) []byte { return log[:0] }, storage.ErrCorrupt, true},
@@ -163,8 +164,8 @@ func TestOnlyTheLog(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	refusedAs(t, path, nil, errFileMissing)
-	refusedAs(t, path, &Options{Repair: true}, errFileMissing)
+	refusedAs(t, path, nil, recovery.ErrFileMissing)
+	refusedAs(t, path, &Options{Repair: true}, recovery.ErrFileMissing)
 	if files := folder(t, filepath.Dir(path)); len(files) != 1 {
 		t.Errorf("there are %d files", len(files))
 	}

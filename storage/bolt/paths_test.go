@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -176,23 +175,6 @@ func init() {
 		fmt.Println(saidOpened)
 		defer s.Close()
 		select {}
-	}
-}
-
-// TestUnreadable: a file, or a log, that cannot be read is unavailable, not damaged, and Repair
-// does not pass that.
-func TestUnreadable(t *testing.T) {
-	path, _ := crashedStore(t, 5)
-	for _, repair := range []bool{false, true} {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := &loaded{opts: Options{Repair: repair, MaxTokens: 100}, path: path, file: f}
-		if err := fault.Classify(l.read()); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrCorrupt) || l.repaired {
-			t.Errorf("the file, repair %v: %v; want ErrUnavailable", repair, err)
-		}
-		f.Close()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/fault"
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -56,7 +57,7 @@ func restore(from, path string) error {
 		return err
 	}
 	defer old.Close() // nil or not
-	drops, bad, err := superseded(path)
+	drops, bad, err := recovery.Superseded(path)
 	if err != nil {
 		return err
 	}
@@ -79,36 +80,15 @@ func restoreFrom(t *tree.Tree, read *os.File, source string, drops log.ID) error
 	if _, err := io.Copy(t.File, read); err != nil {
 		return err
 	}
-	l, err := loadFile(t.File, source, Options{ReadOnly: true, MaxTokens: math.MaxInt})
+	r, err := recovery.Load(tree.New(t.File, source), recovery.Options{ReadOnly: true, MaxTokens: math.MaxInt})
 	if err != nil {
 		return err
 	}
-	changes, err := l.changes()
-	if err != nil {
-		return err
-	}
-	st := l.state
-	st.Sum, st.Log, st.Merged, st.Open, st.Drops = l.found, log.NewID(), 0, false, drops
-	t.State = st
 	if err := t.Open(); err != nil {
 		return err
 	}
-	return t.Write(changes, st, &l.mark)
-}
-
-// superseded returns the ID of the log beside path, which Open removes where the tree names it.
-// The ID is zero if there is no log, or one that is damaged, which bad says.
-func superseded(path string) (id log.ID, bad bool, err error) {
-	l, err := log.Open(logPath(path), true)
-	switch {
-	case err == nil:
-		return l.ID(), false, l.Close()
-	case noFile(err), errors.Is(err, log.ErrUnfinished):
-		return id, false, nil
-	case errors.Is(err, log.ErrDamaged):
-		return id, true, nil
-	}
-	return id, false, err
+	r.State.Drops = drops
+	return r.Rewrite(t)
 }
 
 // replace gives t the name path, and the mode and the owner of old, which has that name unless
@@ -122,7 +102,7 @@ func replace(t *tree.Tree, old *os.File, path string, badLog bool) error {
 		}
 	}
 	if err == nil && badLog {
-		err = localfile.SetAside(logPath(path), "damaged")
+		err = localfile.SetAside(recovery.LogPath(path), "damaged")
 	}
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/localfile"
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -100,7 +101,7 @@ func TestRestoreRefuses(t *testing.T) {
 		{"without its log", func(t *testing.T, _ string) string {
 			path, _ := crashedStore(t, 3)
 			return errorless(t, path, os.Remove(logPath(path)))
-		}, errLogMissing},
+		}, recovery.ErrLogMissing},
 		{"empty", func(t *testing.T, path string) string {
 			from := filepath.Join(t.TempDir(), "empty")
 			write(t, from, nil)

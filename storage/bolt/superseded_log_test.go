@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 )
 
 // TestSupersededLogBesideItsSuccessor: the log that a Restore superseded is put back over the one
@@ -20,7 +22,7 @@ func TestSupersededLogBesideItsSuccessor(t *testing.T) {
 	crashed := filepath.Join(quickDir(t), "tokens.db")
 	copyFile(t, path, crashed)
 	copyFile(t, aside, logPath(crashed))
-	if _, err := Open(crashed, nil); !errors.Is(err, errLogForeign) {
-		t.Errorf("Open: %v; want errLogForeign", err)
+	if _, err := Open(crashed, nil); !errors.Is(err, recovery.ErrLogForeign) {
+		t.Errorf("Open: %v; want recovery.ErrLogForeign", err)
 	}
 }

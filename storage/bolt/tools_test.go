@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -175,7 +176,7 @@ func TestOtherPrograms(t *testing.T) {
 			row.use(t, path)
 			opts := Options{logAtOnce: true}
 			if row.changes {
-				refusedAs(t, path, nil, errChanged)
+				refusedAs(t, path, nil, recovery.ErrChanged)
 				opts.Repair = true
 				want = nil
 			}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/recovery"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -23,8 +24,8 @@ func TestLogThatTurnsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	copyFile(t, aside, logPath(path))
-	if _, err := Open(path, nil); !errors.Is(err, storage.ErrCorrupt) || !errors.Is(err, errLogForeign) {
-		t.Errorf("Open: %v; want errLogForeign", err)
+	if _, err := Open(path, nil); !errors.Is(err, storage.ErrCorrupt) || !errors.Is(err, recovery.ErrLogForeign) {
+		t.Errorf("Open: %v; want recovery.ErrLogForeign", err)
 	}
 	records, _ := contents(t, open(t, path, &Options{Repair: true}))
 	if r := records[record(1).ID]; len(records) != 3 || r.EndedAt.IsZero() {

@@ -1,4 +1,4 @@
-package bolt
+package recovery
 
 import (
 	"errors"
@@ -26,8 +26,8 @@ func ensure(path string) error {
 // not safe against a crash, and no process must find half a file. Where another process has
 // made a store at path meanwhile, that one stays.
 func create(path string) error {
-	if _, err := os.Lstat(logPath(path)); err == nil {
-		return fmt.Errorf("%w: %s is there without it", errFileMissing, logPath(path))
+	if _, err := os.Lstat(LogPath(path)); err == nil {
+		return fmt.Errorf("%w: %s is there without it", ErrFileMissing, LogPath(path))
 	}
 	_, err := tree.Build(path, func(t *tree.Tree) error {
 		if err := t.Initialise(); err != nil {

@@ -1,0 +1,132 @@
+package recovery
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/seed-55daa01a/lapse/internal/localfile"
+	"github.com/seed-55daa01a/lapse/internal/log"
+	"github.com/seed-55daa01a/lapse/internal/wire"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// LogPath returns where the log of the file at path is. SQLite removes files beside a file whose
+// names end in -journal or -wal.
+func LogPath(path string) string { return path + "-lapse" }
+
+// readLog applies the groups of the log that the tree does not have. No log is no error unless
+// the tree asks for one. An error says why the log does not belong to the tree, or cannot be read.
+func (rec *Recovered) readLog() error {
+	path := LogPath(rec.path)
+	lg, err := log.Open(path, rec.opts.ReadOnly)
+	switch {
+	case err == nil:
+		rec.Log, rec.drop = lg, lg.Remove
+		if err = rec.replay(); err != nil || rec.opts.ReadOnly {
+			lg.Close()
+			rec.Log = nil
+		}
+	case noFile(err) && !rec.State.Open:
+		return nil
+	case noFile(err):
+		return ErrLogMissing
+	case errors.Is(err, log.ErrUnfinished) && rec.State.Open:
+		err = ErrLogMissing
+	case errors.Is(err, log.ErrUnfinished): // it holds nothing
+		rec.drop = func() error { return os.Remove(path) }
+		return nil
+	}
+	if err != nil {
+		rec.drop = func() error { return localfile.SetAside(path, "damaged") }
+	}
+	return err
+}
+
+// replay is readLog for a log that is open.
+func (rec *Recovered) replay() (err error) {
+	st := &rec.State
+	switch {
+	case rec.Log.ID() == st.Log:
+	case rec.Log.ID() == st.Drops && !st.Open: // or the log that is asked for is missing
+		return nil // and nothing of it counts
+	case !st.Open && rec.Log.Parent() == (log.Parent{Log: st.Log, Merged: st.Merged}):
+		st.Log, st.Merged = rec.Log.ID(), 0
+	default:
+		return fmt.Errorf("%w: %s", ErrLogForeign, LogPath(rec.path))
+	}
+	rec.Last, err = rec.Log.Replay(st.Merged, rec.apply)
+	if err == nil && st.Open && rec.Last < st.Merged {
+		err = ErrLogShort
+	}
+	if err == nil {
+		rec.Table.TakeUnsaved(rec.Table.Len(), new(atomic.Int64)) // a checkpoint writes them, since they are in rec.Dirty
+	}
+	return err
+}
+
+// Superseded returns the ID of the log beside path, which Open removes where the tree names it.
+// The ID is zero if there is no log, or one that is damaged, which bad says.
+func Superseded(path string) (id log.ID, bad bool, err error) {
+	l, err := log.Open(LogPath(path), true)
+	switch {
+	case err == nil:
+		return l.ID(), false, l.Close()
+	case noFile(err), errors.Is(err, log.ErrUnfinished):
+		return id, false, nil
+	case errors.Is(err, log.ErrDamaged):
+		return id, true, nil
+	}
+	return id, false, err
+}
+
+// noFile reports whether err says that a file is not there, or cannot be for its long name.
+func noFile(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENAMETOOLONG)
+}
+
+// apply applies one group of the log to the table.
+func (rec *Recovered) apply(_ uint64, group []byte) error {
+	entries, err := wire.ReadEntries(group)
+	for i := range entries {
+		if err == nil {
+			err = rec.applyEntry(&entries[i])
+		}
+	}
+	return err
+}
+
+func (rec *Recovered) applyEntry(e *wire.Entry) error {
+	if e.Kind == wire.MarkEntry {
+		if rec.Mark, rec.believed = wire.DecodeMark(e.Value); !rec.believed {
+			return wire.ErrEntries
+		}
+		return nil
+	}
+	_, damaged := rec.Damaged[e.ID]
+	if damaged && (e.Kind == wire.RaiseEntry || e.Kind == wire.EndEntry) {
+		return nil // or the record, which the table does not show, would be deleted
+	}
+	rec.Dirty = append(rec.Dirty, e.ID)
+	var r storage.Record
+	switch found := rec.Table.Get(e.ID, &r); {
+	case e.Kind == wire.RaiseEntry:
+		rec.Table.Touch(e.ID, e.Use)
+		return nil
+	case e.Kind == wire.EndEntry && !found: // a later group has deleted it
+		return nil
+	}
+	rec.Table.Delete(e.ID) // a Put would keep what the record seems to have been raised to
+	delete(rec.Damaged, e.ID)
+	switch e.Kind {
+	case wire.PutEntry:
+		rec.put(e.ID[:], e.Value)
+	case wire.EndEntry:
+		e.End(&r)
+		rec.Table.Put(&r, storage.Use{})
+	}
+	return nil
+}
