@@ -1,5 +1,5 @@
 // Package recovery opens the file of a store, and finds out what it holds: it makes one where
-// nothing is, reads the whole file before bbolt does, judges whether the records are those that
+// nothing is, reads the whole file before it is trusted, judges whether the records are those that
 // lapse wrote last, and applies the log of a process that crashed.
 //
 // File and log belong together in one of these ways: the state of the tree names the log, which has
