@@ -111,15 +111,13 @@ func (g *group) spell(t *table.Table) error {
 		g.entries = append(g.entries, e)
 	}
 	var r storage.Record
-	put := make(map[storage.ID]bool)
+	put := make(map[storage.ID]bool) // or deleted
 	for _, o := range g.ops {
 		g.forced = g.forced || o.marks
 		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
 		for i := range o.writes {
 			e := o.entry(t, i, put)
-			if e.Kind == wire.PutEntry {
-				put[e.ID] = true
-			}
+			put[e.ID] = put[e.ID] || e.Kind != wire.EndEntry
 			g.entries = append(g.entries, e)
 		}
 		for _, id := range o.raises {
