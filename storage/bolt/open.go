@@ -167,5 +167,8 @@ func (l *loaded) dropLog() error {
 	if l.log, l.drop = nil, nil; drop == nil {
 		return nil
 	}
+	if err := l.tree.keepName(); err != nil { // or a crash may bring a file back which that log belongs to
+		return err
+	}
 	return drop()
 }

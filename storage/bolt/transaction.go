@@ -48,12 +48,10 @@ func (t *tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err := t.ready(); err != nil {
 		return err
 	}
-	next.Named = !t.temp
-	if next.Named && !t.state.Named { // what gave the file its name may have crashed before that was durable
-		if err := localfile.SyncDir(filepath.Dir(t.path)); err != nil {
-			return err
-		}
+	if err := t.keepName(); err != nil {
+		return err
 	}
+	next.Named = !t.temp
 	pin, err := t.begin(false)
 	if err != nil {
 		return err
@@ -64,6 +62,15 @@ func (t *tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	t.rollback(t.pin) // which sets t.lost if it fails
 	t.pin = pin
 	return nil
+}
+
+// keepName makes the name of the file durable: what gave the file its name may have crashed before.
+func (t *tree) keepName() (err error) {
+	if !t.temp && !t.state.Named {
+		err = localfile.SyncDir(filepath.Dir(t.path))
+		t.state.Named = err == nil
+	}
+	return err
 }
 
 // commit makes one transaction of bbolt, and sets t.state to next if that is on the disk. It sets
