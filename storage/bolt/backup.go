@@ -29,6 +29,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer s.copying.Give()
+	s.writeNow(ctx, new(op)) // a flush that was given up may be on its way: if it fails, this one writes what it took
 	if err := s.flushNow(ctx); err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ type reading struct {
 
 // read begins to copy the tree.
 func (t *tree) read(ctx context.Context) (*reading, error) {
-	if err := t.reopen(); err != nil {
+	if err := t.ready(); err != nil {
 		return nil, err
 	}
 	btx, err := t.begin(false)

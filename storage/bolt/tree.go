@@ -223,6 +223,7 @@ func (t *tree) edge(f func() error) error {
 	err := guard(f)
 	if errors.Is(err, errPanicked) {
 		t.broken, t.lost = true, err
+		t.cut(errReopened) // or the Backup would wait for these locks once its writer returns
 	}
 	return err
 }
