@@ -157,6 +157,9 @@ func (rec *Recovered) dropLog() error {
 	if rec.Log, rec.drop = nil, nil; drop == nil {
 		return nil
 	}
+	if err := rec.Tree.KeepName(); err != nil { // or a crash may bring a file back which that log belongs to
+		return err
+	}
 	return drop()
 }
 

@@ -23,7 +23,7 @@ type Reading struct {
 
 // Read begins to copy the tree. A copy that has begun needs its End.
 func (t *Tree) Read(ctx context.Context) (*Reading, error) {
-	if err := t.reopen(); err != nil {
+	if err := t.ready(); err != nil {
 		return nil, err
 	}
 	btx, err := t.begin(false)

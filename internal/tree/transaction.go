@@ -52,12 +52,10 @@ func (t *Tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err := t.ready(); err != nil {
 		return err
 	}
-	next.Named = !t.temp
-	if next.Named && !t.State.Named { // what gave the file its name may have crashed before that was durable
-		if err := localfile.SyncDir(filepath.Dir(t.Path)); err != nil {
-			return err
-		}
+	if err := t.KeepName(); err != nil {
+		return err
 	}
+	next.Named = !t.temp
 	pin, err := t.begin(false)
 	if err != nil {
 		return err
@@ -68,6 +66,15 @@ func (t *Tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	t.rollback(t.pin) // which sets t.Lost if it fails
 	t.pin = pin
 	return nil
+}
+
+// KeepName makes the name of the file durable: what gave the file its name may have crashed before.
+func (t *Tree) KeepName() (err error) {
+	if !t.temp && !t.State.Named {
+		err = localfile.SyncDir(filepath.Dir(t.Path))
+		t.State.Named = err == nil
+	}
+	return err
 }
 
 // commit makes one transaction of bbolt, and sets t.State to next if that is on the disk. It sets

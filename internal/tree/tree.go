@@ -229,6 +229,7 @@ func (t *Tree) edge(f func() error) error {
 	err := guard(f)
 	if errors.Is(err, errPanicked) {
 		t.broken, t.Lost = true, err
+		t.Cut(errReopened) // or the Backup would wait for these locks once its writer returns
 	}
 	return err
 }

@@ -28,6 +28,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer s.copying.Give()
+	s.writeNow(ctx, new(op)) // a flush that was given up may be on its way: if it fails, this one writes what it took
 	if err := s.flushNow(ctx); err != nil {
 		return err
 	}

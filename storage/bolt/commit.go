@@ -113,13 +113,13 @@ func (g *group) spell(t *table.Table) error {
 		g.entries = append(g.entries, e)
 	}
 	var r storage.Record
-	put := make(map[storage.ID]bool)
+	put := make(map[storage.ID]bool) // or deleted
 	for _, o := range g.ops {
 		g.forced = g.forced || o.marks
 		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
 		for i := range o.writes {
 			e := o.entry(t, i, put)
-			if e.Kind == wire.PutEntry {
+			if e.Kind != wire.EndEntry {
 				put[e.ID] = true
 			}
 			g.entries = append(g.entries, e)

@@ -64,7 +64,10 @@ func (s *Store) owes() bool {
 // roomFor reports whether n more records are within MaxTokens. The first count is cheap and has
 // records that are being revealed twice; the second one is exact.
 func (s *Store) roomFor(n int) bool {
-	most := s.opts.MaxTokens - len(s.owed) - n
+	most := s.opts.MaxTokens - n
+	if s.cause != nil { // or the group of the n records, if it is written, has what is owed with it
+		most -= len(s.owed)
+	}
 	return s.table.Len()+s.stage.Created() <= most || s.stage.Records() <= most
 }
 
