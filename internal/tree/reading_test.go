@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
