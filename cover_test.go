@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	coverDepth = flag.Int("coverdepth", 0, "how many steps after its beginning the state cover takes; 0: 7, or 4 with -short or under the race detector")
+	coverDepth = flag.Int("coverdepth", 0, "how many steps after its beginning the state cover takes; 0: 5, or 4 with -short or under the race detector")
 	coverTime  = flag.Duration("covertime", 0, "how long each scenario of the state cover may take; 0: as long as it needs")
 )
 
@@ -28,7 +28,7 @@ func depthOfCover() int {
 	case lapse.RaceEnabled, testing.Short():
 		return 4
 	}
-	return 7
+	return 5
 }
 
 // scenario is a small world, how it begins, and what may happen in each state of it.

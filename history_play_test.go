@@ -47,7 +47,7 @@ func script(seed uint64, bytes int) []byte {
 	return b
 }
 
-var histories = flag.Int("histories", 0, "how many scripts of all verbs are played on memory and on bolt; 0: 60, or 20 with -short or under the race detector")
+var histories = flag.Int("histories", 0, "how many scripts of all verbs are played on memory and on bolt; 0: 20, or 10 with -short or under the race detector")
 
 // scripts is how many scripts are played.
 func scripts() uint64 {
@@ -55,9 +55,9 @@ func scripts() uint64 {
 	case *histories > 0:
 		return uint64(*histories)
 	case lapse.RaceEnabled, testing.Short():
-		return 20
+		return 10
 	}
-	return 60
+	return 20
 }
 
 func TestHistories(t *testing.T) {
