@@ -209,12 +209,12 @@ func TestCoverHolds(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				states, err := c.run(depthOfCover())
+				states, err := c.run(*coverDepth)
 				if err != nil {
 					c.clear()
 					t.Fatal(err)
 				}
-				t.Logf("%d states, %d steps compared, %d deep", states, c.steps, depthOfCover())
+				t.Logf("%d states, %d steps compared, %d deep", states, c.steps, *coverDepth)
 			})
 		})
 	}

@@ -16,20 +16,9 @@ import (
 )
 
 var (
-	coverDepth = flag.Int("coverdepth", 0, "how many steps after its beginning the state cover takes; 0: 7, or 4 with -short or under the race detector")
+	coverDepth = flag.Int("coverdepth", 4, "how many steps after its beginning the state cover takes")
 	coverTime  = flag.Duration("covertime", 0, "how long each scenario of the state cover may take; 0: as long as it needs")
 )
-
-// depthOfCover is how many steps the state cover takes.
-func depthOfCover() int {
-	switch {
-	case *coverDepth > 0:
-		return *coverDepth
-	case lapse.RaceEnabled, testing.Short():
-		return 4
-	}
-	return 7
-}
 
 // scenario is a small world, how it begins, and what may happen in each state of it.
 type scenario struct {
@@ -193,7 +182,7 @@ func TestCover(t *testing.T) {
 			if *coverTime > 0 {
 				deadline = begun.Add(*coverTime)
 			}
-			states, levels, err := c.run(depthOfCover(), deadline)
+			states, levels, err := c.run(*coverDepth, deadline)
 			if err != nil {
 				t.Fatalf("%v", err)
 			}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -47,22 +46,11 @@ func script(seed uint64, bytes int) []byte {
 	return b
 }
 
-var histories = flag.Int("histories", 0, "how many scripts of all verbs are played on memory and on bolt; 0: 60, or 20 with -short or under the race detector")
-
-// scripts is how many scripts are played.
-func scripts() uint64 {
-	switch {
-	case *histories > 0:
-		return uint64(*histories)
-	case lapse.RaceEnabled, testing.Short():
-		return 20
-	}
-	return 60
-}
+var histories = flag.Int("histories", 20, "how many scripts of all verbs are played on memory and on bolt")
 
 func TestHistories(t *testing.T) {
 	dir := t.TempDir()
-	for seed := range scripts() {
+	for seed := range uint64(*histories) {
 		if err := playOnBoth(script(seed, 1500), dir); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

@@ -2,12 +2,12 @@ package table
 
 import "flag"
 
-var wholeTests = flag.Bool("whole", false, "with -race, too, the long tests are as long as without it")
+var wholeTests = flag.Bool("whole", false, "the long tests run at full length")
 
-// shorter returns usual, and race under the race detector without -whole.
-func shorter(usual, race int) int {
-	if raceEnabled && !*wholeTests {
-		return race
+// shorter returns short, or whole with -whole.
+func shorter(whole, short int) int {
+	if *wholeTests {
+		return whole
 	}
-	return usual
+	return short
 }

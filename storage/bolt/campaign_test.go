@@ -7,30 +7,36 @@ import (
 )
 
 // A campaign does the same harm again and again, each time a little differently.
-// These say how often; what they are by default suits a go test of everything.
+// These flags say how often. Their defaults suit a go test of everything; .ci/run passes
+// larger counts.
 var (
-	kills   = flag.Int("kills", shorter(15, 5), "how many workloads TestKill kills")
-	cuts    = flag.Int("cuts", shorter(12, 6), "how many times TestPowerCut cuts the power")
-	damages = flag.Int("damages", shorter(300, 60), "how many files TestDamage damages")
-	churned = flag.Int("churned", shorter(20_000, 5_000), "how many tokens TestChurnOfAny replaces, a tenth at a time")
-	flips   = flag.Int("flips", shorter(80, 10), "in how many parts of each meta page, of 512 bits, TestNoSilentStepBack flips a bit")
+	kills   = flag.Int("kills", 5, "how many workloads TestKill kills")
+	cuts    = flag.Int("cuts", 6, "how many times TestPowerCut cuts the power")
+	damages = flag.Int("damages", 60, "how many files TestDamage damages")
+	churned = flag.Int("churned", 5_000, "how many tokens TestChurnOfAny replaces, a tenth at a time")
+	flips   = flag.Int("flips", 10, "in how many parts of each meta page, of 512 bits, TestNoSilentStepBack flips a bit")
 	seed    = flag.Uint64("seed", 0, "what the campaigns draw from, as a failure has printed it; 0: another seed in each run")
 )
 
-var wholeTests = flag.Bool("whole", false, "with -race, too, the long tests that are no campaigns are as long as without it")
+var wholeTests = flag.Bool("whole", false, "the long tests that are no campaigns run at full length")
+
+// onDisk is for CI. The tests look for what a store does, which is the same in memory;
+// those that are about what a disk keeps mount one of their own.
+var onDisk = flag.Bool("ondisk", false, "the files of the tests lie where TMPDIR says, not on a file system in memory")
+
+// mountsEnv says that this process has its mounts to itself.
+const mountsEnv = "LAPSE_TEST_MOUNTS"
 
 // minAcknowledged is what a round needs to count: harm to a store that does nothing
 // shows nothing.
 const minAcknowledged = 20
 
-// shorter returns usual, and race under the race detector without -whole. The flags of
-// the campaigns, which have their defaults before -whole is read, go by the detector
-// alone.
-func shorter(usual, race int) int {
-	if raceEnabled && !*wholeTests {
-		return race
+// shorter returns short, or whole with -whole.
+func shorter(whole, short int) int {
+	if *wholeTests {
+		return whole
 	}
-	return usual
+	return short
 }
 
 // drawn returns a seed, and has t print it if t fails.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -32,6 +33,10 @@ func TestMain(m *testing.M) {
 	if child := children[os.Getenv(childEnv)]; child != nil {
 		child(os.Getenv(pathEnv))
 		return
+	}
+	flag.Parse()
+	if folder := folderInMemory(); folder != "" && !*onDisk && os.Getenv(mountsEnv) == "" {
+		os.Setenv("TMPDIR", folder)
 	}
 	os.Exit(m.Run())
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -73,8 +72,8 @@ func TestDamageIsCaught(t *testing.T) {
 // quickDir returns a folder on the quickest disk there is.
 func quickDir(t *testing.T) string {
 	t.Helper()
-	if runtime.GOOS == "linux" {
-		if dir, err := os.MkdirTemp("/dev/shm", "lapse-*"); err == nil {
+	if folder := folderInMemory(); folder != "" {
+		if dir, err := os.MkdirTemp(folder, "lapse-*"); err == nil {
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			return dir
 		}

@@ -14,9 +14,6 @@ import (
 	"unsafe"
 )
 
-// mountsEnv says that this process has its mounts to itself.
-const mountsEnv = "LAPSE_TEST_MOUNTS"
-
 // ownMounts reports whether this process may mount what it likes. Where it may not,
 // the test t runs once more in a process that may, and whose mounts go when it
 // goes, however it ends; what becomes of it there becomes of t. Without what it

@@ -34,6 +34,7 @@ func readOnlyStores(t *testing.T) map[string]func() (path string, want map[stora
 // TestReadOnly: it reads whatever Open does, several at once, keeps writers out, writes nothing
 // and shows nothing of what was to be written.
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for name, store := range readOnlyStores(t) {
 		t.Run(name, func(t *testing.T) {

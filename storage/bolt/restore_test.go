@@ -88,6 +88,7 @@ func TestRestore(t *testing.T) {
 
 // TestRestoreRefuses: after an error everything is as it was.
 func TestRestoreRefuses(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		from func(t *testing.T, path string) string
