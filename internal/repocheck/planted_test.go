@@ -532,6 +532,35 @@ type Token struct {
 }
 `, nil},
 
+	{"end reasons", "without a word, and not in the root", `
+-- token.go --
+package lapse
+
+const EndOne = storage.EndOne
+-- storage/token.go --
+package storage
+
+const (
+	EndOne EndReason = 1 + iota
+	EndTwo
+)
+
+var endReasons = [...]string{"", "one"}
+`, []string{"storage", "storage/token.go:5"}},
+
+	{"end reasons", "complete", `
+-- token.go --
+package lapse
+
+const EndOne = storage.EndOne
+-- storage/token.go --
+package storage
+
+const EndOne EndReason = 1
+
+var endReasons = [...]string{"", "one"}
+`, nil},
+
 	{"links", "broken", `
 -- README.md --
 # The *house*, its "rooms" & more

@@ -99,6 +99,11 @@ var rules = []rule{
 		check: tokenFields,
 	},
 	{
+		name:  "end reasons",
+		want:  "Each constant End... of package storage has a word in endReasons, and the same name in package lapse.",
+		check: endReasons,
+	},
+	{
 		name:  "links",
 		want:  "Every relative link in a Markdown file leads to a file in this repository, and to a heading of it if it names one.",
 		check: links,

@@ -94,3 +94,59 @@ func listedFields(comment string) (fields []string) {
 	}
 	return fields
 }
+
+func endReasons(t *tree) []violation {
+	var found []violation
+	words, stored, aliases := 0, map[string]string{}, map[string]bool{}
+	for _, f := range t.code {
+		if f.test || f.dir != "." && f.dir != "storage" {
+			continue
+		}
+		for _, decl := range f.ast.Decls {
+			d, ok := decl.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, name := range valueNames(d) {
+				switch exported := strings.HasPrefix(name.Name, "End"); {
+				case exported && f.dir == "storage":
+					stored[name.Name] = t.at(name)
+				case exported:
+					aliases[name.Name] = true
+				case name.Name == "endReasons":
+					words = elements(d)
+				}
+			}
+		}
+	}
+	for name, at := range stored {
+		if !aliases[name] {
+			found = append(found, violation{at, name + " is not in package lapse"})
+		}
+	}
+	if words != len(stored)+1 && len(stored) > 0 {
+		found = append(found, violation{"storage", fmt.Sprintf("%d words in endReasons, want one for no reason and one for each of %d constants", words, len(stored))})
+	}
+	return found
+}
+
+// valueNames returns the names of the constants or variables that d declares.
+func valueNames(d *ast.GenDecl) (names []*ast.Ident) {
+	for _, s := range d.Specs {
+		if spec, ok := s.(*ast.ValueSpec); ok {
+			names = append(names, spec.Names...)
+		}
+	}
+	return names
+}
+
+// elements returns how many elements the literal has that d declares.
+func elements(d *ast.GenDecl) (n int) {
+	ast.Inspect(d, func(x ast.Node) bool {
+		if lit, ok := x.(*ast.CompositeLit); ok {
+			n = len(lit.Elts)
+		}
+		return true
+	})
+	return n
+}
