@@ -12,9 +12,9 @@ import (
 //
 // A Clock may also have a method Elapsed() time.Duration: how much time has passed
 // since some instant, whatever the clock was set to meanwhile, the time that the
-// machine was suspended included where that can be known. Without it nobody can tell a
-// clock that was set back from one that is waiting, and time stands still until the
-// clock has caught up.
+// machine was suspended included where that can be known. Without this method a clock that
+// was set back cannot be told from a clock that waits: time stands still until the clock
+// has caught up. A mock is such a clock; GuardOff has time go back with the mock.
 type Clock interface {
 	Now() time.Time
 	After(d time.Duration) <-chan time.Time

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
-// The README shows the body of this test.
+// docs/time.md shows the body of this test.
 func TestSynctestExample(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens, _ := lapse.New(memory.New(), lapse.Config{})

@@ -53,7 +53,7 @@ func TestFault8WhatLeapsAreSweptBy(t *testing.T) {
 	}
 }
 
-// TestFault8AMockSetBack: what README says of it.
+// TestFault8AMockSetBack: what docs/time.md says of it.
 func TestFault8AMockSetBack(t *testing.T) {
 	for guard, back := range map[ClockGuard]bool{GuardDefault: false, GuardStrict: false, GuardOff: true} {
 		mock := clock.NewMock()

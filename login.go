@@ -29,9 +29,11 @@ func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, err
 	return f(ctx, credentials)
 }
 
-// Login issues a token of m to the subject that the first Verifier to know the
-// credentials names. Grant.Subject is that subject, or empty. It does, in this order and
-// stopping at the first that fails:
+// Login issues a plain token of m to the subject that the first Verifier to know the
+// credentials names. To log in with Pairs, call Identify and then Pairs.Issue.
+//
+// Grant.Subject is that subject, or empty. Login does, in this order and stopping at the
+// first that fails:
 //
 //  1. Is there a Manager, and a Verifier, and none of them nil? ErrInvalidConfig.
 //  2. Is the Grant within its limits? ErrInvalidGrant.
@@ -72,9 +74,10 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 	return i, err
 }
 
-// Identify returns the subject that Login would issue a token to, and issues none. It
-// is steps 1 and 3 to 6 of Login, for a program that then gives out something else than a
-// new token.
+// Identify returns the subject that Login would issue a token to, and issues none: steps 1
+// and 3 to 6 of Login. It is for a program that then gives out something else than a new
+// plain token: a session by Pairs.Issue, or the token there is by Manager.Obtain. For Pairs,
+// m is Pairs.Access.
 func Identify[C any](ctx context.Context, m *Manager, credentials C, verifiers ...Verifier[C]) (subject string, err error) {
 	if err := checkVerifiers(m, verifiers); err != nil {
 		return "", err

@@ -52,7 +52,8 @@ type Config struct {
 	// only.
 	Prefix string
 
-	// Clock tells the time; nil means the system clock.
+	// Clock tells the time; nil means the system clock. While a mock is set back, time
+	// stands still until the mock has caught up. With GuardOff time goes back with it.
 	Clock Clock
 
 	// ClockGuard says what happens when Clock proves to have been wrong; zero value:

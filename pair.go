@@ -142,6 +142,7 @@ func checkGrace(d, ttl time.Duration) (time.Duration, error) {
 func (p *Pairs) Access() *Manager { return p.access }
 
 // Issue stores a new session for g, which is a log-in. It is durable before it returns.
+// Issue checks no credentials and does not ask Admit: call Identify first.
 //
 // Scope is that of the session, and of its access texts unless Refresh narrows them.
 // Grant.TTL is the life of every access secret, 0 that of Access.Policy as it is now;

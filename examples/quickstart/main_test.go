@@ -71,7 +71,7 @@ func TestFirstRun(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
 	if n := len(lines); n < 45 || n > 60 {
-		t.Errorf("%d lines, want 45 to 60: it stands in the README", n)
+		t.Errorf("%d lines, want 45 to 60: it stands in docs/quickstart.md", n)
 	}
 	for _, line := range lines {
 		if n := utf8.RuneCountInString(line); n > 96 {

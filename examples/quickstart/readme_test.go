@@ -11,24 +11,24 @@ import (
 )
 
 const (
-	readme = "../../README.md"
+	page   = "../../docs/quickstart.md"
 	marker = "<!-- transcript: go run ./examples/quickstart -->"
 )
 
-// The README shows what the program prints. After a change, paste the new output
-// below the marker.
+// The page shows what the program prints. After a change, paste the new output below the
+// marker.
 func TestReadmeTranscript(t *testing.T) {
-	content, err := os.ReadFile(readme)
+	content, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	shown, err := fencedAfter(string(content), marker)
 	if err != nil {
-		t.Fatalf("%s: %v", readme, err)
+		t.Fatalf("%s: %v", page, err)
 	}
 	lines := func(text string) []string { return strings.Split(mask(text, ""), "\n") }
 	if diff := cmp.Diff(lines(transcript(t, "")), lines(shown)); diff != "" {
-		t.Errorf("the README is not what the program prints (-printed +README):\n%s", diff)
+		t.Errorf("the page is not what the program prints (-printed +page):\n%s", diff)
 	}
 }
 

@@ -371,8 +371,8 @@ package lapse_test
 func ExampleManager_Sweep() {}
 `, []string{"manager.go:5"}},
 
-	{"readme code", "no README", ``, []string{"README.md"}},
-	{"readme code", "no marker", `
+	{"document code", "no README", ``, []string{"README.md"}},
+	{"document code", "no marker", `
 -- README.md --
 '''go
 m.Issue()
@@ -383,7 +383,7 @@ package lapse_test
 func Example() { m.Issue() }
 `, []string{"README.md"}},
 
-	{"readme code", "in step and out of step", `
+	{"document code", "in step and out of step", `
 -- README.md --
 <!-- example: Example -->
 '''go
@@ -437,6 +437,156 @@ func ExampleManager_Expire() { m.Expire() }
 
 func TestBubble(t *testing.T) { m.Sweep(t) }
 `, []string{"README.md:10", "README.md:16", "README.md:20"}},
+
+	{"document code", "in another page, of another directory", `
+-- README.md --
+<!-- example: Example -->
+'''go
+m.Issue()
+'''
+-- docs/page.md --
+<!-- example: examples/http handle -->
+'''go
+func handle(w Writer) { w.Write() }
+'''
+
+<!-- example: examples/http refuse -->
+'''go
+func refuse(w Writer) {}
+'''
+
+<!-- example: handle -->
+'''go
+func handle(w Writer) { w.Write() }
+'''
+-- example_test.go --
+package lapse_test
+
+func Example() { m.Issue() }
+-- examples/http/handler_test.go --
+package http_test
+
+// handle writes.
+func handle(w Writer) { w.Write() }
+
+func refuse(w Writer) { w.Write() }
+`, []string{"docs/page.md:11", "docs/page.md:6"}},
+
+	{"decisions", "rows and tests that are missing", `
+-- docs/design.md --
+# Design
+
+### D1 One
+
+### D2 Two
+
+### D3 Three
+
+## What shows it
+
+| decision | test |
+|---|---|
+| D1 | ` + "`TestOne`, `FuzzOne`" + ` |
+| D2 | ` + "`TestTwo`" + ` |
+| D3 | by reading |
+| D9 | ` + "`TestOne`" + ` |
+
+## More
+
+` + "`TestElsewhere`" + `
+-- one/one_test.go --
+package one
+
+func TestOne(t *testing.T) {}
+
+func FuzzOne(f *testing.F) {}
+`, []string{"docs/design.md:14", "docs/design.md:15", "docs/design.md:16"}},
+
+	{"decisions", "a row that is missing", `
+-- docs/design.md --
+### D1 One
+
+### D2 Two
+
+## What shows it
+
+| D1 | ` + "`TestOne`" + ` |
+-- one_test.go --
+package one
+
+func TestOne(t *testing.T) {}
+`, []string{"docs/design.md:3"}},
+
+	{"token fields", "missing, of another type, unknown", `
+-- token.go --
+package lapse
+
+// Token is what a list shows.
+//
+//	ID      ID // the public name
+//	Scope   int
+//	Nothing string
+type Token = storage.Token
+-- storage/token.go --
+package storage
+
+type Token struct {
+	ID    ID ` + "`json:\"id\"`" + ` // the name
+	Name  string
+	Scope string
+}
+`, []string{"token.go:8", "token.go:8"}},
+
+	{"token fields", "the same", `
+-- token.go --
+package lapse
+
+// Token is what a list shows.
+//
+//	ID, Family ID
+//	Name       string // for people
+//	IssuedAt   time.Time
+//
+// No more.
+type Token = storage.Token
+-- storage/token.go --
+package storage
+
+type Token struct {
+	ID, Family ID
+	Name       string
+	IssuedAt   time.Time
+}
+`, nil},
+
+	{"end reasons", "without a word, and not in the root", `
+-- token.go --
+package lapse
+
+const EndOne = storage.EndOne
+-- storage/token.go --
+package storage
+
+const (
+	EndOne EndReason = 1 + iota
+	EndTwo
+)
+
+var endReasons = [...]string{"", "one"}
+`, []string{"storage", "storage/token.go:5"}},
+
+	{"end reasons", "complete", `
+-- token.go --
+package lapse
+
+const EndOne = storage.EndOne
+-- storage/token.go --
+package storage
+
+const EndOne EndReason = 1
+
+var endReasons = [...]string{"", "one"}
+`, nil},
 
 	{"links", "broken", `
 -- README.md --

@@ -9,23 +9,37 @@ import (
 	"strings"
 )
 
-// examples returns the bodies of the functions in the root's example files by
-// name. Tests are among them: what needs a *testing.T can be no Example.
+// examples returns what a document can show of each function: by its name, of a function in
+// the root's example files; by its directory, a space and its name, of one in a test of an
+// example program. Of an Example or a Test that is the body, of any other function all of it.
+// Tests are among them because an Example has no *testing.T.
 func examples(t *tree) map[string]string {
 	found := map[string]string{}
 	for _, f := range t.code {
-		if match, _ := path.Match("example*_test.go", f.path); !match {
+		root, _ := path.Match("example*_test.go", f.path)
+		if !root && !(f.test && f.in("examples")) {
 			continue
 		}
 		for _, decl := range f.ast.Decls {
-			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Body != nil {
-				body := f.src[t.fset.Position(fn.Body.Lbrace).Offset+1 : t.fset.Position(fn.Body.Rbrace).Offset]
-				found[fn.Name.Name] = string(body)
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil || fn.Body == nil {
+				continue
 			}
+			from, to := fn.Type.Pos(), fn.End()
+			if shownByBody.MatchString(fn.Name.Name) {
+				from, to = fn.Body.Lbrace+1, fn.Body.Rbrace
+			}
+			name := fn.Name.Name
+			if !root {
+				name = f.dir + " " + name
+			}
+			found[name] = string(f.src[t.fset.Position(from).Offset:t.fset.Position(to).Offset])
 		}
 	}
 	return found
 }
+
+var shownByBody = regexp.MustCompile(`^(Example|Test)`)
 
 func verbExamples(t *tree) []violation {
 	have := map[string]bool{}
@@ -49,36 +63,28 @@ func verbExamples(t *tree) []violation {
 }
 
 var (
-	marker     = regexp.MustCompile(`^<!-- example: (\w+) -->$`)
+	marker     = regexp.MustCompile(`^<!-- example: ((?:\S+ )?\w+) -->$`)
 	outputLine = regexp.MustCompile(`(?im)^\s*//\s*(unordered )?output:`)
 	setUp      = regexp.MustCompile(`(?ms)^\s*// setup$.*?^\s*// end setup$\n?`)
 )
 
-func readmeCode(t *tree) []violation {
-	text, ok := t.read("README.md")
-	if !ok {
-		return []violation{{"README.md", "missing"}}
-	}
+func documentCode(t *tree) []violation {
 	var found []violation
 	bodies, main := examples(t), false
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		m := marker.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil {
+	for _, name := range t.all {
+		text, ok := t.read(name)
+		if path.Ext(name) != ".md" || !ok {
 			continue
 		}
-		main = main || m[1] == "Example"
-		at := fmt.Sprintf("README.md:%d", i+1)
-		body, ok := bodies[m[1]]
-		block := goBlock(lines[i+1:])
-		switch {
-		case !ok:
-			found = append(found, violation{at, "no func " + m[1] + " in the root's example*_test.go"})
-		case block == "":
-			found = append(found, violation{at, "no block of Go follows"})
-		default:
-			if what := differs(block, shownPart(body)); what != "" {
-				found = append(found, violation{at, what})
+		lines := strings.Split(text, "\n")
+		for i, line := range lines {
+			m := marker.FindStringSubmatch(strings.TrimSpace(line))
+			if m == nil {
+				continue
+			}
+			main = main || name == "README.md" && m[1] == "Example"
+			if what := wrongBlock(goBlock(lines[i+1:]), m[1], bodies); what != "" {
+				found = append(found, violation{fmt.Sprintf("%s:%d", name, i+1), what})
 			}
 		}
 	}
@@ -88,7 +94,19 @@ func readmeCode(t *tree) []violation {
 	return found
 }
 
-// shownPart is an example's body as the README shows it.
+// wrongBlock says what is wrong with block, which shows the example of that name, "" if nothing.
+func wrongBlock(block, name string, bodies map[string]string) string {
+	body, ok := bodies[name]
+	switch {
+	case !ok:
+		return "no func " + name + " in the root's example*_test.go, nor in the tests of an example program"
+	case block == "":
+		return "no block of Go follows"
+	}
+	return differs(block, shownPart(body))
+}
+
+// shownPart is an example's body as a document shows it.
 func shownPart(body string) string {
 	if end := outputLine.FindStringIndex(body); end != nil {
 		body = body[:end[0]]

@@ -84,9 +84,24 @@ var rules = []rule{
 		check: verbExamples,
 	},
 	{
-		name:  "readme code",
-		want:  "The Go block after each line <!-- example: Name --> in README.md is the body of func Name in example*_test.go, without its set-up and its output; the marker of func Example must be there. Copy the body over.",
-		check: readmeCode,
+		name:  "document code",
+		want:  "The Go block after each line <!-- example: Name --> in a Markdown file is the body of func Name in example*_test.go, without its set-up and its output, or with <!-- example: examples/dir Name --> that of a test there; README.md must have the marker of func Example. Copy the body over.",
+		check: documentCode,
+	},
+	{
+		name:  "decisions",
+		want:  "The table \"What shows it\" in docs/design.md has one row for each decision ### Dn, and each row names a test that exists.",
+		check: decisionTests,
+	},
+	{
+		name:  "token fields",
+		want:  "The comment of lapse.Token lists the fields of storage.Token, with their types and in their order.",
+		check: tokenFields,
+	},
+	{
+		name:  "end reasons",
+		want:  "Each constant End... of package storage has a word in endReasons, and the same name in package lapse.",
+		check: endReasons,
 	},
 	{
 		name:  "links",

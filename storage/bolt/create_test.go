@@ -134,3 +134,22 @@ func TestProcessesCreate(t *testing.T) {
 		nothingBeside(t, path)
 	}
 }
+
+// TestSizeOfAnEmptyStore: a store without tokens is a file of 40 KB.
+func TestSizeOfAnEmptyStore(t *testing.T) {
+	path := filepath.Join(quickDir(t), "tokens.db")
+	s, err := Open(path, nil)
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(40 << 10); info.Size() != want {
+		t.Errorf("%d bytes, want %d", info.Size(), want)
+	}
+}

@@ -10,10 +10,14 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Open opens the store in the file at path, or makes one, with mode 0600 whatever the umask. A
-// link is followed, also one that leads to nothing yet. nil opts are the zero Options. Open
-// reads the whole file before it trusts it, every record into memory, and the log of a process
-// that crashed.
+// Open opens the store in the file at path, or makes a file, of 40 KB and with mode 0600
+// whatever the umask. Open follows a link, also one that leads to nothing yet. nil opts are the
+// zero Options. Open reads the whole file before it trusts the file, every record into memory,
+// and the log of a process that crashed.
+//
+// One process has a file open, and opens it once: share the Store. Only stores with
+// Options.ReadOnly may have a file open at the same time. Programs that must share tokens ask one
+// process that has the store.
 //
 // ErrLocked: the file is open elsewhere, after LockTimeout. ErrCorrupt: the file is empty,
 // damaged as a whole, or misses writes; the error says whether Options.Repair opens it.
