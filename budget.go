@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -97,7 +98,7 @@ func (p *Policy) spend(j *judged, now time.Time, use usage, held bool) {
 	case use == useHeld:
 		rec.UseGrace = 0
 	case rec.UseGrace > 0:
-		rec.ExpiresAt = capped(rec.ExpiresAt, add(now, rec.UseGrace))
+		rec.ExpiresAt = capped(rec.ExpiresAt, steady.Add(now, rec.UseGrace))
 		rec.MaxExpiresAt = rec.ExpiresAt
 	case !held:
 		rec.EndedAt, rec.EndReason = now, EndExhausted

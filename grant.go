@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -158,7 +159,7 @@ func (g *Grant) record(rec *storage.Record, p *Policy, prefix string, now time.T
 	*rec = storage.Record{TTL: g.ttl(p)}
 	rec.Prefix, rec.Subject, rec.Name, rec.Scope, rec.Data = prefix, g.Subject, g.Name, g.Scope, g.Data
 	rec.IssuedAt, rec.MaxExpiresAt = now, p.capFrom(now)
-	rec.ExpiresAt = capped(add(now, rec.TTL), rec.MaxExpiresAt)
+	rec.ExpiresAt = capped(steady.Add(now, rec.TTL), rec.MaxExpiresAt)
 	rec.MaxUses, rec.UsesLeft, rec.UseGrace = g.MaxUses, g.MaxUses, g.UseGrace.Truncate(time.Millisecond)
 }
 

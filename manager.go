@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -26,7 +27,7 @@ type Manager struct {
 	binding   binding
 	begun     uint32 // begin(prefix)
 	clock     Clock
-	time      *effective     // nil with GuardOff
+	time      *steady.Time   // nil with GuardOff
 	marks     *storage.Marks // the store's, if it has any
 	guarded   bool           // time can begin a new epoch
 	strict    bool           // GuardStrict
@@ -39,6 +40,7 @@ type Manager struct {
 	rules     *sessionRules // of the Pairs that this Manager belongs to, or nil
 	refreshes bool          // its texts refresh the sessions of those Pairs
 	drafts    sync.Pool     // of *draft, for issue
+	ended     atomic.Uint32 // the epoch for which the tokens of earlier ones have been ended in their records
 	apart     atomic.Int32  // how many goroutines of tellApart there are
 }
 
@@ -127,7 +129,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 	clock := cfg.Clock
 	switch {
 	case clock == nil:
-		clock = newSystemClock()
+		clock = steady.NewSystem()
 	case isNil(clock):
 		return nil, fmt.Errorf("%w: Clock is a nil %T", ErrInvalidConfig, clock)
 	}
@@ -149,7 +151,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		clock:     clock,
 		time:      guard,
 		marks:     marks,
-		guarded:   guard != nil && guard.epochs,
+		guarded:   guard != nil && guard.Epochs(),
 		strict:    cfg.ClockGuard == GuardStrict,
 		admission: cfg.Admit,
 		observe:   cfg.Observe,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -110,7 +111,7 @@ func (o *obtaining) replace(tx storage.Tx, id ID, overlap time.Duration, now tim
 		return err
 	}
 	o.token, o.held, o.rotated, o.draft.evicted = r.token, r.cred, true, r.ended
-	if o.token.ExpiresAt.After(add(now, r.life)) { // a renewal shortens no life
+	if o.token.ExpiresAt.After(steady.Add(now, r.life)) { // a renewal shortens no life
 		o.reduced = []string{"TTL"}
 	}
 	return nil

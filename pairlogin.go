@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -96,7 +97,7 @@ func (l *login) make(now time.Time, epoch uint32) {
 		refreshPrefix: p.refresh.prefix,
 		accessScope:   g.Scope,
 		key:           l.key,
-		accessExpires: capped(add(now, ttl), l.rec.ExpiresAt),
+		accessExpires: capped(steady.Add(now, ttl), l.rec.ExpiresAt),
 		accessTTL:     ttl,
 		access:        l.access.sum(p.access.binding),
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -203,18 +204,18 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	}
 	r.make(kept.key(), rec.Generation+1, r.salt[:])
 	rec.MaxExpiresAt = r.tok.MaxExpiresAt // never after that of the policy, which it was seen under
-	rec.ExpiresAt = capped(latest(r.tok.ExpiresAt, add(now, rec.TTL)), rec.MaxExpiresAt)
+	rec.ExpiresAt = capped(latest(r.tok.ExpiresAt, steady.Add(now, rec.TTL)), rec.MaxExpiresAt)
 	next := sessionParts{
 		refreshPrefix: p.refresh.prefix,
 		accessScope:   r.scope,
 		key:           kept.key(),
-		accessExpires: capped(add(now, kept.accessTTL()), rec.ExpiresAt),
+		accessExpires: capped(steady.Add(now, kept.accessTTL()), rec.ExpiresAt),
 		accessTTL:     kept.accessTTL(),
 		access:        r.access.sum(p.access.binding),
 	}
 	rec.PreviousUntil = time.Time{}
 	if p.grace > 0 {
-		rec.PreviousUntil = add(now, min(p.grace, kept.accessTTL())) // a retry gets no dead access text
+		rec.PreviousUntil = steady.Add(now, min(p.grace, kept.accessTTL())) // a retry gets no dead access text
 		sum := rec.Digest.Sum()
 		next.previousRefresh, next.salt = string(sum[:]), r.salt[:]
 		if within(r.scope, kept.accessScope()) {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -251,7 +252,7 @@ func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
 	case r.text == nil && r.life == 0 && state.unused:
 	default:
 		state.previous, state.before = j.rec.Digest.Sum(), j.rec.Generation
-		j.rec.PreviousUntil = capped(add(now, r.overlap), j.tok.ExpiresAt)
+		j.rec.PreviousUntil = capped(steady.Add(now, r.overlap), j.tok.ExpiresAt)
 	}
 }
 
@@ -287,5 +288,5 @@ func (r *rotation) renew(j *judged, now time.Time) {
 		limit = earlierCap(limit, rec.MaxExpiresAt)
 	}
 	rec.RotatedAt, rec.MaxExpiresAt = now, limit
-	rec.ExpiresAt = capped(latest(rec.ExpiresAt, add(now, rec.TTL)), limit)
+	rec.ExpiresAt = capped(latest(rec.ExpiresAt, steady.Add(now, rec.TTL)), limit)
 }

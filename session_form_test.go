@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // sessionExtremes are what a record of a session can keep.
 func sessionExtremes() []sessionParts {
-	last := time.UnixMilli(lastInstant).UTC()
+	last := time.UnixMilli(steady.LastInstant).UTC()
 	full := sessionParts{
 		refreshPrefix: strings.Repeat("p", storage.MaxPrefix), accessScope: strings.Repeat("s", storage.MaxScope),
 		accessExpires: last, accessTTL: math.MaxInt64 / time.Millisecond * time.Millisecond, previousUntil: last,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -28,7 +29,7 @@ func TestIDIsUUIDv7(t *testing.T) {
 		time.UnixMilli(0).UTC(),
 		time.UnixMilli(1).UTC(),
 		time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC),
-		time.UnixMilli(lastInstant).UTC(),
+		time.UnixMilli(steady.LastInstant).UTC(),
 	}
 	for _, now := range instants {
 		for range 100 { // the other bits of these bytes are random
