@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -51,9 +52,9 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 	switch {
 	case err != nil:
 		if (use == useHeld || later) && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last one
-			m.holds.endLater(kept.cred.id(), subject)
+			m.holds.endLater(kept.cred.ID(), subject)
 		}
-		return Token{}, m.verdict(ctx, p.cred.id(), err)
+		return Token{}, m.verdict(ctx, p.cred.ID(), err)
 	case later && !m.holds.endLater(tok.ID, subject):
 		m.exhaust(tok.ID, subject)
 	case renewed:
@@ -70,7 +71,7 @@ func repeats(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 && u
 
 // repeat sets tok to the answer to c, a text of rec, which is alive and has no uses left,
 // if its last use may be repeated, and else refuses c.
-func (m *Manager) repeat(ctx context.Context, c *credential, rec *storage.Record, by uint32, use usage, tok *Token) error {
+func (m *Manager) repeat(ctx context.Context, c *bearer.Credential, rec *storage.Record, by uint32, use usage, tok *Token) error {
 	if !repeats(rec, use) {
 		payTag(c, m.binding)
 		return m.refuse(ctx, exhausted(&rec.Token, by))

@@ -51,7 +51,7 @@ func (g *guarded) tells(when, bearer string, want error) {
 
 // settle is so long that a clock that is behind counts as right.
 func (g *guarded) settle() {
-	g.Peek(g.t.Context(), credentialOf(1).text("lapse")) // somebody looks
+	g.Peek(g.t.Context(), credentialOf(1).Text("lapse")) // somebody looks
 	g.machine.pass(defaultSettle + time.Millisecond)
 	g.now()
 }

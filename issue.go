@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -76,13 +77,13 @@ func (d *draft) attempt(ctx context.Context, verb string, fn func(storage.Tx) er
 
 // draw draws the ID and the secret of a token that is issued at now.
 func (d *draft) draw(now time.Time, subject string) error {
-	if err := d.cred.mint(now, subject); err != nil {
+	if err := d.cred.Mint(now, subject); err != nil {
 		return err
 	}
 	if d.key != nil {
-		d.sealed = d.cred.derive(d.key, d.m.binding)
+		d.sealed = obtainedSecret(&d.cred, d.key, d.m.binding)
 	}
-	d.digest = d.cred.digest(d.m.binding) // before the transaction, for which others wait
+	d.digest = d.cred.Digest(d.m.binding) // before the transaction, for which others wait
 	return nil
 }
 
@@ -96,8 +97,8 @@ type draft struct {
 	m       *Manager
 	stores  func(storage.Tx) error // store; to name a method makes a function, and this one is used again
 	grant   Grant
-	key     key // what derives the secret; nil: it is random
-	cred    credential
+	key     bearer.Key // what derives the secret; nil: it is random
+	cred    bearer.Credential
 	digest  storage.Digest // of cred
 	sealed  storage.Sealed // what the secret is derived from
 	now     time.Time      // of the transaction
@@ -120,7 +121,7 @@ func (d *draft) store(tx storage.Tx) error {
 func (d *draft) put(tx storage.Tx) error {
 	d.evicted, d.above, d.reduced = nil, nil, nil
 	d.grant.record(&d.rec, &d.m.policy, d.m.prefix, d.now)
-	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.digest, d.sealed
+	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.ID(), d.digest, d.sealed
 	d.rec.Epoch = d.epoch
 	if f, ok := tx.(fitter); ok && d.tie == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1, d.now) {
 		return nil
@@ -164,7 +165,7 @@ func (d *draft) tell(ctx context.Context, i *Issued) {
 // answer sets i to what there is to say of a draft that is stored.
 func (d *draft) answer(i *Issued) {
 	d.m.show(&d.rec, &i.Token)
-	i.Bearer, i.Reduced = d.cred.textAfter(d.m.prefix, d.m.begun), d.reduced
+	i.Bearer, i.Reduced = d.cred.TextAfter(d.m.prefix, d.m.begun), d.reduced
 	d.above.lower(&i.Token)
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)

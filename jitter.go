@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/bits"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 )
 
 // maxJitter is the most that Grant.Jitter can be: half of a life.
@@ -28,7 +30,7 @@ func (g *Grant) spread(p *Policy) error {
 	}
 	var random [8]byte
 	if _, err := io.ReadFull(rand.Reader, random[:]); err != nil {
-		return fmt.Errorf("%w: %w", errNoRandomness, err)
+		return fmt.Errorf("%w: %w", bearer.ErrNoRandomness, err)
 	}
 	ttl := g.ttl(p)
 	most := uint64((ttl - g.leastTTL(p)).Milliseconds())

@@ -2,20 +2,15 @@ package lapse
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
-
-// keyLen is the length of each of Config.Keys, in bytes.
-const keyLen = 32
 
 // Key is one of Config.Keys. It never prints: no printer and no encoder finds the bytes in
 // it, by reflection either. The zero Key has none, and New refuses it.
@@ -41,51 +36,24 @@ func (k Key) bytes() []byte {
 // Format writes a placeholder.
 func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, "[key]") }
 
-// key derives secrets by one of Config.Keys. It is a function, as the one in Key is, since
-// reflection sees of that its address alone.
-type key func(label string, parts ...[]byte) [sha256.Size]byte
-
-// newKey is HMAC-SHA-256 over a label and parts of fixed lengths, so that no two tokens,
-// formats or prefixes have the same message.
-func newKey(material [keyLen]byte) key {
-	return func(label string, parts ...[]byte) [sha256.Size]byte {
-		mac := hmac.New(sha256.New, material[:])
-		mac.Write([]byte(label))
-		for _, part := range parts {
-			mac.Write(part)
-		}
-		return [sha256.Size]byte(mac.Sum(nil))
-	}
-}
-
-// first returns the first secret of a token, which has no tag.
-func (k key) first(id ID, b binding, salt string) [secretLen]byte {
-	return k("lapse secret by Obtain, version 1", b[:], id[:], []byte(salt))
-}
-
-// rotated returns the random bytes of the secret of a later generation.
-func (k key) rotated(id ID, b binding, generation uint32, salt []byte) [sha256.Size]byte {
-	return k("lapse secret by Obtain, version 2", b[:], id[:], binary.BigEndian.AppendUint32(nil, generation), salt)
-}
-
 // newKeys returns what derives by each of keys, or ErrInvalidConfig with the place of
 // the first that is out of limits, and nothing of what it is.
-func newKeys(keys []Key) ([]key, error) {
-	var derive []key
+func newKeys(keys []Key) ([]bearer.Key, error) {
+	var derive []bearer.Key
 	for i, k := range keys {
 		material := k.bytes()
-		if len(material) != keyLen {
-			return nil, fmt.Errorf("%w: Keys[%d]: %d bytes; want %d random ones", ErrInvalidConfig, i, len(material), keyLen)
+		if len(material) != bearer.KeyLen {
+			return nil, fmt.Errorf("%w: Keys[%d]: %d bytes; want %d random ones", ErrInvalidConfig, i, len(material), bearer.KeyLen)
 		}
-		if [keyLen]byte(material) == ([keyLen]byte{}) {
-			return nil, fmt.Errorf("%w: Keys[%d]: all zero; want %d random bytes", ErrInvalidConfig, i, keyLen)
+		if [bearer.KeyLen]byte(material) == ([bearer.KeyLen]byte{}) {
+			return nil, fmt.Errorf("%w: Keys[%d]: all zero; want %d random bytes", ErrInvalidConfig, i, bearer.KeyLen)
 		}
 		for j, other := range keys[:i] {
 			if bytes.Equal(material, other.bytes()) {
 				return nil, fmt.Errorf("%w: Keys[%d]: the same as Keys[%d]; leave one of them out", ErrInvalidConfig, i, j)
 			}
 		}
-		derive = append(derive, newKey([keyLen]byte(material)))
+		derive = append(derive, bearer.NewKey([bearer.KeyLen]byte(material)))
 	}
 	return derive, nil
 }
@@ -94,15 +62,15 @@ func newKeys(keys []Key) ([]key, error) {
 // kind and its version. The salt follows.
 const (
 	obtained    = "o1"
-	obtainedLen = len(obtained) + secretLen
+	obtainedLen = len(obtained) + bearer.SecretLen
 )
 
-// derive makes c's secret, which is random, the salt of one that k derives, and returns
-// what to seal in the record.
-func (c *credential) derive(k key, b binding) storage.Sealed {
-	salt := string(c[idLen:])
-	secret := k.first(c.id(), b, salt)
-	copy(c[idLen:], secret[:])
+// obtainedSecret makes c's secret, which is random, the salt of one that k derives, and
+// returns what to seal in the record.
+func obtainedSecret(c *bearer.Credential, k bearer.Key, b bearer.Binding) storage.Sealed {
+	salt := string(c[bearer.IDLen:])
+	secret := k.First(c.ID(), b, salt)
+	copy(c[bearer.IDLen:], secret[:])
 	return storage.NewSealed(obtained + salt)
 }
 
@@ -110,7 +78,7 @@ func (c *credential) derive(k key, b binding) storage.Sealed {
 // is of one that still has it.
 func saltOf(rec *storage.Record) (salt string, ok bool) {
 	salt, ok = strings.CutPrefix(rec.Sealed.Text(), obtained)
-	return salt, ok && len(salt) == secretLen
+	return salt, ok && len(salt) == bearer.SecretLen
 }
 
 // madeByObtain reports whether the current secret of rec is derived from one of
@@ -128,7 +96,7 @@ func madeByObtain(rec *storage.Record) bool {
 
 // reveal sets c to what the holder of a token made by Obtain presents, and reports
 // whether one of the keys still derives it.
-func (m *Manager) reveal(rec *storage.Record, c *credential) bool {
+func (m *Manager) reveal(rec *storage.Record, c *bearer.Credential) bool {
 	copy(c[:], rec.ID[:])
 	salt, first := saltOf(rec)
 	r, was, err := rotatedOf(rec)
@@ -137,12 +105,12 @@ func (m *Manager) reveal(rec *storage.Record, c *credential) bool {
 	}
 	for _, k := range m.keys {
 		if first {
-			*c.secret() = k.first(rec.ID, m.binding, salt)
+			*c.Secret() = k.First(rec.ID, m.binding, salt)
 		} else {
-			random := k.rotated(rec.ID, m.binding, rec.Generation, r.salt[:])
-			c.setTagged(&r.key, m.binding, plainSecret, rec.Generation, random[:])
+			random := k.Rotated(rec.ID, m.binding, rec.Generation, r.salt[:])
+			c.SetTagged(&r.key, m.binding, bearer.PlainSecret, rec.Generation, random[:])
 		}
-		if c.proves(m.binding, &rec.Digest) {
+		if c.Proves(m.binding, &rec.Digest) {
 			return true
 		}
 	}

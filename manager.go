@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -24,8 +25,8 @@ type Manager struct {
 	reader    *table.Reader // of store
 	policy    Policy        // with defaults
 	prefix    string
-	binding   binding
-	begun     uint32 // begin(prefix)
+	binding   bearer.Binding
+	begun     uint32 // bearer.PrefixChecksum(prefix)
 	clock     Clock
 	time      *steady.Time   // nil with GuardOff
 	marks     *storage.Marks // the store's, if it has any
@@ -33,7 +34,7 @@ type Manager struct {
 	strict    bool           // GuardStrict
 	admission func(ctx context.Context, tok Token) error
 	observe   func(context.Context, Event)
-	keys      []key         // of Config.Keys, the one in use first
+	keys      []bearer.Key  // of Config.Keys, the one in use first
 	recheck   time.Duration // Config.Recheck
 	poll      time.Duration // Config.PollHolds, with its default
 	holds     holds
@@ -120,7 +121,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		return nil, err
 	}
 	prefix := cmp.Or(cfg.Prefix, "lapse")
-	if err := checkPrefix(prefix); err != nil {
+	if err := bearer.CheckPrefix(prefix); err != nil {
 		return nil, fmt.Errorf("%w: Prefix: %w", ErrInvalidConfig, err)
 	}
 	if err := cfg.checkIntervals(); err != nil {
@@ -146,8 +147,8 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		reader:    table.ReaderOf(store),
 		policy:    policy,
 		prefix:    prefix,
-		binding:   newBinding(prefix),
-		begun:     begin(prefix),
+		binding:   bearer.NewBinding(prefix),
+		begun:     bearer.PrefixChecksum(prefix),
 		clock:     clock,
 		time:      guard,
 		marks:     marks,

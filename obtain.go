@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -51,7 +52,7 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 	if !o.renewedAt.IsZero() {
 		m.tell(ctx, Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
 	}
-	return Issued{Token: o.token, Bearer: o.held.text(m.prefix), Existing: true, Reduced: o.reduced}, nil
+	return Issued{Token: o.token, Bearer: o.held.Text(m.prefix), Existing: true, Reduced: o.reduced}, nil
 }
 
 // obtaining is a draft that is not needed if the subject has its token already.
@@ -61,7 +62,7 @@ type obtaining struct {
 	rotation rotation // of a token whose key is retired, or which is about to die
 
 	found     bool // the rest is about what was found
-	held      credential
+	held      bearer.Credential
 	token     Token
 	renewedAt time.Time // zero: not renewed
 	rotated   bool

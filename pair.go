@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -91,7 +92,7 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	if err != nil {
 		return nil, err
 	}
-	refresh.binding, refresh.refreshes = newRefreshBinding(refresh.prefix), true
+	refresh.binding, refresh.refreshes = bearer.NewRefreshBinding(refresh.prefix), true
 	rules := &sessionRules{policy: refresh.policy, access: access.prefix, refresh: refresh.prefix}
 	access.rules, refresh.rules = rules, rules
 	return &Pairs{access, refresh, rules, grace}, nil
@@ -204,12 +205,12 @@ func (p *Pairs) check(g *Grant) error {
 }
 
 // credentials returns what the client of the session rec gets at now.
-func (p *Pairs) credentials(rec *storage.Record, access, refresh *credential, now time.Time) TokenPair {
+func (p *Pairs) credentials(rec *storage.Record, access, refresh *bearer.Credential, now time.Time) TokenPair {
 	seen := *rec
 	var c TokenPair
-	c.Refresh.Token, c.Refresh.Bearer = p.refresh.token(rec), refresh.textAfter(p.refresh.prefix, p.refresh.begun)
+	c.Refresh.Token, c.Refresh.Bearer = p.refresh.token(rec), refresh.TextAfter(p.refresh.prefix, p.refresh.begun)
 	p.access.viewText(&seen, currentText)
-	c.Access.Token, c.Access.Bearer = seen.Token, access.textAfter(p.access.prefix, p.access.begun)
+	c.Access.Token, c.Access.Bearer = seen.Token, access.TextAfter(p.access.prefix, p.access.begun)
 	c.ExpiresIn, c.Scope = Seconds(left(&c.Access.Token, now)), c.Access.Scope
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -14,8 +15,8 @@ type login struct {
 	p     *Pairs
 	grant Grant
 
-	key             tagKey // drawn before the transaction, as the ID and the secrets
-	access, refresh credential
+	key             bearer.TagKey // drawn before the transaction, as the ID and the secrets
+	access, refresh bearer.Credential
 
 	epoch uint32 // of the transaction
 	rec   storage.Record
@@ -45,17 +46,17 @@ func (l *login) attempt(ctx context.Context) (err error) {
 
 // draw draws the ID, the key and both secrets of a session that begins at now.
 func (l *login) draw(now time.Time) error {
-	if err := l.refresh.mint(now, l.grant.Subject); err != nil {
+	if err := l.refresh.Mint(now, l.grant.Subject); err != nil {
 		return err
 	}
-	var b [len(tagKey{}) + 2*randomLen]byte
-	if err := draw(b[:]); err != nil {
+	var b [len(bearer.TagKey{}) + 2*bearer.RandomLen]byte
+	if err := bearer.Draw(b[:]); err != nil {
 		return err
 	}
 	n := copy(l.key[:], b[:])
-	copy(l.access[:], l.refresh[:idLen])
-	l.refresh.setTagged(&l.key, l.p.refresh.binding, refreshSecret, 0, b[n:])
-	l.access.setTagged(&l.key, l.p.access.binding, accessSecret, 0, b[n+randomLen:])
+	copy(l.access[:], l.refresh[:bearer.IDLen])
+	l.refresh.SetTagged(&l.key, l.p.refresh.binding, bearer.RefreshSecret, 0, b[n:])
+	l.access.SetTagged(&l.key, l.p.access.binding, bearer.AccessSecret, 0, b[n+bearer.RandomLen:])
 	return nil
 }
 
@@ -91,15 +92,15 @@ func (l *login) make(now time.Time, epoch uint32) {
 	ttl := g.ttl(&p.access.policy)
 	g.TTL, g.SessionTTL = g.SessionTTL, 0
 	g.record(&l.rec, &p.rules.policy, p.access.prefix, now)
-	l.rec.ID, l.rec.Kind, l.rec.Epoch = l.refresh.id(), KindSession, epoch
-	l.rec.Digest = l.refresh.digest(p.refresh.binding)
+	l.rec.ID, l.rec.Kind, l.rec.Epoch = l.refresh.ID(), KindSession, epoch
+	l.rec.Digest = l.refresh.Digest(p.refresh.binding)
 	kept := sessionParts{
 		refreshPrefix: p.refresh.prefix,
 		accessScope:   g.Scope,
 		key:           l.key,
 		accessExpires: capped(steady.Add(now, ttl), l.rec.ExpiresAt),
 		accessTTL:     ttl,
-		access:        l.access.sum(p.access.binding),
+		access:        l.access.Sum(p.access.binding),
 	}
 	l.rec.Sealed = kept.seal()
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -16,26 +17,26 @@ type proved struct {
 	now    time.Time
 }
 
-// prove returns the record whose secret bearer holds, or once held, dead or alive.
-func (m *Manager) prove(ctx context.Context, verb, bearer string) (p proved, err error) {
-	p.cred, p.sum = new(credential), new([sha256.Size]byte)
-	p.stands, p.now, err = m.proveTo(ctx, verb, bearer, &p.presented, &p.rec)
+// prove returns the record whose secret text holds, or once held, dead or alive.
+func (m *Manager) prove(ctx context.Context, verb, text string) (p proved, err error) {
+	p.cred, p.sum = new(bearer.Credential), new([sha256.Size]byte)
+	p.stands, p.now, err = m.proveTo(ctx, verb, text, &p.presented, &p.rec)
 	return p, err
 }
 
 // proveTo is prove that sets p, which has room for a text, and rec. It keeps neither, so
 // that a refusal allocates its answer alone (TestRefusedTextsAllocateTheirAnswer).
-func (m *Manager) proveTo(ctx context.Context, verb, bearer string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
+func (m *Manager) proveTo(ctx context.Context, verb, text string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
 	ok := false
-	if p.prefix, ok = p.cred.parse(bearer, m.prefix, m.begun); !ok {
+	if p.prefix, ok = p.cred.Parse(text, m.prefix, m.begun); !ok {
 		return unknownText, now, m.refuse(ctx, ErrMalformed)
 	}
 	if err := m.ready(ctx, verb); err != nil {
 		return unknownText, now, err
 	}
-	*p.sum = p.cred.sum(m.binding)
-	if !m.reader.Get(ctx, p.cred.id(), rec) { // or the store would tell the same
-		*rec, err = m.store.Get(ctx, p.cred.id())
+	*p.sum = p.cred.Sum(m.binding)
+	if !m.reader.Get(ctx, p.cred.ID(), rec) { // or the store would tell the same
+		*rec, err = m.store.Get(ctx, p.cred.ID())
 	}
 	now = m.now()
 	found, err = m.verify(ctx, verb, p, rec, err, now)
@@ -80,7 +81,7 @@ type judged struct {
 // goodIn judges the text p by what tx reads, at now. A text that is good no more is a
 // *Rejection.
 func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, err error) {
-	if j.rec, err = getIn(tx, p.cred.id()); err != nil {
+	if j.rec, err = getIn(tx, p.cred.ID()); err != nil {
 		return j, err
 	}
 	if j.stands, err = m.stands(&j.rec, p, now); err != nil {

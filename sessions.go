@@ -5,6 +5,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -58,10 +59,15 @@ func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
 // the store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the first
 // three like a success.)
 func (p *Pairs) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
-	m := p.access
-	var c credential
-	if prefix, ok := c.parse(bearer, m.prefix, m.begun); ok && prefix == p.refresh.prefix {
-		m = p.refresh
+	return p.managerOf(bearer).expireBearer(ctx, "expire bearer", bearer)
+}
+
+// managerOf returns the Manager whose prefix text has: that of access texts where it has
+// another one, or is malformed.
+func (p *Pairs) managerOf(text string) *Manager {
+	var c bearer.Credential
+	if prefix, ok := c.Parse(text, p.access.prefix, p.access.begun); ok && prefix == p.refresh.prefix {
+		return p.refresh
 	}
-	return m.expireBearer(ctx, "expire bearer", bearer)
+	return p.access
 }

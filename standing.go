@@ -4,12 +4,13 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // presented is a bearer text that was given to a verb, and the digest of its secret.
 type presented struct {
-	cred       *credential
+	cred       *bearer.Credential
 	sum        *[sha256.Size]byte
 	prefix     string
 	generation uint32 // of its secret, once stands has found that it works or worked
@@ -36,11 +37,11 @@ const (
 // slot is what a record keeps of the secrets of one kind that are current no more. Digests
 // are those of isSum.
 type slot struct {
-	kind            secretKind
-	key             tagKey    // zeros where there is none
-	previous, first string    // the digests of the previous secret, and of one without a tag
-	until           time.Time // when the previous secret ends
-	before          uint32    // the generation of the previous secret
+	kind            bearer.Kind
+	key             bearer.TagKey // zeros where there is none
+	previous, first string        // the digests of the previous secret, and of one without a tag
+	until           time.Time     // when the previous secret ends
+	before          uint32        // the generation of the previous secret
 }
 
 // slot returns the slot of rec that texts of m's kind are judged by. A record whose
@@ -54,14 +55,14 @@ func (m *Manager) slot(rec *storage.Record) (slot, error) {
 	case rec.Kind != KindSession || !ok:
 		return slot{}, errSecrets
 	case m.refreshes:
-		return slot{kind: refreshSecret, key: s.key(), previous: s.previousRefresh(), until: rec.PreviousUntil, before: rec.Generation - 1}, nil
+		return slot{kind: bearer.RefreshSecret, key: s.key(), previous: s.previousRefresh(), until: rec.PreviousUntil, before: rec.Generation - 1}, nil
 	}
-	return slot{kind: accessSecret, key: s.key(), previous: s.previousAccess(), until: s.previousUntil(), before: rec.Generation - 1}, nil
+	return slot{kind: bearer.AccessSecret, key: s.key(), previous: s.previousAccess(), until: s.previousUntil(), before: rec.Generation - 1}, nil
 }
 
 // plainSlot is slot for a plain token. It is read where it lies.
 func plainSlot(rec *storage.Record) (s slot, err error) {
-	s.kind = plainSecret
+	s.kind = bearer.PlainSecret
 	switch {
 	case !legible(rec):
 		return s, errSecrets
@@ -114,7 +115,7 @@ func (m *Manager) stands(rec *storage.Record, p *presented, now time.Time) (stan
 	if previous && now.Before(s.until) {
 		return previousText, nil
 	}
-	right := p.cred.tagged(&s.key, m.binding, s.kind)
+	right := p.cred.Tagged(&s.key, m.binding, s.kind)
 	if previous {
 		return spentText, nil
 	}
@@ -122,8 +123,8 @@ func (m *Manager) stands(rec *storage.Record, p *presented, now time.Time) (stan
 	if isSum(s.first, p.sum) {
 		return spentText, nil
 	}
-	p.generation = p.cred.generation()
-	if !right || s.key == (tagKey{}) {
+	p.generation = p.cred.Generation()
+	if !right || s.key == (bearer.TagKey{}) {
 		return unknownText, nil
 	}
 	return s.byGeneration(rec, p.generation), nil
@@ -145,7 +146,7 @@ func (s *slot) byGeneration(rec *storage.Record, generation uint32) standing {
 
 // payTag spends what it takes to compute a tag, so that a text that is refused for
 // another reason takes as long.
-func payTag(c *credential, b binding) {
-	var none tagKey
-	_ = c.tagged(&none, b, plainSecret)
+func payTag(c *bearer.Credential, b bearer.Binding) {
+	var none bearer.TagKey
+	_ = c.Tagged(&none, b, bearer.PlainSecret)
 }
