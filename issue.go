@@ -171,3 +171,40 @@ func (d *draft) answer(i *Issued) {
 		i.Evicted = append(i.Evicted, tok.ID)
 	}
 }
+
+// Issued is a token with its secret text, shown this once: no store holds it in the
+// clear, and nothing but Obtain, and Refresh within its grace, gives one again.
+//
+// Every encoder of the standard library leaves the Bearer out, or refuses an Issued, and
+// fmt, slog and templates leave it out wherever they ask the Issued how it prints. fmt,
+// and what prints by it, does not ask, but goes by reflection and shows the Bearer:
+//   - in an unexported field of another type;
+//   - in what a pointer inside of another value points to, as in []any{&T{issued}}, under
+//     a verb that pointers do not have, as %s, %q or %t;
+//   - under %p and, outside of Errorf, %w, both of which go vet reports.
+//
+// So keep no Issued in a value that is logged; its Token says all that a log needs.
+//
+// JSON of a struct that embeds an Issued has the other fields of that struct, too. fmt and
+// slog print the embedded Issued alone, since they find its methods: give it a field with
+// a name where the others are to be printed.
+type Issued struct {
+	Token
+	Bearer   string `json:"-" xml:"-"`          // what its holder presents
+	Evicted  []ID   `json:"evicted,omitempty"`  // what Policy.AtLimit ended to make room; never the new token itself
+	Existing bool   `json:"existing,omitempty"` // Obtain found it, and it is not new
+
+	// Reduced names the fields of the Grant that the token does not have as they were
+	// asked for: "TTL", if the parent of a delegate made it shorter, or if the token that
+	// Obtain found has another. Else it is nil.
+	Reduced []string `json:"reduced,omitempty"`
+}
+
+// fitter is a storage.Tx that can see at a glance that a new record is no trouble, as
+// those of memory and bolt can.
+type fitter interface {
+	// PutIfFits is Put, if there surely is no record of that ID, nor a damaged one, and no
+	// more than n records of the subject that live at now. Where it reports false it has
+	// done nothing, and Get and Living tell why.
+	PutIfFits(r *storage.Record, n int, now time.Time) bool
+}

@@ -1,6 +1,12 @@
 package lapse
 
-import "github.com/seed-55daa01a/lapse/storage"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
 
 // Token is what everyone may know of a token: a flat, immutable value without
 // secret or digest. Its fields and methods are those of
@@ -39,3 +45,102 @@ const (
 // ParseID reads the 22 characters that an ID prints as. It returns ErrInvalidID
 // for anything else: nothing is trimmed or folded.
 func ParseID(s string) (ID, error) { return storage.ParseID(s) }
+
+// Require returns nil if tok has every one of scopes (Token.Has), or else ErrScope, with a
+// *ScopeError that names those that are missing. Call it on what Authenticate returned: the
+// bearer is who it says it is, and may not do this (RFC 6750 section 3.1, 403).
+func Require(tok Token, scopes ...string) error {
+	missing := slices.DeleteFunc(slices.Clone(scopes), tok.Has)
+	if len(missing) == 0 {
+		return nil
+	}
+	return missingScope(missing)
+}
+
+// words returns the words of a valid scope.
+func words(scope string) []string { return strings.Fields(scope) }
+
+// ScopeError is what errors.As finds in an ErrScope: which words are missing.
+type ScopeError struct {
+	// Missing are the words that were asked for and are not had, in the order in which
+	// they were asked for: 16 at most, each cut at 64 bytes. A word that cannot be one
+	// of a scope (RFC 6749 section 3.3), or that may hold a part of a token, since 40
+	// letters and digits follow each other in it, or 24 with a digit, stands as "[N bytes]".
+	Missing []string
+
+	// More is how many words are missing besides those.
+	More int
+
+	// Limit says what is wrong where it is not, or not only, that words are missing: that
+	// too much is asked for, or another scope than within the grace before.
+	Limit string
+}
+
+const (
+	maxMissing     = 16
+	maxMissingWord = 64
+
+	// secretRun is how many letters and digits in a row may hold a secret, and partRun how
+	// many with a digit among them, of a text that was cut in two: the text of a token ends
+	// in 72.
+	secretRun, partRun = 40, 24
+)
+
+// missingScope returns the ScopeError of the words that are missing.
+func missingScope(missing []string) *ScopeError {
+	e := &ScopeError{More: max(0, len(missing)-maxMissing)}
+	for _, word := range missing[:len(missing)-e.More] {
+		e.Missing = append(e.Missing, shownWord(word))
+	}
+	return e
+}
+
+// repeatedScope returns the ScopeError of a repeat within the grace that asks for another
+// scope than the first time.
+func repeatedScope(asked, first string) *ScopeError {
+	e := missingScope(lacking(first, asked))
+	e.Limit = "within the grace Refresh repeats its answer, with the scope that was asked for first"
+	return e
+}
+
+// Error is the text of ErrScope, and the words that are missing or what else is wrong.
+func (e *ScopeError) Error() string {
+	text := ErrScope.Error() + ": " + e.Limit
+	switch {
+	case e.Limit != "":
+		return text
+	case e.More > 0:
+		return fmt.Sprintf("%s%q and %d more are missing", text, e.Missing, e.More)
+	}
+	return fmt.Sprintf("%s%q is missing", text, e.Missing)
+}
+
+// Unwrap returns ErrScope.
+func (e *ScopeError) Unwrap() error { return ErrScope }
+
+// shownWord returns what an error may show of a word that a caller gave for one of a
+// scope.
+func shownWord(word string) string {
+	if len(word) > storage.MaxScope || !isWord(word) || mayHoldSecret(word) {
+		return fmt.Sprintf("[%d bytes]", len(word))
+	}
+	return word[:min(len(word), maxMissingWord)]
+}
+
+// mayHoldSecret reports whether so many ASCII letters and digits follow each other in s
+// that they may be those of a secret.
+func mayHoldSecret(s string) bool {
+	run, digit := 0, false
+	for _, c := range []byte(s) {
+		switch isDigit := c >= '0' && c <= '9'; {
+		case isDigit || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z':
+			run, digit = run+1, digit || isDigit
+		default:
+			run, digit = 0, false
+		}
+		if run >= secretRun || run >= partRun && digit {
+			return true
+		}
+	}
+	return false
+}
