@@ -11,12 +11,12 @@ import (
 // KeyLen is the length of a key of NewKey, in bytes.
 const KeyLen = 32
 
-// Key derives secrets. It is a function, since reflection sees of that its address alone, and
-// no printer finds the bytes.
+// Key derives secrets. It is a function, since reflection sees of that its address alone,
+// and no printer finds the bytes.
 type Key func(label string, parts ...[]byte) [sha256.Size]byte
 
-// NewKey returns a Key that is HMAC-SHA-256 over a label and parts of fixed lengths, so that no two tokens,
-// formats or prefixes have the same message.
+// NewKey returns a Key that is HMAC-SHA-256 over a label and parts of fixed lengths, so
+// that no two tokens, formats or prefixes have the same message.
 func NewKey(material [KeyLen]byte) Key {
 	return func(label string, parts ...[]byte) [sha256.Size]byte {
 		mac := hmac.New(sha256.New, material[:])

@@ -103,9 +103,9 @@ func checksum(begun uint32, text string) uint32 {
 func PrefixChecksum(prefix string) uint32 { return checksum(checksum(0, prefix), "_") }
 
 // Parse sets c from a bearer text and says which prefix it has; own is the likely
-// one, and begun is PrefixChecksum(own). It accepts exactly what Text writes for
-// some valid prefix: nothing is trimmed or folded, and its work is bounded by maxBearer
-// whatever it is given. It does no I/O and allocates nothing. Where it reports false, c means nothing.
+// one, and begun is PrefixChecksum(own). Parse accepts exactly what Text writes for some
+// valid prefix: nothing is trimmed or folded. Its work is bounded by maxBearer whatever it
+// is given. It does no I/O and allocates nothing. Where it reports false, c means nothing.
 func (c *Credential) Parse(bearer, own string, begun uint32) (prefix string, ok bool) {
 	under := len(bearer) - BodyLen - 1
 	if under < 1 || under > storage.MaxPrefix || bearer[under] != '_' {
@@ -125,7 +125,8 @@ func (c *Credential) Parse(bearer, own string, begun uint32) (prefix string, ok 
 	return prefix, base62.Decode(c[:], body)
 }
 
-// What CheckPrefix returns. They are values, because Parse must refuse a foreign prefix without an allocation.
+// What CheckPrefix returns. They are values, because Parse must refuse a foreign prefix
+// without an allocation.
 var (
 	ErrPrefixLength  = errors.New("want 1 to 16 bytes")
 	ErrPrefixLetters = errors.New("want a lower-case letter, then lower-case letters, digits and underscores")
