@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -50,24 +51,23 @@ const (
 	useHeld              // it is a use, and its last one ends the token later
 )
 
-// authenticate sets tok if bearer is good, and returns the generation of bearer's
-// secret. A record is large, and what it costs to copy one shows here: a store in this
+// authenticate sets tok if text is good, and returns the generation of its secret. A record is large, and what it costs to copy one shows here: a store in this
 // process sets it in its place, and then what everyone sees of it is copied once, to the
 // caller.
-func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usage, tok *Token) (generation uint32, err error) {
-	var h hashed
-	c := h.credential()
-	prefix, ok := c.parse(bearer, m.prefix, m.begun)
+func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage, tok *Token) (generation uint32, err error) {
+	var h bearer.Hashed
+	c := h.Credential()
+	prefix, ok := c.Parse(text, m.prefix, m.begun)
 	if !ok {
 		return 0, m.refuse(ctx, ErrMalformed)
 	}
 	if err := m.ready(ctx, verb); err != nil {
 		return 0, err
 	}
-	sum := h.sum(m.binding) // before the look-up, which does not wait for it: a processor does both at once
+	sum := h.Sum(m.binding) // before the look-up, which does not wait for it: a processor does both at once
 	var rec storage.Record
-	if !m.reader.Get(ctx, c.id(), &rec) { // or the store would tell the same
-		rec, err = m.store.Get(ctx, c.id())
+	if !m.reader.Get(ctx, c.ID(), &rec) { // or the store would tell the same
+		rec, err = m.store.Get(ctx, c.ID())
 	}
 	now := m.now()
 	p, found := presented{cred: c, sum: &sum, prefix: prefix, generation: rec.Generation}, currentText
@@ -115,13 +115,13 @@ func (m *Manager) authenticate(ctx context.Context, verb, bearer string, use usa
 // never rotated, as verify would find. It saves such a check 3 percent, which is within
 // the bound of bench/README.md, "Two versions", because of that.
 func (m *Manager) plainly(rec *storage.Record, p *presented) bool {
-	return rec.Digest.Matches(storage.SHA256, p.sum) && rec.ID == p.cred.id() && rec.Kind == KindPlain &&
+	return rec.Digest.Matches(storage.SHA256, p.sum) && rec.ID == p.cred.ID() && rec.Kind == KindPlain &&
 		rec.Sealed.Len() == 0 && p.prefix == m.prefix && rec.Prefix == m.prefix && !m.refreshes
 }
 
 // refuseDead refuses c, the text of tok, which is dead. A check of a live token takes 5
 // percent less without the variables of this in its frame.
-func (m *Manager) refuseDead(ctx context.Context, c *credential, tok *Token, by uint32) error {
+func (m *Manager) refuseDead(ctx context.Context, c *bearer.Credential, tok *Token, by uint32) error {
 	payTag(c, m.binding)
 	return m.refuse(ctx, expired(tok, by))
 }
@@ -139,7 +139,7 @@ func (m *Manager) works(ctx context.Context, verb string, p *presented, rec *sto
 // secret that it has, or had. Any other text is refused. Each of them pays for one
 // digest and one tag, whether or not there is a record.
 func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
-	if err == nil && rec.ID != p.cred.id() {
+	if err == nil && rec.ID != p.cred.ID() {
 		err = errWrongRecord
 	}
 	if err != nil && !absent(err) {
@@ -147,7 +147,7 @@ func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *st
 	}
 	if err != nil || p.prefix != m.prefix || !m.owns(rec) {
 		payTag(p.cred, m.binding)
-		return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.id()})
+		return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 	}
 	found, err := m.stands(rec, p, now)
 	if err == nil && found == aheadText {
@@ -161,7 +161,7 @@ func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *st
 	case found != unknownText:
 		return found, nil
 	}
-	return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.id()})
+	return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 }
 
 // standsNow is stands of the record as a transaction reads it, past any cache, which it
@@ -171,7 +171,7 @@ func (m *Manager) standsNow(ctx context.Context, p *presented, rec *storage.Reco
 	var read storage.Record
 	var gone bool
 	err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) (err error) {
-		if read, err = getIn(tx, kept.cred.id()); err == nil {
+		if read, err = getIn(tx, kept.cred.ID()); err == nil {
 			found, err = m.stands(&read, kept, now)
 		}
 		gone = errors.Is(err, errGone)

@@ -71,9 +71,9 @@ func bareParts(b *testing.B, bearers []string) func(int) {
 	digests := make(map[ID]*[32]byte, len(bearers))
 	for _, bearer := range bearers {
 		var c credential
-		c.parse(bearer, "lapse", begin("lapse"))
+		c.Parse(bearer, "lapse", begin("lapse"))
 		sum := sha256.Sum256(c[:])
-		digests[c.id()] = &sum
+		digests[c.ID()] = &sum
 	}
 	expires := time.Now().Add(time.Hour)
 	return func(i int) {
@@ -81,7 +81,7 @@ func bareParts(b *testing.B, bearers []string) func(int) {
 		var c credential
 		typed, _ := base62.Decode32(bearer[len(bearer)-6:])
 		base62.Decode(c[:], bearer[len(bearer)-bodyLen:])
-		want := digests[c.id()]
+		want := digests[c.ID()]
 		sum := sha256.Sum256(c[:])
 		if checksum(0, bearer[:len(bearer)-6]) != typed || subtle.ConstantTimeCompare(sum[:], want[:]) != 1 || !time.Now().Before(expires) {
 			b.Fatal("the parts do not work")
@@ -144,7 +144,7 @@ func BenchmarkParse(b *testing.B) {
 	_, bearers := benchManager(b, 1_000, never, nil)
 	parse := func(i int) {
 		var c credential
-		if _, ok := c.parse(bearers[i%len(bearers)], "lapse", begin("lapse")); !ok {
+		if _, ok := c.Parse(bearers[i%len(bearers)], "lapse", begin("lapse")); !ok {
 			b.Fatal("refused")
 		}
 	}

@@ -28,15 +28,15 @@ func refusedTexts() []refused {
 		{"forged tag", ErrUnknown, func(s *textScene) string { return respelled(s.texts[3], "lapse", wrong) }},
 		{"wrong prefix", ErrUnknown, func(s *textScene) string {
 			var c credential
-			_, _ = c.parse(s.texts[3], "lapse", begin("lapse"))
-			return c.text("lapso")
+			_, _ = c.Parse(s.texts[3], "lapse", begin("lapse"))
+			return c.Text("lapso")
 		}},
 		{"record of another prefix", ErrUnknown, func(s *textScene) string {
 			i, err := s.p.refresh.Issue(context.Background(), Grant{Subject: s.subject})
 			s.need(err)
 			var c credential
-			_, _ = c.parse(i.Bearer, "lapse_refresh", begin("lapse_refresh"))
-			return c.text("lapse")
+			_, _ = c.Parse(i.Bearer, "lapse_refresh", begin("lapse_refresh"))
+			return c.Text("lapse")
 		}},
 		{"spent", ErrReplaced, func(s *textScene) string { return s.texts[1] }},
 		{"spent, the first", ErrReplaced, func(s *textScene) string { return s.texts[0] }},

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -114,20 +115,20 @@ func (c *wallClock) Now() time.Time {
 // TestTheCalendarEnds: time stands still at the last instant, and nothing wraps.
 func TestTheCalendarEnds(t *testing.T) {
 	c := newMachine()
-	c.begun = time.UnixMilli(lastInstant - 10)
+	c.begun = time.UnixMilli(steady.LastInstant - 10)
 	disk := newDisk()
 	m, err := New(disk, Config{Clock: c})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {
-		if got := m.now(); got.UnixMilli() > lastInstant || got.UnixMilli() < lastInstant-10 {
+		if got := m.now(); got.UnixMilli() > steady.LastInstant || got.UnixMilli() < steady.LastInstant-10 {
 			t.Fatalf("now = %v", got)
 		}
 		c.pass(5 * time.Millisecond)
 	}
 	c.begun = time.Time{}
-	if got := m.now().UnixMilli(); got != lastInstant {
+	if got := m.now().UnixMilli(); got != steady.LastInstant {
 		t.Errorf("now = %d; want the last instant", got)
 	}
 }
@@ -142,7 +143,7 @@ func TestMarkFromTheFuture(t *testing.T) {
 	}{
 		"100 years ahead":           {storage.Mark{At: testInstant.AddDate(100, 0, 0)}, 10},
 		"300 years ahead":           {storage.Mark{At: testInstant.AddDate(300, 0, 0), Epoch: 3, Since: testInstant}, 10},
-		"at the end of time":        {storage.Mark{At: time.UnixMilli(lastInstant - time.Hour.Milliseconds()*24)}, 10},
+		"at the end of time":        {storage.Mark{At: time.UnixMilli(steady.LastInstant - time.Hour.Milliseconds()*24)}, 10},
 		"lost":                      {storage.Mark{Epoch: 7}, 0},
 		"behind when used last":     {storage.Mark{At: testInstant.Add(-time.Minute), Behind: testInstant.Add(-time.Hour)}, 0},
 		"behind just before":        {storage.Mark{At: testInstant.Add(time.Hour), Behind: testInstant.Add(-9 * time.Minute)}, 1},
@@ -167,7 +168,7 @@ func TestMarkFromTheFuture(t *testing.T) {
 			if n := g.discontinuities(); known != row.runs || n > 1 {
 				t.Errorf("known in run %d, %d times; want run %d", known, n, row.runs)
 			}
-			if now, wall := g.now(), normalise(g.machine.Now()); !now.Equal(wall) {
+			if now, wall := g.now(), steady.Normalise(g.machine.Now()); !now.Equal(wall) {
 				t.Errorf("time is %v, and the clock says %v", now, wall)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -50,7 +51,7 @@ func (g *guarded) tells(when, bearer string, want error) {
 
 // settle is so long that a clock that is behind counts as right.
 func (g *guarded) settle() {
-	g.Peek(g.t.Context(), credentialOf(1).text("lapse")) // somebody looks
+	g.Peek(g.t.Context(), credentialOf(1).Text("lapse")) // somebody looks
 	g.machine.pass(defaultSettle + time.Millisecond)
 	g.now()
 }
@@ -72,7 +73,7 @@ func TestDiscontinuity(t *testing.T) {
 	g.machine.off -= 2 * time.Hour
 	g.tells("before it has settled", old.Bearer, nil)
 	g.settle()
-	at := normalise(g.machine.Now())
+	at := steady.Normalise(g.machine.Now())
 	_, err := g.Authenticate(t.Context(), old.Bearer)
 	var why *Rejection
 	if !errors.As(err, &why) || why.Reason != EndClock || !errors.Is(err, ErrRevoked) {
@@ -98,7 +99,7 @@ func TestDiscontinuity(t *testing.T) {
 		t.Errorf("Delegate: %v", err)
 	}
 	g.tells("a new token", g.logIn(), nil)
-	g.machine.pass(quiet - time.Minute)
+	g.machine.pass(steady.Quiet - time.Minute)
 	if n, err := g.Sweep(t.Context()); n != 0 || err != nil {
 		t.Errorf("Sweep within a day deleted %d, %v", n, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -50,13 +51,14 @@ func (c *machine) boot() { c.awake, c.slept, c.told = 0, 0, 0 }
 // quick is a machine whose clock can be asked as the system's can.
 type quick struct{ *machine }
 
-func (c quick) ask() int64                                  { return milli(c.Now()) }
-func (c quick) glance() (wall int64, elapsed time.Duration) { return milli(c.Now()), c.awake + c.told }
+func (c quick) WallMilli() int64 { return steady.Milli(c.Now()) }
+func (c quick) ReadCached() (wall int64, elapsed time.Duration) {
+	return steady.Milli(c.Now()), c.awake + c.told
+}
 
 var (
-	_ elapser = (*machine)(nil)
-	_ glancer = quick{}
-	_ glancer = (*systemClock)(nil)
+	_ steady.Elapser = (*machine)(nil)
+	_ steady.Cached  = quick{}
 )
 
 // disk is a store whose records outlive a crash, and whose mark is what was written

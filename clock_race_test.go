@@ -143,22 +143,3 @@ func TestHoldsAreCutByTheClock(t *testing.T) {
 		})
 	}
 }
-
-// TestSystemClockInABubble: what passes outside is nothing to it.
-func TestSystemClockInABubble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		clock := newSystemClock()
-		for begun := clock.start; ; { // real time, which the bubble knows nothing of
-			if _, most := suspended(); most < 0 {
-				t.Fatalf("suspended for %v", most)
-			}
-			if time.Now() != begun {
-				break
-			}
-			time.Sleep(time.Hour)
-		}
-		if got := clock.Elapsed(); got != time.Hour {
-			t.Errorf("an hour is %v", got)
-		}
-	})
-}

@@ -135,17 +135,3 @@ func TestTheNumbersOfTheClock(t *testing.T) {
 		g.tells("then", bearer, map[bool]error{true: ErrRevoked}[row.ends])
 	}
 }
-
-// TestSystemClockGoesOn: it is never slower than Go's own monotonic clock.
-func TestSystemClockGoesOn(t *testing.T) {
-	clock := newSystemClock()
-	last := clock.Elapsed()
-	for range 1_000 {
-		least := time.Since(clock.start)
-		if got := clock.Elapsed(); got < last || got < least {
-			t.Fatalf("%v after %v, and at least %v", got, last, least)
-		} else {
-			last = got
-		}
-	}
-}

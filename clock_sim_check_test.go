@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/steady"
 )
 
 // check looks at everything that is promised, as somebody who uses the program now.
@@ -45,7 +47,7 @@ func (s *simulation) checkTime() error {
 	}
 	mark := s.disk.marks.Mark()
 	if mark.Epoch != s.epoch {
-		s.epoch, s.hushed, s.at = mark.Epoch, s.machine.truth+quiet, time.Time{}
+		s.epoch, s.hushed, s.at = mark.Epoch, s.machine.truth+steady.Quiet, time.Time{}
 		s.covered["(discontinuity)"]++
 	}
 	if mark.At.Before(s.at) {
@@ -54,7 +56,7 @@ func (s *simulation) checkTime() error {
 	if late := s.disk.written.At.Add(markLag); mark.Epoch == s.disk.written.Epoch && !s.disk.due && mark.At.After(late) {
 		return fmt.Errorf("%w: time is %v, and %v is written", errSim, mark.At, s.disk.written.At)
 	}
-	if want := s.time(); !s.at.IsZero() && mark.At.Before(want.Add(-2*lookEvery*time.Millisecond)) {
+	if want := s.time(); !s.at.IsZero() && mark.At.Before(want.Add(-2*steady.LookEvery*time.Millisecond)) {
 		return fmt.Errorf("%w: time is %v, and is at least %v", errSim, mark.At, want)
 	}
 	s.at, s.awake, s.touched = mark.At, s.machine.Elapsed(), false

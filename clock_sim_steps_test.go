@@ -3,6 +3,8 @@ package lapse
 import (
 	"context"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/steady"
 )
 
 // close is the time that the program is closed for, once it was closed or killed. How
@@ -115,11 +117,11 @@ func (s *simulation) correct() {
 func (s *simulation) accident(to time.Time) {
 	before := s.time()
 	s.machine.set(to)
-	s.pass((lookEvery + 1) * time.Millisecond) // or nobody has looked
+	s.pass((steady.LookEvery + 1) * time.Millisecond) // or nobody has looked
 	s.accidents++
 	s.touched = true
 	if s.time().Sub(before) > defaultRetention {
-		s.hushed = max(s.hushed, s.machine.truth+quiet)
+		s.hushed = max(s.hushed, s.machine.truth+steady.Quiet)
 	}
 }
 

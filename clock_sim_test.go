@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/steady"
 )
 
 var clockScripts = flag.Int("clocks", 500, "how many random scripts TestClockScripts plays")
@@ -167,14 +169,14 @@ func (s *simulation) suspend() {
 	s.say("suspend", "%v, which it tells: %v", d, s.machine.tells)
 	before := s.time()
 	s.machine.sleep(d)
-	s.pass((lookEvery + 1) * time.Millisecond) // or it has not been asked yet
+	s.pass((steady.LookEvery + 1) * time.Millisecond) // or it has not been asked yet
 	if s.machine.tells {
 		return
 	}
 	leap := s.time().Sub(before)
 	s.excuse(d - leap) // nobody else can know
 	if leap > defaultRetention {
-		s.hushed = max(s.hushed, s.machine.truth+quiet)
+		s.hushed = max(s.hushed, s.machine.truth+steady.Quiet)
 	}
 }
 
@@ -184,7 +186,7 @@ func (s *simulation) time() time.Time {
 	if !t.IsZero() {
 		t = t.Add(s.machine.Elapsed() - s.awake)
 	}
-	if t.IsZero() || wall.After(t) && (plausible(wall.UnixMilli()) || !plausible(t.UnixMilli())) {
+	if t.IsZero() || wall.After(t) && (steady.Plausible(wall.UnixMilli()) || !steady.Plausible(t.UnixMilli())) {
 		t = wall
 	}
 	return t

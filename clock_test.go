@@ -10,6 +10,7 @@ import (
 
 	"github.com/benbjohnson/clock"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -20,7 +21,7 @@ var (
 	_ Clock = (*clock.Mock)(nil)
 	_ Clock = clock.New()
 	_ Clock = fixedClock{}
-	_ Clock = newSystemClock()
+	_ Clock = steady.NewSystem()
 )
 
 // fixedClock stands still, and is one of those own few lines.
@@ -73,7 +74,7 @@ func TestNormalise(t *testing.T) {
 			if text := got.Format(time.RFC3339Nano); text != tt.want {
 				t.Errorf("now = %s, want %s", text, tt.want)
 			}
-			if again := normalise(got); again != got {
+			if again := steady.Normalise(got); again != got {
 				t.Errorf("normalising again makes %v of %v", again, got)
 			}
 		})
@@ -87,7 +88,7 @@ func TestNormaliseStripsTheMonotonicReading(t *testing.T) {
 	if !strings.Contains(given.String(), "m=") {
 		t.Fatalf("%v has no monotonic reading, so nothing is tested", given)
 	}
-	got := normalise(given)
+	got := steady.Normalise(given)
 	if want := time.UnixMilli(given.UnixMilli()).UTC(); got != want {
 		t.Errorf("normalise = %v, want %v", got, want)
 	}

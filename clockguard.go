@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -48,15 +49,15 @@ const (
 // guard returns the marks that a Manager goes by, and what keeps its time: nil with
 // GuardOff. The marks are those that the store keeps, or lets the Managers of this
 // process share, or else shared, or else the Manager's own.
-func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Duration, shared *storage.Marks) (*storage.Marks, *effective, error) {
-	numbers := guardNumbers{tolerance: defaultTolerance, settle: defaultSettle}
+func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Duration, shared *storage.Marks) (*storage.Marks, *steady.Time, error) {
+	numbers := steady.Numbers{Tolerance: defaultTolerance, Settle: defaultSettle}
 	for _, n := range []struct {
 		name  string
 		value time.Duration
 		to    *time.Duration
 	}{
-		{"ClockTolerance", cfg.ClockTolerance, &numbers.tolerance},
-		{"ClockSettle", cfg.ClockSettle, &numbers.settle},
+		{"ClockTolerance", cfg.ClockTolerance, &numbers.Tolerance},
+		{"ClockSettle", cfg.ClockSettle, &numbers.Settle},
 	} {
 		if err := checkDuration(n.value, false); err != nil {
 			return nil, nil, fmt.Errorf("%w: %s: %w", ErrInvalidConfig, n.name, err)
@@ -65,7 +66,7 @@ func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Durati
 			*n.to = n.value.Truncate(time.Millisecond)
 		}
 	}
-	numbers.leap = max(numbers.tolerance, min(retention, quiet))
+	numbers.Leap = max(numbers.Tolerance, min(retention, steady.Quiet))
 	marker, kept := store.(storage.Marker)
 	switch {
 	case cfg.ClockGuard > GuardOff:
@@ -86,7 +87,7 @@ func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Durati
 	if cfg.ClockGuard == GuardOff {
 		return marks, nil, nil
 	}
-	return marks, newEffective(clock, marks, kept, numbers), nil
+	return marks, steady.New(clock, marks, kept, numbers), nil
 }
 
 // claim begins a new epoch in New if the store has lost its mark, since then it cannot
@@ -94,10 +95,10 @@ func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Durati
 // the store was used last, and would have settled by what it says itself: tokens might
 // live longer by all the time that the store was closed.
 func (m *Manager) claim() {
-	mark, at := m.marks.Mark(), normalise(m.clock.Now())
+	mark, at := m.marks.Mark(), steady.Normalise(m.clock.Now())
 	lost := mark.Epoch > 0 && mark.Since.IsZero()
-	overdue := m.guarded && !m.strict && m.time.overdue(at.UnixMilli(), mark)
-	if (lost || overdue) && m.marks.Restart(at, add(at, quiet), mark.Epoch) {
+	overdue := m.guarded && !m.strict && m.time.Overdue(at.UnixMilli(), mark)
+	if (lost || overdue) && m.marks.Restart(at, steady.Add(at, steady.Quiet), mark.Epoch) {
 		m.tell(context.Background(), Event{Kind: EventClock, At: at})
 	}
 }
@@ -122,7 +123,7 @@ func (m *Manager) settle(ctx context.Context, verb string) error {
 		m.followClock(ctx, false)
 		return nil
 	}
-	if m.time.look(); !m.time.settled.Load() {
+	if m.time.Look(); !m.time.Settled() {
 		return nil
 	}
 	return fmt.Errorf("lapse: %s: %w", verb, ErrClock)
@@ -145,7 +146,7 @@ func (m *Manager) AcceptClock(ctx context.Context) error {
 }
 
 func (m *Manager) followClock(ctx context.Context, accept bool) {
-	if at, done := m.time.restart(accept); done {
+	if at, done := m.time.Restart(accept); done {
 		m.tell(ctx, Event{Kind: EventClock, At: at})
 	}
 }
@@ -155,7 +156,7 @@ func (r *holdRun) followClock() {
 	if r.m.strict || !r.m.lagging() {
 		return
 	}
-	if at, done := r.m.time.restart(false); done {
+	if at, done := r.m.time.Restart(false); done {
 		r.m.tellApart(Event{Kind: EventClock, At: at})
 	}
 }

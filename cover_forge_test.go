@@ -54,11 +54,11 @@ func KeptIn(rec *storage.Record) (k Kept, err error) {
 // Respell returns text, which has that prefix, with its secret behind another prefix and ID.
 func Respell(text, prefix, to string, id ID) string {
 	var c credential
-	if _, ok := c.parse(text, prefix, begin(prefix)); !ok {
+	if _, ok := c.Parse(text, prefix, begin(prefix)); !ok {
 		return text
 	}
 	copy(c[:], id[:])
-	return c.text(to)
+	return c.Text(to)
 }
 
 // ReplaceFloor has rec let connections by every older secret be held.

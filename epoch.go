@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -51,9 +52,9 @@ func (m *Manager) inEpoch(fn func(tx storage.Tx, now time.Time) error) func(stor
 // that epoch is over or about to be.
 func (m *Manager) judged(epoch uint32, err error) error {
 	if m.lagging() {
-		m.time.look() // it may have settled while the transaction ran
+		m.time.Look() // it may have settled while the transaction ran
 	}
-	if m.marks.Epoch() != epoch || m.lagging() && m.time.settled.Load() {
+	if m.marks.Epoch() != epoch || m.lagging() && m.time.Settled() {
 		err = errEpoch
 	}
 	if err == nil {
@@ -136,7 +137,7 @@ func (m *Manager) earlier(rec *storage.Record) bool {
 // endedByClock makes of a token of an earlier epoch what everyone sees of it.
 func (m *Manager) endedByClock(rec *storage.Record) {
 	if m.earlier(rec) {
-		rec.EndedAt, rec.EndReason = normalise(m.marks.Mark().Since), EndClock
+		rec.EndedAt, rec.EndReason = steady.Normalise(m.marks.Mark().Since), EndClock
 	}
 }
 
@@ -144,7 +145,7 @@ func (m *Manager) endedByClock(rec *storage.Record) {
 // already: those would be kept for as long as the wrong clock let them live.
 func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 	epoch := m.marks.Epoch()
-	if m.time.ended.Load() == epoch {
+	if m.ended.Load() == epoch {
 		return nil
 	}
 	for rec, err := range m.store.List(ctx, storage.Filter{}) {
@@ -166,6 +167,6 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 			return storeError("sweep", err)
 		}
 	}
-	m.time.ended.Store(epoch)
+	m.ended.Store(epoch)
 	return nil
 }

@@ -1,7 +1,10 @@
 package lapse
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -170,3 +173,110 @@ func (r *Rejection) Unwrap() error {
 	}
 	return r.Err
 }
+
+// codes are the words of Code, those that say more first.
+var codes = [...]struct {
+	err  error
+	word string
+	own  bool // an error of this package, which nothing from outside passes for
+}{
+	{ErrRefused, "refused", true},
+	{ErrBadCredentials, "bad_credentials", true},
+	{ErrMalformed, "malformed", true},
+	{ErrUnknown, "unknown", true},
+	{ErrExpired, "expired", true},
+	{ErrRevoked, "revoked", true},
+	{ErrReplaced, "replaced", true},
+	{ErrReused, "reused", true},
+	{ErrExhausted, "exhausted", true},
+	{ErrUnauthenticated, "unauthenticated", true},
+	{ErrInvalidConfig, "bad_config", true},
+	{ErrInvalidGrant, "bad_grant", true},
+	{ErrInvalidID, "bad_id", true},
+	{ErrLimit, "limit", true},
+	{ErrNotRenewable, "not_renewable", true},
+	{ErrNotDelegable, "not_delegable", true},
+	{ErrRotated, "rotated", true},
+	{ErrScope, "scope", true},
+	{ErrClock, "clock", true},
+	{ErrNoKeys, "no_keys", true},
+	{ErrNotMine, "not_mine", true},
+	{ErrOutcomeUnknown, "outcome_unknown", true},
+	{ErrNotFound, "not_found", true},
+	{ErrConflict, "conflict", true},
+	{ErrClosed, "closed", true},
+	{ErrCorrupt, "corrupt", true},
+	{ErrLocked, "locked", true},
+	{ErrUnavailable, "unavailable", true},
+	{context.Canceled, "canceled", false},
+	{context.DeadlineExceeded, "unavailable", false},
+}
+
+// Code returns one word for each way to fail, for metrics and logs: that of the error of
+// this package that err wraps, in lower case with underscores, as "expired", "revoked",
+// "replaced", "reused" or "unavailable". It is "ok" for nil, "canceled" for
+// context.Canceled, "unavailable" for context.DeadlineExceeded, and "internal" for an
+// error that wraps none of them. The words do not
+// change between versions. They are no error codes of RFC 6749.
+func Code(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.word
+		}
+	}
+	return "internal"
+}
+
+// reason is the JSON of an error: what Code says of it, and its text. What else there is to
+// say is a Rejection's.
+type reason struct {
+	Code       string    `json:"code"`
+	Error      string    `json:"error"`
+	ID         ID        `json:"id,omitzero"`
+	Subject    string    `json:"subject,omitempty"`
+	Generation uint32    `json:"generation,omitempty"`
+	At         time.Time `json:"at,omitzero"`
+	Reason     EndReason `json:"reason,omitempty"`
+}
+
+// MarshalJSON writes code, which is what Code returns, error, which is the text of Error,
+// and of id, subject, generation, at and reason those that are set. The error is always
+// nil. JSON of a struct that embeds a Rejection is this alone.
+func (r Rejection) MarshalJSON() ([]byte, error) {
+	return json.Marshal(reason{Code(&r), r.Error(), r.ID, r.Subject, r.Generation, r.At, r.Reason})
+}
+
+// LogValue is the text of Error.
+func (r Rejection) LogValue() slog.Value { return slog.StringValue(r.Error()) }
+
+// MarshalJSON writes code and error as the JSON of a Rejection has them.
+func (r *refusal) MarshalJSON() ([]byte, error) {
+	return json.Marshal(reason{Code: Code(r), Error: r.Error()})
+}
+
+// LogValue is the text of the refusal.
+func (r *refusal) LogValue() slog.Value { return slog.StringValue(r.Error()) }
+
+// failure is an error in an Event that would else have no JSON.
+type failure struct{ error }
+
+// told returns err with a JSON that says its reason.
+func told(err error) error {
+	if _, ok := err.(json.Marshaler); ok || err == nil {
+		return err
+	}
+	return failure{err}
+}
+
+func (f failure) Unwrap() error { return f.error }
+
+// MarshalJSON writes code and error as the JSON of a Rejection has them.
+func (f failure) MarshalJSON() ([]byte, error) {
+	return json.Marshal(reason{Code: Code(f.error), Error: f.Error()})
+}
+
+// LogValue is the text of the error.
+func (f failure) LogValue() slog.Value { return slog.StringValue(f.Error()) }

@@ -53,7 +53,7 @@ func TestRejectionFields(t *testing.T) {
 				wanted.ID = s.issued.ID
 			}
 			if tt.name == "no such ID" {
-				wanted.ID = credentialOf(1).id()
+				wanted.ID = credentialOf(1).ID()
 			}
 			if want.proved {
 				wanted.Subject = s.issued.Subject
@@ -73,13 +73,13 @@ func TestUnknownIsOneAnswer(t *testing.T) {
 	absent[0] ^= 1
 	var calls []map[string]int
 	texts := map[string]bool{}
-	for _, bearer := range []string{absent.text("lapse"), s.withOtherSecret().text("lapse"), s.credential().text("other")} {
+	for _, bearer := range []string{absent.Text("lapse"), s.withOtherSecret().Text("lapse"), s.credential().Text("other")} {
 		clear(s.store.calls)
 		for verb, err := range bearerVerbs(t.Context(), s.Manager, bearer) {
 			if !errors.Is(err, ErrUnknown) {
 				t.Errorf("%s = %v, want ErrUnknown", verb, err)
 			}
-			text := strings.ReplaceAll(err.Error(), absent.id().String(), "ID")
+			text := strings.ReplaceAll(err.Error(), absent.ID().String(), "ID")
 			texts[strings.ReplaceAll(text, s.issued.ID.String(), "ID")] = true
 		}
 		calls = append(calls, map[string]int{"Get": s.store.calls["Get"], "all": len(s.store.calls)})
@@ -101,23 +101,23 @@ func TestRejectionText(t *testing.T) {
 	for want, r := range map[string]Rejection{
 		"lapse: unauthenticated: malformed token": {Err: ErrMalformed},
 		"lapse: unauthenticated: unknown token: 001IYT0XLWR0glqewhlWlr": {
-			Err: ErrUnknown, ID: id.id()},
+			Err: ErrUnknown, ID: id.ID()},
 		"lapse: unauthenticated: token replaced: 001IYT0XLWR0glqewhlWlr#4294967295": {
-			Err: ErrReplaced, ID: id.id(), Subject: "ana", Generation: 1<<32 - 1},
+			Err: ErrReplaced, ID: id.ID(), Subject: "ana", Generation: 1<<32 - 1},
 		"lapse: unauthenticated: refresh token reused: 001IYT0XLWR0glqewhlWlr#7 was ended at 2026-03-01T12:30:00Z (reused)": {
-			Err: ErrReused, ID: id.id(), Subject: "ana", Generation: 7, At: at, Reason: EndReused},
+			Err: ErrReused, ID: id.ID(), Subject: "ana", Generation: 7, At: at, Reason: EndReused},
 		"lapse: unauthenticated: token expired: 001IYT0XLWR0glqewhlWlr#0 ran out at 2026-03-01T12:30:00Z": {
-			Err: ErrExpired, ID: id.id(), Subject: "ana", At: at},
+			Err: ErrExpired, ID: id.ID(), Subject: "ana", At: at},
 		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (revoked)": {
-			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndRevoked},
+			Err: ErrRevoked, ID: id.ID(), Subject: "ana", At: at, Reason: EndRevoked},
 		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (subject)": {
-			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndSubject},
+			Err: ErrRevoked, ID: id.ID(), Subject: "ana", At: at, Reason: EndSubject},
 		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (evicted)": {
-			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: EndEvicted},
+			Err: ErrRevoked, ID: id.ID(), Subject: "ana", At: at, Reason: EndEvicted},
 		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (unknown)": {
-			Err: ErrRevoked, ID: id.id(), Subject: "ana", At: at, Reason: 200},
+			Err: ErrRevoked, ID: id.ID(), Subject: "ana", At: at, Reason: 200},
 		"suspended: lapse: unauthenticated: refused: 001IYT0XLWR0glqewhlWlr#0": {
-			Err: fmt.Errorf("suspended: %w", ErrRefused), ID: id.id(), Subject: "ana"},
+			Err: fmt.Errorf("suspended: %w", ErrRefused), ID: id.ID(), Subject: "ana"},
 	} {
 		if diff := cmp.Diff(want, r.Error()); diff != "" {
 			t.Errorf("text (-want +got):\n%s", diff)

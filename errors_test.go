@@ -92,15 +92,15 @@ var refusals = []struct {
 		return err
 	}, "ErrMalformed"},
 	{"no such ID", func(t *testing.T, s *causeScene) error {
-		_, err := s.Authenticate(t.Context(), credentialOf(1).text("lapse"))
+		_, err := s.Authenticate(t.Context(), credentialOf(1).Text("lapse"))
 		return err
 	}, "ErrUnknown"},
 	{"wrong secret", func(t *testing.T, s *causeScene) error {
-		_, err := s.Authenticate(t.Context(), s.withOtherSecret().text("lapse"))
+		_, err := s.Authenticate(t.Context(), s.withOtherSecret().Text("lapse"))
 		return err
 	}, "ErrUnknown"},
 	{"another prefix before it", func(t *testing.T, s *causeScene) error {
-		_, err := s.Authenticate(t.Context(), s.credential().text("other"))
+		_, err := s.Authenticate(t.Context(), s.credential().Text("other"))
 		return err
 	}, "ErrUnknown"},
 	{"ran out", func(t *testing.T, s *causeScene) error {
@@ -153,7 +153,7 @@ var refusals = []struct {
 // credential returns what the scene's token says.
 func (s *causeScene) credential() *credential {
 	var c credential
-	c.parse(s.issued.Bearer, "lapse", begin("lapse"))
+	c.Parse(s.issued.Bearer, "lapse", begin("lapse"))
 	return &c
 }
 

@@ -120,6 +120,6 @@ func (s *refusedScene) add(kind string, texts map[string]string) {
 func craft(id ID, key *tagKey, b binding, kind secretKind, generation uint32, prefix string) string {
 	var c credential
 	copy(c[:], id[:])
-	c.setTagged(key, b, kind, generation, []byte("twenty bytes made up"))
-	return c.text(prefix)
+	c.SetTagged(key, b, kind, generation, []byte("twenty bytes made up"))
+	return c.Text(prefix)
 }

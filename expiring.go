@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -77,7 +78,7 @@ type damage struct {
 func (s *soon) collect(within time.Duration) error {
 	s.now, s.epoch = s.m.stamp()
 	var filter storage.Filter // no store has to know an instant behind the last one
-	if last := add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < lastInstant {
+	if last := steady.Add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < steady.LastInstant {
 		filter.ExpiresBefore = last.Add(time.Millisecond)
 	}
 	for rec, err := range s.m.store.List(s.ctx, filter) {

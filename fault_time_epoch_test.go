@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/steady"
 )
 
 // tickBegins are the ways in which an epoch begins while a verb runs.
@@ -20,8 +22,8 @@ var tickBegins = []struct {
 		}
 	}},
 	{"restarted", func(w *tickWorld, _ *Manager) {
-		marks, at := w.store.Marks(), normalise(w.clock.Now())
-		marks.Restart(at, add(at, quiet), marks.Epoch())
+		marks, at := w.store.Marks(), steady.Normalise(w.clock.Now())
+		marks.Restart(at, steady.Add(at, steady.Quiet), marks.Epoch())
 	}},
 }
 

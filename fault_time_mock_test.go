@@ -10,6 +10,7 @@ import (
 
 	"github.com/benbjohnson/clock"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
@@ -45,8 +46,8 @@ func TestFault8WhatLeapsAreSweptBy(t *testing.T) {
 		if n := tickMust(m.Sweep(t.Context()))(t); n != row.deleted {
 			t.Errorf("%s: deleted %d; want %d", row.name, n, row.deleted)
 		}
-		wall.pass(quiet + time.Hour)
-		mock.Add(quiet + time.Hour)
+		wall.pass(steady.Quiet + time.Hour)
+		mock.Add(steady.Quiet + time.Hour)
 		if n := tickMust(m.Sweep(t.Context()))(t); n != row.dayLater {
 			t.Errorf("%s: a day later deleted %d; want %d", row.name, n, row.dayLater)
 		}

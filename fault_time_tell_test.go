@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -31,7 +32,7 @@ func newTickFull(t *testing.T, guard ClockGuard) *tickFull {
 	f.p = tickMust(NewPairs(f.store, PairConfig{Access: Config{Clock: f.clock, ClockGuard: guard, Prefix: "acc", Observe: cfg.Observe}, Refresh: Config{Prefix: "ref", Policy: Policy{MaxTokens: 1}}}))(t)
 	tickMust(f.m.Issue(t.Context(), Grant{Subject: "ana"}))(t)
 	tickMust(f.p.Issue(t.Context(), Grant{Subject: "ana"}))(t)
-	f.clock.set(-2 * quiet)
+	f.clock.set(-2 * steady.Quiet)
 	f.clock.pass(1)
 	return f
 }
@@ -76,8 +77,8 @@ func TestFault6EndsAreToldOnce(t *testing.T) {
 			f.store.set(func() {
 				if left--; left == 0 {
 					began = true
-					marks, at := f.store.Marks(), normalise(f.clock.Now())
-					marks.Restart(at, add(at, quiet), marks.Epoch())
+					marks, at := f.store.Marks(), steady.Normalise(f.clock.Now())
+					marks.Restart(at, steady.Add(at, steady.Quiet), marks.Epoch())
 				}
 			})
 			_, err := issue(t.Context(), f)
@@ -96,8 +97,8 @@ func TestFault6TooManyEpochs(t *testing.T) {
 	for name, issue := range tickIssues {
 		f := newTickFull(t, GuardDefault)
 		f.store.set(func() {
-			marks, at := f.store.Marks(), normalise(f.clock.Now())
-			marks.Restart(at, add(at, quiet), marks.Epoch())
+			marks, at := f.store.Marks(), steady.Normalise(f.clock.Now())
+			marks.Restart(at, steady.Add(at, steady.Quiet), marks.Epoch())
 		})
 		id, err := issue(t.Context(), f)
 		f.store.set(nil)

@@ -11,7 +11,7 @@ func parseSeeds() (valid, invalid []string) {
 		valid = append(valid, answer.text)
 	}
 	for _, prefix := range []string{"a", "lapse", "a_b", "acme_live_v2abcd"} {
-		valid = append(valid, credentialOf(42).text(prefix))
+		valid = append(valid, credentialOf(42).Text(prefix))
 	}
 	for _, miss := range nearMisses(valid[0]) {
 		invalid = append(invalid, miss)
@@ -57,18 +57,18 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, own string) {
 		for _, text := range []string{text, sealed(text)} {
 			var c, again credential
-			prefix, ok := c.parse(text, own, begin(own))
+			prefix, ok := c.Parse(text, own, begin(own))
 			if !ok {
-				if _, ok := again.parse(text, "lapse", begin("lapse")); ok && checkPrefix(own) == nil {
+				if _, ok := again.Parse(text, "lapse", begin("lapse")); ok && checkPrefix(own) == nil {
 					t.Fatalf("%q is a token if lapse is expected, and none if %q is", text, own)
 				}
 				continue
 			}
 			// An own prefix is one that New has checked.
-			if checkPrefix(own) == nil && (c.text(prefix) != text || spellToken(prefix, &c) != text || checkPrefix(prefix) != nil) {
-				t.Fatalf("%q was accepted, and is written %q", text, c.text(prefix))
+			if checkPrefix(own) == nil && (c.Text(prefix) != text || spellToken(prefix, &c) != text || checkPrefix(prefix) != nil) {
+				t.Fatalf("%q was accepted, and is written %q", text, c.Text(prefix))
 			}
-			if got, ok := again.parse(text, prefix, begin(prefix)); !ok || got != prefix || again != c {
+			if got, ok := again.Parse(text, prefix, begin(prefix)); !ok || got != prefix || again != c {
 				t.Fatalf("%q = %q %x, and read again %q %x", text, prefix, c, got, again)
 			}
 		}

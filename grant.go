@@ -2,10 +2,17 @@ package lapse
 
 import (
 	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
 	"math"
+	"math/bits"
 	"strings"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -158,9 +165,65 @@ func (g *Grant) record(rec *storage.Record, p *Policy, prefix string, now time.T
 	*rec = storage.Record{TTL: g.ttl(p)}
 	rec.Prefix, rec.Subject, rec.Name, rec.Scope, rec.Data = prefix, g.Subject, g.Name, g.Scope, g.Data
 	rec.IssuedAt, rec.MaxExpiresAt = now, p.capFrom(now)
-	rec.ExpiresAt = capped(add(now, rec.TTL), rec.MaxExpiresAt)
+	rec.ExpiresAt = capped(steady.Add(now, rec.TTL), rec.MaxExpiresAt)
 	rec.MaxUses, rec.UsesLeft, rec.UseGrace = g.MaxUses, g.MaxUses, g.UseGrace.Truncate(time.Millisecond)
 }
 
 // ttl returns the life, in whole milliseconds, that g asks for.
 func (g *Grant) ttl(p *Policy) time.Duration { return cmp.Or(g.TTL.Truncate(time.Millisecond), p.TTL) }
+
+// GrantError is what errors.As finds in an ErrInvalidGrant: which field is out of its
+// limits. An OAuth endpoint answers invalid_scope where Field is "Scope", and
+// invalid_request otherwise (RFC 6749 section 5.2). It holds nothing of the field's value
+// but lengths, numbers, durations and, of Subject and Name, the number of a character.
+type GrantError struct {
+	Field string // of Grant, as "Scope" or "TTL"; "Subject" and "overlap" also where they were given by themselves
+	Limit string // what is wrong and what the limit is, in words
+}
+
+// invalidGrant returns the GrantError of a field, with its limit as fmt.Sprintf writes it.
+func invalidGrant(field, format string, args ...any) *GrantError {
+	return &GrantError{Field: field, Limit: fmt.Sprintf(format, args...)}
+}
+
+// Error is the text of ErrInvalidGrant, the field and the limit.
+func (e *GrantError) Error() string {
+	return ErrInvalidGrant.Error() + ": " + e.Field + ": " + e.Limit
+}
+
+// Unwrap returns ErrInvalidGrant.
+func (e *GrantError) Unwrap() error { return ErrInvalidGrant }
+
+// maxJitter is the most that Grant.Jitter can be: half of a life.
+const maxJitter = 0.5
+
+// checkJitter returns ErrInvalidGrant for a share that is out of limits, or none.
+func checkJitter(share float64) error {
+	if share >= 0 && share <= maxJitter { // which NaN is not
+		return nil
+	}
+	return invalidGrant("Jitter", "%v is not between 0 and %v", share, maxJitter)
+}
+
+// spread draws the TTL of a token under p, once, where g spreads it: any whole number
+// of milliseconds that Jitter lets it have, each as likely as the others.
+func (g *Grant) spread(p *Policy) error {
+	if g.Jitter == 0 {
+		return nil
+	}
+	var random [8]byte
+	if _, err := io.ReadFull(rand.Reader, random[:]); err != nil {
+		return fmt.Errorf("%w: %w", bearer.ErrNoRandomness, err)
+	}
+	ttl := g.ttl(p)
+	most := uint64((ttl - g.leastTTL(p)).Milliseconds())
+	cut, _ := bits.Mul64(binary.LittleEndian.Uint64(random[:]), most+1)
+	g.TTL, g.Jitter = ttl-time.Duration(cut)*time.Millisecond, 0
+	return nil
+}
+
+// leastTTL returns the shortest life that spread can draw.
+func (g *Grant) leastTTL(p *Policy) time.Duration {
+	ttl := g.ttl(p)
+	return ttl - time.Duration(float64(ttl.Milliseconds())*g.Jitter)*time.Millisecond
+}

@@ -1,6 +1,10 @@
 package lapse
 
-import "context"
+import (
+	"context"
+
+	"github.com/seed-55daa01a/lapse/internal/bearer"
+)
 
 // Hold is a connection that is held open by a token. Manager.Hold makes one.
 //
@@ -78,13 +82,13 @@ func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
 }
 
 // hold registers h before it reads the token, so that no end falls between.
-func (m *Manager) hold(ctx context.Context, h *Hold, bearer string) (tok Token, err error) {
-	var c credential
-	if _, ok := c.parse(bearer, m.prefix, m.begun); !ok {
+func (m *Manager) hold(ctx context.Context, h *Hold, text string) (tok Token, err error) {
+	var c bearer.Credential
+	if _, ok := c.Parse(text, m.prefix, m.begun); !ok {
 		return tok, m.refuse(ctx, ErrMalformed)
 	}
-	m.holds.add(m, h, c.id())
-	if h.generation, err = m.authenticate(ctx, "hold", bearer, useHeld, &tok); err != nil {
+	m.holds.add(m, h, c.ID())
+	if h.generation, err = m.authenticate(ctx, "hold", text, useHeld, &tok); err != nil {
 		return Token{}, err
 	}
 	over, cause := m.holds.arm(h, &tok, at(m.now()))

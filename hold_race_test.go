@@ -76,8 +76,8 @@ func newest(ctx context.Context, m *Manager, bearer string) (context.Context, To
 	h := &Hold{cancel: cancel, generation: math.MaxUint32}
 	h.stop = context.AfterFunc(ctx, func() { m.holds.drop(h) })
 	var c credential
-	c.parse(bearer, m.prefix, m.begun)
-	m.holds.add(m, h, c.id())
+	c.Parse(bearer, m.prefix, m.begun)
+	m.holds.add(m, h, c.ID())
 	tok, err := m.Authenticate(ctx, bearer)
 	over := err != nil
 	if !over {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -59,7 +60,7 @@ func startHolds(m *Manager) *holdRun {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &holdRun{m: m, epoch: m.marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
 	r.deaf, r.pollAt, r.now, r.asks = true, noInstant, unknown, make(map[*asking]struct{})
-	_, r.elapses = m.clock.(elapser)
+	_, r.elapses = m.clock.(steady.Elapser)
 	if watcher, ok := m.store.(storage.Watcher); ok {
 		go r.listen(watcher)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -76,13 +77,13 @@ func (d *draft) attempt(ctx context.Context, verb string, fn func(storage.Tx) er
 
 // draw draws the ID and the secret of a token that is issued at now.
 func (d *draft) draw(now time.Time, subject string) error {
-	if err := d.cred.mint(now, subject); err != nil {
+	if err := d.cred.Mint(now, subject); err != nil {
 		return err
 	}
 	if d.key != nil {
-		d.sealed = d.cred.derive(d.key, d.m.binding)
+		d.sealed = obtainedSecret(&d.cred, d.key, d.m.binding)
 	}
-	d.digest = d.cred.digest(d.m.binding) // before the transaction, for which others wait
+	d.digest = d.cred.Digest(d.m.binding) // before the transaction, for which others wait
 	return nil
 }
 
@@ -96,8 +97,8 @@ type draft struct {
 	m       *Manager
 	stores  func(storage.Tx) error // store; to name a method makes a function, and this one is used again
 	grant   Grant
-	key     key // what derives the secret; nil: it is random
-	cred    credential
+	key     bearer.Key // what derives the secret; nil: it is random
+	cred    bearer.Credential
 	digest  storage.Digest // of cred
 	sealed  storage.Sealed // what the secret is derived from
 	now     time.Time      // of the transaction
@@ -120,7 +121,7 @@ func (d *draft) store(tx storage.Tx) error {
 func (d *draft) put(tx storage.Tx) error {
 	d.evicted, d.above, d.reduced = nil, nil, nil
 	d.grant.record(&d.rec, &d.m.policy, d.m.prefix, d.now)
-	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.id(), d.digest, d.sealed
+	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.ID(), d.digest, d.sealed
 	d.rec.Epoch = d.epoch
 	if f, ok := tx.(fitter); ok && d.tie == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1, d.now) {
 		return nil
@@ -164,9 +165,46 @@ func (d *draft) tell(ctx context.Context, i *Issued) {
 // answer sets i to what there is to say of a draft that is stored.
 func (d *draft) answer(i *Issued) {
 	d.m.show(&d.rec, &i.Token)
-	i.Bearer, i.Reduced = d.cred.textAfter(d.m.prefix, d.m.begun), d.reduced
+	i.Bearer, i.Reduced = d.cred.TextAfter(d.m.prefix, d.m.begun), d.reduced
 	d.above.lower(&i.Token)
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)
 	}
+}
+
+// Issued is a token with its secret text, shown this once: no store holds it in the
+// clear, and nothing but Obtain, and Refresh within its grace, gives one again.
+//
+// Every encoder of the standard library leaves the Bearer out, or refuses an Issued, and
+// fmt, slog and templates leave it out wherever they ask the Issued how it prints. fmt,
+// and what prints by it, does not ask, but goes by reflection and shows the Bearer:
+//   - in an unexported field of another type;
+//   - in what a pointer inside of another value points to, as in []any{&T{issued}}, under
+//     a verb that pointers do not have, as %s, %q or %t;
+//   - under %p and, outside of Errorf, %w, both of which go vet reports.
+//
+// So keep no Issued in a value that is logged; its Token says all that a log needs.
+//
+// JSON of a struct that embeds an Issued has the other fields of that struct, too. fmt and
+// slog print the embedded Issued alone, since they find its methods: give it a field with
+// a name where the others are to be printed.
+type Issued struct {
+	Token
+	Bearer   string `json:"-" xml:"-"`          // what its holder presents
+	Evicted  []ID   `json:"evicted,omitempty"`  // what Policy.AtLimit ended to make room; never the new token itself
+	Existing bool   `json:"existing,omitempty"` // Obtain found it, and it is not new
+
+	// Reduced names the fields of the Grant that the token does not have as they were
+	// asked for: "TTL", if the parent of a delegate made it shorter, or if the token that
+	// Obtain found has another. Else it is nil.
+	Reduced []string `json:"reduced,omitempty"`
+}
+
+// fitter is a storage.Tx that can see at a glance that a new record is no trouble, as
+// those of memory and bolt can.
+type fitter interface {
+	// PutIfFits is Put, if there surely is no record of that ID, nor a damaged one, and no
+	// more than n records of the subject that live at now. Where it reports false it has
+	// done nothing, and Get and Living tell why.
+	PutIfFits(r *storage.Record, n int, now time.Time) bool
 }

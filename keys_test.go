@@ -49,13 +49,13 @@ func secretsOfKey(key []byte) secrets {
 // given again after an update.
 func TestDerivation(t *testing.T) {
 	c, k := credentialOf(3), randomKey(1)
-	id, salt := c.id(), string(c[idLen:])
+	id, salt := c.ID(), string(c[idLen:])
 	tag := newBinding("lapse")
-	sealed := c.derive(newKey([keyLen]byte(k)), tag)
+	sealed := obtainedSecret(c, newKey([keyLen]byte(k)), tag)
 
 	mac := hmac.New(sha256.New, k)
 	fmt.Fprintf(mac, "lapse secret by Obtain, version 1%s%s%s", tag[:], id[:], salt)
-	if got := string(c[idLen:]); got != string(mac.Sum(nil)) || c.id() != id {
+	if got := string(c[idLen:]); got != string(mac.Sum(nil)) || c.ID() != id {
 		t.Errorf("the secret is %x; want %x", got, mac.Sum(nil))
 	}
 	if want := "o1" + salt; sealed.Text() != want {
@@ -66,22 +66,22 @@ func TestDerivation(t *testing.T) {
 // TestDerivationOfARotation: likewise what is derived for a later generation, of which
 // every part counts.
 func TestDerivationOfARotation(t *testing.T) {
-	id, b, material, salt := credentialOf(3).id(), newBinding("lapse"), randomKey(1), credentialOf(4)[:saltLen]
+	id, b, material, salt := credentialOf(3).ID(), newBinding("lapse"), randomKey(1), credentialOf(4)[:saltLen]
 	k := newKey([keyLen]byte(material))
 	mac := hmac.New(sha256.New, material)
 	fmt.Fprintf(mac, "lapse secret by Obtain, version 2%s%s\x00\x00\x01\x02%s", b[:], id[:], salt)
 	want := [sha256.Size]byte(mac.Sum(nil))
-	if got := k.rotated(id, b, 258, salt); got != want {
+	if got := k.Rotated(id, b, 258, salt); got != want {
 		t.Errorf("%x; want %x", got, want)
 	}
 	seen := map[[sha256.Size]byte]string{want: "itself"}
 	for what, other := range map[string][sha256.Size]byte{
-		"another generation": k.rotated(id, b, 259, salt),
-		"another salt":       k.rotated(id, b, 258, credentialOf(5)[:saltLen]),
-		"another ID":         k.rotated(credentialOf(5).id(), b, 258, salt),
-		"another prefix":     k.rotated(id, newBinding("other"), 258, salt),
-		"another key":        newKey([keyLen]byte(randomKey(2))).rotated(id, b, 258, salt),
-		"the first secret":   k.first(id, b, string(salt)),
+		"another generation": k.Rotated(id, b, 259, salt),
+		"another salt":       k.Rotated(id, b, 258, credentialOf(5)[:saltLen]),
+		"another ID":         k.Rotated(credentialOf(5).ID(), b, 258, salt),
+		"another prefix":     k.Rotated(id, newBinding("other"), 258, salt),
+		"another key":        newKey([keyLen]byte(randomKey(2))).Rotated(id, b, 258, salt),
+		"the first secret":   k.First(id, b, string(salt)),
 	} {
 		if same, known := seen[other]; known {
 			t.Errorf("%s gives the same as %s", what, same)
@@ -115,7 +115,7 @@ func TestRevealNeedsEverything(t *testing.T) {
 		},
 		"no salt":      func(r *storage.Record, _ *Manager) { r.Sealed = storage.Sealed{} },
 		"another tag":  func(_ *storage.Record, m *Manager) { m.binding = newBinding("other") },
-		"a digest":     func(r *storage.Record, _ *Manager) { r.Digest = credentialOf(1).digest(m.binding) },
+		"a digest":     func(r *storage.Record, _ *Manager) { r.Digest = credentialOf(1).Digest(m.binding) },
 		"no digest":    func(r *storage.Record, _ *Manager) { r.Digest = storage.Digest{} },
 		"an algorithm": func(r *storage.Record, _ *Manager) { r.Digest = storage.NewDigest(2, r.Digest.Sum()) },
 	} {
@@ -123,7 +123,7 @@ func TestRevealNeedsEverything(t *testing.T) {
 		change(&r, changed)
 		var c credential
 		want := name == "nothing" || name == "the order"
-		if got := changed.reveal(&r, &c); got != want || want && c.text("lapse") != issued.Bearer {
+		if got := changed.reveal(&r, &c); got != want || want && c.Text("lapse") != issued.Bearer {
 			t.Errorf("changed: %s: revealed: %v; want %v", name, got, want)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -23,22 +25,23 @@ type Manager struct {
 	reader    *table.Reader // of store
 	policy    Policy        // with defaults
 	prefix    string
-	binding   binding
-	begun     uint32 // begin(prefix)
+	binding   bearer.Binding
+	begun     uint32 // bearer.PrefixChecksum(prefix)
 	clock     Clock
-	time      *effective     // nil with GuardOff
+	time      *steady.Time   // nil with GuardOff
 	marks     *storage.Marks // the store's, if it has any
 	guarded   bool           // time can begin a new epoch
 	strict    bool           // GuardStrict
 	admission func(ctx context.Context, tok Token) error
 	observe   func(context.Context, Event)
-	keys      []key         // of Config.Keys, the one in use first
+	keys      []bearer.Key  // of Config.Keys, the one in use first
 	recheck   time.Duration // Config.Recheck
 	poll      time.Duration // Config.PollHolds, with its default
 	holds     holds
 	rules     *sessionRules // of the Pairs that this Manager belongs to, or nil
 	refreshes bool          // its texts refresh the sessions of those Pairs
 	drafts    sync.Pool     // of *draft, for issue
+	ended     atomic.Uint32 // the epoch for which the tokens of earlier ones have been ended in their records
 	apart     atomic.Int32  // how many goroutines of tellApart there are
 }
 
@@ -119,7 +122,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		return nil, err
 	}
 	prefix := cmp.Or(cfg.Prefix, "lapse")
-	if err := checkPrefix(prefix); err != nil {
+	if err := bearer.CheckPrefix(prefix); err != nil {
 		return nil, fmt.Errorf("%w: Prefix: %w", ErrInvalidConfig, err)
 	}
 	if err := cfg.checkIntervals(); err != nil {
@@ -128,7 +131,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 	clock := cfg.Clock
 	switch {
 	case clock == nil:
-		clock = newSystemClock()
+		clock = steady.NewSystem()
 	case isNil(clock):
 		return nil, fmt.Errorf("%w: Clock is a nil %T", ErrInvalidConfig, clock)
 	}
@@ -145,12 +148,12 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		reader:    table.ReaderOf(store),
 		policy:    policy,
 		prefix:    prefix,
-		binding:   newBinding(prefix),
-		begun:     begin(prefix),
+		binding:   bearer.NewBinding(prefix),
+		begun:     bearer.PrefixChecksum(prefix),
 		clock:     clock,
 		time:      guard,
 		marks:     marks,
-		guarded:   guard != nil && guard.epochs,
+		guarded:   guard != nil && guard.Epochs(),
 		strict:    cfg.ClockGuard == GuardStrict,
 		admission: cfg.Admit,
 		observe:   cfg.Observe,

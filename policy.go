@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -126,7 +127,7 @@ func (p *Policy) capFrom(issued time.Time) time.Time {
 	if p.MaxTTL == NoLimit {
 		return time.Time{}
 	}
-	return add(issued, p.MaxTTL)
+	return steady.Add(issued, p.MaxTTL)
 }
 
 // view makes of a record's token what everyone sees of it: its expiry is the one
@@ -176,7 +177,7 @@ func renewal(t *Token, ttl time.Duration, now time.Time) storage.Use {
 
 // renewedUntil returns when t, renewed at now, expires.
 func renewedUntil(t *Token, ttl time.Duration, now time.Time) time.Time {
-	return capped(add(now, ttl), t.MaxExpiresAt)
+	return capped(steady.Add(now, ttl), t.MaxExpiresAt)
 }
 
 // due reports whether RenewEvery has passed, at now, since the last use of t that was

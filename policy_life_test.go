@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -28,7 +29,7 @@ func TestLive(t *testing.T) {
 		{"1 ms after", Token{ExpiresAt: at}, at.Add(time.Millisecond), false},
 		{"long after", Token{ExpiresAt: at}, at.Add(day), false},
 		{"without expiry", Token{}, at, false},
-		{"without expiry, in the first instant", Token{}, time.UnixMilli(firstInstant), false},
+		{"without expiry, in the first instant", Token{}, time.UnixMilli(steady.FirstInstant), false},
 		{"ended long ago", Token{ExpiresAt: at, EndedAt: at.Add(-day)}, at.Add(-1), false},
 		{"ended now", Token{ExpiresAt: at, EndedAt: at.Add(-1)}, at.Add(-1), false},
 		{"ended later than now, for the clock stepped back", Token{ExpiresAt: at, EndedAt: at.Add(-1)}, at.Add(-day), false},
@@ -117,14 +118,14 @@ func TestLoweredCapEndsNothing(t *testing.T) {
 // TestSaturation: at the end of time everything is capped there, and nothing
 // turns negative.
 func TestSaturation(t *testing.T) {
-	last := time.UnixMilli(lastInstant).UTC()
+	last := time.UnixMilli(steady.LastInstant).UTC()
 	for _, tt := range []struct {
 		name string
 		from time.Time
 		d    time.Duration
 		want time.Time
 	}{
-		{"year 1", time.UnixMilli(firstInstant).UTC(), time.Hour, time.UnixMilli(firstInstant + 3_600_000).UTC()},
+		{"year 1", time.UnixMilli(steady.FirstInstant).UTC(), time.Hour, time.UnixMilli(steady.FirstInstant + 3_600_000).UTC()},
 		{"1970", time.UnixMilli(0).UTC(), longestMilli, time.UnixMilli(longestMilli.Milliseconds()).UTC()},
 		{"2026", testInstant, 0, testInstant},
 		{"2300", time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC), longestMilli, time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC).Add(longestMilli)},
@@ -133,7 +134,7 @@ func TestSaturation(t *testing.T) {
 		{"292 years beyond it", last, longestMilli, last},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, add(tt.from, tt.d)); diff != "" {
+			if diff := cmp.Diff(tt.want, steady.Add(tt.from, tt.d)); diff != "" {
 				t.Errorf("sum (-want +got):\n%s", diff)
 			}
 		})
@@ -169,12 +170,12 @@ func TestLifeInAnyYear(t *testing.T) {
 
 // TestLongestLives: no sum of the longest durations is in the past.
 func TestLongestLives(t *testing.T) {
-	for _, start := range []time.Time{time.UnixMilli(firstInstant), time.UnixMilli(0), time.UnixMilli(lastInstant - 1)} {
+	for _, start := range []time.Time{time.UnixMilli(steady.FirstInstant), time.UnixMilli(0), time.UnixMilli(steady.LastInstant - 1)} {
 		for _, maxTTL := range []time.Duration{0, longest, NoLimit} {
 			m, mock := managerOver(t, newTallyStore(), Config{Policy: Policy{TTL: longest, MaxTTL: maxTTL}})
 			mock.Set(start)
 			issued := issueTo(t, m, Grant{Subject: "ana"})
-			want := add(start, longestMilli)
+			want := steady.Add(start, longestMilli)
 			if !issued.ExpiresAt.Equal(want) || !issued.ExpiresAt.After(start) {
 				t.Errorf("from %v under %v it lives until %v, want %v", start, maxTTL, issued.ExpiresAt, want)
 			}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -34,7 +36,7 @@ import (
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (TokenPair, error) {
 	m := p.refresh
 	var rec storage.Record
-	text := presented{cred: new(credential), sum: new([sha256.Size]byte)}
+	text := presented{cred: new(bearer.Credential), sum: new([sha256.Size]byte)}
 	found, now, err := m.proveTo(ctx, "refresh", refreshToken, &text, &rec)
 	if err != nil {
 		return TokenPair{}, err
@@ -81,7 +83,7 @@ func narrowed(tok *Token, asked []string) (string, error) {
 
 // reused refuses the replaced text of a session that is tok, dead or about to be.
 func reused(tok *Token, p *presented) *Rejection {
-	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.generation(), At: deadFrom(tok), Reason: tok.EndReason}
+	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.Generation(), At: deadFrom(tok), Reason: tok.EndReason}
 }
 
 // refreshing is one Refresh. Its transaction may run more than once, and sets what it
@@ -91,10 +93,10 @@ type refreshing struct {
 	text  *presented
 	scope string // of the access text that is asked for
 	spent bool   // text had been replaced when it was judged before the transaction
-	salt  [saltLen]byte
+	salt  [bearer.SaltLen]byte
 
 	judged
-	access, refresh credential
+	access, refresh bearer.Credential
 	now             time.Time
 	ended           []Token
 }
@@ -102,11 +104,11 @@ type refreshing struct {
 // answer runs the transaction, and says what came of it.
 func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, error) {
 	p, m := r.p, r.p.refresh
-	if err := draw(r.salt[:]); err != nil {
+	if err := bearer.Draw(r.salt[:]); err != nil {
 		return TokenPair{}, err
 	}
 	if err := m.update(ctx, "refresh", subject, r.run); err != nil {
-		return TokenPair{}, m.verdict(ctx, r.text.cred.id(), err)
+		return TokenPair{}, m.verdict(ctx, r.text.cred.ID(), err)
 	}
 	m.tellEnded(ctx, r.ended)
 	if r.stands == spentText {
@@ -166,19 +168,19 @@ func (r *refreshing) reuse(tx storage.Tx) (err error) {
 }
 
 // make sets both secrets of a generation, for the salt that they are derived with.
-func (r *refreshing) make(key tagKey, generation uint32, salt []byte) {
+func (r *refreshing) make(key bearer.TagKey, generation uint32, salt []byte) {
 	p := r.p
 	for _, part := range []struct {
-		cred    *credential
-		binding binding
-		kind    secretKind
+		cred    *bearer.Credential
+		binding bearer.Binding
+		kind    bearer.Kind
 	}{
-		{&r.access, p.access.binding, accessSecret},
-		{&r.refresh, p.refresh.binding, refreshSecret},
+		{&r.access, p.access.binding, bearer.AccessSecret},
+		{&r.refresh, p.refresh.binding, bearer.RefreshSecret},
 	} {
-		random := r.text.cred.successor(part.binding, part.kind, generation, salt)
-		copy(part.cred[:], r.text.cred[:idLen])
-		part.cred.setTagged(&key, part.binding, part.kind, generation, random[:])
+		random := r.text.cred.Successor(part.binding, part.kind, generation, salt)
+		copy(part.cred[:], r.text.cred[:bearer.IDLen])
+		part.cred.SetTagged(&key, part.binding, part.kind, generation, random[:])
 	}
 }
 
@@ -188,8 +190,8 @@ func (r *refreshing) repeat(kept session) error {
 		return decide(repeatedScope(r.scope, kept.accessScope()))
 	}
 	r.make(kept.key(), r.rec.Generation, []byte(kept.salt()))
-	sum := r.access.sum(r.p.access.binding)
-	if !r.refresh.proves(r.p.refresh.binding, &r.rec.Digest) || !isSum(kept.access(), &sum) {
+	sum := r.access.Sum(r.p.access.binding)
+	if !r.refresh.Proves(r.p.refresh.binding, &r.rec.Digest) || !isSum(kept.access(), &sum) {
 		return errSecrets
 	}
 	return nil
@@ -203,18 +205,18 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	}
 	r.make(kept.key(), rec.Generation+1, r.salt[:])
 	rec.MaxExpiresAt = r.tok.MaxExpiresAt // never after that of the policy, which it was seen under
-	rec.ExpiresAt = capped(latest(r.tok.ExpiresAt, add(now, rec.TTL)), rec.MaxExpiresAt)
+	rec.ExpiresAt = capped(latest(r.tok.ExpiresAt, steady.Add(now, rec.TTL)), rec.MaxExpiresAt)
 	next := sessionParts{
 		refreshPrefix: p.refresh.prefix,
 		accessScope:   r.scope,
 		key:           kept.key(),
-		accessExpires: capped(add(now, kept.accessTTL()), rec.ExpiresAt),
+		accessExpires: capped(steady.Add(now, kept.accessTTL()), rec.ExpiresAt),
 		accessTTL:     kept.accessTTL(),
-		access:        r.access.sum(p.access.binding),
+		access:        r.access.Sum(p.access.binding),
 	}
 	rec.PreviousUntil = time.Time{}
 	if p.grace > 0 {
-		rec.PreviousUntil = add(now, min(p.grace, kept.accessTTL())) // a retry gets no dead access text
+		rec.PreviousUntil = steady.Add(now, min(p.grace, kept.accessTTL())) // a retry gets no dead access text
 		sum := rec.Digest.Sum()
 		next.previousRefresh, next.salt = string(sum[:]), r.salt[:]
 		if within(r.scope, kept.accessScope()) {
@@ -223,7 +225,7 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 		}
 	}
 	rec.Generation, rec.RotatedAt = rec.Generation+1, now
-	rec.Digest, rec.Sealed = r.refresh.digest(p.refresh.binding), next.seal()
+	rec.Digest, rec.Sealed = r.refresh.Digest(p.refresh.binding), next.seal()
 	return putIn(tx, rec)
 }
 

@@ -102,8 +102,8 @@ func (f *forger) text(prefix string, g forgery) string {
 	}
 	var c credential
 	copy(c[:], g.id[:])
-	c.setTagged(&key, g.binding, g.kind, g.generation, []byte("twenty random bytes."))
-	return c.text(prefix)
+	c.SetTagged(&key, g.binding, g.kind, g.generation, []byte("twenty random bytes."))
+	return c.Text(prefix)
 }
 
 // asked is what every verb that takes a text says to one.
@@ -192,7 +192,7 @@ func TestTextsOfOneAreNoneOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	parsed := func(bearer string) (c credential) {
-		if _, ok := c.parse(bearer, "lapse", begin("lapse")); !ok {
+		if _, ok := c.Parse(bearer, "lapse", begin("lapse")); !ok {
 			t.Fatal("not a text")
 		}
 		return c
@@ -202,17 +202,17 @@ func TestTextsOfOneAreNoneOfAnother(t *testing.T) {
 	with := func(id ID, of credential) *credential { copy(of[:], id[:]); return &of }
 	before := f.record()
 	for name, bearer := range map[string]string{
-		"an access secret as a refresh text":     mine.text("lapse_refresh"),
-		"a refresh secret as an access text":     mineRefresh.text("lapse"),
-		"the access secret of another":           with(f.id, theirs).text("lapse"),
-		"the refresh secret of another":          with(f.id, theirsRefresh).text("lapse_refresh"),
-		"its secret under the ID of another":     with(other.Refresh.ID, mineRefresh).text("lapse_refresh"),
-		"its access text under another's ID":     with(other.Refresh.ID, mine).text("lapse"),
-		"its refresh text under an absent ID":    with(ID{1}, mineRefresh).text("lapse_refresh"),
-		"its access text under an absent ID":     with(ID{1}, mine).text("lapse"),
-		"its access text under another prefix":   mine.text("guest"),
-		"its refresh text under another prefix":  mineRefresh.text("guest_refresh"),
-		"the first text under an absent session": with(ID{1}, parsed(f.all[0].Refresh.Bearer)).text("lapse_refresh"),
+		"an access secret as a refresh text":     mine.Text("lapse_refresh"),
+		"a refresh secret as an access text":     mineRefresh.Text("lapse"),
+		"the access secret of another":           with(f.id, theirs).Text("lapse"),
+		"the refresh secret of another":          with(f.id, theirsRefresh).Text("lapse_refresh"),
+		"its secret under the ID of another":     with(other.Refresh.ID, mineRefresh).Text("lapse_refresh"),
+		"its access text under another's ID":     with(other.Refresh.ID, mine).Text("lapse"),
+		"its refresh text under an absent ID":    with(ID{1}, mineRefresh).Text("lapse_refresh"),
+		"its access text under an absent ID":     with(ID{1}, mine).Text("lapse"),
+		"its access text under another prefix":   mine.Text("guest"),
+		"its refresh text under another prefix":  mineRefresh.Text("guest_refresh"),
+		"the first text under an absent session": with(ID{1}, parsed(f.all[0].Refresh.Bearer)).Text("lapse_refresh"),
 	} {
 		f.store.Reset()
 		_, err := f.Refresh(t.Context(), bearer)

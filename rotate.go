@@ -8,6 +8,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -107,7 +109,7 @@ func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation)
 	if !r.repeated {
 		m.tell(ctx, Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
 	}
-	return Issued{Token: r.token, Bearer: r.cred.textAfter(m.prefix, m.begun)}, nil
+	return Issued{Token: r.token, Bearer: r.cred.TextAfter(m.prefix, m.begun)}, nil
 }
 
 // rotation replaces the secret of a plain token. Its transaction may run more than once,
@@ -119,21 +121,21 @@ type rotation struct {
 	overlap time.Duration
 	life    time.Duration // the TTL that Obtain asks for; 0: as it is
 
-	key    tagKey // drawn before the transaction
-	salt   [saltLen]byte
-	random [randomLen]byte
+	key    bearer.TagKey // drawn before the transaction
+	salt   [bearer.SaltLen]byte
+	random [bearer.RandomLen]byte
 
 	token    Token
-	epoch    uint32     // of its record
-	by       uint32     // the generation of the text, or of the secret that RotateID replaces
-	cred     credential // the text that is given
+	epoch    uint32            // of its record
+	by       uint32            // the generation of the text, or of the secret that RotateID replaces
+	cred     bearer.Credential // the text that is given
 	ended    []Token
 	repeated bool // the text had been given before
 }
 
 func (r *rotation) draw() error {
-	var b [len(tagKey{}) + saltLen + randomLen]byte
-	if err := draw(b[:]); err != nil {
+	var b [len(bearer.TagKey{}) + bearer.SaltLen + bearer.RandomLen]byte
+	if err := bearer.Draw(b[:]); err != nil {
 		return err
 	}
 	n := copy(r.key[:], b[:])
@@ -194,7 +196,7 @@ func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
 
 // repeat gives the current secret again, by the previous text.
 func (r *rotation) repeat(j *judged, state *rotated) error {
-	if !state.unused || state.salt == ([saltLen]byte{}) {
+	if !state.unused || state.salt == ([bearer.SaltLen]byte{}) {
 		return decide(ErrRotated)
 	}
 	if state.obtained {
@@ -202,11 +204,11 @@ func (r *rotation) repeat(j *judged, state *rotated) error {
 			return decide(ErrRotated) // its key is retired
 		}
 	} else {
-		random := r.text.cred.successor(r.m.binding, plainSecret, j.rec.Generation, state.salt[:])
+		random := r.text.cred.Successor(r.m.binding, bearer.PlainSecret, j.rec.Generation, state.salt[:])
 		copy(r.cred[:], j.rec.ID[:])
-		r.cred.setTagged(&state.key, r.m.binding, plainSecret, j.rec.Generation, random[:])
+		r.cred.SetTagged(&state.key, r.m.binding, bearer.PlainSecret, j.rec.Generation, random[:])
 	}
-	if !r.cred.proves(r.m.binding, &j.rec.Digest) {
+	if !r.cred.Proves(r.m.binding, &j.rec.Digest) {
 		return errSecrets
 	}
 	r.token, r.repeated = j.tok, true
@@ -225,7 +227,7 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotated, now time.Ti
 	if r.overlap == 0 {
 		state.floor = rec.Generation
 	}
-	rec.Sealed, rec.Digest = state.seal(), r.cred.digest(r.m.binding)
+	rec.Sealed, rec.Digest = state.seal(), r.cred.Digest(r.m.binding)
 	r.renew(j, now)
 	if err := putIn(tx, rec); err != nil {
 		return err
@@ -251,7 +253,7 @@ func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
 	case r.text == nil && r.life == 0 && state.unused:
 	default:
 		state.previous, state.before = j.rec.Digest.Sum(), j.rec.Generation
-		j.rec.PreviousUntil = capped(add(now, r.overlap), j.tok.ExpiresAt)
+		j.rec.PreviousUntil = capped(steady.Add(now, r.overlap), j.tok.ExpiresAt)
 	}
 }
 
@@ -259,23 +261,23 @@ func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
 // Config.Keys for a token of Obtain, the text presented, or nothing but chance.
 func (r *rotation) makeSecret(rec *storage.Record, state *rotated) {
 	binding := r.m.binding
-	state.unused, state.salt = r.overlap != 0, [saltLen]byte{}
+	state.unused, state.salt = r.overlap != 0, [bearer.SaltLen]byte{}
 	state.obtained = madeByObtain(rec) && len(r.m.keys) > 0
 	random := r.random[:]
 	switch {
 	case state.obtained:
 		state.salt = r.salt
-		derived := r.m.keys[0].rotated(rec.ID, binding, rec.Generation, state.salt[:])
+		derived := r.m.keys[0].Rotated(rec.ID, binding, rec.Generation, state.salt[:])
 		random = derived[:]
 	case r.text != nil:
-		derived := r.text.cred.successor(binding, plainSecret, rec.Generation, r.salt[:])
+		derived := r.text.cred.Successor(binding, bearer.PlainSecret, rec.Generation, r.salt[:])
 		random = derived[:]
 		if state.unused {
 			state.salt = r.salt
 		}
 	}
 	copy(r.cred[:], rec.ID[:])
-	r.cred.setTagged(&state.key, binding, plainSecret, rec.Generation, random)
+	r.cred.SetTagged(&state.key, binding, bearer.PlainSecret, rec.Generation, random)
 }
 
 // renew begins a new life of the token. A delegate keeps its cap, which may be that of
@@ -287,5 +289,5 @@ func (r *rotation) renew(j *judged, now time.Time) {
 		limit = earlierCap(limit, rec.MaxExpiresAt)
 	}
 	rec.RotatedAt, rec.MaxExpiresAt = now, limit
-	rec.ExpiresAt = capped(latest(rec.ExpiresAt, add(now, rec.TTL)), limit)
+	rec.ExpiresAt = capped(latest(rec.ExpiresAt, steady.Add(now, rec.TTL)), limit)
 }

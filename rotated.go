@@ -6,20 +6,21 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // rotated is what the record of a plain token keeps sealed once its secret has been
 // replaced.
 type rotated struct {
-	key      tagKey            // of the tags of its secrets
-	floor    uint32            // the least generation by which a connection may still be held
-	before   uint32            // the generation of the previous secret
-	first    [sha256.Size]byte // the digest of the first secret, which has no tag
-	previous [sha256.Size]byte // the digest of the previous secret; zero: none works
-	salt     [saltLen]byte     // what the current secret was derived with; zero: it is not given again
-	obtained bool              // the current secret is derived from one of Config.Keys
-	unused   bool              // the current secret has not been used yet
+	key      bearer.TagKey        // of the tags of its secrets
+	floor    uint32               // the least generation by which a connection may still be held
+	before   uint32               // the generation of the previous secret
+	first    [sha256.Size]byte    // the digest of the first secret, which has no tag
+	previous [sha256.Size]byte    // the digest of the previous secret; zero: none works
+	salt     [bearer.SaltLen]byte // what the current secret was derived with; zero: it is not given again
+	obtained bool                 // the current secret is derived from one of Config.Keys
+	unused   bool                 // the current secret has not been used yet
 }
 
 // The form of rotated is a label with a version, a byte of flags, and the fields in
@@ -32,12 +33,12 @@ const (
 
 	rotatedFlags    = len(rotatedLabel)
 	rotatedKey      = rotatedFlags + 1
-	rotatedFloor    = rotatedKey + len(tagKey{})
-	rotatedBefore   = rotatedFloor + generationLen
-	rotatedFirst    = rotatedBefore + generationLen
+	rotatedFloor    = rotatedKey + len(bearer.TagKey{})
+	rotatedBefore   = rotatedFloor + bearer.GenerationLen
+	rotatedFirst    = rotatedBefore + bearer.GenerationLen
 	rotatedPrevious = rotatedFirst + sha256.Size
 	rotatedSalt     = rotatedPrevious + sha256.Size
-	rotatedLen      = rotatedSalt + saltLen
+	rotatedLen      = rotatedSalt + bearer.SaltLen
 )
 
 var errSecrets = fmt.Errorf("%w: what a record says of its secrets is damaged", ErrCorrupt)
@@ -120,7 +121,7 @@ func useSecret(rec *storage.Record) (changed bool, err error) {
 		return false, err
 	}
 	if r.unused = false; !r.obtained { // Obtain gives the secret again
-		r.salt = [saltLen]byte{}
+		r.salt = [bearer.SaltLen]byte{}
 	}
 	rec.Sealed = r.seal()
 	return true, nil

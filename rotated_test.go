@@ -30,7 +30,7 @@ func rotatedExtremes() []rotated {
 }
 
 func plainWith(sealed string) *storage.Record {
-	return &storage.Record{Token: Token{ID: credentialOf(1).id(), Generation: 3}, Digest: credentialOf(1).digest(newBinding("lapse")), Sealed: storage.NewSealed(sealed)}
+	return &storage.Record{Token: Token{ID: credentialOf(1).ID(), Generation: 3}, Digest: credentialOf(1).Digest(newBinding("lapse")), Sealed: storage.NewSealed(sealed)}
 }
 
 // TestRotatedRoundTrip: what is sealed is read as it was.
@@ -79,7 +79,7 @@ func TestRotatedRefusesWhatIsDamaged(t *testing.T) {
 		for seed := range uint64(2) {
 			c, b := credentialOf(1+seed), newBinding("lapse")
 			copy(c[:], rec.ID[:])
-			sum := c.sum(b)
+			sum := c.Sum(b)
 			if found, err := standsFor(rec, &presented{cred: c, sum: &sum, prefix: "lapse"}, b, false); found != unknownText || !errors.Is(err, ErrCorrupt) {
 				t.Errorf("%.4q of %d bytes: text %d stands as %d, %v", form, len(form), seed, found, err)
 			}

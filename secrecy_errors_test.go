@@ -113,7 +113,7 @@ func TestNoErrorTellsASecret(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
 			s, heard := speaking(t)
-			wrong, own := s.withOtherSecret().text("lapse"), s.issued.Bearer
+			wrong, own := s.withOtherSecret().Text("lapse"), s.issued.Bearer
 			heard.err(tt.do(t, s))
 			s.every(t, heard, wrong)
 			s.every(t, heard, own)
@@ -185,10 +185,10 @@ func TestNoSecretIsStored(t *testing.T) {
 			t.Errorf("the record holds the %s", found)
 		}
 	}
-	if rec.Digest.Algorithm() != storage.SHA256 || rec.Digest.Equal((&credential{}).digest(s.binding)) {
+	if rec.Digest.Algorithm() != storage.SHA256 || rec.Digest.Equal((&credential{}).Digest(s.binding)) {
 		t.Errorf("the digest is of algorithm %d", rec.Digest.Algorithm())
 	}
-	if !rec.Digest.Equal(s.credential().digest(s.binding)) {
+	if !rec.Digest.Equal(s.credential().Digest(s.binding)) {
 		t.Error("the digest is not that of the bearer")
 	}
 }

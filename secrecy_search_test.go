@@ -69,11 +69,11 @@ func (s secrets) leaks(output string) (found []string) {
 func secretsOf(bearer string) secrets {
 	s := secrets{}
 	var c credential
-	prefix, ok := c.parse(bearer, "lapse", begin("lapse"))
+	prefix, ok := c.Parse(bearer, "lapse", begin("lapse"))
 	if !ok {
 		panic("not a token")
 	}
-	sum, refreshing := c.sum(newBinding(prefix)), c.sum(newRefreshBinding(prefix))
+	sum, refreshing := c.Sum(newBinding(prefix)), c.Sum(newRefreshBinding(prefix))
 	digits := bearer[len(bearer)-50:] // the secret's, and the checksum's
 	for at := 0; at < 44; at += 11 {
 		s.addBytes("digits of the secret", []byte(digits[at:at+11]))

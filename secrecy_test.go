@@ -20,10 +20,10 @@ import (
 // tests of this file mean nothing.
 func TestSearchFindsWhatLeaks(t *testing.T) {
 	c := credentialOf(11)
-	bearer := c.text("lapse")
+	bearer := c.Text("lapse")
 	s := secretsOf(bearer)
 	type open struct{ Secret any }
-	sum, refreshing := c.sum(newBinding("lapse")), c.sum(newRefreshBinding("lapse"))
+	sum, refreshing := c.Sum(newBinding("lapse")), c.Sum(newRefreshBinding("lapse"))
 	r := rotated{key: tagKey([]byte("the key of tags!")), salt: [saltLen]byte([]byte("what it is from."))}
 	s.addRecord(&storage.Record{Sealed: r.seal()})
 	for name, planted := range map[string]any{
@@ -52,7 +52,7 @@ func TestSearchFindsWhatLeaks(t *testing.T) {
 			t.Errorf("%s is not found", encoded)
 		}
 	}
-	if found := s.leaks(c.id().String() + " lapse_ " + fmt.Sprint(c[:idLen]) + fmt.Sprintf("%x", c[:idLen])); found != nil {
+	if found := s.leaks(c.ID().String() + " lapse_ " + fmt.Sprint(c[:idLen]) + fmt.Sprintf("%x", c[:idLen])); found != nil {
 		t.Errorf("the ID, which anybody may see, counts as %v", found)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -35,14 +36,14 @@ const (
 	atPrefixLen      = len(sessionLabel)
 	atScopeLen       = atPrefixLen + 1
 	atKey            = atScopeLen + 2
-	atAccessExpires  = atKey + len(tagKey{})
+	atAccessExpires  = atKey + len(bearer.TagKey{})
 	atAccessTTL      = atAccessExpires + 8
 	atPreviousUntil  = atAccessTTL + 8
 	atAccess         = atPreviousUntil + 8
 	atPreviousAccess = atAccess + sha256.Size
 	atPrevious       = atPreviousAccess + sha256.Size
 	atSalt           = atPrevious + sha256.Size
-	atTexts          = atSalt + saltLen
+	atTexts          = atSalt + bearer.SaltLen
 )
 
 // sessionOf returns what rec keeps sealed, and whether that is the form of a session.
@@ -59,7 +60,7 @@ func sessionOf(rec *storage.Record) (session, bool) {
 
 func (s session) refreshPrefix() string    { return string(s[atTexts:][:s[atPrefixLen]]) }
 func (s session) accessScope() string      { return string(s[atTexts+int(s[atPrefixLen]):]) }
-func (s session) key() (k tagKey)          { copy(k[:], s[atKey:]); return k }
+func (s session) key() (k bearer.TagKey)   { copy(k[:], s[atKey:]); return k }
 func (s session) salt() string             { return string(s[atSalt:atTexts]) }
 func (s session) accessExpires() time.Time { return instantAt(s[atAccessExpires:]) }
 func (s session) previousUntil() time.Time { return instantAt(s[atPreviousUntil:]) }
@@ -81,7 +82,7 @@ func instantAt(s session) time.Time { return time.UnixMilli(int64At(s)).UTC() }
 // sessionParts are the parts of a session that is written.
 type sessionParts struct {
 	refreshPrefix, accessScope string
-	key                        tagKey
+	key                        bearer.TagKey
 	accessExpires              time.Time
 	accessTTL                  time.Duration
 	access                     [sha256.Size]byte

@@ -8,17 +8,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // sessionExtremes are what a record of a session can keep.
 func sessionExtremes() []sessionParts {
-	last := time.UnixMilli(lastInstant).UTC()
+	last := time.UnixMilli(steady.LastInstant).UTC()
 	full := sessionParts{
 		refreshPrefix: strings.Repeat("p", storage.MaxPrefix), accessScope: strings.Repeat("s", storage.MaxScope),
 		accessExpires: last, accessTTL: math.MaxInt64 / time.Millisecond * time.Millisecond, previousUntil: last,
 		previousAccess: strings.Repeat("\xff", 32), previousRefresh: strings.Repeat("\xfe", 32), salt: credentialOf(1)[:saltLen],
-		access: credentialOf(4).sum(newBinding("a")), key: tagKeyOf(1),
+		access: credentialOf(4).Sum(newBinding("a")), key: tagKeyOf(1),
 	}
 	some := full
 	some.refreshPrefix, some.accessScope = "r", "read write"
@@ -76,7 +77,7 @@ func TestSessionRefusesWhatIsDamaged(t *testing.T) {
 				for seed := range uint64(2) {
 					c, b := credentialOf(1+seed), newBinding("lapse")
 					copy(c[:], rec.ID[:])
-					sum := c.sum(b)
+					sum := c.Sum(b)
 					if found, err := standsFor(rec, &presented{cred: c, sum: &sum, prefix: "lapse"}, b, refreshes); found != unknownText || !errors.Is(err, ErrCorrupt) {
 						t.Errorf("%d: %.4q of %d bytes: %s text %d stands as %d, %v", n, form, len(form), what, seed, found, err)
 					}
@@ -91,7 +92,7 @@ func TestSessionRefusesWhatIsDamaged(t *testing.T) {
 func TestKindsAreNotTaken(t *testing.T) {
 	session, plain := sessionExtremes()[1], rotatedExtremes()[2]
 	c, b := credentialOf(1), newBinding("lapse")
-	sum := c.sum(b)
+	sum := c.Sum(b)
 	unknownKind := plainWith(plain.seal().Text())
 	unknownKind.Kind = KindSession + 1
 	for name, rec := range map[string]*storage.Record{

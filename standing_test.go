@@ -100,8 +100,8 @@ func TestUnprovedRejectionsSayNothing(t *testing.T) {
 		_, err := s.m.Authenticate(t.Context(), text)
 		var r *Rejection
 		var c credential
-		_, _ = c.parse(text, "lapse", begin("lapse"))
-		if !errors.As(err, &r) || *r != (Rejection{Err: ErrUnknown, ID: c.id()}) {
+		_, _ = c.Parse(text, "lapse", begin("lapse"))
+		if !errors.As(err, &r) || *r != (Rejection{Err: ErrUnknown, ID: c.ID()}) {
 			t.Errorf("%s: %v, %+v", row.name, err, r)
 		}
 	}

@@ -41,21 +41,21 @@ func authenticatingRows(until time.Duration) []textRow {
 		{"any other: forged, current", false, ms, forged(3), unknownText},
 		{"any other: forged, previous", true, ms, forged(2), unknownText},
 		{"any other: the current one of another ID", false, ms, func(s *textScene) string {
-			return respelled(s.other.text("lapse"), "lapse", func(c *credential) { copy(c[:], s.id[:]) })
+			return respelled(s.other.Text("lapse"), "lapse", func(c *credential) { copy(c[:], s.id[:]) })
 		}, unknownText},
 		{"any other: under another ID", false, ms, func(s *textScene) string {
 			return respelled(s.texts[3], "lapse", func(c *credential) { copy(c[:], s.other[:idLen]) })
 		}, unknownText},
-		{"any other: of no ID", false, ms, func(s *textScene) string { return credentialOf(9).text("lapse") }, unknownText},
+		{"any other: of no ID", false, ms, func(s *textScene) string { return credentialOf(9).Text("lapse") }, unknownText},
 		{"any other: as one that refreshes", false, ms, func(s *textScene) string {
 			var c credential
-			_, _ = c.parse(s.texts[3], "lapse", begin("lapse"))
-			return c.text("lapse_refresh")
+			_, _ = c.Parse(s.texts[3], "lapse", begin("lapse"))
+			return c.Text("lapse_refresh")
 		}, unknownText},
 		{"any other: under another prefix", false, ms, func(s *textScene) string {
 			var c credential
-			_, _ = c.parse(s.texts[3], "lapse", begin("lapse"))
-			return c.text("other")
+			_, _ = c.Parse(s.texts[3], "lapse", begin("lapse"))
+			return c.Text("other")
 		}, unknownText},
 		{"any other: a tag of the other kind", false, ms, func(s *textScene) string {
 			b, _, _ := s.authenticating()
@@ -91,8 +91,8 @@ func refreshRows() []textRow {
 		{"any other: forged, previous", false, ms, forged(2), unknownText},
 		{"any other: as one that authenticates", false, ms, func(s *textScene) string {
 			var c credential
-			_, _ = c.parse(s.refresh[3], "lapse_refresh", begin("lapse_refresh"))
-			return c.text("lapse")
+			_, _ = c.Parse(s.refresh[3], "lapse_refresh", begin("lapse_refresh"))
+			return c.Text("lapse")
 		}, unknownText},
 		{"any other: under another ID", false, ms, func(s *textScene) string {
 			return respelled(s.refresh[3], "lapse_refresh", func(c *credential) { copy(c[:], s.other[:idLen]) })

@@ -111,7 +111,7 @@ func (w *textWorld) scene(kind string, used bool) *textScene {
 func (s *textScene) issue(used bool) {
 	s.t.Helper()
 	ctx := context.Background()
-	_, _ = s.other.parse(s.first("other").Bearer, "lapse", begin("lapse"))
+	_, _ = s.other.Parse(s.first("other").Bearer, "lapse", begin("lapse"))
 	issued := s.first("this one")
 	s.id, s.texts = issued.ID, []string{issued.Bearer}
 	for n := range 3 {
@@ -159,7 +159,7 @@ func (s *textScene) logIn() {
 	ctx := context.Background()
 	other, err := s.p.Issue(ctx, Grant{Subject: s.subject})
 	s.need(err)
-	_, _ = s.other.parse(other.Access.Bearer, "lapse", begin("lapse"))
+	_, _ = s.other.Parse(other.Access.Bearer, "lapse", begin("lapse"))
 	c, err := s.p.Issue(ctx, Grant{Subject: s.subject, Scope: "read write"})
 	s.need(err)
 	s.id = c.Refresh.ID
@@ -213,17 +213,17 @@ func (s *textScene) forge(generation uint32, b binding, kind secretKind, prefix 
 	var c credential
 	key, random := s.key(), [randomLen]byte{7}
 	copy(c[:], s.id[:])
-	c.setTagged(&key, b, kind, generation, random[:])
-	return c.text(prefix)
+	c.SetTagged(&key, b, kind, generation, random[:])
+	return c.Text(prefix)
 }
 
 // respelled returns text with one byte of it changed, under a prefix, its checksum made
 // right.
 func respelled(text, prefix string, change func(c *credential)) string {
 	var c credential
-	if _, ok := c.parse(text, prefix, begin(prefix)); !ok {
+	if _, ok := c.Parse(text, prefix, begin(prefix)); !ok {
 		panic("not a text: " + text)
 	}
 	change(&c)
-	return c.text(prefix)
+	return c.Text(prefix)
 }

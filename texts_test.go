@@ -393,7 +393,7 @@ func TestTableOfTextsFindsFaults(t *testing.T) {
 			_, err := s.m.ExpireBearer(ctx, text)
 			if err == nil {
 				told := s.events()
-				_, _ = s.m.Expire(ctx, s.other.id())
+				_, _ = s.m.Expire(ctx, s.other.ID())
 				s.events()
 				s.told = told
 			}

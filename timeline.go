@@ -3,6 +3,7 @@ package lapse
 import (
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -76,10 +77,10 @@ func (p Policy) Timeline(issued time.Time, uses ...time.Time) ([]Step, error) {
 		return nil, err
 	}
 	var rec storage.Record
-	new(Grant).record(&rec, &p, "", normalise(issued))
+	new(Grant).record(&rec, &p, "", steady.Normalise(issued))
 	steps := make([]Step, len(uses))
 	for i, at := range uses {
-		steps[i] = p.step(&rec, normalise(at))
+		steps[i] = p.step(&rec, steady.Normalise(at))
 	}
 	return steps, nil
 }
@@ -99,7 +100,7 @@ func (p *Policy) step(rec *storage.Record, now time.Time) Step {
 		kind = StepNotDue
 	case p.Renewal != RenewOnUse:
 		kind = StepRecorded
-	case use.ExpiresAt.Before(add(now, rec.TTL)):
+	case use.ExpiresAt.Before(steady.Add(now, rec.TTL)):
 		kind = StepCapped
 	}
 	if raises {

@@ -1,184 +1,173 @@
 package lapse
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
-	"time"
-	"unsafe"
+	"slices"
+	"strings"
 
-	"github.com/seed-55daa01a/lapse/internal/base62"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// The text of a token: prefix, underscore, then bodyLen digits of base62.
+// Token says what a program may know of a token: a flat value without secret or digest.
+// Instants are in UTC, to the millisecond, and the zero Time means "not set". The fields are
+//
+//	ID           ID        // the public name; it never changes
+//	Prefix       string    // of the token's text; of a session, of its access text
+//	Subject      string    // whose token it is, as in Grant
+//	Name         string    // for people, as in Grant
+//	Scope        string    // words with one space between them, as in Grant
+//	Data         string    // the caller's own, as in Grant
+//	IssuedAt     time.Time // of a session: the log-in
+//	LastUsedAt   time.Time // the last use that was recorded; zero: none
+//	ExpiresAt    time.Time // the first instant at which the token is dead; a renewal moves it
+//	MaxExpiresAt time.Time // no renewal passes this instant; zero: there is no cap
+//	EndedAt      time.Time // when the token was ended; zero: it was not
+//	EndReason    EndReason // why the token was ended; zero: it was not
+//	Kind         Kind      // KindPlain or KindSession
+//	Generation   uint32    // how many secrets the token had before the current one
+//	RotatedAt    time.Time // when the current secret replaced another; zero: the first secret is current
+//	Family       ID        // the first token of a chain of delegations; zero: nothing was delegated from this token
+//	Parent       ID        // the token that this one was delegated from; zero: none
+//	MaxUses      int       // how often the token can be used in all; zero: there is no limit
+//	UsesLeft     int       // how many of MaxUses are left; -1: see Repeated
+//
+// and the methods are
+//   - Live(now) reports whether the token is alive at now; give it [Manager.Now].
+//   - Has(scope) reports whether scope is a word of Scope.
+//   - Repeated() reports whether Authenticate let in a repetition of the last use.
+//   - DeadFrom() returns the first instant at which the token is dead by its record.
+//
+// [github.com/seed-55daa01a/lapse/storage.Token] says more of each method.
+type Token = storage.Token
+
+// ID names a token in public. It prints as 22 characters, which also follow the
+// prefix in the token's own text. Its methods are those of
+// [github.com/seed-55daa01a/lapse/storage.ID].
+type ID = storage.ID
+
+// Kind says what a Token is of.
+type Kind = storage.Kind
+
+// The kinds of tokens.
 const (
-	idLen         = 16 // bytes
-	secretLen     = 32
-	checksumStart = (idLen + secretLen) / 8 * base62.Group // in the body
-	bodyLen       = checksumStart + 6
-	maxBearer     = storage.MaxPrefix + 1 + bodyLen
+	KindPlain   = storage.KindPlain   // a token with one secret
+	KindSession = storage.KindSession // a log-in with Pairs, with two secrets
 )
 
-// credential is what a bearer text says: the ID of a record, then a secret of it.
-type credential [idLen + secretLen]byte
+// EndReason says why a token was ended before it ran out.
+type EndReason = storage.EndReason
 
-func (c *credential) id() ID { return ID(c[:idLen]) }
-
-func (c *credential) secret() *[secretLen]byte { return (*[secretLen]byte)(c[idLen:]) }
-
-// binding binds a digest to the format version, the prefix, and whether the secret
-// refreshes a session, so that a text with another prefix put before it, or of the other
-// kind, is another text.
-type binding [4]byte
-
-// newBinding returns the binding of what authenticates under prefix.
-func newBinding(prefix string) binding { return bindingOf("lapse token, format 1, prefix " + prefix) }
-
-// newRefreshBinding returns the binding of what refreshes sessions under prefix.
-func newRefreshBinding(prefix string) binding {
-	return bindingOf("lapse refresh token, format 2, prefix " + prefix)
-}
-
-func bindingOf(label string) binding {
-	sum := sha256.Sum256([]byte(label))
-	return binding(sum[:])
-}
-
-// digest returns what is stored of c.
-func (c *credential) digest(b binding) storage.Digest {
-	return storage.NewDigest(storage.SHA256, c.sum(b))
-}
-
-// proves reports whether stored is the digest of c.
-func (c *credential) proves(b binding, stored *storage.Digest) bool {
-	sum := c.sum(b)
-	return stored.Matches(storage.SHA256, &sum)
-}
-
-func (c *credential) sum(b binding) [sha256.Size]byte {
-	var h hashed
-	*h.credential() = *c
-	return h.sum(b)
-}
-
-// hashed is what is hashed of a credential: 52 bytes, which is one compression. A
-// credential that is read into its place need not be copied there, and the hash need not
-// wait until a copy has settled in memory.
-type hashed [len(binding{}) + len(credential{})]byte
-
-func (h *hashed) credential() *credential { return (*credential)(h[len(binding{}):]) }
-
-func (h *hashed) sum(b binding) [sha256.Size]byte {
-	*(*binding)(h[:]) = b
-	return sha256.Sum256(h[:])
-}
-
-// text writes c as its holder presents it.
-func (c *credential) text(prefix string) string { return c.textAfter(prefix, begin(prefix)) }
-
-// textAfter is text where begun is begin(prefix).
-func (c *credential) textAfter(prefix string, begun uint32) string {
-	b := make([]byte, 0, len(prefix)+1+bodyLen)
-	b = append(append(b, prefix...), '_')
-	b = base62.Append(b, c[:])
-	b = base62.Append32(b, checksum(begun, unsafe.String(&b[len(prefix)+1], checksumStart)))
-	return unsafe.String(&b[0], len(b)) // nobody else has b
-}
-
-// checksum returns the CRC-32 (IEEE) of text behind something whose checksum is
-// begun. hash/crc32 only reads it; a conversion would copy it to the heap.
-func checksum(begun uint32, text string) uint32 {
-	return crc32.Update(begun, crc32.IEEETable, unsafe.Slice(unsafe.StringData(text), len(text)))
-}
-
-// begin returns the checksum of what comes before the body of a token with prefix.
-func begin(prefix string) uint32 { return checksum(checksum(0, prefix), "_") }
-
-// parse sets c from a bearer text and says which prefix it has; own is the likely
-// one, and begun is begin(own). It accepts exactly what text writes for some valid prefix: nothing is
-// trimmed or folded, and its work is bounded by maxBearer whatever it is given. It
-// does no I/O and allocates nothing. Where it reports false, c means nothing.
-func (c *credential) parse(bearer, own string, begun uint32) (prefix string, ok bool) {
-	under := len(bearer) - bodyLen - 1
-	if under < 1 || under > storage.MaxPrefix || bearer[under] != '_' {
-		return "", false
-	}
-	if prefix = bearer[:under]; prefix != own {
-		if checkPrefix(prefix) != nil {
-			return "", false
-		}
-		begun = begin(prefix)
-	}
-	body := bearer[under+1:]
-	want, ok := base62.Decode32(body[checksumStart:])
-	if !ok || checksum(begun, body[:checksumStart]) != want {
-		return "", false
-	}
-	return prefix, base62.Decode(c[:], body)
-}
-
-// Values, because parse must refuse a foreign prefix without an allocation.
-var (
-	errPrefixLength  = errors.New("want 1 to 16 bytes")
-	errPrefixLetters = errors.New("want a lower-case letter, then lower-case letters, digits and underscores")
-	errPrefixEnd     = errors.New("must not end in an underscore")
+// Why lapse ends a token.
+const (
+	EndRevoked   = storage.EndRevoked   // by Expire or ExpireBearer, of a Manager or Pairs
+	EndSubject   = storage.EndSubject   // with every token of its subject, by ExpireSubject
+	EndEvicted   = storage.EndEvicted   // to make room for another one, by Policy.AtLimit
+	EndRotated   = storage.EndRotated   // a delegate, when Rotate replaced the secret above it with overlap 0; or by an earlier version
+	EndReused    = storage.EndReused    // a session, when a refresh text that had been replaced was presented again
+	EndExhausted = storage.EndExhausted // by its last use, of Grant.MaxUses
+	EndParent    = storage.EndParent    // with the token that it was delegated from
+	EndClock     = storage.EndClock     // with all issued before the clock proved to have been wrong
 )
 
-// checkPrefix says what is wrong with prefix, if anything.
-func checkPrefix(prefix string) error {
-	if len(prefix) < 1 || len(prefix) > storage.MaxPrefix {
-		return errPrefixLength
+// ParseID reads the 22 characters that an ID prints as. It returns ErrInvalidID
+// for anything else: nothing is trimmed or folded.
+func ParseID(s string) (ID, error) { return storage.ParseID(s) }
+
+// Require returns nil if tok has every one of scopes (Token.Has), or else ErrScope, with a
+// *ScopeError that names those that are missing. Call it on what Authenticate returned: the
+// bearer is who it says it is, and may not do this (RFC 6750 section 3.1, 403).
+func Require(tok Token, scopes ...string) error {
+	missing := slices.DeleteFunc(slices.Clone(scopes), tok.Has)
+	if len(missing) == 0 {
+		return nil
 	}
-	for i, c := range []byte(prefix) {
-		letter := c >= 'a' && c <= 'z'
-		if !letter && (i == 0 || c != '_' && (c < '0' || c > '9')) {
-			return errPrefixLetters
+	return missingScope(missing)
+}
+
+// words returns the words of a valid scope.
+func words(scope string) []string { return strings.Fields(scope) }
+
+// ScopeError is what errors.As finds in an ErrScope: which words are missing.
+type ScopeError struct {
+	// Missing are the words that were asked for and are not had, in the order in which
+	// they were asked for: 16 at most, each cut at 64 bytes. A word that cannot be one
+	// of a scope (RFC 6749 section 3.3), or that may hold a part of a token, since 40
+	// letters and digits follow each other in it, or 24 with a digit, stands as "[N bytes]".
+	Missing []string
+
+	// More is how many words are missing besides those.
+	More int
+
+	// Limit says what is wrong where it is not, or not only, that words are missing: that
+	// too much is asked for, or another scope than within the grace before.
+	Limit string
+}
+
+const (
+	maxMissing     = 16
+	maxMissingWord = 64
+
+	// secretRun is how many letters and digits in a row may hold a secret, and partRun how
+	// many with a digit among them, of a text that was cut in two: the text of a token ends
+	// in 72.
+	secretRun, partRun = 40, 24
+)
+
+// missingScope returns the ScopeError of the words that are missing.
+func missingScope(missing []string) *ScopeError {
+	e := &ScopeError{More: max(0, len(missing)-maxMissing)}
+	for _, word := range missing[:len(missing)-e.More] {
+		e.Missing = append(e.Missing, shownWord(word))
+	}
+	return e
+}
+
+// repeatedScope returns the ScopeError of a repeat within the grace that asks for another
+// scope than the first time.
+func repeatedScope(asked, first string) *ScopeError {
+	e := missingScope(lacking(first, asked))
+	e.Limit = "within the grace Refresh repeats its answer, with the scope that was asked for first"
+	return e
+}
+
+// Error is the text of ErrScope, and the words that are missing or what else is wrong.
+func (e *ScopeError) Error() string {
+	text := ErrScope.Error() + ": " + e.Limit
+	switch {
+	case e.Limit != "":
+		return text
+	case e.More > 0:
+		return fmt.Sprintf("%s%q and %d more are missing", text, e.Missing, e.More)
+	}
+	return fmt.Sprintf("%s%q is missing", text, e.Missing)
+}
+
+// Unwrap returns ErrScope.
+func (e *ScopeError) Unwrap() error { return ErrScope }
+
+// shownWord returns what an error may show of a word that a caller gave for one of a
+// scope.
+func shownWord(word string) string {
+	if len(word) > storage.MaxScope || !isWord(word) || mayHoldSecret(word) {
+		return fmt.Sprintf("[%d bytes]", len(word))
+	}
+	return word[:min(len(word), maxMissingWord)]
+}
+
+// mayHoldSecret reports whether so many ASCII letters and digits follow each other in s
+// that they may be those of a secret.
+func mayHoldSecret(s string) bool {
+	run, digit := 0, false
+	for _, c := range []byte(s) {
+		switch isDigit := c >= '0' && c <= '9'; {
+		case isDigit || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z':
+			run, digit = run+1, digit || isDigit
+		default:
+			run, digit = 0, false
+		}
+		if run >= secretRun || run >= partRun && digit {
+			return true
 		}
 	}
-	if prefix[len(prefix)-1] == '_' {
-		return errPrefixEnd
-	}
-	return nil
-}
-
-var errNoRandomness = errors.New("lapse: the operating system's random source gave nothing usable; no token was issued")
-
-// mintLen is how many random bytes mint draws: no more than it needs, for they cost more
-// than anything else about a token.
-const mintLen = idLen/2 + secretLen
-
-// mint fills c with a fresh ID for subject, laid out as a UUID of version 7
-// (RFC 9562 section 5.7) whose last 16 bits are the shard tag, and a fresh secret.
-func (c *credential) mint(now time.Time, subject string) error {
-	if _, err := io.ReadFull(rand.Reader, c[len(c)-mintLen:]); err != nil {
-		return fmt.Errorf("%w: %w", errNoRandomness, err)
-	}
-	copy(c[6:8], c[idLen-2:]) // which the tag replaces
-	if [secretLen]byte(c[idLen:]) == ([secretLen]byte{}) {
-		return errNoRandomness
-	}
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(max(0, now.UnixMilli())))
-	copy(c[:6], ms[2:])
-	c[6] = c[6]&0x0f | 0x70
-	c[8] = c[8]&0x3f | 0x80
-	tag := shardTag(subject)
-	copy(c[idLen-len(tag):], tag[:])
-	return nil
-}
-
-// shardTag returns 16 bits that are the same for all tokens of a subject: its FNV-1a
-// of 32 bits, the halves XORed. Engines route by it, so it can never be another one.
-func shardTag(subject string) [2]byte {
-	h := uint32(2166136261)
-	for i := range len(subject) {
-		h = (h ^ uint32(subject[i])) * 16777619
-	}
-	h ^= h >> 16
-	return [2]byte{byte(h >> 8), byte(h)}
+	return false
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestChecksumIsOverPrefixAndBody(t *testing.T) {
 	shortened := 0
 	for i := range uint64(200) {
-		text := credentialOf(i).text("lapse")
+		text := credentialOf(i).Text("lapse")
 		unsealed := text[:len(text)-6]
 		ofBody := crc32.ChecksumIEEE([]byte(strings.TrimPrefix(unsealed, "lapse_")))
 		refuseText(t, unsealed+spell(big.NewInt(int64(ofBody)), 6))
@@ -48,28 +49,28 @@ var prefixCases = []struct {
 	{"two underscores inside", "a__b", nil},
 	{"digit after underscore", "a_1", nil},
 	{"16 bytes", "abcdefghijklmnop", nil},
-	{"17 bytes", "abcdefghijklmnopq", errPrefixLength},
-	{"1 MiB", strings.Repeat("a", 1<<20), errPrefixLength},
-	{"upper case", "Lapse", errPrefixLetters},
-	{"upper case inside", "laPse", errPrefixLetters},
-	{"digit first", "1a", errPrefixLetters},
-	{"underscore first", "_a", errPrefixLetters},
-	{"underscore alone", "_", errPrefixLetters},
-	{"underscore last", "lapse_", errPrefixEnd},
-	{"two underscores last", "a__", errPrefixEnd},
-	{"hyphen", "la-pse", errPrefixLetters},
-	{"space", "la pse", errPrefixLetters},
-	{"space last", "lapse ", errPrefixLetters},
-	{"newline last", "lapse\n", errPrefixLetters},
-	{"NUL", "la\x00pse", errPrefixLetters},
-	{"dot", "la.pse", errPrefixLetters},
-	{"percent", "la%70se", errPrefixLetters},
-	{"byte before a", "la`se", errPrefixLetters},
-	{"byte after z", "la{se", errPrefixLetters},
-	{"byte before 0", "la/se", errPrefixLetters},
-	{"byte after 9", "la:se", errPrefixLetters},
-	{"umlaut", "läpse", errPrefixLetters},
-	{"invalid UTF-8", "la\xffse", errPrefixLetters},
+	{"17 bytes", "abcdefghijklmnopq", bearer.ErrPrefixLength},
+	{"1 MiB", strings.Repeat("a", 1<<20), bearer.ErrPrefixLength},
+	{"upper case", "Lapse", bearer.ErrPrefixLetters},
+	{"upper case inside", "laPse", bearer.ErrPrefixLetters},
+	{"digit first", "1a", bearer.ErrPrefixLetters},
+	{"underscore first", "_a", bearer.ErrPrefixLetters},
+	{"underscore alone", "_", bearer.ErrPrefixLetters},
+	{"underscore last", "lapse_", bearer.ErrPrefixEnd},
+	{"two underscores last", "a__", bearer.ErrPrefixEnd},
+	{"hyphen", "la-pse", bearer.ErrPrefixLetters},
+	{"space", "la pse", bearer.ErrPrefixLetters},
+	{"space last", "lapse ", bearer.ErrPrefixLetters},
+	{"newline last", "lapse\n", bearer.ErrPrefixLetters},
+	{"NUL", "la\x00pse", bearer.ErrPrefixLetters},
+	{"dot", "la.pse", bearer.ErrPrefixLetters},
+	{"percent", "la%70se", bearer.ErrPrefixLetters},
+	{"byte before a", "la`se", bearer.ErrPrefixLetters},
+	{"byte after z", "la{se", bearer.ErrPrefixLetters},
+	{"byte before 0", "la/se", bearer.ErrPrefixLetters},
+	{"byte after 9", "la:se", bearer.ErrPrefixLetters},
+	{"umlaut", "läpse", bearer.ErrPrefixLetters},
+	{"invalid UTF-8", "la\xffse", bearer.ErrPrefixLetters},
 }
 
 // TestPrefixes: the grammar is one, for New and for the parser, and a right
@@ -135,7 +136,7 @@ func TestExtremesAreWellFormed(t *testing.T) {
 func TestUnknownIsNotAdopted(t *testing.T) {
 	store := newTallyStore()
 	m, _ := managerOver(t, store, Config{})
-	text := credentialOf(5).text("lapse")
+	text := credentialOf(5).Text("lapse")
 	_, _ = m.Authenticate(t.Context(), text)
 	issueTo(t, m, Grant{Subject: "ana"})
 	if _, err := m.Authenticate(t.Context(), text); !errors.Is(err, ErrUnknown) {
@@ -156,7 +157,7 @@ func TestDigestIsNoSecret(t *testing.T) {
 	sum := rec.Digest.Sum()
 	copy(c[:], rec.ID[:])
 	copy(c[len(rec.ID):], sum[:])
-	if _, err := m.Authenticate(t.Context(), c.text("lapse")); !errors.Is(err, ErrUnknown) {
+	if _, err := m.Authenticate(t.Context(), c.Text("lapse")); !errors.Is(err, ErrUnknown) {
 		t.Errorf("Authenticate with the stored digest for a secret = %v, want ErrUnknown", err)
 	}
 }

@@ -108,7 +108,7 @@ func refuseText(t *testing.T, text string) {
 	t.Helper()
 	for _, own := range []string{"lapse", "other"} {
 		var c credential
-		if prefix, ok := c.parse(text, own, begin(own)); ok {
+		if prefix, ok := c.Parse(text, own, begin(own)); ok {
 			t.Errorf("parse(%.200q, %q) took it as a token of prefix %q", text, own, prefix)
 		}
 	}
@@ -117,7 +117,7 @@ func refuseText(t *testing.T, text string) {
 func mustParse(t *testing.T, text string) {
 	t.Helper()
 	var c credential
-	if _, ok := c.parse(text, "lapse", begin("lapse")); !ok {
+	if _, ok := c.Parse(text, "lapse", begin("lapse")); !ok {
 		t.Errorf("parse(%q) refused a good token", text)
 	}
 }
@@ -138,7 +138,7 @@ func TestEveryGroupHasOneSpelling(t *testing.T) {
 	two64 := new(big.Int).Lsh(big.NewInt(1), 64)
 	creds := []credential{{}, filled(func(int) byte { return 0xff }), *credentialOf(7), *credentialOf(8)}
 	for _, c := range creds {
-		groups := body(c.text("lapse"))
+		groups := body(c.Text("lapse"))
 		mustParse(t, sealed("lapse_"+strings.Join(groups, "")))
 		for at := range groups {
 			value := new(big.Int).SetBytes(c[8*at : 8*at+8])
@@ -152,7 +152,7 @@ func TestEveryGroupHasOneSpelling(t *testing.T) {
 // TestChecksumHasOneSpelling: six digits have room for the checksum plus 2^32.
 func TestChecksumHasOneSpelling(t *testing.T) {
 	for i := range uint64(50) {
-		text := credentialOf(i).text("lapse")
+		text := credentialOf(i).Text("lapse")
 		unsealed := text[:len(text)-6]
 		sum := big.NewInt(int64(checksum(0, unsealed)))
 		mustParse(t, unsealed+spell(sum, 6))
@@ -167,7 +167,7 @@ const foreign = "-_+/=.,:;!?*~%&#@$^|\\\"'`<>()[]{} \t\r\n\x00\x01\x1b\x7f\x80\x
 
 func TestSingleSubstitutions(t *testing.T) {
 	for _, prefix := range []string{"lapse", "a_b9"} {
-		text := credentialOf(3).text(prefix)
+		text := credentialOf(3).Text(prefix)
 		tried := 0
 		for at := range text {
 			for _, b := range []byte(base62Digits + foreign) {
@@ -186,7 +186,7 @@ func TestSingleSubstitutions(t *testing.T) {
 
 func TestNeighboursSwapped(t *testing.T) {
 	for i := range uint64(20) {
-		text := credentialOf(i).text("lapse")
+		text := credentialOf(i).Text("lapse")
 		for at := range len(text) - 1 {
 			if text[at] != text[at+1] {
 				refuseText(t, text[:at]+text[at+1:at+2]+text[at:at+1]+text[at+2:])

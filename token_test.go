@@ -108,24 +108,24 @@ func fromHex(s string) (c credential) {
 func TestKnownAnswers(t *testing.T) {
 	for _, tt := range knownAnswers {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.c.text(tt.prefix); got != tt.text {
+			if got := tt.c.Text(tt.prefix); got != tt.text {
 				t.Errorf("text = %q, want %q", got, tt.text)
 			}
-			if got := tt.c.id().String(); got != tt.id {
+			if got := tt.c.ID().String(); got != tt.id {
 				t.Errorf("ID = %q, want %q", got, tt.id)
 			}
-			sum := tt.c.digest(newBinding(tt.prefix)).Sum()
+			sum := tt.c.Digest(newBinding(tt.prefix)).Sum()
 			if got := hex.EncodeToString(sum[:]); got != tt.digest {
 				t.Errorf("digest = %s, want %s", got, tt.digest)
 			}
-			if got := tt.c.digest(newBinding(tt.prefix)).Algorithm(); got != 1 {
+			if got := tt.c.Digest(newBinding(tt.prefix)).Algorithm(); got != 1 {
 				t.Errorf("algorithm byte = %d, want 1", got)
 			}
 			if got := spellToken(tt.prefix, &tt.c); got != tt.text {
 				t.Errorf("the second implementation writes %q, want %q", got, tt.text)
 			}
 			var back credential
-			prefix, ok := back.parse(tt.text, "lapse", begin("lapse"))
+			prefix, ok := back.Parse(tt.text, "lapse", begin("lapse"))
 			if !ok || prefix != tt.prefix || back != tt.c {
 				t.Errorf("parse = %q, %v, %x, want %q, true, %x", prefix, ok, back, tt.prefix, tt.c)
 			}
@@ -138,13 +138,13 @@ func TestRoundTrip(t *testing.T) {
 	prefixes := []string{"lapse", "a", "z9", "a_b", "a__b", "acme_live", "abcdefghijklmnop", "a_0_1_2_3_4_5_67"}
 	for i := range uint64(2_000) {
 		c, prefix := credentialOf(i), prefixes[int(i)%len(prefixes)]
-		text := c.text(prefix)
+		text := c.Text(prefix)
 		if want := spellToken(prefix, c); text != want {
 			t.Fatalf("text = %q, want %q", text, want)
 		}
 		for _, own := range []string{prefix, "lapse", "other"} {
 			var back credential
-			if got, ok := back.parse(text, own, begin(own)); !ok || got != prefix || back != *c {
+			if got, ok := back.Parse(text, own, begin(own)); !ok || got != prefix || back != *c {
 				t.Fatalf("parse(%q, %q) = %q, %v, %x, want %q, true, %x", text, own, got, ok, back, prefix, *c)
 			}
 		}
@@ -155,7 +155,7 @@ func TestRoundTrip(t *testing.T) {
 // depends on the prefix alone.
 func TestTextIsOneWord(t *testing.T) {
 	for i := range uint64(500) {
-		text := credentialOf(i).text("acme_live")
+		text := credentialOf(i).Text("acme_live")
 		if len(text) != len("acme_live_")+72 {
 			t.Fatalf("%q has %d bytes, want %d", text, len(text), len("acme_live_")+72)
 		}
@@ -169,10 +169,10 @@ func TestTextIsOneWord(t *testing.T) {
 // that none of the three can be taken from another token.
 func TestDigestBinds(t *testing.T) {
 	base := credentialOf(1)
-	seen := map[[32]byte]string{base.digest(newBinding("lapse")).Sum(): "the token itself"}
+	seen := map[[32]byte]string{base.Digest(newBinding("lapse")).Sum(): "the token itself"}
 	add := func(what string, c *credential, prefix string) {
 		t.Helper()
-		sum := c.digest(newBinding(prefix)).Sum()
+		sum := c.Digest(newBinding(prefix)).Sum()
 		if before, taken := seen[sum]; taken {
 			t.Errorf("%s has the digest of %s", what, before)
 		}
@@ -186,7 +186,7 @@ func TestDigestBinds(t *testing.T) {
 		c[at] ^= 1
 		add(fmt.Sprintf("byte %d", at), &c, "lapse")
 	}
-	if base.digest(newBinding("lapse")).Equal(base.digest(newBinding("lapse2"))) {
+	if base.Digest(newBinding("lapse")).Equal(base.Digest(newBinding("lapse2"))) {
 		t.Error("digests of two prefixes are equal")
 	}
 }
@@ -194,15 +194,15 @@ func TestDigestBinds(t *testing.T) {
 func TestIDIsTheHeadOfTheBody(t *testing.T) {
 	for i := range uint64(200) {
 		c := credentialOf(i)
-		text := c.text("acme")
-		if got, want := text[len("acme_"):][:22], c.id().String(); got != want {
+		text := c.Text("acme")
+		if got, want := text[len("acme_"):][:22], c.ID().String(); got != want {
 			t.Fatalf("the text begins with %q, the ID prints as %q", got, want)
 		}
-		id, err := ParseID(c.id().String())
+		id, err := ParseID(c.ID().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c.id(), id); diff != "" {
+		if diff := cmp.Diff(c.ID(), id); diff != "" {
 			t.Fatalf("ParseID (-want +got):\n%s", diff)
 		}
 	}

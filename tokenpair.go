@@ -3,8 +3,6 @@ package lapse
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 )
@@ -120,21 +118,3 @@ var (
 	errNotBearer  = errors.New("lapse: not an answer of RFC 6749 section 5.1: want token_type Bearer")
 	errSeconds    = errors.New("lapse: not an answer of RFC 6749 section 5.1: want a number of seconds as expires_in")
 )
-
-// shownPair is a TokenPair without its secrets.
-type shownPair struct {
-	Access    shown         `json:"access"`
-	Refresh   shown         `json:"refresh"`
-	ExpiresIn time.Duration `json:"expires_in"`
-	Repeated  bool          `json:"repeated,omitempty"`
-}
-
-func (c *TokenPair) shown() shownPair {
-	return shownPair{c.Access.shown(), c.Refresh.shown(), time.Duration(c.ExpiresIn), c.Repeated}
-}
-
-// Format writes everything but the secrets, whatever the verb.
-func (c TokenPair) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
-
-// LogValue is everything but the secrets.
-func (c TokenPair) LogValue() slog.Value { return slog.AnyValue(c.shown()) }

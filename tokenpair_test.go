@@ -21,8 +21,8 @@ import (
 func samplePair() TokenPair {
 	refresh, access := credentialOf(4), credentialOf(5)
 	return TokenPair{
-		Access:    IssuedText{Issued{Token: Token{ID: access.id(), Prefix: "lapse", Subject: "ana", Scope: "read write"}, Bearer: access.text("lapse")}},
-		Refresh:   IssuedText{Issued{Token: Token{ID: refresh.id(), Prefix: "lapse_refresh", Subject: "ana", Scope: "read write"}, Bearer: refresh.text("lapse_refresh")}},
+		Access:    IssuedText{Issued{Token: Token{ID: access.ID(), Prefix: "lapse", Subject: "ana", Scope: "read write"}, Bearer: access.Text("lapse")}},
+		Refresh:   IssuedText{Issued{Token: Token{ID: refresh.ID(), Prefix: "lapse_refresh", Subject: "ana", Scope: "read write"}, Bearer: refresh.Text("lapse_refresh")}},
 		ExpiresIn: Seconds(1799_999 * time.Millisecond),
 		Scope:     "read write",
 	}
@@ -197,8 +197,8 @@ func mustSession(t *testing.T, rec *storage.Record) session {
 func refreshSecretsOf(bearer string) secrets {
 	s := secretsOf(bearer)
 	var c credential
-	prefix, _ := c.parse(bearer, "lapse_refresh", begin("lapse_refresh"))
-	sum := c.sum(newRefreshBinding(prefix))
+	prefix, _ := c.Parse(bearer, "lapse_refresh", begin("lapse_refresh"))
+	sum := c.Sum(newRefreshBinding(prefix))
 	for at := 0; at < len(sum); at += 8 {
 		s.addBytes("digest", sum[at:][:8])
 	}

@@ -46,7 +46,7 @@ var rules = []rule{
 	},
 	{
 		name:  "wall clock",
-		want:  "Only clock.go reads the clock: take the instant as an argument, or use Manager.now and Clock.After.",
+		want:  "Only internal/steady/system.go reads the clock: take the instant as an argument, or use Manager.now and Clock.After.",
 		check: wallClock,
 		allow: wallClockAllowed,
 	},

@@ -1,4 +1,4 @@
-package lapse
+package steady
 
 import (
 	"syscall"

@@ -1,35 +1,33 @@
-package lapse
+package bearer
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
-	"fmt"
-	"io"
 )
 
 // A tagged secret is a generation, random bytes, and a tag that proves that lapse made
 // the two for this record. Every secret of a session is tagged, and every secret that a
 // rotation made. The first secret of a plain token is random bytes alone.
 const (
-	generationLen = 4
-	randomLen     = 20
+	GenerationLen = 4 // bytes
+	RandomLen     = 20
 	tagLen        = 8
 )
 
-// secretKind says what a secret is for.
-type secretKind byte
+// Kind says what a secret is for.
+type Kind byte
 
+// The kinds of secrets.
 const (
-	plainSecret   secretKind = 1 + iota // of a plain token
-	accessSecret                        // of a session, to authenticate with
-	refreshSecret                       // of a session, to refresh it
+	PlainSecret   Kind = 1 + iota // of a plain token
+	AccessSecret                  // of a session, to authenticate with
+	RefreshSecret                 // of a session, to refresh it
 )
 
-// tagKey is the key of the tags of one record. A thief of it can make texts that are
+// TagKey is the key of the tags of one record. A thief of it can make texts that are
 // taken for spent ones, and none that authenticates.
-type tagKey [16]byte
+type TagKey [16]byte
 
 // What the messages begin with, so that none is taken for another. They are short: with
 // its label, each message and a block of the key are two blocks of SHA-256.
@@ -41,10 +39,10 @@ const (
 // tag is HMAC-SHA-256 (RFC 2104), cut to tagLen bytes, over a label, the binding, the
 // kind, and of c the ID, the generation and the random bytes. It is computed for every
 // text that is refused, so it allocates nothing.
-func (k *tagKey) tag(b binding, c *credential, kind secretKind) [tagLen]byte {
+func (k *TagKey) tag(b Binding, c *Credential, kind Kind) [tagLen]byte {
 	m := append(make([]byte, 0, maxMessage), tagLabel...)
 	m = append(append(m, b[:]...), byte(kind))
-	sum := shortMAC(k[:], append(m, c[:idLen+generationLen+randomLen]...))
+	sum := shortMAC(k[:], append(m, c[:IDLen+GenerationLen+RandomLen]...))
 	return [tagLen]byte(sum[:])
 }
 
@@ -69,41 +67,33 @@ func shortMAC(key, message []byte) [sha256.Size]byte {
 	return sha256.Sum256(outer[:])
 }
 
-// setTagged makes c's secret the tagged one of a generation with the given random bytes.
-func (c *credential) setTagged(k *tagKey, b binding, kind secretKind, generation uint32, random []byte) {
-	binary.BigEndian.PutUint32(c[idLen:], generation)
-	copy(c[idLen+generationLen:], random[:randomLen])
+// SetTagged makes c's secret the tagged one of a generation with the given random bytes.
+func (c *Credential) SetTagged(k *TagKey, b Binding, kind Kind, generation uint32, random []byte) {
+	binary.BigEndian.PutUint32(c[IDLen:], generation)
+	copy(c[IDLen+GenerationLen:], random[:RandomLen])
 	tag := k.tag(b, c, kind)
-	copy(c[idLen+generationLen+randomLen:], tag[:])
+	copy(c[IDLen+GenerationLen+RandomLen:], tag[:])
 }
 
-// generation returns the generation that a tagged secret says it is of.
-func (c *credential) generation() uint32 { return binary.BigEndian.Uint32(c[idLen:]) }
+// Generation returns the generation that a tagged secret says it is of.
+func (c *Credential) Generation() uint32 { return binary.BigEndian.Uint32(c[IDLen:]) }
 
-// tagged reports whether c has the tag that k makes, in a time that does not depend on
+// Tagged reports whether c has the tag that k makes, in a time that does not depend on
 // where the two differ.
-func (c *credential) tagged(k *tagKey, b binding, kind secretKind) bool {
+func (c *Credential) Tagged(k *TagKey, b Binding, kind Kind) bool {
 	tag := k.tag(b, c, kind)
-	return subtle.ConstantTimeCompare(tag[:], c[idLen+generationLen+randomLen:]) == 1
+	return subtle.ConstantTimeCompare(tag[:], c[IDLen+GenerationLen+RandomLen:]) == 1
 }
 
-// saltLen is the length of the salt that the next secret is derived with.
-const saltLen = 16
+// SaltLen is the length of the salt that the next secret is derived with.
+const SaltLen = 16
 
-// successor returns the random bytes of the secret that replaces c's, for the salt and
+// Successor returns the random bytes of the secret that replaces c's, for the salt and
 // the generation of the new one: HMAC-SHA-256 keyed by the old secret. A caller that presents
 // the old text again can be given the new one, and the record alone opens neither.
-func (c *credential) successor(b binding, kind secretKind, generation uint32, salt []byte) [sha256.Size]byte {
+func (c *Credential) Successor(b Binding, kind Kind, generation uint32, salt []byte) [sha256.Size]byte {
 	m := append(make([]byte, 0, maxMessage), successorLabel...)
-	m = append(append(m, b[:]...), c[:idLen]...)
+	m = append(append(m, b[:]...), c[:IDLen]...)
 	m = binary.BigEndian.AppendUint32(append(m, byte(kind)), generation)
-	return shortMAC(c.secret()[:], append(m, salt[:saltLen]...))
-}
-
-// draw fills b with random bytes.
-func draw(b []byte) error {
-	if _, err := io.ReadFull(rand.Reader, b); err != nil {
-		return fmt.Errorf("%w: %w", errNoRandomness, err)
-	}
-	return nil
+	return shortMAC(c.Secret()[:], append(m, salt[:SaltLen]...))
 }

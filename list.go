@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -107,7 +108,7 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 			return 0, err
 		}
 	}
-	before := normalise(now.Add(-m.policy.Retention))
+	before := steady.Normalise(now.Add(-m.policy.Retention))
 	for m.marks.Epoch() == epoch { // or before is by the wrong clock
 		n, err := m.store.Sweep(ctx, before, sweepBatch)
 		deleted += n

@@ -1,4 +1,4 @@
-package lapse
+package steady
 
 import (
 	"testing"
@@ -22,9 +22,9 @@ func TestGlanceFollowsTheClock(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newSystemClock()
+				s := NewSystem()
 				time.Sleep(time.Hour + 1234*time.Microsecond)
-				if wall, elapsed := s.glance(); wall != time.Now().UnixMilli() || elapsed != s.Elapsed() {
+				if wall, elapsed := s.ReadCached(); wall != time.Now().UnixMilli() || elapsed != s.Elapsed() {
 					t.Fatalf("the first glance: %d after %v, want %d after %v", wall, elapsed, time.Now().UnixMilli(), s.Elapsed())
 				}
 				s.ahead.Add(-int64(time.Hour)) // as if the clock had been an hour behind until now
@@ -33,7 +33,7 @@ func TestGlanceFollowsTheClock(t *testing.T) {
 				if tt.stale {
 					want = want.Add(-time.Hour)
 				}
-				if wall, _ := s.glance(); wall != want.UnixMilli() {
+				if wall, _ := s.ReadCached(); wall != want.UnixMilli() {
 					t.Errorf("%d, want %d", wall, want.UnixMilli())
 				}
 			})
@@ -44,11 +44,11 @@ func TestGlanceFollowsTheClock(t *testing.T) {
 // TestGlanceAfterAsk: nobody is told what the clock was before it was asked last.
 func TestGlanceAfterAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSystemClock()
-		s.glance()
+		s := NewSystem()
+		s.ReadCached()
 		s.ahead.Add(int64(time.Hour)) // as if the clock had been an hour ahead until now
-		now := s.ask()
-		if wall, _ := s.glance(); wall != now || now != time.Now().UnixMilli() {
+		now := s.WallMilli()
+		if wall, _ := s.ReadCached(); wall != now || now != time.Now().UnixMilli() {
 			t.Errorf("asked %d, then %d; want %d", now, wall, time.Now().UnixMilli())
 		}
 	})
@@ -62,7 +62,7 @@ func TestGlanceBetweenTwoReadings(t *testing.T) {
 		kept bool
 	}{{0, true}, {atOnce - 1, true}, {atOnce, false}, {time.Second, false}} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newSystemClock()
+			s := NewSystem()
 			time.Sleep(time.Hour)
 			wall, _ := s.read(time.Since(s.start) - tt.took)
 			if wall != time.Now().UnixMilli() {
@@ -77,10 +77,10 @@ func TestGlanceBetweenTwoReadings(t *testing.T) {
 
 // wantNow wants a glance at the present to be that, to the millisecond: the two readings
 // that a Time is made of are not quite one, and some machines count in larger steps.
-func wantNow(t *testing.T, s *systemClock) {
+func wantNow(t *testing.T, s *System) {
 	t.Helper()
 	before := time.Now().UnixMilli() - 1
-	wall, _ := s.glance()
+	wall, _ := s.ReadCached()
 	if after := time.Now().UnixMilli() + 1; wall < before || wall > after {
 		t.Fatalf("%d, which is not between %d and %d", wall, before, after)
 	}
@@ -88,7 +88,7 @@ func wantNow(t *testing.T, s *systemClock) {
 
 // TestGlanceIsNow: whoever looks again and again sees the time go by as it does.
 func TestGlanceIsNow(t *testing.T) {
-	s := newSystemClock()
+	s := NewSystem()
 	for range 200_000 {
 		wantNow(t, s)
 	}
@@ -97,11 +97,11 @@ func TestGlanceIsNow(t *testing.T) {
 // TestGlanceOutOfABubble: a bubble's time is its own, and what was found out there is
 // not gone by outside.
 func TestGlanceOutOfABubble(t *testing.T) {
-	s := newSystemClock()
-	s.glance()
+	s := NewSystem()
+	s.ReadCached()
 	synctest.Test(t, func(t *testing.T) {
 		for range 3 {
-			if wall, _ := s.glance(); wall != time.Now().UnixMilli() {
+			if wall, _ := s.ReadCached(); wall != time.Now().UnixMilli() {
 				t.Errorf("in the bubble: %d, want %d", wall, time.Now().UnixMilli())
 			}
 			time.Sleep(goodFor / 2)
@@ -113,10 +113,10 @@ func TestGlanceOutOfABubble(t *testing.T) {
 // TestGlanceNeverKeepsFarYears: years that nanoseconds cannot count are read in full.
 func TestGlanceNeverKeepsFarYears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSystemClock()
+		s := NewSystem()
 		time.Sleep(time.Until(time.Date(2199, 12, 31, 0, 0, 0, 0, time.UTC)))
 		for _, kept := range []bool{true, false} {
-			wall, _ := s.glance()
+			wall, _ := s.ReadCached()
 			if wall != time.Now().UnixMilli() {
 				t.Errorf("%v: %d, want %d", time.Now().UTC(), wall, time.Now().UnixMilli())
 			}
@@ -126,4 +126,37 @@ func TestGlanceNeverKeepsFarYears(t *testing.T) {
 			time.Sleep(2 * 24 * time.Hour)
 		}
 	})
+}
+
+// TestSystemClockInABubble: what passes outside is nothing to it.
+func TestSystemClockInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := NewSystem()
+		for begun := clock.start; ; { // real time, which the bubble knows nothing of
+			if _, most := suspended(); most < 0 {
+				t.Fatalf("suspended for %v", most)
+			}
+			if time.Now() != begun {
+				break
+			}
+			time.Sleep(time.Hour)
+		}
+		if got := clock.Elapsed(); got != time.Hour {
+			t.Errorf("an hour is %v", got)
+		}
+	})
+}
+
+// TestSystemClockGoesOn: it is never slower than Go's own monotonic clock.
+func TestSystemClockGoesOn(t *testing.T) {
+	clock := NewSystem()
+	last := clock.Elapsed()
+	for range 1_000 {
+		least := time.Since(clock.start)
+		if got := clock.Elapsed(); got < last || got < least {
+			t.Fatalf("%v after %v, and at least %v", got, last, least)
+		} else {
+			last = got
+		}
+	}
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package lapse
+package steady
 
 import "time"
 
