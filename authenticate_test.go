@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -24,7 +25,7 @@ func TestBudgetCountsDown(t *testing.T) {
 		t.Fatalf("issued with %d of %d", i.UsesLeft, i.MaxUses)
 	}
 	for left := 9; left >= 0; left-- {
-		f.clock.add(time.Second)
+		f.clock.Add(time.Second)
 		f.events = nil
 		want := f.token(i.ID)
 		now := f.clock.Now().Truncate(time.Millisecond).UTC()
@@ -41,10 +42,10 @@ func TestBudgetCountsDown(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		wantDiff(t, fmt.Sprint("with ", left, " left"), want, got)
-		wantDiff(t, "stored", want, f.token(i.ID))
-		wantDiff(t, "events", events, f.events)
-		wantDiff(t, "calls", []storagetest.Op{opGet, opUpdate}, calls)
+		lapsetest.WantDiff(t, fmt.Sprint("with ", left, " left"), want, got)
+		lapsetest.WantDiff(t, "stored", want, f.token(i.ID))
+		lapsetest.WantDiff(t, "events", events, f.events)
+		lapsetest.WantDiff(t, "calls", []storagetest.Op{opGet, opUpdate}, calls)
 	}
 }
 
@@ -54,8 +55,8 @@ func TestExhausted(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1}})
 	i := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
 	_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "one more while it can be used", err, lapse.ErrLimit)
-	f.clock.add(time.Minute)
+	lapsetest.WantIs(t, "one more while it can be used", err, lapse.ErrLimit)
+	f.clock.Add(time.Minute)
 	if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
 		t.Fatal(err)
 	}
@@ -67,25 +68,25 @@ func TestExhausted(t *testing.T) {
 			}
 			f.events = nil
 			err := verb(f.ctx, i.Bearer)
-			wantIs(t, name, err, lapse.ErrExhausted)
-			wantIs(t, name, err, lapse.ErrUnauthenticated)
+			lapsetest.WantIs(t, name, err, lapse.ErrExhausted)
+			lapsetest.WantIs(t, name, err, lapse.ErrUnauthenticated)
 			var r *lapse.Rejection
 			if !errors.As(err, &r) || errors.Is(err, lapse.ErrExpired) {
 				t.Fatalf("%s: %v", name, err)
 			}
-			wantDiff(t, name, lapse.Rejection{
-				Err: lapse.ErrExhausted, ID: i.ID, Subject: "ana", At: startMilli.Add(time.Minute), Reason: lapse.EndExhausted,
-			}, *r, errorsIs)
+			lapsetest.WantDiff(t, name, lapse.Rejection{
+				Err: lapse.ErrExhausted, ID: i.ID, Subject: "ana", At: lapsetest.StartMilli.Add(time.Minute), Reason: lapse.EndExhausted,
+			}, *r, lapsetest.ErrorsIs)
 			if len(f.events) != 1 || f.events[0].Kind != lapse.EventRejected {
 				t.Errorf("%s: events %+v", name, f.events)
 			}
 		}
-		f.clock.add(time.Hour)
+		f.clock.Add(time.Hour)
 	}
 	if ended, err := f.Expire(f.ctx, i.ID); ended || err != nil {
 		t.Errorf("Expire: %v, %v", ended, err)
 	}
-	wantDiff(t, "contents", before, f.contents())
+	lapsetest.WantDiff(t, "contents", before, f.contents())
 	f.issue(lapse.Grant{Subject: "ana"}) // there is room
 }
 
@@ -94,7 +95,7 @@ func TestWhatSpendsNothing(t *testing.T) {
 	refused := error(nil)
 	f := newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error { return refused }})
 	i := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	tampered := []byte(i.Bearer)
 	tampered[40]++
 	for name, do := range map[string]func() error{
@@ -103,23 +104,23 @@ func TestWhatSpendsNothing(t *testing.T) {
 		"Token": func() error { _, err := f.Token(f.ctx, i.ID); return err },
 		"a wrong secret": func() error {
 			_, err := f.Authenticate(f.ctx, string(tampered))
-			return ignore(err, lapse.ErrMalformed)
+			return lapsetest.Ignore(err, lapse.ErrMalformed)
 		},
 		"another prefix": func() error {
 			_, err := f.manager(lapse.Config{Prefix: "other"}).Authenticate(f.ctx, i.Bearer)
-			return ignore(err, lapse.ErrUnknown)
+			return lapsetest.Ignore(err, lapse.ErrUnknown)
 		},
 		"a subject that is refused": func() error {
 			refused = lapse.ErrRefused
 			_, err := f.Authenticate(f.ctx, i.Bearer)
 			refused = nil
-			return ignore(err, lapse.ErrRefused)
+			return lapsetest.Ignore(err, lapse.ErrRefused)
 		},
 		"a check that cannot tell": func() error {
 			refused = errDisk
 			_, err := f.Authenticate(f.ctx, i.Bearer)
 			refused = nil
-			return ignore(err, errDisk)
+			return lapsetest.Ignore(err, errDisk)
 		},
 	} {
 		if err := do(); err != nil {
@@ -154,16 +155,16 @@ func TestBudgetRenewals(t *testing.T) {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: row.mode, RenewEvery: row.every}})
 			i, plain := f.issue(lapse.Grant{Subject: "ana", MaxUses: 6}), f.issue(lapse.Grant{Subject: "ana"})
 			for n, until := range row.until {
-				f.clock.add(4 * m)
+				f.clock.Add(4 * m)
 				got, err := f.Authenticate(f.ctx, i.Bearer)
 				if err != nil {
 					t.Fatal(err)
 				}
 				used := time.Time{}
 				if row.used[n] > 0 {
-					used = startMilli.Add(row.used[n])
+					used = lapsetest.StartMilli.Add(row.used[n])
 				}
-				if want := startMilli.Add(until); !got.ExpiresAt.Equal(want) || !got.LastUsedAt.Equal(used) {
+				if want := lapsetest.StartMilli.Add(until); !got.ExpiresAt.Equal(want) || !got.LastUsedAt.Equal(used) {
 					t.Errorf("use %d: until %v, used %v; want %v, %v", n+1, got.ExpiresAt, got.LastUsedAt, want, used)
 				}
 				other, err := f.Authenticate(f.ctx, plain.Bearer)
@@ -196,14 +197,14 @@ func TestBudgetBoundary(t *testing.T) {
 				f.store.Before(func(op storagetest.Op) {
 					if op == opUpdate {
 						f.store.Before(nil)
-						f.clock.set(startMilli.Add(row.after))
+						f.clock.Set(lapsetest.StartMilli.Add(row.after))
 					}
 				})
 			} else {
-				f.clock.set(startMilli.Add(row.after))
+				f.clock.Set(lapsetest.StartMilli.Add(row.after))
 			}
 			tok, err := f.Authenticate(f.ctx, i.Bearer)
-			wantIs(t, row.name, err, row.want)
+			lapsetest.WantIs(t, row.name, err, row.want)
 			if (tok != lapse.Token{}) != (err == nil) {
 				t.Errorf("%s: %+v with %v", row.name, tok, err)
 			}
@@ -227,7 +228,7 @@ func TestMaxUsesLimits(t *testing.T) {
 	}
 	for _, uses := range bad {
 		_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana", MaxUses: uses})
-		wantIs(t, fmt.Sprint(uses), err, lapse.ErrInvalidGrant)
+		lapsetest.WantIs(t, fmt.Sprint(uses), err, lapse.ErrInvalidGrant)
 		if !strings.Contains(err.Error(), "MaxUses") || !strings.Contains(err.Error(), fmt.Sprint(uses)) {
 			t.Errorf("%d: %v; want the field and its value", uses, err)
 		}
@@ -237,7 +238,7 @@ func TestMaxUsesLimits(t *testing.T) {
 // TestBudgetOutlivesReopening: what was spent stays spent, also the last use.
 func TestBudgetOutlivesReopening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	ctx, clock := context.Background(), newClock()
+	ctx, clock := context.Background(), lapsetest.NewClock()
 	var bearer string
 	for left := 2; left >= -1; left-- {
 		s, err := bolt.Open(path, nil)
@@ -257,7 +258,7 @@ func TestBudgetOutlivesReopening(t *testing.T) {
 		}
 		tok, err := m.Authenticate(ctx, bearer)
 		if left < 0 {
-			wantIs(t, "after the last use", err, lapse.ErrExhausted)
+			lapsetest.WantIs(t, "after the last use", err, lapse.ErrExhausted)
 		} else if err != nil || tok.UsesLeft != left || tok.MaxUses != 3 {
 			t.Errorf("%d left: %+v, %v", left, tok, err)
 		}
@@ -281,9 +282,9 @@ func TestLostEndOfLastUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = m.Authenticate(f.ctx, i.Bearer)
-		wantIs(t, "Authenticate", err, lapse.ErrExhausted)
+		lapsetest.WantIs(t, "Authenticate", err, lapse.ErrExhausted)
 		_, err = m.Peek(f.ctx, i.Bearer)
-		wantIs(t, "Peek", err, lapse.ErrExhausted)
+		lapsetest.WantIs(t, "Peek", err, lapse.ErrExhausted)
 	}
 	if tok := f.token(i.ID); tok.UsesLeft != 2 {
 		t.Errorf("%+v", tok)
@@ -296,16 +297,16 @@ func TestBudgetUnder64Callers(t *testing.T) {
 	const callers = 64
 	for _, uses := range []int{1, 5, callers} {
 		for _, gate := range []storagetest.Op{opGet, opUpdate} {
-			onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+			lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 				ctx := context.Background()
-				m, _ := gateManager(t, store, lapse.Policy{})
+				m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
 				i, err := m.Issue(ctx, lapse.Grant{Subject: "ana", MaxUses: uses})
 				if err != nil {
 					t.Fatal(err)
 				}
 				lefts := make([]int, callers)
-				arrivals(store, callers, gate)
-				errs := together(callers, func(n int) error {
+				lapsetest.Arrivals(store, callers, gate)
+				errs := lapsetest.Together(callers, func(n int) error {
 					tok, err := m.Authenticate(ctx, i.Bearer)
 					lefts[n] = tok.UsesLeft
 					return err
@@ -328,7 +329,7 @@ func TestBudgetUnder64Callers(t *testing.T) {
 					t.Errorf("%d succeeded; want %d", len(seen), uses)
 				}
 				_, err = m.Peek(ctx, i.Bearer)
-				wantIs(t, "Peek", err, lapse.ErrExhausted)
+				lapsetest.WantIs(t, "Peek", err, lapse.ErrExhausted)
 			})
 		}
 	}
@@ -339,7 +340,7 @@ func TestBudgetUnder64Callers(t *testing.T) {
 func TestRenewAgainstLastUse(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.store.Before(func(op storagetest.Op) {
 		if op == opUpdate {
 			f.store.Before(nil)
@@ -350,12 +351,12 @@ func TestRenewAgainstLastUse(t *testing.T) {
 	})
 	f.events = nil
 	_, err := f.Renew(f.ctx, i.Bearer)
-	wantIs(t, "Renew", err, lapse.ErrExhausted)
+	lapsetest.WantIs(t, "Renew", err, lapse.ErrExhausted)
 	var kinds []lapse.EventKind
 	for _, e := range f.events {
 		kinds = append(kinds, e.Kind)
 	}
-	wantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventRejected}, kinds)
+	lapsetest.WantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventRejected}, kinds)
 	if tok := f.token(i.ID); tok.UsesLeft != 0 || tok.EndReason != lapse.EndExhausted {
 		t.Errorf("%+v", tok)
 	}
@@ -368,7 +369,7 @@ func TestSpentAfterSweep(t *testing.T) {
 	f.store.Before(func(op storagetest.Op) {
 		if op == opUpdate {
 			f.store.Before(nil)
-			f.clock.add(30 * 24 * time.Hour)
+			f.clock.Add(30 * 24 * time.Hour)
 			if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
 				t.Errorf("Sweep: %d, %v", n, err)
 			}
@@ -376,7 +377,7 @@ func TestSpentAfterSweep(t *testing.T) {
 	})
 	f.events = nil
 	_, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "Authenticate", err, lapse.ErrUnknown)
+	lapsetest.WantIs(t, "Authenticate", err, lapse.ErrUnknown)
 	if len(f.events) != 1 || f.events[0].Kind != lapse.EventRejected {
 		t.Errorf("events: %+v", f.events)
 	}
@@ -405,7 +406,7 @@ func TestBudgetFaults(t *testing.T) {
 			t.Run(fmt.Sprintf("call %d/%v %v/%d uses", row.call, row.mode, row.err, uses), func(t *testing.T) {
 				f := newFixture(t, lapse.Config{})
 				i := f.issue(lapse.Grant{Subject: "ana", MaxUses: uses})
-				f.clock.add(time.Minute)
+				f.clock.Add(time.Minute)
 				f.events = nil
 				f.store.Reset()
 				f.store.Inject(row.call, row.mode, row.err)
@@ -413,7 +414,7 @@ func TestBudgetFaults(t *testing.T) {
 				if !f.store.Fired() {
 					t.Fatal("the fault did not happen")
 				}
-				wantIs(t, "error", err, row.want)
+				lapsetest.WantIs(t, "error", err, row.want)
 				if errors.Is(err, lapse.ErrUnauthenticated) || tok != (lapse.Token{}) || len(f.events) != 0 {
 					t.Errorf("%+v, %v, told of %+v", tok, err, f.events)
 				}
@@ -423,7 +424,7 @@ func TestBudgetFaults(t *testing.T) {
 				}
 				tok, err = f.Authenticate(f.ctx, i.Bearer)
 				if left == 0 {
-					wantIs(t, "again", err, lapse.ErrExhausted)
+					lapsetest.WantIs(t, "again", err, lapse.ErrExhausted)
 				} else if err != nil || tok.UsesLeft != left-1 {
 					t.Errorf("again: %+v, %v", tok, err)
 				}
@@ -437,16 +438,16 @@ func TestFault15_RenewIsNoUse(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
 	for range 3 {
-		f.clock.add(time.Minute)
+		f.clock.Add(time.Minute)
 		tok, err := f.Renew(f.ctx, i.Bearer)
 		if want := f.clock.Now().UTC().Truncate(time.Millisecond).Add(30 * time.Minute); err != nil || tok.UsesLeft != 1 || !tok.ExpiresAt.Equal(want) {
 			t.Errorf("Renew: %+v, %v; want one use left, until %v", tok, err, want)
 		}
 	}
 	_, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "the one use", err, nil)
+	lapsetest.WantIs(t, "the one use", err, nil)
 	_, err = f.Renew(f.ctx, i.Bearer)
-	wantIs(t, "Renew after it", err, lapse.ErrExhausted)
+	lapsetest.WantIs(t, "Renew after it", err, lapse.ErrExhausted)
 }
 
 // answerLink is a link that may be clicked uses times, and twice within 10 seconds.
@@ -480,12 +481,12 @@ func TestFault15_ADoubleClickIsTold(t *testing.T) {
 			}
 		}
 		want := f.token(i.ID)
-		f.clock.add(row.after)
+		f.clock.Add(row.after)
 		f.events = nil
 		calls := f.calls(func() {
 			for name, do := range map[string]func(context.Context, string) (lapse.Token, error){"Authenticate": f.Authenticate, "Peek": f.Peek, "again": f.Authenticate} {
 				tok, err := do(f.ctx, i.Bearer)
-				wantIs(t, row.name+", "+name, err, row.want)
+				lapsetest.WantIs(t, row.name+", "+name, err, row.want)
 				if row.want == nil && (!tok.Repeated() || tok.UsesLeft != -1 || !tok.EndedAt.IsZero() || !tok.ExpiresAt.Equal(want.ExpiresAt)) {
 					t.Errorf("%s, %s: %+v", row.name, name, tok)
 				}
@@ -507,7 +508,7 @@ func TestFault15_NoGrace(t *testing.T) {
 	use := func(bearer string) {
 		t.Helper()
 		_, err := f.Authenticate(f.ctx, bearer)
-		wantIs(t, "use", err, nil)
+		lapsetest.WantIs(t, "use", err, nil)
 	}
 	for name, row := range map[string]struct {
 		grant lapse.Grant
@@ -539,18 +540,18 @@ func TestFault15_NoGrace(t *testing.T) {
 		i := f.issue(row.grant)
 		row.do(i)
 		_, err := f.Authenticate(f.ctx, i.Bearer)
-		wantIs(t, name, err, row.want)
+		lapsetest.WantIs(t, name, err, row.want)
 	}
 	for _, on := range holdStores { // a use that is held is not clicked
 		inBubble(t, on.name, on.open, lapse.Config{}, func(h *holder) {
 			i := h.issue(answerLink(1))
 			_, release := h.released(i.Bearer)
 			_, err := h.Authenticate(h.ctx, i.Bearer)
-			wantIs(t, "while it is held", err, lapse.ErrExhausted)
+			lapsetest.WantIs(t, "while it is held", err, lapse.ErrExhausted)
 			release()
 			h.left("released", i.ID, 0, lapse.EndExhausted)
 			_, err = h.Authenticate(h.ctx, i.Bearer)
-			wantIs(t, "once it was released", err, lapse.ErrExhausted)
+			lapsetest.WantIs(t, "once it was released", err, lapse.ErrExhausted)
 		})
 	}
 	i := f.issue(answerLink(1))
@@ -561,7 +562,7 @@ func TestFault15_NoGrace(t *testing.T) {
 		"Rotate": func() error { _, err := f.Rotate(f.ctx, i.Bearer, 0); return err },
 		"Hold":   func() error { _, err := f.Hold(f.ctx, i.Bearer); return err },
 	} {
-		wantIs(t, name, do(), lapse.ErrExhausted)
+		lapsetest.WantIs(t, name, do(), lapse.ErrExhausted)
 	}
 }
 
@@ -573,38 +574,38 @@ func TestFault15_ARepetitionIsAdmitted(t *testing.T) {
 	i := f.issue(answerLink(1))
 	parent := f.issue(lapse.Grant{Subject: "ana"})
 	child, err := f.Delegate(f.ctx, parent.Bearer, answerLink(1))
-	wantIs(t, "Delegate", err, nil)
+	lapsetest.WantIs(t, "Delegate", err, nil)
 	for range 2 {
 		for _, bearer := range []string{i.Bearer, child.Bearer} {
 			_, err := m.Authenticate(f.ctx, bearer)
-			wantIs(t, "good", err, nil)
+			lapsetest.WantIs(t, "good", err, nil)
 		}
 	}
 	refused = lapse.ErrRefused
 	_, err = m.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "refused", err, lapse.ErrRefused)
+	lapsetest.WantIs(t, "refused", err, lapse.ErrRefused)
 	refused = nil
 	f.Expire(f.ctx, parent.ID)
 	_, err = m.Authenticate(f.ctx, child.Bearer)
-	wantIs(t, "its parent ended", err, lapse.ErrRevoked)
+	lapsetest.WantIs(t, "its parent ended", err, lapse.ErrRevoked)
 }
 
 // TestFault15_64Clicks at once: one is the use, and the others are told that they repeat it.
 func TestFault15_64Clicks(t *testing.T) {
 	const callers = 64
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
-		m, err := lapse.New(store, lapse.Config{Clock: newClock()})
-		wantIs(t, "New", err, nil)
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		m, err := lapse.New(store, lapse.Config{Clock: lapsetest.NewClock()})
+		lapsetest.WantIs(t, "New", err, nil)
 		i, err := m.Issue(t.Context(), answerLink(1))
-		wantIs(t, "Issue", err, nil)
+		lapsetest.WantIs(t, "Issue", err, nil)
 		got := make([]lapse.Token, callers)
-		arrivals(store, callers, storagetest.OpUpdate)
-		errs := together(callers, func(n int) (err error) {
+		lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+		errs := lapsetest.Together(callers, func(n int) (err error) {
 			got[n], err = m.Authenticate(t.Context(), i.Bearer)
 			return err
 		})
 		store.Before(nil)
-		wantIs(t, "Authenticate", errors.Join(errs...), nil)
+		lapsetest.WantIs(t, "Authenticate", errors.Join(errs...), nil)
 		first := 0
 		for _, tok := range got {
 			if !tok.Repeated() {
@@ -619,7 +620,7 @@ func TestFault15_64Clicks(t *testing.T) {
 
 // TestFault15_UseGrace is refused by name where it has no meaning.
 func TestFault15_UseGrace(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	p := memoryPairs(t, lapse.PairConfig{})
 	for name, row := range map[string]struct {
 		g  lapse.Grant
@@ -673,7 +674,7 @@ func TestOrderOfAuthenticate(t *testing.T) {
 		t.Fatal(err)
 	}
 	unknown := strangerTo(t, f)
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 
 	for _, row := range []struct {
 		name    string
@@ -696,8 +697,8 @@ func TestOrderOfAuthenticate(t *testing.T) {
 			checked, f.events = 0, nil
 			var err error
 			calls := f.calls(func() { _, err = row.m.Authenticate(f.ctx, row.bearer) })
-			wantIs(t, "Authenticate", err, row.want)
-			wantDiff(t, "calls", row.calls, calls)
+			lapsetest.WantIs(t, "Authenticate", err, row.want)
+			lapsetest.WantDiff(t, "calls", row.calls, calls)
 			if checked != row.checked {
 				t.Errorf("Admit was asked %d times; want %d", checked, row.checked)
 			}
@@ -723,7 +724,7 @@ func TestWrongSecret(t *testing.T) {
 	if _, err := f.Expire(f.ctx, victims[1].ID); err != nil {
 		t.Fatal(err)
 	}
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	for i, v := range victims {
 		forged := forge(v.Bearer, thief.Bearer)
 		before := f.token(v.ID)
@@ -731,14 +732,14 @@ func TestWrongSecret(t *testing.T) {
 			f.events = nil
 			var err error
 			calls := f.calls(func() { err = verb(f.ctx, forged) })
-			wantIs(t, name, err, lapse.ErrUnknown)
+			lapsetest.WantIs(t, name, err, lapse.ErrUnknown)
 			var r *lapse.Rejection
 			if !errors.As(err, &r) || r.Subject != "" || !r.At.IsZero() || r.Reason != 0 {
 				t.Errorf("%s of victim %d tells %+v", name, i, r)
 			}
-			wantDiff(t, name+" calls", []storagetest.Op{opGet}, calls)
+			lapsetest.WantDiff(t, name+" calls", []storagetest.Op{opGet}, calls)
 		}
-		wantDiff(t, "the victim", before, f.token(v.ID))
+		lapsetest.WantDiff(t, "the victim", before, f.token(v.ID))
 	}
 }
 
@@ -783,11 +784,11 @@ func TestPrefixBinds(t *testing.T) {
 		t.Fatalf("relabelling with the same prefix: %v; the test is wrong", err)
 	}
 	for name, verb := range bearerVerbs(f.Manager) {
-		wantIs(t, name+" of a refresh token", verb(f.ctx, r.Bearer), lapse.ErrUnknown)
-		wantIs(t, name+" of a relabelled one", verb(f.ctx, relabel(r.Bearer, "access")), lapse.ErrUnknown)
+		lapsetest.WantIs(t, name+" of a refresh token", verb(f.ctx, r.Bearer), lapse.ErrUnknown)
+		lapsetest.WantIs(t, name+" of a relabelled one", verb(f.ctx, relabel(r.Bearer, "access")), lapse.ErrUnknown)
 	}
 	_, err = refresh.Authenticate(f.ctx, relabel(a.Bearer, "refresh"))
-	wantIs(t, "the other way round", err, lapse.ErrUnknown)
+	lapsetest.WantIs(t, "the other way round", err, lapse.ErrUnknown)
 }
 
 func TestCheckSubject(t *testing.T) {
@@ -799,7 +800,7 @@ func TestCheckSubject(t *testing.T) {
 		return answer
 	}})
 	i := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	for _, row := range []struct {
 		name         string
 		answer       error
@@ -814,19 +815,19 @@ func TestCheckSubject(t *testing.T) {
 		answer = row.answer
 		for _, name := range []string{"Authenticate", "Peek", "Renew", "Rotate", "Delegate"} {
 			err := bearerVerbs(f.Manager)[name](f.ctx, i.Bearer)
-			wantIs(t, row.name+": "+name, err, row.want)
+			lapsetest.WantIs(t, row.name+": "+name, err, row.want)
 			if got := errors.Is(err, lapse.ErrUnauthenticated); got != row.unauthorized {
 				t.Errorf("%s: %s: unauthenticated %v; want %v (%v)", row.name, name, got, row.unauthorized, err)
 			}
 		}
-		wantDiff(t, row.name+": the token", i.Token, f.token(i.ID))
+		lapsetest.WantDiff(t, row.name+": the token", i.Token, f.token(i.ID))
 	}
 	if _, err := f.ExpireBearer(f.ctx, i.Bearer); err != nil {
 		t.Errorf("logging out while refused: %v", err)
 	}
 	answer = nil
 	_, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "a Admit that lets everybody pass, on an ended token", err, lapse.ErrRevoked)
+	lapsetest.WantIs(t, "a Admit that lets everybody pass, on an ended token", err, lapse.ErrRevoked)
 }
 
 // TestSlowCheckSubject: a use that was in time is good, but it does not renew a
@@ -834,20 +835,20 @@ func TestCheckSubject(t *testing.T) {
 func TestSlowCheckSubject(t *testing.T) {
 	slow := time.Duration(0)
 	var f *fixture
-	f = newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error { f.clock.add(slow); return nil }})
+	f = newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error { f.clock.Add(slow); return nil }})
 	i := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(30*time.Minute - time.Second)
+	f.clock.Add(30*time.Minute - time.Second)
 	slow = 2 * time.Second
 	calls := f.calls(func() {
 		if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
 			t.Errorf("a use in time: %v", err)
 		}
 	})
-	wantDiff(t, "calls", []storagetest.Op{opGet}, calls)
+	lapsetest.WantDiff(t, "calls", []storagetest.Op{opGet}, calls)
 	_, err := f.Peek(f.ctx, i.Bearer)
-	wantIs(t, "afterwards", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "afterwards", err, lapse.ErrExpired)
 	_, err = f.Renew(f.ctx, i.Bearer)
-	wantIs(t, "Renew", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "Renew", err, lapse.ErrExpired)
 }
 
 // TestStoreAnswersWrongly: what a broken store says never opens anything.
@@ -878,13 +879,13 @@ func TestStoreAnswersWrongly(t *testing.T) {
 			if verb == "ExpireBearer" && row.want == lapse.ErrExpired {
 				continue // ending what is dead is no error
 			}
-			wantIs(t, verb+" with "+name, do(f.ctx, a.Bearer), row.want)
+			lapsetest.WantIs(t, verb+" with "+name, do(f.ctx, a.Bearer), row.want)
 		}
 		if row.want == lapse.ErrCorrupt && name != "record without digest" { // needs none
 			_, err := m.Expire(f.ctx, a.ID)
-			wantIs(t, "Expire with "+name, err, row.want)
+			lapsetest.WantIs(t, "Expire with "+name, err, row.want)
 			_, err = m.Token(f.ctx, a.ID)
-			wantIs(t, "Token with "+name, err, row.want)
+			lapsetest.WantIs(t, "Token with "+name, err, row.want)
 		}
 	}
 }
@@ -904,7 +905,7 @@ func TestRecordWithAnError(t *testing.T) {
 			t.Fatal(err)
 		}
 		for verb, do := range bearerVerbs(m) {
-			wantIs(t, verb, do(f.ctx, i.Bearer), row.want)
+			lapsetest.WantIs(t, verb, do(f.ctx, i.Bearer), row.want)
 		}
 	}
 }

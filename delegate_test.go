@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -31,7 +32,7 @@ func (f *fixture) delegate(i lapse.Issued, g lapse.Grant) lapse.Issued {
 func (f *fixture) chain(n int) []lapse.Issued {
 	f.t.Helper()
 	all := []lapse.Issued{f.issue(lapse.Grant{Subject: "ana", Scope: "a b"})}
-	f.clock.add(time.Millisecond) // so that it is the oldest
+	f.clock.Add(time.Millisecond) // so that it is the oldest
 	for len(all) < n {
 		all = append(all, f.delegate(all[len(all)-1], lapse.Grant{Scope: "a"}))
 	}
@@ -49,7 +50,7 @@ func (f *fixture) seen(i lapse.Issued) lapse.Token {
 		}
 		if other.ID == i.ID {
 			listed++
-			wantDiff(f.t, "Tokens and Token", tok, other)
+			lapsetest.WantDiff(f.t, "Tokens and Token", tok, other)
 		}
 	}
 	if listed != 1 {
@@ -60,7 +61,7 @@ func (f *fixture) seen(i lapse.Issued) lapse.Token {
 		f.t.Errorf("Token says alive: %v; Peek says %v", live, err)
 	}
 	if err == nil {
-		wantDiff(f.t, "Peek and Token", tok, peeked)
+		lapsetest.WantDiff(f.t, "Peek and Token", tok, peeked)
 	}
 	return tok
 }
@@ -68,25 +69,25 @@ func (f *fixture) seen(i lapse.Issued) lapse.Token {
 func TestDelegate(t *testing.T) {
 	f := newFixture(t, lapse.Config{Prefix: "app"})
 	parent := f.issue(lapse.Grant{Subject: "ana", Name: "laptop", Scope: "read write", Data: "secret"})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.events = nil
 	var got lapse.Issued
 	calls := f.calls(func() {
 		got = f.delegate(parent, lapse.Grant{Name: "backup", Scope: "read", Data: "x", TTL: 10 * time.Minute, MaxUses: 3})
 	})
-	now := startMilli.Add(time.Minute)
+	now := lapsetest.StartMilli.Add(time.Minute)
 	want := lapse.Token{
 		ID: got.ID, Prefix: "app", Subject: "ana", Name: "backup", Scope: "read", Data: "x",
-		IssuedAt: now, ExpiresAt: now.Add(10 * time.Minute), MaxExpiresAt: startMilli.Add(30 * 24 * time.Hour),
+		IssuedAt: now, ExpiresAt: now.Add(10 * time.Minute), MaxExpiresAt: lapsetest.StartMilli.Add(30 * 24 * time.Hour),
 		Family: parent.ID, Parent: parent.ID, MaxUses: 3, UsesLeft: 3,
 	}
-	wantDiff(t, "issued", want, got.Token)
-	wantDiff(t, "seen", want, f.seen(got))
-	wantDiff(t, "reduced", []string(nil), got.Reduced)
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: now, Token: want}}, f.events)
-	wantDiff(t, "calls", []storagetest.Op{opGet, opUpdate}, calls)
+	lapsetest.WantDiff(t, "issued", want, got.Token)
+	lapsetest.WantDiff(t, "seen", want, f.seen(got))
+	lapsetest.WantDiff(t, "reduced", []string(nil), got.Reduced)
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: now, Token: want}}, f.events)
+	lapsetest.WantDiff(t, "calls", []storagetest.Op{opGet, opUpdate}, calls)
 	parent.Family = parent.ID
-	wantDiff(t, "the parent", parent.Token, f.seen(parent))
+	lapsetest.WantDiff(t, "the parent", parent.Token, f.seen(parent))
 }
 
 // TestDelegatedScope: a subset is given, and anything else is refused by name.
@@ -104,14 +105,14 @@ func TestDelegatedScope(t *testing.T) {
 			}
 			continue
 		}
-		wantIs(t, scope, err, lapse.ErrScope)
+		lapsetest.WantIs(t, scope, err, lapse.ErrScope)
 		if errors.Is(err, lapse.ErrUnauthenticated) || !strings.Contains(err.Error(), missing) {
 			t.Errorf("%q: %v; want a 403 that names %s", scope, err, missing)
 		}
 	}
 	none := f.issue(lapse.Grant{Subject: "ana"})
 	_, err := f.Delegate(f.ctx, none.Bearer, lapse.Grant{Scope: "a"})
-	wantIs(t, "of a token without scope", err, lapse.ErrScope)
+	lapsetest.WantIs(t, "of a token without scope", err, lapse.ErrScope)
 }
 
 // TestDelegatedLife: the life of a delegate ends with its parent's at the latest, and
@@ -137,20 +138,20 @@ func TestDelegatedLife(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 8 * h, Renewal: lapse.RenewOnRequest}})
 			parent := f.issue(lapse.Grant{Subject: "ana", TTL: row.parent})
-			f.clock.add(row.after)
+			f.clock.Add(row.after)
 			d := f.delegate(parent, lapse.Grant{TTL: row.ask})
-			if want := startMilli.Add(row.expires); !d.ExpiresAt.Equal(want) || !d.MaxExpiresAt.Equal(parent.MaxExpiresAt) {
+			if want := lapsetest.StartMilli.Add(row.expires); !d.ExpiresAt.Equal(want) || !d.MaxExpiresAt.Equal(parent.MaxExpiresAt) {
 				t.Errorf("until %v, cap %v; want %v, %v", d.ExpiresAt, d.MaxExpiresAt, want, parent.MaxExpiresAt)
 			}
 			if got := fmt.Sprint(d.Reduced); got != map[bool]string{true: "[TTL]", false: "[]"}[row.reduced] {
 				t.Errorf("reduced: %s", got)
 			}
-			wantDiff(t, "seen", d.Token, f.seen(d))
-			f.clock.set(startMilli.Add(row.parent - ms))
+			lapsetest.WantDiff(t, "seen", d.Token, f.seen(d))
+			f.clock.Set(lapsetest.StartMilli.Add(row.parent - ms))
 			if _, err := f.Renew(f.ctx, parent.Bearer); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := f.token(d.ID).ExpiresAt, startMilli.Add(row.renewed); !got.Equal(want) {
+			if got, want := f.token(d.ID).ExpiresAt, lapsetest.StartMilli.Add(row.renewed); !got.Equal(want) {
 				t.Errorf("once its parent is renewed until %v: %v; want %v", f.token(parent.ID).ExpiresAt, got, want)
 			}
 		})
@@ -173,22 +174,22 @@ func TestParentRunsOut(t *testing.T) {
 			parent := f.issue(lapse.Grant{Subject: "ana"})
 			near := f.delegate(parent, lapse.Grant{TTL: 10 * time.Hour})
 			far := f.delegate(near, lapse.Grant{TTL: 10 * time.Hour})
-			f.clock.set(startMilli.Add(row.after))
+			f.clock.Set(lapsetest.StartMilli.Add(row.after))
 			before := f.contents()
 			for n, d := range []lapse.Issued{near, far} {
 				var err error
 				calls := f.calls(func() { _, err = f.Authenticate(f.ctx, d.Bearer) })
-				wantIs(t, "Authenticate", err, row.want)
-				wantDiff(t, "calls: one read of each", []storagetest.Op{opGet, opGet, opGet}[:n+2], calls)
+				lapsetest.WantIs(t, "Authenticate", err, row.want)
+				lapsetest.WantDiff(t, "calls: one read of each", []storagetest.Op{opGet, opGet, opGet}[:n+2], calls)
 				if tok := f.seen(d); !tok.ExpiresAt.Equal(parent.ExpiresAt) || tok.Live(f.clock.Now()) != (row.want == nil) {
 					t.Errorf("%+v; want it until %v", tok, parent.ExpiresAt)
 				}
 			}
-			wantDiff(t, "contents", before, f.contents())
+			lapsetest.WantDiff(t, "contents", before, f.contents())
 			_, err := f.Renew(f.ctx, far.Bearer)
-			wantIs(t, "Renew", err, row.want)
+			lapsetest.WantIs(t, "Renew", err, row.want)
 			_, err = f.Delegate(f.ctx, far.Bearer, lapse.Grant{})
-			wantIs(t, "Delegate", err, row.want)
+			lapsetest.WantIs(t, "Delegate", err, row.want)
 			if row.want == nil {
 				return
 			}
@@ -203,8 +204,8 @@ func TestParentRunsOut(t *testing.T) {
 			if n, err := f.ExpireSubject(f.ctx, "ana"); n != 0 || err != nil {
 				t.Errorf("ExpireSubject: %d, %v", n, err)
 			}
-			wantDiff(t, "contents", before, f.contents())
-			wantDiff(t, "events", []lapse.Event(nil), f.events)
+			lapsetest.WantDiff(t, "contents", before, f.contents())
+			lapsetest.WantDiff(t, "events", []lapse.Event(nil), f.events)
 		})
 	}
 }
@@ -224,11 +225,11 @@ func TestDelegationDepth(t *testing.T) {
 	}
 	before := f.contents()
 	_, err := f.Delegate(f.ctx, last.Bearer, lapse.Grant{})
-	wantIs(t, "one deeper", err, lapse.ErrNotDelegable)
+	lapsetest.WantIs(t, "one deeper", err, lapse.ErrNotDelegable)
 	if errors.Is(err, lapse.ErrUnauthenticated) || errors.Is(err, lapse.ErrUnavailable) {
 		t.Errorf("%v is not what happened", err)
 	}
-	wantDiff(t, "contents", before, f.contents())
+	lapsetest.WantDiff(t, "contents", before, f.contents())
 }
 
 // TestDelegateRefuses what Issue and Authenticate would, and leaves everything as it is.
@@ -256,11 +257,11 @@ func TestDelegateRefuses(t *testing.T) {
 		{"no scope", parent.Bearer, lapse.Grant{Scope: " "}, lapse.ErrInvalidGrant},
 	} {
 		got, err := f.Delegate(f.ctx, row.bearer, row.grant)
-		wantIs(t, row.name, err, row.want)
+		lapsetest.WantIs(t, row.name, err, row.want)
 		if got.Bearer != "" || got.Token != (lapse.Token{}) {
 			t.Errorf("%s: it failed and yet gave %v", row.name, got)
 		}
-		wantDiff(t, row.name+": contents", before, f.contents())
+		lapsetest.WantDiff(t, row.name+": contents", before, f.contents())
 	}
 	if d := f.delegate(parent, lapse.Grant{Subject: "ana"}); d.Subject != "ana" {
 		t.Errorf("its own subject: %v", d)
@@ -287,15 +288,15 @@ func TestDamagedParent(t *testing.T) {
 				continue
 			}
 			err := verb(f.ctx, i.Bearer)
-			wantIs(t, name, err, lapse.ErrCorrupt)
+			lapsetest.WantIs(t, name, err, lapse.ErrCorrupt)
 			if errors.Is(err, lapse.ErrUnauthenticated) {
 				t.Errorf("%s: %v reads as a bad token", name, err)
 			}
 		}
 		_, err := m.Delegate(f.ctx, i.Bearer, lapse.Grant{})
-		wantIs(t, "Delegate", err, lapse.ErrCorrupt)
+		lapsetest.WantIs(t, "Delegate", err, lapse.ErrCorrupt)
 		_, err = m.Token(f.ctx, i.ID)
-		wantIs(t, "Token", err, lapse.ErrCorrupt)
+		lapsetest.WantIs(t, "Token", err, lapse.ErrCorrupt)
 	}
 	for range 3 {
 		f.issue(lapse.Grant{Subject: "ana"}) // there is room for three
@@ -337,7 +338,7 @@ func TestDamagedParentIsNoShield(t *testing.T) {
 	}
 	store.id = storage.ID{}
 	_, err = m.Authenticate(f.ctx, all[2].Bearer)
-	wantIs(t, "once the damage is mended", err, lapse.ErrRevoked)
+	lapsetest.WantIs(t, "once the damage is mended", err, lapse.ErrRevoked)
 }
 
 // TestRanOutUnderDamage: what has run out by itself is dead, and whoever ends it is told
@@ -346,7 +347,7 @@ func TestRanOutUnderDamage(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent := f.issue(lapse.Grant{Subject: "ana"})
 	d := f.delegate(parent, lapse.Grant{TTL: time.Minute})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	m, err := lapse.New(&damaged{f.store, parent.ID}, lapse.Config{Clock: f.clock})
 	if err != nil {
 		t.Fatal(err)
@@ -358,7 +359,7 @@ func TestRanOutUnderDamage(t *testing.T) {
 		t.Errorf("ExpireBearer: %+v, %v", tok, err)
 	}
 	_, err = m.Authenticate(f.ctx, d.Bearer)
-	wantIs(t, "Authenticate", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "Authenticate", err, lapse.ErrExpired)
 }
 
 // TestSweptParent: a delegate without its parent is dead, and keeps nobody out.
@@ -367,19 +368,19 @@ func TestSweptParent(t *testing.T) {
 	all := f.chain(1)
 	all = append(all, f.delegate(all[0], lapse.Grant{TTL: 100 * time.Hour}))
 	all = append(all, f.delegate(all[1], lapse.Grant{TTL: 100 * time.Hour}))
-	f.clock.add(25 * time.Hour)
+	f.clock.Add(25 * time.Hour)
 	if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
 		t.Fatalf("Sweep: %d, %v; want the parent", n, err)
 	}
 	for _, i := range all[1:] {
 		for name, verb := range bearerVerbs(f.Manager) {
 			if name != "ExpireBearer" {
-				wantIs(t, name, verb(f.ctx, i.Bearer), lapse.ErrExpired)
+				lapsetest.WantIs(t, name, verb(f.ctx, i.Bearer), lapse.ErrExpired)
 			}
 		}
 		_, err := f.Delegate(f.ctx, i.Bearer, lapse.Grant{})
-		wantIs(t, "Delegate", err, lapse.ErrExpired)
-		if tok := f.seen(i); tok.Live(start) || !tok.ExpiresAt.IsZero() {
+		lapsetest.WantIs(t, "Delegate", err, lapse.ErrExpired)
+		if tok := f.seen(i); tok.Live(lapsetest.Start) || !tok.ExpiresAt.IsZero() {
 			t.Errorf("%+v; want it dead at all times", tok)
 		}
 		if ended, err := f.Expire(f.ctx, i.ID); ended || err != nil {
@@ -472,11 +473,11 @@ func TestImpossibleParents(t *testing.T) {
 			for _, i := range all[1:] {
 				for name, verb := range bearerVerbs(m) {
 					if name != "ExpireBearer" {
-						wantIs(t, name, verb(f.ctx, i.Bearer), row.want)
+						lapsetest.WantIs(t, name, verb(f.ctx, i.Bearer), row.want)
 					}
 				}
 				_, err := m.Delegate(f.ctx, i.Bearer, lapse.Grant{})
-				wantIs(t, "Delegate", err, row.want)
+				lapsetest.WantIs(t, "Delegate", err, row.want)
 			}
 			if _, err := m.ExpireSubject(f.ctx, "ana"); errors.Is(err, lapse.ErrUnauthenticated) {
 				t.Errorf("ExpireSubject: %v", err)
@@ -488,7 +489,7 @@ func TestImpossibleParents(t *testing.T) {
 // TestParentOfAnotherPrefix: a policy binds the tokens of its own prefix alone, those
 // above a delegate as well.
 func TestParentOfAnotherPrefix(t *testing.T) {
-	ctx, clock, store := context.Background(), newClock(), memory.New()
+	ctx, clock, store := context.Background(), lapsetest.NewClock(), memory.New()
 	make := func(prefix string, p lapse.Policy) *lapse.Manager {
 		m, err := lapse.New(store, lapse.Config{Prefix: prefix, Policy: p, Clock: clock})
 		if err != nil {
@@ -509,7 +510,7 @@ func TestParentOfAnotherPrefix(t *testing.T) {
 		t.Errorf("seen by another Manager: %+v, %v; want what its own one sees", tok, err)
 	}
 	_, err = admin.Authenticate(ctx, d.Bearer)
-	wantIs(t, "under another prefix", err, lapse.ErrUnknown)
+	lapsetest.WantIs(t, "under another prefix", err, lapse.ErrUnknown)
 	if ended, err := admin.Expire(ctx, parent.ID); !ended || err != nil {
 		t.Errorf("Expire: %v, %v", ended, err)
 	}
@@ -551,10 +552,10 @@ func TestEndOfParentEndsDelegates(t *testing.T) {
 			f := newFixture(t, lapse.Config{})
 			family := f.chain(3)
 			family = append(family, f.delegate(family[0], lapse.Grant{Name: "second"}))
-			f.clock.add(time.Millisecond)
+			f.clock.Add(time.Millisecond)
 			other := f.issue(lapse.Grant{Subject: "ana"})
 			others := f.delegate(other, lapse.Grant{})
-			f.clock.add(time.Minute)
+			f.clock.Add(time.Minute)
 			now := f.clock.Now().Truncate(time.Millisecond).UTC()
 			f.events = nil
 			told := 0
@@ -589,7 +590,7 @@ func TestEndOfParentEndsDelegates(t *testing.T) {
 					t.Errorf("token %d: ended at %v by %v; want %v by %v", n, tok.EndedAt, tok.EndReason, now, want)
 				}
 				_, err := f.Authenticate(f.ctx, i.Bearer)
-				wantIs(t, fmt.Sprint("Authenticate of ", n), err, lapse.ErrRevoked)
+				lapsetest.WantIs(t, fmt.Sprint("Authenticate of ", n), err, lapse.ErrRevoked)
 			}
 			wantRecordsAgree(t, f)
 			for _, i := range []lapse.Issued{other, others} {
@@ -633,7 +634,7 @@ func observed(f *fixture, observe func(context.Context, lapse.Event)) *lapse.Man
 func TestEndOfTheMiddleOne(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	all := f.chain(4)
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.events = nil
 	if _, err := f.ExpireBearer(f.ctx, all[1].Bearer); err != nil {
 		t.Fatal(err)
@@ -642,14 +643,14 @@ func TestEndOfTheMiddleOne(t *testing.T) {
 	for _, e := range f.events {
 		told = append(told, e.Token.ID)
 	}
-	wantDiff(t, "told of the ends", []lapse.ID{all[1].ID, all[2].ID, all[3].ID}, told)
+	lapsetest.WantDiff(t, "told of the ends", []lapse.ID{all[1].ID, all[2].ID, all[3].ID}, told)
 	for n, want := range []lapse.EndReason{0, lapse.EndRevoked, lapse.EndParent, lapse.EndParent} {
 		if tok := f.seen(all[n]); tok.EndReason != want {
 			t.Errorf("token %d: %v; want %v", n, tok.EndReason, want)
 		}
 	}
 	_, err := f.Delegate(f.ctx, all[2].Bearer, lapse.Grant{})
-	wantIs(t, "Delegate from one below", err, lapse.ErrRevoked)
+	lapsetest.WantIs(t, "Delegate from one below", err, lapse.ErrRevoked)
 	if d := f.delegate(all[0], lapse.Grant{}); d.Parent != all[0].ID {
 		t.Errorf("from the first: %+v", d)
 	}
@@ -661,7 +662,7 @@ func TestKeptDelegate(t *testing.T) {
 	all := f.chain(3)
 	other := f.issue(lapse.Grant{Subject: "ana"})
 	others := f.delegate(other, lapse.Grant{})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.events = nil
 	var n int
 	calls := f.calls(func() {
@@ -673,7 +674,7 @@ func TestKeptDelegate(t *testing.T) {
 	if n != 4 || len(f.events) != 4 {
 		t.Errorf("ended %d, told %d times; want 4", n, len(f.events))
 	}
-	wantDiff(t, "calls", []storagetest.Op{opUpdate}, calls)
+	lapsetest.WantDiff(t, "calls", []storagetest.Op{opUpdate}, calls)
 	for i, want := range map[lapse.ID]lapse.EndReason{
 		all[0].ID: lapse.EndSubject, all[1].ID: lapse.EndSubject, all[2].ID: lapse.EndParent, other.ID: 0, others.ID: lapse.EndSubject,
 	} {
@@ -690,7 +691,7 @@ func TestEndIsForAllTime(t *testing.T) {
 	parent := f.issue(lapse.Grant{Subject: "ana", TTL: time.Hour})
 	near := f.delegate(parent, lapse.Grant{TTL: time.Minute})
 	far := f.delegate(near, lapse.Grant{TTL: time.Hour})
-	f.clock.add(2 * time.Minute)
+	f.clock.Add(2 * time.Minute)
 	before := f.contents()
 	f.events = nil
 	if tok, err := f.ExpireBearer(f.ctx, parent.Bearer); err != nil || tok.EndReason != lapse.EndRevoked {
@@ -700,16 +701,16 @@ func TestEndIsForAllTime(t *testing.T) {
 		t.Errorf("told of %d ends; want that of the parent alone", len(f.events))
 	}
 	isParent := func(r storage.Record) bool { return r.ID == parent.ID }
-	wantDiff(t, "the others' records", slices.DeleteFunc(before, isParent), slices.DeleteFunc(f.contents(), isParent))
-	f.clock.add(-90 * time.Second)
+	lapsetest.WantDiff(t, "the others' records", slices.DeleteFunc(before, isParent), slices.DeleteFunc(f.contents(), isParent))
+	f.clock.Add(-90 * time.Second)
 	for i, want := range map[*lapse.Issued]error{&near: lapse.ErrExpired, &far: lapse.ErrRevoked} {
 		_, err := f.Authenticate(f.ctx, i.Bearer)
-		wantIs(t, "Authenticate", err, want)
-		if tok := f.seen(*i); tok.EndReason != lapse.EndParent || !tok.EndedAt.Equal(startMilli.Add(2*time.Minute)) {
+		lapsetest.WantIs(t, "Authenticate", err, want)
+		if tok := f.seen(*i); tok.EndReason != lapse.EndParent || !tok.EndedAt.Equal(lapsetest.StartMilli.Add(2*time.Minute)) {
 			t.Errorf("%+v; want it ended with its parent", tok)
 		}
 		_, err = f.Renew(f.ctx, i.Bearer)
-		wantIs(t, "Renew", err, want)
+		lapsetest.WantIs(t, "Renew", err, want)
 	}
 }
 
@@ -728,7 +729,7 @@ func TestDelegateAgainstEnd(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+			lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 				for range 5 {
 					delegateAgainstEnd(t, store, end)
 				}
@@ -741,7 +742,7 @@ func delegateAgainstEnd(t *testing.T, store *storagetest.Faulty, end func(contex
 	t.Helper()
 	const callers = 64
 	ctx := context.Background()
-	m, clock := gateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+	m, clock := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
 	parent, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 	if err != nil {
 		t.Fatal(err)
@@ -752,8 +753,8 @@ func delegateAgainstEnd(t *testing.T, store *storagetest.Faulty, end func(contex
 	}
 	var mu sync.Mutex
 	var made []lapse.Issued
-	arrivals(store, callers, storagetest.OpUpdate)
-	errs := together(callers, func(n int) error {
+	lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+	errs := lapsetest.Together(callers, func(n int) error {
 		if n == callers/2 {
 			return end(ctx, m, parent)
 		}
@@ -763,7 +764,7 @@ func delegateAgainstEnd(t *testing.T, store *storagetest.Faulty, end func(contex
 			made = append(made, d)
 			mu.Unlock()
 		}
-		return ignore(err, lapse.ErrRevoked)
+		return lapsetest.Ignore(err, lapse.ErrRevoked)
 	})
 	store.Before(nil)
 	if err := errors.Join(errs...); err != nil {
@@ -776,9 +777,9 @@ func delegateAgainstEnd(t *testing.T, store *storagetest.Faulty, end func(contex
 	}
 	for _, d := range made {
 		_, err := m.Authenticate(ctx, d.Bearer)
-		wantIs(t, "Authenticate", err, lapse.ErrRevoked)
+		lapsetest.WantIs(t, "Authenticate", err, lapse.ErrRevoked)
 	}
-	clock.add(time.Millisecond)
+	clock.Add(time.Millisecond)
 }
 
 // TestUseAgainstEndOfParent: a delegate that is used while its parent ends is good
@@ -786,9 +787,9 @@ func delegateAgainstEnd(t *testing.T, store *storagetest.Faulty, end func(contex
 func TestUseAgainstEndOfParent(t *testing.T) {
 	const callers = 64
 	for _, uses := range []int{0, 1000} {
-		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			ctx := context.Background()
-			m, clock := gateManager(t, store, lapse.Policy{})
+			m, clock := lapsetest.GateManager(t, store, lapse.Policy{})
 			parent, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 			if err != nil {
 				t.Fatal(err)
@@ -797,19 +798,19 @@ func TestUseAgainstEndOfParent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			clock.add(time.Second)
-			arrivals(store, callers, storagetest.OpGet)
-			errs := together(callers, func(n int) error {
+			clock.Add(time.Second)
+			lapsetest.Arrivals(store, callers, storagetest.OpGet)
+			errs := lapsetest.Together(callers, func(n int) error {
 				switch n % 8 {
 				case 0:
 					_, err := m.ExpireBearer(ctx, parent.Bearer)
 					return err
 				case 1:
 					_, err := m.Renew(ctx, d.Bearer)
-					return ignore(err, lapse.ErrRevoked)
+					return lapsetest.Ignore(err, lapse.ErrRevoked)
 				default:
 					_, err := m.Authenticate(ctx, d.Bearer)
-					return ignore(err, lapse.ErrRevoked)
+					return lapsetest.Ignore(err, lapse.ErrRevoked)
 				}
 			})
 			store.Before(nil)
@@ -820,7 +821,7 @@ func TestUseAgainstEndOfParent(t *testing.T) {
 				t.Errorf("after the race: %+v, %v", tok, err)
 			}
 			_, err = m.Authenticate(ctx, d.Bearer)
-			wantIs(t, "Authenticate after the race", err, lapse.ErrRevoked)
+			lapsetest.WantIs(t, "Authenticate after the race", err, lapse.ErrRevoked)
 		})
 	}
 }
@@ -829,22 +830,22 @@ func TestUseAgainstEndOfParent(t *testing.T) {
 // among others: the limit holds, and no delegate outlives its parent.
 func TestEndAgainstRoomForOneMore(t *testing.T) {
 	const callers = 64
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, clock := gateManager(t, store, lapse.Policy{MaxTokens: 5, AtLimit: lapse.LimitEndOldest})
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: 5, AtLimit: lapse.LimitEndOldest})
 		parent, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		clock.add(time.Second)
-		arrivals(store, callers, storagetest.OpUpdate)
-		errs := together(callers, func(n int) error {
+		clock.Add(time.Second)
+		lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+		errs := lapsetest.Together(callers, func(n int) error {
 			if n%2 == 0 {
 				_, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 				return err
 			}
 			_, err := m.Delegate(ctx, parent.Bearer, lapse.Grant{})
-			return ignore(err, lapse.ErrRevoked)
+			return lapsetest.Ignore(err, lapse.ErrRevoked)
 		})
 		store.Before(nil)
 		if err := errors.Join(errs...); err != nil {
@@ -871,15 +872,15 @@ func TestEndAgainstRoomForOneMore(t *testing.T) {
 // TestMaxDelegatesUnder64Callers: as many succeed as there is room for.
 func TestMaxDelegatesUnder64Callers(t *testing.T) {
 	const limit, callers = 5, 64
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, _ := gateManager(t, store, lapse.Policy{MaxTokens: 1, MaxDelegates: limit})
+		m, _ := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: 1, MaxDelegates: limit})
 		parent, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		arrivals(store, callers, storagetest.OpUpdate)
-		errs := together(callers, func(int) error {
+		lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+		errs := lapsetest.Together(callers, func(int) error {
 			_, err := m.Delegate(ctx, parent.Bearer, lapse.Grant{})
 			return err
 		})
@@ -907,7 +908,7 @@ func TestDelegatesTakeNoRoom(t *testing.T) {
 		for range 5 {
 			all = append(all, f.delegate(all[0], lapse.Grant{}))
 		}
-		f.clock.add(time.Minute)
+		f.clock.Add(time.Minute)
 		all = append(all, f.issue(lapse.Grant{Subject: "ana"}))
 		for range 2 { // at the limit, too
 			d := f.delegate(all[0], lapse.Grant{})
@@ -923,7 +924,7 @@ func TestDelegatesTakeNoRoom(t *testing.T) {
 		}
 		if atLimit == lapse.LimitRefuse {
 			_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-			wantIs(t, "a third that was logged in", err, lapse.ErrLimit)
+			lapsetest.WantIs(t, "a third that was logged in", err, lapse.ErrLimit)
 		}
 	}
 }
@@ -954,15 +955,15 @@ func TestMaxDelegates(t *testing.T) {
 			before := f.contents()
 			f.events = nil
 			d, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{})
-			wantIs(t, "one more", err, row.want)
+			lapsetest.WantIs(t, "one more", err, row.want)
 			if row.want == nil {
 				return
 			}
 			if errors.Is(err, lapse.ErrUnauthenticated) || errors.Is(err, lapse.ErrUnavailable) || d.Bearer != "" {
 				t.Errorf("%v with %v", err, d)
 			}
-			wantDiff(t, "contents", before, f.contents())
-			wantDiff(t, "events", []lapse.Event(nil), f.events)
+			lapsetest.WantDiff(t, "contents", before, f.contents())
+			lapsetest.WantDiff(t, "events", []lapse.Event(nil), f.events)
 		})
 	}
 }
@@ -970,7 +971,7 @@ func TestMaxDelegates(t *testing.T) {
 // TestMaxDelegatesIsNotNegative, and the error names the field.
 func TestMaxDelegatesIsNotNegative(t *testing.T) {
 	_, err := lapse.New(newFixture(t, lapse.Config{}).store, lapse.Config{Policy: lapse.Policy{MaxDelegates: -1}})
-	wantIs(t, "New", err, lapse.ErrInvalidConfig)
+	lapsetest.WantIs(t, "New", err, lapse.ErrInvalidConfig)
 	if err == nil || !strings.Contains(err.Error(), "Policy.MaxDelegates: -1") {
 		t.Errorf("%v; want the field and its value", err)
 	}
@@ -985,13 +986,13 @@ func TestDeadDelegatesDoNotCount(t *testing.T) {
 		want error
 	}{
 		{"alive", func(*fixture, lapse.Issued) {}, lapse.ErrLimit},
-		{"1 ms before it runs out", func(f *fixture, _ lapse.Issued) { f.clock.add(10*m - ms) }, lapse.ErrLimit},
-		{"as it runs out", func(f *fixture, _ lapse.Issued) { f.clock.add(10 * m) }, nil},
-		{"1 ms after it ran out", func(f *fixture, _ lapse.Issued) { f.clock.add(10*m + ms) }, nil},
+		{"1 ms before it runs out", func(f *fixture, _ lapse.Issued) { f.clock.Add(10*m - ms) }, lapse.ErrLimit},
+		{"as it runs out", func(f *fixture, _ lapse.Issued) { f.clock.Add(10 * m) }, nil},
+		{"1 ms after it ran out", func(f *fixture, _ lapse.Issued) { f.clock.Add(10*m + ms) }, nil},
 		{"ended", func(f *fixture, d lapse.Issued) { f.Expire(f.ctx, d.ID) }, nil},
 		{"its budget is spent", func(f *fixture, d lapse.Issued) { f.Authenticate(f.ctx, d.Bearer) }, nil},
 		{"swept", func(f *fixture, d lapse.Issued) {
-			f.clock.add(26 * time.Hour)
+			f.clock.Add(26 * time.Hour)
 			if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
 				f.t.Fatalf("Sweep: %d, %v", n, err)
 			}
@@ -1003,7 +1004,7 @@ func TestDeadDelegatesDoNotCount(t *testing.T) {
 			f.delegate(parent, lapse.Grant{TTL: 100 * time.Hour})
 			row.die(f, f.delegate(parent, lapse.Grant{TTL: 10 * m, MaxUses: 1}))
 			_, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{})
-			wantIs(t, "one more", err, row.want)
+			lapsetest.WantIs(t, "one more", err, row.want)
 		})
 	}
 }
@@ -1040,7 +1041,7 @@ func TestDelegatesOfARotatedTokenCount(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = f.Delegate(f.ctx, next.Bearer, lapse.Grant{})
-		wantIs(t, row.overlap.String(), err, row.want)
+		lapsetest.WantIs(t, row.overlap.String(), err, row.want)
 	}
 }
 
@@ -1057,9 +1058,9 @@ func TestDelegatesOfASessionCount(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = p.Access().Delegate(f.ctx, c.Access.Bearer, lapse.Grant{})
-		wantIs(t, "delegate", err, want)
+		lapsetest.WantIs(t, "delegate", err, want)
 		if n == 2 {
-			f.clock.add(10 * time.Minute)
+			f.clock.Add(10 * time.Minute)
 		}
 		c, err = p.Refresh(f.ctx, c.Refresh.Bearer)
 	}
@@ -1081,12 +1082,12 @@ func TestEvictionWithDelegates(t *testing.T) {
 			f := newFixture(t, lapse.Config{})
 			all := []lapse.Issued{f.issue(lapse.Grant{Subject: "ana"})}
 			for range 2 {
-				f.clock.add(time.Minute)
+				f.clock.Add(time.Minute)
 				all = append(all, f.issue(lapse.Grant{Subject: "ana"}))
 			}
-			f.clock.add(time.Minute) // the delegate is the youngest
+			f.clock.Add(time.Minute) // the delegate is the youngest
 			all = slices.Insert(all, 1, f.delegate(all[0], lapse.Grant{}))
-			f.clock.add(time.Minute)
+			f.clock.Add(time.Minute)
 			f.events = nil
 			m := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: row.limit, AtLimit: lapse.LimitEndOldest}})
 			got, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
@@ -1097,7 +1098,7 @@ func TestEvictionWithDelegates(t *testing.T) {
 			for _, n := range row.goes {
 				want = append(want, all[n].ID)
 			}
-			wantDiff(t, "evicted", want, got.Evicted)
+			lapsetest.WantDiff(t, "evicted", want, got.Evicted)
 			if len(f.events) != len(want)+1 {
 				t.Errorf("told %d times; want each end once, and the issue", len(f.events))
 			}
@@ -1140,27 +1141,27 @@ func TestRenewalOfDelegates(t *testing.T) {
 			parent := f.issue(lapse.Grant{Subject: "ana", TTL: row.parent})
 			d := f.delegate(parent, lapse.Grant{TTL: row.ttl, MaxUses: row.uses})
 			f.events = nil
-			f.clock.add(10 * m)
+			f.clock.Add(10 * m)
 			got, err := f.Authenticate(f.ctx, d.Bearer)
-			wantIs(t, "Authenticate", err, nil)
-			wantDiff(t, "used and seen", f.seen(d), got)
-			if want := startMilli.Add(row.byUse); !got.ExpiresAt.Equal(want) {
+			lapsetest.WantIs(t, "Authenticate", err, nil)
+			lapsetest.WantDiff(t, "used and seen", f.seen(d), got)
+			if want := lapsetest.StartMilli.Add(row.byUse); !got.ExpiresAt.Equal(want) {
 				t.Errorf("a use renews until %v; want %v", got.ExpiresAt, want)
 			}
-			told := []lapse.Event{{Kind: lapse.EventRenewed, At: startMilli.Add(10 * m), Token: got}}
+			told := []lapse.Event{{Kind: lapse.EventRenewed, At: lapsetest.StartMilli.Add(10 * m), Token: got}}
 			if !row.toldUse {
 				told = nil
 			}
-			wantDiff(t, "events of the use", told, f.events)
+			lapsetest.WantDiff(t, "events of the use", told, f.events)
 			f.events = nil
-			f.clock.add(10 * m)
+			f.clock.Add(10 * m)
 			got, err = f.Renew(f.ctx, d.Bearer)
-			wantIs(t, "Renew", err, nil)
-			wantDiff(t, "renewed and seen", f.seen(d), got)
-			if want := startMilli.Add(row.byCall); !got.ExpiresAt.Equal(want) {
+			lapsetest.WantIs(t, "Renew", err, nil)
+			lapsetest.WantDiff(t, "renewed and seen", f.seen(d), got)
+			if want := lapsetest.StartMilli.Add(row.byCall); !got.ExpiresAt.Equal(want) {
 				t.Errorf("Renew renews until %v; want %v", got.ExpiresAt, want)
 			}
-			wantDiff(t, "events of Renew", []lapse.Event{{Kind: lapse.EventRenewed, At: startMilli.Add(20 * m), Token: got}}, f.events)
+			lapsetest.WantDiff(t, "events of Renew", []lapse.Event{{Kind: lapse.EventRenewed, At: lapsetest.StartMilli.Add(20 * m), Token: got}}, f.events)
 		})
 	}
 }
@@ -1184,10 +1185,10 @@ func TestParentDiesBeforeTheTurn(t *testing.T) {
 	}
 	for name, verb := range verbs {
 		for end, happens := range map[string]func(f *fixture, parent lapse.Issued){
-			"ran out": func(f *fixture, _ lapse.Issued) { f.clock.add(30 * time.Minute) },
+			"ran out": func(f *fixture, _ lapse.Issued) { f.clock.Add(30 * time.Minute) },
 			"ended":   func(f *fixture, parent lapse.Issued) { f.Expire(f.ctx, parent.ID) },
 			"swept": func(f *fixture, _ lapse.Issued) {
-				f.clock.add(26 * time.Hour)
+				f.clock.Add(26 * time.Hour)
 				if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
 					f.t.Errorf("Sweep: %d, %v", n, err)
 				}
@@ -1206,7 +1207,7 @@ func TestParentDiesBeforeTheTurn(t *testing.T) {
 				})
 				f.events = nil
 				err := verb(f, d)
-				wantIs(t, "error", err, map[string]error{"ended": lapse.ErrRevoked, "ran out": lapse.ErrExpired, "swept": lapse.ErrExpired}[end])
+				lapsetest.WantIs(t, "error", err, map[string]error{"ended": lapse.ErrRevoked, "ran out": lapse.ErrExpired, "swept": lapse.ErrExpired}[end])
 				if last := f.events[len(f.events)-1]; last.Kind != lapse.EventRejected {
 					t.Errorf("last event %v; want the rejection", last.Kind)
 				}
@@ -1223,32 +1224,32 @@ func TestParentDiesBeforeTheTurn(t *testing.T) {
 func TestLoweredCapOfTheFirst(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: 10 * time.Hour}})
 	first := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(30 * time.Minute)
+	f.clock.Add(30 * time.Minute)
 	near := f.delegate(first, lapse.Grant{TTL: 9 * time.Hour})
-	f.clock.add(10 * time.Minute)
+	f.clock.Add(10 * time.Minute)
 	f.Manager = f.manager(lapse.Config{Policy: lapse.Policy{TTL: time.Minute, MaxTTL: time.Hour}})
-	limit := startMilli.Add(time.Hour)
+	limit := lapsetest.StartMilli.Add(time.Hour)
 	far := f.delegate(near, lapse.Grant{TTL: 50 * time.Minute})
-	wantDiff(t, "reduced", []string{"TTL"}, far.Reduced)
+	lapsetest.WantDiff(t, "reduced", []string{"TTL"}, far.Reduced)
 	for n, i := range []lapse.Issued{near, far} {
 		if tok := f.seen(i); !tok.ExpiresAt.Equal(limit) || !tok.MaxExpiresAt.Equal(limit) {
 			t.Errorf("token %d: until %v, cap %v; want %v", n, tok.ExpiresAt, tok.MaxExpiresAt, limit)
 		}
 	}
-	wantDiff(t, "issued and seen", f.seen(far), far.Token)
+	lapsetest.WantDiff(t, "issued and seen", f.seen(far), far.Token)
 	tok, err := f.Renew(f.ctx, far.Bearer)
 	if err != nil || !tok.ExpiresAt.Equal(limit) {
 		t.Errorf("Renew: until %v, %v", tok.ExpiresAt, err)
 	}
-	f.clock.set(limit)
+	f.clock.Set(limit)
 	for _, i := range []lapse.Issued{near, far} {
 		_, err := f.Peek(f.ctx, i.Bearer)
-		wantIs(t, "at the lowered cap", err, lapse.ErrExpired)
+		lapsetest.WantIs(t, "at the lowered cap", err, lapse.ErrExpired)
 	}
 	if ended, err := f.Expire(f.ctx, near.ID); !ended || err != nil {
 		t.Errorf("Expire of one that a policy alone keeps out: %v, %v; want it ended for good", ended, err)
 	}
 	f.Manager = f.manager(lapse.Config{})
 	_, err = f.Peek(f.ctx, near.Bearer)
-	wantIs(t, "under the first policy again", err, lapse.ErrRevoked)
+	lapsetest.WantIs(t, "under the first policy again", err, lapse.ErrRevoked)
 }

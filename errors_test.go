@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
@@ -35,17 +36,17 @@ var stableCodes = map[string]error{
 // TestFault20Code: each error has its word, wrapped or not, and in a Rejection.
 func TestFault20Code(t *testing.T) {
 	for word, err := range stableCodes {
-		wantDiff(t, word, word, lapse.Code(err))
+		lapsetest.WantDiff(t, word, word, lapse.Code(err))
 		if err == nil {
 			continue
 		}
-		wantDiff(t, word+", wrapped", word, lapse.Code(fmt.Errorf("saying hello: %w: %w", errDisk, err)))
+		lapsetest.WantDiff(t, word+", wrapped", word, lapse.Code(fmt.Errorf("saying hello: %w: %w", errDisk, err)))
 		if errors.Is(err, lapse.ErrUnauthenticated) {
-			wantDiff(t, word+", in a Rejection", word, lapse.Code(&lapse.Rejection{Err: err, ID: lapse.ID{1}, At: startMilli}))
+			lapsetest.WantDiff(t, word+", in a Rejection", word, lapse.Code(&lapse.Rejection{Err: err, ID: lapse.ID{1}, At: lapsetest.StartMilli}))
 		}
 	}
-	wantDiff(t, "a deadline", "unavailable", lapse.Code(context.DeadlineExceeded))
-	wantDiff(t, "a refusal for a cause", "refused", lapse.Code(fmt.Errorf("%w: %w", lapse.ErrRefused, lapse.ErrExpired)))
+	lapsetest.WantDiff(t, "a deadline", "unavailable", lapse.Code(context.DeadlineExceeded))
+	lapsetest.WantDiff(t, "a refusal for a cause", "refused", lapse.Code(fmt.Errorf("%w: %w", lapse.ErrRefused, lapse.ErrExpired)))
 	for sentinel, err := range verdicts {
 		if word := lapse.Code(err); word == "internal" || !strings.HasPrefix(sentinel, "a ") && stableCodes[word] != err {
 			t.Errorf("%s: %s", sentinel, word)
@@ -63,28 +64,28 @@ func TestFault20Words(t *testing.T) {
 		reason lapse.EndReason
 		does   func(f *fixture, i lapse.Issued) error
 	}{
-		{"ran out", lapse.ErrExpired, 0, func(f *fixture, _ lapse.Issued) error { f.clock.add(30 * time.Minute); return nil }},
+		{"ran out", lapse.ErrExpired, 0, func(f *fixture, _ lapse.Issued) error { f.clock.Add(30 * time.Minute); return nil }},
 		{"ended", lapse.ErrRevoked, lapse.EndRevoked, func(f *fixture, i lapse.Issued) error { _, err := f.Expire(f.ctx, i.ID); return err }},
-		{"logged out", lapse.ErrRevoked, lapse.EndRevoked, func(f *fixture, i lapse.Issued) error { return loggedOut(f.ExpireBearer(f.ctx, i.Bearer)) }},
+		{"logged out", lapse.ErrRevoked, lapse.EndRevoked, func(f *fixture, i lapse.Issued) error { return lapsetest.LoggedOut(f.ExpireBearer(f.ctx, i.Bearer)) }},
 		{"ended with its subject", lapse.ErrRevoked, lapse.EndSubject, func(f *fixture, i lapse.Issued) error {
 			_, err := f.ExpireSubject(f.ctx, i.Subject)
 			return err
 		}},
 		{"ended, and then its time passed", lapse.ErrRevoked, lapse.EndRevoked, func(f *fixture, i lapse.Issued) error {
 			_, err := f.Expire(f.ctx, i.ID)
-			f.clock.add(time.Hour)
+			f.clock.Add(time.Hour)
 			return err
 		}},
 		{"replaced", lapse.ErrReplaced, 0, func(f *fixture, i lapse.Issued) error { _, err := f.Rotate(f.ctx, i.Bearer, 0); return err }},
 		{"replaced, and then the token ran out", lapse.ErrReplaced, 0, func(f *fixture, i lapse.Issued) error {
 			_, err := f.Rotate(f.ctx, i.Bearer, 0)
-			f.clock.add(time.Hour)
+			f.clock.Add(time.Hour)
 			return err
 		}},
 	} {
 		f := newFixture(t, lapse.Config{})
 		i := f.issue(lapse.Grant{Subject: "ana"})
-		wantIs(t, row.name, row.does(f, i), nil)
+		lapsetest.WantIs(t, row.name, row.does(f, i), nil)
 		_, err := f.Authenticate(f.ctx, i.Bearer)
 		for _, word := range all {
 			if errors.Is(err, word) != (word == row.want) {
@@ -108,7 +109,7 @@ func TestFault22OneLogOut(t *testing.T) {
 		p := memoryPairs(t, lapse.PairConfig{})
 		c := p.first(lapse.Grant{})
 		if name == "refresh" {
-			wantIs(t, "Manager.ExpireBearer of a refresh text", loggedOut(p.Access().ExpireBearer(p.ctx, c.Refresh.Bearer)), lapse.ErrUnknown)
+			lapsetest.WantIs(t, "Manager.ExpireBearer of a refresh text", lapsetest.LoggedOut(p.Access().ExpireBearer(p.ctx, c.Refresh.Bearer)), lapse.ErrUnknown)
 		}
 		for range 2 {
 			session, err := p.Pairs.ExpireBearer(p.ctx, text(c))
@@ -224,7 +225,7 @@ func TestFault12_EventsSayTheirReason(t *testing.T) {
 	admitting := f.manager(lapse.Config{Admit: func(context.Context, lapse.Token) error { return fmt.Errorf("%w: on holiday", refuse) }, Observe: func(_ context.Context, e lapse.Event) { f.events = append(f.events, e) }})
 	i := f.issue(lapse.Grant{Subject: "ana"})
 	rotated, err := f.Rotate(f.ctx, f.issue(lapse.Grant{Subject: "ana"}).Bearer, 0)
-	wantIs(t, "Rotate", err, nil)
+	lapsetest.WantIs(t, "Rotate", err, nil)
 	for want, do := range map[string]func() error{
 		"malformed": func() error { _, err := f.Authenticate(f.ctx, "x"); return err },
 		"refused":   func() error { _, err := admitting.Authenticate(f.ctx, i.Bearer); return err },
@@ -235,7 +236,7 @@ func TestFault12_EventsSayTheirReason(t *testing.T) {
 			return err
 		},
 		"unavailable": func() error {
-			f.clock.add(time.Minute)
+			f.clock.Add(time.Minute)
 			f.store.InjectOp(storagetest.OpTouch, 1, storagetest.FailBefore, cause)
 			f.Authenticate(f.ctx, i.Bearer)
 			return f.events[0].Err
@@ -286,7 +287,7 @@ func TestFault12_RejectionsSayTheirReason(t *testing.T) {
 
 // hushVerbs are the verbs that take a Grant for a plain token.
 func hushVerbs(t *testing.T) map[string]func(g lapse.Grant) error {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	parent := f.issue(lapse.Grant{Subject: "ana"})
 	verifier := lapse.VerifierFunc[string](hushAna)
 	return map[string]func(g lapse.Grant) error{
@@ -303,7 +304,7 @@ func hushVerbs(t *testing.T) map[string]func(g lapse.Grant) error {
 // hushWantField wants err to be an ErrInvalidGrant of a field, as data and as text.
 func hushWantField(t *testing.T, what string, err error, field string) {
 	t.Helper()
-	wantIs(t, what, err, lapse.ErrInvalidGrant)
+	lapsetest.WantIs(t, what, err, lapse.ErrInvalidGrant)
 	var g *lapse.GrantError
 	if !errors.As(err, &g) || g.Field != field || g.Limit == "" {
 		t.Errorf("%s: %v is %+v; want the field %s and its limit", what, err, g, field)
@@ -389,12 +390,12 @@ func hushNobody(context.Context, string) (string, error) { return "", nil }
 // hushWantMissing wants err to be an ErrScope that names words, as data and as text.
 func hushWantMissing(t *testing.T, what string, err error, words ...string) {
 	t.Helper()
-	wantIs(t, what, err, lapse.ErrScope)
+	lapsetest.WantIs(t, what, err, lapse.ErrScope)
 	var s *lapse.ScopeError
 	if !errors.As(err, &s) {
 		t.Fatalf("%s: %v is no ScopeError", what, err)
 	}
-	wantDiff(t, what, words, s.Missing, cmpopts.EquateEmpty())
+	lapsetest.WantDiff(t, what, words, s.Missing, cmpopts.EquateEmpty())
 	if errors.As(err, new(*lapse.GrantError)) || errors.Is(err, lapse.ErrUnauthenticated) {
 		t.Errorf("%s: %v is something else, too", what, err)
 	}
@@ -481,4 +482,42 @@ func TestFault16_AnswersOfOAuth(t *testing.T) {
 	if want := []string{"invalid_scope", "invalid_scope", "invalid_request"}; !slices.Equal(got, want) {
 		t.Errorf("%q; want %q", got, want)
 	}
+}
+
+// TestRejectionNamesTheGenerationOfTheText: a Rejection says of which secret the refused
+// text was, which need not be the current one.
+func TestRejectionNamesTheGenerationOfTheText(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	want := func(what string, err, class error, generation uint32) {
+		t.Helper()
+		var r *lapse.Rejection
+		if !errors.Is(err, class) || !errors.As(err, &r) || r.Generation != generation {
+			t.Errorf("%s: %v, of %+v; want %v of generation %d", what, err, r, class, generation)
+		}
+	}
+	old := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
+	next, err := f.Rotate(f.ctx, old.Bearer, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil { // the last use
+		t.Fatal(err)
+	}
+	_, err = f.Peek(f.ctx, old.Bearer)
+	want("previous text, exhausted", err, lapse.ErrExhausted, 0)
+	_, err = f.Peek(f.ctx, next.Bearer)
+	want("current text, exhausted", err, lapse.ErrExhausted, 1)
+
+	p := memoryPairs(t, lapse.PairConfig{})
+	c := p.first(lapse.Grant{})
+	n := p.next(c)
+	if _, err := p.Access().Expire(p.ctx, c.Access.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Access().Authenticate(p.ctx, c.Access.Bearer)
+	want("previous access text", err, lapse.ErrRevoked, 0)
+	_, err = p.Refresh(p.ctx, c.Refresh.Bearer)
+	want("previous refresh text", err, lapse.ErrRevoked, 0)
+	_, err = p.Refresh(p.ctx, n.Refresh.Bearer)
+	want("current refresh text", err, lapse.ErrRevoked, 1)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -67,7 +68,7 @@ func TestEveryVerbIsTried(t *testing.T) {
 
 // TestStorageFaults fails each call that each verb makes, in each way.
 func TestStorageFaults(t *testing.T) {
-	alone(t)
+	lapsetest.Alone(t)
 	for _, verb := range verbs {
 		calls := len(callsOf(t, verb.do))
 		for n := 1; n <= calls; n++ {
@@ -102,7 +103,7 @@ func TestStorageFaults(t *testing.T) {
 						s.wantUseWithoutRenewal(t, before, gave, err, fault.want)
 						return
 					}
-					wantIs(t, "error", err, fault.want)
+					lapsetest.WantIs(t, "error", err, fault.want)
 					if errors.Is(err, lapse.ErrUnauthenticated) {
 						t.Errorf("a fault of the store reads as a bad token: %v", err)
 					}
@@ -110,7 +111,7 @@ func TestStorageFaults(t *testing.T) {
 						t.Errorf("it failed and yet gave %q", gave)
 					}
 					if fault.mode != storagetest.FailAfter {
-						wantDiff(t, "contents", before, s.contents())
+						lapsetest.WantDiff(t, "contents", before, s.contents())
 					}
 					wantRecordsAgree(t, s.fixture) // no family is half ended
 					if len(s.events) != 0 {
@@ -185,7 +186,7 @@ func TestPanickingStore(t *testing.T) {
 			if !panics(func() { verb.do(s.ctx, s) }) {
 				t.Errorf("%s, call %d: the store's panic was swallowed", verb.name, n)
 			}
-			wantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
+			lapsetest.WantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
 			s.wantWorking(t)
 		}
 	}
@@ -206,11 +207,11 @@ func TestEndedContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(s.ctx)
 		cancel()
 		_, err := verb.do(ctx, s)
-		wantIs(t, verb.name, err, context.Canceled)
+		lapsetest.WantIs(t, verb.name, err, context.Canceled)
 		if errors.Is(err, lapse.ErrUnauthenticated) || errors.Is(err, lapse.ErrUnavailable) {
 			t.Errorf("%s: %v is not what happened", verb.name, err)
 		}
-		wantDiff(t, verb.name+": contents", before, s.contents())
+		lapsetest.WantDiff(t, verb.name+": contents", before, s.contents())
 	}
 }
 
@@ -222,7 +223,7 @@ func TestClosedStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := verb.do(s.ctx, s)
-		wantIs(t, verb.name, err, lapse.ErrClosed)
+		lapsetest.WantIs(t, verb.name, err, lapse.ErrClosed)
 	}
 }
 
@@ -231,12 +232,12 @@ func TestClosedStore(t *testing.T) {
 func TestIDCollision(t *testing.T) {
 	for taken, want := range map[int]error{1: nil, 2: nil, 3: lapse.ErrConflict} {
 		store := &collider{Store: memory.New(), left: taken}
-		m, err := lapse.New(store, lapse.Config{Clock: newClock()})
+		m, err := lapse.New(store, lapse.Config{Clock: lapsetest.NewClock()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		i, err := m.Issue(context.Background(), lapse.Grant{Subject: "ana"})
-		wantIs(t, fmt.Sprint(taken, " collisions"), err, want)
+		lapsetest.WantIs(t, fmt.Sprint(taken, " collisions"), err, want)
 		if (i.Bearer == "") != (want != nil) {
 			t.Errorf("%d collisions: bearer %v", taken, i.Bearer != "")
 		}
@@ -310,7 +311,7 @@ func wantNoVerdict(t *testing.T, name string, err, cause error) {
 // TestFault19StoresDecideNothing: whatever a store returns from whichever call, a verb
 // answers that it could not tell, or is a use that is good all the same.
 func TestFault19StoresDecideNothing(t *testing.T) {
-	alone(t)
+	lapsetest.Alone(t)
 	tries := 0
 	verdicts := maps.Clone(verdicts)
 	maps.Copy(verdicts, otherVerdicts(t))
@@ -329,7 +330,7 @@ func TestFault19StoresDecideNothing(t *testing.T) {
 					s.store.Inject(n+1, storagetest.FailBefore, says)
 					gave, err := verb.do(s.ctx, s)
 					if n+1 == verb.use {
-						wantIs(t, name, err, nil)
+						lapsetest.WantIs(t, name, err, nil)
 						err = s.events[0].Err
 					} else if gave != "" {
 						t.Errorf("%s gave %q", name, gave)
@@ -344,7 +345,7 @@ func TestFault19StoresDecideNothing(t *testing.T) {
 
 // TestFault19StoresDecideNothingOfPairs: the same for Pairs.
 func TestFault19StoresDecideNothingOfPairs(t *testing.T) {
-	alone(t)
+	lapsetest.Alone(t)
 	for _, verb := range pairVerbs {
 		s := newPairScene(t, nil)
 		verb.do(s.ctx, s)
@@ -358,7 +359,7 @@ func TestFault19StoresDecideNothingOfPairs(t *testing.T) {
 				_, err := verb.do(s.ctx, s)
 				name := fmt.Sprintf("%s: %s from call %d, %v", verb.name, sentinel, n+1, call)
 				wantNoVerdict(t, name, err, errDisk)
-				wantIs(t, name, err, lapse.ErrUnavailable)
+				lapsetest.WantIs(t, name, err, lapse.ErrUnavailable)
 			}
 		}
 	}
@@ -441,7 +442,7 @@ type lostScene struct {
 
 func newLostScene(t *testing.T, grace time.Duration) *lostScene {
 	t.Helper()
-	s := &lostScene{pairs: memoryPairs(t, lapse.PairConfig{Grace: grace, Access: lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1))}}})}
+	s := &lostScene{pairs: memoryPairs(t, lapse.PairConfig{Grace: grace, Access: lapse.Config{Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}}})}
 	s.before = s.issue(lapse.Grant{Subject: "rob"})
 	var err error
 	if s.rotated, err = s.Rotate(s.ctx, s.before.Bearer, time.Minute); err != nil {
@@ -497,12 +498,12 @@ func (s *lostScene) works(t *testing.T, what, text string) {
 		peek, next = s.Manager.Peek, rotatingFor(time.Minute)
 	}
 	tok, err := peek(s.ctx, text)
-	wantIs(t, what, err, nil)
+	lapsetest.WantIs(t, what, err, nil)
 	if rec := s.record(tok.ID); rec.Generation != tok.Generation {
 		t.Errorf("%s: generation %d of %d", what, tok.Generation, rec.Generation)
 	}
 	after, err := next(s, text)
-	wantIs(t, what+": the next one", err, nil)
+	lapsetest.WantIs(t, what+": the next one", err, nil)
 	if rec := s.record(tok.ID); rec.Generation != tok.Generation+1 || after == text {
 		t.Errorf("%s: it was not the current text", what)
 	}
@@ -524,10 +525,10 @@ func TestLostAnswerIsAskedForAgain(t *testing.T) {
 					s.store.InjectOp(storagetest.OpUpdate, 1, mode, storage.ErrOutcomeUnknown)
 					answer, err := row.ask(s, held)
 					if !s.store.Fired() { // it is refused already, without a transaction
-						wantIs(t, name, err, row.again)
+						lapsetest.WantIs(t, name, err, row.again)
 						break
 					}
-					wantIs(t, name, err, lapse.ErrOutcomeUnknown)
+					lapsetest.WantIs(t, name, err, lapse.ErrOutcomeUnknown)
 					if answer != "" {
 						t.Errorf("%s: it failed and yet answered", name)
 					}
@@ -535,11 +536,11 @@ func TestLostAnswerIsAskedForAgain(t *testing.T) {
 				s.store.Reset()
 				answer, err := row.ask(s, held)
 				if mode == storagetest.FailAfter && row.again != nil {
-					wantIs(t, name+": the retry", err, row.again)
+					lapsetest.WantIs(t, name+": the retry", err, row.again)
 					s.wantLogIn(t, name)
 					continue
 				}
-				wantIs(t, name+": the retry", err, nil)
+				lapsetest.WantIs(t, name+": the retry", err, nil)
 				if n := len(s.contents()); n != records {
 					t.Errorf("%s: %d records; want %d", name, n, records)
 				}
@@ -564,7 +565,7 @@ func TestLostAnswerOfALogIn(t *testing.T) {
 		records := len(s.contents())
 		s.store.InjectOp(storagetest.OpUpdate, 1, mode, storage.ErrOutcomeUnknown)
 		c, err := s.Pairs.Issue(s.ctx, lapse.Grant{Subject: "ana"})
-		wantIs(t, "Issue", err, lapse.ErrOutcomeUnknown)
+		lapsetest.WantIs(t, "Issue", err, lapse.ErrOutcomeUnknown)
 		if c.Access.Bearer != "" || c.Refresh.Bearer != "" {
 			t.Errorf("it failed and yet gave %+v", c)
 		}
@@ -582,10 +583,10 @@ func TestLostLogOutIsAskedForAgain(t *testing.T) {
 		for _, mode := range []storagetest.Mode{storagetest.FailBefore, storagetest.FailAfter} {
 			p := memoryPairs(t, lapse.PairConfig{})
 			s := p.session3(lapse.Grant{})
-			p.clock.add(row.after)
+			p.clock.Add(row.after)
 			p.store.InjectOp(storagetest.OpUpdate, 1, mode, storage.ErrOutcomeUnknown)
-			wantIs(t, row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), lapse.ErrOutcomeUnknown)
-			wantIs(t, row.name+", again", loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
+			lapsetest.WantIs(t, row.name, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), lapse.ErrOutcomeUnknown)
+			lapsetest.WantIs(t, row.name+", again", lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 			if why := p.token(s.current.Refresh.ID).EndReason; why != row.why {
 				t.Errorf("%s, %v: it ended as %v; want %v", row.name, mode, why, row.why)
 			}
@@ -661,7 +662,7 @@ func TestFault19TransactionsDecideNothing(t *testing.T) {
 					store := &sayingStore{Store: s.on, op: op, left: n, err: says}
 					cfg := sceneConfig(scenePolicy, 1)
 					cfg.Clock, cfg.Observe = s.clock, func(_ context.Context, e lapse.Event) { s.events = append(s.events, e) }
-					s.Manager = made(lapse.New(store, cfg))
+					s.Manager = lapsetest.Must(lapse.New(store, cfg))
 					s.events = nil
 					gave, err := verb.do(s.ctx, s)
 					if !store.said {
@@ -687,7 +688,7 @@ func TestFault19TransactionsDecideNothing(t *testing.T) {
 func TestFault19UnknownOutcomeIsNoConflict(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	store := &countingUpdates{Store: f.store}
-	m := made(lapse.New(store, lapse.Config{Clock: f.clock}))
+	m := lapsetest.Must(lapse.New(store, lapse.Config{Clock: f.clock}))
 	store.err = fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, storage.ErrConflict)
 	_, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
 	if !errors.Is(err, lapse.ErrOutcomeUnknown) || store.updates != 1 || len(f.contents()) != 1 {
@@ -734,16 +735,16 @@ func newScene(t *testing.T) *scene { return newSceneOn(t, memory.New()) }
 // newSceneOn makes one on store.
 func newSceneOn(t *testing.T, store storage.Store) *scene {
 	t.Helper()
-	f := &fixture{t: t, ctx: context.Background(), clock: newClock(), store: storagetest.NewFaulty(store)}
+	f := &fixture{t: t, ctx: context.Background(), clock: lapsetest.NewClock(), store: storagetest.NewFaulty(store)}
 	f.Manager = f.manager(sceneConfig(scenePolicy, 1))
 	f.issue(lapse.Grant{Subject: "ana", TTL: time.Second}) // swept by Sweep
-	f.clock.add(25 * time.Hour)
+	f.clock.Add(25 * time.Hour)
 	s := &scene{fixture: f, on: f.store, idle: f.issue(lapse.Grant{Subject: "ana"}), live: f.issue(lapse.Grant{Subject: "ana"})}
 	f.issue(lapse.Grant{Subject: "ana"})
 	s.budget = f.issue(lapse.Grant{Subject: "tim", MaxUses: 1})
 	s.family = []lapse.Issued{f.issue(lapse.Grant{Subject: "eve"})}
 	for n := range 2 {
-		f.clock.add(time.Millisecond)
+		f.clock.Add(time.Millisecond)
 		s.family = append(s.family, f.delegate(s.family[n], lapse.Grant{}))
 	}
 	s.before = f.issue(lapse.Grant{Subject: "rob"})
@@ -756,7 +757,7 @@ func newSceneOn(t *testing.T, store storage.Store) *scene {
 		t.Fatal(err)
 	}
 	s.logIn()
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.events = nil
 	f.store.Reset()
 	return s
@@ -791,7 +792,7 @@ func (s *scene) retired() *lapse.Manager {
 func (s *scene) hold(ctx context.Context, bearer string) (string, error) {
 	ctx, release := context.WithCancel(ctx)
 	s.t.Cleanup(release)
-	_, tok, err := opened(s.Hold(ctx, bearer))
+	_, tok, err := lapsetest.Opened(s.Hold(ctx, bearer))
 	return tok.Subject, err
 }
 
@@ -1059,7 +1060,7 @@ func (tx damagedTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 func TestDamagedRecord(t *testing.T) {
 	ctx := context.Background()
 	store := &damaged{Store: memory.New()}
-	m, err := lapse.New(store, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}, Clock: newClock()})
+	m, err := lapse.New(store, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}, Clock: lapsetest.NewClock()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1079,15 +1080,15 @@ func TestDamagedRecord(t *testing.T) {
 
 	for name, verb := range bearerVerbs(m) {
 		err := verb(ctx, issued[1].Bearer)
-		wantIs(t, name, err, lapse.ErrCorrupt)
+		lapsetest.WantIs(t, name, err, lapse.ErrCorrupt)
 		if errors.Is(err, lapse.ErrUnauthenticated) {
 			t.Errorf("%s: %v reads as a bad token", name, err)
 		}
 	}
 	_, err = m.Expire(ctx, store.id)
-	wantIs(t, "Expire", err, lapse.ErrCorrupt)
+	lapsetest.WantIs(t, "Expire", err, lapse.ErrCorrupt)
 	_, err = m.Token(ctx, store.id)
-	wantIs(t, "Token", err, lapse.ErrCorrupt)
+	lapsetest.WantIs(t, "Token", err, lapse.ErrCorrupt)
 
 	sound := 0
 	for tok, err := range m.Tokens(ctx, "ana") {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -389,12 +390,12 @@ func TestFault3_OldTokensLiveOn(t *testing.T) {
 // TestJitterSpreads the lives of 10,000 tokens over the whole share, each part of it
 // as often as the others, in whole milliseconds and never outside.
 func TestJitterSpreads(t *testing.T) {
-	alone(t)
+	lapsetest.Alone(t)
 	const tokens, parts = 10_000, 10
 	for _, share := range []float64{0.01, 0.1, 0.5} {
 		t.Run(fmt.Sprint(share), func(t *testing.T) {
 			const ttl = time.Hour
-			m, _ := gateManager(t, newFixture(t, lapse.Config{}).store, lapse.Policy{TTL: ttl, MaxTokens: lapse.NoTokenLimit})
+			m, _ := lapsetest.GateManager(t, newFixture(t, lapse.Config{}).store, lapse.Policy{TTL: ttl, MaxTokens: lapse.NoTokenLimit})
 			shortest := ttl - time.Duration(float64(ttl)*share)
 			var hits [parts]int
 			different := map[time.Time]bool{}
@@ -444,13 +445,13 @@ func TestJitterOfShortLives(t *testing.T) {
 		f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: lapse.NoTokenLimit}})
 		got := map[time.Duration]bool{}
 		for range 400 {
-			got[f.issue(lapse.Grant{Subject: "ana", TTL: tt.ttl, Jitter: tt.share}).ExpiresAt.Sub(startMilli)] = true
+			got[f.issue(lapse.Grant{Subject: "ana", TTL: tt.ttl, Jitter: tt.share}).ExpiresAt.Sub(lapsetest.StartMilli)] = true
 		}
 		want := map[time.Duration]bool{}
 		for _, life := range tt.want {
 			want[life] = true
 		}
-		wantDiff(t, fmt.Sprintf("lives of %v with %v", tt.ttl, tt.share), want, got)
+		lapsetest.WantDiff(t, fmt.Sprintf("lives of %v with %v", tt.ttl, tt.share), want, got)
 	}
 }
 
@@ -458,7 +459,7 @@ func TestJitterOfShortLives(t *testing.T) {
 func TestJitterOfTheLongest(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}})
 	i := f.issue(lapse.Grant{Subject: "ana", TTL: math.MaxInt64 - 1, Jitter: 0.5})
-	if life := i.ExpiresAt.Sub(startMilli); life < math.MaxInt64/2-time.Hour || life >= math.MaxInt64-1 {
+	if life := i.ExpiresAt.Sub(lapsetest.StartMilli); life < math.MaxInt64/2-time.Hour || life >= math.MaxInt64-1 {
 		t.Errorf("lives for %v", life)
 	}
 }
@@ -468,21 +469,21 @@ func TestJitterOfTheLongest(t *testing.T) {
 func TestJitterIsTheTokensOwn(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 3 * time.Hour}})
 	i := f.issue(lapse.Grant{Subject: "ana", Jitter: 0.5})
-	life := i.ExpiresAt.Sub(startMilli)
-	if want := startMilli.Add(3 * time.Hour); !i.MaxExpiresAt.Equal(want) {
+	life := i.ExpiresAt.Sub(lapsetest.StartMilli)
+	if want := lapsetest.StartMilli.Add(3 * time.Hour); !i.MaxExpiresAt.Equal(want) {
 		t.Errorf("its cap is %v, want %v", i.MaxExpiresAt, want)
 	}
 	if got := f.contents()[0].TTL; got != life {
 		t.Errorf("stored TTL %v of a life of %v", got, life)
 	}
-	f.clock.add(20 * time.Minute)
+	f.clock.Add(20 * time.Minute)
 	used, err := f.Authenticate(f.ctx, i.Bearer)
-	if want := startMilli.Add(20*time.Minute + life); err != nil || !used.ExpiresAt.Equal(want) {
+	if want := lapsetest.StartMilli.Add(20*time.Minute + life); err != nil || !used.ExpiresAt.Equal(want) {
 		t.Errorf("a use renews until %v, %v; want %v", used.ExpiresAt, err, want)
 	}
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	renewed, err := f.Renew(f.ctx, i.Bearer)
-	if want := startMilli.Add(21*time.Minute + life); err != nil || !renewed.ExpiresAt.Equal(want) {
+	if want := lapsetest.StartMilli.Add(21*time.Minute + life); err != nil || !renewed.ExpiresAt.Equal(want) {
 		t.Errorf("Renew renews until %v, %v; want %v", renewed.ExpiresAt, err, want)
 	}
 }
@@ -494,7 +495,7 @@ func TestJitterOfADelegate(t *testing.T) {
 	different := map[time.Time]bool{}
 	for range 50 {
 		d, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{Jitter: 0.5})
-		if err != nil || d.ExpiresAt.After(parent.ExpiresAt) || d.ExpiresAt.Before(startMilli.Add(30*time.Minute)) {
+		if err != nil || d.ExpiresAt.After(parent.ExpiresAt) || d.ExpiresAt.Before(lapsetest.StartMilli.Add(30*time.Minute)) {
 			t.Fatalf("%+v, %v", d, err)
 		}
 		different[d.ExpiresAt] = true
@@ -513,7 +514,7 @@ func TestJitterOutOfLimits(t *testing.T) {
 	} {
 		f := newFixture(t, lapse.Config{})
 		_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana", Jitter: share})
-		wantIs(t, fmt.Sprint(share), err, want)
+		lapsetest.WantIs(t, fmt.Sprint(share), err, want)
 		if want != nil && (!strings.Contains(err.Error(), "Jitter") || len(f.contents()) != 0) {
 			t.Errorf("%v: %v", share, err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/benbjohnson/clock"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -100,7 +101,7 @@ func TestHoldOfASweptToken(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(30 * time.Minute)
-			wantIs(t, "cause", h.cut("swept", held, 0), lapse.ErrUnknown)
+			lapsetest.WantIs(t, "cause", h.cut("swept", held, 0), lapse.ErrUnknown)
 		})
 	}
 }
@@ -115,13 +116,13 @@ func TestHoldIsCutByClose(t *testing.T) {
 				t.Fatal(err)
 			}
 			cause := h.cut("closed", held, on.late)
-			wantIs(t, "cause", cause, lapse.ErrClosed)
+			lapsetest.WantIs(t, "cause", cause, lapse.ErrClosed)
 			if errors.Is(cause, lapse.ErrUnauthenticated) {
 				t.Errorf("%v reads as a bad token", cause)
 			}
-			held, _, err := opened(h.Hold(h.ctx, i.Bearer))
-			wantIs(t, "Hold of a closed store", err, lapse.ErrClosed)
-			wantIs(t, "its context", context.Cause(held), lapse.ErrClosed)
+			held, _, err := lapsetest.Opened(h.Hold(h.ctx, i.Bearer))
+			lapsetest.WantIs(t, "Hold of a closed store", err, lapse.ErrClosed)
+			lapsetest.WantIs(t, "its context", context.Cause(held), lapse.ErrClosed)
 		})
 	}
 }
@@ -166,8 +167,8 @@ func TestHoldRefuses(t *testing.T) {
 		onMemory(t, name, lapse.Config{Admit: refuse}, func(h *holder) {
 			bearer := row.bearer(h)
 			for range 100 { // whatever the first look at it finds
-				held, tok, err := opened(h.Hold(h.ctx, bearer))
-				wantIs(t, "Hold", err, row.want)
+				held, tok, err := lapsetest.Opened(h.Hold(h.ctx, bearer))
+				lapsetest.WantIs(t, "Hold", err, row.want)
 				if held.Err() == nil || context.Cause(held) != err || tok != (lapse.Token{}) {
 					t.Fatalf("%+v, %v; want nothing, and a context that ended by %v", tok, context.Cause(held), err)
 				}
@@ -253,7 +254,7 @@ func (h *holder) issue(g lapse.Grant) lapse.Issued {
 
 func (h *holder) hold(bearer string) context.Context {
 	h.t.Helper()
-	held, tok, err := opened(h.Hold(h.ctx, bearer))
+	held, tok, err := lapsetest.Opened(h.Hold(h.ctx, bearer))
 	if err != nil || tok.ID == (lapse.ID{}) || held.Err() != nil {
 		h.t.Fatalf("Hold: %+v, %v, %v", tok, err, context.Cause(held))
 	}
@@ -330,7 +331,7 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 func (h *holder) released(bearer string) (held context.Context, release context.CancelFunc) {
 	h.t.Helper()
 	ctx, release := context.WithCancel(h.ctx)
-	held, tok, err := opened(h.Hold(ctx, bearer))
+	held, tok, err := lapsetest.Opened(h.Hold(ctx, bearer))
 	if err != nil || tok.ID == (lapse.ID{}) {
 		h.t.Fatalf("Hold: %+v, %v", tok, err)
 	}
@@ -367,7 +368,7 @@ func TestLastUseByHold(t *testing.T) {
 			h.left("after the last use", i.ID, 0, 0)
 			for name, verb := range bearerVerbs(h.Manager) {
 				if name != "ExpireBearer" {
-					wantIs(t, name, verb(h.ctx, i.Bearer), lapse.ErrExhausted)
+					lapsetest.WantIs(t, name, verb(h.ctx, i.Bearer), lapse.ErrExhausted)
 				}
 			}
 			time.Sleep(10 * time.Second)
@@ -449,8 +450,8 @@ func TestHoldEndsBeforeItIsArmed(t *testing.T) {
 			}
 			ctx, release := context.WithCancel(h.ctx)
 			store.update.Store(&release)
-			_, tok, err := opened(h.Hold(ctx, i.Bearer))
-			wantIs(t, "Hold", err, context.Canceled)
+			_, tok, err := lapsetest.Opened(h.Hold(ctx, i.Bearer))
+			lapsetest.WantIs(t, "Hold", err, context.Canceled)
 			if tok != (lapse.Token{}) {
 				t.Errorf("%+v with %v", tok, err)
 			}
@@ -494,9 +495,9 @@ func TestSpentByHoldOnAFailingStore(t *testing.T) {
 				t.Fatal("the fault did not happen")
 			}
 			_, err := h.Authenticate(h.ctx, i.Bearer)
-			wantIs(t, "Authenticate", err, lapse.ErrExhausted)
-			_, _, err = opened(h.Hold(h.ctx, i.Bearer))
-			wantIs(t, "Hold", err, lapse.ErrExhausted)
+			lapsetest.WantIs(t, "Authenticate", err, lapse.ErrExhausted)
+			_, _, err = lapsetest.Opened(h.Hold(h.ctx, i.Bearer))
+			lapsetest.WantIs(t, "Hold", err, lapse.ErrExhausted)
 		})
 	}
 }
@@ -516,8 +517,8 @@ func TestLastUseByHoldThatCannotBeTold(t *testing.T) {
 				_, letGo = h.released(i.Bearer)
 			}
 			store.InjectOp(storagetest.OpUpdate, 1, storagetest.FailAfter, storage.ErrOutcomeUnknown)
-			_, _, err := opened(h.Hold(h.ctx, i.Bearer))
-			wantIs(t, "Hold", err, lapse.ErrOutcomeUnknown)
+			_, _, err := lapsetest.Opened(h.Hold(h.ctx, i.Bearer))
+			lapsetest.WantIs(t, "Hold", err, lapse.ErrOutcomeUnknown)
 			if other {
 				h.left("while the other is held", i.ID, 0, 0)
 				letGo()
@@ -540,7 +541,7 @@ func TestSpentBesideAConnectionThatIsCut(t *testing.T) {
 		_, release := h.released(next.Bearer)
 		h.alive("not polled yet", old)
 		release()
-		wantIs(t, "cause", h.cut("rotated", old, 5*time.Second), lapse.ErrReplaced)
+		lapsetest.WantIs(t, "cause", h.cut("rotated", old, 5*time.Second), lapse.ErrReplaced)
 		h.left("once none is held", i.ID, 0, lapse.EndExhausted)
 	})
 }
@@ -705,7 +706,7 @@ func TestHoldAgainstRotation(t *testing.T) {
 					synctest.Wait() // until it has been looked at, if it is told
 				}
 				store.get.Store(&rotate)
-				held, _, err := opened(h.Hold(h.ctx, i.Bearer))
+				held, _, err := lapsetest.Opened(h.Hold(h.ctx, i.Bearer))
 				if overlap != 0 {
 					if err != nil {
 						t.Fatalf("Hold: %v", err)
@@ -803,8 +804,8 @@ func TestHoldOutlivesItsText(t *testing.T) {
 			time.Sleep(time.Minute - time.Millisecond)
 			h.hold(i.Bearer)
 			time.Sleep(time.Millisecond)
-			_, _, err := opened(h.Hold(h.ctx, i.Bearer))
-			wantIs(t, "Hold by the previous text at its instant", err, lapse.ErrReplaced)
+			_, _, err := lapsetest.Opened(h.Hold(h.ctx, i.Bearer))
+			lapsetest.WantIs(t, "Hold by the previous text at its instant", err, lapse.ErrReplaced)
 			h.alive("by the previous text", byPrevious)
 			byNext := h.hold(next)
 			h.rotate(next, time.Minute)
@@ -907,7 +908,7 @@ func TestHoldOfADelegate(t *testing.T) {
 				}
 				late := on.late
 				if row.noIdea {
-					wantIs(t, "cause", h.cut(name, held, row.after), lapse.ErrExpired)
+					lapsetest.WantIs(t, "cause", h.cut(name, held, row.after), lapse.ErrExpired)
 					return
 				}
 				if row.after > 0 {
@@ -954,7 +955,7 @@ func (h *holder) holdAndRelease(bearer string, times int) {
 	h.t.Helper()
 	for n := range times {
 		ctx, release := context.WithCancel(h.ctx)
-		if _, _, err := opened(h.Hold(ctx, bearer)); err != nil {
+		if _, _, err := lapsetest.Opened(h.Hold(ctx, bearer)); err != nil {
 			h.t.Fatal(err)
 		}
 		release()
@@ -1002,7 +1003,7 @@ func TestHoldLeavesNothing(t *testing.T) {
 				i := h.issue(lapse.Grant{})
 				ctx, release := context.WithCancel(context.Background())
 				defer release()
-				held, _, err := opened(h.Hold(ctx, i.Bearer))
+				held, _, err := lapsetest.Opened(h.Hold(ctx, i.Bearer))
 				if err != nil || serving() == before {
 					t.Fatal(err, serving())
 				}
@@ -1044,32 +1045,32 @@ func TestHoldEndsWithItsParent(t *testing.T) {
 	onMemory(t, "parent", lapse.Config{}, func(h *holder) {
 		i := h.issue(lapse.Grant{})
 		ctx, release := context.WithCancelCause(h.ctx)
-		held, _, err := opened(h.Hold(ctx, i.Bearer))
+		held, _, err := lapsetest.Opened(h.Hold(ctx, i.Bearer))
 		if err != nil {
 			t.Fatal(err)
 		}
 		type key struct{}
-		beneath, _, err := opened(h.Hold(context.WithValue(held, key{}, "value"), h.issue(lapse.Grant{Subject: "bob"}).Bearer))
+		beneath, _, err := lapsetest.Opened(h.Hold(context.WithValue(held, key{}, "value"), h.issue(lapse.Grant{Subject: "bob"}).Bearer))
 		if err != nil || beneath.Value(key{}) != "value" {
 			t.Fatalf("%v, %v", err, beneath.Value(key{}))
 		}
 		release(errDisk)
 		for _, held := range []context.Context{held, beneath} {
-			wantIs(t, "Err", held.Err(), context.Canceled)
-			wantIs(t, "cause", context.Cause(held), errDisk)
+			lapsetest.WantIs(t, "Err", held.Err(), context.Canceled)
+			lapsetest.WantIs(t, "cause", context.Cause(held), errDisk)
 		}
 		_, err = h.Hold(ctx, i.Bearer)
-		wantIs(t, "Hold with an ended context", err, context.Canceled)
+		lapsetest.WantIs(t, "Hold with an ended context", err, context.Canceled)
 		ctx, cancel := context.WithTimeout(h.ctx, time.Minute)
 		defer cancel()
-		held, _, err = opened(h.Hold(ctx, i.Bearer))
+		held, _, err = lapsetest.Opened(h.Hold(ctx, i.Bearer))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if deadline, ok := held.Deadline(); !ok || !deadline.Equal(time.Now().Add(time.Minute)) {
 			t.Errorf("Deadline: %v, %v; want the caller's own", deadline, ok)
 		}
-		wantIs(t, "cause", h.cut("timed out", held, time.Minute), context.DeadlineExceeded)
+		lapsetest.WantIs(t, "cause", h.cut("timed out", held, time.Minute), context.DeadlineExceeded)
 	})
 }
 
@@ -1087,11 +1088,11 @@ func TestHoldCancelledAnywhere(t *testing.T) {
 					if calls == 0 {
 						release()
 					}
-					held, tok, err := opened(h.Hold(ctx, i.Bearer))
+					held, tok, err := lapsetest.Opened(h.Hold(ctx, i.Bearer))
 					store.left = 0
 					release()
 					synctest.Wait()
-					wantIs(t, "Err", held.Err(), context.Canceled)
+					lapsetest.WantIs(t, "Err", held.Err(), context.Canceled)
 					if err != nil && (!errors.Is(err, context.Canceled) || tok != (lapse.Token{})) {
 						t.Errorf("Hold: %+v, %v", tok, err)
 					}
@@ -1189,14 +1190,14 @@ func TestHoldOnAMock(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			mock := clock.NewMock()
-			mock.Set(startMilli)
+			mock.Set(lapsetest.StartMilli)
 			m, err := lapse.New(memory.New(), lapse.Config{Clock: mock, PollHolds: time.Hour})
 			if err != nil {
 				t.Fatal(err)
 			}
 			ctx, release := context.WithCancel(t.Context())
 			defer release()
-			held, _, err := opened(m.Hold(ctx, granted(t, m, lapse.Grant{Subject: "ana"}).Bearer))
+			held, _, err := lapsetest.Opened(m.Hold(ctx, granted(t, m, lapse.Grant{Subject: "ana"}).Bearer))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -1208,7 +1209,7 @@ func TestHoldOnAMock(t *testing.T) {
 			}
 			if row.cut {
 				<-held.Done()
-				wantIs(t, "cause", context.Cause(held), lapse.ErrExpired)
+				lapsetest.WantIs(t, "cause", context.Cause(held), lapse.ErrExpired)
 			} else if held.Err() != nil {
 				t.Errorf("cut by %v at %v", context.Cause(held), mock.Now())
 			}
@@ -1250,7 +1251,7 @@ func TestHoldThroughClockSteps(t *testing.T) {
 					h.alive("before its time", held)
 				}
 				if row.cutWithin > 0 {
-					wantIs(t, "cause", h.cut(row.name, held, row.cutWithin), lapse.ErrExpired)
+					lapsetest.WantIs(t, "cause", h.cut(row.name, held, row.cutWithin), lapse.ErrExpired)
 				}
 			})
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/benbjohnson/clock"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -157,7 +158,7 @@ func TestRecheckThatNeverReturns(t *testing.T) {
 		h.cut("ended", held, 0)
 		held = h.hold(second.Bearer)
 		dir.say("bob", func(context.Context) error { return errHoliday })
-		wantIs(t, "cause", h.cut("refused", held, time.Minute), lapse.ErrRefused)
+		lapsetest.WantIs(t, "cause", h.cut("refused", held, time.Minute), lapse.ErrRefused)
 	})
 }
 
@@ -170,7 +171,7 @@ func TestRecheckAfterTheClockWasSetBack(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		bent.step(-1000 * time.Hour)
 		dir.say("ana", func(context.Context) error { return errHoliday })
-		wantIs(t, "cause", h.cut("refused", held, time.Minute+15*time.Second), lapse.ErrRefused)
+		lapsetest.WantIs(t, "cause", h.cut("refused", held, time.Minute+15*time.Second), lapse.ErrRefused)
 	})
 }
 
@@ -196,7 +197,7 @@ func TestHoldFromWithin(t *testing.T) {
 	var within sync.Once
 	also := func() {
 		within.Do(func() {
-			if held, _, err := opened(h.Hold(h.ctx, h.bearer)); err != nil || held.Err() != nil {
+			if held, _, err := lapsetest.Opened(h.Hold(h.ctx, h.bearer)); err != nil || held.Err() != nil {
 				h.t.Errorf("Hold from within: %v, %v", err, context.Cause(held))
 			}
 		})
@@ -227,7 +228,7 @@ func TestHoldFromWithin(t *testing.T) {
 				dir.say("bob", asked)
 				time.Sleep(time.Minute)
 			case "Observe":
-				if _, _, err := opened(h.Hold(h.ctx, "nonsense")); !errors.Is(err, lapse.ErrMalformed) {
+				if _, _, err := lapsetest.Opened(h.Hold(h.ctx, "nonsense")); !errors.Is(err, lapse.ErrMalformed) {
 					t.Error(err)
 				}
 			case "AfterFunc":
@@ -341,7 +342,7 @@ func TestFault17AdmitThatHangsOrPanics(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			for _, held := range others {
-				wantIs(t, "cause", context.Cause(held), lapse.ErrRefused)
+				lapsetest.WantIs(t, "cause", context.Cause(held), lapse.ErrRefused)
 			}
 		})
 	}
@@ -391,7 +392,7 @@ func TestFault17BoundOverRuns(t *testing.T) {
 		dir.say("ana", nil)
 		for range 50 {
 			hold, err := h.Hold(h.ctx, i.Bearer)
-			wantIs(t, "Hold", err, nil)
+			lapsetest.WantIs(t, "Hold", err, nil)
 			dir.say("ana", func(context.Context) error {
 				running.Add(1)
 				defer running.Add(-1)
@@ -413,7 +414,7 @@ func TestFault17BoundOverRuns(t *testing.T) {
 		}
 		held := h.hold(i.Bearer)
 		dir.say("ana", func(context.Context) error { return errHoliday })
-		wantIs(t, "cause", h.cut("asked again", held, time.Minute), lapse.ErrRefused)
+		lapsetest.WantIs(t, "cause", h.cut("asked again", held, time.Minute), lapse.ErrRefused)
 	})
 }
 
@@ -432,7 +433,7 @@ func TestFault17HoldWhileAsked(t *testing.T) {
 		})
 		for range 200 {
 			hold, err := h.Hold(context.WithValue(h.ctx, callersKey{}, "mine"), i.Bearer)
-			wantIs(t, "Hold", err, nil)
+			lapsetest.WantIs(t, "Hold", err, nil)
 			time.Sleep(time.Millisecond)
 			hold.Release()
 		}
@@ -464,11 +465,11 @@ func TestFault17StoreThatPanics(t *testing.T) {
 		h.alive("while the store panics", held)
 		time.Sleep(time.Minute)
 		h.end(i.ID, lapse.EndRevoked)
-		wantIs(t, "cause", h.cut("ended", held, 5*time.Second), lapse.ErrRevoked)
+		lapsetest.WantIs(t, "cause", h.cut("ended", held, 5*time.Second), lapse.ErrRevoked)
 	})
 	inBubble(t, "end", open, lapse.Config{}, func(h *holder) {
 		hold, err := h.Hold(h.ctx, h.issue(lapse.Grant{MaxUses: 1}).Bearer)
-		wantIs(t, "Hold", err, nil)
+		lapsetest.WantIs(t, "Hold", err, nil)
 		synctest.Wait()
 		store.Reset()
 		store.Inject(1, storagetest.Panic, errDisk)
@@ -497,12 +498,12 @@ func TestHeldByAnExhaustedToken(t *testing.T) {
 			inBubble(t, on.name+"/"+name, on.open, lapse.Config{}, func(h *holder) {
 				i := h.issue(lapse.Grant{MaxUses: 2})
 				held := h.hold(i.Bearer)
-				wantIs(t, "the last use", row.spend(h, i.Bearer), nil)
+				lapsetest.WantIs(t, "the last use", row.spend(h, i.Bearer), nil)
 				_, err := h.Authenticate(h.ctx, i.Bearer)
-				wantIs(t, "one more", err, lapse.ErrExhausted)
+				lapsetest.WantIs(t, "one more", err, lapse.ErrExhausted)
 				_, err = h.ExpireSubject(h.ctx, "ana")
-				wantIs(t, "ExpireSubject", err, nil)
-				wantIs(t, "cause", h.cut("logged out everywhere", held, on.late), row.want)
+				lapsetest.WantIs(t, "ExpireSubject", err, nil)
+				lapsetest.WantIs(t, "cause", h.cut("logged out everywhere", held, on.late), row.want)
 			})
 		}
 	}
@@ -530,7 +531,7 @@ func TestFault17ObserveThatPanics(t *testing.T) {
 			defer close(back)
 			for range 3 { // each is the last use of a token, which ends with its connection
 				hold, err := h.Hold(h.ctx, h.issue(lapse.Grant{MaxUses: 1}).Bearer)
-				wantIs(t, "Hold", err, nil)
+				lapsetest.WantIs(t, "Hold", err, nil)
 				hold.Release()
 				synctest.Wait()
 			}
@@ -540,7 +541,7 @@ func TestFault17ObserveThatPanics(t *testing.T) {
 			held := h.hold(h.issue(lapse.Grant{TTL: time.Minute}).Bearer)
 			time.Sleep(time.Minute - time.Millisecond)
 			h.alive("until its end", held)
-			wantIs(t, "cause", h.cut("at its end", held, time.Millisecond), lapse.ErrExpired)
+			lapsetest.WantIs(t, "cause", h.cut("at its end", held, time.Millisecond), lapse.ErrExpired)
 		})
 	}
 }
@@ -586,7 +587,7 @@ func TestFault21AdmitSeesTheToken(t *testing.T) {
 			}
 		}
 		_, err := lapse.Login(h.ctx, h.Manager, "secret", lapse.Grant{Name: "laptop", Scope: "read"}, lapse.Verifier[string](lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })))
-		wantIs(t, "Login", err, nil)
+		lapsetest.WantIs(t, "Login", err, nil)
 		seen = asked.take()
 		if want := []lapse.Token{{Prefix: "lapse", Subject: "ana", Name: "laptop", Scope: "read"}}; len(seen) != 1 || seen[0] != want[0] {
 			t.Errorf("Login asks about %+v; want %+v", seen, want)
@@ -599,10 +600,10 @@ func TestFault21AdmitSeesTheToken(t *testing.T) {
 func TestFault21RecheckOfASession(t *testing.T) {
 	var asked admissions
 	synctest.Test(t, func(t *testing.T) {
-		p := made(lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Admit: asked.admit, Recheck: time.Minute}}))
-		first := made(p.Issue(t.Context(), lapse.Grant{Subject: "ana", Scope: "read write"}))
-		c := made(p.Refresh(t.Context(), first.Refresh.Bearer, "read"))
-		hold := made(p.Access().Hold(t.Context(), c.Access.Bearer))
+		p := lapsetest.Must(lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Admit: asked.admit, Recheck: time.Minute}}))
+		first := lapsetest.Must(p.Issue(t.Context(), lapse.Grant{Subject: "ana", Scope: "read write"}))
+		c := lapsetest.Must(p.Refresh(t.Context(), first.Refresh.Bearer, "read"))
+		hold := lapsetest.Must(p.Access().Hold(t.Context(), c.Access.Bearer))
 		asked.take()
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -621,20 +622,20 @@ func TestFault21Release(t *testing.T) {
 	onMemory(t, "release", lapse.Config{}, func(h *holder) {
 		i := h.issue(lapse.Grant{})
 		hold, err := h.Hold(h.ctx, i.Bearer)
-		wantIs(t, "Hold", err, nil)
+		lapsetest.WantIs(t, "Hold", err, nil)
 		if hold.Token().ID != i.ID || hold.Context().Err() != nil {
 			t.Errorf("%+v, %v", hold.Token(), hold.Context().Err())
 		}
 		for range 2 {
 			hold.Release()
-			wantIs(t, "cause", context.Cause(hold.Context()), context.Canceled)
+			lapsetest.WantIs(t, "cause", context.Cause(hold.Context()), context.Canceled)
 		}
 		cut, err := h.Hold(h.ctx, i.Bearer)
-		wantIs(t, "Hold", err, nil)
+		lapsetest.WantIs(t, "Hold", err, nil)
 		h.end(i.ID, lapse.EndRevoked)
 		h.cut("ended", cut.Context(), 0)
 		cut.Release()
-		wantIs(t, "cause after a late Release", context.Cause(cut.Context()), lapse.ErrRevoked)
+		lapsetest.WantIs(t, "cause after a late Release", context.Cause(cut.Context()), lapse.ErrRevoked)
 	})
 }
 
@@ -730,7 +731,7 @@ func TestHoldOfASessionOnAMock(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			mock := clock.NewMock()
-			mock.Set(startMilli)
+			mock.Set(lapsetest.StartMilli)
 			p, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: mock, PollHolds: time.Hour}})
 			if err != nil {
 				t.Fatal(err)
@@ -745,14 +746,14 @@ func TestHoldOfASessionOnAMock(t *testing.T) {
 			}
 			ctx, release := context.WithCancel(t.Context())
 			defer release()
-			held, _, err := opened(p.Access().Hold(ctx, c.Access.Bearer))
+			held, _, err := lapsetest.Opened(p.Access().Hold(ctx, c.Access.Bearer))
 			if err != nil {
 				t.Fatal(err)
 			}
 			mock.Add(row.after)
 			if row.cut {
 				<-held.Done()
-				wantIs(t, "cause", context.Cause(held), lapse.ErrExpired)
+				lapsetest.WantIs(t, "cause", context.Cause(held), lapse.ErrExpired)
 			} else if held.Err() != nil {
 				t.Errorf("cut by %v", context.Cause(held))
 			}
@@ -768,20 +769,20 @@ func TestHoldOfASessionIsCutByItsEnd(t *testing.T) {
 		reason lapse.EndReason
 	}{
 		"the current refresh text": {func(s *sessions, _, c lapse.TokenPair) error {
-			return loggedOut(s.pairs.ExpireBearer(s.ctx, c.Refresh.Bearer))
+			return lapsetest.LoggedOut(s.pairs.ExpireBearer(s.ctx, c.Refresh.Bearer))
 		}, lapse.EndRevoked},
 		"the current access text": {func(s *sessions, _, c lapse.TokenPair) error {
-			return loggedOut(s.pairs.ExpireBearer(s.ctx, c.Access.Bearer))
+			return lapsetest.LoggedOut(s.pairs.ExpireBearer(s.ctx, c.Access.Bearer))
 		}, lapse.EndRevoked},
 		"a spent access text": {func(s *sessions, c, _ lapse.TokenPair) error {
-			return loggedOut(s.pairs.ExpireBearer(s.ctx, c.Access.Bearer))
+			return lapsetest.LoggedOut(s.pairs.ExpireBearer(s.ctx, c.Access.Bearer))
 		}, lapse.EndRevoked},
 		"a spent refresh text": {func(s *sessions, c, _ lapse.TokenPair) error {
-			return loggedOut(s.pairs.ExpireBearer(s.ctx, c.Refresh.Bearer))
+			return lapsetest.LoggedOut(s.pairs.ExpireBearer(s.ctx, c.Refresh.Bearer))
 		}, lapse.EndReused},
 		"reuse": {func(s *sessions, c, _ lapse.TokenPair) error {
 			_, err := s.pairs.Refresh(s.ctx, c.Refresh.Bearer)
-			return ignore(err, lapse.ErrReused)
+			return lapsetest.Ignore(err, lapse.ErrReused)
 		}, lapse.EndReused},
 		"its ID": {func(s *sessions, c, _ lapse.TokenPair) error { _, err := s.Expire(s.ctx, c.Access.ID); return err }, lapse.EndRevoked},
 		"its subject, by another Manager": {func(s *sessions, _, _ lapse.TokenPair) error {
@@ -827,17 +828,17 @@ func TestHoldOutlivesTheGrace(t *testing.T) {
 			first := s.logIn()
 			current := s.refresh(first)
 			end := now().Add(15 * time.Minute)
-			held, tok, err := opened(s.Hold(s.ctx, first.Access.Bearer))
+			held, tok, err := lapsetest.Opened(s.Hold(s.ctx, first.Access.Bearer))
 			if err != nil || !tok.ExpiresAt.Equal(now().Add(10*time.Second)) {
 				t.Fatalf("Hold by the previous text: until %v, %v; want the end of the grace", tok.ExpiresAt, err)
 			}
-			plain, _, err := opened(s.manager(lapse.Config{}).Hold(s.ctx, first.Access.Bearer))
+			plain, _, err := lapsetest.Opened(s.manager(lapse.Config{}).Hold(s.ctx, first.Access.Bearer))
 			if err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Second)
-			_, _, err = opened(s.Hold(s.ctx, first.Access.Bearer))
-			wantIs(t, "Hold after the grace", err, lapse.ErrReplaced)
+			_, _, err = lapsetest.Opened(s.Hold(s.ctx, first.Access.Bearer))
+			lapsetest.WantIs(t, "Hold after the grace", err, lapse.ErrReplaced)
 			time.Sleep(time.Until(end) - time.Millisecond)
 			s.alive("1 ms before", held)
 			s.alive("1 ms before, by a plain Manager", plain)
@@ -870,7 +871,7 @@ func TestHoldByAPreviousTextWhileTheStoreIsSilent(t *testing.T) {
 		store.get.Store(&silence)
 		time.Sleep(time.Until(end) - time.Millisecond)
 		s.alive("until the end that is known", held)
-		wantIs(t, "cause", s.cut("then", held, time.Second+strikeSlack), lapse.ErrExpired)
+		lapsetest.WantIs(t, "cause", s.cut("then", held, time.Second+strikeSlack), lapse.ErrExpired)
 	})
 }
 
@@ -891,7 +892,7 @@ func TestHoldOfASessionThroughSweeps(t *testing.T) {
 			}
 			s.alive("for more than three hours", held)
 			time.Sleep(15 * time.Minute)
-			wantIs(t, "cause", s.cut("once it is not refreshed", held, 0), lapse.ErrExpired)
+			lapsetest.WantIs(t, "cause", s.cut("once it is not refreshed", held, 0), lapse.ErrExpired)
 		})
 	}
 }
@@ -1036,7 +1037,7 @@ func TestHoldAfterSilence(t *testing.T) {
 			time.Sleep(time.Minute)
 			h.alive("nobody could tell", ended)
 			store.get.Store(nil)
-			wantIs(t, "cause", h.cut("told before", ended, giveUp+5*time.Second), lapse.ErrRevoked)
+			lapsetest.WantIs(t, "cause", h.cut("told before", ended, giveUp+5*time.Second), lapse.ErrRevoked)
 			h.end(j.ID, lapse.EndRevoked)
 			h.cut("told after", other, 0)
 		})
@@ -1142,9 +1143,9 @@ func TestHoldPollsNobody(t *testing.T) {
 
 // TestHoldOfAWrongRecord: another token's record ends nothing.
 func TestHoldOfAWrongRecord(t *testing.T) {
-	store := &wrong{Store: memory.New()}
+	store := &lapsetest.Wrong{Store: memory.New()}
 	var mixed atomic.Pointer[lapse.ID] // whose record is given for any other
-	store.get = func(r storage.Record) storage.Record {
+	store.OnGet = func(r storage.Record) storage.Record {
 		if id := mixed.Load(); id != nil {
 			r, _ = store.Store.Get(context.Background(), *id)
 		}

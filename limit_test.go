@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -59,7 +60,7 @@ func (l *limited) fill() {
 		if evicted := l.logIn(); len(evicted) > 0 {
 			l.t.Fatalf("evicted %v within the limit", evicted)
 		}
-		l.clock.add(time.Hour)
+		l.clock.Add(time.Hour)
 	}
 }
 
@@ -125,7 +126,7 @@ func TestOldestLoggedInFirst(t *testing.T) {
 		"untouched":            func(*limited) {},
 		"the oldest is used":   func(l *limited) { l.use(0) },
 		"it is replaced":       func(l *limited) { l.replace(0) },
-		"it is replaced often": func(l *limited) { l.replace(0); l.clock.add(time.Minute); l.replace(0); l.use(0) },
+		"it is replaced often": func(l *limited) { l.replace(0); l.clock.Add(time.Minute); l.replace(0); l.use(0) },
 		"another is replaced":  func(l *limited) { l.replace(2); l.replace(1) },
 		"its repeat is asked for": func(l *limited) {
 			text := l.renew[0]
@@ -137,10 +138,10 @@ func TestOldestLoggedInFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachKind(t, lapse.LimitEndOldest, func(l *limited) {
 				do(l)
-				l.clock.add(time.Minute)
-				wantDiff(t, "evicted", []int{0}, l.logIn())
-				l.clock.add(time.Minute)
-				wantDiff(t, "the next", []int{1}, l.logIn())
+				l.clock.Add(time.Minute)
+				lapsetest.WantDiff(t, "evicted", []int{0}, l.logIn())
+				l.clock.Add(time.Minute)
+				lapsetest.WantDiff(t, "the next", []int{1}, l.logIn())
 			})
 		})
 	}
@@ -155,12 +156,12 @@ func TestIdlest(t *testing.T) {
 		"untouched":                   {func(*limited) {}, []int{0, 1, 2}},
 		"the first is used":           {func(l *limited) { l.use(0) }, []int{1, 2, 0}},
 		"the first is replaced":       {func(l *limited) { l.replace(0) }, []int{1, 2, 0}},
-		"replaced, then another used": {func(l *limited) { l.replace(1); l.clock.add(time.Minute); l.use(0) }, []int{2, 1, 0}},
-		"used, then another replaced": {func(l *limited) { l.use(1); l.clock.add(time.Minute); l.replace(0) }, []int{2, 1, 0}},
+		"replaced, then another used": {func(l *limited) { l.replace(1); l.clock.Add(time.Minute); l.use(0) }, []int{2, 1, 0}},
+		"used, then another replaced": {func(l *limited) { l.use(1); l.clock.Add(time.Minute); l.replace(0) }, []int{2, 1, 0}},
 		"all are replaced, the last first": {func(l *limited) {
 			for n := range 3 {
 				l.replace(2 - n)
-				l.clock.add(time.Minute)
+				l.clock.Add(time.Minute)
 			}
 		}, []int{2, 1, 0}},
 		"looked at, which is no use": {func(l *limited) {
@@ -173,7 +174,7 @@ func TestIdlest(t *testing.T) {
 			l.replace(0)
 			l.replace(1) // at the same instant, with a higher ID
 			l.replace(2)
-			l.clock.add(500 * time.Millisecond)
+			l.clock.Add(500 * time.Millisecond)
 			l.access[0] = previous
 			l.use(0)
 		}, []int{0, 1, 2}},
@@ -182,8 +183,8 @@ func TestIdlest(t *testing.T) {
 			eachKind(t, lapse.LimitEndIdlest, func(l *limited) {
 				row.do(l)
 				for _, want := range row.goes {
-					l.clock.add(time.Hour)
-					wantDiff(t, "evicted", []int{want}, l.logIn())
+					l.clock.Add(time.Hour)
+					lapsetest.WantDiff(t, "evicted", []int{want}, l.logIn())
 				}
 			})
 		})
@@ -216,18 +217,18 @@ func TestHeldCountsAsUsed(t *testing.T) {
 				defer synctest.Wait()
 				defer release()
 				for _, n := range row.held {
-					if _, _, err := opened(m.Hold(ctx, l.access[n])); err != nil {
+					if _, _, err := lapsetest.Opened(m.Hold(ctx, l.access[n])); err != nil {
 						t.Fatal(err)
 					}
-					l.clock.add(time.Minute)
+					l.clock.Add(time.Minute)
 				}
 				if row.released {
 					release()
 					synctest.Wait()
 				}
 				for _, want := range row.goes {
-					l.clock.add(time.Hour)
-					wantDiff(t, "evicted", []int{want}, l.logIn())
+					l.clock.Add(time.Hour)
+					lapsetest.WantDiff(t, "evicted", []int{want}, l.logIn())
 				}
 			})
 		})
@@ -321,7 +322,7 @@ type costs struct {
 
 func newCosts(t *testing.T, dead int, all bool) *costs {
 	t.Helper()
-	clock, ctx := newClock(), context.Background()
+	clock, ctx := lapsetest.NewClock(), context.Background()
 	c := &costs{ctx: ctx, store: &counting{Store: memory.New()}}
 	var err error
 	must := func() {
@@ -329,14 +330,14 @@ func newCosts(t *testing.T, dead int, all bool) *costs {
 		if err != nil {
 			t.Fatal(err)
 		}
-		clock.add(time.Millisecond) // so that the parent is the oldest
+		clock.Add(time.Millisecond) // so that the parent is the oldest
 	}
-	cfg := lapse.Config{Clock: clock, Keys: []lapse.Key{lapse.NewKey(keyOf(1))}, Policy: lapse.Policy{MaxTokens: 3, MaxDelegates: 1, AtLimit: lapse.LimitEndOldest}}
+	cfg := lapse.Config{Clock: clock, Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}, Policy: lapse.Policy{MaxTokens: 3, MaxDelegates: 1, AtLimit: lapse.LimitEndOldest}}
 	c.m, err = lapse.New(c.store, cfg)
 	must()
 	c.pairs, err = lapse.NewPairs(c.store, lapse.PairConfig{Access: lapse.Config{Clock: clock}, Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 1}}})
 	must()
-	bury(t, c.store, "ana", dead, startMilli)
+	bury(t, c.store, "ana", dead, lapsetest.StartMilli)
 	c.parent, err = c.m.Issue(ctx, lapse.Grant{Subject: "ana"})
 	must()
 	c.child, err = c.m.Delegate(ctx, c.parent.Bearer, lapse.Grant{})
@@ -373,7 +374,9 @@ var costly = map[string]func(c *costs) error{
 	},
 	"Pairs.Issue, which evicts": func(c *costs) error { _, err := c.pairs.Issue(c.ctx, lapse.Grant{Subject: "ana"}); return err },
 	"Refresh":                   func(c *costs) error { _, err := c.pairs.Refresh(c.ctx, c.session.Refresh.Bearer); return err },
-	"Pairs.ExpireBearer":        func(c *costs) error { return loggedOut(c.pairs.ExpireBearer(c.ctx, c.session.Refresh.Bearer)) },
+	"Pairs.ExpireBearer": func(c *costs) error {
+		return lapsetest.LoggedOut(c.pairs.ExpireBearer(c.ctx, c.session.Refresh.Bearer))
+	},
 }
 
 // TestCostIsWhatLives: no verb looks at more of a subject's records than those that live,
@@ -481,7 +484,9 @@ func TestNoVerbTrustsLiving(t *testing.T) {
 				return errors.Join(err, evictedNone(i.Evicted))
 			}},
 		"a dead session takes no room": {
-			func(c *costs) error { return loggedOut(c.pairs.ExpireBearer(c.ctx, c.session.Refresh.Bearer)) },
+			func(c *costs) error {
+				return lapsetest.LoggedOut(c.pairs.ExpireBearer(c.ctx, c.session.Refresh.Bearer))
+			},
 			func(c *costs) error {
 				p, err := c.pairs.Issue(c.ctx, lapse.Grant{Subject: "ana"})
 				return errors.Join(err, evictedNone(p.Refresh.Evicted))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
@@ -17,7 +18,7 @@ func TestTokens(t *testing.T) {
 	var want []lapse.Token
 	for _, name := range []string{"laptop", "phone", "tablet"} {
 		want = append(want, f.issue(lapse.Grant{Subject: "ana", Name: name}).Token)
-		f.clock.add(time.Millisecond)
+		f.clock.Add(time.Millisecond)
 	}
 	r, err := refresh.Issue(f.ctx, lapse.Grant{Subject: "ana"})
 	if err != nil {
@@ -28,30 +29,19 @@ func TestTokens(t *testing.T) {
 	if _, err := f.Expire(f.ctx, want[1].ID); err != nil {
 		t.Fatal(err)
 	}
-	want[1].EndedAt, want[1].EndReason = startMilli.Add(3*time.Millisecond), lapse.EndRevoked
-	f.clock.add(time.Hour)
-	got, err := collect(f.Tokens(f.ctx, "ana"))
+	want[1].EndedAt, want[1].EndReason = lapsetest.StartMilli.Add(3*time.Millisecond), lapse.EndRevoked
+	f.clock.Add(time.Hour)
+	got, err := lapsetest.Collect(f.Tokens(f.ctx, "ana"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantDiff(t, "dead and alive, of every prefix, in order of issue", want, got)
+	lapsetest.WantDiff(t, "dead and alive, of every prefix, in order of issue", want, got)
 
-	if got, err := collect(f.Tokens(f.ctx, "nobody")); len(got) != 0 || err != nil {
+	if got, err := lapsetest.Collect(f.Tokens(f.ctx, "nobody")); len(got) != 0 || err != nil {
 		t.Errorf("unknown subject: %v, %v", got, err)
 	}
-	_, err = collect(f.Tokens(f.ctx, ""))
-	wantIs(t, "no subject", err, lapse.ErrInvalidGrant)
-}
-
-func collect(seq func(func(lapse.Token, error) bool)) (all []lapse.Token, err error) {
-	for tok, e := range seq {
-		if e != nil {
-			err = errors.Join(err, e)
-			continue
-		}
-		all = append(all, tok)
-	}
-	return all, err
+	_, err = lapsetest.Collect(f.Tokens(f.ctx, ""))
+	lapsetest.WantIs(t, "no subject", err, lapse.ErrInvalidGrant)
 }
 
 // TestTokensBody: the loop may stop, and may call any verb.
@@ -76,7 +66,7 @@ func TestTokensBody(t *testing.T) {
 func TestTokenNotFound(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	_, err := f.Token(f.ctx, lapse.ID{1})
-	wantIs(t, "Token", err, lapse.ErrNotFound)
+	lapsetest.WantIs(t, "Token", err, lapse.ErrNotFound)
 	if errors.Is(err, lapse.ErrUnauthenticated) {
 		t.Errorf("%v reads as a bad token", err)
 	}
@@ -96,13 +86,13 @@ func TestSweepBoundary(t *testing.T) {
 		for _, ended := range []bool{false, true} {
 			f := newFixture(t, lapse.Config{})
 			i := f.issue(lapse.Grant{Subject: "ana", TTL: time.Hour})
-			f.clock.add(30 * time.Minute)
+			f.clock.Add(30 * time.Minute)
 			if ended {
 				f.Expire(f.ctx, i.ID)
 			} else {
-				f.clock.add(30 * time.Minute)
+				f.clock.Add(30 * time.Minute)
 			}
-			f.clock.add(row.after)
+			f.clock.Add(row.after)
 			n, err := f.Sweep(f.ctx)
 			if n != row.want || err != nil {
 				t.Errorf("ended %v, dead for %v: swept %d, %v; want %d", ended, row.after, n, err, row.want)
@@ -123,7 +113,7 @@ func TestSweepSparesTheLiving(t *testing.T) {
 	for range live {
 		f.issue(lapse.Grant{Subject: "ana", TTL: 30 * 24 * time.Hour})
 	}
-	f.clock.add(25 * time.Hour)
+	f.clock.Add(25 * time.Hour)
 	var n int
 	var err error
 	calls := f.calls(func() { n, err = f.Sweep(f.ctx) })
@@ -133,7 +123,7 @@ func TestSweepSparesTheLiving(t *testing.T) {
 	if len(calls) != 3 {
 		t.Errorf("in %d batches; want 3", len(calls))
 	}
-	if left, err := collect(f.Tokens(f.ctx, "ana")); len(left) != live || err != nil {
+	if left, err := lapsetest.Collect(f.Tokens(f.ctx, "ana")); len(left) != live || err != nil {
 		t.Errorf("%d left, %v; want %d", len(left), err, live)
 	}
 	if n, err := f.Sweep(f.ctx); n != 0 || err != nil {
@@ -144,13 +134,13 @@ func TestSweepSparesTheLiving(t *testing.T) {
 func TestSweepKeepsForEver(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{Retention: lapse.NoLimit}})
 	f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(50 * 365 * 24 * time.Hour)
+	f.clock.Add(50 * 365 * 24 * time.Hour)
 	calls := f.calls(func() {
 		if n, err := f.Sweep(f.ctx); n != 0 || err != nil {
 			t.Errorf("swept %d, %v", n, err)
 		}
 	})
-	wantDiff(t, "calls: for ever has no instant to sweep before", noCalls, calls)
+	lapsetest.WantDiff(t, "calls: for ever has no instant to sweep before", noCalls, calls)
 }
 
 // TestSweepCountsWhatItDid: an end of the context or a fault leaves what was
@@ -160,7 +150,7 @@ func TestSweepCountsWhatItDid(t *testing.T) {
 	for range 1100 {
 		f.issue(lapse.Grant{Subject: "ana", TTL: time.Second})
 	}
-	f.clock.add(25 * time.Hour)
+	f.clock.Add(25 * time.Hour)
 	ctx, cancel := context.WithCancel(f.ctx)
 	batches := 0
 	f.store.Before(func(op storagetest.Op) {
@@ -172,14 +162,14 @@ func TestSweepCountsWhatItDid(t *testing.T) {
 	if n != 500 {
 		t.Errorf("swept %d before the end of the context; want 500", n)
 	}
-	wantIs(t, "Sweep", err, context.Canceled)
+	lapsetest.WantIs(t, "Sweep", err, context.Canceled)
 	f.store.Before(nil)
 	f.store.InjectOp(storagetest.OpSweep, 2, storagetest.FailBefore, storage.ErrUnavailable)
 	n, err = f.Sweep(f.ctx)
 	if n != 500 {
 		t.Errorf("swept %d before the fault; want 500", n)
 	}
-	wantIs(t, "Sweep", err, lapse.ErrUnavailable)
+	lapsetest.WantIs(t, "Sweep", err, lapse.ErrUnavailable)
 	if n, err := f.Sweep(f.ctx); n != 100 || err != nil {
 		t.Errorf("swept %d, %v in the end; want 100", n, err)
 	}

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,40 +15,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
-	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
-
-// start has a part below the millisecond, so that rounding is exercised, and is
-// not the zero of any count.
-var start = time.Date(2026, 1, 5, 9, 0, 0, 123_456_789, time.UTC)
-
-// startMilli is start as lapse sees it.
-var startMilli = start.Truncate(time.Millisecond)
-
-// stepClock is a clock that stands still until it is told to move. The mock of
-// benbjohnson/clock would do, but sleeps a real millisecond for every step.
-type stepClock struct{ nano atomic.Int64 }
-
-func newClock() *stepClock {
-	c := new(stepClock)
-	c.set(start)
-	return c
-}
-
-func (c *stepClock) Now() time.Time                       { return time.Unix(0, c.nano.Load()) }
-func (c *stepClock) After(time.Duration) <-chan time.Time { return nil }
-func (c *stepClock) set(t time.Time)                      { c.nano.Store(t.UnixNano()) }
-func (c *stepClock) add(d time.Duration)                  { c.nano.Add(int64(d)) }
 
 // fixture is a Manager with everything around it that a test looks at.
 type fixture struct {
 	*lapse.Manager
 	t      *testing.T
 	ctx    context.Context
-	clock  *stepClock
+	clock  *lapsetest.StepClock
 	store  *storagetest.Faulty
 	events []lapse.Event
 }
@@ -60,7 +35,7 @@ type fixture struct {
 // fixture's.
 func newFixture(t *testing.T, cfg lapse.Config) *fixture {
 	t.Helper()
-	f := &fixture{t: t, ctx: context.Background(), clock: newClock(), store: storagetest.NewFaulty(memory.New())}
+	f := &fixture{t: t, ctx: context.Background(), clock: lapsetest.NewClock(), store: storagetest.NewFaulty(memory.New())}
 	f.Manager = f.manager(cfg)
 	return f
 }
@@ -107,33 +82,16 @@ var (
 	noCalls                  []storagetest.Op
 )
 
-func wantIs(t *testing.T, what string, got, want error) {
-	t.Helper()
-	if !errors.Is(got, want) {
-		t.Errorf("%s: %v; want %v", what, got, want)
-	}
-}
-
-func wantDiff(t *testing.T, what string, want, got any, opts ...cmp.Option) {
-	t.Helper()
-	if diff := cmp.Diff(want, got, opts...); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
-
-// errorsIs compares errors as their readers do.
-var errorsIs = cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) || errors.Is(b, a) })
-
 func TestIssue(t *testing.T) {
 	f := newFixture(t, lapse.Config{Prefix: "app"})
 	got := f.issue(lapse.Grant{Subject: "ana", Name: "laptop", Scope: "read write", Data: "\x00\xff"})
 	want := lapse.Token{
 		ID: got.ID, Prefix: "app", Subject: "ana", Name: "laptop", Scope: "read write", Data: "\x00\xff",
-		IssuedAt: startMilli, ExpiresAt: startMilli.Add(30 * time.Minute), MaxExpiresAt: startMilli.Add(30 * 24 * time.Hour),
+		IssuedAt: lapsetest.StartMilli, ExpiresAt: lapsetest.StartMilli.Add(30 * time.Minute), MaxExpiresAt: lapsetest.StartMilli.Add(30 * 24 * time.Hour),
 	}
-	wantDiff(t, "issued", want, got.Token)
-	wantDiff(t, "stored", want, f.token(got.ID))
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: startMilli, Token: want}}, f.events)
+	lapsetest.WantDiff(t, "issued", want, got.Token)
+	lapsetest.WantDiff(t, "stored", want, f.token(got.ID))
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: lapsetest.StartMilli, Token: want}}, f.events)
 	if tok, err := f.Peek(f.ctx, got.Bearer); err != nil || tok != want {
 		t.Errorf("Peek: %+v, %v; want what was issued", tok, err)
 	}
@@ -155,11 +113,11 @@ func TestLifeBoundaries(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: lapse.RenewNever}})
 			i := f.issue(lapse.Grant{Subject: "ana"})
-			f.clock.add(row.after)
+			f.clock.Add(row.after)
 			_, err := f.Authenticate(f.ctx, i.Bearer)
-			wantIs(t, "Authenticate", err, row.want)
+			lapsetest.WantIs(t, "Authenticate", err, row.want)
 			_, err = f.Peek(f.ctx, i.Bearer)
-			wantIs(t, "Peek", err, row.want)
+			lapsetest.WantIs(t, "Peek", err, row.want)
 			if live := f.token(i.ID).Live(f.clock.Now()); live != (row.want == nil) {
 				t.Errorf("Token.Live: %v", live)
 			}
@@ -174,25 +132,25 @@ func TestLifeBoundaries(t *testing.T) {
 func TestSlidingRenewal(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(25 * time.Minute)
+	f.clock.Add(25 * time.Minute)
 	got, err := f.Authenticate(f.ctx, i.Bearer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := startMilli.Add(25 * time.Minute)
+	now := lapsetest.StartMilli.Add(25 * time.Minute)
 	want := i.Token
 	want.LastUsedAt, want.ExpiresAt = now, now.Add(30*time.Minute)
-	wantDiff(t, "returned", want, got)
-	wantDiff(t, "what every other call answers", want, f.token(i.ID))
-	wantDiff(t, "event", lapse.Event{Kind: lapse.EventRenewed, At: now, Token: want}, f.events[1])
+	lapsetest.WantDiff(t, "returned", want, got)
+	lapsetest.WantDiff(t, "what every other call answers", want, f.token(i.ID))
+	lapsetest.WantDiff(t, "event", lapse.Event{Kind: lapse.EventRenewed, At: now, Token: want}, f.events[1])
 
-	f.clock.add(30*time.Minute - time.Millisecond)
+	f.clock.Add(30*time.Minute - time.Millisecond)
 	if _, err := f.Peek(f.ctx, i.Bearer); err != nil {
 		t.Errorf("1 ms before 30 idle minutes: %v", err)
 	}
-	f.clock.add(time.Millisecond)
+	f.clock.Add(time.Millisecond)
 	_, err = f.Peek(f.ctx, i.Bearer)
-	wantIs(t, "after 30 idle minutes", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "after 30 idle minutes", err, lapse.ErrExpired)
 }
 
 // TestWindowIsTheTokensOwn: a token of ten hours under a policy of thirty minutes
@@ -200,9 +158,9 @@ func TestSlidingRenewal(t *testing.T) {
 func TestWindowIsTheTokensOwn(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana", TTL: 10 * time.Hour})
-	f.clock.add(time.Hour)
+	f.clock.Add(time.Hour)
 	tok, err := f.Authenticate(f.ctx, i.Bearer)
-	if want := startMilli.Add(11 * time.Hour); err != nil || !tok.ExpiresAt.Equal(want) {
+	if want := lapsetest.StartMilli.Add(11 * time.Hour); err != nil || !tok.ExpiresAt.Equal(want) {
 		t.Errorf("renewed until %v, %v; want %v", tok.ExpiresAt, err, want)
 	}
 }
@@ -210,8 +168,8 @@ func TestWindowIsTheTokensOwn(t *testing.T) {
 func TestCapEndsWhatIsUsedAllDay(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 8 * time.Hour}})
 	i := f.issue(lapse.Grant{Subject: "ana"})
-	end := startMilli.Add(8 * time.Hour)
-	for f.clock.add(20 * time.Minute); f.clock.Now().Before(end); f.clock.add(20 * time.Minute) {
+	end := lapsetest.StartMilli.Add(8 * time.Hour)
+	for f.clock.Add(20 * time.Minute); f.clock.Now().Before(end); f.clock.Add(20 * time.Minute) {
 		tok, err := f.Authenticate(f.ctx, i.Bearer)
 		if err != nil {
 			t.Fatalf("at %v: %v", f.clock.Now(), err)
@@ -220,13 +178,13 @@ func TestCapEndsWhatIsUsedAllDay(t *testing.T) {
 			t.Fatalf("renewed until %v, past the cap at %v", tok.ExpiresAt, end)
 		}
 	}
-	f.clock.set(end.Add(-time.Millisecond))
+	f.clock.Set(end.Add(-time.Millisecond))
 	if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
 		t.Errorf("1 ms before the cap: %v", err)
 	}
-	f.clock.set(end)
+	f.clock.Set(end)
 	_, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "at the cap", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "at the cap", err, lapse.ErrExpired)
 }
 
 func TestRenewEvery(t *testing.T) {
@@ -240,11 +198,11 @@ func TestRenewEvery(t *testing.T) {
 	} {
 		f := newFixture(t, lapse.Config{Policy: lapse.Policy{RenewEvery: time.Minute}})
 		i := f.issue(lapse.Grant{Subject: "ana"})
-		f.clock.add(row.after)
+		f.clock.Add(row.after)
 		var tok lapse.Token
 		calls := f.calls(func() { tok, _ = f.Authenticate(f.ctx, i.Bearer) })
-		wantDiff(t, fmt.Sprintf("calls after %v", row.after), row.calls, calls)
-		wantDiff(t, "returned is stored", f.token(i.ID), tok)
+		lapsetest.WantDiff(t, fmt.Sprintf("calls after %v", row.after), row.calls, calls)
+		lapsetest.WantDiff(t, "returned is stored", f.token(i.ID), tok)
 		if renewed := tok.ExpiresAt.After(i.ExpiresAt); renewed != slices.Contains(row.calls, opTouch) {
 			t.Errorf("after %v: renewed %v", row.after, renewed)
 		}
@@ -263,7 +221,7 @@ func TestRenewalModes(t *testing.T) {
 	} {
 		f := newFixture(t, lapse.Config{Policy: lapse.Policy{Renewal: row.mode}})
 		i := f.issue(lapse.Grant{Subject: "ana"})
-		f.clock.add(10 * time.Minute)
+		f.clock.Add(10 * time.Minute)
 		used, err := f.Authenticate(f.ctx, i.Bearer)
 		if err != nil {
 			t.Fatal(err)
@@ -271,13 +229,13 @@ func TestRenewalModes(t *testing.T) {
 		if got := used.ExpiresAt.After(i.ExpiresAt); got != row.byUse {
 			t.Errorf("mode %d: use renews: %v; want %v", row.mode, got, row.byUse)
 		}
-		if want := startMilli.Add(10 * time.Minute); !f.token(i.ID).LastUsedAt.Equal(want) {
+		if want := lapsetest.StartMilli.Add(10 * time.Minute); !f.token(i.ID).LastUsedAt.Equal(want) {
 			t.Errorf("mode %d: last use %v; want %v", row.mode, f.token(i.ID).LastUsedAt, want)
 		}
-		f.clock.add(10 * time.Minute)
+		f.clock.Add(10 * time.Minute)
 		_, err = f.Renew(f.ctx, i.Bearer)
-		wantIs(t, "Renew", err, row.renewErr)
-		if got := f.token(i.ID).ExpiresAt.Equal(startMilli.Add(50 * time.Minute)); got != row.byCall {
+		lapsetest.WantIs(t, "Renew", err, row.renewErr)
+		if got := f.token(i.ID).ExpiresAt.Equal(lapsetest.StartMilli.Add(50 * time.Minute)); got != row.byCall {
 			t.Errorf("mode %d: Renew renews: %v; want %v", row.mode, got, row.byCall)
 		}
 	}
@@ -287,29 +245,29 @@ func TestRenewalModes(t *testing.T) {
 func TestPeekWritesNothing(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(29 * time.Minute)
+	f.clock.Add(29 * time.Minute)
 	calls := f.calls(func() {
 		if tok, err := f.Peek(f.ctx, i.Bearer); err != nil || tok != i.Token {
 			t.Errorf("Peek: %+v, %v", tok, err)
 		}
 	})
-	wantDiff(t, "calls", []storagetest.Op{opGet}, calls)
-	f.clock.add(time.Minute)
+	lapsetest.WantDiff(t, "calls", []storagetest.Op{opGet}, calls)
+	f.clock.Add(time.Minute)
 	_, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "Authenticate after a life of peeks", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "Authenticate after a life of peeks", err, lapse.ErrExpired)
 }
 
 // TestEvictionIsTold: who makes room is told of first, as it is then.
 func TestEvictionIsTold(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}})
 	old := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.events = nil
 	fresh := f.issue(lapse.Grant{Subject: "ana"})
-	now := startMilli.Add(time.Minute)
+	now := lapsetest.StartMilli.Add(time.Minute)
 	want := old.Token
 	want.EndedAt, want.EndReason = now, lapse.EndEvicted
-	wantDiff(t, "events", []lapse.Event{
+	lapsetest.WantDiff(t, "events", []lapse.Event{
 		{Kind: lapse.EventEnded, At: now, Token: want},
 		{Kind: lapse.EventIssued, At: now, Token: fresh.Token},
 	}, f.events)
@@ -330,15 +288,15 @@ func TestExpireMeetsSweep(t *testing.T) {
 				return
 			}
 			f.store.Before(nil)
-			f.clock.add(30 * 24 * time.Hour)
+			f.clock.Add(30 * 24 * time.Hour)
 			if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
 				t.Errorf("Sweep in between: %d, %v", n, err)
 			}
 		})
 		f.events = nil
 		got, err := end(f, i)
-		wantIs(t, name, err, nil)
-		wantDiff(t, name, want, got)
+		lapsetest.WantIs(t, name, err, nil)
+		lapsetest.WantDiff(t, name, want, got)
 		if len(f.events) != 0 {
 			t.Errorf("%s: events %+v; want none", name, f.events)
 		}
@@ -350,19 +308,19 @@ func TestExpireMeetsSweep(t *testing.T) {
 func TestOneInstantPerUse(t *testing.T) {
 	var f *fixture
 	f = newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error {
-		f.clock.add(10 * time.Minute)
+		f.clock.Add(10 * time.Minute)
 		return nil
 	}})
 	i := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(time.Minute)
-	now := startMilli.Add(time.Minute)
+	f.clock.Add(time.Minute)
+	now := lapsetest.StartMilli.Add(time.Minute)
 	want := i.Token
 	want.LastUsedAt, want.ExpiresAt = now, now.Add(30*time.Minute)
 	got, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "Authenticate", err, nil)
-	wantDiff(t, "returned", want, got)
-	wantDiff(t, "stored", want, f.token(i.ID))
-	wantDiff(t, "event", lapse.Event{Kind: lapse.EventRenewed, At: now, Token: want}, f.events[1])
+	lapsetest.WantIs(t, "Authenticate", err, nil)
+	lapsetest.WantDiff(t, "returned", want, got)
+	lapsetest.WantDiff(t, "stored", want, f.token(i.ID))
+	lapsetest.WantDiff(t, "event", lapse.Event{Kind: lapse.EventRenewed, At: now, Token: want}, f.events[1])
 }
 
 // TestRenewalKeepsWhatCameBefore: a use that was stored while Renew waited for its
@@ -376,17 +334,17 @@ func TestRenewalKeepsWhatCameBefore(t *testing.T) {
 			return
 		}
 		f.store.Before(nil)
-		f.clock.add(10 * time.Minute)
+		f.clock.Add(10 * time.Minute)
 		var err error
 		if want, err = f.Authenticate(f.ctx, i.Bearer); err != nil {
 			t.Error(err)
 		}
-		f.clock.add(-5 * time.Minute)
+		f.clock.Add(-5 * time.Minute)
 	})
 	got, err := f.Renew(f.ctx, i.Bearer)
-	wantIs(t, "Renew", err, nil)
-	wantDiff(t, "renewed", want, got)
-	wantDiff(t, "stored", want, f.token(i.ID))
+	lapsetest.WantIs(t, "Renew", err, nil)
+	lapsetest.WantDiff(t, "renewed", want, got)
+	lapsetest.WantDiff(t, "stored", want, f.token(i.ID))
 }
 
 // TestCheckSubjectsReason: what Admit said is what the Rejection holds.
@@ -397,8 +355,8 @@ func TestCheckSubjectsReason(t *testing.T) {
 	}})
 	i := f.issue(lapse.Grant{Subject: "ana"})
 	_, err := f.Peek(f.ctx, i.Bearer)
-	wantIs(t, "Peek", err, lapse.ErrRefused)
-	wantIs(t, "Peek", err, reason)
+	lapsetest.WantIs(t, "Peek", err, lapse.ErrRefused)
+	lapsetest.WantIs(t, "Peek", err, reason)
 	var r *lapse.Rejection
 	if !errors.As(err, &r) || !errors.Is(r.Err, reason) {
 		t.Errorf("the rejection: %+v; want the reason in it", r)
@@ -442,7 +400,7 @@ func TestFault21HooksGetTheCallersContext(t *testing.T) {
 	for _, verb := range verbs {
 		s := newScene(t)
 		cfg.Clock, cfg.Policy, cfg.Keys = s.clock, scenePolicy, sceneConfig(scenePolicy, 1).Keys
-		s.Manager = made(lapse.New(s.store, cfg))
+		s.Manager = lapsetest.Must(lapse.New(s.store, cfg))
 		admitted, observed, strange = 0, 0, 0
 		verb.do(context.WithValue(s.ctx, callersKey{}, "mine"), s)
 		if strange != 0 {
@@ -453,7 +411,7 @@ func TestFault21HooksGetTheCallersContext(t *testing.T) {
 	for _, verb := range pairVerbs {
 		s := newPairScene(t, nil)
 		cfg.Clock = s.clock
-		s.Pairs = made(lapse.NewPairs(s.store, lapse.PairConfig{Access: cfg}))
+		s.Pairs = lapsetest.Must(lapse.NewPairs(s.store, lapse.PairConfig{Access: cfg}))
 		admitted, observed, strange = 0, 0, 0
 		verb.do(context.WithValue(s.ctx, callersKey{}, "mine"), s)
 		if strange != 0 {
@@ -462,35 +420,6 @@ func TestFault21HooksGetTheCallersContext(t *testing.T) {
 	}
 	if all < len(verbs)+len(pairVerbs) {
 		t.Errorf("%d calls by %d verbs", all, len(verbs)+len(pairVerbs))
-	}
-}
-
-// opened returns what a Hold shows, or without one the error and a context that has ended.
-func opened(h *lapse.Hold, err error) (context.Context, lapse.Token, error) {
-	if err == nil {
-		return h.Context(), h.Token(), nil
-	}
-	ctx, end := context.WithCancelCause(context.Background())
-	end(err)
-	return ctx, lapse.Token{}, err
-}
-
-// loggedOut returns what a verb that logs out says besides the token.
-func loggedOut(_ lapse.Token, err error) error { return err }
-
-// made returns v, which must have been made.
-func made[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-// alone skips, under the race detector, a long test in which one goroutine does everything.
-func alone(t *testing.T) {
-	t.Helper()
-	if lapse.RaceEnabled {
-		t.Skip("one goroutine: nothing for the race detector")
 	}
 }
 
@@ -1029,68 +958,16 @@ func TestImpossibleSubjects(t *testing.T) {
 	}
 }
 
-// onStores runs a test on a store in memory and on one in a file.
-func onStores(t *testing.T, test func(t *testing.T, store *storagetest.Faulty)) {
-	t.Run("memory", func(t *testing.T) { test(t, storagetest.NewFaulty(memory.New())) })
-	t.Run("bolt", func(t *testing.T) {
-		s, err := bolt.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		test(t, storagetest.NewFaulty(s))
-	})
-}
-
-// arrivals holds every call of ops until n of them have arrived, and then lets all
-// go at once.
-func arrivals(store *storagetest.Faulty, n int, ops ...storagetest.Op) {
-	var mu sync.Mutex
-	left, open := n, make(chan struct{})
-	store.Before(func(got storagetest.Op) {
-		if !slices.Contains(ops, got) {
-			return
-		}
-		mu.Lock()
-		if left--; left == 0 {
-			close(open)
-		}
-		mu.Unlock()
-		<-open
-	})
-}
-
-// together runs n calls at once and returns their errors.
-func together(n int, call func(i int) error) []error {
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { errs[i] = call(i) })
-	}
-	wg.Wait()
-	return errs
-}
-
-func gateManager(t *testing.T, store storage.Store, p lapse.Policy) (*lapse.Manager, *stepClock) {
-	t.Helper()
-	clock := newClock()
-	m, err := lapse.New(store, lapse.Config{Policy: p, Clock: clock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m, clock
-}
-
 // TestLimitUnder32Callers: a limit of five issues exactly five, or leaves exactly
 // five alive.
 func TestLimitUnder32Callers(t *testing.T) {
 	const limit, callers = 5, 32
 	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
-		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			ctx := context.Background()
-			m, clock := gateManager(t, store, lapse.Policy{MaxTokens: limit, AtLimit: atLimit})
-			arrivals(store, callers, storagetest.OpUpdate)
-			errs := together(callers, func(int) error {
+			m, clock := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: limit, AtLimit: atLimit})
+			lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+			errs := lapsetest.Together(callers, func(int) error {
 				_, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 				return err
 			})
@@ -1126,24 +1003,24 @@ func TestLimitUnder32Callers(t *testing.T) {
 // TestRenewAgainstExpire lets renewals of both kinds and an end loose on one
 // token at once: the end holds.
 func TestRenewAgainstExpire(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, clock := gateManager(t, store, lapse.Policy{})
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{})
 		for range 20 {
 			i, err := m.Issue(ctx, lapse.Grant{Subject: "ana", TTL: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
-			clock.add(time.Second)
-			arrivals(store, 9, storagetest.OpGet)
-			errs := together(9, func(n int) error {
+			clock.Add(time.Second)
+			lapsetest.Arrivals(store, 9, storagetest.OpGet)
+			errs := lapsetest.Together(9, func(n int) error {
 				switch n % 3 {
 				case 0:
 					_, err := m.Authenticate(ctx, i.Bearer)
-					return ignore(err, lapse.ErrRevoked)
+					return lapsetest.Ignore(err, lapse.ErrRevoked)
 				case 1:
 					_, err := m.Renew(ctx, i.Bearer)
-					return ignore(err, lapse.ErrRevoked)
+					return lapsetest.Ignore(err, lapse.ErrRevoked)
 				default:
 					_, err := m.Expire(ctx, i.ID)
 					return err
@@ -1158,33 +1035,26 @@ func TestRenewAgainstExpire(t *testing.T) {
 				t.Fatalf("after the race: %+v, %v; want it ended", tok, err)
 			}
 			_, err = m.Authenticate(ctx, i.Bearer)
-			wantIs(t, "Authenticate after the race", err, lapse.ErrRevoked)
+			lapsetest.WantIs(t, "Authenticate after the race", err, lapse.ErrRevoked)
 		}
 	})
-}
-
-func ignore(err, expected error) error {
-	if errors.Is(err, expected) {
-		return nil
-	}
-	return err
 }
 
 // TestOneRenewalAtOneInstant: callers of the same token at the same instant all
 // get in, and nobody shortens anything.
 func TestOneRenewalAtOneInstant(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, clock := gateManager(t, store, lapse.Policy{})
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{})
 		i, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		clock.add(time.Minute)
-		arrivals(store, 64, storagetest.OpGet)
-		errs := together(64, func(int) error {
+		clock.Add(time.Minute)
+		lapsetest.Arrivals(store, 64, storagetest.OpGet)
+		errs := lapsetest.Together(64, func(int) error {
 			tok, err := m.Authenticate(ctx, i.Bearer)
-			if err == nil && !tok.ExpiresAt.Equal(startMilli.Add(31*time.Minute)) {
+			if err == nil && !tok.ExpiresAt.Equal(lapsetest.StartMilli.Add(31*time.Minute)) {
 				t.Errorf("lives until %v", tok.ExpiresAt)
 			}
 			return err
@@ -1199,9 +1069,9 @@ func TestOneRenewalAtOneInstant(t *testing.T) {
 // TestIssueAgainstExpireSubject: what was issued before the log-out everywhere is
 // dead, what came later lives, and the order of the store decides which is which.
 func TestIssueAgainstExpireSubject(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, _ := gateManager(t, store, lapse.Policy{})
+		m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
 		const issuers = 31
 		before := make([]lapse.Issued, 5)
 		for n := range before {
@@ -1212,8 +1082,8 @@ func TestIssueAgainstExpireSubject(t *testing.T) {
 		}
 		bearers := make([]string, issuers)
 		ended := 0
-		arrivals(store, issuers+1, storagetest.OpUpdate)
-		errs := together(issuers+1, func(n int) (err error) {
+		lapsetest.Arrivals(store, issuers+1, storagetest.OpUpdate)
+		errs := lapsetest.Together(issuers+1, func(n int) (err error) {
 			if n == issuers {
 				ended, err = m.ExpireSubject(ctx, "ana")
 				return err
@@ -1234,7 +1104,7 @@ func TestIssueAgainstExpireSubject(t *testing.T) {
 		}
 		for _, i := range before {
 			_, err := m.Peek(ctx, i.Bearer)
-			wantIs(t, "one issued before", err, lapse.ErrRevoked)
+			lapsetest.WantIs(t, "one issued before", err, lapse.ErrRevoked)
 		}
 		if ended+live != issuers+len(before) {
 			t.Errorf("%d ended, %d alive of %d", ended, live, issuers+len(before))
@@ -1246,17 +1116,17 @@ func TestIssueAgainstExpireSubject(t *testing.T) {
 // the others' clock is about to renew.
 func sweeperAhead(t *testing.T, store storage.Store) *lapse.Manager {
 	t.Helper()
-	m, clock := gateManager(t, store, lapse.Policy{Retention: time.Millisecond})
-	clock.add(30*time.Minute + 2*time.Millisecond)
+	m, clock := lapsetest.GateManager(t, store, lapse.Policy{Retention: time.Millisecond})
+	clock.Add(30*time.Minute + 2*time.Millisecond)
 	return m
 }
 
 // TestSweepAgainstRenew sweeps tokens while half of them are renewed: each one is
 // either deleted and counted, or there with its new expiry.
 func TestSweepAgainstRenew(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, clock := gateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
 		const tokens, renewing = 40, 20
 		issued := make([]lapse.Issued, tokens)
 		for n := range issued {
@@ -1265,17 +1135,17 @@ func TestSweepAgainstRenew(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		clock.add(30*time.Minute - time.Millisecond)
+		clock.Add(30*time.Minute - time.Millisecond)
 		sweeper := sweeperAhead(t, store)
 		deleted := 0
-		arrivals(store, renewing+1, storagetest.OpTouch, storagetest.OpSweep)
-		errs := together(renewing+1, func(n int) (err error) {
+		lapsetest.Arrivals(store, renewing+1, storagetest.OpTouch, storagetest.OpSweep)
+		errs := lapsetest.Together(renewing+1, func(n int) (err error) {
 			if n == renewing {
 				deleted, err = sweeper.Sweep(ctx)
 				return err
 			}
 			_, err = m.Authenticate(ctx, issued[n].Bearer)
-			return ignore(err, lapse.ErrUnknown)
+			return lapsetest.Ignore(err, lapse.ErrUnknown)
 		})
 		store.Before(nil)
 		if err := errors.Join(errs...); err != nil {
@@ -1297,9 +1167,9 @@ func TestSweepAgainstRenew(t *testing.T) {
 // TestSweepSparesTheRenewed is the race of above with its order fixed: the sweep
 // has begun, the renewal comes, the sweep goes on.
 func TestSweepSparesTheRenewed(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, clock := gateManager(t, store, lapse.Policy{Retention: time.Millisecond})
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{Retention: time.Millisecond})
 		renewed, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
 		if err != nil {
 			t.Fatal(err)
@@ -1307,7 +1177,7 @@ func TestSweepSparesTheRenewed(t *testing.T) {
 		if _, err := m.Issue(ctx, lapse.Grant{Subject: "ana"}); err != nil {
 			t.Fatal(err)
 		}
-		clock.add(30*time.Minute - time.Millisecond)
+		clock.Add(30*time.Minute - time.Millisecond)
 		sweeper := sweeperAhead(t, store)
 		store.Before(func(op storagetest.Op) {
 			if op != storagetest.OpSweep {

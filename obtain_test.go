@@ -1,7 +1,6 @@
 package lapse_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,20 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
-
-// keyOf returns a key of Obtain that is always the same for n.
-func keyOf(n byte) []byte { return bytes.Repeat([]byte{n, 0x5a}, 16) }
-
-func keyed(p lapse.Policy, keys ...byte) lapse.Config {
-	cfg := lapse.Config{Policy: p}
-	for _, n := range keys {
-		cfg.Keys = append(cfg.Keys, lapse.NewKey(keyOf(n)))
-	}
-	return cfg
-}
 
 func obtain(t *testing.T, f *fixture, m *lapse.Manager, g lapse.Grant) lapse.Issued {
 	t.Helper()
@@ -51,30 +40,30 @@ func (f *fixture) kinds() (kinds []lapse.EventKind) {
 }
 
 func TestObtain(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{RenewEvery: time.Hour}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{RenewEvery: time.Hour}, 1))
 	first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Name: "laptop", Data: "first", TTL: 10 * time.Minute})
-	wantDiff(t, "issued", lapse.Token{
+	lapsetest.WantDiff(t, "issued", lapse.Token{
 		ID: first.ID, Prefix: "lapse", Subject: "ana", Name: "laptop", Data: "first",
-		IssuedAt: startMilli, ExpiresAt: startMilli.Add(10 * time.Minute), MaxExpiresAt: startMilli.Add(30 * 24 * time.Hour),
+		IssuedAt: lapsetest.StartMilli, ExpiresAt: lapsetest.StartMilli.Add(10 * time.Minute), MaxExpiresAt: lapsetest.StartMilli.Add(30 * 24 * time.Hour),
 	}, first.Token)
 	if first.Existing {
 		t.Error("a new token counts as found")
 	}
-	wantDiff(t, "events", []lapse.EventKind{lapse.EventIssued}, f.kinds())
+	lapsetest.WantDiff(t, "events", []lapse.EventKind{lapse.EventIssued}, f.kinds())
 
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	second := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Name: "laptop", Data: "first", TTL: time.Hour})
 	want := first.Token // its TTL is its own, and Reduced says so
-	want.LastUsedAt, want.ExpiresAt = startMilli.Add(time.Minute), startMilli.Add(11*time.Minute)
-	wantDiff(t, "found", lapse.Issued{Token: want, Bearer: first.Bearer, Existing: true, Reduced: []string{"TTL"}}, second)
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRenewed, At: startMilli.Add(time.Minute), Token: want}}, f.events)
-	wantDiff(t, "stored", want, f.token(first.ID))
+	want.LastUsedAt, want.ExpiresAt = lapsetest.StartMilli.Add(time.Minute), lapsetest.StartMilli.Add(11*time.Minute)
+	lapsetest.WantDiff(t, "found", lapse.Issued{Token: want, Bearer: first.Bearer, Existing: true, Reduced: []string{"TTL"}}, second)
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRenewed, At: lapsetest.StartMilli.Add(time.Minute), Token: want}}, f.events)
+	lapsetest.WantDiff(t, "stored", want, f.token(first.ID))
 }
 
 // TestObtainFindsOnlyItsOwn: every grant that differs, and every token that was made in
 // another way, is another token.
 func TestObtainFindsOnlyItsOwn(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	g := lapse.Grant{Subject: "ana", Name: "n", Scope: "read write"}
 	plain := f.issue(g)
 	delegate, err := f.Delegate(f.ctx, plain.Bearer, g)
@@ -86,7 +75,7 @@ func TestObtainFindsOnlyItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[lapse.ID]string{plain.ID: "plain", delegate.ID: "delegate", rotated.ID: "rotated"}
-	other := f.manager(lapse.Config{Prefix: "other", Keys: []lapse.Key{lapse.NewKey(keyOf(1))}})
+	other := f.manager(lapse.Config{Prefix: "other", Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}})
 	for _, row := range []struct {
 		name string
 		m    *lapse.Manager
@@ -143,17 +132,17 @@ func TestObtainEdges(t *testing.T) {
 		{"Never, at", lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever}, time.Hour, false, 2 * time.Hour},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			f := newFixture(t, keyed(row.policy, 1))
+			f := newFixture(t, lapsetest.Keyed(row.policy, 1))
 			first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
-			f.clock.add(row.after)
+			f.clock.Add(row.after)
 			f.events = nil
 			got := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
 			same := row.reused && !strings.Contains(row.name, "just")
 			if got.Existing != row.reused || (got.Bearer == first.Bearer) != same || (got.ID == first.ID) != row.reused {
 				t.Errorf("Existing is %v; want %v, and the bearer that goes with it", got.Existing, row.reused)
 			}
-			if !got.ExpiresAt.Equal(startMilli.Add(row.until)) {
-				t.Errorf("it lives until %v; want %v", got.ExpiresAt, startMilli.Add(row.until))
+			if !got.ExpiresAt.Equal(lapsetest.StartMilli.Add(row.until)) {
+				t.Errorf("it lives until %v; want %v", got.ExpiresAt, lapsetest.StartMilli.Add(row.until))
 			}
 			if row.policy.Renewal == lapse.RenewNever && same && (len(f.events) > 0 || !got.LastUsedAt.IsZero()) {
 				t.Errorf("under Never it was touched: %+v, %+v", got.Token, f.events)
@@ -168,12 +157,12 @@ func TestObtainEdges(t *testing.T) {
 
 // TestObtainNewest: of several, which only managers that disagree about keys can make.
 func TestObtainNewest(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	older := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	newer := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Name: "other"})
 	f.change(newer.ID, func(r *storage.Record) { r.Name = "" })
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	if got := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"}); got.ID != newer.ID || !got.Existing {
 		t.Errorf("got %v; want %v, which is newer than %v", got.ID, newer.ID, older.ID)
 	}
@@ -181,7 +170,7 @@ func TestObtainNewest(t *testing.T) {
 
 // TestObtainPassesOver what it cannot read: it issues, and breaks nothing.
 func TestObtainPassesOver(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	text := ""
 	for what, sealed := range map[string]func() string{
 		"nothing":         func() string { return "" },
@@ -201,7 +190,7 @@ func TestObtainPassesOver(t *testing.T) {
 		}
 	}
 	first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
-	m, err := lapse.New(livingDamaged{&damaged{f.store, first.ID}}, lapse.Config{Clock: f.clock, Keys: []lapse.Key{lapse.NewKey(keyOf(1))}})
+	m, err := lapse.New(livingDamaged{&damaged{f.store, first.ID}}, lapse.Config{Clock: f.clock, Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,22 +217,22 @@ func TestObtainRefuses(t *testing.T) {
 	for name, m := range map[string]*lapse.Manager{"nil": f.Manager, "empty": f.manager(lapse.Config{Keys: []lapse.Key{}})} {
 		calls := f.calls(func() {
 			got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"})
-			wantIs(t, name+" keys", err, lapse.ErrNoKeys)
+			lapsetest.WantIs(t, name+" keys", err, lapse.ErrNoKeys)
 			if got.Bearer != "" || errors.Is(err, lapse.ErrUnauthenticated) {
 				t.Errorf("%s keys: %v with a bearer %v", name, err, got.Bearer != "")
 			}
 		})
-		wantDiff(t, name+" keys: calls", noCalls, calls, cmpopts.EquateEmpty())
+		lapsetest.WantDiff(t, name+" keys: calls", noCalls, calls, cmpopts.EquateEmpty())
 	}
-	_, err := f.manager(keyed(lapse.Policy{}, 1)).Obtain(f.ctx, lapse.Grant{})
-	wantIs(t, "no subject", err, lapse.ErrInvalidGrant)
+	_, err := f.manager(lapsetest.Keyed(lapse.Policy{}, 1)).Obtain(f.ctx, lapse.Grant{})
+	lapsetest.WantIs(t, "no subject", err, lapse.ErrInvalidGrant)
 }
 
 // TestObtainAsksNobody: it is a log-in like Issue, which has checked its subject before.
 func TestObtainAsksNobody(t *testing.T) {
 	refused := lapse.ErrRefused
 	f := newFixture(t, lapse.Config{})
-	m := f.manager(lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1))}, Admit: f.checks(&refused)})
+	m := f.manager(lapse.Config{Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}, Admit: f.checks(&refused)})
 	for _, reused := range []bool{false, true} {
 		if got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"}); err != nil || got.Existing != reused {
 			t.Errorf("Existing is %v, %v; want %v", got.Existing, err, reused)
@@ -255,16 +244,16 @@ func TestObtainAsksNobody(t *testing.T) {
 func TestObtainAtTheLimit(t *testing.T) {
 	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest} {
 		t.Run(fmt.Sprint(atLimit), func(t *testing.T) {
-			f := newFixture(t, keyed(lapse.Policy{MaxTokens: 2, AtLimit: atLimit}, 1))
+			f := newFixture(t, lapsetest.Keyed(lapse.Policy{MaxTokens: 2, AtLimit: atLimit}, 1))
 			first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
-			f.clock.add(time.Millisecond)
+			f.clock.Add(time.Millisecond)
 			plain := f.issue(lapse.Grant{Subject: "ana"})
 			if got := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"}); got.ID != first.ID || got.Evicted != nil {
 				t.Errorf("at the limit: %+v", got)
 			}
 			got, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana", Name: "third"})
 			if atLimit == lapse.LimitRefuse {
-				wantIs(t, "a third", err, lapse.ErrLimit)
+				lapsetest.WantIs(t, "a third", err, lapse.ErrLimit)
 				if !f.token(first.ID).Live(f.clock.Now()) || !f.token(plain.ID).Live(f.clock.Now()) {
 					t.Error("a refusal ended something")
 				}
@@ -273,14 +262,14 @@ func TestObtainAtTheLimit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantDiff(t, "evicted", []lapse.ID{first.ID}, got.Evicted)
+			lapsetest.WantDiff(t, "evicted", []lapse.ID{first.ID}, got.Evicted)
 		})
 	}
 }
 
 // TestObtainWithABudget: obtaining spends nothing.
 func TestObtainWithABudget(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	g := lapse.Grant{Subject: "ana", MaxUses: 2}
 	first := obtain(t, f, f.Manager, g)
 	if _, err := f.Authenticate(f.ctx, first.Bearer); err != nil {
@@ -301,21 +290,21 @@ func TestObtainWithABudget(t *testing.T) {
 
 // TestKeysAreInvalid: New names the place, and nothing of the key.
 func TestKeysAreInvalid(t *testing.T) {
-	good := keyOf(1)
+	good := lapsetest.KeyOf(1)
 	for name, row := range map[string]struct {
 		keys [][]byte
 		want string // "" if they are good
 	}{
 		"none":              {nil, ""},
 		"one":               {[][]byte{good}, ""},
-		"three":             {[][]byte{good, keyOf(2), keyOf(3)}, ""},
+		"three":             {[][]byte{good, lapsetest.KeyOf(2), lapsetest.KeyOf(3)}, ""},
 		"nil":               {[][]byte{nil}, "lapse: invalid config: Keys[0]: 0 bytes; want 32 random ones"},
 		"empty":             {[][]byte{{}}, "lapse: invalid config: Keys[0]: 0 bytes; want 32 random ones"},
-		"31 bytes":          {[][]byte{good, keyOf(2)[:31]}, "lapse: invalid config: Keys[1]: 31 bytes; want 32 random ones"},
-		"33 bytes":          {[][]byte{append(keyOf(2), 1)}, "lapse: invalid config: Keys[0]: 33 bytes; want 32 random ones"},
+		"31 bytes":          {[][]byte{good, lapsetest.KeyOf(2)[:31]}, "lapse: invalid config: Keys[1]: 31 bytes; want 32 random ones"},
+		"33 bytes":          {[][]byte{append(lapsetest.KeyOf(2), 1)}, "lapse: invalid config: Keys[0]: 33 bytes; want 32 random ones"},
 		"all zero":          {[][]byte{good, make([]byte, 32)}, "lapse: invalid config: Keys[1]: all zero; want 32 random bytes"},
 		"zero but one byte": {[][]byte{append(make([]byte, 31), 1)}, ""},
-		"twice":             {[][]byte{keyOf(2), good, keyOf(3), keyOf(1)}, "lapse: invalid config: Keys[3]: the same as Keys[1]; leave one of them out"},
+		"twice":             {[][]byte{lapsetest.KeyOf(2), good, lapsetest.KeyOf(3), lapsetest.KeyOf(1)}, "lapse: invalid config: Keys[3]: the same as Keys[1]; leave one of them out"},
 	} {
 		var keys []lapse.Key
 		for _, key := range row.keys {
@@ -323,10 +312,10 @@ func TestKeysAreInvalid(t *testing.T) {
 		}
 		_, err := lapse.New(storagetest.NewFaulty(nil), lapse.Config{Keys: keys})
 		if row.want == "" {
-			wantIs(t, name, err, nil)
+			lapsetest.WantIs(t, name, err, nil)
 			continue
 		}
-		wantIs(t, name, err, lapse.ErrInvalidConfig)
+		lapsetest.WantIs(t, name, err, lapse.ErrInvalidConfig)
 		if err != nil && err.Error() != row.want {
 			t.Errorf("%s: %q; want %q", name, err, row.want)
 		}
@@ -335,8 +324,8 @@ func TestKeysAreInvalid(t *testing.T) {
 
 // TestFault2_ZeroKeyIsNone, and is refused as one of no bytes.
 func TestFault2_ZeroKeyIsNone(t *testing.T) {
-	_, err := lapse.New(storagetest.NewFaulty(nil), lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1)), {}}})
-	wantIs(t, "the zero Key", err, lapse.ErrInvalidConfig)
+	_, err := lapse.New(storagetest.NewFaulty(nil), lapse.Config{Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1)), {}}})
+	lapsetest.WantIs(t, "the zero Key", err, lapse.ErrInvalidConfig)
 	if err == nil || !strings.Contains(err.Error(), "Keys[1]: 0 bytes") {
 		t.Error(err)
 	}
@@ -345,12 +334,12 @@ func TestFault2_ZeroKeyIsNone(t *testing.T) {
 // TestKeysAreCopied: what becomes of the caller's bytes is no matter.
 func TestKeysAreCopied(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
-	key := keyOf(1)
+	key := lapsetest.KeyOf(1)
 	cfg := lapse.Config{Keys: []lapse.Key{lapse.NewKey(key)}}
 	clear(key)
 	m := f.manager(cfg)
-	first := obtain(t, f, f.manager(keyed(lapse.Policy{}, 1)), lapse.Grant{Subject: "ana"})
-	cfg.Keys[0] = lapse.NewKey(keyOf(2))
+	first := obtain(t, f, f.manager(lapsetest.Keyed(lapse.Policy{}, 1)), lapse.Grant{Subject: "ana"})
+	cfg.Keys[0] = lapse.NewKey(lapsetest.KeyOf(2))
 	if got := obtain(t, f, m, lapse.Grant{Subject: "ana"}); got.Bearer != first.Bearer {
 		t.Error("the Manager's key changed with its caller's")
 	}
@@ -369,15 +358,15 @@ func TestKeyRotation(t *testing.T) {
 		{"gone", []byte{2, 3}, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			f := newFixture(t, keyed(lapse.Policy{}, 1))
+			f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 			g := lapse.Grant{Subject: "ana", Name: "laptop"}
 			first := obtain(t, f, f.Manager, g)
 			helper, err := f.Delegate(f.ctx, first.Bearer, lapse.Grant{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.clock.add(time.Minute)
-			m := f.manager(keyed(lapse.Policy{}, row.keys...))
+			f.clock.Add(time.Minute)
+			m := f.manager(lapsetest.Keyed(lapse.Policy{}, row.keys...))
 			for name, m := range map[string]*lapse.Manager{"these": m, "none": f.manager(lapse.Config{})} {
 				if _, err := m.Authenticate(f.ctx, first.Bearer); err != nil {
 					t.Errorf("Authenticate with keys %s: %v", name, err)
@@ -389,7 +378,7 @@ func TestKeyRotation(t *testing.T) {
 				t.Fatalf("%+v, the same text: %v; want %v", got.Token, got.Bearer == first.Bearer, row.same)
 			}
 			if row.same {
-				wantDiff(t, "events", []lapse.EventKind{lapse.EventRenewed}, f.kinds())
+				lapsetest.WantDiff(t, "events", []lapse.EventKind{lapse.EventRenewed}, f.kinds())
 				return
 			}
 			f.wantReplaced(t, first, got, helper)
@@ -412,15 +401,15 @@ func (f *fixture) wantReplaced(t *testing.T, old, got, delegate lapse.Issued) {
 	if tok := f.token(delegate.ID); tok.EndReason != lapse.EndRotated {
 		t.Errorf("the delegate: %+v; want it ended by the rotation", tok)
 	}
-	wantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventRotated}, f.kinds())
+	lapsetest.WantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventRotated}, f.kinds())
 	_, err := f.Authenticate(f.ctx, old.Bearer)
-	wantIs(t, "Authenticate with the old text", err, lapse.ErrReplaced)
+	lapsetest.WantIs(t, "Authenticate with the old text", err, lapse.ErrReplaced)
 }
 
 // TestRetiredKeyInPlace: the token keeps its place, also where a lowered limit has no room
 // for a new one, and has the uses that were left.
 func TestRetiredKeyInPlace(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	g := lapse.Grant{Subject: "ana", MaxUses: 5}
 	first := obtain(t, f, f.Manager, g)
 	if _, err := f.Authenticate(f.ctx, first.Bearer); err != nil {
@@ -430,7 +419,7 @@ func TestRetiredKeyInPlace(t *testing.T) {
 	for i, policy := range []lapse.Policy{
 		{MaxTokens: 3}, {MaxTokens: 1}, {MaxTokens: 1, AtLimit: lapse.LimitEndOldest},
 	} {
-		m := f.manager(keyed(policy, byte(10+i)))
+		m := f.manager(lapsetest.Keyed(policy, byte(10+i)))
 		got, err := m.Obtain(f.ctx, g)
 		if err != nil {
 			t.Fatalf("%+v: %v", policy, err)
@@ -451,10 +440,10 @@ func TestRetiredKeyInPlace(t *testing.T) {
 func TestObtainUnder64Callers(t *testing.T) {
 	const callers = 64
 	for _, retired := range []bool{false, true} {
-		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
-			ctx, clock, g := context.Background(), newClock(), lapse.Grant{Subject: "ana"}
+		lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+			ctx, clock, g := context.Background(), lapsetest.NewClock(), lapse.Grant{Subject: "ana"}
 			manager := func(keys ...byte) *lapse.Manager {
-				cfg := keyed(lapse.Policy{}, keys...)
+				cfg := lapsetest.Keyed(lapse.Policy{}, keys...)
 				cfg.Clock = clock
 				m, err := lapse.New(store, cfg)
 				if err != nil {
@@ -469,8 +458,8 @@ func TestObtainUnder64Callers(t *testing.T) {
 			}
 			m := manager(1)
 			got := make([]lapse.Issued, callers)
-			arrivals(store, callers, storagetest.OpUpdate)
-			errs := together(callers, func(i int) (err error) {
+			lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+			errs := lapsetest.Together(callers, func(i int) (err error) {
 				got[i], err = m.Obtain(ctx, g)
 				return err
 			})
@@ -484,7 +473,7 @@ func TestObtainUnder64Callers(t *testing.T) {
 					issued++
 				}
 			}
-			all, err := collect(m.Tokens(ctx, "ana"))
+			all, err := lapsetest.Collect(m.Tokens(ctx, "ana"))
 			if (issued == 0) != retired || issued > 1 || len(all) != 1 || err != nil || (all[0].Generation == 1) != retired {
 				t.Errorf("%d issued, %+v, %v; want one token, its secret replaced once: %v", issued, all, err, retired)
 			}
@@ -498,13 +487,13 @@ func TestObtainUnder64Callers(t *testing.T) {
 // TestObtainIDCollision: the secret is derived anew for each ID that is drawn.
 func TestObtainIDCollision(t *testing.T) {
 	for taken, want := range map[int]error{1: nil, 2: nil, 3: lapse.ErrConflict} {
-		f := newFixture(t, keyed(lapse.Policy{}, 1))
-		m, err := lapse.New(&collider{Store: f.store, left: taken}, lapse.Config{Clock: f.clock, Keys: []lapse.Key{lapse.NewKey(keyOf(1))}})
+		f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
+		m, err := lapse.New(&collider{Store: f.store, left: taken}, lapse.Config{Clock: f.clock, Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := m.Obtain(f.ctx, lapse.Grant{Subject: "ana"})
-		wantIs(t, "collisions", err, want)
+		lapsetest.WantIs(t, "collisions", err, want)
 		if want == nil && obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"}).Bearer != got.Bearer {
 			t.Errorf("%d collisions: it is not given again", taken)
 		}
@@ -513,7 +502,7 @@ func TestObtainIDCollision(t *testing.T) {
 
 // TestFault13_ScopesAreSets: neither the order of words nor a repetition makes another token.
 func TestFault13_ScopesAreSets(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Scope: "read write"})
 	for scope, same := range map[string]bool{
 		"write read": true, "read write read": true, "write write read": true,
@@ -529,10 +518,10 @@ func TestFault13_ScopesAreSets(t *testing.T) {
 // TestFault13_ObtainGivesNoMoreThanWasAskedFor: other Data is another token, and another TTL is
 // told.
 func TestFault13_ObtainGivesNoMoreThanWasAskedFor(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	first := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Data: `{"org":"a","mfa":true}`, TTL: 720 * time.Hour})
 	other := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", Data: `{"org":"b","mfa":false}`, TTL: time.Hour})
-	if other.ID == first.ID || other.Data != `{"org":"b","mfa":false}` || !other.ExpiresAt.Equal(startMilli.Add(time.Hour)) || other.Reduced != nil {
+	if other.ID == first.ID || other.Data != `{"org":"b","mfa":false}` || !other.ExpiresAt.Equal(lapsetest.StartMilli.Add(time.Hour)) || other.Reduced != nil {
 		t.Errorf("another Data: %+v", other)
 	}
 	for ttl, want := range map[time.Duration]string{720 * time.Hour: "", time.Hour: "TTL", 719 * time.Hour: "TTL", 0: "TTL"} {
@@ -566,30 +555,30 @@ func TestFault13_ObtainGivesNoTokenThatIsAboutToDie(t *testing.T) {
 	} {
 		for name, policy := range map[string]lapse.Policy{"never": never, "at the cap": atCap} {
 			what := fmt.Sprintf("%s, MinLeft %v, %v left", name, row.minLeft, row.left)
-			f := newFixture(t, keyed(policy, 1))
+			f := newFixture(t, lapsetest.Keyed(policy, 1))
 			g := lapse.Grant{Subject: "ana", MinLeft: row.minLeft}
 			first := obtain(t, f, f.Manager, g)
-			f.clock.add(2*time.Hour - row.left)
+			f.clock.Add(2*time.Hour - row.left)
 			f.events = nil
 			got := obtain(t, f, f.Manager, g)
 			end := first.ExpiresAt
 			if !row.again {
 				end = f.clock.Now().UTC().Truncate(time.Millisecond).Add(2 * time.Hour)
-				wantDiff(t, what+": events", []lapse.EventKind{lapse.EventRotated}, f.kinds())
+				lapsetest.WantDiff(t, what+": events", []lapse.EventKind{lapse.EventRotated}, f.kinds())
 			}
 			if got.ID != first.ID || !got.Existing || (got.Bearer == first.Bearer) != row.again || !got.ExpiresAt.Equal(end) {
 				t.Errorf("%s: %+v", what, got)
 			}
-			f.clock.add(row.left - time.Millisecond)
+			f.clock.Add(row.left - time.Millisecond)
 			_, err := f.Authenticate(f.ctx, first.Bearer)
-			wantIs(t, what+": the old text before its end", err, nil)
-			f.clock.add(time.Millisecond)
+			lapsetest.WantIs(t, what+": the old text before its end", err, nil)
+			f.clock.Add(time.Millisecond)
 			_, err = f.Authenticate(f.ctx, first.Bearer)
 			want := lapse.ErrReplaced
 			if row.again {
 				want = lapse.ErrExpired
 			}
-			wantIs(t, what+": the old text at its end", err, want)
+			lapsetest.WantIs(t, what+": the old text at its end", err, want)
 		}
 	}
 }
@@ -597,10 +586,10 @@ func TestFault13_ObtainGivesNoTokenThatIsAboutToDie(t *testing.T) {
 // TestFault13_EachLifeHasAnOverlap: a text that Obtain gave, and that was not used yet, is the
 // previous one of the next life as any other.
 func TestFault13_EachLifeHasAnOverlap(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever}, 1))
 	last := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
 	for _, life := range []time.Duration{time.Hour, 30 * time.Minute, 30 * time.Minute} {
-		f.clock.add(life - time.Millisecond)
+		f.clock.Add(life - time.Millisecond)
 		next := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", TTL: 30 * time.Minute})
 		if again := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", TTL: 30 * time.Minute}); again.Bearer != next.Bearer || again.Reduced != nil {
 			t.Errorf("given again: another text, or Reduced is %q", again.Reduced)
@@ -614,7 +603,7 @@ func TestFault13_EachLifeHasAnOverlap(t *testing.T) {
 
 // TestFault13_MinLeft is refused by name, by verbs that give nothing again, too.
 func TestFault13_MinLeft(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	p := memoryPairs(t, lapse.PairConfig{})
 	parent := f.issue(lapse.Grant{Subject: "ana"})
 	minute := lapse.Grant{Subject: "ana", MinLeft: time.Minute}
@@ -643,7 +632,7 @@ func TestFault13_MinLeft(t *testing.T) {
 // TestFault13_EachTextLivesItsLife: with the largest MinLeft, too, each text that Obtain has
 // given works until the expiry that it had then.
 func TestFault13_EachTextLivesItsLife(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{TTL: 10 * time.Minute, Renewal: lapse.RenewNever}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{TTL: 10 * time.Minute, Renewal: lapse.RenewNever}, 1))
 	texts := map[string]time.Time{}
 	for range 40 {
 		i := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana", MinLeft: 5 * time.Minute})
@@ -655,7 +644,7 @@ func TestFault13_EachTextLivesItsLife(t *testing.T) {
 				t.Errorf("a text that was to work until %v, at %v: %v", until, f.clock.Now(), err)
 			}
 		}
-		f.clock.add(time.Minute)
+		f.clock.Add(time.Minute)
 	}
 	if len(texts) < 4 {
 		t.Errorf("%d texts in 40 minutes", len(texts))
@@ -665,9 +654,9 @@ func TestFault13_EachTextLivesItsLife(t *testing.T) {
 // TestFault13_RetiredKeyTellsTheTTL: a token whose key is retired keeps the life that it had, if
 // that is longer than what was asked for, and Reduced says so.
 func TestFault13_RetiredKeyTellsTheTTL(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{TTL: 24 * time.Hour}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{TTL: 24 * time.Hour}, 1))
 	obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
-	next := f.manager(keyed(lapse.Policy{TTL: 24 * time.Hour}, 2))
+	next := f.manager(lapsetest.Keyed(lapse.Policy{TTL: 24 * time.Hour}, 2))
 	for _, row := range []struct {
 		ttl  time.Duration
 		want []string
@@ -676,7 +665,7 @@ func TestFault13_RetiredKeyTellsTheTTL(t *testing.T) {
 		if !slices.Equal(i.Reduced, row.want) {
 			t.Errorf("asked for %v: lives until %v, Reduced %v; want %v", row.ttl, i.ExpiresAt, i.Reduced, row.want)
 		}
-		next = f.manager(keyed(lapse.Policy{TTL: 24 * time.Hour}, 3))
+		next = f.manager(lapsetest.Keyed(lapse.Policy{TTL: 24 * time.Hour}, 3))
 	}
 }
 
@@ -684,23 +673,23 @@ func TestFault13_RetiredKeyTellsTheTTL(t *testing.T) {
 // none is ErrLimit.
 func TestFault13_AboutToDieUnder64Callers(t *testing.T) {
 	const callers = 64
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
-		clock, cfg := newClock(), keyed(lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever, MaxTokens: 1}, 1)
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		clock, cfg := lapsetest.NewClock(), lapsetest.Keyed(lapse.Policy{TTL: time.Hour, Renewal: lapse.RenewNever, MaxTokens: 1}, 1)
 		cfg.Clock = clock
 		m, err := lapse.New(store, cfg)
-		wantIs(t, "New", err, nil)
+		lapsetest.WantIs(t, "New", err, nil)
 		first, err := m.Obtain(t.Context(), lapse.Grant{Subject: "ana"})
-		wantIs(t, "Obtain", err, nil)
-		clock.add(time.Hour - time.Millisecond)
+		lapsetest.WantIs(t, "Obtain", err, nil)
+		clock.Add(time.Hour - time.Millisecond)
 		got := make([]string, callers)
-		arrivals(store, callers, storagetest.OpUpdate)
-		errs := together(callers, func(i int) error {
+		lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+		errs := lapsetest.Together(callers, func(i int) error {
 			o, err := m.Obtain(t.Context(), lapse.Grant{Subject: "ana"})
 			got[i] = o.Bearer
 			return err
 		})
 		store.Before(nil)
-		wantIs(t, "Obtain", errors.Join(errs...), nil)
+		lapsetest.WantIs(t, "Obtain", errors.Join(errs...), nil)
 		if slices.Sort(got); got[0] != got[callers-1] || got[0] == first.Bearer {
 			t.Error("they did not get the same new text")
 		}
@@ -710,10 +699,10 @@ func TestFault13_AboutToDieUnder64Callers(t *testing.T) {
 // TestFault13_AnOverlapLocksNoUserOut: after a rotation with an overlap, a log-out leaves room for
 // a log-in.
 func TestFault13_AnOverlapLocksNoUserOut(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}, 1))
 	a := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"})
 	b, err := f.Rotate(f.ctx, a.Bearer, 24*time.Hour)
-	wantIs(t, "Rotate", err, nil)
+	lapsetest.WantIs(t, "Rotate", err, nil)
 	if again := obtain(t, f, f.Manager, lapse.Grant{Subject: "ana"}); again.Bearer != b.Bearer {
 		t.Error("Obtain does not give the new text")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -26,7 +27,7 @@ type pairs struct {
 // newPairs makes Pairs on store; cfg's clock and observer are the fixture's.
 func newPairs(t *testing.T, store storage.Store, cfg lapse.PairConfig) *pairs {
 	t.Helper()
-	f := &fixture{t: t, ctx: context.Background(), clock: newClock()}
+	f := &fixture{t: t, ctx: context.Background(), clock: lapsetest.NewClock()}
 	var ok bool
 	if f.store, ok = store.(*storagetest.Faulty); !ok {
 		f.store = storagetest.NewFaulty(store)
@@ -92,7 +93,7 @@ func (p *pairs) next(c lapse.TokenPair, scope ...string) lapse.TokenPair {
 func (p *pairs) wantRefresh(what string, c lapse.TokenPair, want error) {
 	p.t.Helper()
 	got, err := p.Refresh(p.ctx, c.Refresh.Bearer)
-	wantIs(p.t, what, err, want)
+	lapsetest.WantIs(p.t, what, err, want)
 	if (got.Access.Bearer == "") != (err != nil) || (got.Refresh.Bearer == "") != (err != nil) {
 		p.t.Errorf("%s: %v, and yet credentials %+v", what, err, got)
 	}
@@ -102,7 +103,7 @@ func (p *pairs) wantRefresh(what string, c lapse.TokenPair, want error) {
 func (p *pairs) wantAccess(what string, c lapse.TokenPair, want error) {
 	p.t.Helper()
 	_, err := p.Manager.Peek(p.ctx, c.Access.Bearer)
-	wantIs(p.t, what+": access text", err, want)
+	lapsetest.WantIs(p.t, what+": access text", err, want)
 }
 
 // record returns the record of id as it is stored.
@@ -135,24 +136,24 @@ func TestPairIssue(t *testing.T) {
 	got := p.first(lapse.Grant{Name: "laptop", Scope: "read write", Data: "\x00\xff"})
 	session := lapse.Token{
 		ID: got.Refresh.ID, Kind: lapse.KindSession, Prefix: "lapse", Subject: "ana", Name: "laptop", Scope: "read write", Data: "\x00\xff",
-		IssuedAt: startMilli, ExpiresAt: startMilli.Add(30 * 24 * time.Hour), MaxExpiresAt: startMilli.Add(90 * 24 * time.Hour),
+		IssuedAt: lapsetest.StartMilli, ExpiresAt: lapsetest.StartMilli.Add(30 * 24 * time.Hour), MaxExpiresAt: lapsetest.StartMilli.Add(90 * 24 * time.Hour),
 	}
 	access := session
-	access.ExpiresAt = startMilli.Add(15 * time.Minute)
-	wantDiff(t, "by the access text", access, got.Access.Token)
-	wantDiff(t, "by the refresh text", session, got.Refresh.Token)
-	wantDiff(t, "stored", session, p.token(session.ID))
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: startMilli, Token: session}}, p.events)
+	access.ExpiresAt = lapsetest.StartMilli.Add(15 * time.Minute)
+	lapsetest.WantDiff(t, "by the access text", access, got.Access.Token)
+	lapsetest.WantDiff(t, "by the refresh text", session, got.Refresh.Token)
+	lapsetest.WantDiff(t, "stored", session, p.token(session.ID))
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: lapsetest.StartMilli, Token: session}}, p.events)
 	if n := len(p.contents()); n != 1 || got.ExpiresIn != lapse.Seconds(15*time.Minute) || got.Repeated {
 		t.Errorf("%d records, expires in %v, repeated %v", n, got.ExpiresIn, got.Repeated)
 	}
 	seen, err := p.Manager.Peek(p.ctx, got.Access.Bearer)
-	wantIs(t, "Peek", err, nil)
-	wantDiff(t, "authenticated", access, seen)
+	lapsetest.WantIs(t, "Peek", err, nil)
+	lapsetest.WantDiff(t, "authenticated", access, seen)
 	_, err = p.Authenticate(p.ctx, got.Refresh.Bearer)
-	wantIs(t, "the refresh text to authenticate with", err, lapse.ErrUnknown)
+	lapsetest.WantIs(t, "the refresh text to authenticate with", err, lapse.ErrUnknown)
 	_, err = p.Refresh(p.ctx, got.Access.Bearer)
-	wantIs(t, "the access text to refresh with", err, lapse.ErrUnknown)
+	lapsetest.WantIs(t, "the access text to refresh with", err, lapse.ErrUnknown)
 }
 
 // TestZeroPairConfigRenewsNoPlainToken: plain tokens of Access() live for their TTL, and
@@ -167,10 +168,10 @@ func TestZeroPairConfigRenewsNoPlainToken(t *testing.T) {
 			p.issue(lapse.Grant{Subject: "ana"})
 		}
 		plain := p.issue(lapse.Grant{Subject: "ana"})
-		p.clock.add(15*time.Minute - time.Millisecond)
+		p.clock.Add(15*time.Minute - time.Millisecond)
 		tok, err := p.Authenticate(p.ctx, plain.Bearer)
-		wantIs(t, "a plain token", err, nil)
-		if renewed := tok.ExpiresAt.After(plain.ExpiresAt); renewed != row.renews || !plain.ExpiresAt.Equal(startMilli.Add(15*time.Minute)) {
+		lapsetest.WantIs(t, "a plain token", err, nil)
+		if renewed := tok.ExpiresAt.After(plain.ExpiresAt); renewed != row.renews || !plain.ExpiresAt.Equal(lapsetest.StartMilli.Add(15*time.Minute)) {
 			t.Errorf("Renewal %d: renewed %v, first until %v", row.renewal, renewed, plain.ExpiresAt)
 		}
 	}
@@ -216,18 +217,18 @@ func TestPairConfig(t *testing.T) {
 		{"refresh MaxTTL at the TTL", lapse.PairConfig{Refresh: policy(lapse.Policy{MaxTTL: 720 * time.Hour})}, true},
 		{"refresh MaxTTL below the TTL", lapse.PairConfig{Refresh: policy(lapse.Policy{MaxTTL: 720*time.Hour - time.Millisecond})}, false},
 		{"refresh MaxTTL lifted", lapse.PairConfig{Refresh: policy(lapse.Policy{MaxTTL: lapse.NoLimit})}, true},
-		{"a nil clock in a Clock", lapse.PairConfig{Refresh: lapse.Config{Clock: (*stepClock)(nil)}}, false},
+		{"a nil clock in a Clock", lapse.PairConfig{Refresh: lapse.Config{Clock: (*lapsetest.StepClock)(nil)}}, false},
 	} {
 		p, err := lapse.NewPairs(memory.New(), row.cfg)
 		if row.ok != (err == nil) || row.ok != (p != nil) {
 			t.Errorf("%s: %v, %v", row.name, p, err)
 		}
 		if !row.ok {
-			wantIs(t, row.name, err, lapse.ErrInvalidConfig)
+			lapsetest.WantIs(t, row.name, err, lapse.ErrInvalidConfig)
 		}
 	}
 	_, err := lapse.NewPairs(nil, lapse.PairConfig{})
-	wantIs(t, "nil store", err, lapse.ErrInvalidConfig)
+	lapsetest.WantIs(t, "nil store", err, lapse.ErrInvalidConfig)
 }
 
 // TestPairGrant: a grant that cannot be leaves nothing behind.
@@ -260,10 +261,10 @@ func TestPairGrant(t *testing.T) {
 		p := memoryPairs(t, cfg)
 		_, err := p.Pairs.Issue(p.ctx, row.grant)
 		if row.ok {
-			wantIs(t, row.name, err, nil)
+			lapsetest.WantIs(t, row.name, err, nil)
 			continue
 		}
-		wantIs(t, row.name, err, lapse.ErrInvalidGrant)
+		lapsetest.WantIs(t, row.name, err, lapse.ErrInvalidGrant)
 		if n := len(p.contents()); n != 0 || len(p.events) != 0 {
 			t.Errorf("%s: %d records and events %v", row.name, n, p.events)
 		}
@@ -273,26 +274,26 @@ func TestPairGrant(t *testing.T) {
 		Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 2 * time.Hour}},
 	})
 	_, err := short.Pairs.Issue(short.ctx, lapse.Grant{Subject: "ana", TTL: 2*time.Hour + time.Millisecond})
-	wantIs(t, "TTL over the session's cap", err, lapse.ErrInvalidGrant)
+	lapsetest.WantIs(t, "TTL over the session's cap", err, lapse.ErrInvalidGrant)
 	short.first(lapse.Grant{TTL: 2 * time.Hour})
 }
 
 // TestPlainTokenHasNoSessionTTL, by whichever verb it is made.
 func TestPlainTokenHasNoSessionTTL(t *testing.T) {
-	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Keys: []lapse.Key{lapse.NewKey(keyOf(1))}}})
+	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}}})
 	c := p.first(lapse.Grant{})
 	before := p.contents()
 	g := lapse.Grant{Subject: "ana", SessionTTL: time.Hour}
 	_, err := p.Manager.Issue(p.ctx, g)
-	wantIs(t, "Issue", err, lapse.ErrInvalidGrant)
+	lapsetest.WantIs(t, "Issue", err, lapse.ErrInvalidGrant)
 	_, err = p.Delegate(p.ctx, c.Access.Bearer, g)
-	wantIs(t, "Delegate", err, lapse.ErrInvalidGrant)
+	lapsetest.WantIs(t, "Delegate", err, lapse.ErrInvalidGrant)
 	_, err = p.Obtain(p.ctx, g)
-	wantIs(t, "Obtain", err, lapse.ErrInvalidGrant)
+	lapsetest.WantIs(t, "Obtain", err, lapse.ErrInvalidGrant)
 	ana := lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })
 	_, err = lapse.Login(p.ctx, p.Manager, "password", g, ana)
-	wantIs(t, "Login", err, lapse.ErrInvalidGrant)
-	wantDiff(t, "contents", before, p.contents())
+	lapsetest.WantIs(t, "Login", err, lapse.ErrInvalidGrant)
+	lapsetest.WantDiff(t, "contents", before, p.contents())
 }
 
 // TestObserversOfTheirOwn: log-ins, refreshes and what a refresh text comes to are told to
@@ -312,9 +313,9 @@ func TestObserversOfTheirOwn(t *testing.T) {
 	p.next(c)
 	p.wantAccess("spent", c, lapse.ErrReplaced)
 	p.wantRefresh("reuse", c, lapse.ErrReused)
-	wantIs(t, "Expire", loggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{}).Access.Bearer)), nil)
-	wantDiff(t, "access", []string{"spent ", "ended lapse"}, access)
-	wantDiff(t, "refresh", []string{
+	lapsetest.WantIs(t, "Expire", lapsetest.LoggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{}).Access.Bearer)), nil)
+	lapsetest.WantDiff(t, "access", []string{"spent ", "ended lapse"}, access)
+	lapsetest.WantDiff(t, "refresh", []string{
 		"issued lapse", "ended lapse", "issued lapse", "rotated lapse", "ended lapse", "spent ", "issued lapse",
 	}, refresh)
 }
@@ -327,7 +328,7 @@ func TestPairJitter(t *testing.T) {
 	for range 20 {
 		c := p.first(lapse.Grant{TTL: time.Hour, Jitter: 0.5})
 		lives[c.ExpiresIn] = true
-		if time.Duration(c.ExpiresIn) < 30*time.Minute || time.Duration(c.ExpiresIn) > time.Hour || !c.Refresh.ExpiresAt.Equal(startMilli.Add(720*time.Hour)) {
+		if time.Duration(c.ExpiresIn) < 30*time.Minute || time.Duration(c.ExpiresIn) > time.Hour || !c.Refresh.ExpiresAt.Equal(lapsetest.StartMilli.Add(720*time.Hour)) {
 			t.Errorf("an access secret lives for %v, its session until %v", c.ExpiresIn, c.Refresh.ExpiresAt)
 		}
 		if next := p.next(c); next.ExpiresIn != c.ExpiresIn {
@@ -365,11 +366,11 @@ func TestLogOut(t *testing.T) {
 		other := p.first(lapse.Grant{})
 		s := p.session3(lapse.Grant{})
 		child, err := p.Delegate(p.ctx, s.current.Access.Bearer, lapse.Grant{})
-		wantIs(t, "Delegate", err, nil)
-		p.clock.add(row.after)
+		lapsetest.WantIs(t, "Delegate", err, nil)
+		p.clock.Add(row.after)
 		now := p.clock.Now().Truncate(time.Millisecond).UTC()
 		p.events = nil
-		wantIs(t, row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
+		lapsetest.WantIs(t, row.name, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 		tok := p.token(s.current.Refresh.ID)
 		if tok.EndReason != row.why || !tok.EndedAt.Equal(now) {
 			t.Errorf("%s: it ended at %v as %v; want %v as %v", row.name, tok.EndedAt, tok.EndReason, now, row.why)
@@ -379,7 +380,7 @@ func TestLogOut(t *testing.T) {
 		for _, e := range p.events {
 			if e.Kind == lapse.EventSpent {
 				spent++
-				wantIs(t, row.name+": told", e.Err, lapse.ErrReused)
+				lapsetest.WantIs(t, row.name+": told", e.Err, lapse.ErrReused)
 				continue
 			}
 			told[e.Token.ID] = e.Token.EndReason
@@ -388,16 +389,16 @@ func TestLogOut(t *testing.T) {
 		if row.after < 15*time.Minute { // else the delegate has run out
 			want[child.ID] = lapse.EndParent
 		}
-		wantDiff(t, row.name+": told", want, told)
+		lapsetest.WantDiff(t, row.name+": told", want, told)
 		if (spent == 1) != (row.why == lapse.EndReused) {
 			t.Errorf("%s: %d spent texts are told of", row.name, spent)
 		}
 		p.wantNothingWorks(t, row.name, s)
 		before := p.contents()
 		for range 2 {
-			wantIs(t, row.name+", again", loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
+			lapsetest.WantIs(t, row.name+", again", lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 		}
-		wantDiff(t, row.name+", again: contents", before, p.contents())
+		lapsetest.WantDiff(t, row.name+", again: contents", before, p.contents())
 		dead := lapse.ErrRevoked
 		if row.after >= 15*time.Minute {
 			dead = lapse.ErrExpired
@@ -423,18 +424,18 @@ func TestExpireBearerOfASession(t *testing.T) {
 		for name, other := range map[string]bool{"Pairs.Access()": false, "another Manager": true} {
 			p := memoryPairs(t, lapse.PairConfig{})
 			s := p.session3(lapse.Grant{Scope: "read write"})
-			p.clock.add(row.after)
+			p.clock.Add(row.after)
 			m := p.Manager
 			if other {
 				m = p.manager(lapse.Config{})
 			}
 			got, err := m.ExpireBearer(p.ctx, row.text(s))
 			if row.text(s)[:8] == "lapse_re" {
-				wantIs(t, name+" by "+row.name, err, lapse.ErrUnknown)
+				lapsetest.WantIs(t, name+" by "+row.name, err, lapse.ErrUnknown)
 				continue
 			}
-			wantIs(t, name+" by "+row.name, err, nil)
-			wantDiff(t, name+" by "+row.name, p.token(s.current.Access.ID), got)
+			lapsetest.WantIs(t, name+" by "+row.name, err, nil)
+			lapsetest.WantDiff(t, name+" by "+row.name, p.token(s.current.Access.ID), got)
 			if got.EndReason != lapse.EndRevoked || got.Scope != "read write" {
 				t.Errorf("%s by %s: %+v", name, row.name, got)
 			}
@@ -448,18 +449,18 @@ func TestExpireBearerOfASession(t *testing.T) {
 func TestLogOutOfTheDead(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	s := p.session3(lapse.Grant{})
-	p.clock.add(720 * time.Hour)
+	p.clock.Add(720 * time.Hour)
 	before := p.contents()
 	for _, row := range logOuts {
-		wantIs(t, "run out, by "+row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
+		lapsetest.WantIs(t, "run out, by "+row.name, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 	}
-	wantDiff(t, "contents", before, p.contents())
-	p.clock.add(24*time.Hour + time.Millisecond)
+	lapsetest.WantDiff(t, "contents", before, p.contents())
+	p.clock.Add(24*time.Hour + time.Millisecond)
 	if deleted, err := p.Sweep(p.ctx); deleted != 1 || err != nil {
 		t.Fatalf("Sweep: %d, %v", deleted, err)
 	}
 	for _, row := range logOuts {
-		wantIs(t, "swept, by "+row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), lapse.ErrUnknown)
+		lapsetest.WantIs(t, "swept, by "+row.name, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), lapse.ErrUnknown)
 	}
 }
 
@@ -469,18 +470,18 @@ func TestLogOutMeetsSweep(t *testing.T) {
 	for _, row := range logOuts {
 		p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{Retention: time.Millisecond}}})
 		s := p.session3(lapse.Grant{})
-		p.clock.add(row.after)
+		p.clock.Add(row.after)
 		p.store.Before(func(op storagetest.Op) {
 			if op == opUpdate {
 				p.store.Before(nil)
 				p.Manager.Expire(p.ctx, s.current.Refresh.ID)
-				p.clock.add(time.Second)
+				p.clock.Add(time.Second)
 				if n, err := p.Sweep(p.ctx); n != 1 || err != nil {
 					t.Errorf("Sweep: %d, %v", n, err)
 				}
 			}
 		})
-		wantIs(t, row.name, loggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
+		lapsetest.WantIs(t, row.name, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
 	}
 }
 
@@ -490,10 +491,10 @@ func TestExpireReachesNoFurther(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	c := p.first(lapse.Grant{})
 	child, err := p.Delegate(p.ctx, c.Access.Bearer, lapse.Grant{})
-	wantIs(t, "Delegate", err, nil)
+	lapsetest.WantIs(t, "Delegate", err, nil)
 	alone, bystander := p.issue(lapse.Grant{Subject: "ana"}), p.issue(lapse.Grant{Subject: "ana"})
 	for name, bearer := range map[string]string{"delegate": child.Bearer, "plain token": alone.Bearer} {
-		wantIs(t, name, loggedOut(p.ExpireBearer(p.ctx, bearer)), nil)
+		lapsetest.WantIs(t, name, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, bearer)), nil)
 		p.wantPeek(t, name, bearer, lapse.ErrRevoked)
 	}
 	p.wantAccess("the session", c, nil)
@@ -512,10 +513,10 @@ func TestExpireReachesNoFurther(t *testing.T) {
 		"foreign access":              {memoryPairs(t, lapse.PairConfig{}).first(lapse.Grant{}).Access.Bearer, lapse.ErrUnknown},
 		"a spent text of a plain one": {old.Bearer, lapse.ErrReplaced},
 	} {
-		wantIs(t, name, loggedOut(p.ExpireBearer(p.ctx, row.bearer)), row.want)
+		lapsetest.WantIs(t, name, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.bearer)), row.want)
 	}
-	wantDiff(t, "contents", before, p.contents())
-	wantIs(t, "the current text of a plain one", loggedOut(p.ExpireBearer(p.ctx, rotated.Bearer)), nil)
+	lapsetest.WantDiff(t, "contents", before, p.contents())
+	lapsetest.WantIs(t, "the current text of a plain one", lapsetest.LoggedOut(p.ExpireBearer(p.ctx, rotated.Bearer)), nil)
 }
 
 // TestExpireASessionByItsID: the ID that was noted at the log-in ends the session after
@@ -544,12 +545,12 @@ func TestExpireSubjectKeepsASession(t *testing.T) {
 	mine, other := p.first(lapse.Grant{}), p.session3(lapse.Grant{})
 	noted := mine.Access.ID
 	ofMine, err := p.Delegate(p.ctx, mine.Access.Bearer, lapse.Grant{})
-	wantIs(t, "Delegate", err, nil)
+	lapsetest.WantIs(t, "Delegate", err, nil)
 	ofOther, err := p.Delegate(p.ctx, other.current.Access.Bearer, lapse.Grant{})
-	wantIs(t, "Delegate", err, nil)
+	lapsetest.WantIs(t, "Delegate", err, nil)
 	plain := p.issue(lapse.Grant{Subject: "ana"})
 	for range 3 {
-		p.clock.add(time.Minute)
+		p.clock.Add(time.Minute)
 		mine = p.next(mine)
 	}
 	// A delegate is to be kept by its own ID; that of a session which ends is ended all the same.
@@ -584,7 +585,7 @@ func newPairScene(t *testing.T, wrap func(storage.Store) storage.Store) *pairSce
 	}
 	s := &pairScene{pairs: newPairs(t, store, lapse.PairConfig{Refresh: pairSceneLimit})}
 	s.first(lapse.Grant{})
-	s.clock.add(time.Second)
+	s.clock.Add(time.Second)
 	s.stale = s.first(lapse.Grant{})
 	s.old = s.next(s.stale)
 	s.tip = s.next(s.old)
@@ -592,7 +593,7 @@ func newPairScene(t *testing.T, wrap func(storage.Store) storage.Store) *pairSce
 	if s.child, err = s.Delegate(s.ctx, s.tip.Access.Bearer, lapse.Grant{}); err != nil {
 		t.Fatal(err)
 	}
-	s.clock.add(time.Second)
+	s.clock.Add(time.Second)
 	s.events = nil
 	s.store.Reset()
 	return s
@@ -617,7 +618,7 @@ func refreshing(of func(s *pairScene) lapse.TokenPair) func(context.Context, *pa
 // loggingOut logs out with the text that of returns.
 func loggingOut(of func(s *pairScene) string) func(context.Context, *pairScene) (lapse.TokenPair, error) {
 	return func(ctx context.Context, s *pairScene) (lapse.TokenPair, error) {
-		return lapse.TokenPair{}, loggedOut(s.ExpireBearer(ctx, of(s)))
+		return lapse.TokenPair{}, lapsetest.LoggedOut(s.ExpireBearer(ctx, of(s)))
 	}
 }
 
@@ -715,7 +716,7 @@ func TestPairFaults(t *testing.T) {
 	for _, verb := range pairVerbs {
 		s := newPairScene(t, nil)
 		_, err := verb.do(s.ctx, s)
-		wantIs(t, verb.name, err, verb.want)
+		lapsetest.WantIs(t, verb.name, err, verb.want)
 		for n := 1; n <= len(s.store.Calls()); n++ {
 			for _, fault := range []struct {
 				mode storagetest.Mode
@@ -736,7 +737,7 @@ func TestPairFaults(t *testing.T) {
 					gave, err := verb.do(lateAt(s.ctx, s.store, n, fault.mode), s)
 					s.wantFault(t, gave, err, fault.want)
 					if fault.mode != storagetest.FailAfter {
-						wantDiff(t, "contents", before, s.contents())
+						lapsetest.WantDiff(t, "contents", before, s.contents())
 					}
 					s.wantRetry(t, verb)
 				})
@@ -752,7 +753,7 @@ func (s *pairScene) wantFault(t *testing.T, gave lapse.TokenPair, err, want erro
 	if !s.store.Fired() {
 		t.Fatal("the fault did not happen")
 	}
-	wantIs(t, "error", err, want)
+	lapsetest.WantIs(t, "error", err, want)
 	if errors.Is(err, lapse.ErrUnauthenticated) {
 		t.Errorf("a fault of the store reads as a bad text: %v", err)
 	}
@@ -767,7 +768,7 @@ func (s *pairScene) wantRetry(t *testing.T, verb pairVerb) {
 	t.Helper()
 	alive := s.wantWhole(t)
 	c, err := verb.do(s.ctx, s)
-	wantIs(t, "again", err, verb.want)
+	lapsetest.WantIs(t, "again", err, verb.want)
 	again := s.wantWhole(t, c)
 	if verb.name != "Issue" && again == verb.ends || again && !alive { // two log-ins evict two sessions
 		t.Errorf("the session is alive: %v", again)
@@ -792,7 +793,7 @@ func TestPairPanics(t *testing.T) {
 			if !panics(func() { verb.do(s.ctx, s) }) {
 				t.Errorf("%s, call %d: the store's panic was swallowed", verb.name, n)
 			}
-			wantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
+			lapsetest.WantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
 			s.wantRetry(t, verb)
 		}
 	}
@@ -814,12 +815,12 @@ func TestPairTxFaults(t *testing.T) {
 			if faults.done() {
 				break
 			}
-			wantIs(t, verb.name, err, errDisk)
-			wantIs(t, verb.name, err, lapse.ErrUnavailable)
+			lapsetest.WantIs(t, verb.name, err, errDisk)
+			lapsetest.WantIs(t, verb.name, err, lapse.ErrUnavailable)
 			if gave.Access.Bearer != "" || len(s.events) != 0 {
 				t.Errorf("%s, call %d: it failed and yet gave %+v and told of %+v", verb.name, n, gave, s.events)
 			}
-			wantDiff(t, fmt.Sprintf("%s, call %d: contents", verb.name, n), before, s.contents())
+			lapsetest.WantDiff(t, fmt.Sprintf("%s, call %d: contents", verb.name, n), before, s.contents())
 			s.wantRetry(t, verb)
 		}
 		if reads := strings.HasPrefix(verb.name, "Peek") || verb.name == "Sessions" || verb.name == "Refresh again"; n < 3 && !reads {
@@ -833,7 +834,7 @@ func TestPairTxFaults(t *testing.T) {
 func TestPairRunsAgain(t *testing.T) {
 	next := func(s *pairScene) { s.next(s.tip) }
 	twoNext := func(s *pairScene) { s.next(s.next(s.tip)) }
-	out := func(s *pairScene) { loggedOut(s.ExpireBearer(s.ctx, s.tip.Access.Bearer)) }
+	out := func(s *pairScene) { lapsetest.LoggedOut(s.ExpireBearer(s.ctx, s.tip.Access.Bearer)) }
 	theft := func(s *pairScene) { s.wantRefresh("a thief", s.stale, lapse.ErrReused) }
 	for _, row := range []struct {
 		verb    string
@@ -850,10 +851,10 @@ func TestPairRunsAgain(t *testing.T) {
 		{"Refresh", theft, lapse.ErrRevoked, false, false},
 		{"Refresh again", nil, nil, true, true},
 		{"Refresh again", next, lapse.ErrReused, false, false},
-		{"Refresh again", func(s *pairScene) { s.clock.add(time.Minute) }, lapse.ErrReused, false, false},
+		{"Refresh again", func(s *pairScene) { s.clock.Add(time.Minute) }, lapse.ErrReused, false, false},
 		{"Refresh again", out, lapse.ErrRevoked, false, false},
 		{"Refresh of a spent text", nil, lapse.ErrReused, false, false},
-		{"Refresh of a spent text", func(s *pairScene) { s.clock.add(-time.Minute) }, lapse.ErrReused, false, false},
+		{"Refresh of a spent text", func(s *pairScene) { s.clock.Add(-time.Minute) }, lapse.ErrReused, false, false},
 		{"Refresh of a spent text", out, lapse.ErrReused, false, false},
 		{"ExpireBearer by the access text", nil, nil, false, false},
 		{"ExpireBearer by the access text", next, nil, false, false},
@@ -875,12 +876,12 @@ func TestPairRunsAgain(t *testing.T) {
 			Access:  lapse.Config{Clock: s.clock, Observe: func(_ context.Context, e lapse.Event) { s.events = append(s.events, e) }},
 			Refresh: pairSceneLimit,
 		})
-		wantIs(t, "NewPairs", err, nil)
+		lapsetest.WantIs(t, "NewPairs", err, nil)
 		s.Pairs = once
 		c, err := verb.do(s.ctx, s)
 		s.Pairs = plain
 		events := s.events
-		wantIs(t, verb.name, err, row.want)
+		lapsetest.WantIs(t, verb.name, err, row.want)
 		if alive := s.wantWhole(t, c); alive != row.alive || c.Repeated != row.again {
 			t.Errorf("%s: the session lives: %v, repeated: %v; want %v and %v", verb.name, alive, c.Repeated, row.alive, row.again)
 		}
@@ -903,7 +904,7 @@ func TestUnknownOutcomeOfTheEnd(t *testing.T) {
 	s := newPairScene(t, nil)
 	s.store.InjectOp(storagetest.OpUpdate, 1, storagetest.FailAfter, storage.ErrOutcomeUnknown)
 	_, err := s.Refresh(s.ctx, s.stale.Refresh.Bearer)
-	wantIs(t, "outcome unknown", err, lapse.ErrOutcomeUnknown)
+	lapsetest.WantIs(t, "outcome unknown", err, lapse.ErrOutcomeUnknown)
 	if errors.Is(err, lapse.ErrReused) || errors.Is(err, lapse.ErrUnauthenticated) {
 		t.Errorf("%v is a verdict", err)
 	}
@@ -920,7 +921,7 @@ var textVerbs = []struct {
 }{
 	{"Authenticate", false, func(p *pairs, b string) error { _, err := p.Authenticate(p.ctx, b); return err }},
 	{"Manager.Peek", false, func(p *pairs, b string) error { _, err := p.Manager.Peek(p.ctx, b); return err }},
-	{"Hold", false, func(p *pairs, b string) error { _, _, err := opened(p.Hold(p.ctx, b)); return err }},
+	{"Hold", false, func(p *pairs, b string) error { _, _, err := lapsetest.Opened(p.Hold(p.ctx, b)); return err }},
 	{"Renew", false, func(p *pairs, b string) error { _, err := p.Renew(p.ctx, b); return err }},
 	{"Rotate", false, func(p *pairs, b string) error { _, err := p.Rotate(p.ctx, b, time.Second); return err }},
 	{"Rotate, overlap 0", false, func(p *pairs, b string) error { _, err := p.Rotate(p.ctx, b, 0); return err }},
@@ -928,7 +929,7 @@ var textVerbs = []struct {
 	{"ExpireBearer", false, func(p *pairs, b string) error { _, err := p.fixture.ExpireBearer(p.ctx, b); return err }},
 	{"Refresh", true, func(p *pairs, b string) error { _, err := p.Refresh(p.ctx, b); return err }},
 	{"Pairs.Peek", true, func(p *pairs, b string) error { _, err := p.Pairs.Peek(p.ctx, b); return err }},
-	{"Pairs.ExpireBearer", true, func(p *pairs, b string) error { return loggedOut(p.ExpireBearer(p.ctx, b)) }},
+	{"Pairs.ExpireBearer", true, func(p *pairs, b string) error { return lapsetest.LoggedOut(p.ExpireBearer(p.ctx, b)) }},
 }
 
 // session3 is a session of three generations, within the grace of the last refresh.
@@ -948,7 +949,7 @@ func (p *pairs) texts() (access, refresh map[string]string) {
 	p.t.Helper()
 	s := p.session3(lapse.Grant{Scope: "read"})
 	child, err := p.Delegate(p.ctx, s.current.Access.Bearer, lapse.Grant{})
-	wantIs(p.t, "Delegate", err, nil)
+	lapsetest.WantIs(p.t, "Delegate", err, nil)
 	access = map[string]string{
 		"current access": s.current.Access.Bearer, "previous access": s.previous.Access.Bearer, "spent access": s.spent.Access.Bearer,
 		"plain": p.issue(lapse.Grant{Subject: "ana"}).Bearer, "delegate": child.Bearer,
@@ -989,16 +990,16 @@ func TestPairsTakeNothingOfOthers(t *testing.T) {
 			before := turn.owner.contents()
 			for _, verb := range textVerbs {
 				for name, bearer := range refresh {
-					wantIs(t, fmt.Sprint(kind, ": ", verb.name, " of the ", name, " text"), verb.do(turn.other, bearer), lapse.ErrUnknown)
+					lapsetest.WantIs(t, fmt.Sprint(kind, ": ", verb.name, " of the ", name, " text"), verb.do(turn.other, bearer), lapse.ErrUnknown)
 				}
 				if cfg.Access.Prefix == "" && verb.name != "Refresh" && verb.name != "Pairs.Peek" {
 					continue
 				}
 				for name, bearer := range access {
-					wantIs(t, fmt.Sprint(kind, ": ", verb.name, " of the ", name, " text"), verb.do(turn.other, bearer), lapse.ErrUnknown)
+					lapsetest.WantIs(t, fmt.Sprint(kind, ": ", verb.name, " of the ", name, " text"), verb.do(turn.other, bearer), lapse.ErrUnknown)
 				}
 			}
-			wantDiff(t, kind+": contents", before, turn.owner.contents())
+			lapsetest.WantDiff(t, kind+": contents", before, turn.owner.contents())
 		}
 	}
 }
@@ -1015,19 +1016,19 @@ func TestPairsEvictNothingOfOthers(t *testing.T) {
 		other := theirs.session3(lapse.Grant{})
 		ours.wantSessions(t, kind, mine.current.Refresh.ID)
 		theirs.wantSessions(t, kind, other.current.Refresh.ID)
-		theirs.clock.add(30 * time.Minute) // over their access TTL, within their session's
+		theirs.clock.Add(30 * time.Minute) // over their access TTL, within their session's
 		ours.wantAccess(kind, mine.current, lapse.ErrExpired)
 		mine.current = ours.next(mine.current)
-		theirs.clock.add(3 * time.Hour) // over their cap
+		theirs.clock.Add(3 * time.Hour) // over their cap
 		mine.current = ours.next(mine.current)
 		theirs.wantSessions(t, kind)
 		if cfg.Access.Prefix == "" {
 			_, err := theirs.Authenticate(ours.ctx, mine.current.Access.Bearer)
-			wantIs(t, kind+": by the record, not by their cap", err, nil)
+			lapsetest.WantIs(t, kind+": by the record, not by their cap", err, nil)
 		}
 		want := map[bool]error{true: lapse.ErrNotRenewable, false: lapse.ErrNotFound}[cfg.Access.Prefix == ""]
 		_, err := theirs.RotateID(ours.ctx, mine.current.Refresh.ID, time.Second)
-		wantIs(t, kind+": RotateID", err, want)
+		lapsetest.WantIs(t, kind+": RotateID", err, want)
 		ended, err := theirs.Manager.Expire(ours.ctx, mine.current.Refresh.ID) // administrators end by ID
 		if !ended || err != nil {
 			t.Errorf("%s: Expire by ID: %v, %v", kind, ended, err)
@@ -1046,7 +1047,7 @@ func (p *pairs) wantSessions(t *testing.T, what string, want ...lapse.ID) {
 		}
 		got = append(got, tok.ID)
 	}
-	wantDiff(t, what+": sessions", want, got, sortIDs)
+	lapsetest.WantDiff(t, what+": sessions", want, got, sortIDs)
 }
 
 // TestManagersOfTheAccessPrefix authenticate access texts, as the record says: their own
@@ -1059,27 +1060,27 @@ func TestManagersOfTheAccessPrefix(t *testing.T) {
 		p.first(lapse.Grant{})
 	}
 	_, err := m.Issue(p.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "Issue beside four sessions", err, nil)
+	lapsetest.WantIs(t, "Issue beside four sessions", err, nil)
 	_, err = m.Issue(p.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "Issue beside a plain token", err, lapse.ErrLimit)
+	lapsetest.WantIs(t, "Issue beside a plain token", err, lapse.ErrLimit)
 	p.first(lapse.Grant{}) // sessions are no plain tokens
 
-	p.clock.add(15*time.Minute - time.Millisecond)
+	p.clock.Add(15*time.Minute - time.Millisecond)
 	tok, err := m.Authenticate(p.ctx, c.Access.Bearer)
-	wantIs(t, "before the access secret runs out", err, nil)
+	lapsetest.WantIs(t, "before the access secret runs out", err, nil)
 	used := c.Access.Token
-	used.LastUsedAt = startMilli.Add(15*time.Minute - time.Millisecond)
-	wantDiff(t, "as another Manager sees it", used, tok)
-	p.clock.add(time.Millisecond)
+	used.LastUsedAt = lapsetest.StartMilli.Add(15*time.Minute - time.Millisecond)
+	lapsetest.WantDiff(t, "as another Manager sees it", used, tok)
+	p.clock.Add(time.Millisecond)
 	_, err = m.Authenticate(p.ctx, c.Access.Bearer)
-	wantIs(t, "as the access secret runs out", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "as the access secret runs out", err, lapse.ErrExpired)
 	tok, err = m.Token(p.ctx, c.Refresh.ID)
 	if err != nil || !tok.ExpiresAt.Equal(c.Refresh.ExpiresAt) || !tok.MaxExpiresAt.Equal(c.Refresh.MaxExpiresAt) {
 		t.Errorf("the session by its ID: %+v, %v", tok, err)
 	}
 	next := p.next(c)
 	_, err = m.ExpireBearer(p.ctx, next.Access.Bearer)
-	wantIs(t, "ExpireBearer by another Manager", err, nil)
+	lapsetest.WantIs(t, "ExpireBearer by another Manager", err, nil)
 	p.wantRefresh("logged out by another Manager", next, lapse.ErrRevoked)
 }
 
@@ -1095,23 +1096,23 @@ func TestRefreshTextIsNoBearer(t *testing.T) {
 	plain := own.issue(lapse.Grant{Subject: "ana"})
 	rotated := rotate(t, own.fixture, plain.Bearer, time.Minute)
 	child, err := own.Delegate(p.ctx, rotated.Bearer, lapse.Grant{})
-	wantIs(t, "Delegate", err, nil)
+	lapsetest.WantIs(t, "Delegate", err, nil)
 	before := p.contents()
 	for _, c := range []lapse.TokenPair{s.spent, s.previous, s.current} {
 		for _, verb := range textVerbs {
 			if !verb.refreshes {
-				wantIs(t, verb.name, verb.do(&own, c.Refresh.Bearer), lapse.ErrUnknown)
+				lapsetest.WantIs(t, verb.name, verb.do(&own, c.Refresh.Bearer), lapse.ErrUnknown)
 			}
 		}
 	}
 	for _, bearer := range []string{plain.Bearer, rotated.Bearer, child.Bearer} {
 		for _, verb := range textVerbs {
 			if verb.refreshes {
-				wantIs(t, verb.name+" of a plain token", verb.do(p, bearer), lapse.ErrUnknown)
+				lapsetest.WantIs(t, verb.name+" of a plain token", verb.do(p, bearer), lapse.ErrUnknown)
 			}
 		}
 	}
-	wantDiff(t, "contents", before, p.contents())
+	lapsetest.WantDiff(t, "contents", before, p.contents())
 }
 
 // limitedPairs are Pairs with room for three sessions.
@@ -1138,7 +1139,7 @@ func TestSessionThatMakesRoom(t *testing.T) {
 			p.Pairs.Peek(p.ctx, s[0].Refresh.Bearer)
 		}, 0, 0},
 		{"the first two were used", func(p *pairs, s all) { p.use(s[0]); p.use(s[1]) }, 0, 2},
-		{"used, then refreshed, in turn", func(p *pairs, s all) { p.use(s[2]); p.clock.add(time.Second); s[0] = p.next(s[0]); p.use(s[1]) }, 0, 2},
+		{"used, then refreshed, in turn", func(p *pairs, s all) { p.use(s[2]); p.clock.Add(time.Second); s[0] = p.next(s[0]); p.use(s[1]) }, 0, 2},
 		{"the first was used by its previous text", func(p *pairs, s all) {
 			old := s[0]
 			s[0] = p.next(s[0])
@@ -1156,10 +1157,10 @@ func TestSessionThatMakesRoom(t *testing.T) {
 		{"all are held", func(p *pairs, s all) { p.held(s[0]); p.held(s[2]); p.held(s[1]) }, 0, 0},
 		{"a delegate of the first was used", func(p *pairs, s all) {
 			child, err := p.Delegate(p.ctx, s[0].Access.Bearer, lapse.Grant{})
-			wantIs(p.t, "Delegate", err, nil)
-			p.clock.add(time.Second)
+			lapsetest.WantIs(p.t, "Delegate", err, nil)
+			p.clock.Add(time.Second)
 			_, err = p.Authenticate(p.ctx, child.Bearer)
-			wantIs(p.t, "the delegate", err, nil)
+			lapsetest.WantIs(p.t, "the delegate", err, nil)
 		}, 0, 0},
 	} {
 		for atLimit, want := range map[lapse.AtLimit]int{lapse.LimitEndOldest: row.oldest, lapse.LimitEndIdlest: row.idlest, lapse.LimitDefault: row.idlest} {
@@ -1169,12 +1170,12 @@ func TestSessionThatMakesRoom(t *testing.T) {
 			var s all
 			for range 3 {
 				s = append(s, p.first(lapse.Grant{}))
-				p.clock.add(time.Second)
+				p.clock.Add(time.Second)
 			}
 			row.do(p, s)
 			c := p.first(lapse.Grant{})
 			name := fmt.Sprintf("%s, AtLimit %d", row.name, atLimit)
-			wantDiff(t, name+": evicted", s[want].Refresh.ID, c.Refresh.Evicted[0])
+			lapsetest.WantDiff(t, name+": evicted", s[want].Refresh.ID, c.Refresh.Evicted[0])
 			p.wantRefresh(name, s[want], lapse.ErrRevoked)
 			for i := range s {
 				if i != want {
@@ -1189,16 +1190,16 @@ func TestSessionThatMakesRoom(t *testing.T) {
 // use authenticates by the access text of c, a second after what came before.
 func (p *pairs) use(c lapse.TokenPair) {
 	p.t.Helper()
-	p.clock.add(time.Second)
+	p.clock.Add(time.Second)
 	_, err := p.Authenticate(p.ctx, c.Access.Bearer)
-	wantIs(p.t, "Authenticate", err, nil)
+	lapsetest.WantIs(p.t, "Authenticate", err, nil)
 }
 
 // held holds a connection by the access text of c until the test ends.
 func (p *pairs) held(c lapse.TokenPair) {
 	p.t.Helper()
-	_, _, err := opened(p.Hold(p.ctx, c.Access.Bearer))
-	wantIs(p.t, "Hold", err, nil)
+	_, _, err := lapsetest.Opened(p.Hold(p.ctx, c.Access.Bearer))
+	lapsetest.WantIs(p.t, "Hold", err, nil)
 }
 
 // TestSessionsAtTheLimit, before it, at it and after it: LimitRefuse changes nothing, and
@@ -1209,16 +1210,16 @@ func TestSessionsAtTheLimit(t *testing.T) {
 		c := p.first(lapse.Grant{})
 		for range 4 { // these take no room
 			_, err := p.Delegate(p.ctx, c.Access.Bearer, lapse.Grant{})
-			wantIs(t, "Delegate", err, nil)
+			lapsetest.WantIs(t, "Delegate", err, nil)
 			p.issue(lapse.Grant{Subject: "ana"})
 		}
 	}
 	before := p.contents()
 	_, err := p.Pairs.Issue(p.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "no room", err, lapse.ErrLimit)
-	wantDiff(t, "contents", before, p.contents())
+	lapsetest.WantIs(t, "no room", err, lapse.ErrLimit)
+	lapsetest.WantDiff(t, "contents", before, p.contents())
 	_, err = p.Pairs.Issue(p.ctx, lapse.Grant{Subject: "bob"})
-	wantIs(t, "another subject", err, nil)
+	lapsetest.WantIs(t, "another subject", err, nil)
 
 	other := p.beside(lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}}})
 	p.events, other.events = nil, nil
@@ -1231,7 +1232,7 @@ func TestSessionsAtTheLimit(t *testing.T) {
 		reasons = append(reasons, e.Token.EndReason)
 	}
 	parent := lapse.EndParent
-	wantDiff(t, "told", []lapse.EndReason{lapse.EndEvicted, parent, parent, parent, parent, 0}, reasons)
+	lapsetest.WantDiff(t, "told", []lapse.EndReason{lapse.EndEvicted, parent, parent, parent, parent, 0}, reasons)
 	other.wantAccess("the new one", got, nil)
 }
 
@@ -1239,17 +1240,17 @@ func TestSessionsAtTheLimit(t *testing.T) {
 // cap takes no room.
 func TestRoomOfTheDead(t *testing.T) {
 	for name, end := range map[string]func(p *pairs, c lapse.TokenPair){
-		"logged out": func(p *pairs, c lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, c.Refresh.Bearer)) },
+		"logged out": func(p *pairs, c lapse.TokenPair) { lapsetest.LoggedOut(p.ExpireBearer(p.ctx, c.Refresh.Bearer)) },
 		"reused": func(p *pairs, c lapse.TokenPair) {
 			p.next(p.next(c))
 			p.wantRefresh("reuse", c, lapse.ErrReused)
 		},
-		"ran out": func(p *pairs, _ lapse.TokenPair) { p.clock.add(time.Hour) },
+		"ran out": func(p *pairs, _ lapse.TokenPair) { p.clock.Add(time.Hour) },
 	} {
 		p := memoryPairs(t, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTokens: 1, AtLimit: lapse.LimitRefuse}}})
 		c := p.first(lapse.Grant{})
 		_, err := p.Pairs.Issue(p.ctx, lapse.Grant{Subject: "ana"})
-		wantIs(t, name+": before", err, lapse.ErrLimit)
+		lapsetest.WantIs(t, name+": before", err, lapse.ErrLimit)
 		end(p, c)
 		p.wantAccess(name, p.first(lapse.Grant{}), nil)
 	}
@@ -1259,9 +1260,9 @@ func TestRoomOfTheDead(t *testing.T) {
 func TestAccessSecretRanOutTakesRoom(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitRefuse}}})
 	c := p.first(lapse.Grant{})
-	p.clock.add(15 * time.Minute)
+	p.clock.Add(15 * time.Minute)
 	p.wantAccess("at its end", c, lapse.ErrExpired)
 	_, err := p.Pairs.Issue(p.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "Issue", err, lapse.ErrLimit)
+	lapsetest.WantIs(t, "Issue", err, lapse.ErrLimit)
 	p.next(c)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -24,21 +25,21 @@ func TestRefresh(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	a := p.first(lapse.Grant{Name: "laptop", Scope: "read write", Data: "data", TTL: time.Hour})
 	other := p.first(lapse.Grant{})
-	p.clock.add(20 * time.Minute)
+	p.clock.Add(20 * time.Minute)
 	p.events = nil
 	untouched := p.record(other.Refresh.ID)
 	b := p.next(a)
-	now := startMilli.Add(20 * time.Minute)
+	now := lapsetest.StartMilli.Add(20 * time.Minute)
 
 	session := a.Refresh.Token
 	session.Generation, session.RotatedAt, session.ExpiresAt = 1, now, now.Add(720*time.Hour)
 	access := session
 	access.ExpiresAt = now.Add(time.Hour)
-	wantDiff(t, "by the access text", access, b.Access.Token)
-	wantDiff(t, "by the refresh text", session, b.Refresh.Token)
-	wantDiff(t, "stored", session, p.token(session.ID))
-	wantDiff(t, "another session", untouched, p.record(other.Refresh.ID))
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: now, Token: session}}, p.events)
+	lapsetest.WantDiff(t, "by the access text", access, b.Access.Token)
+	lapsetest.WantDiff(t, "by the refresh text", session, b.Refresh.Token)
+	lapsetest.WantDiff(t, "stored", session, p.token(session.ID))
+	lapsetest.WantDiff(t, "another session", untouched, p.record(other.Refresh.ID))
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: now, Token: session}}, p.events)
 	if n := len(p.contents()); n != 2 || b.ExpiresIn != lapse.Seconds(time.Hour) || b.Repeated {
 		t.Errorf("%d records, expires in %v, repeated %v", n, b.ExpiresIn, b.Repeated)
 	}
@@ -56,7 +57,7 @@ func (p *pairs) wantSame(what string, a, b lapse.TokenPair) {
 	got := p.next(a)
 	b.Repeated = true
 	b.ExpiresIn = lapse.Seconds(max(0, b.Access.ExpiresAt.Sub(p.clock.Now().Truncate(time.Millisecond))))
-	wantDiff(p.t, what, b, got)
+	lapsetest.WantDiff(p.t, what, b, got)
 }
 
 // wantDead: the session of all has ended by reuse, or has run out, and none of its texts
@@ -99,14 +100,14 @@ func TestGraceBoundary(t *testing.T) {
 		t.Run(fmt.Sprint(row.after), func(t *testing.T) {
 			p := memoryPairs(t, lapse.PairConfig{Grace: grace, Access: lapse.Config{ClockGuard: lapse.GuardOff}})
 			a := p.first(lapse.Grant{})
-			p.clock.add(2 * time.Hour)
+			p.clock.Add(2 * time.Hour)
 			b := p.next(a)
 			before := p.contents()
-			p.clock.add(row.after)
+			p.clock.Add(row.after)
 			if row.want == nil {
 				p.events = nil
 				p.wantSame("again", a, b)
-				wantDiff(t, "contents", before, p.contents())
+				lapsetest.WantDiff(t, "contents", before, p.contents())
 				if len(p.events) != 0 {
 					t.Errorf("events of what did not happen: %+v", p.events)
 				}
@@ -124,10 +125,10 @@ func TestGraceIsNotRestarted(t *testing.T) {
 	a := p.first(lapse.Grant{})
 	b := p.next(a)
 	for range 4 {
-		p.clock.add(2*time.Second + 499*time.Millisecond)
+		p.clock.Add(2*time.Second + 499*time.Millisecond)
 		p.wantSame("again", a, b)
 	}
-	p.clock.add(4 * time.Millisecond)
+	p.clock.Add(4 * time.Millisecond)
 	p.wantRefresh("at the end of the first grace", a, lapse.ErrReused)
 	p.wantDead(a, b)
 }
@@ -143,7 +144,7 @@ func TestStoredGraceDecides(t *testing.T) {
 				reader := p.beside(lapse.PairConfig{Grace: reads})
 				a := p.first(lapse.Grant{})
 				b := p.next(a)
-				p.clock.add(max(after, 0))
+				p.clock.Add(max(after, 0))
 				within := max(after, 0) < made
 				name := fmt.Sprintf("grace %v, read with %v, after %v", made, reads, after)
 				reader.wantAccess(name, a, map[bool]error{false: lapse.ErrReplaced}[within])
@@ -165,7 +166,7 @@ func TestNewTextEndsTheGrace(t *testing.T) {
 	a := p.first(lapse.Grant{})
 	b := p.next(a)
 	_, err := p.Pairs.Peek(p.ctx, b.Refresh.Bearer)
-	wantIs(t, "Peek", err, nil)
+	lapsetest.WantIs(t, "Peek", err, nil)
 	p.wantSame("after a Peek", a, b)
 	p.wantAccess("the new access text", b, nil)
 	p.wantSame("after a use of the access text", a, b)
@@ -180,7 +181,7 @@ func TestNoGrace(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{Grace: lapse.NoGrace})
 	a := p.first(lapse.Grant{})
 	child, err := p.Delegate(p.ctx, a.Access.Bearer, lapse.Grant{})
-	wantIs(t, "Delegate", err, nil)
+	lapsetest.WantIs(t, "Delegate", err, nil)
 	b := p.next(a)
 	p.wantAccess("the previous one", a, lapse.ErrReplaced)
 	p.wantAccess("the current one", b, nil)
@@ -201,15 +202,15 @@ func TestPreviousAccessText(t *testing.T) {
 		a := p.first(lapse.Grant{TTL: ttl})
 		b := p.next(a)
 		end := min(ttl, 10*time.Second)
-		p.clock.add(end - time.Millisecond)
+		p.clock.Add(end - time.Millisecond)
 		calls := p.calls(func() {
 			tok, err := p.Authenticate(p.ctx, a.Access.Bearer)
-			if err != nil || !tok.ExpiresAt.Equal(startMilli.Add(end)) || !tok.LastUsedAt.IsZero() {
+			if err != nil || !tok.ExpiresAt.Equal(lapsetest.StartMilli.Add(end)) || !tok.LastUsedAt.IsZero() {
 				t.Errorf("TTL %v, a millisecond before: %+v, %v", ttl, tok, err)
 			}
 		})
-		wantDiff(t, "calls", []storagetest.Op{opGet}, calls)
-		p.clock.add(time.Millisecond)
+		lapsetest.WantDiff(t, "calls", []storagetest.Op{opGet}, calls)
+		p.clock.Add(time.Millisecond)
 		p.wantAccess("as it ends", a, lapse.ErrReplaced)
 		p.wantAccess("the current one", b, map[bool]error{true: lapse.ErrExpired}[ttl <= end])
 		p.next(p.next(b))
@@ -224,16 +225,16 @@ func TestAccessBoundary(t *testing.T) {
 	c := p.first(lapse.Grant{})
 	for range 3 {
 		for range 2 {
-			p.clock.add(30*time.Second - time.Millisecond)
+			p.clock.Add(30*time.Second - time.Millisecond)
 			_, err := p.Authenticate(p.ctx, c.Access.Bearer)
-			wantIs(t, "used", err, nil)
+			lapsetest.WantIs(t, "used", err, nil)
 		}
-		p.clock.add(time.Millisecond)
+		p.clock.Add(time.Millisecond)
 		p.wantAccess("a millisecond before", c, nil)
-		p.clock.add(time.Millisecond)
+		p.clock.Add(time.Millisecond)
 		p.wantAccess("at its end", c, lapse.ErrExpired)
 		_, err := p.Renew(p.ctx, c.Access.Bearer)
-		wantIs(t, "Renew at its end", err, lapse.ErrExpired)
+		lapsetest.WantIs(t, "Renew at its end", err, lapse.ErrExpired)
 		if tok := p.token(c.Refresh.ID); !tok.Live(p.clock.Now()) {
 			t.Errorf("the session ended with it: %+v", tok)
 		}
@@ -264,17 +265,17 @@ func TestSessionBoundaries(t *testing.T) {
 			p := memoryPairs(t, cfg)
 			c := p.first(row.grant)
 			for _, d := range row.refreshed {
-				p.clock.add(d)
+				p.clock.Add(d)
 				c = p.next(c)
 			}
 			if ends := c.Refresh.ExpiresAt.Sub(p.clock.Now().Truncate(time.Millisecond)); ends != row.end {
 				t.Errorf("%s: it ends in %v; want %v", row.name, ends, row.end)
 			}
-			p.clock.add(row.end + past)
+			p.clock.Add(row.end + past)
 			name := fmt.Sprintf("%s, %v after its end", row.name, past)
 			want := map[bool]error{true: lapse.ErrExpired}[past >= 0]
 			_, err := p.Pairs.Peek(p.ctx, c.Refresh.Bearer)
-			wantIs(t, name+": Peek", err, want)
+			lapsetest.WantIs(t, name+": Peek", err, want)
 			p.wantRefresh(name, c, want)
 		}
 	}
@@ -286,13 +287,13 @@ func TestDelegatesOfAnAccessText(t *testing.T) {
 	p := newPairs(t, memory.New(), lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{TTL: time.Minute, Renewal: lapse.RenewOnUse}}})
 	delegate := func(bearer string, ttl time.Duration) lapse.Issued {
 		i, err := p.Delegate(p.ctx, bearer, lapse.Grant{TTL: ttl})
-		wantIs(t, "Delegate", err, nil)
+		lapsetest.WantIs(t, "Delegate", err, nil)
 		return i
 	}
 	a := p.first(lapse.Grant{})
 	current := delegate(a.Access.Bearer, time.Hour)
-	wantDiff(t, "reduced", []string{"TTL"}, current.Reduced)
-	p.clock.add(40 * time.Second)
+	lapsetest.WantDiff(t, "reduced", []string{"TTL"}, current.Reduced)
+	p.clock.Add(40 * time.Second)
 	b := p.next(a)
 	previous := delegate(a.Access.Bearer, time.Minute)
 	next := delegate(b.Access.Bearer, 50*time.Second)
@@ -301,7 +302,7 @@ func TestDelegatesOfAnAccessText(t *testing.T) {
 		45 * time.Second, 50*time.Second - time.Millisecond, 50 * time.Second, 60*time.Second - time.Millisecond, 60 * time.Second,
 		80 * time.Second, 100*time.Second - time.Millisecond, 100 * time.Second,
 	} {
-		p.clock.set(start.Add(after))
+		p.clock.Set(lapsetest.Start.Add(after))
 		b = p.next(b)
 		for _, row := range []struct {
 			name string
@@ -314,7 +315,7 @@ func TestDelegatesOfAnAccessText(t *testing.T) {
 			{"of the next text", next, 100 * time.Second},
 		} {
 			_, err := p.Authenticate(p.ctx, row.Bearer) // which renews it
-			wantIs(t, fmt.Sprintf("%s, %v after the log-in", row.name, after), err, map[bool]error{true: lapse.ErrExpired}[after >= row.end])
+			lapsetest.WantIs(t, fmt.Sprintf("%s, %v after the log-in", row.name, after), err, map[bool]error{true: lapse.ErrExpired}[after >= row.end])
 			if why := p.token(row.ID).EndReason; why != 0 {
 				t.Errorf("%s: a refresh ended it as %v", row.name, why)
 			}
@@ -336,13 +337,13 @@ func quiet(t *testing.T, store storage.Store, cfg lapse.PairConfig) *pairs {
 // secrets replaced, and within the grace all get the same credentials, time and again.
 func TestOneSuccessorUnder64Callers(t *testing.T) {
 	const callers = 64
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := quiet(t, store, lapse.PairConfig{})
 		c := p.first(lapse.Grant{Scope: "read write"})
 		for round := range *refreshRounds {
 			got := make([]lapse.TokenPair, callers)
-			arrivals(store, callers, storagetest.OpUpdate)
-			errs := together(callers, func(i int) (err error) {
+			lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+			errs := lapsetest.Together(callers, func(i int) (err error) {
 				got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer, []string{"read write", "write read", ""}[i%3])
 				return err
 			})
@@ -357,7 +358,7 @@ func TestOneSuccessorUnder64Callers(t *testing.T) {
 				}
 				got[i].Repeated = false
 				if i > 0 {
-					wantDiff(t, "another caller's", got[0], got[i])
+					lapsetest.WantDiff(t, "another caller's", got[0], got[i])
 				}
 			}
 			if all := p.contents(); made != 1 || len(all) != 1 || int(all[0].Generation) != round+1 {
@@ -373,12 +374,12 @@ func TestOneSuccessorUnder64Callers(t *testing.T) {
 // and the others are reuse, which ends the session.
 func TestOneWinnerWithoutGrace(t *testing.T) {
 	const callers = 64
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := quiet(t, store, lapse.PairConfig{Grace: lapse.NoGrace})
 		c := p.first(lapse.Grant{})
 		got := make([]lapse.TokenPair, callers)
-		arrivals(store, callers, storagetest.OpUpdate)
-		errs := together(callers, func(i int) (err error) {
+		lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+		errs := lapsetest.Together(callers, func(i int) (err error) {
 			got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer)
 			return err
 		})
@@ -389,7 +390,7 @@ func TestOneWinnerWithoutGrace(t *testing.T) {
 				won = append(won, got[i])
 				continue
 			}
-			wantIs(t, "a loser", err, lapse.ErrReused)
+			lapsetest.WantIs(t, "a loser", err, lapse.ErrReused)
 		}
 		if len(won) != 1 {
 			t.Fatalf("%d got credentials; want one", len(won))
@@ -403,12 +404,12 @@ func TestOneWinnerWithoutGrace(t *testing.T) {
 // lives.
 func TestScopesUnder64Callers(t *testing.T) {
 	const callers = 64
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := quiet(t, store, lapse.PairConfig{})
 		c := p.first(lapse.Grant{Scope: "read write"})
 		got := make([]lapse.TokenPair, callers)
-		arrivals(store, callers, storagetest.OpUpdate)
-		errs := together(callers, func(i int) (err error) {
+		lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+		errs := lapsetest.Together(callers, func(i int) (err error) {
 			got[i], err = p.Refresh(p.ctx, c.Refresh.Bearer, []string{"read", "write"}[i%2])
 			return err
 		})
@@ -416,7 +417,7 @@ func TestScopesUnder64Callers(t *testing.T) {
 		served := map[string]int{}
 		for i, err := range errs {
 			if err != nil {
-				wantIs(t, "the other scope", err, lapse.ErrScope)
+				lapsetest.WantIs(t, "the other scope", err, lapse.ErrScope)
 				continue
 			}
 			served[got[i].Access.Scope]++
@@ -441,12 +442,14 @@ func TestReuseIsDecidedByTheTransaction(t *testing.T) {
 		{"current, then previous", 0, func(p *pairs, c, _ lapse.TokenPair) { p.next(c) }, true, nil},
 		{"current, then spent, without a grace", lapse.NoGrace, func(p *pairs, c, _ lapse.TokenPair) { p.next(c) }, true, lapse.ErrReused},
 		{"current, then spent", 0, func(p *pairs, c, _ lapse.TokenPair) { p.next(p.next(c)) }, true, lapse.ErrReused},
-		{"current, then the session ended", 0, func(p *pairs, c, _ lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)) }, true, lapse.ErrRevoked},
-		{"current, then it ran out", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(720 * time.Hour) }, true, lapse.ErrExpired},
+		{"current, then the session ended", 0, func(p *pairs, c, _ lapse.TokenPair) { lapsetest.LoggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)) }, true, lapse.ErrRevoked},
+		{"current, then it ran out", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.Add(720 * time.Hour) }, true, lapse.ErrExpired},
 		{"previous, then spent", 0, func(p *pairs, _, next lapse.TokenPair) { p.next(next) }, false, lapse.ErrReused},
-		{"previous, then the grace ends", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(10 * time.Second) }, false, lapse.ErrReused},
-		{"previous, then before the grace ends", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.add(10*time.Second - time.Millisecond) }, false, nil},
-		{"previous, then the session ended", 0, func(p *pairs, _, next lapse.TokenPair) { loggedOut(p.ExpireBearer(p.ctx, next.Access.Bearer)) }, false, lapse.ErrRevoked},
+		{"previous, then the grace ends", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.Add(10 * time.Second) }, false, lapse.ErrReused},
+		{"previous, then before the grace ends", 0, func(p *pairs, _, _ lapse.TokenPair) { p.clock.Add(10*time.Second - time.Millisecond) }, false, nil},
+		{"previous, then the session ended", 0, func(p *pairs, _, next lapse.TokenPair) {
+			lapsetest.LoggedOut(p.ExpireBearer(p.ctx, next.Access.Bearer))
+		}, false, lapse.ErrRevoked},
 	} {
 		p := memoryPairs(t, lapse.PairConfig{Grace: row.grace})
 		c := p.first(lapse.Grant{})
@@ -511,7 +514,7 @@ func TestStaleReadsDecideNothing(t *testing.T) {
 			p.wantDead(s.spent, s.previous, s.current, last)
 			continue
 		}
-		wantIs(t, row.name+": the newest access text by the old record", err, nil)
+		lapsetest.WantIs(t, row.name+": the newest access text by the old record", err, nil)
 		if reason := p.token(old.ID).EndReason; reason != 0 {
 			t.Errorf("%s: the session ended as %v", row.name, reason)
 		}
@@ -525,36 +528,42 @@ func TestRefreshAgainstTheEnd(t *testing.T) {
 		end  func(p *pairs, stale, c lapse.TokenPair) error
 		want error
 	}{
-		"log-out by the access text":      {func(p *pairs, _, c lapse.TokenPair) error { return loggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)) }, nil},
-		"log-out by the refresh text":     {func(p *pairs, _, c lapse.TokenPair) error { return loggedOut(p.ExpireBearer(p.ctx, c.Refresh.Bearer)) }, nil},
-		"log-out by a spent refresh text": {func(p *pairs, s, _ lapse.TokenPair) error { return loggedOut(p.ExpireBearer(p.ctx, s.Refresh.Bearer)) }, nil},
+		"log-out by the access text": {func(p *pairs, _, c lapse.TokenPair) error {
+			return lapsetest.LoggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer))
+		}, nil},
+		"log-out by the refresh text": {func(p *pairs, _, c lapse.TokenPair) error {
+			return lapsetest.LoggedOut(p.ExpireBearer(p.ctx, c.Refresh.Bearer))
+		}, nil},
+		"log-out by a spent refresh text": {func(p *pairs, s, _ lapse.TokenPair) error {
+			return lapsetest.LoggedOut(p.ExpireBearer(p.ctx, s.Refresh.Bearer))
+		}, nil},
 		"Expire by ID": {func(p *pairs, _, c lapse.TokenPair) error {
 			_, err := p.Manager.Expire(p.ctx, c.Refresh.ID)
 			return err
 		}, nil},
 		"ExpireSubject": {func(p *pairs, _, _ lapse.TokenPair) error { _, err := p.ExpireSubject(p.ctx, "ana"); return err }, nil},
 		"a log-in at the limit that evicts": {func(p *pairs, _, _ lapse.TokenPair) error {
-			loggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{}).Access.Bearer))
+			lapsetest.LoggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{}).Access.Bearer))
 			return nil
 		}, nil},
 		"reuse": {func(p *pairs, s, _ lapse.TokenPair) error { _, err := p.Refresh(p.ctx, s.Refresh.Bearer); return err }, lapse.ErrReused},
 	} {
-		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			p := quiet(t, store, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 1}}})
 			for range 10 {
 				stale := p.first(lapse.Grant{})
 				c := p.next(p.next(stale))
-				arrivals(store, 8, storagetest.OpUpdate)
-				errs := together(8, func(i int) error {
+				lapsetest.Arrivals(store, 8, storagetest.OpUpdate)
+				errs := lapsetest.Together(8, func(i int) error {
 					if i == 0 {
 						return row.end(p, stale, c)
 					}
 					_, err := p.Refresh(p.ctx, c.Refresh.Bearer)
-					return ignore(err, lapse.ErrRevoked)
+					return lapsetest.Ignore(err, lapse.ErrRevoked)
 				})
 				store.Before(nil)
-				wantIs(t, name, errs[0], row.want)
-				wantIs(t, name+": Refresh", errors.Join(errs[1:]...), nil)
+				lapsetest.WantIs(t, name, errs[0], row.want)
+				lapsetest.WantIs(t, name+": Refresh", errors.Join(errs[1:]...), nil)
 				if alive := p.living(); len(alive) != 0 {
 					t.Fatalf("%s: %v live", name, alive)
 				}
@@ -566,17 +575,17 @@ func TestRefreshAgainstTheEnd(t *testing.T) {
 // TestSessionsUnder32Callers: a limit on sessions is exact.
 func TestSessionsUnder32Callers(t *testing.T) {
 	const limit, callers = 5, 32
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := quiet(t, store, lapse.PairConfig{
 			Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: limit, AtLimit: lapse.LimitEndOldest}},
 		})
-		arrivals(store, callers, storagetest.OpUpdate)
-		errs := together(callers, func(int) error {
+		lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+		errs := lapsetest.Together(callers, func(int) error {
 			_, err := p.Pairs.Issue(p.ctx, lapse.Grant{Subject: "ana"})
 			return err
 		})
 		store.Before(nil)
-		wantIs(t, "Issue", errors.Join(errs...), nil)
+		lapsetest.WantIs(t, "Issue", errors.Join(errs...), nil)
 		if n := len(p.living()); n != limit {
 			t.Errorf("%d sessions live; want %d", n, limit)
 		}
@@ -594,7 +603,7 @@ func TestFault11_ARetryGetsNoDeadAccessToken(t *testing.T) {
 			p := memoryPairs(t, cfg)
 			a := p.first(lapse.Grant{TTL: time.Second})
 			b := p.next(a)
-			p.clock.add(after)
+			p.clock.Add(after)
 			if after < time.Second {
 				p.wantSame("again", a, b)
 				p.wantAccess("again", b, nil)
@@ -619,11 +628,11 @@ func TestFault11_ExpiresInIsNeverZeroForALivingToken(t *testing.T) {
 		time.Millisecond: "1", 999 * time.Millisecond: "1", time.Second: "1", 1999 * time.Millisecond: "1", 2 * time.Second: "2",
 	} {
 		c := p.first(lapse.Grant{})
-		p.clock.add(59 * time.Minute)
+		p.clock.Add(59 * time.Minute)
 		c = p.next(c)
-		p.clock.add(59 * time.Minute)
+		p.clock.Add(59 * time.Minute)
 		c = p.next(c)
-		p.clock.add(2*time.Minute - left)
+		p.clock.Add(2*time.Minute - left)
 		c = p.next(c)
 		text, err := json.Marshal(c)
 		if err != nil || !strings.Contains(string(text), `"expires_in":`+want+`,`) {
@@ -640,7 +649,7 @@ func TestFault14_AskingForLessWithinTheGrace(t *testing.T) {
 	b := p.next(a)
 	for _, scope := range []string{"read", "write"} {
 		got, err := p.Refresh(p.ctx, a.Refresh.Bearer, scope)
-		wantIs(t, scope, err, lapse.ErrScope)
+		lapsetest.WantIs(t, scope, err, lapse.ErrScope)
 		if got.Access.Bearer != "" || got.Refresh.Bearer != "" {
 			t.Errorf("%s: a text comes with the error", scope)
 		}
@@ -711,14 +720,14 @@ func TestRefreshScope(t *testing.T) {
 		a := p.first(lapse.Grant{Scope: "read write:all admin"})
 		before := p.contents()
 		b, err := p.Refresh(p.ctx, a.Refresh.Bearer, row.asked...)
-		wantIs(t, row.name, err, row.err)
+		lapsetest.WantIs(t, row.name, err, row.err)
 		if err != nil {
-			wantDiff(t, row.name+": contents", before, p.contents())
+			lapsetest.WantDiff(t, row.name+": contents", before, p.contents())
 			b = p.next(a) // nothing was spent
 			row.want = a.Access.Scope
 		}
 		seen, err := p.Manager.Peek(p.ctx, b.Access.Bearer)
-		wantIs(t, row.name, err, nil)
+		lapsetest.WantIs(t, row.name, err, nil)
 		if b.Access.Scope != row.want || seen.Scope != row.want || b.Refresh.Scope != a.Refresh.Scope || p.token(b.Access.ID).Scope != a.Refresh.Scope {
 			t.Errorf("%s: access text %q, session %q", row.name, b.Access.Scope, b.Refresh.Scope)
 		}
@@ -750,7 +759,7 @@ func TestScopeOfThePreviousText(t *testing.T) {
 			p := memoryPairs(t, lapse.PairConfig{})
 			a := p.next(p.first(lapse.Grant{Scope: "read write admin"}), row.before)
 			b := p.next(a, row.now)
-			p.clock.add(after)
+			p.clock.Add(after)
 			name := fmt.Sprintf("from %q to %q, %v later", row.before, row.now, after)
 			tok, err := p.Manager.Peek(p.ctx, a.Access.Bearer)
 			if row.works && after < 10*time.Second {
@@ -758,7 +767,7 @@ func TestScopeOfThePreviousText(t *testing.T) {
 					t.Errorf("%s: %q, %v", name, tok.Scope, err)
 				}
 			} else {
-				wantIs(t, name, err, lapse.ErrReplaced)
+				lapsetest.WantIs(t, name, err, lapse.ErrReplaced)
 			}
 			p.wantAccess(name+": the new one", b, nil)
 		}
@@ -790,15 +799,15 @@ func TestRefreshScopeAgain(t *testing.T) {
 		before := p.contents()
 		name := fmt.Sprintf("%q, then %q", row.first, row.again)
 		got, err := p.Refresh(p.ctx, a.Refresh.Bearer, row.again)
-		wantIs(t, name, err, map[bool]error{false: lapse.ErrScope}[row.same])
+		lapsetest.WantIs(t, name, err, map[bool]error{false: lapse.ErrScope}[row.same])
 		if row.same && (got.Access.Bearer != b.Access.Bearer || got.Access.Scope != b.Access.Scope || got.Refresh.Bearer != b.Refresh.Bearer || !got.Repeated) {
 			t.Errorf("%s: %+v", name, got)
 		}
-		wantDiff(t, name+": contents", before, p.contents())
+		lapsetest.WantDiff(t, name+": contents", before, p.contents())
 		p.wantAccess(name, b, nil)
-		p.clock.add(10 * time.Second)
+		p.clock.Add(10 * time.Second)
 		_, err = p.Refresh(p.ctx, a.Refresh.Bearer, row.again)
-		wantIs(t, name+": after the grace", err, lapse.ErrReused)
+		lapsetest.WantIs(t, name+": after the grace", err, lapse.ErrReused)
 		p.wantDead(a, b)
 	}
 }
@@ -811,15 +820,15 @@ func TestCapNeverRestarts(t *testing.T) {
 		Refresh: lapse.Config{Policy: lapse.Policy{TTL: 2 * time.Hour, MaxTTL: 201 * time.Hour}},
 	})
 	c := p.first(lapse.Grant{})
-	end := startMilli.Add(201 * time.Hour)
+	end := lapsetest.StartMilli.Add(201 * time.Hour)
 	for n := range 200 {
-		p.clock.add(time.Hour)
+		p.clock.Add(time.Hour)
 		c = p.next(c)
 		if !c.Refresh.MaxExpiresAt.Equal(end) || c.Refresh.ExpiresAt.After(end) || c.Access.ExpiresAt.After(end) || !c.Access.MaxExpiresAt.Equal(end) {
 			t.Fatalf("refresh %d: %+v", n, c)
 		}
 	}
-	p.clock.add(time.Hour - time.Millisecond)
+	p.clock.Add(time.Hour - time.Millisecond)
 	if tok, err := p.Authenticate(p.ctx, c.Access.Bearer); err != nil || !tok.ExpiresAt.Equal(end) {
 		t.Errorf("a millisecond before the end: %+v, %v", tok, err)
 	}
@@ -830,7 +839,7 @@ func TestCapNeverRestarts(t *testing.T) {
 	if r := p.record(c.Refresh.ID); r.ExpiresAt.After(end) || !r.MaxExpiresAt.Equal(end) {
 		t.Errorf("stored: %+v", r)
 	}
-	p.clock.add(time.Millisecond)
+	p.clock.Add(time.Millisecond)
 	p.wantAccess("at the end", c, lapse.ErrExpired)
 	p.wantRefresh("at the end", c, lapse.ErrExpired)
 }
@@ -843,20 +852,20 @@ func TestLoweredCap(t *testing.T) {
 	p := newPairs(t, memory.New(), days(90))
 	c := p.next(p.first(lapse.Grant{}))
 	low, high := p.beside(days(7)), p.beside(days(900))
-	end := startMilli.Add(7 * 24 * time.Hour)
+	end := lapsetest.StartMilli.Add(7 * 24 * time.Hour)
 	for range 7 {
-		p.clock.add(23 * time.Hour)
+		p.clock.Add(23 * time.Hour)
 		c = low.next(c)
 		if !c.Refresh.MaxExpiresAt.Equal(end) {
 			t.Fatalf("cap %v; want %v", c.Refresh.MaxExpiresAt, end)
 		}
 	}
 	c = high.next(c)
-	p.clock.set(end.Add(-time.Millisecond))
+	p.clock.Set(end.Add(-time.Millisecond))
 	if c = high.next(c); !c.Refresh.ExpiresAt.Equal(end) || !c.Refresh.MaxExpiresAt.Equal(end) {
 		t.Errorf("until %v, cap %v; want %v", c.Refresh.ExpiresAt, c.Refresh.MaxExpiresAt, end)
 	}
-	p.clock.add(time.Millisecond)
+	p.clock.Add(time.Millisecond)
 	high.wantRefresh("at the cap", c, lapse.ErrExpired)
 }
 
@@ -867,10 +876,10 @@ func TestCapThatOnePolicyLowers(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	c := p.first(lapse.Grant{})
 	kept := p.beside(low)
-	p.clock.add(time.Hour - time.Millisecond)
+	p.clock.Add(time.Hour - time.Millisecond)
 	_, err := kept.Pairs.Peek(p.ctx, c.Refresh.Bearer)
-	wantIs(t, "before the lower cap", err, nil)
-	p.clock.add(time.Millisecond)
+	lapsetest.WantIs(t, "before the lower cap", err, nil)
+	p.clock.Add(time.Millisecond)
 	kept.wantRefresh("at the lower cap", c, lapse.ErrExpired)
 	kept.wantSessions(t, "at the lower cap")
 	p.wantSessions(t, "by the policy that made it", c.Refresh.ID)
@@ -901,7 +910,7 @@ func TestRefreshNeedsNoRoom(t *testing.T) {
 			}
 		}
 		_, err := p.Pairs.Issue(p.ctx, lapse.Grant{Subject: "ana"})
-		wantIs(t, "one more", err, map[bool]error{true: lapse.ErrLimit}[atLimit == lapse.LimitRefuse])
+		lapsetest.WantIs(t, "one more", err, map[bool]error{true: lapse.ErrLimit}[atLimit == lapse.LimitRefuse])
 	}
 }
 
@@ -916,7 +925,7 @@ func TestRefreshKeepsOneRecord(t *testing.T) {
 	c := p.next(c0)
 	sealed := p.record(c.Refresh.ID).Sealed.Len()
 	for n := range 9_999 {
-		p.clock.add(5 * time.Minute)
+		p.clock.Add(5 * time.Minute)
 		if n%12 == 0 {
 			if deleted, err := p.Sweep(p.ctx); deleted != 0 || err != nil {
 				t.Fatalf("Sweep: %d, %v", deleted, err)
@@ -942,23 +951,23 @@ func TestReuseLater(t *testing.T) {
 		why  lapse.EndReason
 	}{
 		{"reused", func(p *pairs, s session3) { p.Refresh(p.ctx, s.spent.Refresh.Bearer) }, lapse.EndReused},
-		{"logged out", func(p *pairs, s session3) { loggedOut(p.ExpireBearer(p.ctx, s.current.Access.Bearer)) }, lapse.EndRevoked},
+		{"logged out", func(p *pairs, s session3) { lapsetest.LoggedOut(p.ExpireBearer(p.ctx, s.current.Access.Bearer)) }, lapse.EndRevoked},
 		{"subject", func(p *pairs, _ session3) { p.ExpireSubject(p.ctx, "ana") }, lapse.EndSubject},
-		{"ran out", func(p *pairs, _ session3) { p.clock.add(720 * time.Hour) }, 0},
+		{"ran out", func(p *pairs, _ session3) { p.clock.Add(720 * time.Hour) }, 0},
 	} {
 		p := memoryPairs(t, lapse.PairConfig{})
 		s := p.session3(lapse.Grant{})
-		p.clock.add(time.Minute)
+		p.clock.Add(time.Minute)
 		row.end(p, s)
 		at := p.token(s.current.Refresh.ID).DeadFrom()
 		before := p.contents()
 		for range 2 {
-			p.clock.add(time.Hour)
+			p.clock.Add(time.Hour)
 			var err error
 			p.events = nil
 			calls := p.calls(func() { _, err = p.Refresh(p.ctx, s.previous.Refresh.Bearer) })
-			wantIs(t, row.name, err, lapse.ErrReused)
-			wantDiff(t, row.name+": calls", []storagetest.Op{opGet}, calls)
+			lapsetest.WantIs(t, row.name, err, lapse.ErrReused)
+			lapsetest.WantDiff(t, row.name+": calls", []storagetest.Op{opGet}, calls)
 			var got *lapse.Rejection
 			if !errors.As(err, &got) {
 				t.Fatalf("%v holds no Rejection", err)
@@ -967,9 +976,9 @@ func TestReuseLater(t *testing.T) {
 			if *got != want {
 				t.Errorf("%s: %+v; want %+v", row.name, *got, want)
 			}
-			wantDiff(t, row.name+": told", []lapse.EventKind{lapse.EventSpent}, eventKinds(p.events))
+			lapsetest.WantDiff(t, row.name+": told", []lapse.EventKind{lapse.EventSpent}, eventKinds(p.events))
 		}
-		wantDiff(t, row.name+": contents", before, p.contents())
+		lapsetest.WantDiff(t, row.name+": contents", before, p.contents())
 	}
 }
 
@@ -979,7 +988,7 @@ func TestReuseUnderALowerCap(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	low := p.beside(lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: time.Hour}}})
 	s := p.session3(lapse.Grant{})
-	p.clock.add(2 * time.Hour)
+	p.clock.Add(2 * time.Hour)
 	low.wantRefresh("the current text", s.current, lapse.ErrExpired)
 	low.wantRefresh("a spent text", s.spent, lapse.ErrReused)
 	p.wantDead(s.spent, s.previous, s.current)
@@ -998,20 +1007,20 @@ func TestReuse(t *testing.T) {
 		}
 		last := chain[4]
 		if age == 1 { // else within its grace
-			p.clock.add(10 * time.Second)
+			p.clock.Add(10 * time.Second)
 		}
 		p.events = nil
 		for range 3 {
 			p.wantRefresh(fmt.Sprint(age, " generations"), chain[4-age], lapse.ErrReused)
 		}
-		wantDiff(t, fmt.Sprint(age, " generations: told"), []lapse.EventKind{evEnded, evEnded, lapse.EventSpent, lapse.EventSpent, lapse.EventSpent}, p.kinds())
+		lapsetest.WantDiff(t, fmt.Sprint(age, " generations: told"), []lapse.EventKind{evEnded, evEnded, lapse.EventSpent, lapse.EventSpent, lapse.EventSpent}, p.kinds())
 		for id, want := range map[lapse.ID]lapse.EndReason{last.Access.ID: lapse.EndReused, child.ID: lapse.EndParent, other.Access.ID: 0} {
 			if tok := p.token(id); tok.EndReason != want {
 				t.Errorf("%d generations: ended as %q; want %q", age, tok.EndReason, want)
 			}
 		}
 		_, err := p.Access().Authenticate(p.ctx, last.Access.Bearer)
-		wantIs(t, "the last access text", err, lapse.ErrRevoked)
+		lapsetest.WantIs(t, "the last access text", err, lapse.ErrRevoked)
 		p.wantRefresh("the last refresh text", last, lapse.ErrRevoked)
 		p.next(other)
 	}
@@ -1025,14 +1034,14 @@ func TestReuseRejection(t *testing.T) {
 		a := p.first(lapse.Grant{})
 		b := p.next(a)
 		p.next(b)
-		want := lapse.Rejection{Err: lapse.ErrReused, ID: a.Refresh.ID, Subject: "ana", Generation: 1, At: startMilli.Add(time.Minute), Reason: lapse.EndReused}
+		want := lapse.Rejection{Err: lapse.ErrReused, ID: a.Refresh.ID, Subject: "ana", Generation: 1, At: lapsetest.StartMilli.Add(time.Minute), Reason: lapse.EndReused}
 		if dead {
 			if _, err := p.ExpireSubject(p.ctx, "ana"); err != nil {
 				t.Fatal(err)
 			}
-			want.At, want.Reason = startMilli, lapse.EndSubject
+			want.At, want.Reason = lapsetest.StartMilli, lapse.EndSubject
 		}
-		p.clock.add(time.Minute)
+		p.clock.Add(time.Minute)
 		_, err := p.Refresh(p.ctx, b.Refresh.Bearer)
 		var got *lapse.Rejection
 		if !errors.As(err, &got) || *got != want {
@@ -1053,9 +1062,9 @@ func TestRefreshRefuses(t *testing.T) {
 		do   func(p *pairs, c *lapse.TokenPair)
 		want error
 	}{
-		{"ran out", func(p *pairs, _ *lapse.TokenPair) { p.clock.add(720 * time.Hour) }, lapse.ErrExpired},
-		{"about to run out", func(p *pairs, _ *lapse.TokenPair) { p.clock.add(720*time.Hour - time.Millisecond) }, nil},
-		{"logged out", func(p *pairs, c *lapse.TokenPair) { loggedOut(p.Pairs.ExpireBearer(p.ctx, c.Access.Bearer)) }, lapse.ErrRevoked},
+		{"ran out", func(p *pairs, _ *lapse.TokenPair) { p.clock.Add(720 * time.Hour) }, lapse.ErrExpired},
+		{"about to run out", func(p *pairs, _ *lapse.TokenPair) { p.clock.Add(720*time.Hour - time.Millisecond) }, nil},
+		{"logged out", func(p *pairs, c *lapse.TokenPair) { lapsetest.LoggedOut(p.Pairs.ExpireBearer(p.ctx, c.Access.Bearer)) }, lapse.ErrRevoked},
 		{"ended by the access text", func(p *pairs, c *lapse.TokenPair) { p.fixture.ExpireBearer(p.ctx, c.Access.Bearer) }, lapse.ErrRevoked},
 		{"ended by its ID", func(p *pairs, c *lapse.TokenPair) { p.Manager.Expire(p.ctx, c.Access.ID) }, lapse.ErrRevoked},
 		{"subject expired", func(p *pairs, _ *lapse.TokenPair) { p.ExpireSubject(p.ctx, "ana") }, lapse.ErrRevoked},
@@ -1064,7 +1073,7 @@ func TestRefreshRefuses(t *testing.T) {
 		{"empty", func(_ *pairs, c *lapse.TokenPair) { c.Refresh.Bearer = "" }, lapse.ErrMalformed},
 		{"an access text", func(_ *pairs, c *lapse.TokenPair) { c.Refresh = c.Access }, lapse.ErrUnknown},
 		{"swept", func(p *pairs, _ *lapse.TokenPair) {
-			p.clock.add(10000 * time.Hour)
+			p.clock.Add(10000 * time.Hour)
 			p.Sweep(p.ctx)
 		}, lapse.ErrUnknown},
 		{"subject refused", func(p *pairs, _ *lapse.TokenPair) { p.refused = lapse.ErrRefused }, lapse.ErrRefused},
@@ -1083,9 +1092,9 @@ func TestRefreshRefuses(t *testing.T) {
 		}, lapse.ErrUnknown},
 		{"of Pairs with another access prefix", func(p *pairs, c *lapse.TokenPair) {
 			other, err := lapse.NewPairs(p.store, lapse.PairConfig{Access: lapse.Config{Prefix: "other", Clock: p.clock}})
-			wantIs(p.t, "NewPairs", err, nil)
+			lapsetest.WantIs(p.t, "NewPairs", err, nil)
 			*c, err = other.Issue(p.ctx, forAna)
-			wantIs(p.t, "Issue", err, nil)
+			lapsetest.WantIs(p.t, "Issue", err, nil)
 		}, lapse.ErrUnknown},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -1097,7 +1106,7 @@ func TestRefreshRefuses(t *testing.T) {
 			if row.want == nil {
 				return
 			}
-			wantDiff(t, "contents", before, p.contents())
+			lapsetest.WantDiff(t, "contents", before, p.contents())
 			if told := p.events[len(p.events)-1]; row.want != errDirectory && !errors.Is(told.Err, row.want) {
 				t.Errorf("told last: %+v", told)
 			}
@@ -1110,7 +1119,7 @@ func TestReuseComesBeforeCheckSubject(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	a := p.first(lapse.Grant{})
 	p.next(a)
-	p.clock.add(time.Minute)
+	p.clock.Add(time.Minute)
 	p.refused = lapse.ErrRefused
 	p.wantRefresh("reuse", a, lapse.ErrReused)
 	if tok := p.token(a.Refresh.ID); tok.EndReason != lapse.EndReused {
@@ -1124,11 +1133,11 @@ func TestDeadCostsARead(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	a := p.first(lapse.Grant{})
 	b := p.next(p.next(a))
-	wantIs(t, "Expire", loggedOut(p.Pairs.ExpireBearer(p.ctx, b.Refresh.Bearer)), nil)
+	lapsetest.WantIs(t, "Expire", lapsetest.LoggedOut(p.Pairs.ExpireBearer(p.ctx, b.Refresh.Bearer)), nil)
 	p.refused = errDirectory
 	for c, want := range map[*lapse.TokenPair]error{&b: lapse.ErrRevoked, &a: lapse.ErrReused} {
 		calls := p.calls(func() { p.wantRefresh("dead", *c, want) })
-		wantDiff(t, "calls", []storagetest.Op{opGet}, calls)
+		lapsetest.WantDiff(t, "calls", []storagetest.Op{opGet}, calls)
 	}
 }
 
@@ -1138,11 +1147,11 @@ func TestReuseStaysReuse(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{ClockGuard: lapse.GuardOff}})
 	a := p.first(lapse.Grant{})
 	p.next(a)
-	p.clock.add(time.Minute)
+	p.clock.Add(time.Minute)
 	p.refused = lapse.ErrRefused
 	p.store.Before(func(op storagetest.Op) {
 		if op == opUpdate {
-			p.clock.add(-time.Minute)
+			p.clock.Add(-time.Minute)
 		}
 	})
 	p.wantRefresh("the clock stepped back", a, lapse.ErrReused)
@@ -1157,18 +1166,18 @@ func TestWrongSecretChangesNothing(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{})
 	a := p.first(lapse.Grant{})
 	b := p.next(p.next(a))
-	p.clock.add(time.Minute)
+	p.clock.Add(time.Minute)
 	before := p.contents()
 	for n := range 40 {
 		for _, c := range []lapse.TokenPair{a, b} {
 			c.Refresh.Bearer = withSecret(c.Refresh.Bearer, n)
 			p.wantRefresh("wrong secret", c, lapse.ErrUnknown)
-			wantIs(t, "Expire", loggedOut(p.Pairs.ExpireBearer(p.ctx, c.Refresh.Bearer)), lapse.ErrUnknown)
+			lapsetest.WantIs(t, "Expire", lapsetest.LoggedOut(p.Pairs.ExpireBearer(p.ctx, c.Refresh.Bearer)), lapse.ErrUnknown)
 		}
 	}
-	wantDiff(t, "contents", before, p.contents())
+	lapsetest.WantDiff(t, "contents", before, p.contents())
 	calls := p.calls(func() { p.Refresh(p.ctx, withSecret(a.Refresh.Bearer, 1)) })
-	wantDiff(t, "calls of one", []storagetest.Op{opGet}, calls)
+	lapsetest.WantDiff(t, "calls of one", []storagetest.Op{opGet}, calls)
 	p.next(b)
 }
 

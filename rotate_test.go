@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -34,29 +35,29 @@ func rotate(t *testing.T, f *fixture, bearer string, overlap time.Duration) laps
 func (f *fixture) wantPeek(t *testing.T, what, bearer string, want error) {
 	t.Helper()
 	_, err := f.Peek(f.ctx, bearer)
-	wantIs(t, what, err, want)
+	lapsetest.WantIs(t, what, err, want)
 }
 
 // TestRotate: the token stays what it is, and has another secret and a new life.
 func TestRotate(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 10 * time.Hour}})
 	old := f.issue(lapse.Grant{Subject: "ana", Name: "key", Scope: "read write", Data: "data", TTL: 2 * time.Hour})
-	f.clock.add(10 * time.Minute)
+	f.clock.Add(10 * time.Minute)
 	if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil {
 		t.Fatal(err)
 	}
-	f.clock.add(20 * time.Minute)
+	f.clock.Add(20 * time.Minute)
 	f.events = nil
 	got := rotate(t, f, old.Bearer, time.Hour)
-	at := startMilli.Add(30 * time.Minute)
+	at := lapsetest.StartMilli.Add(30 * time.Minute)
 	want := lapse.Token{
 		ID: old.ID, Prefix: "lapse", Subject: "ana", Name: "key", Scope: "read write", Data: "data",
-		IssuedAt: startMilli, LastUsedAt: startMilli.Add(10 * time.Minute), Generation: 1, RotatedAt: at,
+		IssuedAt: lapsetest.StartMilli, LastUsedAt: lapsetest.StartMilli.Add(10 * time.Minute), Generation: 1, RotatedAt: at,
 		ExpiresAt: at.Add(2 * time.Hour), MaxExpiresAt: at.Add(10 * time.Hour),
 	}
-	wantDiff(t, "the token", want, got.Token)
-	wantDiff(t, "what is stored", want, f.token(old.ID))
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: at, Token: want}}, f.events)
+	lapsetest.WantDiff(t, "the token", want, got.Token)
+	lapsetest.WantDiff(t, "what is stored", want, f.token(old.ID))
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: at, Token: want}}, f.events)
 	if got.Bearer == old.Bearer || got.Existing || got.Evicted != nil || len(f.contents()) != 1 {
 		t.Errorf("the text is the same: %v; %d records", got.Bearer == old.Bearer, len(f.contents()))
 	}
@@ -67,8 +68,8 @@ func TestRotate(t *testing.T) {
 	if tok, err := f.Authenticate(f.ctx, old.Bearer); err != nil || tok != want {
 		t.Errorf("by the previous text: %+v, %v; want the token as it is", tok, err)
 	}
-	wantDiff(t, "after a use of the previous text", before, f.contents())
-	f.clock.add(time.Minute)
+	lapsetest.WantDiff(t, "after a use of the previous text", before, f.contents())
+	f.clock.Add(time.Minute)
 	used, err := f.Authenticate(f.ctx, got.Bearer)
 	if err != nil || !used.ExpiresAt.Equal(at.Add(2*time.Hour+time.Minute)) {
 		t.Errorf("a use of the new text: %+v, %v; want it renewed by the token's own TTL", used, err)
@@ -104,27 +105,27 @@ func TestOverlapEdges(t *testing.T) {
 			}
 			f := newFixture(t, lapse.Config{})
 			old := f.issue(lapse.Grant{Subject: "ana", TTL: row.ttl})
-			f.clock.add(row.after)
+			f.clock.Add(row.after)
 			got := rotate(t, f, old.Bearer, row.overlap)
 			if row.use >= 0 {
-				f.clock.add(row.use)
+				f.clock.Add(row.use)
 				if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil {
 					t.Errorf("%s: %v", row.name, err)
 				}
-				f.clock.add(-row.use)
+				f.clock.Add(-row.use)
 			}
-			f.clock.add(row.ends + after)
+			f.clock.Add(row.ends + after)
 			f.events = nil
 			_, err := f.Authenticate(f.ctx, old.Bearer)
 			if after < 0 {
-				wantIs(t, row.name+", before the end", err, nil)
+				lapsetest.WantIs(t, row.name+", before the end", err, nil)
 				continue
 			}
 			var why *lapse.Rejection
 			if !errors.Is(err, lapse.ErrReplaced) || !errors.As(err, &why) || *why != (lapse.Rejection{Err: lapse.ErrReplaced, ID: old.ID, Subject: "ana"}) {
 				t.Errorf("%s, %v after the end: %v", row.name, after, err)
 			}
-			wantDiff(t, row.name+": events", []lapse.EventKind{lapse.EventSpent}, f.kinds())
+			lapsetest.WantDiff(t, row.name+": events", []lapse.EventKind{lapse.EventSpent}, f.kinds())
 			if row.ends+after < row.ttl {
 				f.wantPeek(t, row.name+": the new text", got.Bearer, nil)
 			}
@@ -152,25 +153,25 @@ func TestCapCountsFromTheRotation(t *testing.T) {
 		for _, after := range []time.Duration{-time.Millisecond, 0, time.Millisecond} {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: h, MaxTTL: row.issued}})
 			old := f.issue(lapse.Grant{Subject: "ana"})
-			f.clock.add(30 * time.Minute)
+			f.clock.Add(30 * time.Minute)
 			got, err := f.manager(lapse.Config{Policy: lapse.Policy{TTL: h, MaxTTL: row.rotated}}).Rotate(f.ctx, old.Bearer, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			seen := f.manager(lapse.Config{Policy: lapse.Policy{TTL: h, MaxTTL: row.seen}})
 			for range row.want/(30*time.Minute) - 1 {
-				f.clock.add(30 * time.Minute)
+				f.clock.Add(30 * time.Minute)
 				if _, err := seen.Authenticate(f.ctx, got.Bearer); err != nil {
 					t.Fatalf("%s: %v", row.name, err)
 				}
 			}
-			f.clock.add(30*time.Minute + after)
+			f.clock.Add(30*time.Minute + after)
 			_, err = seen.Authenticate(f.ctx, got.Bearer)
 			want := lapse.ErrExpired
 			if after < 0 {
 				want = nil
 			}
-			wantIs(t, row.name, err, want)
+			lapsetest.WantIs(t, row.name, err, want)
 		}
 	}
 }
@@ -180,8 +181,8 @@ func TestRotateUnderEachRenewal(t *testing.T) {
 	for _, renewal := range []lapse.Renewal{lapse.RenewDefault, lapse.RenewOnUse, lapse.RenewOnRequest, lapse.RenewNever} {
 		f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: time.Hour, Renewal: renewal}})
 		old := f.issue(lapse.Grant{Subject: "ana"})
-		f.clock.add(time.Hour - time.Millisecond)
-		if got := rotate(t, f, old.Bearer, 0); !got.ExpiresAt.Equal(startMilli.Add(2*time.Hour - time.Millisecond)) {
+		f.clock.Add(time.Hour - time.Millisecond)
+		if got := rotate(t, f, old.Bearer, 0); !got.ExpiresAt.Equal(lapsetest.StartMilli.Add(2*time.Hour - time.Millisecond)) {
 			t.Errorf("Renewal %d: it lives until %v", renewal, got.ExpiresAt)
 		}
 	}
@@ -190,12 +191,12 @@ func TestRotateUnderEachRenewal(t *testing.T) {
 // TestLateTouchStaysUnderTheCap: a use that was judged before a rotation, and is written
 // after it, does not lengthen the new life past its cap.
 func TestLateTouchStaysUnderTheCap(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
-		f := &fixture{t: t, ctx: t.Context(), clock: newClock(), store: store}
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		f := &fixture{t: t, ctx: t.Context(), clock: lapsetest.NewClock(), store: store}
 		f.Manager = f.manager(lapse.Config{Policy: lapse.Policy{TTL: 20 * time.Hour}})
 		short := f.manager(lapse.Config{Policy: lapse.Policy{TTL: time.Hour, MaxTTL: 2 * time.Hour}})
 		old := f.issue(lapse.Grant{Subject: "ana", TTL: 20 * time.Hour})
-		f.clock.add(time.Minute)
+		f.clock.Add(time.Minute)
 		var late storage.Record
 		store.Before(func(op storagetest.Op) {
 			if op != opTouch {
@@ -210,14 +211,14 @@ func TestLateTouchStaysUnderTheCap(t *testing.T) {
 		if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil {
 			t.Fatal(err)
 		}
-		limit := startMilli.Add(2*time.Hour + time.Minute)
+		limit := lapsetest.StartMilli.Add(2*time.Hour + time.Minute)
 		if late.Generation != 1 || !late.MaxExpiresAt.Equal(limit) {
 			t.Fatalf("as the touch came: %+v; it was to come late", late)
 		}
-		if got := f.record(old.ID); got.ExpiresAt.After(limit) || !got.LastUsedAt.Equal(startMilli.Add(time.Minute)) {
+		if got := f.record(old.ID); got.ExpiresAt.After(limit) || !got.LastUsedAt.Equal(lapsetest.StartMilli.Add(time.Minute)) {
 			t.Errorf("the record says %v, used at %v; its cap is %v", got.ExpiresAt, got.LastUsedAt, limit)
 		}
-		f.clock.set(limit)
+		f.clock.Set(limit)
 		if ended, err := f.Expire(f.ctx, old.ID); ended || err != nil {
 			t.Errorf("at its cap, Expire ends it: %v, %v", ended, err)
 		}
@@ -233,9 +234,9 @@ func TestRotateRefuses(t *testing.T) {
 	} {
 		calls := f.calls(func() {
 			got, err := f.Rotate(f.ctx, i.Bearer, overlap)
-			wantIs(t, name, err, lapse.ErrInvalidGrant)
+			lapsetest.WantIs(t, name, err, lapse.ErrInvalidGrant)
 			byID, errByID := f.RotateID(f.ctx, i.ID, overlap)
-			wantIs(t, name+", by ID", errByID, lapse.ErrInvalidGrant)
+			lapsetest.WantIs(t, name+", by ID", errByID, lapse.ErrInvalidGrant)
 			if got.Bearer != "" || byID.Bearer != "" || errors.Is(err, lapse.ErrUnauthenticated) {
 				t.Errorf("%s: %v with a bearer: %v", name, err, got.Bearer != "")
 			}
@@ -245,7 +246,7 @@ func TestRotateRefuses(t *testing.T) {
 		}
 	}
 	_, err := f.manager(lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}}).Rotate(f.ctx, i.Bearer, lapse.NoLimit)
-	wantIs(t, "NoLimit without a cap", err, lapse.ErrInvalidGrant)
+	lapsetest.WantIs(t, "NoLimit without a cap", err, lapse.ErrInvalidGrant)
 	rotate(t, f, i.Bearer, time.Hour+time.Millisecond-1) // rounded down
 }
 
@@ -260,7 +261,7 @@ func TestRotateNeedsAGoodToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Expire(f.ctx, ended.ID)
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	forged := f.manager(lapse.Config{Prefix: "other"})
 	before := f.contents()
 	for _, row := range []struct {
@@ -278,13 +279,13 @@ func TestRotateNeedsAGoodToken(t *testing.T) {
 	} {
 		refused, f.events = row.check, nil
 		_, err := row.m.Rotate(f.ctx, row.bearer, 0)
-		wantIs(t, row.name, err, row.want)
+		lapsetest.WantIs(t, row.name, err, row.want)
 		if row.want != errDisk {
-			wantIs(t, row.name, err, lapse.ErrUnauthenticated)
-			wantDiff(t, row.name+": events", []lapse.EventKind{lapse.EventRejected}, f.kinds())
+			lapsetest.WantIs(t, row.name, err, lapse.ErrUnauthenticated)
+			lapsetest.WantDiff(t, row.name+": events", []lapse.EventKind{lapse.EventRejected}, f.kinds())
 		}
 	}
-	wantDiff(t, "contents", before, f.contents())
+	lapsetest.WantDiff(t, "contents", before, f.contents())
 }
 
 // TestRotateTooLate: what dies while the transaction waits for its turn is dead to it.
@@ -306,14 +307,14 @@ func TestRotateTooLate(t *testing.T) {
 			f.store.Before(func(op opOf) {
 				if op == opUpdate {
 					f.store.Before(nil)
-					f.clock.add(row.after)
+					f.clock.Add(row.after)
 				}
 			})
 			f.events = nil
 			_, err := f.Rotate(f.ctx, i.Bearer, time.Second)
-			wantIs(t, row.name+" "+what, err, row.want)
+			lapsetest.WantIs(t, row.name+" "+what, err, row.want)
 			if row.want != nil {
-				wantDiff(t, row.name+": events", []lapse.EventKind{lapse.EventRejected}, f.kinds())
+				lapsetest.WantDiff(t, row.name+": events", []lapse.EventKind{lapse.EventRejected}, f.kinds())
 			}
 		}
 	}
@@ -345,7 +346,7 @@ var afterRotations = []afterRotation{
 	{"a refused use", func(f *fixture, _, next lapse.Issued) error {
 		refused := lapse.ErrRefused
 		_, err := f.manager(lapse.Config{Admit: f.checks(&refused)}).Authenticate(f.ctx, next.Bearer)
-		return ignore(err, lapse.ErrRefused)
+		return lapsetest.Ignore(err, lapse.ErrRefused)
 	}, nil},
 	{"Authenticate", func(f *fixture, _, next lapse.Issued) error { _, err := f.Authenticate(f.ctx, next.Bearer); return err }, lapse.ErrRotated},
 	{"Hold", func(f *fixture, _, next lapse.Issued) error { return f.holdOnce(next.Bearer) }, lapse.ErrRotated},
@@ -365,7 +366,7 @@ var afterRotations = []afterRotation{
 func (f *fixture) holdOnce(bearer string) error {
 	ctx, leave := context.WithCancel(f.ctx)
 	defer leave()
-	_, _, err := opened(f.Hold(ctx, bearer))
+	_, _, err := lapsetest.Opened(f.Hold(ctx, bearer))
 	return err
 }
 
@@ -382,28 +383,28 @@ func TestRotateAgain(t *testing.T) {
 				name := row.name + ", made by " + made
 				f, old := rotatable(t, made)
 				first := rotate(t, f, old.Bearer, time.Minute)
-				f.clock.add(time.Millisecond)
+				f.clock.Add(time.Millisecond)
 				if err := row.do(f, old, first); err != nil {
 					t.Fatal(name, err)
 				}
 				before := f.contents()
 				f.events = nil
 				again, err := f.Rotate(f.ctx, old.Bearer, overlap)
-				wantIs(t, name, err, row.want)
+				lapsetest.WantIs(t, name, err, row.want)
 				if row.want == nil && (again.Bearer != first.Bearer || again.Token != f.token(old.ID)) {
 					t.Errorf("%s, overlap %v: another answer: %+v", name, overlap, again.Token)
 				}
 				if row.want == nil || row.want == lapse.ErrRotated {
-					wantDiff(t, name+": events", 0, len(f.events))
+					lapsetest.WantDiff(t, name+": events", 0, len(f.events))
 				}
-				wantDiff(t, name+": contents", before, f.contents())
-				f.clock.add(time.Minute - 2*time.Millisecond)
+				lapsetest.WantDiff(t, name+": contents", before, f.contents())
+				f.clock.Add(time.Minute - 2*time.Millisecond)
 				wantPrevious := row.want
 				if row.want == lapse.ErrRotated {
 					wantPrevious = nil
 				}
 				f.wantPeek(t, name+": the previous text, before its instant", old.Bearer, wantPrevious)
-				f.clock.add(time.Millisecond)
+				f.clock.Add(time.Millisecond)
 				f.wantPeek(t, name+": the previous text, at its instant", old.Bearer, lapse.ErrReplaced)
 			}
 		}
@@ -413,7 +414,7 @@ func TestRotateAgain(t *testing.T) {
 // rotatable makes a token. Uses within RenewEvery of the issue are not due.
 func rotatable(t *testing.T, made string) (*fixture, lapse.Issued) {
 	t.Helper()
-	f := newFixture(t, keyed(lapse.Policy{RenewEvery: time.Hour}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{RenewEvery: time.Hour}, 1))
 	switch made {
 	case "Obtain":
 		return f, obtain(t, f, f.Manager, forAna)
@@ -446,7 +447,7 @@ func TestFirstUseThatCannotBeStored(t *testing.T) {
 			f.events = nil
 			f.store.Reset()
 			f.store.InjectOp(opUpdate, 1, row.mode, row.err)
-			wantIs(t, name, use(f, next.Bearer), nil)
+			lapsetest.WantIs(t, name, use(f, next.Bearer), nil)
 			if !f.store.Fired() || len(f.events) != 1 || f.events[0].Kind != lapse.EventRenewalFailed || !errors.Is(f.events[0].Err, row.err) {
 				t.Errorf("%s: fired %v, told %+v; want that it could not be recorded", name, f.store.Fired(), f.events)
 			}
@@ -455,13 +456,13 @@ func TestFirstUseThatCannotBeStored(t *testing.T) {
 			}
 			again, err := f.Rotate(f.ctx, old.Bearer, time.Minute)
 			if row.stored {
-				wantIs(t, name+", stored all the same", err, lapse.ErrRotated)
+				lapsetest.WantIs(t, name+", stored all the same", err, lapse.ErrRotated)
 			} else if err != nil || again.Bearer != next.Bearer {
 				t.Errorf("%s, not stored: %v; want the same answer again", name, err)
 			}
-			wantIs(t, name+", once more", use(f, next.Bearer), nil)
+			lapsetest.WantIs(t, name+", once more", use(f, next.Bearer), nil)
 			_, err = f.Rotate(f.ctx, old.Bearer, time.Minute)
-			wantIs(t, name+": after a use that was stored", err, lapse.ErrRotated)
+			lapsetest.WantIs(t, name+": after a use that was stored", err, lapse.ErrRotated)
 		}
 	}
 }
@@ -474,7 +475,7 @@ func TestFirstUseOfABudget(t *testing.T) {
 	f.store.Reset()
 	f.store.InjectOp(opUpdate, 1, storagetest.FailBefore, errDisk)
 	_, err := f.Authenticate(f.ctx, next.Bearer)
-	wantIs(t, "a use that cannot be stored", err, errDisk)
+	lapsetest.WantIs(t, "a use that cannot be stored", err, errDisk)
 	if again := rotate(t, f, old.Bearer, time.Minute); again.Bearer != next.Bearer || again.UsesLeft != 2 {
 		t.Errorf("%+v; want the same answer, with two uses", again.Token)
 	}
@@ -494,7 +495,7 @@ func TestPreviousWithoutOverlap(t *testing.T) {
 			}
 			f.events = nil
 			got := rotate(t, f, old.Bearer, 0)
-			wantDiff(t, made+": events", []lapse.EventKind{lapse.EventRotated}, f.kinds())
+			lapsetest.WantDiff(t, made+": events", []lapse.EventKind{lapse.EventRotated}, f.kinds())
 			if got.Bearer == next.Bearer || got.Generation != 2 || got.ID != old.ID {
 				t.Errorf("%s, used %v: %+v; want another secret", made, used, got.Token)
 			}
@@ -508,10 +509,10 @@ func TestPreviousWithoutOverlap(t *testing.T) {
 // most two of them work, the newest and one before it, and every other is known for one
 // that was replaced.
 func TestRotateAtRandom(t *testing.T) {
-	alone(t)
+	lapsetest.Alone(t)
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		f := newFixture(t, keyed(lapse.Policy{RenewEvery: time.Minute, MaxTTL: 2 * time.Hour}, 1))
+		f := newFixture(t, lapsetest.Keyed(lapse.Policy{RenewEvery: time.Minute, MaxTTL: 2 * time.Hour}, 1))
 		first := obtain(t, f, f.Manager, forAna)
 		if seed%2 == 0 {
 			first = f.issue(forAna)
@@ -526,7 +527,7 @@ func TestRotateAtRandom(t *testing.T) {
 			case 2:
 				f.Authenticate(f.ctx, text)
 			case 3:
-				f.clock.add(time.Duration(r.IntN(10)) * time.Minute)
+				f.clock.Add(time.Duration(r.IntN(10)) * time.Minute)
 			case 4:
 				got, _ = f.RotateID(f.ctx, id, time.Duration(r.IntN(4))*10*time.Minute)
 			case 5:
@@ -683,12 +684,12 @@ var replacements = []replacement{
 // scene has everything ready, the clock a little later, and a Manager for r on store.
 func (r *replacement) scene(t *testing.T, over func(f *fixture) storage.Store) (f *fixture, m *lapse.Manager, old string, do doing) {
 	t.Helper()
-	f = newFixture(t, keyed(replacePolicy, 1))
+	f = newFixture(t, lapsetest.Keyed(replacePolicy, 1))
 	f.issue(lapse.Grant{Subject: "ana", TTL: 10 * time.Minute}) // the oldest
-	f.clock.add(time.Second)
+	f.clock.Add(time.Second)
 	old, do = r.ready(f)
-	f.clock.add(time.Second)
-	cfg := keyed(replacePolicy, r.keys...)
+	f.clock.Add(time.Second)
+	cfg := lapsetest.Keyed(replacePolicy, r.keys...)
 	cfg.Clock = f.clock
 	cfg.Observe = func(_ context.Context, e lapse.Event) { f.events = append(f.events, e) }
 	m, err := lapse.New(over(f), cfg)
@@ -711,7 +712,7 @@ func TestReplacementFaults(t *testing.T) {
 		if _, err := do(f.ctx, m); err != nil {
 			t.Fatalf("%s without a fault: %v", r.name, err)
 		}
-		wantDiff(t, r.name+": events", r.tells, f.kinds())
+		lapsetest.WantDiff(t, r.name+": events", r.tells, f.kinds())
 		calls := f.store.Calls()
 		for n := range calls {
 			for _, fault := range []struct {
@@ -746,7 +747,7 @@ func TestReplacementFaults(t *testing.T) {
 					f.wantNothing(t, got, err, fault.want)
 					happened := fault.mode == storagetest.FailAfter && calls[n] == opUpdate
 					if !happened {
-						wantDiff(t, "contents", before, f.contents())
+						lapsetest.WantDiff(t, "contents", before, f.contents())
 					}
 					f.wantDoneBy(t, &r, m, old, do, happened)
 				})
@@ -758,7 +759,7 @@ func TestReplacementFaults(t *testing.T) {
 // wantNothing: the verb failed as want says, and gave and told of nothing.
 func (f *fixture) wantNothing(t *testing.T, got lapse.Issued, err, want error) {
 	t.Helper()
-	wantIs(t, "error", err, want)
+	lapsetest.WantIs(t, "error", err, want)
 	if errors.Is(err, lapse.ErrUnauthenticated) || errors.Is(err, lapse.ErrRotated) || errors.Is(err, lapse.ErrLimit) {
 		t.Errorf("a fault of the store reads as a verdict: %v", err)
 	}
@@ -774,7 +775,7 @@ func (f *fixture) wantDoneBy(t *testing.T, r *replacement, m *lapse.Manager, old
 	t.Helper()
 	got, err := do(f.ctx, m)
 	if happened && r.again != nil {
-		wantIs(t, "once more", err, r.again)
+		lapsetest.WantIs(t, "once more", err, r.again)
 		f.wantPeek(t, "the old text", old, lapse.ErrReplaced)
 	} else if err != nil {
 		t.Errorf("once more: %v", err)
@@ -783,7 +784,7 @@ func (f *fixture) wantDoneBy(t *testing.T, r *replacement, m *lapse.Manager, old
 	}
 	if old != "" && old != got.Bearer {
 		_, err := m.Peek(f.ctx, old)
-		wantIs(t, "the old text", err, map[bool]error{false: lapse.ErrReplaced}[r.works])
+		lapsetest.WantIs(t, "the old text", err, map[bool]error{false: lapse.ErrReplaced}[r.works])
 	}
 	f.wantWhole(t)
 }
@@ -853,7 +854,7 @@ func TestReplacementTxFaults(t *testing.T) {
 				break
 			}
 			f.wantNothing(t, got, err, errDisk)
-			wantDiff(t, fmt.Sprint(r.name, ", call ", n), before, f.contents())
+			lapsetest.WantDiff(t, fmt.Sprint(r.name, ", call ", n), before, f.contents())
 			f.wantDoneBy(t, &r, m, old, do, false)
 		}
 		if n <= r.calls {
@@ -878,7 +879,7 @@ func TestReplacementRunsAgain(t *testing.T) {
 					t.Errorf("%s, fault %d: %v at %v; want %v, of the run that counts", r.name, fault, e.Kind, e.At, counts)
 				}
 			}
-			wantDiff(t, r.name+": events", r.tells, f.kinds())
+			lapsetest.WantDiff(t, r.name+": events", r.tells, f.kinds())
 			if tok, err := m.Peek(f.ctx, got.Bearer); err != nil || tok != got.Token {
 				t.Errorf("%s, fault %d: Peek: %+v, %v", r.name, fault, tok, err)
 			}
@@ -891,10 +892,10 @@ func TestReplacementRunsAgain(t *testing.T) {
 // whose secret the first one would have replaced. Then the token that is issued needs room
 // of its own.
 func TestRetiredMeanwhile(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	old := obtain(t, f, f.Manager, forAna)
 	other := f.issue(forAna)
-	cfg := keyed(lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}, 2)
+	cfg := lapsetest.Keyed(lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}, 2)
 	cfg.Clock = f.clock
 	m, err := lapse.New(&twice{f.store, f.clock, 0, func() { f.Expire(f.ctx, old.ID) }}, cfg)
 	if err != nil {
@@ -904,7 +905,7 @@ func TestRetiredMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantDiff(t, "evicted", []lapse.ID{other.ID}, got.Evicted)
+	lapsetest.WantDiff(t, "evicted", []lapse.ID{other.ID}, got.Evicted)
 	if was := f.token(old.ID); got.Existing || got.ID == old.ID || was.EndReason != lapse.EndRevoked || was.Generation != 0 {
 		t.Errorf("%+v, in the place of %+v", got.Token, was)
 	}
@@ -928,7 +929,7 @@ func TestReplacementStops(t *testing.T) {
 			}()
 			do(f.ctx, m)
 		}()
-		wantDiff(t, r.name+": contents", before, f.contents())
+		lapsetest.WantDiff(t, r.name+": contents", before, f.contents())
 		f.wantDoneBy(t, &r, m, old, do, false)
 		if err := f.store.Close(); err != nil {
 			t.Fatal(err)
@@ -943,7 +944,7 @@ func TestReplacementStops(t *testing.T) {
 func rotationsTold(t *testing.T, store *storagetest.Faulty) (*lapse.Manager, *atomic.Int64) {
 	t.Helper()
 	var told atomic.Int64
-	m, err := lapse.New(store, lapse.Config{Clock: newClock(), Observe: func(_ context.Context, e lapse.Event) {
+	m, err := lapse.New(store, lapse.Config{Clock: lapsetest.NewClock(), Observe: func(_ context.Context, e lapse.Event) {
 		if e.Kind == lapse.EventRotated {
 			told.Add(1)
 		}
@@ -960,7 +961,7 @@ func rotationsTold(t *testing.T, store *storagetest.Faulty) (*lapse.Manager, *at
 func TestRotateUnder64Callers(t *testing.T) {
 	const callers = 64
 	for _, overlap := range []time.Duration{0, time.Minute} {
-		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			ctx := context.Background()
 			m, told := rotationsTold(t, store)
 			old, err := m.Issue(ctx, forAna)
@@ -968,8 +969,8 @@ func TestRotateUnder64Callers(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := make([]lapse.Issued, callers)
-			arrivals(store, callers, storagetest.OpUpdate)
-			errs := together(callers, func(i int) (err error) {
+			lapsetest.Arrivals(store, callers, storagetest.OpUpdate)
+			errs := lapsetest.Together(callers, func(i int) (err error) {
 				got[i], err = m.Rotate(ctx, old.Bearer, overlap)
 				return err
 			})
@@ -980,7 +981,7 @@ func TestRotateUnder64Callers(t *testing.T) {
 					given++
 					texts[got[i].Bearer] = true
 				} else {
-					wantIs(t, "one of the others", err, lapse.ErrReplaced)
+					lapsetest.WantIs(t, "one of the others", err, lapse.ErrReplaced)
 				}
 			}
 			want := callers
@@ -1004,7 +1005,7 @@ func TestRotateUnder64Callers(t *testing.T) {
 // use.
 func TestRotateOneAfterTheOther(t *testing.T) {
 	const callers = 64
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
 		m, told := rotationsTold(t, store)
 		old, err := m.Issue(ctx, forAna)
@@ -1012,12 +1013,12 @@ func TestRotateOneAfterTheOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make([]lapse.Issued, callers)
-		arrivals(store, callers, storagetest.OpGet)
-		errs := together(callers, func(i int) (err error) {
+		lapsetest.Arrivals(store, callers, storagetest.OpGet)
+		errs := lapsetest.Together(callers, func(i int) (err error) {
 			if got[i], err = m.Rotate(ctx, old.Bearer, time.Minute); err == nil {
 				_, err = m.Authenticate(ctx, got[i].Bearer)
 			}
-			return ignore(err, lapse.ErrRotated)
+			return lapsetest.Ignore(err, lapse.ErrRotated)
 		})
 		store.Before(nil)
 		if err := errors.Join(errs...); err != nil {
@@ -1033,30 +1034,30 @@ func TestRotateOneAfterTheOther(t *testing.T) {
 			t.Errorf("%d rotations gave %d texts; want one of each", told.Load(), len(texts))
 		}
 		_, err = m.Rotate(ctx, old.Bearer, time.Minute)
-		wantIs(t, "after all that", err, lapse.ErrRotated)
+		lapsetest.WantIs(t, "after all that", err, lapse.ErrRotated)
 	})
 }
 
 // TestRotateAgainstItsEnd: a rotation and an end meet. Whichever came first, the token is
 // ended, under both of its secrets.
 func TestRotateAgainstItsEnd(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		ctx := context.Background()
-		m, _ := gateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+		m, _ := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
 		for range 20 {
 			old, err := m.Issue(ctx, forAna)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var next lapse.Issued
-			arrivals(store, 2, storagetest.OpUpdate)
-			errs := together(2, func(i int) (err error) {
+			lapsetest.Arrivals(store, 2, storagetest.OpUpdate)
+			errs := lapsetest.Together(2, func(i int) (err error) {
 				if i == 0 {
 					_, err := m.Expire(ctx, old.ID)
 					return err
 				}
 				next, err = m.Rotate(ctx, old.Bearer, time.Minute)
-				return ignore(err, lapse.ErrRevoked)
+				return lapsetest.Ignore(err, lapse.ErrRevoked)
 			})
 			store.Before(nil)
 			if err := errors.Join(errs...); err != nil {
@@ -1080,12 +1081,12 @@ func TestRotateAgainstItsEnd(t *testing.T) {
 // rotated.
 func TestRotateSurvivesReopening(t *testing.T) {
 	ctx, path := context.Background(), filepath.Join(t.TempDir(), "tokens.db")
-	open := func() (*bolt.Store, *lapse.Manager, *stepClock) {
+	open := func() (*bolt.Store, *lapse.Manager, *lapsetest.StepClock) {
 		store, err := bolt.Open(path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, clock := gateManager(t, store, lapse.Policy{})
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{})
 		return store, m, clock
 	}
 	store, m, clock := open()
@@ -1093,7 +1094,7 @@ func TestRotateSurvivesReopening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clock.add(time.Minute)
+	clock.Add(time.Minute)
 	_, used := m.Authenticate(ctx, old.Bearer)
 	next, rotated := m.Rotate(ctx, old.Bearer, time.Minute)
 	if err := errors.Join(used, rotated, store.Close()); err != nil {
@@ -1101,7 +1102,7 @@ func TestRotateSurvivesReopening(t *testing.T) {
 	}
 
 	store, m, clock = open()
-	clock.add(2*time.Minute - time.Millisecond)
+	clock.Add(2*time.Minute - time.Millisecond)
 	again, err := m.Rotate(ctx, old.Bearer, time.Hour)
 	if err != nil || again.Bearer != next.Bearer || again.Token != next.Token {
 		t.Errorf("the same again: %v, %+v; want %+v", err, again.Token, next.Token)
@@ -1113,14 +1114,14 @@ func TestRotateSurvivesReopening(t *testing.T) {
 
 	store, m, clock = open()
 	defer store.Close()
-	clock.add(2*time.Minute - time.Millisecond)
+	clock.Add(2*time.Minute - time.Millisecond)
 	_, err = m.Rotate(ctx, old.Bearer, time.Minute)
-	wantIs(t, "after a use of the new text", err, lapse.ErrRotated)
+	lapsetest.WantIs(t, "after a use of the new text", err, lapse.ErrRotated)
 	_, err = m.Peek(ctx, old.Bearer)
-	wantIs(t, "the previous text, before its instant", err, nil)
-	clock.add(time.Millisecond)
+	lapsetest.WantIs(t, "the previous text, before its instant", err, nil)
+	clock.Add(time.Millisecond)
 	_, err = m.Peek(ctx, old.Bearer)
-	wantIs(t, "the previous text, at its instant", err, lapse.ErrReplaced)
+	lapsetest.WantIs(t, "the previous text, at its instant", err, lapse.ErrReplaced)
 	if tok, err := m.Peek(ctx, next.Bearer); err != nil || tok.ID != old.ID || tok.Generation != 1 {
 		t.Errorf("the new text: %+v, %v", tok, err)
 	}
@@ -1143,19 +1144,19 @@ func rotateID(t *testing.T, f *fixture, id lapse.ID, overlap time.Duration) laps
 func TestRotateID(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	old := f.issue(lapse.Grant{Subject: "ana", Name: "key", Scope: "read", Data: "data"})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.events = nil
 	got := rotateID(t, f, old.ID, time.Minute)
-	at := startMilli.Add(time.Minute)
+	at := lapsetest.StartMilli.Add(time.Minute)
 	want := old.Token
 	want.Generation, want.RotatedAt, want.ExpiresAt, want.MaxExpiresAt = 1, at, at.Add(30*time.Minute), at.Add(30*24*time.Hour)
-	wantDiff(t, "the token", want, got.Token)
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: at, Token: want}}, f.events)
-	f.clock.add(time.Minute - time.Millisecond)
+	lapsetest.WantDiff(t, "the token", want, got.Token)
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventRotated, At: at, Token: want}}, f.events)
+	f.clock.Add(time.Minute - time.Millisecond)
 	f.wantPeek(t, "the previous text before its instant", old.Bearer, nil)
 	_, err := f.Rotate(f.ctx, old.Bearer, time.Minute)
-	wantIs(t, "Rotate with the previous text", err, lapse.ErrRotated) // there is no repeat
-	f.clock.add(time.Millisecond)
+	lapsetest.WantIs(t, "Rotate with the previous text", err, lapse.ErrRotated) // there is no repeat
+	f.clock.Add(time.Millisecond)
 	f.wantPeek(t, "the previous text at its instant", old.Bearer, lapse.ErrReplaced)
 }
 
@@ -1175,15 +1176,15 @@ func TestRotateIDOfWhatIsNotUsed(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			f.clock.add(time.Minute)
+			f.clock.Add(time.Minute)
 			until := f.record(old.ID).PreviousUntil
 			second := rotateID(t, f, old.ID, 10*time.Minute)
-			if second.Generation != 2 || !second.RotatedAt.Equal(startMilli.Add(time.Minute)) {
+			if second.Generation != 2 || !second.RotatedAt.Equal(lapsetest.StartMilli.Add(time.Minute)) {
 				t.Errorf("%s, used %v: %+v", name, used, second.Token)
 			}
 			good, replaced := old, first
 			if used {
-				good, replaced, until = first, old, startMilli.Add(11*time.Minute)
+				good, replaced, until = first, old, lapsetest.StartMilli.Add(11*time.Minute)
 			}
 			f.wantPeek(t, name+": the previous text", good.Bearer, nil)
 			f.wantPeek(t, name+": the one that gave way", replaced.Bearer, lapse.ErrReplaced)
@@ -1191,7 +1192,7 @@ func TestRotateIDOfWhatIsNotUsed(t *testing.T) {
 				t.Errorf("%s, used %v: the previous text works until %v; want %v", name, used, got, until)
 			}
 			_, err := f.Rotate(f.ctx, good.Bearer, time.Minute)
-			wantIs(t, name+": Rotate with the previous text", err, lapse.ErrRotated)
+			lapsetest.WantIs(t, name+": Rotate with the previous text", err, lapse.ErrRotated)
 			rotateID(t, f, old.ID, 0)
 			f.wantPeek(t, name+": with overlap 0, the previous text", good.Bearer, lapse.ErrReplaced)
 			f.wantPeek(t, name+": with overlap 0, the current text", second.Bearer, lapse.ErrReplaced)
@@ -1212,7 +1213,7 @@ func TestRotateIDRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Expire(f.ctx, ended.ID)
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	before := f.contents()
 	for _, row := range []struct {
 		name string
@@ -1229,12 +1230,12 @@ func TestRotateIDRefuses(t *testing.T) {
 	} {
 		f.events = nil
 		_, err := row.m.RotateID(f.ctx, row.id, time.Second)
-		wantIs(t, row.name, err, row.want)
+		lapsetest.WantIs(t, row.name, err, row.want)
 		if len(f.events) != 0 {
 			t.Errorf("%s: told of %+v", row.name, f.events)
 		}
 	}
-	wantDiff(t, "contents", before, f.contents())
+	lapsetest.WantDiff(t, "contents", before, f.contents())
 	if _, err := f.manager(lapse.Config{Admit: f.checks(&refused)}).RotateID(f.ctx, live.ID, 0); err != nil {
 		t.Errorf("Admit was asked: %v", err)
 	}
@@ -1243,7 +1244,7 @@ func TestRotateIDRefuses(t *testing.T) {
 // TestRotateOfASession is Refresh's to do, by every text and by the ID, under every
 // prefix.
 func TestRotateOfASession(t *testing.T) {
-	clock := newClock()
+	clock := lapsetest.NewClock()
 	store := memory.New()
 	p, err := lapse.NewPairs(store, lapse.PairConfig{Access: lapse.Config{Clock: clock}})
 	if err != nil {
@@ -1260,9 +1261,9 @@ func TestRotateOfASession(t *testing.T) {
 	for range 2 {
 		for _, m := range []*lapse.Manager{p.Access(), other} {
 			_, err := m.Rotate(t.Context(), c.Access.Bearer, time.Minute)
-			wantIs(t, "Rotate of an access text", err, lapse.ErrNotRenewable)
+			lapsetest.WantIs(t, "Rotate of an access text", err, lapse.ErrNotRenewable)
 			_, err = m.RotateID(t.Context(), c.Access.ID, 0)
-			wantIs(t, "RotateID of a session", err, lapse.ErrNotRenewable)
+			lapsetest.WantIs(t, "RotateID of a session", err, lapse.ErrNotRenewable)
 		}
 		if c, err = p.Refresh(t.Context(), c.Refresh.Bearer); err != nil {
 			t.Fatal(err)
@@ -1303,15 +1304,15 @@ func TestRotateAndDelegates(t *testing.T) {
 		rotate(t, f, old.Bearer, overlap)
 		f.wantPeek(t, "a delegate of another token", other.Bearer, nil)
 		if overlap > 0 {
-			wantDiff(t, "events", []lapse.EventKind{lapse.EventRotated}, f.kinds())
-			f.clock.add(30*time.Minute - time.Millisecond)
+			lapsetest.WantDiff(t, "events", []lapse.EventKind{lapse.EventRotated}, f.kinds())
+			f.clock.Add(30*time.Minute - time.Millisecond)
 			f.wantPeek(t, "near, after the overlap", near.Bearer, nil)
 			f.wantPeek(t, "far, after the overlap", far.Bearer, nil)
 			continue
 		}
-		wantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventRotated}, f.kinds())
+		lapsetest.WantDiff(t, "events", []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventRotated}, f.kinds())
 		for id, want := range map[lapse.ID]lapse.EndReason{near.ID: lapse.EndRotated, far.ID: lapse.EndParent} {
-			if got := f.token(id); got.EndReason != want || !got.EndedAt.Equal(startMilli) {
+			if got := f.token(id); got.EndReason != want || !got.EndedAt.Equal(lapsetest.StartMilli) {
 				t.Errorf("%+v; want it ended as %v", got, want)
 			}
 		}
@@ -1325,7 +1326,7 @@ func TestRotateADelegate(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 2 * time.Hour}})
 	parent := f.issue(lapse.Grant{Subject: "ana", Scope: "a b", TTL: 2 * time.Hour})
 	delegate := f.delegate(parent, lapse.Grant{Scope: "a", TTL: time.Hour})
-	f.clock.add(time.Hour - time.Millisecond)
+	f.clock.Add(time.Hour - time.Millisecond)
 	got := rotate(t, f, delegate.Bearer, time.Minute)
 	if got.ID != delegate.ID || got.Parent != parent.ID || got.Scope != "a" || got.Family != parent.ID {
 		t.Errorf("%+v; want it under the parent", got.Token)
@@ -1333,7 +1334,7 @@ func TestRotateADelegate(t *testing.T) {
 	if !got.MaxExpiresAt.Equal(parent.MaxExpiresAt) {
 		t.Errorf("its cap is %v; want the parent's %v", got.MaxExpiresAt, parent.MaxExpiresAt)
 	}
-	f.clock.add(30 * time.Minute)
+	f.clock.Add(30 * time.Minute)
 	last := rotate(t, f, got.Bearer, 0)
 	if !last.ExpiresAt.Equal(parent.MaxExpiresAt) {
 		t.Errorf("it lives until %v; want the parent's cap", last.ExpiresAt)
@@ -1345,7 +1346,7 @@ func TestRotateADelegate(t *testing.T) {
 		t.Fatal(ended, err)
 	}
 	_, err := f.Rotate(f.ctx, last.Bearer, 0)
-	wantIs(t, "once the parent has ended", err, lapse.ErrRevoked)
+	lapsetest.WantIs(t, "once the parent has ended", err, lapse.ErrRevoked)
 	if got := f.token(last.ID).EndReason; got != lapse.EndParent {
 		t.Errorf("it ended as %v; want with its parent", got)
 	}
@@ -1358,13 +1359,13 @@ func TestDelegateOfThePreviousText(t *testing.T) {
 		f := newFixture(t, lapse.Config{})
 		old := f.issue(forAna)
 		rotate(t, f, old.Bearer, 10*time.Minute)
-		until := startMilli.Add(10 * time.Minute)
+		until := lapsetest.StartMilli.Add(10 * time.Minute)
 		d, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{})
 		if err != nil || !d.ExpiresAt.Equal(until) || !d.MaxExpiresAt.Equal(until) {
 			t.Fatalf("%+v, %v; want it to end with the text, at %v", d.Token, err, until)
 		}
-		wantDiff(t, "reduced", []string{"TTL"}, d.Reduced)
-		f.clock.add(time.Minute)
+		lapsetest.WantDiff(t, "reduced", []string{"TTL"}, d.Reduced)
+		f.clock.Add(time.Minute)
 		switch does {
 		case "renewed":
 			if _, err := f.Renew(f.ctx, d.Bearer); err != nil {
@@ -1373,9 +1374,9 @@ func TestDelegateOfThePreviousText(t *testing.T) {
 		case "rotated":
 			d = rotate(t, f, d.Bearer, 0)
 		}
-		f.clock.add(9*time.Minute - time.Millisecond)
+		f.clock.Add(9*time.Minute - time.Millisecond)
 		f.wantPeek(t, does+": before the text ends", d.Bearer, nil)
-		f.clock.add(time.Millisecond)
+		f.clock.Add(time.Millisecond)
 		f.wantPeek(t, does+": as the text ends", d.Bearer, lapse.ErrExpired)
 	}
 }
@@ -1404,7 +1405,7 @@ func TestRotateABudget(t *testing.T) {
 		if overlap > 0 {
 			want = map[string]int{got.Bearer: 2, old.Bearer: 2}
 		}
-		wantDiff(t, "uses", want, spent)
+		lapsetest.WantDiff(t, "uses", want, spent)
 		if tok := f.token(old.ID); tok.EndReason != lapse.EndExhausted {
 			t.Errorf("%+v; want it exhausted", tok)
 		}
@@ -1418,9 +1419,9 @@ func TestRotateAtTheLimit(t *testing.T) {
 		for _, overlap := range []time.Duration{0, time.Minute} {
 			f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 2, AtLimit: atLimit}})
 			old := f.issue(forAna)
-			f.clock.add(time.Second)
+			f.clock.Add(time.Second)
 			second := f.issue(forAna)
-			f.clock.add(time.Second)
+			f.clock.Add(time.Second)
 			got := rotate(t, f, old.Bearer, overlap)
 			lowered := f.manager(lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: atLimit}})
 			again, err := lowered.Rotate(f.ctx, got.Bearer, overlap)
@@ -1430,11 +1431,11 @@ func TestRotateAtTheLimit(t *testing.T) {
 			third, err := f.Issue(f.ctx, forAna)
 			switch atLimit {
 			case lapse.LimitRefuse:
-				wantIs(t, "a third", err, lapse.ErrLimit)
+				lapsetest.WantIs(t, "a third", err, lapse.ErrLimit)
 			case lapse.LimitEndOldest: // by log-in
-				wantDiff(t, "evicted", []lapse.ID{old.ID}, third.Evicted)
+				lapsetest.WantDiff(t, "evicted", []lapse.ID{old.ID}, third.Evicted)
 			case lapse.LimitEndIdlest: // by the rotation
-				wantDiff(t, "evicted", []lapse.ID{second.ID}, third.Evicted)
+				lapsetest.WantDiff(t, "evicted", []lapse.ID{second.ID}, third.Evicted)
 			}
 		}
 	}
@@ -1449,10 +1450,10 @@ func TestRotateWhatWasObtained(t *testing.T) {
 		given bool
 	}{{"the same key", []byte{1}, true}, {"a new key first", []byte{2, 1}, true}, {"a new key alone", []byte{2}, true}, {"no keys", nil, false}} {
 		for _, byID := range []bool{false, true} {
-			f := newFixture(t, keyed(lapse.Policy{}, 1))
+			f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 			g := lapse.Grant{Subject: "ana", Name: "laptop"}
 			old := obtain(t, f, f.Manager, g)
-			m := f.manager(keyed(lapse.Policy{}, row.keys...))
+			m := f.manager(lapsetest.Keyed(lapse.Policy{}, row.keys...))
 			got, err := m.Rotate(f.ctx, old.Bearer, time.Hour)
 			if byID {
 				got, err = m.RotateID(f.ctx, old.ID, time.Hour)
@@ -1460,7 +1461,7 @@ func TestRotateWhatWasObtained(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again := obtain(t, f, f.manager(keyed(lapse.Policy{}, 2, 1)), g)
+			again := obtain(t, f, f.manager(lapsetest.Keyed(lapse.Policy{}, 2, 1)), g)
 			if (again.Bearer == got.Bearer) != row.given || again.Existing != row.given || (again.ID == old.ID) != row.given {
 				t.Errorf("%s: Obtain gives %v, Existing %v; want the new text: %v", row.name, again.ID, again.Existing, row.given)
 			}
@@ -1472,7 +1473,7 @@ func TestRotateWhatWasObtained(t *testing.T) {
 // TestEachRotationDrawsASalt: a token that Obtain made has another text after each
 // rotation, and each is given again by Obtain.
 func TestEachRotationDrawsASalt(t *testing.T) {
-	f := newFixture(t, keyed(lapse.Policy{}, 1))
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
 	text, seen, salts := obtain(t, f, f.Manager, forAna).Bearer, map[string]bool{}, map[string]bool{}
 	for range 10 {
 		seen[text] = true

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -18,35 +19,35 @@ import (
 func TestSessionsLists(t *testing.T) {
 	p := memoryPairs(t, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour}}})
 	laptop := p.first(lapse.Grant{Name: "laptop", Scope: "read write"})
-	p.clock.add(time.Minute)
+	p.clock.Add(time.Minute)
 	phone := p.first(lapse.Grant{Name: "phone", SessionTTL: 2 * time.Hour})
 	p.issue(lapse.Grant{Subject: "ana"})
 	_, err := p.Delegate(p.ctx, phone.Access.Bearer, lapse.Grant{})
-	wantIs(t, "Delegate", err, nil)
-	wantIs(t, "log-out", loggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{Name: "tablet"}).Refresh.Bearer)), nil)
+	lapsetest.WantIs(t, "Delegate", err, nil)
+	lapsetest.WantIs(t, "log-out", lapsetest.LoggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{Name: "tablet"}).Refresh.Bearer)), nil)
 	p.first(lapse.Grant{Name: "watch", SessionTTL: time.Minute}) // it will have run out
-	p.clock.add(time.Minute)
+	p.clock.Add(time.Minute)
 	p.next(laptop, "read")
-	p.clock.add(time.Minute)
+	p.clock.Add(time.Minute)
 	_, err = p.Authenticate(p.ctx, phone.Access.Bearer)
-	wantIs(t, "Authenticate", err, nil)
+	lapsetest.WantIs(t, "Authenticate", err, nil)
 
 	one := laptop.Refresh.Token
-	one.RotatedAt, one.Generation, one.ExpiresAt = startMilli.Add(2*time.Minute), 1, startMilli.Add(62*time.Minute)
+	one.RotatedAt, one.Generation, one.ExpiresAt = lapsetest.StartMilli.Add(2*time.Minute), 1, lapsetest.StartMilli.Add(62*time.Minute)
 	two := phone.Refresh.Token
 	two.Family = two.ID // since it delegated
-	two.LastUsedAt, two.ExpiresAt = startMilli.Add(3*time.Minute), startMilli.Add(121*time.Minute)
+	two.LastUsedAt, two.ExpiresAt = lapsetest.StartMilli.Add(3*time.Minute), lapsetest.StartMilli.Add(121*time.Minute)
 	var got []lapse.Token
 	for tok, err := range p.Sessions(p.ctx, "ana") {
-		wantIs(t, "Sessions", err, nil)
+		lapsetest.WantIs(t, "Sessions", err, nil)
 		got = append(got, tok)
-		loggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{Subject: "ana"}).Access.Bearer)) // the loop body may call any verb
+		lapsetest.LoggedOut(p.ExpireBearer(p.ctx, p.first(lapse.Grant{Subject: "ana"}).Access.Bearer)) // the loop body may call any verb
 	}
-	wantDiff(t, "sessions", []lapse.Token{one, two}, got)
+	lapsetest.WantDiff(t, "sessions", []lapse.Token{one, two}, got)
 
-	p.clock.set(start.Add(62*time.Minute - time.Millisecond))
+	p.clock.Set(lapsetest.Start.Add(62*time.Minute - time.Millisecond))
 	p.wantSessions(t, "a millisecond before one runs out", one.ID, two.ID)
-	p.clock.add(time.Millisecond)
+	p.clock.Add(time.Millisecond)
 	p.wantSessions(t, "as it runs out", two.ID)
 }
 
@@ -60,8 +61,8 @@ func TestSessionsErrors(t *testing.T) {
 		n := 0
 		for tok, err := range p.Sessions(p.ctx, subject) {
 			n++
-			wantIs(t, subject, err, want)
-			wantDiff(t, "token", lapse.Token{}, tok)
+			lapsetest.WantIs(t, subject, err, want)
+			lapsetest.WantDiff(t, "token", lapse.Token{}, tok)
 		}
 		if n != 1 {
 			t.Errorf("%q: %d pairs; want one", subject, n)
@@ -85,14 +86,14 @@ func TestPairsPeekChangesNothing(t *testing.T) {
 	}{
 		{"current", nil, func(s *states) string { return bearer(s.current) }, nil},
 		{"previous", nil, func(s *states) string { return bearer(s.previous) }, nil},
-		{"previous, before the grace ends", func(s *states) { s.p.clock.add(10*time.Second - time.Millisecond) }, func(s *states) string { return bearer(s.previous) }, nil},
-		{"previous, as the grace ends", func(s *states) { s.p.clock.add(10 * time.Second) }, func(s *states) string { return bearer(s.previous) }, lapse.ErrReplaced},
+		{"previous, before the grace ends", func(s *states) { s.p.clock.Add(10*time.Second - time.Millisecond) }, func(s *states) string { return bearer(s.previous) }, nil},
+		{"previous, as the grace ends", func(s *states) { s.p.clock.Add(10 * time.Second) }, func(s *states) string { return bearer(s.previous) }, lapse.ErrReplaced},
 		{"spent", nil, func(s *states) string { return bearer(s.spent) }, lapse.ErrReplaced},
-		{"spent, and the session ended", func(s *states) { loggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.spent) }, lapse.ErrReplaced},
-		{"current, before it runs out", func(s *states) { s.p.clock.add(720*time.Hour - time.Millisecond) }, func(s *states) string { return bearer(s.current) }, nil},
-		{"current, as it runs out", func(s *states) { s.p.clock.add(720 * time.Hour) }, func(s *states) string { return bearer(s.current) }, lapse.ErrExpired},
-		{"current, logged out", func(s *states) { loggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.current) }, lapse.ErrRevoked},
-		{"previous, logged out", func(s *states) { loggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.previous) }, lapse.ErrRevoked},
+		{"spent, and the session ended", func(s *states) { lapsetest.LoggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.spent) }, lapse.ErrReplaced},
+		{"current, before it runs out", func(s *states) { s.p.clock.Add(720*time.Hour - time.Millisecond) }, func(s *states) string { return bearer(s.current) }, nil},
+		{"current, as it runs out", func(s *states) { s.p.clock.Add(720 * time.Hour) }, func(s *states) string { return bearer(s.current) }, lapse.ErrExpired},
+		{"current, logged out", func(s *states) { lapsetest.LoggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.current) }, lapse.ErrRevoked},
+		{"previous, logged out", func(s *states) { lapsetest.LoggedOut(s.p.ExpireBearer(s.p.ctx, bearer(s.current))) }, func(s *states) string { return bearer(s.previous) }, lapse.ErrRevoked},
 		{"current, after reuse", func(s *states) { s.p.Refresh(s.p.ctx, bearer(s.spent)) }, func(s *states) string { return bearer(s.current) }, lapse.ErrRevoked},
 		{"an access text", nil, func(s *states) string { return s.current.Access.Bearer }, lapse.ErrUnknown},
 		{"another secret", nil, func(s *states) string { return withSecret(bearer(s.current), 3) }, lapse.ErrUnknown},
@@ -110,10 +111,10 @@ func TestPairsPeekChangesNothing(t *testing.T) {
 		var tok lapse.Token
 		var err error
 		calls := p.calls(func() { tok, err = p.Pairs.Peek(p.ctx, row.present(s)) })
-		wantIs(t, row.name, err, row.want)
-		wantDiff(t, row.name+": contents", before, p.contents())
+		lapsetest.WantIs(t, row.name, err, row.want)
+		lapsetest.WantDiff(t, row.name+": contents", before, p.contents())
 		if row.want != lapse.ErrMalformed {
-			wantDiff(t, row.name+": calls", []storagetest.Op{opGet}, calls)
+			lapsetest.WantDiff(t, row.name+": calls", []storagetest.Op{opGet}, calls)
 		}
 		if want := s.current.Refresh.Token; row.want == nil && tok != want || row.want != nil && tok != (lapse.Token{}) {
 			t.Errorf("%s: %+v; want %+v", row.name, tok, want)
@@ -129,24 +130,24 @@ func TestUsesOfAnAccessText(t *testing.T) {
 			p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{Renewal: renewal, RenewEvery: every}}})
 			c := p.first(lapse.Grant{})
 			want := p.record(c.Refresh.ID)
-			p.clock.add(time.Minute)
+			p.clock.Add(time.Minute)
 			tok, err := p.Authenticate(p.ctx, c.Access.Bearer)
-			wantIs(t, "Authenticate", err, nil)
+			lapsetest.WantIs(t, "Authenticate", err, nil)
 			if every <= time.Minute {
-				want.LastUsedAt = startMilli.Add(time.Minute)
+				want.LastUsedAt = lapsetest.StartMilli.Add(time.Minute)
 			}
 			if !tok.ExpiresAt.Equal(c.Access.ExpiresAt) || !tok.LastUsedAt.Equal(want.LastUsedAt) {
 				t.Errorf("Renewal %d, RenewEvery %v: until %v, used %v", renewal, every, tok.ExpiresAt, tok.LastUsedAt)
 			}
 			for _, overlap := range []time.Duration{0, time.Minute} {
 				_, err = p.Rotate(p.ctx, c.Access.Bearer, overlap)
-				wantIs(t, "Rotate", err, lapse.ErrNotRenewable)
+				lapsetest.WantIs(t, "Rotate", err, lapse.ErrNotRenewable)
 				_, err = p.RotateID(p.ctx, c.Access.ID, overlap)
-				wantIs(t, "RotateID", err, lapse.ErrNotRenewable)
+				lapsetest.WantIs(t, "RotateID", err, lapse.ErrNotRenewable)
 			}
 			_, err = p.Renew(p.ctx, c.Access.Bearer)
-			wantIs(t, "Renew", err, lapse.ErrNotRenewable)
-			wantDiff(t, fmt.Sprintf("Renewal %d, RenewEvery %v: stored", renewal, every), want, p.record(c.Refresh.ID))
+			lapsetest.WantIs(t, "Renew", err, lapse.ErrNotRenewable)
+			lapsetest.WantDiff(t, fmt.Sprintf("Renewal %d, RenewEvery %v: stored", renewal, every), want, p.record(c.Refresh.ID))
 			if kinds := eventKinds(p.events); len(kinds) != 1 || kinds[0] != lapse.EventIssued {
 				t.Errorf("Renewal %d: events %v", renewal, kinds)
 			}
@@ -181,14 +182,14 @@ func TestSpentAccessTextRefusesTheSame(t *testing.T) {
 		if verb.name == "Rotate" || verb.name == "Rotate, overlap 0" {
 			want = lapse.ErrNotRenewable
 		}
-		wantIs(t, verb.name, verb.do(p, s.spent.Access.Bearer), want)
+		lapsetest.WantIs(t, verb.name, verb.do(p, s.spent.Access.Bearer), want)
 		if want == lapse.ErrReplaced {
 			if len(p.events) != 1 || p.events[0].Kind != lapse.EventSpent || p.events[0].Token.ID != s.spent.Access.ID {
 				t.Errorf("%s: told of %+v", verb.name, p.events)
 			}
 		}
 	}
-	wantDiff(t, "contents", before, p.contents())
+	lapsetest.WantDiff(t, "contents", before, p.contents())
 }
 
 // TestCheckSubjectOfSessions: it is asked by Refresh, also within the grace, by Peek, and
@@ -215,9 +216,15 @@ func TestCheckSubjectOfSessions(t *testing.T) {
 			_, err := p.Delegate(p.ctx, s.current.Access.Bearer, lapse.Grant{})
 			return err
 		}},
-		{"Expire by the access text", false, func(p *pairs, s session3) error { return loggedOut(p.ExpireBearer(p.ctx, s.current.Access.Bearer)) }},
-		{"Expire by the refresh text", false, func(p *pairs, s session3) error { return loggedOut(p.ExpireBearer(p.ctx, s.current.Refresh.Bearer)) }},
-		{"Expire by a spent text", false, func(p *pairs, s session3) error { return loggedOut(p.ExpireBearer(p.ctx, s.spent.Refresh.Bearer)) }},
+		{"Expire by the access text", false, func(p *pairs, s session3) error {
+			return lapsetest.LoggedOut(p.ExpireBearer(p.ctx, s.current.Access.Bearer))
+		}},
+		{"Expire by the refresh text", false, func(p *pairs, s session3) error {
+			return lapsetest.LoggedOut(p.ExpireBearer(p.ctx, s.current.Refresh.Bearer))
+		}},
+		{"Expire by a spent text", false, func(p *pairs, s session3) error {
+			return lapsetest.LoggedOut(p.ExpireBearer(p.ctx, s.spent.Refresh.Bearer))
+		}},
 		{"ExpireBearer", false, func(p *pairs, s session3) error {
 			_, err := p.fixture.ExpireBearer(p.ctx, s.previous.Access.Bearer)
 			return err
@@ -230,7 +237,7 @@ func TestCheckSubjectOfSessions(t *testing.T) {
 		}},
 		{"reuse", false, func(p *pairs, s session3) error {
 			_, err := p.Refresh(p.ctx, s.spent.Refresh.Bearer)
-			return ignore(err, lapse.ErrReused)
+			return lapsetest.Ignore(err, lapse.ErrReused)
 		}},
 	} {
 		for _, says := range []error{lapse.ErrRefused, errDirectory} {
@@ -240,13 +247,13 @@ func TestCheckSubjectOfSessions(t *testing.T) {
 			p.refused = says
 			err := row.do(p, s)
 			if !row.asked {
-				wantIs(t, row.name, err, nil)
+				lapsetest.WantIs(t, row.name, err, nil)
 				continue
 			}
-			wantIs(t, row.name, err, says)
-			wantDiff(t, row.name+": contents", before, p.contents())
+			lapsetest.WantIs(t, row.name, err, says)
+			lapsetest.WantDiff(t, row.name+": contents", before, p.contents())
 			p.refused = nil
-			wantIs(t, row.name+" once the subject may", row.do(p, s), nil)
+			lapsetest.WantIs(t, row.name+" once the subject may", row.do(p, s), nil)
 		}
 	}
 }
@@ -307,7 +314,7 @@ func TestARefreshPaysForNothingElse(t *testing.T) {
 	c0 := p.first(lapse.Grant{})
 	c := c0
 	for range 2_000 {
-		p.clock.add(5 * time.Minute)
+		p.clock.Add(5 * time.Minute)
 		c = p.next(c)
 	}
 	cost := func(do func()) string {
@@ -329,7 +336,7 @@ func TestARefreshPaysForNothingElse(t *testing.T) {
 // TestReplayInTheSameInstant: a text that was replaced twice within one millisecond is
 // spent, with a grace and without, and a dead session answers nothing as within a grace.
 func TestReplayInTheSameInstant(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		for _, grace := range []time.Duration{lapse.NoGrace, 10 * time.Second} {
 			p := newPairs(t, store, lapse.PairConfig{Grace: grace})
 			s := p.session3(lapse.Grant{})
@@ -342,10 +349,10 @@ func TestReplayInTheSameInstant(t *testing.T) {
 // TestRefusedSubjectCannotRefresh: a refusal, or none that could be had, spends nothing;
 // reuse ends the session all the same.
 func TestRefusedSubjectCannotRefresh(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := newPairs(t, store, lapse.PairConfig{})
 		a := p.first(lapse.Grant{})
-		p.clock.add(time.Minute)
+		p.clock.Add(time.Minute)
 		for _, p.refused = range []error{lapse.ErrRefused, errDirectory} {
 			p.wantRefresh("refused", a, p.refused)
 		}
@@ -353,7 +360,7 @@ func TestRefusedSubjectCannotRefresh(t *testing.T) {
 		b := p.next(a)
 		p.refused = lapse.ErrRefused
 		p.wantRefresh("refused within the grace", a, lapse.ErrRefused)
-		p.clock.add(time.Minute)
+		p.clock.Add(time.Minute)
 		p.wantRefresh("reuse", a, lapse.ErrReused)
 		p.refused = nil
 		p.wantRefresh("let in again after the reuse", b, lapse.ErrRevoked)
@@ -363,11 +370,11 @@ func TestRefusedSubjectCannotRefresh(t *testing.T) {
 // TestLogOutOfTheOthersSparesWhoAsks, by any ID of its log-in that was noted before a
 // refresh.
 func TestLogOutOfTheOthersSparesWhoAsks(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := newPairs(t, store, lapse.PairConfig{})
 		mine, other := p.first(lapse.Grant{}), p.first(lapse.Grant{})
 		noted := mine.Access.ID
-		p.clock.add(time.Minute)
+		p.clock.Add(time.Minute)
 		mine = p.next(mine) // in another window
 		if ended, err := p.ExpireSubject(p.ctx, "ana", noted); ended != 1 || err != nil {
 			t.Errorf("ended %d, %v", ended, err)
@@ -381,12 +388,12 @@ func TestLogOutOfTheOthersSparesWhoAsks(t *testing.T) {
 // TestAnAdministratorEndsASession by an ID of a list, though the client refreshes between
 // the list and the end.
 func TestAnAdministratorEndsASession(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := newPairs(t, store, lapse.PairConfig{})
 		c := p.first(lapse.Grant{})
 		var listed []lapse.ID
 		for tok, err := range p.Tokens(p.ctx, "ana") {
-			wantIs(t, "Tokens", err, nil)
+			lapsetest.WantIs(t, "Tokens", err, nil)
 			listed = append(listed, tok.ID)
 		}
 		c = p.next(c)
@@ -405,20 +412,20 @@ func TestAnAdministratorEndsASession(t *testing.T) {
 // limit, and the owner logs in beside them, with a plain token and with a session.
 func TestDelegatesLockNoOwnerOut(t *testing.T) {
 	for _, atLimit := range []lapse.AtLimit{lapse.LimitRefuse, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
-		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			policy := lapse.Policy{MaxTokens: 2, MaxDelegates: 3, AtLimit: atLimit}
 			p := quiet(t, store, lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{MaxDelegates: 3}}, Refresh: lapse.Config{Policy: policy}})
 			m := p.manager(lapse.Config{Prefix: "plain", Policy: policy})
 			phone := p.first(lapse.Grant{Scope: "all"})
 			plain, err := m.Issue(p.ctx, lapse.Grant{Subject: "ana", Scope: "all"})
-			wantIs(t, "Issue", err, nil)
+			lapsetest.WantIs(t, "Issue", err, nil)
 			helper, err := m.Delegate(p.ctx, plain.Bearer, lapse.Grant{})
-			wantIs(t, "Delegate", err, nil)
+			lapsetest.WantIs(t, "Delegate", err, nil)
 			for n := range 5 {
 				_, err := m.Delegate(p.ctx, helper.Bearer, lapse.Grant{})
-				wantIs(t, "Delegate by a helper", err, map[bool]error{true: lapse.ErrLimit}[n >= 3])
+				lapsetest.WantIs(t, "Delegate by a helper", err, map[bool]error{true: lapse.ErrLimit}[n >= 3])
 				_, err = p.Delegate(p.ctx, phone.Access.Bearer, lapse.Grant{})
-				wantIs(t, "Delegate by a session", err, map[bool]error{true: lapse.ErrLimit}[n >= 3])
+				lapsetest.WantIs(t, "Delegate by a session", err, map[bool]error{true: lapse.ErrLimit}[n >= 3])
 			}
 			got, err := m.Issue(p.ctx, lapse.Grant{Subject: "ana"})
 			if err != nil || len(got.Evicted) != 0 {
@@ -434,7 +441,7 @@ func TestDelegatesLockNoOwnerOut(t *testing.T) {
 
 // TestARetryOfAnEndedSession within the grace gets no credentials that are dead.
 func TestARetryOfAnEndedSession(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := newPairs(t, store, lapse.PairConfig{})
 		a := p.first(lapse.Grant{})
 		b := p.next(a)
@@ -450,10 +457,10 @@ func TestARetryOfAnEndedSession(t *testing.T) {
 // before, within its grace as well, and no refresh of it comes back.
 func TestOneDeviceMeansOneDevice(t *testing.T) {
 	for _, atLimit := range []lapse.AtLimit{lapse.LimitDefault, lapse.LimitEndOldest, lapse.LimitEndIdlest} {
-		onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 			p := newPairs(t, store, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: atLimit}}})
 			a := p.first(lapse.Grant{})
-			p.clock.add(time.Second)
+			p.clock.Add(time.Second)
 			b := p.first(lapse.Grant{})
 			p.wantAccess("the first device", a, lapse.ErrRevoked)
 			p.wantRefresh("the first device", a, lapse.ErrRevoked)
@@ -470,18 +477,18 @@ func TestOneDeviceMeansOneDevice(t *testing.T) {
 // TestTheBusyOneIsNotTheIdlest: of two sessions the one that is used all the time stays,
 // if it logged in first, too.
 func TestTheBusyOneIsNotTheIdlest(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := newPairs(t, store, lapse.PairConfig{
 			Access:  lapse.Config{Policy: lapse.Policy{TTL: 4 * time.Hour, RenewEvery: time.Minute}},
 			Refresh: lapse.Config{Policy: lapse.Policy{MaxTokens: 2}},
 		})
 		busy := p.first(lapse.Grant{Name: "busy"})
-		p.clock.add(time.Minute)
+		p.clock.Add(time.Minute)
 		idle := p.first(lapse.Grant{Name: "never used"})
 		for range 57 {
-			p.clock.add(time.Minute)
+			p.clock.Add(time.Minute)
 			_, err := p.Authenticate(p.ctx, busy.Access.Bearer)
-			wantIs(t, "Authenticate", err, nil)
+			lapsetest.WantIs(t, "Authenticate", err, nil)
 		}
 		p.first(lapse.Grant{})
 		p.wantAccess("the busy one", busy, nil)
@@ -492,16 +499,16 @@ func TestTheBusyOneIsNotTheIdlest(t *testing.T) {
 // TestAccessTextsAreShortLived: no use takes an access text past what ExpiresIn said, and
 // what is used without being refreshed ends with its session.
 func TestAccessTextsAreShortLived(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		p := newPairs(t, store, lapse.PairConfig{Refresh: lapse.Config{Policy: lapse.Policy{TTL: time.Hour}}})
 		c := p.first(lapse.Grant{})
 		for at := time.Minute; at < time.Duration(c.ExpiresIn); at += time.Minute {
 			p.use(c) // and a second passes
-			p.clock.set(start.Add(at))
+			p.clock.Set(lapsetest.Start.Add(at))
 		}
-		p.clock.set(start.Add(time.Duration(c.ExpiresIn)))
+		p.clock.Set(lapsetest.Start.Add(time.Duration(c.ExpiresIn)))
 		p.wantAccess("as ExpiresIn said", c, lapse.ErrExpired)
-		p.clock.set(start.Add(time.Hour))
+		p.clock.Set(lapsetest.Start.Add(time.Hour))
 		p.wantRefresh("an hour later", c, lapse.ErrExpired)
 	})
 }
@@ -509,18 +516,18 @@ func TestAccessTextsAreShortLived(t *testing.T) {
 // TestAnOverlapLocksNoClientOut: after a log-out by the new text the token is dead by the
 // previous one too, takes no room, and Obtain gives another.
 func TestAnOverlapLocksNoClientOut(t *testing.T) {
-	onStores(t, func(t *testing.T, store *storagetest.Faulty) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		f := newPairs(t, store, lapse.PairConfig{}).fixture
-		f.Manager = f.manager(lapse.Config{Prefix: "key", Keys: []lapse.Key{lapse.NewKey(keyOf(1))}, Policy: lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}})
+		f.Manager = f.manager(lapse.Config{Prefix: "key", Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}, Policy: lapse.Policy{TTL: 48 * time.Hour, MaxTokens: 1}})
 		a, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana"})
-		wantIs(t, "Obtain", err, nil)
+		lapsetest.WantIs(t, "Obtain", err, nil)
 		b := rotate(t, f, a.Bearer, 24*time.Hour)
 		again, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana"})
 		if err != nil || again.Bearer != b.Bearer {
 			t.Errorf("Obtain does not give the new text: %v", err)
 		}
 		_, err = f.ExpireBearer(f.ctx, b.Bearer)
-		wantIs(t, "log-out", err, nil)
+		lapsetest.WantIs(t, "log-out", err, nil)
 		f.wantPeek(t, "the previous text", a.Bearer, lapse.ErrRevoked)
 		c, err := f.Obtain(f.ctx, lapse.Grant{Subject: "ana"})
 		if err != nil || c.ID == a.ID {
@@ -537,39 +544,39 @@ func TestHoldOutlivesSweeps(t *testing.T) {
 	for _, where := range holdStores {
 		inBubble(t, where.name+", session", where.open, lapse.Config{}, func(h *holder) {
 			p, err := lapse.NewPairs(h.store, lapse.PairConfig{Access: lapse.Config{Policy: policy}})
-			wantIs(t, "NewPairs", err, nil)
+			lapsetest.WantIs(t, "NewPairs", err, nil)
 			c, err := p.Issue(h.ctx, lapse.Grant{Subject: "ana"})
-			wantIs(t, "Issue", err, nil)
+			lapsetest.WantIs(t, "Issue", err, nil)
 			h.Manager = p.Access()
 			held := h.hold(c.Access.Bearer)
 			for n := range 40 {
 				time.Sleep(5 * time.Minute)
 				c, err = p.Refresh(h.ctx, c.Refresh.Bearer)
-				wantIs(t, "Refresh", err, nil)
+				lapsetest.WantIs(t, "Refresh", err, nil)
 				_, err = h.Sweep(h.ctx)
-				wantIs(t, "Sweep", err, nil)
+				lapsetest.WantIs(t, "Sweep", err, nil)
 				h.alive(fmt.Sprint("after ", n+1, " refreshes"), held)
 			}
-			wantIs(t, "log-out", loggedOut(p.ExpireBearer(h.ctx, c.Refresh.Bearer)), nil)
-			wantIs(t, "cause", h.cut("after the log-out", held, where.late), lapse.ErrRevoked)
+			lapsetest.WantIs(t, "log-out", lapsetest.LoggedOut(p.ExpireBearer(h.ctx, c.Refresh.Bearer)), nil)
+			lapsetest.WantIs(t, "cause", h.cut("after the log-out", held, where.late), lapse.ErrRevoked)
 		})
 		inBubble(t, where.name+", rotated", where.open, lapse.Config{Policy: policy}, func(h *holder) {
 			i := h.issue(lapse.Grant{TTL: 30 * time.Minute})
 			held := h.hold(i.Bearer)
 			for n := range 20 {
 				next, err := h.Rotate(h.ctx, h.bearer, time.Minute)
-				wantIs(t, "Rotate", err, nil)
+				lapsetest.WantIs(t, "Rotate", err, nil)
 				h.bearer = next.Bearer
 				time.Sleep(10 * time.Minute)
 				_, err = h.Authenticate(h.ctx, h.bearer)
-				wantIs(t, "Authenticate", err, nil)
+				lapsetest.WantIs(t, "Authenticate", err, nil)
 				_, err = h.Sweep(h.ctx)
-				wantIs(t, "Sweep", err, nil)
+				lapsetest.WantIs(t, "Sweep", err, nil)
 				h.alive(fmt.Sprint("after ", n+1, " rotations"), held)
 			}
 			_, err := h.ExpireBearer(h.ctx, h.bearer)
-			wantIs(t, "log-out", err, nil)
-			wantIs(t, "cause", h.cut("after the log-out", held, where.late), lapse.ErrRevoked)
+			lapsetest.WantIs(t, "log-out", err, nil)
+			lapsetest.WantIs(t, "cause", h.cut("after the log-out", held, where.late), lapse.ErrRevoked)
 		})
 	}
 }
@@ -579,20 +586,20 @@ func TestHoldOutlivesSweeps(t *testing.T) {
 func TestHoldEndsWithTheAccessSecret(t *testing.T) {
 	inBubble(t, "session", func(*testing.T) storage.Store { return memory.New() }, lapse.Config{}, func(h *holder) {
 		p, err := lapse.NewPairs(h.store, lapse.PairConfig{})
-		wantIs(t, "NewPairs", err, nil)
+		lapsetest.WantIs(t, "NewPairs", err, nil)
 		c, err := p.Issue(h.ctx, lapse.Grant{Subject: "ana", TTL: time.Minute})
-		wantIs(t, "Issue", err, nil)
+		lapsetest.WantIs(t, "Issue", err, nil)
 		h.Manager = p.Access()
 		held := h.hold(c.Access.Bearer)
 		time.Sleep(50 * time.Second)
 		c, err = p.Refresh(h.ctx, c.Refresh.Bearer)
-		wantIs(t, "Refresh", err, nil)
+		lapsetest.WantIs(t, "Refresh", err, nil)
 		time.Sleep(time.Minute - time.Millisecond)
 		h.alive("a millisecond before the new secret runs out", held)
 		time.Sleep(time.Millisecond)
 		cause := h.cut("as the new secret runs out", held, time.Second)
-		wantIs(t, "cause", cause, lapse.ErrExpired)
+		lapsetest.WantIs(t, "cause", cause, lapse.ErrExpired)
 		_, err = p.Refresh(h.ctx, c.Refresh.Bearer)
-		wantIs(t, "the session", err, nil)
+		lapsetest.WantIs(t, "the session", err, nil)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
@@ -67,15 +68,15 @@ func TestTimelineBoundaries(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			uses, want := []time.Time{}, []lapse.Step{}
 			for _, d := range tt.steps {
-				at := startMilli.Add(d.at)
+				at := lapsetest.StartMilli.Add(d.at)
 				uses = append(uses, at)
-				want = append(want, lapse.Step{At: at.Truncate(ms), Kind: d.kind, ExpiresAt: startMilli.Add(d.until)})
+				want = append(want, lapse.Step{At: at.Truncate(ms), Kind: d.kind, ExpiresAt: lapsetest.StartMilli.Add(d.until)})
 			}
-			got, err := tt.policy.Timeline(start, uses...)
+			got, err := tt.policy.Timeline(lapsetest.Start, uses...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantDiff(t, "steps", want, got)
+			lapsetest.WantDiff(t, "steps", want, got)
 		})
 	}
 }
@@ -85,14 +86,14 @@ func TestTimelineIsPure(t *testing.T) {
 	zone := time.FixedZone("elsewhere", 5*3600)
 	p := lapse.Policy{TTL: time.Hour, RenewEvery: time.Minute}
 	before := p
-	uses := []time.Time{start.Add(time.Hour - 1).In(zone), start.In(zone), start.Add(90 * time.Minute)}
+	uses := []time.Time{lapsetest.Start.Add(time.Hour - 1).In(zone), lapsetest.Start.In(zone), lapsetest.Start.Add(90 * time.Minute)}
 	given := append([]time.Time(nil), uses...)
-	first, err := p.Timeline(start.In(zone), uses...)
+	first, err := p.Timeline(lapsetest.Start.In(zone), uses...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, _ := p.Timeline(start, uses...)
-	wantDiff(t, "the second time, in another zone", first, second)
+	second, _ := p.Timeline(lapsetest.Start, uses...)
+	lapsetest.WantDiff(t, "the second time, in another zone", first, second)
 	for i := range uses {
 		if uses[i] != given[i] {
 			t.Errorf("use %d became %v", i, uses[i])
@@ -123,14 +124,14 @@ func TestTimelineAtTheEnds(t *testing.T) {
 		"behind the end":  {lapse.Policy{MaxTTL: lapse.NoLimit}, last.Add(-time.Minute), last.AddDate(5, 0, 0), lapse.Step{At: last, Kind: lapse.StepRanOut, ExpiresAt: last}},
 		"the zero Time":   {lapse.Policy{}, time.Time{}, time.Time{}.Add(time.Minute), lapse.Step{At: time.Time{}.Add(time.Minute), Kind: lapse.StepRenewed, ExpiresAt: time.Time{}.Add(31 * time.Minute)}},
 		"before the zero": {lapse.Policy{}, time.Time{}.AddDate(-9, 0, 0), time.Time{}, lapse.Step{At: first, Kind: lapse.StepRenewed, ExpiresAt: first.Add(30 * time.Minute)}},
-		"the longest life": {lapse.Policy{TTL: math.MaxInt64 - 1, MaxTTL: lapse.NoLimit}, startMilli, startMilli.AddDate(200, 0, 0),
-			lapse.Step{At: startMilli.AddDate(200, 0, 0), Kind: lapse.StepRenewed, ExpiresAt: startMilli.AddDate(200, 0, 0).Add(time.Duration(math.MaxInt64 - 1).Truncate(time.Millisecond))}},
+		"the longest life": {lapse.Policy{TTL: math.MaxInt64 - 1, MaxTTL: lapse.NoLimit}, lapsetest.StartMilli, lapsetest.StartMilli.AddDate(200, 0, 0),
+			lapse.Step{At: lapsetest.StartMilli.AddDate(200, 0, 0), Kind: lapse.StepRenewed, ExpiresAt: lapsetest.StartMilli.AddDate(200, 0, 0).Add(time.Duration(math.MaxInt64 - 1).Truncate(time.Millisecond))}},
 	} {
 		got, err := tt.policy.Timeline(tt.issued, tt.use)
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantDiff(t, name, []lapse.Step{tt.want}, got)
+		lapsetest.WantDiff(t, name, []lapse.Step{tt.want}, got)
 	}
 }
 
@@ -140,7 +141,7 @@ func TestTimelineOfAnInvalidPolicy(t *testing.T) {
 		{TTL: -1}, {TTL: 1}, {TTL: lapse.NoLimit}, {TTL: time.Hour, MaxTTL: time.Minute}, {RenewEvery: -1},
 		{Renewal: 4}, {MaxTokens: -1}, {MaxDelegates: -1}, {AtLimit: 4}, {Retention: -1},
 	} {
-		steps, err := p.Timeline(start, start)
+		steps, err := p.Timeline(lapsetest.Start, lapsetest.Start)
 		_, want := lapse.New(newFixture(t, lapse.Config{}).store, lapse.Config{Policy: p})
 		if !errors.Is(err, lapse.ErrInvalidConfig) || steps != nil || err.Error() != want.Error() {
 			t.Errorf("%+v: %v, %v; want %v", p, steps, err, want)
@@ -236,7 +237,7 @@ func TestTimelinesOfTheDocuments(t *testing.T) {
 			got = append(got, strings.TrimSpace(line))
 		}
 	}
-	wantDiff(t, "tables of docs/timeline.md", want, got)
+	lapsetest.WantDiff(t, "tables of docs/timeline.md", want, got)
 }
 
 // use is what Authenticate really did at an instant.
@@ -296,7 +297,7 @@ func live(t *testing.T, r *rand.Rand, p lapse.Policy, unit time.Duration) []use 
 	for n := range uses {
 		u := &uses[n]
 		u.at = randomUse(r, unit, f.clock.Now(), f.token(tok.ID))
-		f.clock.set(u.at)
+		f.clock.Set(u.at)
 		calls := f.calls(func() { u.token, u.err = f.Authenticate(f.ctx, tok.Bearer) })
 		u.written = slices.Contains(calls, storagetest.OpTouch)
 		stored := f.token(tok.ID)
@@ -353,7 +354,7 @@ func compareTimelines(t *testing.T, rounds int, tell teller) (right map[lapse.St
 		for _, u := range uses {
 			at = append(at, u.at)
 		}
-		steps, err := tell(p, start, at...)
+		steps, err := tell(p, lapsetest.Start, at...)
 		if err != nil || len(steps) != len(uses) {
 			return right, fmt.Errorf("seed %d: %d steps for %d uses, %w", seed, len(steps), len(uses), err)
 		}
@@ -369,7 +370,7 @@ func compareTimelines(t *testing.T, rounds int, tell teller) (right map[lapse.St
 
 // TestTimelineIsWhatAuthenticateDoes, under thousands of policies.
 func TestTimelineIsWhatAuthenticateDoes(t *testing.T) {
-	alone(t)
+	lapsetest.Alone(t)
 	rounds := 4_000
 	if testing.Short() {
 		rounds = 400

@@ -18,6 +18,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 )
@@ -54,12 +55,12 @@ func TestTxFaults(t *testing.T) {
 				s.wantUseWithoutRenewal(t, before, gave, err, errDisk)
 				continue
 			}
-			wantIs(t, verb.name, err, errDisk)
-			wantIs(t, verb.name, err, lapse.ErrUnavailable)
+			lapsetest.WantIs(t, verb.name, err, errDisk)
+			lapsetest.WantIs(t, verb.name, err, lapse.ErrUnavailable)
 			if gave != "" || len(s.events) != 0 {
 				t.Errorf("%s, call %d: it failed and yet gave %q and told of %+v", verb.name, n, gave, s.events)
 			}
-			wantDiff(t, verb.name+": contents", before, s.contents())
+			lapsetest.WantDiff(t, verb.name+": contents", before, s.contents())
 		}
 	}
 }
@@ -80,7 +81,7 @@ func TestTxPanics(t *testing.T) {
 			if !panicked {
 				t.Errorf("%s, call %d: the panic was swallowed", verb.name, n)
 			}
-			wantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
+			lapsetest.WantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
 			s.wantWorking(t)
 		}
 	}
@@ -91,7 +92,7 @@ func TestTxFaultsReachEveryCall(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	id := f.issue(lapse.Grant{Subject: "ana"}).ID
 	rec, err := f.store.Get(f.ctx, id)
-	wantIs(t, "Get", err, nil)
+	lapsetest.WantIs(t, "Get", err, nil)
 	for n := 1; n <= 5; n++ {
 		store, reached := &txFaults{Store: f.store, left: n}, 0
 		err := store.Update(f.ctx, "ana", func(tx storage.Tx) error {
@@ -99,7 +100,7 @@ func TestTxFaultsReachEveryCall(t *testing.T) {
 				func() error { _, err := tx.Get(id); return err },
 				func() error { return tx.Put(rec) },
 				func() error { return first(tx.Records()) },
-				func() error { return first(tx.Living(startMilli)) },
+				func() error { return first(tx.Living(lapsetest.StartMilli)) },
 				func() error { return tx.Delete(id) },
 			} {
 				reached++
@@ -109,7 +110,7 @@ func TestTxFaultsReachEveryCall(t *testing.T) {
 			}
 			return nil
 		})
-		wantIs(t, fmt.Sprint("call ", n), err, errDisk)
+		lapsetest.WantIs(t, fmt.Sprint("call ", n), err, errDisk)
 		if reached != n {
 			t.Errorf("call %d: %d calls were made", n, reached)
 		}
@@ -252,7 +253,7 @@ func TestTransactionRunsAgain(t *testing.T) {
 					t.Errorf("%v at %v; want %v, of the run that counts", e.Kind, e.At, counts)
 				}
 			}
-			wantDiff(t, "events", row.events, kinds)
+			lapsetest.WantDiff(t, "events", row.events, kinds)
 		})
 	}
 }
@@ -295,7 +296,7 @@ func obtainAgain(s *scene, _ *lapse.Manager) (int, error) {
 
 func rotateLive(s *scene) {
 	_, err := rotateAgain(s, s.Manager)
-	wantIs(s.t, "Rotate in between", err, nil)
+	lapsetest.WantIs(s.t, "Rotate in between", err, nil)
 }
 
 // generationOf returns the generation of i, whose text must be good.
@@ -343,7 +344,7 @@ func endLive(s *scene) {
 // which it makes the call of that number fail. It returns another second later.
 type twice struct {
 	storage.Store
-	clock   *stepClock
+	clock   *lapsetest.StepClock
 	fault   int
 	between func()
 }
@@ -358,9 +359,9 @@ func (w *twice) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 	if err != undone {
 		return err
 	}
-	w.clock.add(time.Second)
+	w.clock.Add(time.Second)
 	w.between()
-	defer w.clock.add(time.Second)
+	defer w.clock.Add(time.Second)
 	return w.Store.Update(ctx, subject, fn)
 }
 
@@ -593,7 +594,7 @@ func (s *scene) reopened(t *testing.T, store storage.Store) *scene {
 	f := newFixture(t, lapse.Config{})
 	again := *s
 	again.fixture, again.on = f, store
-	f.clock.set(s.clock.Now())
+	f.clock.Set(s.clock.Now())
 	again.Manager = again.over(store, scenePolicy)
 	f.store = nil // that of newFixture is another
 	return &again
@@ -636,7 +637,7 @@ func TestCrashOfPairs(t *testing.T) {
 			})
 			crash.images = nil
 			gave, err := verb.do(s.ctx, s)
-			wantIs(t, verb.name, err, verb.want)
+			lapsetest.WantIs(t, verb.name, err, verb.want)
 			images := crash.taken()
 			if len(images) == 0 && verb.name != "Sessions" {
 				t.Fatal("no moment was seen")
@@ -648,13 +649,13 @@ func TestCrashOfPairs(t *testing.T) {
 				}
 				again := *s
 				again.pairs = newPairs(t, store, lapse.PairConfig{Refresh: pairSceneLimit})
-				again.clock.set(s.clock.Now())
+				again.clock.Set(s.clock.Now())
 				if again.wantRetry(t, verb); t.Failed() {
 					t.Fatalf("%s: see above", image.name)
 				}
 				if image.name == "after Update" && verb.name == "Refresh" {
 					_, err := again.Pairs.Peek(again.ctx, gave.Refresh.Bearer)
-					wantIs(t, "the answer that was lost, which has been given again and refreshed", err, nil)
+					lapsetest.WantIs(t, "the answer that was lost, which has been given again and refreshed", err, nil)
 				}
 			}
 		})
@@ -708,9 +709,9 @@ func TestCrashesAreCaught(t *testing.T) {
 	p := newPairs(t, torn, lapse.PairConfig{})
 	c := p.first(lapse.Grant{})
 	_, err := p.Delegate(p.ctx, c.Access.Bearer, lapse.Grant{})
-	wantIs(t, "Delegate", err, nil)
+	lapsetest.WantIs(t, "Delegate", err, nil)
 	torn.images = nil
-	wantIs(t, "Expire", loggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)), nil)
+	lapsetest.WantIs(t, "Expire", lapsetest.LoggedOut(p.ExpireBearer(p.ctx, c.Access.Bearer)), nil)
 	if err := caught(torn.images, p.clock.Now()); err == nil {
 		t.Error("a session that is half ended was not noticed")
 	}
@@ -718,10 +719,10 @@ func TestCrashesAreCaught(t *testing.T) {
 	lazy := openCrashing(t, nil, &bolt.Options{FlushEvery: time.Hour})
 	p = newPairs(t, lazy, lapse.PairConfig{})
 	c = p.first(lapse.Grant{})
-	p.clock.add(time.Minute)
+	p.clock.Add(time.Minute)
 	lazy.images = nil
 	_, err = p.Authenticate(p.ctx, c.Access.Bearer)
-	wantIs(t, "Authenticate", err, nil)
+	lapsetest.WantIs(t, "Authenticate", err, nil)
 	if err := caught(lazy.images, p.clock.Now()); err == nil {
 		t.Error("a use that is not in the file was not noticed")
 	}

@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -86,7 +87,7 @@ func (s pastCap) Touch(ctx context.Context, id storage.ID, use storage.Use) erro
 }
 
 // watched is a wrong store that tells of changes.
-type watched struct{ *wrong }
+type watched struct{ *lapsetest.Wrong }
 
 func (w watched) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
 	return w.Store.(storage.Watcher).Watch(ctx)
@@ -95,7 +96,7 @@ func (w watched) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
 // over is a store that puts what change makes of a record that takes the place of another.
 func over(change func(old, put *storage.Record)) func(storage.Store) storage.Store {
 	return func(s storage.Store) storage.Store {
-		return &wrong{Store: s, over: func(old, put storage.Record) storage.Record {
+		return &lapsetest.Wrong{Store: s, OnOver: func(old, put storage.Record) storage.Record {
 			change(&old, &put)
 			return put
 		}}
@@ -157,12 +158,12 @@ func coverFaults() []coverFault {
 		}},
 		{name: "the scope is widened in the grace", in: sessionScenario(), wrap: over(func(old, put *storage.Record) {
 			if old.Generation+1 == put.Generation && !put.PreviousUntil.IsZero() {
-				lapse.KeepAccess(old, put, put.PreviousUntil)
+				keepAccess(old, put, put.PreviousUntil)
 			}
 		})},
 		{name: "the access part is swept between refreshes", in: sessionScenario(), after: func(w *world, m *model, a *deed, got *outcome) {
 			if a.verb == "sweep" && m.records[0].accessExpires < m.now {
-				w.change(m, 0, lapse.ForgetAccess)
+				w.change(m, 0, forgetAccess)
 			}
 		}},
 		{name: "an end forgets far descendants", in: delegateScenario(), wrap: over(func(_, put *storage.Record) {
@@ -219,8 +220,8 @@ func TestCoverFindsASaltUsedAgain(t *testing.T) {
 func TestCoverFindsAFloorIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := newHoldCover(&holdScenarios()[0], func(s storage.Store) storage.Store {
-			return watched{&wrong{Store: s, get: func(r storage.Record) storage.Record {
-				lapse.ReplaceFloor(&r)
+			return watched{&lapsetest.Wrong{Store: s, OnGet: func(r storage.Record) storage.Record {
+				replaceFloor(&r)
 				return r
 			}}}
 		})

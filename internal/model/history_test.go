@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -16,7 +17,7 @@ import (
 type history struct {
 	w      *world
 	m      *model
-	clock  *stepClock
+	clock  *lapsetest.StepClock
 	script []byte
 	reopen func(storage.Store) (storage.Store, error) // nil: the store cannot
 	log    []string
@@ -66,7 +67,7 @@ func (h *history) configure(store storage.Store) error {
 
 // play runs the script to its end and returns the first difference.
 func play(script []byte, store storage.Store, reopen func(storage.Store) (storage.Store, error)) error {
-	h := &history{clock: newClock(), script: script, reopen: reopen}
+	h := &history{clock: lapsetest.NewClock(), script: script, reopen: reopen}
 	h.m = &model{now: normal(h.clock.Now())}
 	if err := h.configure(store); err != nil {
 		return err
@@ -184,7 +185,7 @@ func (h *history) text(wanted func(modelText) bool) (t modelText, ok bool) {
 // move moves the clock. Time does not go back with it.
 func (h *history) move(by int64) error {
 	h.log = append(h.log, fmt.Sprintf("clock moves by %d", by))
-	h.clock.add(ms(by))
+	h.clock.Add(ms(by))
 	h.m.now = max(h.m.now, normal(h.clock.Now()))
 	return h.look()
 }
@@ -236,7 +237,7 @@ func (h *history) compare() error {
 					want = append(want, h.m.token(h.m.seen(p, r)))
 				}
 			}
-			got, err := collect(h.w.managers[n].Tokens(h.w.ctx, subject))
+			got, err := lapsetest.Collect(h.w.managers[n].Tokens(h.w.ctx, subject))
 			if err == nil && slices.Equal(want, got) {
 				continue // without the cost of finding out how they differ
 			}

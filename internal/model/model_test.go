@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"cmp"

@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"errors"
@@ -150,7 +150,7 @@ func (w *world) compare(m *model) error {
 
 func (w *world) compareRecord(m *model, n int, rec *storage.Record) error {
 	r := &m.records[n]
-	kept, err := lapse.KeptIn(rec)
+	kept, err := keptIn(rec)
 	if err != nil {
 		return err
 	}
@@ -183,9 +183,9 @@ func (w *world) compareRecord(m *model, n int, rec *storage.Record) error {
 }
 
 // kept is what the record of r keeps sealed.
-func (r *modelRecord) kept() lapse.Kept {
+func (r *modelRecord) kept() kept {
 	if r.kind == lapse.KindSession {
-		k := lapse.Kept{
+		k := kept{
 			Salted: r.salted, Previous: r.before != nowhere, RefreshPrefix: r.refreshPrefix, AccessScope: r.accessScope,
 			AccessExpires: instantOf(r.accessExpires), AccessTTL: ms(r.accessTTL), AccessBefore: r.accessBefore,
 		}
@@ -194,7 +194,7 @@ func (r *modelRecord) kept() lapse.Kept {
 		}
 		return k
 	}
-	k := lapse.Kept{
+	k := kept{
 		Tagged: r.tagged, Unused: r.unused, Salted: r.salted, Obtained: r.key != 0,
 		Floor: uint32(r.floor), Previous: r.before != nowhere,
 	}

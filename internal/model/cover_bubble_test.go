@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"context"
@@ -19,7 +19,7 @@ type bubbleClock struct{}
 
 func (bubbleClock) Now() time.Time                         { return time.Now() }
 func (bubbleClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
-func (bubbleClock) add(d time.Duration)                    { time.Sleep(d) }
+func (bubbleClock) Add(d time.Duration)                    { time.Sleep(d) }
 
 // settle waits until every connection that has to be cut is, and compares them all.
 func (w *world) settle(m *model) error {

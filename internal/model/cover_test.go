@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"flag"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -25,7 +26,7 @@ func depthOfCover() int {
 	switch {
 	case *coverDepth > 0:
 		return *coverDepth
-	case lapse.RaceEnabled, testing.Short():
+	case lapsetest.Race, testing.Short():
 		return 4
 	}
 	return 7
@@ -68,7 +69,7 @@ func (n *node) path() string {
 type cover struct {
 	*scenario
 	w       *world
-	clock   *stepClock
+	clock   *lapsetest.StepClock
 	seed    maphash.Seed
 	visited map[uint64]bool
 	steps   int // that were taken and compared
@@ -76,7 +77,7 @@ type cover struct {
 
 // newCover makes the world of s. wrap puts something in front of its store, or is nil.
 func newCover(s *scenario, wrap func(storage.Store) storage.Store) (*cover, error) {
-	c := &cover{scenario: s, clock: newClock(), seed: maphash.MakeSeed(), visited: map[uint64]bool{}}
+	c := &cover{scenario: s, clock: lapsetest.NewClock(), seed: maphash.MakeSeed(), visited: map[uint64]bool{}}
 	c.setup.guard = lapse.GuardOff // the clock goes back from one sequence to the next
 	var store storage.Store = memory.New()
 	if wrap != nil {
@@ -147,7 +148,7 @@ func (c *cover) expand(n *node, last bool) (children []*node, err error) {
 			if err := c.w.put(n.records); err != nil {
 				return nil, err
 			}
-			c.clock.set(n.now)
+			c.clock.Set(n.now)
 		}
 		c.w.texts, c.w.salts = n.texts, n.salts
 		m := n.model.clone()

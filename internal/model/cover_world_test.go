@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -40,7 +41,7 @@ type world struct {
 // worldClock is a clock that a world moves.
 type worldClock interface {
 	lapse.Clock
-	add(time.Duration)
+	Add(time.Duration)
 }
 
 // heldText is a text in hand.
@@ -72,7 +73,7 @@ type worldSetup struct {
 func build(s *worldSetup, clock worldClock, store storage.Store) (*world, error) {
 	w := &world{ctx: context.Background(), clock: clock, store: store}
 	config := func(p *modelPolicy) lapse.Config {
-		cfg := keyed(p.real(), p.keys...)
+		cfg := lapsetest.Keyed(p.real(), p.keys...)
 		cfg.Prefix, cfg.Clock, cfg.ClockGuard = p.prefix, clock, s.guard
 		if _, bubble := clock.(bubbleClock); bubble {
 			cfg.Clock = nil
@@ -145,9 +146,9 @@ func (w *world) spell(m *model, t modelText) string {
 	}
 	switch odd {
 	case otherKind:
-		return lapse.Respell(bearer, prefix, other, r.id)
+		return respell(bearer, prefix, other, r.id)
 	case otherID:
-		return lapse.Respell(bearer, prefix, prefix, m.records[m.other(t.record)].id)
+		return respell(bearer, prefix, prefix, m.records[m.other(t.record)].id)
 	}
 	b := []byte(bearer)
 	b[len(b)-1] ^= 1

@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"flag"
@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -54,7 +54,7 @@ func scripts() uint64 {
 	switch {
 	case *histories > 0:
 		return uint64(*histories)
-	case lapse.RaceEnabled, testing.Short():
+	case lapsetest.Race, testing.Short():
 		return 20
 	}
 	return 60

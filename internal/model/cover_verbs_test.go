@@ -1,10 +1,11 @@
-package lapse_test
+package model
 
 import (
 	"context"
 	"fmt"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 )
 
 // deed is one step, for the real side and for the model.
@@ -108,7 +109,7 @@ var plainVerbs = map[string]coverVerb{
 	"hold": {
 		func(w *world, a *deed, _ lapse.ID, bearer string) (outcome, []string, error) {
 			ctx, release := context.WithCancel(w.ctx)
-			held, tok, err := opened(w.managers[a.by].Hold(ctx, bearer))
+			held, tok, err := lapsetest.Opened(w.managers[a.by].Hold(ctx, bearer))
 			if err != nil {
 				release()
 			} else {
@@ -183,7 +184,7 @@ var otherVerbs = map[string]coverVerb{
 	},
 	"move": {
 		func(w *world, a *deed, _ lapse.ID, _ string) (outcome, []string, error) {
-			w.clock.add(ms(a.ms))
+			w.clock.Add(ms(a.ms))
 			return outcome{}, nil, nil
 		},
 		func(m *model, _ *world, a *deed, _ lapse.ID) outcome { m.now += a.ms; return outcome{} },
@@ -210,7 +211,7 @@ var otherVerbs = map[string]coverVerb{
 	},
 	"expire pair": {
 		func(w *world, a *deed, _ lapse.ID, bearer string) (outcome, []string, error) {
-			return outcome{}, nil, loggedOut(w.pairs[a.by].ExpireBearer(w.ctx, bearer))
+			return outcome{}, nil, lapsetest.LoggedOut(w.pairs[a.by].ExpireBearer(w.ctx, bearer))
 		},
 		func(m *model, w *world, a *deed, _ lapse.ID) outcome { return m.expirePair(w.setups[a.by], a.text) },
 	},
