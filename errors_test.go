@@ -1,276 +1,523 @@
-package lapse
+package lapse_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-var errOwnDisk = errors.New("disk on fire")
-
-// sentinels are all that errors.Is may be asked for.
-var sentinels = map[string]error{
-	"ErrUnauthenticated": ErrUnauthenticated, "ErrMalformed": ErrMalformed, "ErrUnknown": ErrUnknown,
-	"ErrExpired": ErrExpired, "ErrRevoked": ErrRevoked, "ErrRefused": ErrRefused, "ErrReplaced": ErrReplaced,
-	"ErrExhausted": ErrExhausted, "ErrReused": ErrReused, "ErrBadCredentials": ErrBadCredentials,
-	"ErrRotated": ErrRotated, "ErrNotDelegable": ErrNotDelegable, "ErrScope": ErrScope,
-	"ErrClock": ErrClock, "ErrNoKeys": ErrNoKeys, "ErrNotMine": ErrNotMine,
-	"ErrInvalidConfig": ErrInvalidConfig, "ErrInvalidGrant": ErrInvalidGrant, "ErrLimit": ErrLimit,
-	"ErrNotRenewable": ErrNotRenewable, "ErrInvalidID": ErrInvalidID,
-	"ErrNotFound": ErrNotFound, "ErrConflict": ErrConflict, "ErrUnavailable": ErrUnavailable,
-	"ErrOutcomeUnknown": ErrOutcomeUnknown, "ErrClosed": ErrClosed, "ErrCorrupt": ErrCorrupt, "ErrLocked": ErrLocked,
-	"context.Canceled": context.Canceled, "context.DeadlineExceeded": context.DeadlineExceeded,
-	"errOwnDisk": errOwnDisk,
+// stableCodes are the words of Code, which no version changes.
+var stableCodes = map[string]error{
+	"ok": nil, "malformed": lapse.ErrMalformed, "unknown": lapse.ErrUnknown, "expired": lapse.ErrExpired, "revoked": lapse.ErrRevoked,
+	"replaced": lapse.ErrReplaced, "refused": lapse.ErrRefused, "exhausted": lapse.ErrExhausted, "reused": lapse.ErrReused,
+	"bad_credentials": lapse.ErrBadCredentials, "unauthenticated": lapse.ErrUnauthenticated, "bad_config": lapse.ErrInvalidConfig,
+	"bad_grant": lapse.ErrInvalidGrant, "bad_id": lapse.ErrInvalidID, "limit": lapse.ErrLimit, "not_renewable": lapse.ErrNotRenewable,
+	"not_delegable": lapse.ErrNotDelegable, "rotated": lapse.ErrRotated, "scope": lapse.ErrScope, "clock": lapse.ErrClock,
+	"no_keys": lapse.ErrNoKeys, "not_mine": lapse.ErrNotMine, "outcome_unknown": lapse.ErrOutcomeUnknown, "not_found": lapse.ErrNotFound,
+	"conflict": lapse.ErrConflict, "closed": lapse.ErrClosed, "corrupt": lapse.ErrCorrupt, "locked": lapse.ErrLocked,
+	"unavailable": lapse.ErrUnavailable, "canceled": context.Canceled, "internal": errDisk,
 }
 
-// isOf returns the names of the sentinels that err wraps, sorted.
-func isOf(err error) []string {
-	var names []string
-	for name, sentinel := range sentinels {
-		if errors.Is(err, sentinel) {
-			names = append(names, name)
+// TestFault20Code: each error has its word, wrapped or not, and in a Rejection.
+func TestFault20Code(t *testing.T) {
+	for word, err := range stableCodes {
+		lapsetest.WantDiff(t, word, word, lapse.Code(err))
+		if err == nil {
+			continue
+		}
+		lapsetest.WantDiff(t, word+", wrapped", word, lapse.Code(fmt.Errorf("saying hello: %w: %w", errDisk, err)))
+		if errors.Is(err, lapse.ErrUnauthenticated) {
+			lapsetest.WantDiff(t, word+", in a Rejection", word, lapse.Code(&lapse.Rejection{Err: err, ID: lapse.ID{1}, At: lapsetest.StartMilli}))
 		}
 	}
-	slices.Sort(names)
-	return names
+	lapsetest.WantDiff(t, "a deadline", "unavailable", lapse.Code(context.DeadlineExceeded))
+	lapsetest.WantDiff(t, "a refusal for a cause", "refused", lapse.Code(fmt.Errorf("%w: %w", lapse.ErrRefused, lapse.ErrExpired)))
+	for sentinel, err := range verdicts {
+		if word := lapse.Code(err); word == "internal" || !strings.HasPrefix(sentinel, "a ") && stableCodes[word] != err {
+			t.Errorf("%s: %s", sentinel, word)
+		}
+	}
 }
 
-// causeScene is a Manager with a live token of ana, on which one thing is wrong.
-type causeScene struct {
-	*Manager
-	store  *tallyStore
-	clock  interface{ Set(time.Time) }
-	issued Issued
-	check  error // what Admit says
+// TestFault20Words: what ran out is expired, what was ended early is revoked, and a text
+// whose secret was replaced is replaced; each is that alone.
+func TestFault20Words(t *testing.T) {
+	all := []error{lapse.ErrExpired, lapse.ErrRevoked, lapse.ErrReplaced}
+	for _, row := range []struct {
+		name   string
+		want   error
+		reason lapse.EndReason
+		does   func(f *fixture, i lapse.Issued) error
+	}{
+		{"ran out", lapse.ErrExpired, 0, func(f *fixture, _ lapse.Issued) error { f.clock.Add(30 * time.Minute); return nil }},
+		{"ended", lapse.ErrRevoked, lapse.EndRevoked, func(f *fixture, i lapse.Issued) error { _, err := f.Expire(f.ctx, i.ID); return err }},
+		{"logged out", lapse.ErrRevoked, lapse.EndRevoked, func(f *fixture, i lapse.Issued) error { return lapsetest.LoggedOut(f.ExpireBearer(f.ctx, i.Bearer)) }},
+		{"ended with its subject", lapse.ErrRevoked, lapse.EndSubject, func(f *fixture, i lapse.Issued) error {
+			_, err := f.ExpireSubject(f.ctx, i.Subject)
+			return err
+		}},
+		{"ended, and then its time passed", lapse.ErrRevoked, lapse.EndRevoked, func(f *fixture, i lapse.Issued) error {
+			_, err := f.Expire(f.ctx, i.ID)
+			f.clock.Add(time.Hour)
+			return err
+		}},
+		{"replaced", lapse.ErrReplaced, 0, func(f *fixture, i lapse.Issued) error { _, err := f.Rotate(f.ctx, i.Bearer, 0); return err }},
+		{"replaced, and then the token ran out", lapse.ErrReplaced, 0, func(f *fixture, i lapse.Issued) error {
+			_, err := f.Rotate(f.ctx, i.Bearer, 0)
+			f.clock.Add(time.Hour)
+			return err
+		}},
+	} {
+		f := newFixture(t, lapse.Config{})
+		i := f.issue(lapse.Grant{Subject: "ana"})
+		lapsetest.WantIs(t, row.name, row.does(f, i), nil)
+		_, err := f.Authenticate(f.ctx, i.Bearer)
+		for _, word := range all {
+			if errors.Is(err, word) != (word == row.want) {
+				t.Errorf("%s: %v; want %v alone", row.name, err, row.want)
+			}
+		}
+		var r *lapse.Rejection
+		if !errors.As(err, &r) || r.Reason != row.reason || !errors.Is(err, lapse.ErrUnauthenticated) {
+			t.Errorf("%s: %v, with the reason %v; want %v", row.name, err, r.Reason, row.reason)
+		}
+	}
 }
 
-func newCauseScene(t *testing.T) *causeScene {
+// TestFault22OneLogOut: of Pairs there is one log-out, which takes either text and returns
+// the session; that of the Manager takes texts of its prefix.
+func TestFault22OneLogOut(t *testing.T) {
+	for name, text := range map[string]func(c lapse.TokenPair) string{
+		"access":  func(c lapse.TokenPair) string { return c.Access.Bearer },
+		"refresh": func(c lapse.TokenPair) string { return c.Refresh.Bearer },
+	} {
+		p := memoryPairs(t, lapse.PairConfig{})
+		c := p.first(lapse.Grant{})
+		if name == "refresh" {
+			lapsetest.WantIs(t, "Manager.ExpireBearer of a refresh text", lapsetest.LoggedOut(p.Access().ExpireBearer(p.ctx, c.Refresh.Bearer)), lapse.ErrUnknown)
+		}
+		for range 2 {
+			session, err := p.Pairs.ExpireBearer(p.ctx, text(c))
+			if err != nil || session.ID != c.Access.ID || session.Kind != lapse.KindSession || session.EndReason != lapse.EndRevoked {
+				t.Errorf("by the %s text: %+v, %v", name, session, err)
+			}
+		}
+		p.wantRefresh("logged out by the "+name+" text", c, lapse.ErrRevoked)
+		p.wantAccess("logged out by the "+name+" text", c, lapse.ErrRevoked)
+	}
+}
+
+func ExampleCode() {
+	m, mock := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+	count := func(err error) { fmt.Printf("lapse_authenticate_total{outcome=%q}\n", lapse.Code(err)) }
+
+	_, err := m.Authenticate(context.Background(), issued.Bearer)
+	count(err)
+	mock.Add(time.Hour)
+	_, err = m.Authenticate(context.Background(), issued.Bearer)
+	count(err)
+	// Output:
+	// lapse_authenticate_total{outcome="ok"}
+	// lapse_authenticate_total{outcome="expired"}
+}
+
+// TestFault12_EmbeddingSwallowsNothing: a caller's struct keeps its other fields in JSON, both
+// ways.
+func TestFault12_EmbeddingSwallowsNothing(t *testing.T) {
+	type withIssued struct {
+		lapse.Issued
+		Extra string `json:"extra"`
+	}
+	type withPointer struct {
+		*lapse.Issued
+		Extra string `json:"extra"`
+	}
+	type withPair struct {
+		lapse.TokenPair
+		Extra string `json:"extra"`
+	}
+	type withEvent struct {
+		lapse.Event
+		Extra string `json:"extra"`
+	}
+	p := memoryPairs(t, lapse.PairConfig{})
+	c := p.first(lapse.Grant{Scope: "read"})
+	i := c.Access.Issued
+	event := lapse.Event{Kind: lapse.EventIssued, Token: i.Token}
+	for name, row := range map[string]struct {
+		v    any
+		want []string
+	}{
+		"Issued":    {withIssued{i, "mine"}, []string{`"id":"` + i.ID.String(), `"scope":"read"`}},
+		"*Issued":   {&withPointer{&i, "mine"}, []string{`"id":"` + i.ID.String(), `"scope":"read"`}},
+		"TokenPair": {withPair{c, "mine"}, []string{`"access_token":"` + c.Access.Bearer, `"refresh_token":"` + c.Refresh.Bearer, `"token_type":"Bearer"`, `"expires_in":900`}},
+		"Event":     {withEvent{event, "mine"}, []string{`"kind":"issued"`, `"id":"` + i.ID.String()}},
+	} {
+		text, err := json.Marshal(row.v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range append(row.want, `"extra":"mine"`) {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s: %s; want %s", name, text, want)
+			}
+		}
+		if name != "TokenPair" && strings.Contains(string(text), i.Bearer) {
+			t.Errorf("%s shows the bearer", name)
+		}
+	}
+	var issued withIssued
+	text, _ := json.Marshal(withIssued{i, "mine"})
+	if err := json.Unmarshal(text, &issued); err != nil || issued.Token != i.Token || issued.Extra != "mine" {
+		t.Errorf("an Issued comes back as %+v, %q, %v", issued.Token, issued.Extra, err)
+	}
+	var pair withPair
+	text, _ = json.Marshal(withPair{c, "mine"})
+	if err := json.Unmarshal(text, &pair); err != nil || pair.Access.Bearer != c.Access.Bearer || pair.Refresh.Bearer != c.Refresh.Bearer || pair.Scope != "read" || pair.Extra != "mine" {
+		t.Errorf("a TokenPair comes back as %+v, %q, %v", pair.TokenPair, pair.Extra, err)
+	}
+}
+
+// TestFault12_AnEndedTokenComesBack from the JSON that a list sends.
+func TestFault12_AnEndedTokenComesBack(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	i := f.issue(lapse.Grant{Subject: "ana", Name: "x"})
+	for range 2 {
+		want := f.token(i.ID)
+		text, _ := json.Marshal(want)
+		var back lapse.Token
+		if err := json.Unmarshal(text, &back); err != nil || back != want {
+			t.Errorf("%s does not come back: %v", text, err)
+		}
+		f.Expire(f.ctx, i.ID)
+	}
+}
+
+// logged is what both handlers of slog write of v.
+func answerLogged(v any) (text, structured string) {
+	var a, b bytes.Buffer
+	slog.New(slog.NewTextHandler(&a, nil)).Info("m", "k", v)
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("m", "k", v)
+	return a.String(), b.String()
+}
+
+// TestFault12_EventsSayTheirReason in JSON and in both handlers, of whatever kind the error is.
+func TestFault12_EventsSayTheirReason(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	cause := errors.New("the disk is full")
+	refuse := lapse.ErrRefused
+	admitting := f.manager(lapse.Config{Admit: func(context.Context, lapse.Token) error { return fmt.Errorf("%w: on holiday", refuse) }, Observe: func(_ context.Context, e lapse.Event) { f.events = append(f.events, e) }})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	rotated, err := f.Rotate(f.ctx, f.issue(lapse.Grant{Subject: "ana"}).Bearer, 0)
+	lapsetest.WantIs(t, "Rotate", err, nil)
+	for want, do := range map[string]func() error{
+		"malformed": func() error { _, err := f.Authenticate(f.ctx, "x"); return err },
+		"refused":   func() error { _, err := admitting.Authenticate(f.ctx, i.Bearer); return err },
+		"revoked": func() error {
+			f.Expire(f.ctx, rotated.ID)
+			f.events = nil
+			_, err := f.Authenticate(f.ctx, rotated.Bearer)
+			return err
+		},
+		"unavailable": func() error {
+			f.clock.Add(time.Minute)
+			f.store.InjectOp(storagetest.OpTouch, 1, storagetest.FailBefore, cause)
+			f.Authenticate(f.ctx, i.Bearer)
+			return f.events[0].Err
+		},
+	} {
+		f.events = nil
+		err := do()
+		if len(f.events) != 1 || lapse.Code(err) != want || !errors.Is(f.events[0].Err, errors.Unwrap(err)) && f.events[0].Err.Error() != err.Error() {
+			t.Fatalf("%s: %v, %+v", want, err, f.events)
+		}
+		text, structured := answerLogged(f.events[0])
+		plain, _ := json.Marshal(f.events[0])
+		code, says := `"code":"`+want+`"`, f.events[0].Err.Error()
+		for form, line := range map[string]string{"slog JSON": structured, "JSON": string(plain)} {
+			if !strings.Contains(line, `"err":{`+code) || !strings.Contains(line, strings.Trim(fmt.Sprintf("%q", says), `"`)) {
+				t.Errorf("%s, %s: %s; want %s and %s", want, form, line, code, says)
+			}
+		}
+		if !strings.Contains(text, says) {
+			t.Errorf("%s, slog text: %s; want %s", want, text, says)
+		}
+	}
+}
+
+// TestFault12_RejectionsSayTheirReason: in JSON with what they know, in logs with their text.
+func TestFault12_RejectionsSayTheirReason(t *testing.T) {
+	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	id := lapse.ID{6: 0x70, 8: 0x80}
+	r := lapse.Rejection{Err: lapse.ErrRevoked, ID: id, Subject: "ana", Generation: 2, At: at, Reason: lapse.EndRevoked}
+	want := `{"code":"revoked","error":"` + r.Error() + `","id":"` + id.String() + `","subject":"ana","generation":2,"at":"2026-03-02T09:00:00Z","reason":"revoked"}`
+	for form, v := range map[string]any{"value": r, "pointer": &r, "error": error(&r)} {
+		plain, err := json.Marshal(v)
+		if err != nil || string(plain) != want {
+			t.Errorf("%s: %s, %v; want %s", form, plain, err, want)
+		}
+		text, structured := answerLogged(v)
+		if !strings.Contains(text, `k="`+r.Error()) || !strings.Contains(structured, `"k":"`+r.Error()) {
+			t.Errorf("%s is logged as %s and %s", form, text, structured)
+		}
+	}
+	if plain, err := json.Marshal(lapse.ErrMalformed); err != nil || string(plain) != `{"code":"malformed","error":"lapse: unauthenticated: malformed token"}` {
+		t.Errorf("%s, %v", plain, err)
+	}
+	if plain, err := json.Marshal(lapse.Rejection{}); err != nil || !strings.Contains(string(plain), `"code":"internal"`) {
+		t.Errorf("without an Err: %s, %v", plain, err)
+	}
+}
+
+// hushVerbs are the verbs that take a Grant for a plain token.
+func hushVerbs(t *testing.T) map[string]func(g lapse.Grant) error {
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
+	parent := f.issue(lapse.Grant{Subject: "ana"})
+	verifier := lapse.VerifierFunc[string](hushAna)
+	return map[string]func(g lapse.Grant) error{
+		"Issue":  func(g lapse.Grant) error { _, err := f.Issue(f.ctx, g); return err },
+		"Obtain": func(g lapse.Grant) error { _, err := f.Obtain(f.ctx, g); return err },
+		"Login": func(g lapse.Grant) error {
+			_, err := lapse.Login(f.ctx, f.Manager, "password", g, lapse.Verifier[string](verifier))
+			return err
+		},
+		"Delegate": func(g lapse.Grant) error { _, err := f.Delegate(f.ctx, parent.Bearer, g); return err },
+	}
+}
+
+// hushWantField wants err to be an ErrInvalidGrant of a field, as data and as text.
+func hushWantField(t *testing.T, what string, err error, field string) {
 	t.Helper()
-	s := &causeScene{store: newTallyStore()}
-	m, mock := managerOver(t, s.store, Config{
-		Policy: Policy{MaxTokens: 1},
-		Admit:  func(context.Context, Token) error { return s.check },
-	})
-	s.Manager, s.clock = m, mock
-	s.issued = issueTo(t, m, Grant{Subject: "ana"})
-	return s
+	lapsetest.WantIs(t, what, err, lapse.ErrInvalidGrant)
+	var g *lapse.GrantError
+	if !errors.As(err, &g) || g.Field != field || g.Limit == "" {
+		t.Errorf("%s: %v is %+v; want the field %s and its limit", what, err, g, field)
+		return
+	}
+	if want := "lapse: invalid grant: " + field + ": " + g.Limit; g.Error() != want || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("%s: it says %q; want %q", what, err, want)
+	}
 }
 
-func (s *causeScene) authenticate(t *testing.T) error {
-	_, err := s.Authenticate(t.Context(), s.issued.Bearer)
-	return err
+// TestFault16_FieldOfAGrant: every verb that takes a Grant says as data which field is
+// out of its limits.
+func TestFault16_FieldOfAGrant(t *testing.T) {
+	verbs := hushVerbs(t)
+	p := memoryPairs(t, lapse.PairConfig{})
+	for _, row := range []struct {
+		field string
+		g     lapse.Grant
+		not   string // a verb that lets it pass
+	}{
+		{"Subject", lapse.Grant{Subject: "a\nb"}, ""},
+		{"Subject", lapse.Grant{Subject: strings.Repeat("s", storage.MaxSubject+1)}, ""},
+		{"Subject", lapse.Grant{Subject: "\xff"}, ""},
+		{"Subject", lapse.Grant{}, "Login, Delegate"},
+		{"Name", lapse.Grant{Subject: "ana", Name: "a\x1bb"}, ""},
+		{"Name", lapse.Grant{Subject: "ana", Name: strings.Repeat("n", storage.MaxName+1)}, ""},
+		{"Scope", lapse.Grant{Subject: "ana", Scope: "two  spaces"}, ""},
+		{"Scope", lapse.Grant{Subject: "ana", Scope: strings.Repeat("s", storage.MaxScope+1)}, ""},
+		{"Data", lapse.Grant{Subject: "ana", Data: strings.Repeat("d", storage.MaxData+1)}, ""},
+		{"TTL", lapse.Grant{Subject: "ana", TTL: -1}, ""},
+		{"TTL", lapse.Grant{Subject: "ana", TTL: math.MaxInt64}, ""},
+		{"MaxUses", lapse.Grant{Subject: "ana", MaxUses: -1}, ""},
+		{"SessionTTL", lapse.Grant{Subject: "ana", SessionTTL: -1}, ""},
+		{"Jitter", lapse.Grant{Subject: "ana", Jitter: 0.51}, ""},
+		{"Jitter", lapse.Grant{Subject: "ana", Jitter: math.NaN()}, ""},
+	} {
+		for name, verb := range verbs {
+			if !strings.Contains(row.not, name) {
+				hushWantField(t, fmt.Sprintf("%s of %.40q", name, fmt.Sprint(row.g)), verb(row.g), row.field)
+			}
+		}
+		_, err := p.Issue(p.ctx, row.g)
+		hushWantField(t, fmt.Sprintf("Pairs.Issue of %.40q", fmt.Sprint(row.g)), err, row.field)
+	}
+	for field, g := range map[string]lapse.Grant{
+		"SessionTTL": {Subject: "ana", SessionTTL: 91 * 24 * time.Hour}, "MaxUses": {Subject: "ana", MaxUses: 1}, "TTL": {Subject: "ana", TTL: 91 * 24 * time.Hour},
+	} {
+		_, err := p.Issue(p.ctx, g)
+		hushWantField(t, "Pairs.Issue", err, field)
+	}
 }
 
-// rotate replaces the secret of the scene's token, whose first text it keeps.
-func (s *causeScene) rotate(t *testing.T, overlap time.Duration) {
+// TestFault16_FieldByItself: what is given without a Grant is named as a field.
+func TestFault16_FieldByItself(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	p := memoryPairs(t, lapse.PairConfig{})
+	for _, overlap := range []time.Duration{-1, 1, math.MaxInt64} {
+		_, err := f.Rotate(f.ctx, i.Bearer, overlap)
+		hushWantField(t, fmt.Sprint("Rotate, ", overlap), err, "overlap")
+		_, err = f.RotateID(f.ctx, i.ID, overlap)
+		hushWantField(t, fmt.Sprint("RotateID, ", overlap), err, "overlap")
+	}
+	for _, subject := range []string{"", "\x00", "\xff", strings.Repeat("s", storage.MaxSubject+1)} {
+		_, err := f.ExpireSubject(f.ctx, subject)
+		hushWantField(t, fmt.Sprintf("ExpireSubject of %.40q", subject), err, "Subject")
+		for _, err := range f.Tokens(f.ctx, subject) {
+			hushWantField(t, fmt.Sprintf("Tokens of %.40q", subject), err, "Subject")
+		}
+		for _, err := range p.Sessions(f.ctx, subject) {
+			hushWantField(t, fmt.Sprintf("Sessions of %.40q", subject), err, "Subject")
+		}
+	}
+	_, err := lapse.Identify(f.ctx, f.Manager, "", lapse.Verifier[string](lapse.VerifierFunc[string](hushNobody)))
+	hushWantField(t, "Identify that names no subject", err, "Subject")
+	_, err = lapse.Login(f.ctx, f.Manager, "", lapse.Grant{Subject: "bob"}, lapse.Verifier[string](lapse.VerifierFunc[string](hushAna)))
+	hushWantField(t, "Login of another", err, "Subject")
+}
+
+func hushAna(context.Context, string) (string, error)    { return "ana", nil }
+func hushNobody(context.Context, string) (string, error) { return "", nil }
+
+// hushWantMissing wants err to be an ErrScope that names words, as data and as text.
+func hushWantMissing(t *testing.T, what string, err error, words ...string) {
 	t.Helper()
-	if _, err := s.Rotate(t.Context(), s.issued.Bearer, overlap); err != nil {
+	lapsetest.WantIs(t, what, err, lapse.ErrScope)
+	var s *lapse.ScopeError
+	if !errors.As(err, &s) {
+		t.Fatalf("%s: %v is no ScopeError", what, err)
+	}
+	lapsetest.WantDiff(t, what, words, s.Missing, cmpopts.EquateEmpty())
+	if errors.As(err, new(*lapse.GrantError)) || errors.Is(err, lapse.ErrUnauthenticated) {
+		t.Errorf("%s: %v is something else, too", what, err)
+	}
+}
+
+// TestFault16_MissingWords: every verb that compares scopes says as data what is missing.
+func TestFault16_MissingWords(t *testing.T) {
+	hushWantMissing(t, "Require", lapse.Require(lapse.Token{Scope: "read"}, "write", "read", "admin"), "write", "admin")
+	f := newFixture(t, lapse.Config{})
+	i := f.issue(lapse.Grant{Subject: "ana", Scope: "read"})
+	_, err := f.Delegate(f.ctx, i.Bearer, lapse.Grant{Scope: "read write"})
+	hushWantMissing(t, "Delegate", err, "write")
+	p := memoryPairs(t, lapse.PairConfig{})
+	c := p.first(lapse.Grant{Scope: "read write"})
+	_, err = p.Refresh(p.ctx, c.Refresh.Bearer, "delete read", "admin")
+	hushWantMissing(t, "Refresh", err, "delete", "admin")
+	_, err = p.Refresh(p.ctx, c.Refresh.Bearer, strings.Repeat("s", storage.MaxScope+1))
+	hushWantMissing(t, "Refresh with a long scope", err)
+	p.next(c, "read")
+	_, err = p.Refresh(p.ctx, c.Refresh.Bearer, "write")
+	hushWantMissing(t, "Refresh within the grace", err, "write")
+	if !strings.Contains(err.Error(), "asked for first") {
+		t.Errorf("within the grace it says %v", err)
+	}
+}
+
+// TestFault16_MissingWordsAreCut: at most 16 of them, of 64 bytes each, and none that
+// could be a secret.
+func TestFault16_MissingWordsAreCut(t *testing.T) {
+	run, mixed := strings.Repeat("aZz", 13), strings.Repeat("a9Z", 8) // 39 letters; 24 with digits
+	var seventeen []string
+	for n := range 17 {
+		seventeen = append(seventeen, fmt.Sprint("w", n))
+	}
+	for _, row := range []struct {
+		name        string
+		asked, want []string
+		text        string // how it ends
+	}{
+		{"16 words", seventeen[:16], seventeen[:16], `"w15"] is missing`},
+		{"17 words", seventeen, seventeen[:16], `"w15"] and 1 more are missing`},
+		{"64 bytes", []string{strings.Repeat("a:", 32)}, []string{strings.Repeat("a:", 32)}, `a:"] is missing`},
+		{"65 bytes", []string{strings.Repeat("a:", 32) + "b"}, []string{strings.Repeat("a:", 32)}, `a:"] is missing`},
+		{"39 in a row", []string{run}, []string{run}, run + `"] is missing`},
+		{"40 in a row", []string{run + "b"}, []string{"[40 bytes]"}, `["[40 bytes]"] is missing`},
+		{"40 in a row, late", []string{"a_" + run + "b_a"}, []string{"[44 bytes]"}, `["[44 bytes]"] is missing`},
+		{"40 in a row past the cut", []string{strings.Repeat("-", 64) + run + "b"}, []string{"[104 bytes]"}, `["[104 bytes]"] is missing`},
+		{"23 with a digit", []string{mixed[:23]}, []string{mixed[:23]}, mixed[:23] + `"] is missing`},
+		{"24 with a digit", []string{mixed}, []string{"[24 bytes]"}, `["[24 bytes]"] is missing`},
+		{"24 with a digit, late", []string{"a_" + mixed + "_a"}, []string{"[28 bytes]"}, `["[28 bytes]"] is missing`},
+		{"39 twice", []string{run + "." + run}, []string{run + "." + run[:24]}, ` is missing`},
+		{"no word", []string{""}, []string{"[0 bytes]"}, `["[0 bytes]"] is missing`},
+		{"a space", []string{"a b"}, []string{"[3 bytes]"}, `["[3 bytes]"] is missing`},
+		{"a quote", []string{`a"b`}, []string{"[3 bytes]"}, `["[3 bytes]"] is missing`},
+		{"a line feed", []string{"a\nb"}, []string{"[3 bytes]"}, `["[3 bytes]"] is missing`},
+		{"longer than any scope", []string{strings.Repeat("-", storage.MaxScope+1)}, []string{"[1025 bytes]"}, `["[1025 bytes]"] is missing`},
+	} {
+		err := lapse.Require(lapse.Token{}, row.asked...)
+		hushWantMissing(t, row.name, err, row.want...)
+		if !strings.HasSuffix(err.Error(), row.text) || !strings.HasPrefix(err.Error(), "lapse: insufficient scope: [") {
+			t.Errorf("%s: it says %v; want an end of %s", row.name, err, row.text)
+		}
+	}
+}
+
+// TestFault16_AnswersOfOAuth: an endpoint can tell a wrong scope from a wrong request.
+func TestFault16_AnswersOfOAuth(t *testing.T) {
+	p := memoryPairs(t, lapse.PairConfig{})
+	c := p.first(lapse.Grant{Scope: "read"})
+	code := func(_ lapse.TokenPair, err error) string {
+		var g *lapse.GrantError
+		switch {
+		case errors.Is(err, lapse.ErrScope), errors.As(err, &g) && g.Field == "Scope":
+			return "invalid_scope"
+		case g != nil:
+			return "invalid_request"
+		}
+		return fmt.Sprint(err)
+	}
+	got := []string{
+		code(p.Refresh(p.ctx, c.Refresh.Bearer, "write")), code(p.Issue(p.ctx, lapse.Grant{Subject: "ana", Scope: "a  b"})),
+		code(p.Issue(p.ctx, lapse.Grant{Subject: "ana", TTL: -1})),
+	}
+	if want := []string{"invalid_scope", "invalid_scope", "invalid_request"}; !slices.Equal(got, want) {
+		t.Errorf("%q; want %q", got, want)
+	}
+}
+
+// TestRejectionNamesTheGenerationOfTheText: a Rejection says of which secret the refused
+// text was, which need not be the current one.
+func TestRejectionNamesTheGenerationOfTheText(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	want := func(what string, err, class error, generation uint32) {
+		t.Helper()
+		var r *lapse.Rejection
+		if !errors.Is(err, class) || !errors.As(err, &r) || r.Generation != generation {
+			t.Errorf("%s: %v, of %+v; want %v of generation %d", what, err, r, class, generation)
+		}
+	}
+	old := f.issue(lapse.Grant{Subject: "ana", MaxUses: 1})
+	next, err := f.Rotate(f.ctx, old.Bearer, time.Minute)
+	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// failing makes the store fail at every turn.
-func (s *causeScene) failing(err error) {
-	for _, method := range []string{"Get", "Touch", "Update", "List", "Sweep"} {
-		s.store.fails[method] = err
+	if _, err := f.Authenticate(f.ctx, old.Bearer); err != nil { // the last use
+		t.Fatal(err)
 	}
-}
+	_, err = f.Peek(f.ctx, old.Bearer)
+	want("previous text, exhausted", err, lapse.ErrExhausted, 0)
+	_, err = f.Peek(f.ctx, next.Bearer)
+	want("current text, exhausted", err, lapse.ErrExhausted, 1)
 
-// refusals are the ways in which a token can be no good.
-var refusals = []struct {
-	name string
-	do   func(t *testing.T, s *causeScene) error
-	is   string
-}{
-	{"malformed", func(t *testing.T, s *causeScene) error {
-		_, err := s.Authenticate(t.Context(), s.issued.Bearer+"\n")
-		return err
-	}, "ErrMalformed"},
-	{"no such ID", func(t *testing.T, s *causeScene) error {
-		_, err := s.Authenticate(t.Context(), credentialOf(1).Text("lapse"))
-		return err
-	}, "ErrUnknown"},
-	{"wrong secret", func(t *testing.T, s *causeScene) error {
-		_, err := s.Authenticate(t.Context(), s.withOtherSecret().Text("lapse"))
-		return err
-	}, "ErrUnknown"},
-	{"another prefix before it", func(t *testing.T, s *causeScene) error {
-		_, err := s.Authenticate(t.Context(), s.credential().Text("other"))
-		return err
-	}, "ErrUnknown"},
-	{"ran out", func(t *testing.T, s *causeScene) error {
-		s.clock.Set(after(time.Hour))
-		return s.authenticate(t)
-	}, "ErrExpired"},
-	{"ended by its ID", func(t *testing.T, s *causeScene) error {
-		if _, err := s.Expire(t.Context(), s.issued.ID); err != nil {
-			return err
-		}
-		return s.authenticate(t)
-	}, "ErrRevoked"},
-	{"ended with its subject", func(t *testing.T, s *causeScene) error {
-		if _, err := s.ExpireSubject(t.Context(), "ana"); err != nil {
-			return err
-		}
-		return s.authenticate(t)
-	}, "ErrRevoked"},
-	{"replaced at once", func(t *testing.T, s *causeScene) error {
-		s.rotate(t, 0)
-		return s.authenticate(t)
-	}, "ErrReplaced"},
-	{"replaced, and its overlap is over", func(t *testing.T, s *causeScene) error {
-		s.rotate(t, time.Second)
-		s.clock.Set(after(time.Second))
-		return s.authenticate(t)
-	}, "ErrReplaced"},
-	{"replaced, and the token is dead", func(t *testing.T, s *causeScene) error {
-		s.rotate(t, 0)
-		s.clock.Set(after(time.Hour))
-		return s.authenticate(t)
-	}, "ErrReplaced"},
-	{"exhausted", func(t *testing.T, s *causeScene) error {
-		s.issued = issueTo(t, s.Manager, Grant{Subject: "bob", MaxUses: 1})
-		if err := s.authenticate(t); err != nil {
-			return err
-		}
-		return s.authenticate(t)
-	}, "ErrExhausted"},
-	{"subject refused", func(t *testing.T, s *causeScene) error {
-		s.check = ErrRefused
-		return s.authenticate(t)
-	}, "ErrRefused"},
-	{"subject refused with more to say", func(t *testing.T, s *causeScene) error {
-		s.check = fmt.Errorf("suspended: %w", ErrRefused)
-		return s.authenticate(t)
-	}, "ErrRefused"},
-}
-
-// credential returns what the scene's token says.
-func (s *causeScene) credential() *credential {
-	var c credential
-	c.Parse(s.issued.Bearer, "lapse", begin("lapse"))
-	return &c
-}
-
-func (s *causeScene) withOtherSecret() *credential {
-	c := s.credential()
-	c[len(c)-1] ^= 1
-	return c
-}
-
-// TestRefusals: each wraps its own sentinel and the umbrella and nothing else,
-// however often it is wrapped, and carries a *Rejection.
-func TestRefusals(t *testing.T) {
-	for _, tt := range refusals {
-		t.Run(tt.name, func(t *testing.T) {
-			err := tt.do(t, newCauseScene(t))
-			for range 4 { // bare, then wrapped three times
-				if diff := cmp.Diff(sorted(tt.is, "ErrUnauthenticated"), isOf(err)); diff != "" {
-					t.Fatalf("%v wraps (-want +got):\n%s", err, diff)
-				}
-				var r *Rejection
-				if !errors.As(err, &r) || r == nil || !errors.Is(r, sentinels[tt.is]) {
-					t.Fatalf("the Rejection in %v is %v", err, r)
-				}
-				err = fmt.Errorf("handler: %w", err)
-			}
-			err = errors.Join(errOwnDisk, err)
-			if !errors.Is(err, ErrUnauthenticated) {
-				t.Errorf("joined with another error it is %v", isOf(err))
-			}
-		})
+	p := memoryPairs(t, lapse.PairConfig{})
+	c := p.first(lapse.Grant{})
+	n := p.next(c)
+	if _, err := p.Access().Expire(p.ctx, c.Access.ID); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func sorted(names ...string) []string {
-	slices.Sort(names)
-	return names
-}
-
-// TestCouldNotTell: what the store, the context or the caller's own code says is
-// no verdict about the token, and stays findable.
-func TestCouldNotTell(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		err  error
-		is   []string
-	}{
-		{"conflict", ErrConflict, []string{"ErrConflict"}},
-		{"unavailable", ErrUnavailable, []string{"ErrUnavailable"}},
-		{"outcome unknown", ErrOutcomeUnknown, []string{"ErrOutcomeUnknown"}},
-		{"closed", ErrClosed, []string{"ErrClosed"}},
-		{"corrupt", ErrCorrupt, []string{"ErrCorrupt"}},
-		{"locked", ErrLocked, []string{"ErrLocked"}},
-		{"wrapped by the store", fmt.Errorf("page 7: %w", ErrCorrupt), []string{"ErrCorrupt"}},
-		{"of no kind", errOwnDisk, []string{"ErrUnavailable", "errOwnDisk"}},
-		{"of a kind, with a cause", fmt.Errorf("%w: %w", ErrOutcomeUnknown, errOwnDisk), []string{"ErrOutcomeUnknown", "errOwnDisk"}},
-		{"cancelled", context.Canceled, []string{"context.Canceled"}},
-		{"cancelled, wrapped", fmt.Errorf("waiting: %w", context.Canceled), []string{"context.Canceled"}},
-		{"deadline", context.DeadlineExceeded, []string{"ErrUnavailable", "context.DeadlineExceeded"}},
-		{"deadline after the commit began", fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.DeadlineExceeded),
-			[]string{"ErrOutcomeUnknown", "context.DeadlineExceeded"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newCauseScene(t)
-			s.failing(tt.err)
-			for verb, err := range storeVerbs(t, s) {
-				noVerdictIn(t, verb, err, tt.is...)
-			}
-		})
-	}
-}
-
-// storeVerbs tries every verb on a store that fails.
-func storeVerbs(t *testing.T, s *causeScene) map[string]error {
-	ctx := t.Context()
-	errs := bearerVerbs(ctx, s.Manager, s.issued.Bearer)
-	_, errs["Issue"] = s.Issue(ctx, Grant{Subject: "bob"})
-	_, errs["Expire"] = s.Expire(ctx, s.issued.ID)
-	_, errs["ExpireSubject"] = s.ExpireSubject(ctx, "ana")
-	_, errs["Token"] = s.Token(ctx, s.issued.ID)
-	_, errs["Sweep"] = s.Sweep(ctx)
-	for _, err := range s.Tokens(ctx, "ana") {
-		errs["Tokens"] = err
-	}
-	for _, err := range s.Expiring(ctx, time.Hour) {
-		errs["Expiring"] = err
-	}
-	_, errs["Login"] = Login(ctx, s.Manager, "password", Grant{}, VerifierFunc[string](func(context.Context, string) (string, error) { return "bob", nil }))
-	return errs
-}
-
-// TestContextEnds as the store itself notices it, in every verb.
-func TestContextEnds(t *testing.T) {
-	s := newCauseScene(t)
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	late, cancelLate := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
-	defer cancelLate()
-	for name, tt := range map[string]struct {
-		ctx context.Context
-		is  []string
-	}{
-		"cancelled": {cancelled, []string{"context.Canceled"}},
-		"deadline":  {late, []string{"ErrUnavailable", "context.DeadlineExceeded"}},
-	} {
-		errs := bearerVerbs(tt.ctx, s.Manager, s.issued.Bearer)
-		_, errs["Issue"] = s.Issue(tt.ctx, Grant{Subject: "bob"})
-		_, errs["Expire"] = s.Expire(tt.ctx, s.issued.ID)
-		_, errs["ExpireSubject"] = s.ExpireSubject(tt.ctx, "ana")
-		_, errs["Token"] = s.Token(tt.ctx, s.issued.ID)
-		_, errs["Sweep"] = s.Sweep(tt.ctx)
-		for verb, err := range errs {
-			if diff := cmp.Diff(tt.is, isOf(err)); diff != "" {
-				t.Errorf("%s: %s = %v, which wraps (-want +got):\n%s", name, verb, err, diff)
-			}
-		}
-	}
-	if err := s.authenticate(t); err != nil {
-		t.Errorf("after all that the token is %v", err)
-	}
+	_, err = p.Access().Authenticate(p.ctx, c.Access.Bearer)
+	want("previous access text", err, lapse.ErrRevoked, 0)
+	_, err = p.Refresh(p.ctx, c.Refresh.Bearer)
+	want("previous refresh text", err, lapse.ErrRevoked, 0)
+	_, err = p.Refresh(p.ctx, n.Refresh.Bearer)
+	want("current refresh text", err, lapse.ErrRevoked, 1)
 }

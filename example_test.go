@@ -2,14 +2,22 @@ package lapse_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/benbjohnson/clock"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 func Example() {
@@ -47,4 +55,714 @@ func check(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// The clock of most examples says this when they begin.
+var nineOClock = time.Date(2026, time.January, 5, 9, 0, 0, 0, time.UTC)
+
+// atNine returns a Manager in memory, and its clock, which says 09:00.
+func atNine(policy lapse.Policy) (*lapse.Manager, *clock.Mock) {
+	mock := clock.NewMock()
+	mock.Set(nineOClock)
+	m, err := lapse.New(memory.New(), lapse.Config{Policy: policy, Clock: mock})
+	check(err)
+	return m, mock
+}
+
+// logIn issues a token where an example is about what happens to it afterwards.
+func logIn(m *lapse.Manager, subject, device string) lapse.Issued {
+	issued, err := m.Issue(context.Background(), lapse.Grant{Subject: subject, Name: device})
+	check(err)
+	return issued
+}
+
+func ExampleNew() {
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Policy: lapse.Policy{TTL: 15 * time.Minute, MaxTTL: 12 * time.Hour},
+		Prefix: "acme",
+	})
+	fmt.Println(m != nil, err)
+
+	_, err = lapse.New(memory.New(), lapse.Config{
+		Policy: lapse.Policy{TTL: time.Hour, MaxTTL: time.Minute},
+	})
+	fmt.Println(err)
+	// Output:
+	// true <nil>
+	// lapse: invalid config: Policy.MaxTTL: 1m0s is below the TTL of 1h0m0s
+}
+
+// A busy client does not write on each request, and no token lives for ever.
+func ExamplePolicy() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{
+		TTL:        30 * time.Minute,
+		MaxTTL:     time.Hour,
+		RenewEvery: 10 * time.Minute,
+	})
+	issued := logIn(m, "ana", "laptop")
+
+	for tok, err := issued.Token, error(nil); err == nil; tok, err = m.Authenticate(ctx, issued.Bearer) {
+		fmt.Println(mock.Now().Format("15:04"), "lives until", tok.ExpiresAt.Format("15:04"))
+		mock.Add(6 * time.Minute)
+	}
+	fmt.Println(mock.Now().Format("15:04"), "dead")
+	// Output:
+	// 09:00 lives until 09:30
+	// 09:06 lives until 09:30
+	// 09:12 lives until 09:42
+	// 09:18 lives until 09:42
+	// 09:24 lives until 09:54
+	// 09:30 lives until 09:54
+	// 09:36 lives until 10:00
+	// 09:42 lives until 10:00
+	// 09:48 lives until 10:00
+	// 09:54 lives until 10:00
+	// 10:00 dead
+}
+
+// The application's own table of accounts decides who may come in at all. That it
+// is out of reach refuses nobody.
+func ExampleConfig_checkSubject() {
+	ctx := context.Background()
+	var account error
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Admit: func(ctx context.Context, tok lapse.Token) error { return account },
+	})
+	check(err)
+	issued := logIn(m, "ana", "laptop")
+
+	account = fmt.Errorf("%w: suspended", lapse.ErrRefused)
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrUnauthenticated)) // answer 401
+
+	account = errors.New("no connection to the accounts")
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrUnauthenticated)) // answer 503
+
+	account = nil
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(err)
+	// Output:
+	// true
+	// false
+	// <nil>
+}
+
+// An audit log is one function. No Event holds a secret.
+func ExampleConfig_observe() {
+	ctx := context.Background()
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Observe: func(_ context.Context, e lapse.Event) { fmt.Println(e.Kind, "token of", e.Token.Subject) },
+	})
+	check(err)
+
+	issued := logIn(m, "ana", "laptop")
+	_, err = m.ExpireBearer(ctx, issued.Bearer)
+	check(err)
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrRevoked))
+	// Output:
+	// issued token of ana
+	// ended token of ana
+	// rejected token of ana
+	// true
+}
+
+// Time travel: a *clock.Mock of github.com/benbjohnson/clock is a Clock as it is.
+// It starts in 1970, and only Add and Set move it.
+func ExampleClock_mock() {
+	ctx := context.Background()
+	mock := clock.NewMock()
+	m, err := lapse.New(memory.New(), lapse.Config{Clock: mock})
+	check(err)
+	issued, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+	check(err)
+
+	mock.Add(30*time.Minute - time.Millisecond)
+	_, err = m.Peek(ctx, issued.Bearer)
+	fmt.Println(err)
+
+	mock.Add(time.Millisecond)
+	_, err = m.Peek(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrExpired))
+	// Output:
+	// <nil>
+	// true
+}
+
+// What a log may say of a refusal, the client need not know.
+func ExampleRejection() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+	mock.Add(5 * time.Minute)
+	_, err := m.ExpireSubject(ctx, "ana")
+	check(err)
+
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	var r *lapse.Rejection
+	if errors.As(err, &r) {
+		fmt.Println(r.ID == issued.ID, r.Subject, r.At.Format("15:04"), r.Reason)
+	}
+	// Output: true ana 09:05 subject
+}
+
+// IDs are no secret. They stand in logs and URLs, and at the start of each token.
+func ExampleParseID() {
+	m, _ := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+
+	id, err := lapse.ParseID(issued.ID.String())
+	fmt.Println(id == issued.ID, err)
+
+	_, err = lapse.ParseID(issued.Bearer)
+	fmt.Println(err)
+	// Output:
+	// true <nil>
+	// lapse: not a token ID: want 22 characters of 0-9A-Za-z
+}
+
+// A list of devices shows names that the clients chose, so no line of it may be forged.
+func ExampleClipName() {
+	m, err := lapse.New(memory.New(), lapse.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	userAgent := "curl/8.5\n\x1b[2JAna's laptop"
+	_, err = m.Issue(context.Background(), lapse.Grant{Subject: "ana", Name: userAgent})
+	fmt.Println(err)
+	issued, err := m.Issue(context.Background(), lapse.Grant{Subject: "ana", Name: lapse.ClipName(userAgent)})
+	fmt.Println(issued.Name, err)
+	// Output:
+	// lapse: invalid grant: Name: U+000A may not stand here; leave it out, as ClipName does
+	// curl/8.5 [2JAna's laptop <nil>
+}
+
+// A form says which of its fields is wrong.
+func ExampleGrantError() {
+	m, err := lapse.New(memory.New(), lapse.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = m.Issue(context.Background(), lapse.Grant{Subject: "ana", MaxUses: -1})
+	var wrong *lapse.GrantError
+	if errors.As(err, &wrong) {
+		fmt.Println(wrong.Field)
+		fmt.Println(wrong.Limit)
+	}
+	// Output:
+	// MaxUses
+	// -1 is not between 0 and 2147483647
+}
+
+// An answer of 403 names what to ask for (RFC 6750 section 3).
+func ExampleScopeError() {
+	err := lapse.Require(lapse.Token{Scope: "read"}, "read", "write")
+	var lacks *lapse.ScopeError
+	if errors.As(err, &lacks) {
+		fmt.Println(lacks.Missing)
+	}
+	// Output: [write]
+}
+
+func ExampleManager_Issue() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+
+	issued, err := m.Issue(ctx, lapse.Grant{
+		Subject: "ana@example.com",
+		Name:    "Ana's laptop",
+		Scope:   "read write",
+		TTL:     10 * time.Minute, // less than the policy's 30
+	})
+	check(err)
+	fmt.Println(issued.ExpiresAt.Format("15:04"), issued.MaxExpiresAt.Format("2 Jan"))
+	fmt.Println(strings.HasPrefix(issued.Bearer, "lapse_"+issued.ID.String()))
+	fmt.Println(strings.Contains(fmt.Sprint(issued), issued.Bearer)) // the secret does not print
+	// Output:
+	// 09:10 4 Feb
+	// true
+	// false
+}
+
+// With a limit, the newest device takes the place of the oldest.
+func ExampleManager_Issue_limit() {
+	m, mock := atNine(lapse.Policy{MaxTokens: 2, AtLimit: lapse.LimitEndOldest})
+	phone := logIn(m, "ana", "phone")
+	mock.Add(time.Minute)
+	logIn(m, "ana", "laptop")
+	mock.Add(time.Minute)
+	tablet := logIn(m, "ana", "tablet")
+
+	fmt.Println(len(tablet.Evicted), tablet.Evicted[0] == phone.ID)
+	// Output: 1 true
+}
+
+func ExampleManager_Authenticate() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+
+	for _, wait := range []time.Duration{25 * time.Minute, 30 * time.Minute} {
+		mock.Add(wait)
+		tok, err := m.Authenticate(ctx, issued.Bearer)
+		switch {
+		case err == nil:
+			fmt.Println(tok.Subject, "until", tok.ExpiresAt.Format("15:04"))
+		case errors.Is(err, lapse.ErrUnauthenticated):
+			fmt.Println("401: no good")
+		default:
+			fmt.Println("503: could not tell")
+		}
+	}
+	// Output:
+	// ana until 09:55
+	// 401: no good
+}
+
+// A page that asks each second who is logged in keeps nobody logged in.
+func ExampleManager_Peek() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+
+	mock.Add(25 * time.Minute)
+	tok, err := m.Peek(ctx, issued.Bearer)
+	fmt.Println(tok.ExpiresAt.Format("15:04"), err)
+	// Output: 09:30 <nil>
+}
+
+// Under RenewOnRequest the client decides what counts as activity.
+func ExampleManager_Renew() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{Renewal: lapse.RenewOnRequest})
+	issued := logIn(m, "ana", "laptop")
+
+	mock.Add(25 * time.Minute)
+	used, err := m.Authenticate(ctx, issued.Bearer)
+	check(err)
+	renewed, err := m.Renew(ctx, issued.Bearer)
+	check(err)
+	fmt.Println(used.ExpiresAt.Format("15:04"), renewed.ExpiresAt.Format("15:04"))
+	// Output: 09:30 09:55
+}
+
+// The ID is enough to end a token: no administrator has to know the secret.
+func ExampleManager_Expire() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	stolen := logIn(m, "ana", "stolen laptop")
+
+	ended, err := m.Expire(ctx, stolen.ID)
+	fmt.Println(ended, err)
+	ended, err = m.Expire(ctx, stolen.ID) // dead already
+	fmt.Println(ended, err)
+	// Output:
+	// true <nil>
+	// false <nil>
+}
+
+// Log out: whoever holds the token may end it.
+func ExampleManager_ExpireBearer() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+
+	mock.Add(10 * time.Minute)
+	tok, err := m.ExpireBearer(ctx, issued.Bearer)
+	check(err)
+	fmt.Println(tok.Name, tok.EndedAt.Format("15:04"), tok.EndReason)
+	// Output: laptop 09:10 revoked
+}
+
+// Log out everywhere but here, as after a change of password.
+func ExampleManager_ExpireSubject() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	here := logIn(m, "ana", "laptop")
+	logIn(m, "ana", "phone")
+	logIn(m, "ana", "tablet")
+	logIn(m, "bob", "desk")
+
+	ended, err := m.ExpireSubject(ctx, "ana", here.ID)
+	fmt.Println(ended, err)
+	_, err = m.Authenticate(ctx, here.Bearer)
+	fmt.Println(err)
+	// Output:
+	// 2 <nil>
+	// <nil>
+}
+
+// A token is on record after its death too, and says how it died.
+func ExampleManager_Token() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	id := logIn(m, "ana", "laptop").ID
+
+	mock.Add(45 * time.Minute)
+	tok, err := m.Token(ctx, id)
+	check(err)
+	fmt.Println(tok.Live(mock.Now()), tok.DeadFrom().Format("15:04"), tok.EndedAt.IsZero())
+	// Output: false 09:30 true
+}
+
+// The page "your devices".
+func ExampleManager_Tokens() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	for _, device := range []string{"phone", "laptop", "tablet"} {
+		logIn(m, "ana", device)
+		mock.Add(15 * time.Minute)
+	}
+
+	for tok, err := range m.Tokens(ctx, "ana") {
+		check(err)
+		fmt.Println(tok.IssuedAt.Format("15:04"), tok.Name, tok.Live(mock.Now()))
+	}
+	// Output:
+	// 09:00 phone false
+	// 09:15 laptop false
+	// 09:30 tablet true
+}
+
+// The dead are kept for Retention, so that people can be told what happened.
+func ExampleManager_Sweep() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{Retention: time.Hour})
+	issued := logIn(m, "ana", "laptop") // dead from 09:30 on
+
+	mock.Add(90 * time.Minute)
+	deleted, err := m.Sweep(ctx)
+	fmt.Println(deleted, err)
+
+	mock.Add(time.Minute)
+	deleted, err = m.Sweep(ctx)
+	fmt.Println(deleted, err)
+
+	_, err = m.Token(ctx, issued.ID)
+	fmt.Println(errors.Is(err, lapse.ErrNotFound))
+	// Output:
+	// 0 <nil>
+	// 1 <nil>
+	// true
+}
+
+// The answer of a token endpoint with a field of one's own: a struct that embeds the
+// TokenPair.
+func ExampleTokenPair() {
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: clock.NewMock()}})
+	check(err)
+	pair, err := pairs.Issue(context.Background(), lapse.Grant{Subject: "ana", Scope: "read"})
+	check(err)
+	body, err := json.Marshal(struct {
+		lapse.TokenPair
+		Greeting string `json:"greeting"`
+	}{pair, "Good morning, Ana"})
+	check(err)
+	fmt.Println(strings.NewReplacer(pair.Access.Bearer, "ACCESS", pair.Refresh.Bearer, "REFRESH").Replace(string(body)))
+
+	// Its client reads a refreshed one into what it has. This server sends no other refresh text.
+	check(json.Unmarshal([]byte(`{"access_token": "ANOTHER", "token_type": "bearer", "expires_in": "600"}`), &pair))
+	fmt.Println(pair.Access.Bearer, pair.ExpiresIn, pair.Refresh.Bearer != "")
+	// Output:
+	// {"access_token":"ACCESS","token_type":"Bearer","expires_in":900,"refresh_token":"REFRESH","scope":"read","greeting":"Good morning, Ana"}
+	// ANOTHER 10m0s true
+}
+
+// A link in a mail is good once. A double click is good, too, and does nothing twice.
+func ExampleManager_Authenticate_doubleClick() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	link, err := m.Issue(ctx, lapse.Grant{Subject: "ana", MaxUses: 1, UseGrace: 10 * time.Second})
+	check(err)
+	for range 3 {
+		switch tok, err := m.Authenticate(ctx, link.Bearer); {
+		case err != nil:
+			fmt.Println(lapse.Code(err))
+		case tok.Repeated():
+			fmt.Println("done already")
+		default:
+			fmt.Println("confirmed", tok.Subject)
+		}
+		mock.Add(6 * time.Second)
+	}
+	// Output:
+	// confirmed ana
+	// done already
+	// exhausted
+}
+
+// Who it is, and what they may do, are two questions with two answers.
+func ExampleRequire() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	issued, err := m.Issue(ctx, lapse.Grant{Subject: "ana", Scope: "files:read"})
+	check(err)
+
+	tok, err := m.Authenticate(ctx, issued.Bearer)
+	check(err) // 401 or 503
+	for _, scope := range []string{"files:read", "files:write"} {
+		if err := lapse.Require(tok, scope); errors.Is(err, lapse.ErrScope) {
+			fmt.Println("403:", err)
+		} else {
+			fmt.Println("200:", scope)
+		}
+	}
+	// Output:
+	// 200: files:read
+	// 403: lapse: insufficient scope: ["files:write"] is missing
+}
+
+// A program hands a helper less than it has itself.
+func ExampleManager_Delegate() {
+	ctx := context.Background()
+	m, err := lapse.New(memory.New(), lapse.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ana, err := m.Issue(ctx, lapse.Grant{Subject: "ana", Scope: "files:read files:write"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	backup, err := m.Delegate(ctx, ana.Bearer, lapse.Grant{Name: "backup", Scope: "files:read"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(backup.Subject, backup.Scope, backup.Parent == ana.ID)
+
+	_, err = m.Delegate(ctx, backup.Bearer, lapse.Grant{Scope: "files:write"})
+	fmt.Println(errors.Is(err, lapse.ErrScope))
+
+	if _, err := m.ExpireBearer(ctx, ana.Bearer); err != nil {
+		log.Fatal(err)
+	}
+	_, err = m.Authenticate(ctx, backup.Bearer)
+	var why *lapse.Rejection
+	fmt.Println(errors.As(err, &why), why.Reason)
+	// Output:
+	// ana files:read true
+	// true
+	// true parent
+}
+
+// A notice to those whose keys expire within a week, once a day.
+func ExampleManager_Expiring() {
+	ctx := context.Background()
+	const day = 24 * time.Hour
+	m, mock := atNine(lapse.Policy{TTL: 30 * day, Renewal: lapse.RenewNever})
+	logIn(m, "ana", "backup script")
+	mock.Add(2 * day)
+	logIn(m, "bob", "build server")
+	mock.Add(22 * day)
+
+	for range 3 {
+		for tok, err := range m.Expiring(ctx, 7*day) {
+			check(err)
+			fmt.Printf("%s: to %s: your %s has until %s\n", mock.Now().Format("2 Jan"), tok.Subject, tok.Name, tok.ExpiresAt.Format("2 Jan 15:04"))
+		}
+		mock.Add(day)
+	}
+	// Output:
+	// 29 Jan: to ana: your backup script has until 4 Feb 09:00
+	// 30 Jan: to ana: your backup script has until 4 Feb 09:00
+	// 30 Jan: to bob: your build server has until 6 Feb 09:00
+	// 31 Jan: to ana: your backup script has until 4 Feb 09:00
+	// 31 Jan: to bob: your build server has until 6 Feb 09:00
+}
+
+// A log-in gives the token that the device has already, for as long as that lives.
+func ExampleManager_Obtain() {
+	ctx := context.Background()
+	key := make([]byte, 32) // a real one comes from where the program keeps its secrets
+	rand.Read(key)
+	mock := clock.NewMock()
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Policy: lapse.Policy{TTL: 24 * time.Hour},
+		Keys:   []lapse.Key{lapse.NewKey(key)},
+		Clock:  mock,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	logIn := func() lapse.Issued {
+		issued, err := m.Obtain(ctx, lapse.Grant{Subject: "ana", Name: "Ana's laptop"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return issued
+	}
+	first := logIn()
+	mock.Add(20 * time.Hour)
+	second := logIn()
+	fmt.Println(second.Existing, second.Bearer == first.Bearer, second.ExpiresAt.Sub(first.ExpiresAt))
+
+	mock.Add(24 * time.Hour)
+	third := logIn()
+	fmt.Println(third.Existing, third.Bearer == first.Bearer)
+	// Output:
+	// true true 20h0m0s
+	// false false
+}
+
+// A key comes from where the program keeps its secrets, and is printed by nothing.
+func ExampleNewKey() {
+	secret := make([]byte, 32) // a real one is random
+	cfg := lapse.Config{Prefix: "app", Keys: []lapse.Key{lapse.NewKey(secret)}}
+	fmt.Println(cfg.Keys)
+	_, err := lapse.New(memory.New(), cfg)
+	fmt.Println(err)
+	// Output:
+	// [[key]]
+	// lapse: invalid config: Keys[0]: all zero; want 32 random bytes
+}
+
+// A key is replaced while a program still uses it, which has a day to change over.
+func ExampleManager_Rotate() {
+	ctx := context.Background()
+	mock := clock.NewMock()
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Policy: lapse.Policy{TTL: 90 * 24 * time.Hour, Renewal: lapse.RenewNever},
+		Clock:  mock,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	old, err := m.Issue(ctx, lapse.Grant{Subject: "ana", Name: "backup key"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := m.Rotate(ctx, old.Bearer, 24*time.Hour)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(key.Name, key.ID == old.ID, key.Generation)
+
+	// Both texts work. A caller that lost the answer asks again.
+	_, err = m.Authenticate(ctx, old.Bearer)
+	again, asked := m.Rotate(ctx, old.Bearer, 24*time.Hour)
+	fmt.Println(err, asked, again.Bearer == key.Bearer)
+
+	// Once the new text has been used, it is the one to rotate with.
+	if _, err := m.Authenticate(ctx, key.Bearer); err != nil {
+		log.Fatal(err)
+	}
+	_, err = m.Rotate(ctx, old.Bearer, 24*time.Hour)
+	fmt.Println(errors.Is(err, lapse.ErrRotated))
+
+	mock.Add(24 * time.Hour)
+	_, err = m.Authenticate(ctx, old.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrReplaced))
+
+	// A key that has leaked gets no overlap.
+	next, err := m.Rotate(ctx, key.Bearer, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = m.Authenticate(ctx, key.Bearer)
+	var why *lapse.Rejection
+	fmt.Println(errors.As(err, &why), why.Generation, next.Generation)
+	// Output:
+	// backup key true 1
+	// <nil> <nil> true
+	// true
+	// true
+	// true 1 2
+}
+
+// An administrator replaces the key of a program whose text is not at hand.
+func ExampleManager_RotateID() {
+	ctx := context.Background()
+	m, err := lapse.New(memory.New(), lapse.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	old, err := m.Issue(ctx, lapse.Grant{Subject: "ana", Name: "backup key"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := m.RotateID(ctx, old.ID, 10*time.Minute)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = m.Authenticate(ctx, old.Bearer) // until the program has the new one
+	fmt.Println(key.Generation, err)
+
+	// The key has leaked: no text of before works any more.
+	key, err = m.RotateID(ctx, old.ID, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = m.Authenticate(ctx, old.Bearer)
+	fmt.Println(key.Generation, errors.Is(err, lapse.ErrReplaced))
+	// Output:
+	// 1 <nil>
+	// 2 true
+}
+
+// Any credentials, any number of places to look them up: here, two tables of
+// passwords. A program of your own compares slow hashes of them.
+func ExampleLogin() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+
+	type login struct{ User, Password string }
+	table := func(passwords map[string]string) lapse.Verifier[login] {
+		return lapse.VerifierFunc[login](func(_ context.Context, l login) (string, error) {
+			want, ok := passwords[l.User]
+			switch {
+			case !ok:
+				return "", lapse.ErrNotMine
+			case subtle.ConstantTimeCompare([]byte(l.Password), []byte(want)) == 0:
+				return "", lapse.ErrBadCredentials
+			}
+			return l.User, nil
+		})
+	}
+	staff := table(map[string]string{"ana": "correct horse"})
+	guests := table(map[string]string{"guest": "welcome"})
+
+	for _, l := range []login{{"ana", "correct horse"}, {"guest", "welcome"}, {"ana", "welcome"}, {"eve", "let me in"}} {
+		issued, err := lapse.Login(ctx, m, l, lapse.Grant{Name: "laptop"}, staff, guests)
+		switch {
+		case err == nil:
+			fmt.Println(issued.Subject, "until", issued.ExpiresAt.Format("15:04"))
+		case errors.Is(err, lapse.ErrBadCredentials):
+			fmt.Println("401")
+		default:
+			fmt.Println("503: could not tell")
+		}
+	}
+	// Output:
+	// ana until 09:30
+	// guest until 09:30
+	// 401
+	// 401
+}
+
+// Whoever gives out something else than a new token asks first who it is.
+func ExampleIdentify() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{MaxTokens: 1})
+	pin := lapse.VerifierFunc[int](func(_ context.Context, pin int) (string, error) {
+		if pin != 1234 {
+			return "", lapse.ErrBadCredentials
+		}
+		return "ana", nil
+	})
+
+	for _, typed := range []int{4321, 1234} {
+		subject, err := lapse.Identify(ctx, m, typed, pin)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		ended, err := m.ExpireSubject(ctx, subject) // a log-in here is a log-out elsewhere
+		check(err)
+		fmt.Println(subject, "had", ended)
+		logIn(m, subject, "this one")
+	}
+	// Output:
+	// lapse: unauthenticated: bad credentials
+	// ana had 0
 }

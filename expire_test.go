@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
@@ -24,25 +25,25 @@ func checksumOf(text string) string {
 func TestExpire(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i, other := f.issue(lapse.Grant{Subject: "ana"}), f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.events = nil
 	if ended, err := f.Expire(f.ctx, i.ID); !ended || err != nil {
 		t.Fatalf("Expire: %v, %v", ended, err)
 	}
 	want := i.Token
-	want.EndedAt, want.EndReason = startMilli.Add(time.Minute), lapse.EndRevoked
-	wantDiff(t, "the record stays and says why", want, f.token(i.ID))
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventEnded, At: want.EndedAt, Token: want}}, f.events)
-	wantDiff(t, "the other token", other.Token, f.token(other.ID))
+	want.EndedAt, want.EndReason = lapsetest.StartMilli.Add(time.Minute), lapse.EndRevoked
+	lapsetest.WantDiff(t, "the record stays and says why", want, f.token(i.ID))
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventEnded, At: want.EndedAt, Token: want}}, f.events)
+	lapsetest.WantDiff(t, "the other token", other.Token, f.token(other.ID))
 
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	for name, id := range map[string]lapse.ID{"again": i.ID, "unknown": {1, 2, 3}} {
 		ended, err := f.Expire(f.ctx, id)
 		if ended || err != nil {
 			t.Errorf("%s: %v, %v; want false, nil", name, ended, err)
 		}
 	}
-	wantDiff(t, "an end is set once", want, f.token(i.ID))
+	lapsetest.WantDiff(t, "an end is set once", want, f.token(i.ID))
 	if len(f.events) != 1 {
 		t.Errorf("events: %+v; want no more than the one end", f.events)
 	}
@@ -52,34 +53,34 @@ func TestExpire(t *testing.T) {
 	if !errors.As(err, &r) {
 		t.Fatalf("Authenticate: %v; want a Rejection", err)
 	}
-	wantDiff(t, "the rejection", lapse.Rejection{Err: lapse.ErrRevoked, ID: i.ID, Subject: "ana", At: want.EndedAt, Reason: lapse.EndRevoked}, *r, errorsIs)
+	lapsetest.WantDiff(t, "the rejection", lapse.Rejection{Err: lapse.ErrRevoked, ID: i.ID, Subject: "ana", At: want.EndedAt, Reason: lapse.EndRevoked}, *r, lapsetest.ErrorsIs)
 	_, err = f.Renew(f.ctx, i.Bearer)
-	wantIs(t, "Renew of an ended token", err, lapse.ErrRevoked)
+	lapsetest.WantIs(t, "Renew of an ended token", err, lapse.ErrRevoked)
 }
 
 func TestExpireBearer(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana"})
 	ran := f.issue(lapse.Grant{Subject: "ana", TTL: time.Second})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	want := i.Token
-	want.EndedAt, want.EndReason = startMilli.Add(time.Minute), lapse.EndRevoked
+	want.EndedAt, want.EndReason = lapsetest.StartMilli.Add(time.Minute), lapse.EndRevoked
 	for _, when := range []string{"first", "again"} {
 		got, err := f.ExpireBearer(f.ctx, i.Bearer)
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
-		wantDiff(t, when, want, got)
-		f.clock.add(time.Minute)
+		lapsetest.WantDiff(t, when, want, got)
+		f.clock.Add(time.Minute)
 	}
 	if got, err := f.ExpireBearer(f.ctx, ran.Bearer); err != nil || got != ran.Token {
 		t.Errorf("of one that ran out: %+v, %v; want it as it was", got, err)
 	}
 	_, err := f.ExpireBearer(f.ctx, strangerTo(t, f))
-	wantIs(t, "unknown", err, lapse.ErrUnknown)
+	lapsetest.WantIs(t, "unknown", err, lapse.ErrUnknown)
 	calls := f.calls(func() { _, err = f.ExpireBearer(f.ctx, "junk") })
-	wantIs(t, "malformed", err, lapse.ErrMalformed)
-	wantDiff(t, "calls for a malformed one", noCalls, calls)
+	lapsetest.WantIs(t, "malformed", err, lapse.ErrMalformed)
+	lapsetest.WantDiff(t, "calls for a malformed one", noCalls, calls)
 }
 
 func TestExpireSubject(t *testing.T) {
@@ -100,19 +101,19 @@ func TestExpireSubject(t *testing.T) {
 	if _, err := f.Expire(f.ctx, ended.ID); err != nil {
 		t.Fatal(err)
 	}
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.events = nil
 	var n int
 	calls := f.calls(func() { n, err = f.ExpireSubject(f.ctx, "ana", here.ID) })
 	if n != 2 || err != nil {
 		t.Fatalf("ended %d, %v; want the phone and the refresh token", n, err)
 	}
-	wantDiff(t, "one transaction", []storagetest.Op{opUpdate}, calls)
+	lapsetest.WantDiff(t, "one transaction", []storagetest.Op{opUpdate}, calls)
 	if len(f.events) != 2 {
 		t.Errorf("%d events; want one for each end", len(f.events))
 	}
 	for _, i := range []lapse.Issued{phone, longer} {
-		if tok := f.token(i.ID); tok.EndReason != lapse.EndSubject || !tok.EndedAt.Equal(startMilli.Add(time.Minute)) {
+		if tok := f.token(i.ID); tok.EndReason != lapse.EndSubject || !tok.EndedAt.Equal(lapsetest.StartMilli.Add(time.Minute)) {
 			t.Errorf("%s: %+v; want it ended with its subject", i.Name, tok)
 		}
 	}
@@ -131,14 +132,14 @@ func TestExpireSubject(t *testing.T) {
 		t.Errorf("unknown subject: %d, %v; want 0", n, err)
 	}
 	_, err = f.ExpireSubject(f.ctx, "")
-	wantIs(t, "no subject", err, lapse.ErrInvalidGrant)
+	lapsetest.WantIs(t, "no subject", err, lapse.ErrInvalidGrant)
 }
 
 // TestEndedStaysEnded: no use and no renewal that began before an end undoes it.
 func TestEndedStaysEnded(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana"})
-	f.clock.add(time.Minute)
+	f.clock.Add(time.Minute)
 	f.store.Before(func(op storagetest.Op) {
 		if op != opTouch && op != opUpdate {
 			return
@@ -156,17 +157,17 @@ func TestEndedStaysEnded(t *testing.T) {
 		t.Errorf("after a renewal by use that came late: %+v", tok)
 	}
 	_, err := f.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "Authenticate", err, lapse.ErrRevoked)
+	lapsetest.WantIs(t, "Authenticate", err, lapse.ErrRevoked)
 }
 
 // TestRenewalMeetsDeathInItsTurn: a Renew that was judged in time, but whose turn
 // came after the token had run out or was ended, is refused.
 func TestRenewalMeetsDeathInItsTurn(t *testing.T) {
 	for name, happens := range map[string]func(f *fixture, id lapse.ID){
-		"ran out": func(f *fixture, _ lapse.ID) { f.clock.add(30 * time.Minute) },
+		"ran out": func(f *fixture, _ lapse.ID) { f.clock.Add(30 * time.Minute) },
 		"ended":   func(f *fixture, id lapse.ID) { f.Expire(f.ctx, id) },
 		"swept": func(f *fixture, _ lapse.ID) {
-			f.clock.add(30 * 24 * time.Hour)
+			f.clock.Add(30 * 24 * time.Hour)
 			if n, err := f.Sweep(f.ctx); n != 1 || err != nil {
 				f.t.Errorf("Sweep: %d, %v", n, err)
 			}
@@ -182,12 +183,12 @@ func TestRenewalMeetsDeathInItsTurn(t *testing.T) {
 		})
 		f.events = nil
 		_, err := f.Renew(f.ctx, i.Bearer)
-		wantIs(t, name, err, lapse.ErrUnauthenticated)
+		lapsetest.WantIs(t, name, err, lapse.ErrUnauthenticated)
 		if last := f.events[len(f.events)-1]; last.Kind != lapse.EventRejected {
 			t.Errorf("%s: last event %v; want the rejection", name, last.Kind)
 		}
 		_, err = f.Authenticate(f.ctx, i.Bearer)
-		wantIs(t, name+": Authenticate", err, lapse.ErrUnauthenticated)
+		lapsetest.WantIs(t, name+": Authenticate", err, lapse.ErrUnauthenticated)
 	}
 }
 
@@ -201,7 +202,7 @@ func TestLimits(t *testing.T) {
 			var have []lapse.Issued
 			for range 3 {
 				have = append(have, f.issue(lapse.Grant{Subject: "ana"}))
-				f.clock.add(time.Minute)
+				f.clock.Add(time.Minute)
 			}
 			f.issue(lapse.Grant{Subject: "bob"}) // does not count
 			for _, used := range []int{0, 2} {
@@ -211,10 +212,10 @@ func TestLimits(t *testing.T) {
 			}
 			got, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
 			if row.goes < 0 {
-				wantIs(t, "Issue", err, lapse.ErrLimit)
-				wantDiff(t, "issued", lapse.Issued{}, got)
+				lapsetest.WantIs(t, "Issue", err, lapse.ErrLimit)
+				lapsetest.WantDiff(t, "issued", lapse.Issued{}, got)
 			} else {
-				wantDiff(t, "evicted", []lapse.ID{have[row.goes].ID}, got.Evicted)
+				lapsetest.WantDiff(t, "evicted", []lapse.ID{have[row.goes].ID}, got.Evicted)
 			}
 			for n, i := range have {
 				if ended := f.token(i.ID).EndReason == lapse.EndEvicted; ended != (n == row.goes) {
@@ -233,14 +234,14 @@ func TestLimitCountsTheLiving(t *testing.T) {
 	f.issue(lapse.Grant{Subject: "ana", TTL: time.Second})
 	i := f.issue(lapse.Grant{Subject: "ana"})
 	f.Expire(f.ctx, i.ID)
-	f.clock.add(time.Second)
+	f.clock.Add(time.Second)
 	if _, err := other.Issue(f.ctx, lapse.Grant{Subject: "ana"}); err != nil {
 		t.Fatal(err)
 	}
 	f.issue(lapse.Grant{Subject: "ana"})
 	f.issue(lapse.Grant{Subject: "ana"})
 	_, err := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
-	wantIs(t, "the third live one", err, lapse.ErrLimit)
+	lapsetest.WantIs(t, "the third live one", err, lapse.ErrLimit)
 }
 
 // TestLoweredCapAppliesAtOnce: a later policy cuts what lives, ends nothing, and
@@ -251,20 +252,20 @@ func TestLoweredCapAppliesAtOnce(t *testing.T) {
 	lower := f.manager(lapse.Config{Policy: lapse.Policy{MaxTTL: 6 * time.Hour}})
 	higher := f.manager(lapse.Config{Policy: lapse.Policy{TTL: 48 * time.Hour, MaxTTL: 48 * time.Hour}})
 
-	f.clock.add(6*time.Hour - time.Millisecond)
+	f.clock.Add(6*time.Hour - time.Millisecond)
 	tok, err := lower.Authenticate(f.ctx, i.Bearer)
-	if want := startMilli.Add(6 * time.Hour); err != nil || !tok.ExpiresAt.Equal(want) || !tok.MaxExpiresAt.Equal(want) {
+	if want := lapsetest.StartMilli.Add(6 * time.Hour); err != nil || !tok.ExpiresAt.Equal(want) || !tok.MaxExpiresAt.Equal(want) {
 		t.Errorf("1 ms before the lower cap: %+v, %v", tok, err)
 	}
 	tok, err = higher.Authenticate(f.ctx, i.Bearer)
-	if want := startMilli.Add(12 * time.Hour); err != nil || !tok.ExpiresAt.Equal(want) {
+	if want := lapsetest.StartMilli.Add(12 * time.Hour); err != nil || !tok.ExpiresAt.Equal(want) {
 		t.Errorf("under a higher cap: %+v, %v; want the record's own", tok, err)
 	}
-	f.clock.add(time.Millisecond)
+	f.clock.Add(time.Millisecond)
 	_, err = lower.Authenticate(f.ctx, i.Bearer)
-	wantIs(t, "at the lower cap", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "at the lower cap", err, lapse.ErrExpired)
 	_, err = lower.Renew(f.ctx, i.Bearer)
-	wantIs(t, "Renew at the lower cap", err, lapse.ErrExpired)
+	lapsetest.WantIs(t, "Renew at the lower cap", err, lapse.ErrExpired)
 	if tok := f.token(i.ID); !tok.EndedAt.IsZero() {
 		t.Errorf("the lower cap ended it: %+v", tok)
 	}
@@ -293,13 +294,13 @@ func TestEndsUnderALoweredCap(t *testing.T) {
 		},
 	} {
 		i := f.issue(lapse.Grant{Subject: name})
-		f.clock.add(2 * time.Hour)
+		f.clock.Add(2 * time.Hour)
 		_, err := lower.Peek(f.ctx, i.Bearer)
-		wantIs(t, name+": before, under the lower cap", err, lapse.ErrExpired)
+		lapsetest.WantIs(t, name+": before, under the lower cap", err, lapse.ErrExpired)
 		if err := end(i); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		_, err = f.Authenticate(f.ctx, i.Bearer)
-		wantIs(t, name+": after, under the higher cap", err, lapse.ErrRevoked)
+		lapsetest.WantIs(t, name+": after, under the higher cap", err, lapse.ErrRevoked)
 	}
 }

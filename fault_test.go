@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -62,7 +68,7 @@ func TestEveryVerbIsTried(t *testing.T) {
 
 // TestStorageFaults fails each call that each verb makes, in each way.
 func TestStorageFaults(t *testing.T) {
-	alone(t)
+	lapsetest.Alone(t)
 	for _, verb := range verbs {
 		calls := len(callsOf(t, verb.do))
 		for n := 1; n <= calls; n++ {
@@ -97,7 +103,7 @@ func TestStorageFaults(t *testing.T) {
 						s.wantUseWithoutRenewal(t, before, gave, err, fault.want)
 						return
 					}
-					wantIs(t, "error", err, fault.want)
+					lapsetest.WantIs(t, "error", err, fault.want)
 					if errors.Is(err, lapse.ErrUnauthenticated) {
 						t.Errorf("a fault of the store reads as a bad token: %v", err)
 					}
@@ -105,7 +111,7 @@ func TestStorageFaults(t *testing.T) {
 						t.Errorf("it failed and yet gave %q", gave)
 					}
 					if fault.mode != storagetest.FailAfter {
-						wantDiff(t, "contents", before, s.contents())
+						lapsetest.WantDiff(t, "contents", before, s.contents())
 					}
 					wantRecordsAgree(t, s.fixture) // no family is half ended
 					if len(s.events) != 0 {
@@ -180,7 +186,7 @@ func TestPanickingStore(t *testing.T) {
 			if !panics(func() { verb.do(s.ctx, s) }) {
 				t.Errorf("%s, call %d: the store's panic was swallowed", verb.name, n)
 			}
-			wantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
+			lapsetest.WantDiff(t, fmt.Sprint(verb.name, ", call ", n, ": contents"), before, s.contents())
 			s.wantWorking(t)
 		}
 	}
@@ -201,11 +207,11 @@ func TestEndedContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(s.ctx)
 		cancel()
 		_, err := verb.do(ctx, s)
-		wantIs(t, verb.name, err, context.Canceled)
+		lapsetest.WantIs(t, verb.name, err, context.Canceled)
 		if errors.Is(err, lapse.ErrUnauthenticated) || errors.Is(err, lapse.ErrUnavailable) {
 			t.Errorf("%s: %v is not what happened", verb.name, err)
 		}
-		wantDiff(t, verb.name+": contents", before, s.contents())
+		lapsetest.WantDiff(t, verb.name+": contents", before, s.contents())
 	}
 }
 
@@ -217,7 +223,7 @@ func TestClosedStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := verb.do(s.ctx, s)
-		wantIs(t, verb.name, err, lapse.ErrClosed)
+		lapsetest.WantIs(t, verb.name, err, lapse.ErrClosed)
 	}
 }
 
@@ -226,12 +232,12 @@ func TestClosedStore(t *testing.T) {
 func TestIDCollision(t *testing.T) {
 	for taken, want := range map[int]error{1: nil, 2: nil, 3: lapse.ErrConflict} {
 		store := &collider{Store: memory.New(), left: taken}
-		m, err := lapse.New(store, lapse.Config{Clock: newClock()})
+		m, err := lapse.New(store, lapse.Config{Clock: lapsetest.NewClock()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		i, err := m.Issue(context.Background(), lapse.Grant{Subject: "ana"})
-		wantIs(t, fmt.Sprint(taken, " collisions"), err, want)
+		lapsetest.WantIs(t, fmt.Sprint(taken, " collisions"), err, want)
 		if (i.Bearer == "") != (want != nil) {
 			t.Errorf("%d collisions: bearer %v", taken, i.Bearer != "")
 		}
@@ -258,4 +264,847 @@ type takenTx struct{ storage.Tx }
 
 func (takenTx) Get(id storage.ID) (storage.Record, error) {
 	return storage.Record{Token: storage.Token{ID: id}}, nil
+}
+
+// verdicts are the errors by which this package decides, none of which a store or a hook
+// can make it return.
+var verdicts = map[string]error{
+	"ErrUnauthenticated": lapse.ErrUnauthenticated, "ErrMalformed": lapse.ErrMalformed, "ErrUnknown": lapse.ErrUnknown,
+	"ErrExpired": lapse.ErrExpired, "ErrRevoked": lapse.ErrRevoked, "ErrReplaced": lapse.ErrReplaced, "ErrRefused": lapse.ErrRefused,
+	"ErrExhausted": lapse.ErrExhausted, "ErrReused": lapse.ErrReused, "ErrBadCredentials": lapse.ErrBadCredentials,
+	"ErrInvalidConfig": lapse.ErrInvalidConfig, "ErrInvalidGrant": lapse.ErrInvalidGrant, "ErrLimit": lapse.ErrLimit,
+	"ErrNotRenewable": lapse.ErrNotRenewable, "ErrNotDelegable": lapse.ErrNotDelegable, "ErrRotated": lapse.ErrRotated,
+	"ErrScope": lapse.ErrScope, "ErrClock": lapse.ErrClock, "ErrNoKeys": lapse.ErrNoKeys, "ErrNotMine": lapse.ErrNotMine,
+	"ErrInvalidID": lapse.ErrInvalidID, "ErrNotFound": lapse.ErrNotFound, "a GrantError": &lapse.GrantError{Field: "TTL"}, "a ScopeError": &lapse.ScopeError{Missing: []string{"read"}},
+	"a Rejection": &lapse.Rejection{Err: lapse.ErrExpired, ID: lapse.ID{9}},
+}
+
+// otherVerdicts are what verbs of another Manager returned.
+func otherVerdicts(t *testing.T) map[string]error {
+	t.Helper()
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTokens: 1}})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	_, full := f.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+	_, absent := f.Token(f.ctx, lapse.ID{1})
+	_, rotates := f.RotateID(f.ctx, lapse.ID{1}, 0)
+	f.Expire(f.ctx, i.ID)
+	_, refused := f.Authenticate(f.ctx, i.Bearer)
+	return map[string]error{"another's ErrLimit": full, "another's ErrNotFound": absent, "another's ErrNotFound of RotateID": rotates, "another's refusal": refused}
+}
+
+// wantNoVerdict: err says that something else failed, by cause, and decides nothing.
+func wantNoVerdict(t *testing.T, name string, err, cause error) {
+	t.Helper()
+	var r *lapse.Rejection
+	var grant *lapse.GrantError
+	var scope *lapse.ScopeError
+	if !errors.Is(err, cause) || errors.As(err, &r) || errors.As(err, &grant) || errors.As(err, &scope) {
+		t.Errorf("%s: %v, with the Rejection %v; want one by %v alone", name, err, r, cause)
+	}
+	for sentinel, verdict := range verdicts {
+		if errors.Is(err, verdict) {
+			t.Errorf("%s: %v wraps %s", name, err, sentinel)
+		}
+	}
+}
+
+// TestFault19StoresDecideNothing: whatever a store returns from whichever call, a verb
+// answers that it could not tell, or is a use that is good all the same.
+func TestFault19StoresDecideNothing(t *testing.T) {
+	lapsetest.Alone(t)
+	tries := 0
+	verdicts := maps.Clone(verdicts)
+	maps.Copy(verdicts, otherVerdicts(t))
+	for _, verb := range verbs {
+		calls := callsOf(t, verb.do)
+		for sentinel, verdict := range verdicts {
+			for n, call := range calls {
+				if strings.Contains(sentinel, "ErrNotFound") && call == opGet {
+					continue // there it is the store's to say
+				}
+				for _, says := range []error{fmt.Errorf("%w: %w", errDisk, verdict), fmt.Errorf("%w: %w", lapse.ErrUnavailable, verdict), verdict} {
+					tries++
+					name := fmt.Sprintf("%s: %s from call %d, %v", verb.name, sentinel, n+1, call)
+					s := newScene(t)
+					s.store.Reset()
+					s.store.Inject(n+1, storagetest.FailBefore, says)
+					gave, err := verb.do(s.ctx, s)
+					if n+1 == verb.use {
+						lapsetest.WantIs(t, name, err, nil)
+						err = s.events[0].Err
+					} else if gave != "" {
+						t.Errorf("%s gave %q", name, gave)
+					}
+					wantNoVerdict(t, name, err, lapse.ErrUnavailable)
+				}
+			}
+		}
+	}
+	t.Logf("%d errors from stores", tries)
+}
+
+// TestFault19StoresDecideNothingOfPairs: the same for Pairs.
+func TestFault19StoresDecideNothingOfPairs(t *testing.T) {
+	lapsetest.Alone(t)
+	for _, verb := range pairVerbs {
+		s := newPairScene(t, nil)
+		verb.do(s.ctx, s)
+		for n, call := range s.store.Calls() {
+			for sentinel, verdict := range verdicts {
+				if sentinel == "ErrNotFound" && call == opGet {
+					continue
+				}
+				s := newPairScene(t, nil)
+				s.store.Inject(n+1, storagetest.FailBefore, fmt.Errorf("%w: %w", errDisk, verdict))
+				_, err := verb.do(s.ctx, s)
+				name := fmt.Sprintf("%s: %s from call %d, %v", verb.name, sentinel, n+1, call)
+				wantNoVerdict(t, name, err, errDisk)
+				lapsetest.WantIs(t, name, err, lapse.ErrUnavailable)
+			}
+		}
+	}
+}
+
+// TestFault19HooksDecideTheirOwn: what Admit returns refuses a token if it wraps
+// ErrRefused, and whatever else it wraps decides nothing; so with a Verifier and
+// ErrBadCredentials.
+func TestFault19HooksDecideTheirOwn(t *testing.T) {
+	var says error
+	f := newFixture(t, lapse.Config{Admit: func(context.Context, lapse.Token) error { return says }})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	verbs := map[string]func() error{
+		"Authenticate": func() error { _, err := f.Authenticate(f.ctx, i.Bearer); return err },
+		"Hold":         func() error { _, err := f.Hold(f.ctx, i.Bearer); return err },
+		"Renew":        func() error { _, err := f.Renew(f.ctx, i.Bearer); return err },
+		"Rotate":       func() error { _, err := f.Rotate(f.ctx, i.Bearer, time.Minute); return err },
+		"Delegate":     func() error { _, err := f.Delegate(f.ctx, i.Bearer, lapse.Grant{}); return err },
+		"Identify, by Admit": func() error {
+			_, err := lapse.Identify(f.ctx, f.Manager, "", verifierThatSays("ana", nil))
+			return err
+		},
+		"Identify": func() error {
+			admitted := f.manager(lapse.Config{})
+			_, err := lapse.Identify(f.ctx, admitted, "", verifierThatSays("", says))
+			return err
+		},
+		"Login": func() error {
+			_, err := lapse.Login(f.ctx, f.manager(lapse.Config{}), "", lapse.Grant{}, verifierThatSays("", says))
+			return err
+		},
+	}
+	for verb, do := range verbs {
+		for sentinel, verdict := range verdicts {
+			switch {
+			case sentinel == "ErrRefused" && verb != "Identify" && verb != "Login":
+				continue
+			case (sentinel == "ErrBadCredentials" || sentinel == "ErrNotMine") && (verb == "Identify" || verb == "Login"):
+				continue
+			}
+			says = fmt.Errorf("%w: %w", errDisk, verdict)
+			wantNoVerdict(t, verb+": "+sentinel, do(), errDisk)
+			if verb == "Identify" || verb == "Login" {
+				continue
+			}
+			says = fmt.Errorf("%w: %w: %w", errDisk, lapse.ErrRefused, verdict)
+			var r *lapse.Rejection
+			err := do()
+			if !errors.Is(err, lapse.ErrRefused) || !errors.Is(err, errDisk) || !errors.As(err, &r) || r.Err == verdict {
+				t.Errorf("%s: refused, and %s: %v", verb, sentinel, err)
+			}
+			if sentinel != "ErrRefused" && sentinel != "ErrUnauthenticated" && errors.Is(err, verdict) {
+				t.Errorf("%s: a refusal wraps %s as well: %v", verb, sentinel, err)
+			}
+		}
+	}
+}
+
+func verifierThatSays(subject string, err error) lapse.Verifier[string] {
+	return lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return subject, err })
+}
+
+// lostAnswer is a verb that replaces a secret, whose outcome is not known to its caller.
+type lostAnswer struct {
+	name  string
+	grace time.Duration
+	held  func(s *lostScene) string // the text in the client's hands
+	ask   func(s *lostScene, held string) (answer string, err error)
+	again error // what a retry says where the first call had its effect; nil: it answers
+}
+
+// lostScene has a token of rob by Obtain, rotated once, and a session of ana, refreshed
+// once.
+type lostScene struct {
+	*pairs
+	before, rotated lapse.Issued
+	old, tip        lapse.TokenPair
+	plain           bool // the answer is a text of a plain token
+}
+
+func newLostScene(t *testing.T, grace time.Duration) *lostScene {
+	t.Helper()
+	s := &lostScene{pairs: memoryPairs(t, lapse.PairConfig{Grace: grace, Access: lapse.Config{Keys: []lapse.Key{lapse.NewKey(lapsetest.KeyOf(1))}}})}
+	s.before = s.issue(lapse.Grant{Subject: "rob"})
+	var err error
+	if s.rotated, err = s.Rotate(s.ctx, s.before.Bearer, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	s.old = s.first(lapse.Grant{})
+	s.tip = s.next(s.old)
+	return s
+}
+
+func rotatingFor(overlap time.Duration) func(s *lostScene, held string) (string, error) {
+	return func(s *lostScene, held string) (string, error) {
+		i, err := s.Rotate(s.ctx, held, overlap)
+		s.plain = true
+		return i.Bearer, err
+	}
+}
+
+func rotatingIDFor(overlap time.Duration) func(s *lostScene, held string) (string, error) {
+	return func(s *lostScene, _ string) (string, error) {
+		i, err := s.RotateID(s.ctx, s.before.ID, overlap)
+		s.plain = true
+		return i.Bearer, err
+	}
+}
+
+func refreshingIt(s *lostScene, held string) (string, error) {
+	c, err := s.Refresh(s.ctx, held)
+	return c.Refresh.Bearer, err
+}
+
+func beforeOf(s *lostScene) string  { return s.before.Bearer }
+func rotatedOf(s *lostScene) string { return s.rotated.Bearer }
+
+var lostAnswers = []lostAnswer{
+	{"Rotate", 0, rotatedOf, rotatingFor(time.Minute), nil},
+	{"Rotate by the previous text", 0, beforeOf, rotatingFor(time.Minute), nil},
+	{"Rotate with overlap 0", 0, rotatedOf, rotatingFor(0), lapse.ErrReplaced},
+	{"Rotate by the previous text with overlap 0", 0, beforeOf, rotatingFor(0), lapse.ErrReplaced},
+	{"RotateID", 0, rotatedOf, rotatingIDFor(time.Minute), nil},
+	{"RotateID with overlap 0", 0, rotatedOf, rotatingIDFor(0), nil},
+	{"Refresh", 0, func(s *lostScene) string { return s.tip.Refresh.Bearer }, refreshingIt, nil},
+	{"Refresh by the previous text", 0, func(s *lostScene) string { return s.old.Refresh.Bearer }, refreshingIt, nil},
+	{"Refresh without a grace", lapse.NoGrace, func(s *lostScene) string { return s.tip.Refresh.Bearer }, refreshingIt, lapse.ErrReused},
+}
+
+// works checks that text is the current one of its token or session, by which the next one
+// can be had.
+func (s *lostScene) works(t *testing.T, what, text string) {
+	t.Helper()
+	peek, next := s.Pairs.Peek, refreshingIt
+	if s.plain {
+		peek, next = s.Manager.Peek, rotatingFor(time.Minute)
+	}
+	tok, err := peek(s.ctx, text)
+	lapsetest.WantIs(t, what, err, nil)
+	if rec := s.record(tok.ID); rec.Generation != tok.Generation {
+		t.Errorf("%s: generation %d of %d", what, tok.Generation, rec.Generation)
+	}
+	after, err := next(s, text)
+	lapsetest.WantIs(t, what+": the next one", err, nil)
+	if rec := s.record(tok.ID); rec.Generation != tok.Generation+1 || after == text {
+		t.Errorf("%s: it was not the current text", what)
+	}
+}
+
+// TestLostAnswerIsAskedForAgain: after ErrOutcomeUnknown, whether the call had its effect
+// or not, a retry with the same text ends with one working text in the client's hands,
+// where there is an overlap or a grace. Where there is none, and it had its effect, the
+// retry is refused, and the client logs in again.
+func TestLostAnswerIsAskedForAgain(t *testing.T) {
+	for _, row := range lostAnswers {
+		for _, mode := range []storagetest.Mode{storagetest.FailBefore, storagetest.FailAfter} {
+			for lost := 1; lost <= 3; lost++ { // how often in a row
+				s := newLostScene(t, row.grace)
+				held := row.held(s)
+				records := len(s.contents())
+				name := fmt.Sprintf("%s, %v, %d times", row.name, mode, lost)
+				for range lost {
+					s.store.InjectOp(storagetest.OpUpdate, 1, mode, storage.ErrOutcomeUnknown)
+					answer, err := row.ask(s, held)
+					if !s.store.Fired() { // it is refused already, without a transaction
+						lapsetest.WantIs(t, name, err, row.again)
+						break
+					}
+					lapsetest.WantIs(t, name, err, lapse.ErrOutcomeUnknown)
+					if answer != "" {
+						t.Errorf("%s: it failed and yet answered", name)
+					}
+				}
+				s.store.Reset()
+				answer, err := row.ask(s, held)
+				if mode == storagetest.FailAfter && row.again != nil {
+					lapsetest.WantIs(t, name+": the retry", err, row.again)
+					s.wantLogIn(t, name)
+					continue
+				}
+				lapsetest.WantIs(t, name+": the retry", err, nil)
+				if n := len(s.contents()); n != records {
+					t.Errorf("%s: %d records; want %d", name, n, records)
+				}
+				s.works(t, name, answer)
+			}
+		}
+	}
+}
+
+// wantLogIn: that a retry was refused keeps no client from logging in.
+func (s *lostScene) wantLogIn(t *testing.T, what string) {
+	t.Helper()
+	s.wantAccess(what+": a log-in", s.first(lapse.Grant{}), nil)
+	s.wantPeek(t, what+": another token", s.issue(lapse.Grant{Subject: "rob"}).Bearer, nil)
+}
+
+// TestLostAnswerOfALogIn leaves at most one session of which no client has a text, and the
+// next log-in works.
+func TestLostAnswerOfALogIn(t *testing.T) {
+	for mode, more := range map[storagetest.Mode]int{storagetest.FailBefore: 1, storagetest.FailAfter: 2} {
+		s := newLostScene(t, 0)
+		records := len(s.contents())
+		s.store.InjectOp(storagetest.OpUpdate, 1, mode, storage.ErrOutcomeUnknown)
+		c, err := s.Pairs.Issue(s.ctx, lapse.Grant{Subject: "ana"})
+		lapsetest.WantIs(t, "Issue", err, lapse.ErrOutcomeUnknown)
+		if c.Access.Bearer != "" || c.Refresh.Bearer != "" {
+			t.Errorf("it failed and yet gave %+v", c)
+		}
+		s.wantLogIn(t, mode.String())
+		if n := len(s.contents()) - 1 - records; n != more { // one is the plain token
+			t.Errorf("%v: %d more sessions; want %d", mode, n, more)
+		}
+	}
+}
+
+// TestLostLogOutIsAskedForAgain: after ErrOutcomeUnknown, a log-out with the same text is
+// no error, and the session is dead.
+func TestLostLogOutIsAskedForAgain(t *testing.T) {
+	for _, row := range logOuts {
+		for _, mode := range []storagetest.Mode{storagetest.FailBefore, storagetest.FailAfter} {
+			p := memoryPairs(t, lapse.PairConfig{})
+			s := p.session3(lapse.Grant{})
+			p.clock.Add(row.after)
+			p.store.InjectOp(storagetest.OpUpdate, 1, mode, storage.ErrOutcomeUnknown)
+			lapsetest.WantIs(t, row.name, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), lapse.ErrOutcomeUnknown)
+			lapsetest.WantIs(t, row.name+", again", lapsetest.LoggedOut(p.ExpireBearer(p.ctx, row.text(s))), nil)
+			if why := p.token(s.current.Refresh.ID).EndReason; why != row.why {
+				t.Errorf("%s, %v: it ended as %v; want %v", row.name, mode, why, row.why)
+			}
+			p.wantNothingWorks(t, row.name, s)
+		}
+	}
+}
+
+// sayingStore is a store of which the calls of transactions, from one on, return an error.
+type sayingStore struct {
+	storage.Store
+	op   string // "Get", "Put" or "Living"
+	left int    // how many calls of op go well
+	err  error
+	said bool
+}
+
+func (s *sayingStore) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	return s.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(sayingTx{tx, s}) })
+}
+
+func (s *sayingStore) says(op string) bool {
+	if s.op != op {
+		return false
+	}
+	s.left--
+	s.said = s.said || s.left < 0
+	return s.left < 0
+}
+
+type sayingTx struct {
+	storage.Tx
+	*sayingStore
+}
+
+func (tx sayingTx) Get(id storage.ID) (storage.Record, error) {
+	if tx.says("Get") {
+		return storage.Record{}, tx.err
+	}
+	return tx.Tx.Get(id)
+}
+
+func (tx sayingTx) Put(r storage.Record) error {
+	if tx.says("Put") {
+		return tx.err
+	}
+	return tx.Tx.Put(r)
+}
+
+func (tx sayingTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+	if tx.says("Living") {
+		return func(yield func(storage.Record, error) bool) { yield(storage.Record{}, tx.err) }
+	}
+	return tx.Tx.Living(now)
+}
+
+// TestFault19TransactionsDecideNothing: whatever a call of a transaction returns, be it the
+// very error that a verb of another Manager returned, a verb answers that it could not
+// tell, or is a use that is good all the same.
+func TestFault19TransactionsDecideNothing(t *testing.T) {
+	others, tries := otherVerdicts(t), 0
+	for _, verb := range verbs {
+		for _, op := range []string{"Get", "Put", "Living"} {
+			for name, says := range map[string]error{
+				"a refusal":                  others["another's refusal"],
+				"another's ErrLimit":         others["another's ErrLimit"],
+				"unavailable and damaged":    fmt.Errorf("%w: %w", storage.ErrUnavailable, storage.ErrCorrupt),
+				"late and not found":         fmt.Errorf("%w: %w", storage.ErrNotFound, context.DeadlineExceeded),
+				"not found, and its refusal": fmt.Errorf("%w: %w", storage.ErrNotFound, others["another's refusal"]),
+			} {
+				for n := range 4 {
+					s := newScene(t)
+					store := &sayingStore{Store: s.on, op: op, left: n, err: says}
+					cfg := sceneConfig(scenePolicy, 1)
+					cfg.Clock, cfg.Observe = s.clock, func(_ context.Context, e lapse.Event) { s.events = append(s.events, e) }
+					s.Manager = lapsetest.Must(lapse.New(store, cfg))
+					s.events = nil
+					gave, err := verb.do(s.ctx, s)
+					if !store.said {
+						break
+					}
+					tries++
+					what := fmt.Sprintf("%s: %s from call %d of %s", verb.name, name, n+1, op)
+					if err == nil && len(s.events) > 0 && s.events[0].Kind == lapse.EventRenewalFailed {
+						err = s.events[0].Err
+					} else if gave != "" {
+						t.Errorf("%s gave %q", what, gave)
+					}
+					wantNoVerdict(t, what, err, lapse.ErrUnavailable)
+				}
+			}
+		}
+	}
+	t.Logf("%d errors from transactions", tries)
+}
+
+// TestFault19UnknownOutcomeIsNoConflict: an issue whose outcome is unknown is not tried
+// again, whatever else the store says, nor is one that another Manager's epoch overtook.
+func TestFault19UnknownOutcomeIsNoConflict(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	store := &countingUpdates{Store: f.store}
+	m := lapsetest.Must(lapse.New(store, lapse.Config{Clock: f.clock}))
+	store.err = fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, storage.ErrConflict)
+	_, err := m.Issue(f.ctx, lapse.Grant{Subject: "ana"})
+	if !errors.Is(err, lapse.ErrOutcomeUnknown) || store.updates != 1 || len(f.contents()) != 1 {
+		t.Errorf("%v, after %d Updates, %d tokens", err, store.updates, len(f.contents()))
+	}
+}
+
+// countingUpdates commits, and then returns err.
+type countingUpdates struct {
+	storage.Store
+	updates int
+	err     error
+}
+
+func (s *countingUpdates) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	s.updates++
+	if err := s.Store.Update(ctx, subject, fn); err != nil {
+		return err
+	}
+	return s.err
+}
+
+// scene is a store with a few tokens, on which one verb is tried.
+type scene struct {
+	*fixture
+	on         storage.Store // that of the Manager
+	live, idle lapse.Issued
+
+	family  []lapse.Issued  // of eve, each delegated from the one before
+	budget  lapse.Issued    // of tim, with one use
+	before  lapse.Issued    // of rob, the previous text
+	rotated lapse.Issued    // of rob, the current text, which has not been used
+	kept    lapse.Issued    // of kim, by Obtain
+	session lapse.TokenPair // of sue, refreshed once
+}
+
+// sceneConfig has one key for Obtain, or another in its place.
+func sceneConfig(policy lapse.Policy, key byte) lapse.Config {
+	return lapse.Config{Policy: policy, Keys: []lapse.Key{lapse.NewKey([]byte{31: key})}}
+}
+
+func newScene(t *testing.T) *scene { return newSceneOn(t, memory.New()) }
+
+// newSceneOn makes one on store.
+func newSceneOn(t *testing.T, store storage.Store) *scene {
+	t.Helper()
+	f := &fixture{t: t, ctx: context.Background(), clock: lapsetest.NewClock(), store: storagetest.NewFaulty(store)}
+	f.Manager = f.manager(sceneConfig(scenePolicy, 1))
+	f.issue(lapse.Grant{Subject: "ana", TTL: time.Second}) // swept by Sweep
+	f.clock.Add(25 * time.Hour)
+	s := &scene{fixture: f, on: f.store, idle: f.issue(lapse.Grant{Subject: "ana"}), live: f.issue(lapse.Grant{Subject: "ana"})}
+	f.issue(lapse.Grant{Subject: "ana"})
+	s.budget = f.issue(lapse.Grant{Subject: "tim", MaxUses: 1})
+	s.family = []lapse.Issued{f.issue(lapse.Grant{Subject: "eve"})}
+	for n := range 2 {
+		f.clock.Add(time.Millisecond)
+		s.family = append(s.family, f.delegate(s.family[n], lapse.Grant{}))
+	}
+	s.before = f.issue(lapse.Grant{Subject: "rob"})
+	f.delegate(s.before, lapse.Grant{}) // ended by an overlap of 0
+	var err error
+	if s.rotated, err = f.Rotate(f.ctx, s.before.Bearer, 10*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if s.kept, err = f.Obtain(f.ctx, lapse.Grant{Subject: "kim"}); err != nil {
+		t.Fatal(err)
+	}
+	s.logIn()
+	f.clock.Add(time.Minute)
+	f.events = nil
+	f.store.Reset()
+	return s
+}
+
+// logIn makes the session of sue.
+func (s *scene) logIn() {
+	p, err := lapse.NewPairs(s.store, lapse.PairConfig{Access: lapse.Config{Clock: s.clock}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.session, err = p.Issue(s.ctx, lapse.Grant{Subject: "sue"}); err != nil {
+		s.t.Fatal(err)
+	}
+	if s.session, err = p.Refresh(s.ctx, s.session.Refresh.Bearer); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// retired returns a Manager like the scene's own whose key for Obtain is another.
+func (s *scene) retired() *lapse.Manager {
+	cfg := sceneConfig(scenePolicy, 2)
+	cfg.Clock, cfg.Observe = s.clock, func(_ context.Context, e lapse.Event) { s.events = append(s.events, e) }
+	m, err := lapse.New(s.on, cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return m
+}
+
+// hold holds a connection until the test ends.
+func (s *scene) hold(ctx context.Context, bearer string) (string, error) {
+	ctx, release := context.WithCancel(ctx)
+	s.t.Cleanup(release)
+	_, tok, err := lapsetest.Opened(s.Hold(ctx, bearer))
+	return tok.Subject, err
+}
+
+// managerVerb is a verb that reaches the store. use is the number of the call that records
+// a use: if that fails, the use stands, and Observe is told.
+type managerVerb struct {
+	name string
+	use  int
+	do   func(ctx context.Context, s *scene) (gave string, err error)
+}
+
+// verbs are all of a Manager, with every write they can do in reach: Issue has to evict,
+// Authenticate and Renew have something to renew.
+var verbs = []managerVerb{
+	{"Issue", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Issue(ctx, lapse.Grant{Subject: "ana"})
+		return i.Bearer, err
+	}},
+	{"Authenticate", 2, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Authenticate(ctx, s.live.Bearer)
+		return tok.Subject, err
+	}},
+	{"Peek", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Peek(ctx, s.live.Bearer)
+		return tok.Subject, err
+	}},
+	{"Renew", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Renew(ctx, s.live.Bearer)
+		return tok.Subject, err
+	}},
+	{"Expire", 0, func(ctx context.Context, s *scene) (string, error) {
+		ended, err := s.Expire(ctx, s.live.ID)
+		return map[bool]string{true: "ended"}[ended], err
+	}},
+	{"ExpireBearer", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.ExpireBearer(ctx, s.live.Bearer)
+		return tok.Subject, err
+	}},
+	{"ExpireSubject", 0, func(ctx context.Context, s *scene) (string, error) {
+		n, err := s.ExpireSubject(ctx, "ana")
+		return map[bool]string{true: "ended"}[n > 0], err
+	}},
+	{"Authenticate with a budget", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Authenticate(ctx, s.budget.Bearer)
+		return tok.Subject, err
+	}},
+	{"Peek at a delegate", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Peek(ctx, s.family[2].Bearer)
+		return tok.Subject, err
+	}},
+	{"Renew of a delegate", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Renew(ctx, s.family[2].Bearer)
+		return tok.Subject, err
+	}},
+	{"Delegate", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Delegate(ctx, s.family[0].Bearer, lapse.Grant{})
+		return i.Bearer, err
+	}},
+	{"Expire of a family", 0, func(ctx context.Context, s *scene) (string, error) {
+		ended, err := s.Expire(ctx, s.family[0].ID)
+		return map[bool]string{true: "ended"}[ended], err
+	}},
+	{"ExpireSubject of a family but one", 0, func(ctx context.Context, s *scene) (string, error) {
+		n, err := s.ExpireSubject(ctx, "eve", s.family[2].ID)
+		return map[bool]string{true: "ended"}[n > 0], err
+	}},
+	{"Token of a delegate", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Token(ctx, s.family[2].ID)
+		return tok.Subject, err
+	}},
+	{"Tokens of a family", 0, func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.Tokens(ctx, "eve") {
+			if err != nil {
+				return "", err
+			}
+		}
+		return "all", nil
+	}},
+	{"Token", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Token(ctx, s.live.ID)
+		return tok.Subject, err
+	}},
+	{"Tokens", 0, func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.Tokens(ctx, "ana") {
+			if err != nil {
+				return "", err
+			}
+		}
+		return "all", nil
+	}},
+	{"Expiring", 0, func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.Expiring(ctx, time.Hour) {
+			if err != nil {
+				return "", err
+			}
+		}
+		return "all", nil
+	}},
+	{"Login", 0, func(ctx context.Context, s *scene) (string, error) {
+		ana := lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })
+		i, err := lapse.Login(ctx, s.Manager, "password", lapse.Grant{}, ana)
+		return i.Bearer, err
+	}},
+	{"Sweep", 0, func(ctx context.Context, s *scene) (string, error) {
+		n, err := s.Sweep(ctx)
+		return map[bool]string{true: "swept"}[n > 0], err
+	}},
+	{"Authenticate by a rotated text", 2, func(ctx context.Context, s *scene) (string, error) { // its first use
+		tok, err := s.Authenticate(ctx, s.rotated.Bearer)
+		return tok.Subject, err
+	}},
+	{"Authenticate by a previous text", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Authenticate(ctx, s.before.Bearer)
+		return tok.Subject, err
+	}},
+	{"Authenticate by an access text", 2, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Authenticate(ctx, s.session.Access.Bearer)
+		return tok.Subject, err
+	}},
+	{"Delegate by an access text", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Delegate(ctx, s.session.Access.Bearer, lapse.Grant{})
+		return i.Bearer, err
+	}},
+	{"Delegate by a rotated text", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Delegate(ctx, s.rotated.Bearer, lapse.Grant{})
+		return i.Bearer, err
+	}},
+	{"ExpireBearer by an access text", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.ExpireBearer(ctx, s.session.Access.Bearer)
+		return tok.Subject, err
+	}},
+	{"Hold", 2, func(ctx context.Context, s *scene) (string, error) { return s.hold(ctx, s.live.Bearer) }},
+	{"Hold with a budget", 0, func(ctx context.Context, s *scene) (string, error) { return s.hold(ctx, s.budget.Bearer) }},
+	{"Hold by a previous text", 0, func(ctx context.Context, s *scene) (string, error) { return s.hold(ctx, s.before.Bearer) }},
+	{"Rotate", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Rotate(ctx, s.live.Bearer, time.Minute)
+		return i.Bearer, err
+	}},
+	{"Rotate by the previous text", 0, func(ctx context.Context, s *scene) (string, error) { // the same again
+		i, err := s.Rotate(ctx, s.before.Bearer, time.Minute)
+		return i.Bearer, err
+	}},
+	{"Rotate with overlap 0", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Rotate(ctx, s.rotated.Bearer, 0)
+		return i.Bearer, err
+	}},
+	{"Rotate of a parent with overlap 0", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Rotate(ctx, s.family[0].Bearer, 0)
+		return i.Bearer, err
+	}},
+	{"RotateID", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.RotateID(ctx, s.live.ID, time.Minute)
+		return i.Bearer, err
+	}},
+	{"RotateID of a delegate with overlap 0", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.RotateID(ctx, s.family[1].ID, 0)
+		return i.Bearer, err
+	}},
+	{"Obtain", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Obtain(ctx, lapse.Grant{Subject: "kim"})
+		return i.Bearer, err
+	}},
+	{"Obtain of a new one", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Obtain(ctx, lapse.Grant{Subject: "kim", Name: "phone"})
+		return i.Bearer, err
+	}},
+	{"Obtain after its key was retired", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.retired().Obtain(ctx, lapse.Grant{Subject: "kim"})
+		return i.Bearer, err
+	}},
+}
+
+// deadlined is a context whose deadline passes when it is told to: no test has to hope
+// that a call begins before a real one does.
+type deadlined struct {
+	context.Context
+	done chan struct{}
+	once sync.Once
+}
+
+func (d *deadlined) Done() <-chan struct{} { return d.done }
+
+func (d *deadlined) Err() error {
+	select {
+	case <-d.done:
+		return context.DeadlineExceeded
+	default:
+		return d.Context.Err()
+	}
+}
+
+func (d *deadlined) pass() { d.once.Do(func() { close(d.done) }) }
+
+// lateAt returns a context whose deadline passes as the n-th call of store from now on
+// arrives, if mode is that of a store that hangs.
+func lateAt(ctx context.Context, store *storagetest.Faulty, n int, mode storagetest.Mode) context.Context {
+	if mode != storagetest.Hang {
+		return ctx
+	}
+	d := &deadlined{Context: ctx, done: make(chan struct{})}
+	var calls atomic.Int64
+	store.Before(func(storagetest.Op) {
+		if calls.Add(1) == int64(n) {
+			store.Before(nil)
+			d.pass()
+		}
+	})
+	return d
+}
+
+// damaged is a store in which one record cannot be read.
+type damaged struct {
+	storage.Store
+	id storage.ID
+}
+
+func (d *damaged) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+	if id == d.id {
+		return storage.Record{}, storage.ErrCorrupt
+	}
+	return d.Store.Get(ctx, id)
+}
+
+func (d *damaged) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
+	return d.without(d.Store.List(ctx, f))
+}
+
+func (d *damaged) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	return d.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(damagedTx{tx, d}) })
+}
+
+func (d *damaged) without(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for r, err := range records {
+			if r.ID == d.id {
+				r, err = storage.Record{Token: storage.Token{ID: d.id}}, storage.ErrCorrupt
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+type damagedTx struct {
+	storage.Tx
+	d *damaged
+}
+
+func (tx damagedTx) Get(id storage.ID) (storage.Record, error) {
+	if id == tx.d.id {
+		return storage.Record{}, storage.ErrCorrupt
+	}
+	return tx.Tx.Get(id)
+}
+
+func (tx damagedTx) Records() iter.Seq2[storage.Record, error] { return tx.d.without(tx.Tx.Records()) }
+
+func (tx damagedTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
+	return tx.d.without(tx.Tx.Living(now))
+}
+
+// TestDamagedRecord: a record that cannot be read is denied, hides nothing of its
+// subject's others, and takes no room from them.
+func TestDamagedRecord(t *testing.T) {
+	ctx := context.Background()
+	store := &damaged{Store: memory.New()}
+	m, err := lapse.New(store, lapse.Config{Policy: lapse.Policy{MaxTokens: 3, AtLimit: lapse.LimitEndOldest}, Clock: lapsetest.NewClock()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var issued []lapse.Issued
+	issue := func(evicted int) {
+		t.Helper()
+		i, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+		if err != nil || len(i.Evicted) != evicted {
+			t.Fatalf("Issue: %v, evicted %v; want %d", err, i.Evicted, evicted)
+		}
+		issued = append(issued, i)
+	}
+	issue(0)
+	issue(0)
+	issue(0)
+	store.id = issued[1].ID
+
+	for name, verb := range bearerVerbs(m) {
+		err := verb(ctx, issued[1].Bearer)
+		lapsetest.WantIs(t, name, err, lapse.ErrCorrupt)
+		if errors.Is(err, lapse.ErrUnauthenticated) {
+			t.Errorf("%s: %v reads as a bad token", name, err)
+		}
+	}
+	_, err = m.Expire(ctx, store.id)
+	lapsetest.WantIs(t, "Expire", err, lapse.ErrCorrupt)
+	_, err = m.Token(ctx, store.id)
+	lapsetest.WantIs(t, "Token", err, lapse.ErrCorrupt)
+
+	sound := 0
+	for tok, err := range m.Tokens(ctx, "ana") {
+		if (tok.ID == store.id) != errors.Is(err, lapse.ErrCorrupt) {
+			t.Errorf("Tokens: %v, %v", tok.ID, err)
+		}
+		if err == nil {
+			sound++
+		}
+	}
+	if sound != 2 {
+		t.Errorf("%d sound tokens listed; want 2, before and behind the damaged one", sound)
+	}
+	issue(0) // two are alive
+	issue(1)
+	if n, err := m.ExpireSubject(ctx, "ana"); n != 3 || err != nil {
+		t.Errorf("ExpireSubject: %d, %v; want the 3 that can be read", n, err)
+	}
 }

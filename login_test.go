@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
@@ -87,7 +88,7 @@ func TestLoginOrder(t *testing.T) {
 				t.Errorf("asked: %v; want the first %d", asked, tt.asked)
 			}
 			for _, want := range tt.is {
-				wantIs(t, "Login", err, want)
+				lapsetest.WantIs(t, "Login", err, want)
 			}
 			for _, not := range tt.isNot {
 				if err == nil || errors.Is(err, not) {
@@ -121,7 +122,7 @@ func wantLoggedIn(t *testing.T, f *fixture, issued lapse.Issued, err error) {
 	if err != nil || tok.Subject != "ana" || tok.Name != "laptop" || tok != issued.Token {
 		t.Errorf("the token is %+v, %v", tok, err)
 	}
-	wantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: startMilli, Token: issued.Token}}, f.events)
+	lapsetest.WantDiff(t, "events", []lapse.Event{{Kind: lapse.EventIssued, At: lapsetest.StartMilli, Token: issued.Token}}, f.events)
 }
 
 // TestLoginMistakes: what its programmer got wrong is told by name, before anybody is
@@ -154,7 +155,7 @@ func TestLoginMistakes(t *testing.T) {
 		{"Jitter", f.Manager, lapse.Grant{Jitter: 0.6}, good, lapse.ErrInvalidGrant, "Jitter"},
 	} {
 		_, err := lapse.Login(f.ctx, tt.m, ana, tt.grant, tt.verifiers...)
-		wantIs(t, tt.name, err, tt.want)
+		lapsetest.WantIs(t, tt.name, err, tt.want)
 		if errors.Is(err, lapse.ErrUnauthenticated) || err != nil && !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v; want it to name %s", tt.name, err, tt.says)
 		}
@@ -174,7 +175,7 @@ func TestLoginSubject(t *testing.T) {
 			wantLoggedIn(t, f, issued, err)
 			continue
 		}
-		wantIs(t, subject, err, want)
+		lapsetest.WantIs(t, subject, err, want)
 		if errors.Is(err, lapse.ErrUnauthenticated) || len(asked) != 1 || len(f.contents()) != 0 {
 			t.Errorf("Grant for %q: %v, %v", subject, err, asked)
 		}
@@ -204,11 +205,11 @@ func TestLoginAsksCheckSubject(t *testing.T) {
 				return tt.check
 			}})
 			_, err := lapse.Login(f.ctx, f.Manager, ana, lapse.Grant{}, desks(&asked, tt.desk)...)
-			wantIs(t, "Login", err, tt.want)
+			lapsetest.WantIs(t, "Login", err, tt.want)
 			if errors.Is(err, lapse.ErrUnauthenticated) != tt.bad {
 				t.Errorf("Login: %v", err)
 			}
-			wantDiff(t, "asked", tt.asked, asked)
+			lapsetest.WantDiff(t, "asked", tt.asked, asked)
 			var r *lapse.Rejection
 			if errors.As(err, &r) != tt.bad || tt.want == lapse.ErrRefused && r.Subject != "ana" {
 				t.Errorf("carries %+v", r)
@@ -227,9 +228,9 @@ func TestLoginTellsOfRefusals(t *testing.T) {
 	for _, d := range []desk{{err: fmt.Errorf("%w: %q is wrong", lapse.ErrBadCredentials, ana.word)}, passes} {
 		f.events = nil
 		_, err := lapse.Login(f.ctx, f.Manager, ana, lapse.Grant{}, desks(&asked, d)...)
-		wantIs(t, "Login", err, lapse.ErrBadCredentials)
-		want := []lapse.Event{{Kind: lapse.EventRejected, At: startMilli, Err: lapse.ErrBadCredentials}}
-		wantDiff(t, "events", want, f.events, errorsIs)
+		lapsetest.WantIs(t, "Login", err, lapse.ErrBadCredentials)
+		want := []lapse.Event{{Kind: lapse.EventRejected, At: lapsetest.StartMilli, Err: lapse.ErrBadCredentials}}
+		lapsetest.WantDiff(t, "events", want, f.events, lapsetest.ErrorsIs)
 		if text := fmt.Sprintf("%+v %v", f.events, f.events[0].Err); strings.Contains(text, ana.word) || strings.Contains(text, "ana") {
 			t.Errorf("the event tells of the credentials: %s", text)
 		}
@@ -239,7 +240,7 @@ func TestLoginTellsOfRefusals(t *testing.T) {
 	}
 	f.events = nil
 	_, err := lapse.Login(f.ctx, f.Manager, ana, lapse.Grant{}, desks(&asked, desk{err: errDisk})...)
-	if wantIs(t, "Login", err, errDisk); len(f.events) != 0 {
+	if lapsetest.WantIs(t, "Login", err, errDisk); len(f.events) != 0 {
 		t.Errorf("told of a Verifier that could not tell: %+v", f.events)
 	}
 }
@@ -260,7 +261,7 @@ func TestLoginHonoursTheContext(t *testing.T) {
 			cancel()
 		}
 		_, err := lapse.Login(ctx, f.Manager, ana, lapse.Grant{}, ask, ask, ask)
-		wantIs(t, "Login", err, context.Canceled)
+		lapsetest.WantIs(t, "Login", err, context.Canceled)
 		if asked != ends || errors.Is(err, lapse.ErrUnauthenticated) {
 			t.Errorf("asked %d of 3, the context ended after %d: %v", asked, ends, err)
 		}
@@ -286,7 +287,7 @@ func TestLoginPanics(t *testing.T) {
 
 // TestLoginTakesAnyCredentials: the type of what is verified is the caller's.
 func TestLoginTakesAnyCredentials(t *testing.T) {
-	m, err := lapse.New(memory.New(), lapse.Config{Clock: newClock()})
+	m, err := lapse.New(memory.New(), lapse.Config{Clock: lapsetest.NewClock()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,4 +296,66 @@ func TestLoginTakesAnyCredentials(t *testing.T) {
 	if err != nil || issued.Subject != "user 7" {
 		t.Errorf("%+v, %v", issued, err)
 	}
+}
+
+// TestIdentify is what Login decides by, without a token.
+func TestIdentify(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tt := range []struct {
+		name    string
+		ctx     context.Context
+		answers []desk
+		check   error
+		asked   []string
+		want    error
+	}{
+		{"the first knows", t.Context(), []desk{knows, refuses}, nil, []string{"a about ana", "check ana"}, nil},
+		{"the second knows", t.Context(), []desk{passes, knows}, nil, []string{"a about ana", "b about ana", "check ana"}, nil},
+		{"one refuses", t.Context(), []desk{refuses, knows}, nil, []string{"a about ana"}, lapse.ErrBadCredentials},
+		{"nobody knows", t.Context(), []desk{passes, passes}, nil, []string{"a about ana", "b about ana"}, lapse.ErrBadCredentials},
+		{"one could not tell", t.Context(), []desk{{err: errDisk}, knows}, nil, []string{"a about ana"}, errDisk},
+		{"one names nobody", t.Context(), []desk{{}}, nil, []string{"a about ana"}, lapse.ErrInvalidGrant},
+		{"Admit refuses", t.Context(), []desk{knows}, lapse.ErrRefused, []string{"a about ana", "check ana"}, lapse.ErrRefused},
+		{"Admit could not tell", t.Context(), []desk{knows}, errDisk, []string{"a about ana", "check ana"}, errDisk},
+		{"no Verifier", t.Context(), nil, nil, nil, lapse.ErrInvalidConfig},
+		{"the context has ended", ended, []desk{knows}, nil, nil, context.Canceled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var asked []string
+			f := newFixture(t, lapse.Config{Admit: func(_ context.Context, tok lapse.Token) error {
+				asked = append(asked, "check "+tok.Subject)
+				return tt.check
+			}})
+			var subject string
+			var err error
+			calls := f.calls(func() { subject, err = lapse.Identify(tt.ctx, f.Manager, ana, desks(&asked, tt.answers...)...) })
+			lapsetest.WantIs(t, "Identify", err, tt.want)
+			lapsetest.WantDiff(t, "asked", tt.asked, asked)
+			lapsetest.WantDiff(t, "calls of the store", noCalls, calls)
+			if (subject == "ana") != (err == nil) || err != nil && subject != "" {
+				t.Errorf("Identify: %q, %v", subject, err)
+			}
+
+			told := f.events
+			f.events, asked = nil, nil
+			_, login := lapse.Login(tt.ctx, f.Manager, ana, lapse.Grant{}, desks(&asked, tt.answers...)...)
+			lapsetest.WantIs(t, "Login says the same", login, tt.want)
+			if errors.Is(err, lapse.ErrUnauthenticated) != errors.Is(login, lapse.ErrUnauthenticated) {
+				t.Errorf("Identify: %v; Login: %v", err, login)
+			}
+			if err == nil {
+				return // Login goes on
+			}
+			for _, events := range [][]lapse.Event{told, f.events} {
+				for i := range events {
+					lapsetest.WantIs(t, "the event", events[i].Err, tt.want)
+					events[i].Err = nil
+				}
+			}
+			lapsetest.WantDiff(t, "and tells the same", f.events, told)
+		})
+	}
+	_, err := lapse.Identify(t.Context(), nil, ana, desks(nil, knows)...)
+	lapsetest.WantIs(t, "no Manager", err, lapse.ErrInvalidConfig)
 }

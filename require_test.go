@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 )
 
 // TestRequire: every word that is missing is named, once for each time it was asked
@@ -49,14 +50,14 @@ func TestRequire(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			asked := append([]string(nil), tt.asked...)
 			err := lapse.Require(lapse.Token{Scope: tt.scope}, tt.asked...)
-			wantDiff(t, "what the caller asked with", asked, append([]string(nil), tt.asked...))
+			lapsetest.WantDiff(t, "what the caller asked with", asked, append([]string(nil), tt.asked...))
 			if tt.missing == "" {
 				if err != nil {
 					t.Fatalf("Require: %v; want nil", err)
 				}
 				return
 			}
-			wantIs(t, "Require", err, lapse.ErrScope)
+			lapsetest.WantIs(t, "Require", err, lapse.ErrScope)
 			if want := "lapse: insufficient scope: " + tt.missing + " is missing"; err == nil || err.Error() != want {
 				t.Errorf("it says\n\t%v\nwant\n\t%s", err, want)
 			}
@@ -76,7 +77,7 @@ func TestRequireIsNoVerdict(t *testing.T) {
 			t.Errorf("%v is a %v", err, other)
 		}
 	}
-	ended := lapse.Token{Scope: "read", ExpiresAt: startMilli, EndedAt: startMilli.Add(-time.Second)}
+	ended := lapse.Token{Scope: "read", ExpiresAt: lapsetest.StartMilli, EndedAt: lapsetest.StartMilli.Add(-time.Second)}
 	if err := lapse.Require(ended, "read"); err != nil {
 		t.Errorf("of a dead token that has it: %v", err)
 	}

@@ -16,23 +16,26 @@ var fences = []struct {
 }{
 	{"C", "lapse is pure Go", nobody},
 	{"net/http", "the caller brings the transport", func(f *goFile) bool { return f.in("examples") }},
-	{"testing", "no test code in a user's binary", func(f *goFile) bool { return f.test || f.in("internal/ratio", "storage/storagetest") }},
+	{"testing", "no test code in a user's binary", func(f *goFile) bool {
+		return f.test || f.in("internal/lapsetest", "internal/ratio", "storage/storagetest")
+	}},
 	{"go.etcd.io/bbolt", "one package writes the file", func(f *goFile) bool {
 		return f.in("internal/tree", "internal/fault") || f.test && f.in("internal/boltfile", "storage/bolt")
 	}},
 	{"golang.org/x/sys", "system calls in one place", func(f *goFile) bool { return f.in("internal/localfile") }},
 	{"github.com/benbjohnson/clock", "a mock of tests, replaceable in one place", func(f *goFile) bool { return f.test || f.in("examples") }},
-	{"github.com/google/go-cmp", "for comparisons in tests", func(f *goFile) bool { return f.test || f.in("storage/storagetest") }},
-	{module + "/storage/bolt", "who uses memory links no bbolt", func(f *goFile) bool { return f.test || f.in("examples") }},
+	{"github.com/google/go-cmp", "for comparisons in tests", func(f *goFile) bool { return f.test || f.in("internal/lapsetest", "storage/storagetest") }},
+	{module + "/storage/bolt", "who uses memory links no bbolt", func(f *goFile) bool { return f.test || f.in("examples", "internal/lapsetest") }},
 	{module + "/internal/recovery", "who uses memory links no bbolt", func(f *goFile) bool { return f.in("storage/bolt") }},
 	{module + "/internal/tree", "who uses memory links no bbolt", func(f *goFile) bool { return f.in("internal/recovery", "storage/bolt") }},
 	{module + "/internal/fault", "who uses memory links no bbolt", func(f *goFile) bool {
 		return f.in("internal/recovery", "internal/tree", "storage/bolt")
 	}},
-	{module + "/storage/storagetest", "the suite is for tests", func(f *goFile) bool { return f.test }},
+	{module + "/storage/storagetest", "the suite is for tests", func(f *goFile) bool { return f.test || f.in("internal/lapsetest") }},
+	{module + "/internal/lapsetest", "it is for tests", func(f *goFile) bool { return f.test }},
 	{module + "/internal/ratio", "it is for benchmarks", func(f *goFile) bool { return f.test || f.in("storage/storagetest") }},
 	{module + "/storage/memory", "the contract and its users know no backend", func(f *goFile) bool {
-		return f.test || f.in("examples", "storage/storagetest")
+		return f.test || f.in("examples", "internal/lapsetest", "storage/storagetest")
 	}},
 }
 
@@ -62,7 +65,7 @@ func refused(f *goFile, name string) string {
 		}
 	}
 	switch {
-	case name == module && !f.test && f.in("storage", "internal"):
+	case name == module && !f.test && f.in("storage", "internal") && !f.in("internal/lapsetest"):
 		return "the root stands above storage and internal, not below"
 	case within(name, module):
 		return ""

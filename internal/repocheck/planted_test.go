@@ -1,6 +1,9 @@
 package repocheck
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // plants are trees that break a rule, and the places where. What a tree holds
 // beside them must pass.
@@ -325,6 +328,9 @@ var update = false
 		sized("storage/storagetest/a.go", 400) + sized("storage/storagetest/b.go", 401),
 		[]string{"a.go", "storage/storagetest/b.go"}},
 
+	{"root entries", "as many as may be", crowded(maxRoot), nil},
+	{"root entries", "one too many", crowded(maxRoot + 1), []string{"."}},
+
 	{"function size", "one line too many", `
 -- a.go --
 package a
@@ -628,6 +634,16 @@ package a
 
 func FuzzyMatch() {}
 `, []string{"a_test.go:9"}},
+}
+
+// crowded is a root of n entries: a directory of two files, and n-1 files.
+func crowded(n int) string {
+	var b strings.Builder
+	b.WriteString("-- a/a.txt --\n-- a/b.txt --\n")
+	for i := 1; i < n; i++ {
+		fmt.Fprintf(&b, "-- f%d.txt --\n", i)
+	}
+	return b.String()
 }
 
 // sized is a file of n lines.

@@ -69,6 +69,11 @@ var rules = []rule{
 		allow: longFilesAllowed,
 	},
 	{
+		name:  "root entries",
+		want:  "The root holds few entries: join a test with the X_test.go of the file it tests, and put what is no part of the API under internal.",
+		check: rootEntries,
+	},
+	{
 		name:  "function size",
 		want:  "A function outside tests has at most 60 lines: give its parts names.",
 		check: functionSize,

@@ -1,0 +1,238 @@
+package model
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"iter"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// coverFault is something that is wrong with what a cover drives.
+type coverFault struct {
+	name   string
+	in     scenario
+	wrap   func(storage.Store) storage.Store
+	bearer func(w *world, m *model, a *deed, bearer string) string
+	after  func(w *world, m *model, a *deed, got *outcome)
+}
+
+// change does that to the record n, and nothing to one that is gone.
+func (w *world) change(m *model, n int, change func(*storage.Record)) {
+	_ = w.store.Update(w.ctx, m.records[n].subject, func(tx storage.Tx) error {
+		rec, err := tx.Get(m.records[n].id)
+		if err != nil {
+			return err
+		}
+		change(&rec)
+		return tx.Put(rec)
+	})
+}
+
+// staleStore is a store whose transactions read what was read before them.
+type staleStore struct {
+	storage.Store
+	read map[storage.ID]storage.Record
+}
+
+func (s *staleStore) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+	rec, err := s.Store.Get(ctx, id)
+	if err == nil {
+		s.read[id] = rec
+	}
+	return rec, err
+}
+
+func (s *staleStore) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	return s.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(staleTx{tx, s}) })
+}
+
+type staleTx struct {
+	storage.Tx
+	s *staleStore
+}
+
+func (tx staleTx) Get(id storage.ID) (storage.Record, error) {
+	if rec, ok := tx.s.read[id]; ok {
+		return rec, nil
+	}
+	return tx.Tx.Get(id)
+}
+
+// pastCap is a store whose Touch knows no cap.
+type pastCap struct{ storage.Store }
+
+func (s pastCap) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
+	rec, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.Update(ctx, rec.Subject, func(tx storage.Tx) error {
+		rec, err := tx.Get(id)
+		if err != nil || !rec.EndedAt.IsZero() {
+			return err
+		}
+		rec.LastUsedAt = use.At
+		if until := use.At.Add(rec.TTL); rec.Kind == lapse.KindPlain && until.After(rec.ExpiresAt) {
+			rec.ExpiresAt = until
+		}
+		return tx.Put(rec)
+	})
+}
+
+// watched is a wrong store that tells of changes.
+type watched struct{ *lapsetest.Wrong }
+
+func (w watched) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
+	return w.Store.(storage.Watcher).Watch(ctx)
+}
+
+// over is a store that puts what change makes of a record that takes the place of another.
+func over(change func(old, put *storage.Record)) func(storage.Store) storage.Store {
+	return func(s storage.Store) storage.Store {
+		return &lapsetest.Wrong{Store: s, OnOver: func(old, put storage.Record) storage.Record {
+			change(&old, &put)
+			return put
+		}}
+	}
+}
+
+// inPlace presents another text in the place of one of that standing.
+func inPlace(found modelStanding, verb string, other func(m *model, t modelText) modelText) func(*world, *model, *deed, string) string {
+	return func(w *world, m *model, a *deed, bearer string) string {
+		if a.verb != verb || m.standing(a.text) != found {
+			return bearer
+		}
+		if b := w.held(other(m, a.text)); b != "" {
+			return b
+		}
+		return bearer
+	}
+}
+
+// coverFaults are faults in how secrets are kept and judged.
+func coverFaults() []coverFault {
+	return []coverFault{
+		{name: "a salt is not cleared", in: plainScenario(), wrap: over(func(old, put *storage.Record) {
+			if old.Digest == put.Digest && old.EndedAt == put.EndedAt {
+				put.Sealed = old.Sealed
+			}
+		})},
+		{name: "the grace restarts", in: sessionScenario(), after: func(w *world, m *model, a *deed, got *outcome) {
+			if a.verb == "refresh" && got.ok {
+				w.change(m, a.text.record, func(r *storage.Record) { r.PreviousUntil = instantOf(m.now + coverOverlap) })
+			}
+		}},
+		{name: "reuse is decided before the transaction", in: gapSessionScenario(), wrap: func(s storage.Store) storage.Store {
+			return &staleStore{s, map[storage.ID]storage.Record{}}
+		}},
+		{name: "a spent text authenticates", in: plainScenario(), bearer: inPlace(isSpent, "authenticate", func(m *model, t modelText) modelText {
+			return m.currentText(t.record, plainText)
+		})},
+		{name: "a tag is accepted under another ID", in: limitScenario("", lapse.LimitEndIdlest), bearer: func(w *world, m *model, a *deed, bearer string) string {
+			t := a.text
+			if t.odd != otherID || a.verb != "refresh" {
+				return bearer
+			}
+			if t.record, t.odd = m.other(t.record), asMade; w.held(t) == "" {
+				return bearer
+			}
+			return w.held(t)
+		}},
+		{name: "ahead is taken for spent", in: sessionScenario(), bearer: inPlace(isAhead, "refresh", func(m *model, t modelText) modelText {
+			if first := (modelText{record: t.record, kind: refreshText}); m.standing(first) == isSpent {
+				return first
+			}
+			return t
+		})},
+		{name: "a use by the old text is counted", in: plainScenario(), after: func(w *world, m *model, a *deed, got *outcome) {
+			if a.verb == "authenticate" && got.err == nil && m.standing(a.text) == isPrevious {
+				_ = w.store.Touch(w.ctx, got.token.ID, storage.Use{At: instantOf(m.now), ExpiresAt: instantOf(m.now + 1000)})
+			}
+		}},
+		{name: "the scope is widened in the grace", in: sessionScenario(), wrap: over(func(old, put *storage.Record) {
+			if old.Generation+1 == put.Generation && !put.PreviousUntil.IsZero() {
+				keepAccess(old, put, put.PreviousUntil)
+			}
+		})},
+		{name: "the access part is swept between refreshes", in: sessionScenario(), after: func(w *world, m *model, a *deed, got *outcome) {
+			if a.verb == "sweep" && m.records[0].accessExpires < m.now {
+				w.change(m, 0, forgetAccess)
+			}
+		}},
+		{name: "an end forgets far descendants", in: delegateScenario(), wrap: over(func(_, put *storage.Record) {
+			if put.EndReason == lapse.EndParent && put.Parent != put.Family {
+				put.EndedAt, put.EndReason = time.Time{}, 0
+			}
+		})},
+		{name: "a touch goes past the cap", in: plainScenario(), wrap: func(s storage.Store) storage.Store { return pastCap{s} }},
+	}
+}
+
+// TestCoverFindsFaults: each of them is found, or TestCover means nothing.
+func TestCoverFindsFaults(t *testing.T) {
+	for _, f := range coverFaults() {
+		t.Run(f.name, func(t *testing.T) { f.find(t) })
+	}
+}
+
+func (f *coverFault) find(t *testing.T) {
+	c, err := newCover(&f.in, f.wrap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.w.bearer, c.w.after = f.bearer, f.after
+	_, levels, err := c.run(7, time.Time{})
+	if err == nil {
+		t.Fatal("not found")
+	}
+	t.Logf("found after %d steps: %v", levels, err)
+}
+
+// sameSalt is a source of randomness that is none where a salt is drawn.
+type sameSalt struct{ io.Reader }
+
+func (s sameSalt) Read(b []byte) (int, error) {
+	if len(b) == 16 {
+		clear(b)
+		b[0] = 1
+		return len(b), nil
+	}
+	return s.Reader.Read(b)
+}
+
+// TestCoverFindsASaltUsedAgain: so does a salt that is not drawn for each secret.
+func TestCoverFindsASaltUsedAgain(t *testing.T) {
+	random := rand.Reader
+	defer func() { rand.Reader = random }()
+	rand.Reader = sameSalt{random}
+	f := coverFault{in: sessionScenario()}
+	f.find(t)
+}
+
+// TestCoverFindsAFloorIgnored: so does a connection that a leaked text keeps.
+func TestCoverFindsAFloorIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := newHoldCover(&holdScenarios()[0], func(s storage.Store) storage.Store {
+			return watched{&lapsetest.Wrong{Store: s, OnGet: func(r storage.Record) storage.Record {
+				replaceFloor(&r)
+				return r
+			}}}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.run(7)
+		c.clear()
+		if err == nil {
+			t.Fatal("not found")
+		}
+		t.Log(err)
+	})
+}

@@ -1,0 +1,84 @@
+package model
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/memory"
+)
+
+// changed is a fault that changes the records of which that is so.
+func changed(where func(r *storage.Record) bool, change func(r *storage.Record)) func(storage.Record) storage.Record {
+	return func(r storage.Record) storage.Record {
+		if where(&r) {
+			change(&r)
+		}
+		return r
+	}
+}
+
+// historyFaults are faults in what a store keeps of a life, a budget and a delegation.
+func historyFaults() map[string]lapsetest.Wrong {
+	any := func(*storage.Record) bool { return true }
+	delegate := func(r *storage.Record) bool { return r.Parent != (lapse.ID{}) }
+	ended := func(why lapse.EndReason) func(*storage.Record) bool {
+		return func(r *storage.Record) bool { return r.EndReason == why }
+	}
+	revive := func(r *storage.Record) { r.EndedAt, r.EndReason = time.Time{}, 0 }
+	return map[string]lapsetest.Wrong{
+		"expires a millisecond late": {OnGet: changed(any, func(r *storage.Record) { r.ExpiresAt = r.ExpiresAt.Add(time.Millisecond) })},
+		"forgets ends":               {OnGet: changed(any, revive)},
+		"forgets the cap":            {OnPut: changed(any, func(r *storage.Record) { r.MaxExpiresAt = time.Time{} })},
+		"hides the dead":             {OnList: func(r storage.Record) bool { return r.EndedAt.IsZero() }},
+		"loses renewals by use":      {OnTouch: func(storage.Use) storage.Use { return storage.Use{} }},
+		"sweeps at the instant":      {OnSweep: func(before time.Time) time.Time { return before.Add(time.Millisecond) }},
+		"sweeps too little":          {OnSweep: func(before time.Time) time.Time { return before.Add(-time.Millisecond) }},
+		"ends with another reason":   {OnPut: changed(ended(lapse.EndEvicted), func(r *storage.Record) { r.EndReason = lapse.EndRevoked })},
+		"a leak leaves delegates":    {OnPut: changed(ended(lapse.EndRotated), revive)},
+		"a delegate outlives its parent": {OnGet: changed(func(r *storage.Record) bool { return r.ID == r.Family }, func(r *storage.Record) {
+			r.ExpiresAt = r.ExpiresAt.Add(time.Hour)
+		})},
+		"a delegate passes the cap of its parent": {OnPut: changed(delegate, func(r *storage.Record) { r.MaxExpiresAt = r.MaxExpiresAt.Add(time.Millisecond) })},
+		"forgets whose delegate it is":            {OnPut: changed(delegate, func(r *storage.Record) { r.Parent = lapse.ID{} })},
+		"forgets families":                        {OnPut: changed(any, func(r *storage.Record) { r.Family = lapse.ID{} })},
+		"gives a use for nothing":                 {OnPut: changed(func(r *storage.Record) bool { return r.UsesLeft == 1 && r.MaxUses == 2 }, func(r *storage.Record) { r.UsesLeft = 2 })},
+		"lets the exhausted live":                 {OnPut: changed(ended(lapse.EndExhausted), revive)},
+		"a reused session lives":                  {OnPut: changed(ended(lapse.EndReused), revive)},
+		"a rotation lengthens no life": {OnOver: func(old, r storage.Record) storage.Record {
+			if old.Generation != r.Generation && r.Kind == lapse.KindPlain {
+				r.RotatedAt = old.RotatedAt
+			}
+			return r
+		}},
+		"a refresh restarts the cap": {OnOver: func(old, r storage.Record) storage.Record {
+			if old.Generation != r.Generation && r.Kind == lapse.KindSession && !r.MaxExpiresAt.IsZero() {
+				r.MaxExpiresAt = r.MaxExpiresAt.Add(r.TTL)
+			}
+			return r
+		}},
+		"Obtain does not know its own": {OnPut: changed(func(r *storage.Record) bool { return r.Sealed.Len() == 34 }, func(r *storage.Record) {
+			r.Sealed = storage.NewSealed("?" + r.Sealed.Text()[1:])
+		})},
+		"acknowledges what it did not do": {OnUpdate: func(n int) bool { return n%29 != 0 }},
+	}
+}
+
+// TestHistoriesFindPlantedFaults: each of these must be found by few scripts, or
+// TestHistories proves nothing.
+func TestHistoriesFindPlantedFaults(t *testing.T) {
+	for name, fault := range historyFaults() {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(60) {
+				store := fault
+				store.Store = memory.New()
+				if play(script(seed, 1500), &store, nil) != nil {
+					return
+				}
+			}
+			t.Error("not found")
+		})
+	}
+}

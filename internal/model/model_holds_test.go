@@ -1,0 +1,88 @@
+package model
+
+import (
+	"errors"
+
+	"github.com/seed-55daa01a/lapse"
+)
+
+// modelHold is a connection.
+type modelHold struct {
+	record, generation int
+	cut                error // nil while it is held; errReleased once its holder let go
+	reason             lapse.EndReason
+}
+
+var errReleased = errors.New("released")
+
+// hold is Hold. Its answer is that of Authenticate.
+func (m *model) hold(p *modelPolicy, t modelText) outcome {
+	o := m.authenticate(p, t, toHold)
+	if o.err == nil {
+		m.holds = append(m.holds, modelHold{record: t.record, generation: t.generation})
+	}
+	return o
+}
+
+// held reports whether a connection is held by the token n.
+func (m *model) held(n int) bool {
+	for _, h := range m.holds {
+		if h.record == n && h.cut == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsBy reports whether a connection is held by r.
+func (m *model) holdsBy(r *modelRecord) bool {
+	for n := range m.records {
+		if &m.records[n] == r {
+			return m.held(n)
+		}
+	}
+	return false
+}
+
+// release lets go of the connection i, and ends a token without uses left that has no
+// other one.
+func (m *model) release(i int) {
+	h := &m.holds[i]
+	h.cut = errReleased
+	m.exhaust(h.record)
+}
+
+func (m *model) exhaust(n int) {
+	if r := &m.records[n]; r.uses > 0 && r.left == 0 && m.lives(r) && !m.held(n) {
+		m.end(r, lapse.EndExhausted)
+	}
+}
+
+// cutHolds ends the connections that have no right to go on.
+func (m *model) cutHolds(p *modelPolicy) {
+	for i := range m.holds {
+		h := &m.holds[i]
+		if h.cut != nil {
+			continue
+		}
+		r := &m.records[h.record]
+		s := m.by(p, r, isCurrent)
+		switch {
+		case r.swept: // it had no uses left, so that its end cut nothing
+			if m.now >= r.expires {
+				h.cut = lapse.ErrUnknown
+			}
+		case s.ended != unset:
+			h.cut, h.reason = lapse.ErrRevoked, s.reason
+		case h.generation < r.floor:
+			h.cut = lapse.ErrReplaced
+		case m.now >= s.expires && s.uses > 0 && s.left <= 0:
+			h.cut = lapse.ErrExhausted
+		case m.now >= s.expires:
+			h.cut = lapse.ErrExpired
+		}
+		if h.cut != nil {
+			m.exhaust(h.record)
+		}
+	}
+}
