@@ -6,48 +6,48 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// barrier is a write that is held and what of a Touch in the table does not pass it: of a
+// touchLimit is a write that is held and what of a Touch in the table does not pass it: of a
 // Delete nothing, for the table shows a record that has nothing to do with what is put
 // under the ID afterwards; of a Put that lowers MaxExpiresAt no expiry beyond that,
 // although one behind it may have raised the cap again.
-type barrier struct {
-	deletes bool
-	limit   time.Time
+type touchLimit struct {
+	blocks bool
+	expiry time.Time
 
 	// What follows is guarded by the table's lock.
-	under    *barrier // the one before it
-	revealed bool     // and those under it
+	older *touchLimit // the one before it
+	shown bool        // and those under it
 }
 
-// follow sets the barrier of w, which replaces a record, whose last one before that is
+// limitTouches sets the barrier of w, which replaces a record, whose last one before that is
 // under.
-func (w *Write) follow(under *barrier) {
-	w.barrier = under
+func (w *Write) limitTouches(under *touchLimit) {
+	w.touchLimit = under
 	limit := w.Record.MaxExpiresAt
 	if !w.creates && !limit.IsZero() && (w.limit.IsZero() || limit.Before(w.limit)) {
-		w.barrier = &barrier{limit: limit, under: under}
+		w.touchLimit = &touchLimit{expiry: limit, older: under}
 	}
 }
 
-// reveal says that the table shows what the barrier is of. Its caller has locked the table.
-func (b *barrier) reveal() {
+// markShown says that the table shows what the barrier is of. Its caller has locked the table.
+func (b *touchLimit) markShown() {
 	if b != nil {
-		b.revealed, b.under = true, nil
+		b.shown, b.older = true, nil
 	}
 }
 
-// barrierOf returns the last barrier of what is held of id.
-func (s *Stage) barrierOf(id storage.ID) *barrier {
+// touchLimitOf returns the last barrier of what is held of id.
+func (s *Stage) touchLimitOf(id storage.ID) *touchLimit {
 	if w := s.held[id]; w != nil {
-		return w.barrier
+		return w.touchLimit
 	}
 	return nil
 }
 
-// raise applies to r, which w holds, what a Touch has raised in the table since the
+// applyTouches applies to r, which w holds, what a Touch has raised in the table since the
 // update that put r saw it: r will be shown like that.
-func (s *Stage) raise(r *storage.Record, w *Write) {
-	limit, passes := s.limit(w.barrier)
+func (s *Stage) applyTouches(r *storage.Record, w *Write) {
+	limit, passes := s.allowedTouch(w.touchLimit)
 	var shown storage.Record
 	if !passes || !s.table.Get(r.ID, &shown) {
 		return
@@ -65,20 +65,20 @@ func (s *Stage) raise(r *storage.Record, w *Write) {
 	use.Raise(r)
 }
 
-// limit returns the latest expiry that passes the barriers that are not revealed, zero if
+// allowedTouch returns the latest expiry that passes the barriers that are not revealed, zero if
 // any does, and whether anything passes.
-func (s *Stage) limit(b *barrier) (limit time.Time, passes bool) {
+func (s *Stage) allowedTouch(b *touchLimit) (limit time.Time, passes bool) {
 	if b == nil {
 		return limit, true
 	}
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
-	for ; b != nil && !b.revealed; b = b.under {
-		if b.deletes {
+	for ; b != nil && !b.shown; b = b.older {
+		if b.blocks {
 			return limit, false
 		}
-		if limit.IsZero() || b.limit.Before(limit) {
-			limit = b.limit
+		if limit.IsZero() || b.expiry.Before(limit) {
+			limit = b.expiry
 		}
 	}
 	return limit, true

@@ -33,11 +33,11 @@ const (
 // reader misses a change only if 2^31 of them fall into one look at a cell.
 const (
 	sequence  = 1<<32 - 1
-	live      = 1 << 32 // the cell holds a record
+	occupied  = 1 << 32 // the cell holds a record
 	long      = 1 << 33 // the text begins with lengths
-	inRanOut  = 1 << 34 // the cell is in its subject's list of what has run out
+	inExpired = 1 << 34 // the cell is in its subject's list of what has run out
 	inEnded   = 1 << 35 // the cell is in its subject's list of what has an end
-	aside     = inRanOut | inEnded
+	inDead    = inExpired | inEnded
 	scopeBits = 40
 	dataBits  = 51
 	textBits  = uint64(long | (1<<24-1)<<scopeBits)
@@ -51,8 +51,8 @@ const (
 // the cell writes its words; any goroutine reads them. Its links are read and written under the
 // table's lock.
 type cell struct {
-	w              words
-	subject, death link
+	w                       words
+	subjectLink, expiryLink link
 }
 
 // words are what a cell says of its record.
@@ -104,14 +104,14 @@ func (c *cell) words() (w words) {
 	return w
 }
 
-// steady returns what an unlocked cell said at one instant, and whether it held a
+// snapshot returns what an unlocked cell said at one instant, and whether it held a
 // record then.
-func (c *cell) steady() (w words, ok bool) {
+func (c *cell) snapshot() (w words, ok bool) {
 	for spins := 0; ; spins++ {
 		meta := c.load(wMeta)
 		if meta&1 == 0 {
 			if w = c.words(); w[wMeta] == meta && c.load(wMeta) == meta {
-				return w, meta&live != 0
+				return w, meta&occupied != 0
 			}
 		}
 		pause(spins)

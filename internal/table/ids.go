@@ -15,13 +15,13 @@ import (
 type ids [64]shard
 
 type shard struct {
-	words atomic.Pointer[[]uint64] // read and written atomically once it is here
-	used  int                      // words that are not empty
-	gone  int                      // of those, the ones whose ID was removed
+	words      atomic.Pointer[[]uint64] // read and written atomically once it is here
+	used       int                      // words that are not empty
+	tombstones int                      // of those, the ones whose ID was removed
 }
 
-// removed stands where an ID was and others may come behind it.
-const removed = 1 << 32
+// tombstone stands where an ID was and others may come behind it.
+const tombstone = 1 << 32
 
 // key is an ID as the table looks for it.
 type key struct{ hash, high, low uint64 }
@@ -61,7 +61,7 @@ func (t *Table) find(k key) (uint32, *cell) {
 // insert files slot under k, which must not be there.
 func (x *ids) insert(k key, slot uint32) {
 	s := x.shard(k)
-	s.makeRoom()
+	s.growIfFull()
 	words := *s.words.Load()
 	i := home(k.tag(), len(words))
 	for uint32(words[i]) != 0 {
@@ -72,7 +72,7 @@ func (x *ids) insert(k key, slot uint32) {
 	if words[i] == 0 {
 		s.used++
 	} else {
-		s.gone--
+		s.tombstones--
 	}
 	atomic.StoreUint64(&words[i], uint64(k.tag())<<32|uint64(slot))
 }
@@ -87,16 +87,16 @@ func (x *ids) remove(k key, slot uint32) {
 			i = 0
 		}
 	}
-	atomic.StoreUint64(&words[i], removed)
-	s.gone++
+	atomic.StoreUint64(&words[i], tombstone)
+	s.tombstones++
 	// At the end of a run nothing comes behind, so the word may be empty again.
 	if words[(i+1)%len(words)] != 0 {
 		return
 	}
-	for words[i] == removed {
+	for words[i] == tombstone {
 		atomic.StoreUint64(&words[i], 0)
 		s.used--
-		s.gone--
+		s.tombstones--
 		if i--; i < 0 {
 			i = len(words) - 1
 		}
@@ -109,9 +109,9 @@ const (
 	roomyWords = 256
 )
 
-// makeRoom leaves at least two empty words, and the words much as full as they
+// growIfFull leaves at least two empty words, and the words much as full as they
 // should be.
-func (s *shard) makeRoom() {
+func (s *shard) growIfFull() {
 	size := 0
 	if p := s.words.Load(); p != nil {
 		size = len(*p)
@@ -123,7 +123,7 @@ func (s *shard) makeRoom() {
 	if s.used < most {
 		return
 	}
-	s.rebuild(wordsFor(s.used-s.gone, size))
+	s.rebuild(wordsFor(s.used-s.tombstones, size))
 }
 
 // wordsFor returns how many words n IDs should have that have outgrown size, or
@@ -156,6 +156,6 @@ func (s *shard) rebuild(size int) {
 			words[at] = w
 		}
 	}
-	s.used, s.gone = s.used-s.gone, 0
+	s.used, s.tombstones = s.used-s.tombstones, 0
 	s.words.Store(&words)
 }

@@ -40,8 +40,8 @@ func (t *Tx) find(id storage.ID) (int, bool) {
 // maxShift is how many entries of known are moved to make room for another one.
 const maxShift = 64
 
-// know adds k to known, at a place that find gave, and returns where it is.
-func (t *Tx) know(at int, k known) int {
+// addKnown adds k to known, at a place that find gave, and returns where it is.
+func (t *Tx) addKnown(at int, k known) int {
 	if t.index == nil && len(t.known)-at <= maxShift {
 		t.known = slices.Insert(t.known, at, k)
 		return at

@@ -10,8 +10,8 @@ import (
 // Subject appends the IDs of the subject's records to ids, in order.
 func (t *Table) Subject(ids []storage.ID, subject string) []storage.ID {
 	from := len(ids)
-	w := walk{table: t, hash: t.subjectHash(subject), subject: subject}
-	w.all(func() { ids = ids[:from] }, func(_ uint64, _ uint32, c *cell) fate {
+	w := subjectWalk{table: t, hash: t.subjectHash(subject), subject: subject}
+	w.all(func() { ids = ids[:from] }, func(_ uint64, _ uint32, c *cell) outcome {
 		ids = append(ids, c.id())
 		return stays
 	})
@@ -34,18 +34,18 @@ func inOrderOfIssue(ids []storage.ID) []storage.ID {
 func (t *Table) Before(before time.Time) []storage.ID {
 	ms := milliUp(before)
 	t.mu.Lock()
-	slots, all := t.deaths.before(nil, deathKey(ms), 2*stepSize)
+	slots, all := t.expiries.appendBefore(nil, expiryKey(ms), 2*stepSize)
 	var ids []storage.ID
 	if all {
 		for _, slot := range slots {
-			if t.deaths.deadFrom(slot) < ms {
+			if t.expiries.deadFrom(slot) < ms {
 				ids = append(ids, t.slabs.cell(slot).id())
 			}
 		}
 	}
 	t.mu.Unlock()
 	if !all {
-		ids = t.walk(func(w *words) bool { return w.deadFrom() < ms })
+		ids = t.scanCells(func(w *words) bool { return w.deadFrom() < ms })
 	}
 	return inOrder(ids)
 }
@@ -53,15 +53,15 @@ func (t *Table) Before(before time.Time) []storage.ID {
 // All returns the IDs of all records in order. One put or deleted meanwhile may be
 // among them or not.
 func (t *Table) All() []storage.ID {
-	return inOrder(t.walk(func(*words) bool { return true }))
+	return inOrder(t.scanCells(func(*words) bool { return true }))
 }
 
-// walk returns the IDs of all records that are wanted, cell by cell and without the
+// scanCells returns the IDs of all records that are wanted, cell by cell and without the
 // lock. A record stays in its cell, so it meets all that stay.
-func (t *Table) walk(wanted func(*words) bool) (ids []storage.ID) {
+func (t *Table) scanCells(wanted func(*words) bool) (ids []storage.ID) {
 	top := t.slabs.top.Load()
 	for slot := uint32(1); slot <= top; slot++ {
-		if w, ok := t.slabs.cell(slot).steady(); ok && wanted(&w) {
+		if w, ok := t.slabs.cell(slot).snapshot(); ok && wanted(&w) {
 			ids = append(ids, w.id())
 		}
 	}

@@ -4,47 +4,47 @@ package table
 // of the chunks that are mostly dead. Writers do it, each a few steps. At worst the
 // dead take one and a half times the room of the living, and some slack.
 const (
-	tidyWork  = 32 // cells that every write looks at while a move is under way
-	tidyBytes = 16 // and one more for so many bytes of its texts
-	moveBytes = 64 // bytes that are moved instead of looking at a cell
-	tidySlack = 4 * chunkSize
+	compactWork  = 32 // cells that every write looks at while a move is under way
+	compactBytes = 16 // and one more for so many bytes of its texts
+	moveBytes    = 64 // bytes that are moved instead of looking at a cell
+	compactSlack = 4 * chunkSize
 )
 
-// moving is a walk through all cells that moves texts out of the sparse chunks.
-type moving struct {
+// compaction is a walk through all cells that moves texts out of the sparse chunks.
+type compaction struct {
 	on   bool
 	next uint32 // the cell
 }
 
-// tidy takes at most work steps of a move, or begins one once the dead texts are more
+// compact takes at most work steps of a move, or begins one once the dead texts are more
 // than half as many as the living ones, and some slack. Chunks less than three
 // quarters alive are then the sparse ones; there must be such.
-func (t *Table) tidy(work int) {
+func (t *Table) compact(work int) {
 	x := &t.texts
-	if !t.moving.on {
-		if x.garbage() <= x.live/2+tidySlack {
+	if !t.compaction.on {
+		if x.garbage() <= x.live/2+compactSlack {
 			return
 		}
 		for number := range x.info {
 			info := &x.info[number]
 			info.sparse = info.live > 0 && uint32(number) != x.current && info.live < info.size/4*3
 		}
-		t.moving = moving{on: true, next: 1}
+		t.compaction = compaction{on: true, next: 1}
 	}
 	for top := t.slabs.top.Load(); work > 0; work-- {
-		if t.moving.next > top {
-			t.moving.on = false
+		if t.compaction.next > top {
+			t.compaction.on = false
 			return
 		}
-		work -= t.move(t.slabs.cell(t.moving.next)) / moveBytes
-		t.moving.next++
+		work -= t.moveTexts(t.slabs.cell(t.compaction.next)) / moveBytes
+		t.compaction.next++
 	}
 }
 
-// move moves the texts of the cell out of a sparse chunk and returns their length.
-func (t *Table) move(c *cell) int {
+// moveTexts moves the texts of the cell out of a sparse chunk and returns their length.
+func (t *Table) moveTexts(c *cell) int {
 	text := c.load(wText)
-	if c.load(wMeta)&live == 0 || !t.texts.info[text>>(placeShift+offsetBits)].sparse {
+	if c.load(wMeta)&occupied == 0 || !t.texts.info[text>>(placeShift+offsetBits)].sparse {
 		return 0
 	}
 	old := c.words()
@@ -53,7 +53,7 @@ func (t *Table) move(c *cell) int {
 		return 0
 	}
 	from := t.texts.chunk(text)
-	place, b := t.texts.room(n)
+	place, b := t.texts.alloc(n)
 	copy(b, from[text>>placeShift%chunkSize:])
 	c.lock()
 	c.store(wText, place<<placeShift|text&(1<<placeShift-1))

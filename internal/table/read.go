@@ -28,7 +28,7 @@ func (t *Table) read(c *cell, k key, r *storage.Record) (found, settled bool) {
 			pause(spins)
 			continue
 		}
-		if meta&live == 0 || high != k.high || low != k.low {
+		if meta&occupied == 0 || high != k.high || low != k.low {
 			return false, high == k.high && low == k.low
 		}
 		var sum [32]byte
@@ -42,14 +42,14 @@ func (t *Table) read(c *cell, k key, r *storage.Record) (found, settled bool) {
 		r.IssuedAt = instant(int64(issued) >> hashBits)
 		r.MaxExpiresAt = instant(int64(limit) >> hashBits)
 		r.ExpiresAt, r.LastUsedAt, r.EndedAt = instant(int64(expires)), instant(int64(used)), instant(int64(ended))
-		t.texts.strings(r, text, meta, texts)
+		t.texts.decode(r, text, meta, texts)
 		r.Digest = digest // last, when the parts have settled in memory
 		return true, true
 	}
 }
 
-// hold finds the record of k and locks its cell, or returns nil.
-func (t *Table) hold(k key) (slot uint32, c *cell) {
+// lockRecord finds the record of k and locks its cell, or returns nil.
+func (t *Table) lockRecord(k key) (slot uint32, c *cell) {
 	for {
 		slot, c = t.find(k)
 		if c == nil {
@@ -57,7 +57,7 @@ func (t *Table) hold(k key) (slot uint32, c *cell) {
 		}
 		c.lock()
 		same := c.load(wHigh) == k.high && c.load(wLow) == k.low
-		if same && c.load(wMeta)&live != 0 {
+		if same && c.load(wMeta)&occupied != 0 {
 			return slot, c
 		}
 		c.unlock(false)

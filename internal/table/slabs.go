@@ -11,18 +11,18 @@ const (
 // directory that is copied when it grows, so that no reader waits.
 type slabs struct {
 	dir  atomic.Pointer[[]slab]
-	_    apart
+	_    cachePad
 	top  atomic.Uint32 // the highest number ever published
 	free uint32        // the first of the cells given back, chained by their death links
 }
 
-// apart keeps what readers load all the time out of the cache line that writers
+// cachePad keeps what readers load all the time out of the cache line that writers
 // change all the time.
-type apart [64]byte
+type cachePad [64]byte
 
 type slab struct {
-	cells *[slabCells]cell
-	marks *marks
+	cells   *[slabCells]cell
+	unsaved *unsavedBits
 }
 
 func (s *slabs) cell(slot uint32) *cell {
@@ -35,7 +35,7 @@ func (s *slabs) cell(slot uint32) *cell {
 func (s *slabs) take() (slot uint32, c *cell, fresh bool) {
 	if slot = s.free; slot != 0 {
 		c = s.cell(slot)
-		s.free = c.death.next
+		s.free = c.expiryLink.next
 		return slot, c, false
 	}
 	if slot = s.top.Load() + 1; int(slot>>slabBits) == s.count() {
@@ -57,13 +57,13 @@ func (s *slabs) grow() {
 		dir = *old
 	}
 	// Readers see no further than the length, so append may write behind that.
-	dir = append(dir, slab{new([slabCells]cell), new(marks)})
+	dir = append(dir, slab{new([slabCells]cell), new(unsavedBits)})
 	s.dir.Store(&dir)
 }
 
 func (s *slabs) publish(slot uint32) { s.top.Store(slot) }
 
 func (s *slabs) giveBack(slot uint32, c *cell) {
-	c.death = link{next: s.free}
+	c.expiryLink = link{next: s.free}
 	s.free = slot
 }

@@ -34,12 +34,12 @@ type Write struct {
 	Record  storage.Record // of a Delete only its ID and its Subject
 	Deletes bool
 
-	seen    storage.Use // what the update saw of the record that the table shows
-	limit   time.Time   // and its MaxExpiresAt
-	creates bool
-	barrier *barrier // its own, or the last one that was held when it was put
-	under   *Write   // the one of its ID that was held before it, and still is
-	next    *Write   // of those that create, and are held, of the subject
+	seen       storage.Use // what the update saw of the record that the table shows
+	limit      time.Time   // and its MaxExpiresAt
+	creates    bool
+	touchLimit *touchLimit // its own, or the last one that was held when it was put
+	older      *Write      // the one of its ID that was held before it, and still is
+	next       *Write      // of those that create, and are held, of the subject
 }
 
 // creations are the writes of a subject that are held and create, the oldest first.
@@ -58,8 +58,8 @@ func (c *creations) add(w *Write) {
 	c.n++
 }
 
-// remove removes w, which is there, and mostly the first one.
-func (c *creations) remove(w *Write) {
+// drop removes w, which is there, and mostly the first one.
+func (c *creations) drop(w *Write) {
 	before := &c.first
 	var last *Write
 	for *before != w {
@@ -75,19 +75,19 @@ func (c *creations) remove(w *Write) {
 // NewStage returns a stage in front of t.
 func NewStage(t *Table) *Stage {
 	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string]creations), Feed: new(feed.Feed)}
-	s.tx.stage, s.tx.records, s.tx.keep = s, s.tx.each, s.tx.concerns
+	s.tx.stage, s.tx.records, s.tx.keep = s, s.tx.yieldRecords, s.tx.hasWrite
 	return s
 }
 
-// keepRoom is for how many records a stage keeps the memory from one update to the
+// maxKept is for how many records a stage keeps the memory from one update to the
 // next.
-const keepRoom = 256
+const maxKept = 256
 
 // Begin returns the transaction of one update of subject. There is one at a time:
 // it ends with the next Begin.
 func (s *Stage) Begin(subject string) *Tx {
 	t := &s.tx
-	if max(cap(t.known), cap(t.writes), cap(t.ids)) > keepRoom {
+	if max(cap(t.known), cap(t.writes), cap(t.ids)) > maxKept {
 		t.known, t.writes, t.ids = nil, nil, nil
 	}
 	t.index = nil
@@ -101,7 +101,7 @@ func (s *Stage) Begin(subject string) *Tx {
 func (s *Stage) Hold(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
-		w.under = s.held[w.Record.ID]
+		w.older = s.held[w.Record.ID]
 		s.held[w.Record.ID] = w
 		if w.creates {
 			c := s.created[w.Record.Subject]
@@ -135,7 +135,7 @@ func (s *Stage) Reveal(all ...[]Write) {
 	for _, w := range s.revealing {
 		s.Feed.Tell(w.Record.ID, w.Record.Subject)
 	}
-	if clear(s.revealing); cap(s.revealing) > 4*keepRoom {
+	if clear(s.revealing); cap(s.revealing) > 4*maxKept {
 		s.revealing = nil
 	}
 }
@@ -149,13 +149,13 @@ func (t *Table) putAll(writes []*Write) {
 	for batch := range slices.Chunk(writes, batchLen) {
 		t.mu.Lock()
 		for _, w := range batch {
-			p := t.place(&w.Record)
+			p := t.locate(&w.Record)
 			if w.Deletes {
 				t.delete(p.id)
 			} else {
 				t.put(p, &w.Record, w.seen)
 			}
-			w.barrier.reveal()
+			w.touchLimit.markShown()
 		}
 		t.mu.Unlock()
 	}
@@ -174,7 +174,7 @@ func (s *Stage) LetGo(writes []Write) {
 		if c := s.created[w.Record.Subject]; c.n == 1 {
 			delete(s.created, w.Record.Subject)
 		} else {
-			c.remove(w)
+			c.drop(w)
 			s.created[w.Record.Subject] = c
 		}
 	}
@@ -186,18 +186,18 @@ func (s *Stage) unhold(w *Write) {
 	above := s.held[w.Record.ID]
 	switch {
 	case above != w:
-		for above != nil && above.under != w {
-			above = above.under
+		for above != nil && above.older != w {
+			above = above.older
 		}
 		if above != nil {
-			above.under = w.under
+			above.older = w.older
 		}
-	case w.under != nil:
-		s.held[w.Record.ID] = w.under
+	case w.older != nil:
+		s.held[w.Record.ID] = w.older
 	default:
 		delete(s.held, w.Record.ID)
 	}
-	w.under = nil
+	w.older = nil
 }
 
 // Created returns how many records are held that are new to the table, those that are

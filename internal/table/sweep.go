@@ -16,15 +16,15 @@ import (
 // false when nothing is left to look at but those.
 func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (gone []storage.ID, more bool) {
 	ms := milliUp(before)
-	key := deathKey(ms)
+	key := expiryKey(ms)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.deaths.nextRound()
+	t.expiries.startBusyRound()
 	steps := n
 	for steps > 0 {
-		slot, due := t.deaths.due(key, &steps)
+		slot, due := t.expiries.due(key, &steps)
 		if slot == 0 && !due {
-			slot = t.deaths.putBack()
+			slot = t.expiries.nextBusy()
 		}
 		if slot == 0 || steps == 0 {
 			break
@@ -34,20 +34,20 @@ func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (g
 		w := c.words()
 		id := w.id()
 		if busy != nil && busy(id) {
-			t.deaths.unlink(slot)
-			t.deaths.push(asideNode, lookedOver, slot)
-		} else if dead, at := t.kill(slot, c, ms); dead {
+			t.expiries.unlink(slot)
+			t.expiries.push(busyNode, busyDone, slot)
+		} else if dead, at := t.hide(slot, c, ms); dead {
 			t.remove(slot, c, t.key(&id))
 			gone = append(gone, id)
 		} else {
-			t.deaths.unlink(slot)
-			t.deaths.file(slot, at)
+			t.expiries.unlink(slot)
+			t.expiries.insert(slot, at)
 		}
 	}
-	t.tidy(tidyWork / 4 * len(gone))
+	t.compact(compactWork / 4 * len(gone))
 	none := 0
-	_, more = t.deaths.due(key, &none)
-	return gone, more || t.deaths.putBack() != 0
+	_, more = t.expiries.due(key, &none)
+	return gone, more || t.expiries.nextBusy() != 0
 }
 
 // AnyDue reports whether TakeDead would look at anything.
@@ -55,29 +55,29 @@ func (t *Table) AnyDue(before time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	none := 0
-	_, more := t.deaths.due(deathKey(milliUp(before)), &none)
-	return more || t.deaths.nodes != nil && t.deaths.nodes[asideNode].filled != 0
+	_, more := t.expiries.due(expiryKey(milliUp(before)), &none)
+	return more || t.expiries.nodes != nil && t.expiries.nodes[busyNode].filled != 0
 }
 
-// nextRound makes those that were found busy to be looked at again, once all of them
+// startBusyRound makes those that were found busy to be looked at again, once all of them
 // have been looked at.
-func (x *deaths) nextRound() {
+func (x *expiryIndex) startBusyRound() {
 	if x.nodes == nil {
 		return
 	}
-	n := x.nodes[asideNode]
-	if n.heads[putAside] == 0 && n.heads[lookedOver] != 0 {
-		n.heads[putAside] = n.heads[lookedOver]
-		n.filled |= 1 << putAside
-		n.empty(lookedOver)
-		x.slabs.cell(n.heads[putAside]).death.prev = inNode | asideNode<<listBits | putAside
+	n := x.nodes[busyNode]
+	if n.heads[busyPending] == 0 && n.heads[busyDone] != 0 {
+		n.heads[busyPending] = n.heads[busyDone]
+		n.filled |= 1 << busyPending
+		n.clearList(busyDone)
+		x.slabs.cell(n.heads[busyPending]).expiryLink.prev = inNode | busyNode<<listBits | busyPending
 	}
 }
 
-// putBack returns a record to be looked at again in this round, or 0.
-func (x *deaths) putBack() uint32 {
+// nextBusy returns a record to be looked at again in this round, or 0.
+func (x *expiryIndex) nextBusy() uint32 {
 	if x.nodes == nil {
 		return 0
 	}
-	return x.nodes[asideNode].heads[putAside]
+	return x.nodes[busyNode].heads[busyPending]
 }

@@ -26,25 +26,25 @@ import (
 // never take its lock, and Touch does only where it brings a record back that Living has
 // put aside.
 type Table struct {
-	seed  maphash.Seed // random, so that IDs and subjects cannot be chosen to collide
-	ids   ids
-	slabs slabs
-	_     apart
-	texts texts
-	count atomic.Int64
-	marks atomic.Int64 // how many records are unsaved
-	scan  atomic.Uint32
+	seed        maphash.Seed // random, so that IDs and subjects cannot be chosen to collide
+	ids         ids
+	slabs       slabs
+	_           cachePad
+	texts       texts
+	count       atomic.Int64
+	unsaved     atomic.Int64 // how many records are unsaved
+	unsavedScan atomic.Uint32
 
-	mu       sync.Mutex // guards the links of the cells, what follows, and all that only writers use
-	subjects subjects
-	deaths   deaths
-	moving   moving
+	mu         sync.Mutex // guards the links of the cells, what follows, and all that only writers use
+	subjects   subjectIndex
+	expiries   expiryIndex
+	compaction compaction
 }
 
 // New returns an empty table.
 func New() *Table {
 	t := &Table{seed: maphash.MakeSeed()}
-	t.subjects.slabs, t.deaths.slabs = &t.slabs, &t.slabs
+	t.subjects.slabs, t.expiries.slabs = &t.slabs, &t.slabs
 	return t
 }
 
@@ -73,7 +73,7 @@ func (t *Table) Get(id storage.ID, r *storage.Record) bool {
 func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 	at, expires := milli(use.At), milli(use.ExpiresAt)
 	k := t.key(&id)
-	slot, c := t.hold(k)
+	slot, c := t.lockRecord(k)
 	if c == nil {
 		return false
 	}
@@ -89,15 +89,15 @@ func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 		}
 		if expires > stored {
 			c.store(wExpires, uint64(expires))
-			rose, back = true, c.load(wMeta)&inRanOut != 0
+			rose, back = true, c.load(wMeta)&inExpired != 0
 		}
 	}
 	if rose {
-		t.mark(slot)
+		t.setUnsaved(slot)
 	}
 	c.unlock(rose)
 	if back {
-		t.bringBack(id)
+		t.restore(id)
 	}
 	return rose
 }
@@ -109,27 +109,29 @@ func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 // MaxExpiresAt. An ended r is stored as it is: an end comes after every Touch. Nothing is
 // kept of r.
 func (t *Table) Put(r *storage.Record, seen storage.Use) {
-	p := t.place(r)
+	p := t.locate(r)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.put(p, r, seen)
 }
 
-// place is where the table looks for a record.
-type place struct {
+// location is where the table looks for a record.
+type location struct {
 	id      key
 	subject uint64 // the hash
 }
 
-func (t *Table) place(r *storage.Record) place { return place{t.key(&r.ID), t.subjectHash(r.Subject)} }
+func (t *Table) locate(r *storage.Record) location {
+	return location{t.key(&r.ID), t.subjectHash(r.Subject)}
+}
 
-func (t *Table) put(p place, r *storage.Record, seen storage.Use) {
+func (t *Table) put(p location, r *storage.Record, seen storage.Use) {
 	if slot, c := t.find(p.id); c != nil {
 		t.replace(slot, c, p.subject, r, seen)
 	} else {
 		t.insert(p.id, p.subject, r)
 	}
-	t.tidy(tidyWork + (len(r.Subject)+len(r.Name)+len(r.Scope)+len(r.Data))/tidyBytes)
+	t.compact(compactWork + (len(r.Subject)+len(r.Name)+len(r.Scope)+len(r.Data))/compactBytes)
 }
 
 func (t *Table) insert(k key, hash uint64, r *storage.Record) {
@@ -138,16 +140,16 @@ func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 	slot, c, fresh := t.slabs.take()
 	if fresh {
 		// No reader knows this cell before publish.
-		w[wMeta] |= live
+		w[wMeta] |= occupied
 		c.w = w
 		t.slabs.publish(slot)
 	} else {
 		c.lock()
-		c.set(&w, live)
+		c.set(&w, occupied)
 		c.unlock(true)
 	}
 	t.subjects.link(slot, hash, r.Subject, &t.texts)
-	t.deaths.file(slot, w.deadFrom())
+	t.expiries.insert(slot, w.deadFrom())
 	t.ids.insert(k, slot)
 	t.count.Add(1)
 }
@@ -156,7 +158,7 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	w := encode(r, hash)
 	var old storage.Record
 	was := c.words()
-	t.texts.fill(&old, &was, t.texts.chunk(was[wText]))
+	t.texts.decodeWords(&old, &was, t.texts.chunk(was[wText]))
 	kept := sameTexts(&old, r)
 	if kept {
 		w[wText], w[wMeta] = was[wText], was[wMeta]&textBits
@@ -170,11 +172,11 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	c.lock()
 	was = c.words()
 	if int64(w[wEnded]) == zeroMilli && w.merge(&was, seen) {
-		t.mark(slot)
+		t.setUnsaved(slot)
 	}
-	flags := uint64(live)
+	flags := uint64(occupied)
 	if !moved { // or else link finds it in no list
-		flags |= was[wMeta] & aside
+		flags |= was[wMeta] & inDead
 	}
 	c.set(&w, flags)
 	c.unlock(true)
@@ -184,12 +186,12 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	switch {
 	case moved:
 		t.subjects.link(slot, hash, r.Subject, &t.texts)
-	case flags&aside != 0 && (w[wExpires] != was[wExpires] || w[wEnded] != was[wEnded]):
-		t.subjects.bringBack(slot, &t.texts)
+	case flags&inDead != 0 && (w[wExpires] != was[wExpires] || w[wEnded] != was[wEnded]):
+		t.subjects.restore(slot, &t.texts)
 	}
 	if dead := w.deadFrom(); dead < was.deadFrom() {
-		t.deaths.unlink(slot)
-		t.deaths.file(slot, dead)
+		t.expiries.unlink(slot)
+		t.expiries.insert(slot, dead)
 	}
 }
 
@@ -206,23 +208,23 @@ func (t *Table) delete(k key) bool {
 	if c == nil {
 		return false
 	}
-	t.kill(slot, c, lastMilli+1)
+	t.hide(slot, c, lastMilli+1)
 	t.remove(slot, c, k)
-	t.tidy(tidyWork)
+	t.compact(compactWork)
 	return true
 }
 
-// kill hides the record in the cell from all readers if it was dead before the instant, and
+// hide hides the record in the cell from all readers if it was dead before the instant, and
 // returns its death otherwise. No Touch can raise the record while the cell is locked, and a
 // later Touch finds nothing.
-func (t *Table) kill(slot uint32, c *cell, before int64) (killed bool, dead int64) {
+func (t *Table) hide(slot uint32, c *cell, before int64) (killed bool, dead int64) {
 	c.lock()
 	w := c.words()
 	dead = w.deadFrom()
 	killed = dead < before
 	if killed {
-		t.unmark(slot)
-		c.store(wMeta, c.load(wMeta)&^live)
+		t.clearUnsaved(slot)
+		c.store(wMeta, c.load(wMeta)&^occupied)
 	}
 	c.unlock(killed)
 	return killed, dead
@@ -232,7 +234,7 @@ func (t *Table) kill(slot uint32, c *cell, before int64) (killed bool, dead int6
 func (t *Table) remove(slot uint32, c *cell, k key) {
 	t.ids.remove(k, slot)
 	t.subjects.unlink(slot)
-	t.deaths.unlink(slot)
+	t.expiries.unlink(slot)
 	w := c.words()
 	t.texts.release(&w)
 	t.slabs.giveBack(slot, c)

@@ -34,17 +34,17 @@ type chunk [chunkSize]byte
 type texts struct {
 	chunks   atomic.Pointer[[]atomic.Pointer[chunk]]
 	prefixes atomic.Pointer[[]string]
-	_        apart
+	_        cachePad
 
-	numbers map[string]int // of the prefixes
-	recent  int            // the number that was asked for last
-	info    []chunkInfo
-	dropped []uint32 // numbers of chunks that are free
-	current uint32
-	filled  int // bytes of the current chunk, chunkSize while there is none
-	begun   bool
-	size    int // bytes of all chunks
-	live    int // bytes of them that records hold
+	prefixNumbers map[string]int // of the prefixes
+	recentPrefix  int            // the number that was asked for last
+	info          []chunkInfo
+	freeNumbers   []uint32 // numbers of chunks that are free
+	current       uint32
+	filled        int // bytes of the current chunk, chunkSize while there is none
+	hasCurrent    bool
+	size          int // bytes of all chunks
+	live          int // bytes of them that records hold
 }
 
 type chunkInfo struct {
@@ -62,9 +62,9 @@ func (x *texts) chunk(text uint64) *chunk {
 	return nil
 }
 
-// strings sets the five strings and the ties of r, which share c's memory. The words
+// decode sets the five strings and the ties of r, which share c's memory. The words
 // and c belong together: they come out of one look at an unchanged cell.
-func (x *texts) strings(r *storage.Record, text, meta uint64, c *chunk) {
+func (x *texts) decode(r *storage.Record, text, meta uint64, c *chunk) {
 	tok := &r.Token
 	at := int(text >> placeShift % chunkSize)
 	if meta&long != 0 {
@@ -109,9 +109,9 @@ func stringAt(c *chunk, at, n int) string {
 	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(c), at)), n)
 }
 
-// fill sets what strings does to what w says. Its caller holds the table's lock.
-func (x *texts) fill(r *storage.Record, w *words, c *chunk) {
-	x.strings(r, w[wText], w[wMeta], c)
+// decodeWords sets what strings does to what w says. Its caller holds the table's lock.
+func (x *texts) decodeWords(r *storage.Record, w *words, c *chunk) {
+	x.decode(r, w[wText], w[wMeta], c)
 }
 
 func sameTexts(a, b *storage.Record) bool {
@@ -124,100 +124,100 @@ func sameTexts(a, b *storage.Record) bool {
 func (x *texts) add(w *words, r *storage.Record) {
 	tok, tied := &r.Token, ties.Len(r)
 	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
-	number, ok := x.number(tok.Prefix)
+	number, ok := x.prefixNumber(tok.Prefix)
 	if !ok || tied > 0 || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
 		len(tok.Scope) >= 1<<(dataBits-scopeBits) || len(tok.Data) >= 1<<(64-dataBits) {
-		place, b := x.room(headerLen + len(tok.Prefix) + n + tied)
+		place, b := x.alloc(headerLen + len(tok.Prefix) + n + tied)
 		b = b[:0]
 		for _, n := range [6]int{len(tok.Prefix), len(tok.Subject), len(tok.Name), len(tok.Scope), len(tok.Data), tied} {
 			b = binary.LittleEndian.AppendUint32(b, uint32(n))
 		}
-		ties.Append(put(append(b, tok.Prefix...), tok), r)
+		ties.Append(appendTexts(append(b, tok.Prefix...), tok), r)
 		w[wText], w[wMeta] = place<<placeShift, long
 		return
 	}
-	place, b := x.room(n)
-	put(b[:0], tok)
+	place, b := x.alloc(n)
+	appendTexts(b[:0], tok)
 	w[wText] = place<<placeShift | uint64(len(tok.Subject))<<16 | uint64(len(tok.Name))<<8 | uint64(number)
 	w[wMeta] = uint64(len(tok.Scope))<<scopeBits | uint64(len(tok.Data))<<dataBits
 }
 
-// put appends all texts but the prefix to b, which has room for them.
-func put(b []byte, tok *storage.Token) []byte {
+// appendTexts appends all texts but the prefix to b, which has room for them.
+func appendTexts(b []byte, tok *storage.Token) []byte {
 	b = append(b, tok.Subject...)
 	b = append(b, tok.Name...)
 	b = append(b, tok.Scope...)
 	return append(b, tok.Data...)
 }
 
-// number returns the number of a prefix. There are few of them, and those that came
+// prefixNumber returns the number of a prefix. There are few of them, and those that came
 // too late or are too long have none.
-func (x *texts) number(prefix string) (int, bool) {
-	if p := x.prefixes.Load(); p != nil && (*p)[x.recent] == prefix {
-		return x.recent, true
+func (x *texts) prefixNumber(prefix string) (int, bool) {
+	if p := x.prefixes.Load(); p != nil && (*p)[x.recentPrefix] == prefix {
+		return x.recentPrefix, true
 	}
-	n, ok := x.numbers[prefix]
+	n, ok := x.prefixNumbers[prefix]
 	if ok {
-		x.recent = n
+		x.recentPrefix = n
 	}
-	if ok || len(x.numbers) == maxPrefixes || len(prefix) > storage.MaxPrefix {
+	if ok || len(x.prefixNumbers) == maxPrefixes || len(prefix) > storage.MaxPrefix {
 		return n, ok
 	}
-	if x.numbers == nil {
-		x.numbers = make(map[string]int)
+	if x.prefixNumbers == nil {
+		x.prefixNumbers = make(map[string]int)
 	}
 	var known []string
 	if p := x.prefixes.Load(); p != nil {
 		known = *p
 	}
 	prefix = strings.Clone(prefix)
-	x.numbers[prefix] = len(known)
+	x.prefixNumbers[prefix] = len(known)
 	grown := append(known, prefix)
 	x.prefixes.Store(&grown)
 	return len(known), true
 }
 
-// room returns n bytes that were never used, and their place. The place of 0 bytes means nothing.
-func (x *texts) room(n int) (place uint64, b []byte) {
+// alloc returns n bytes that were never used, and their place. The place of 0 bytes means nothing.
+func (x *texts) alloc(n int) (place uint64, b []byte) {
 	switch {
 	case n == 0:
 		return 0, nil
 	case n > chunkSize:
 		big := make([]byte, n)
-		number := x.grow((*chunk)(big), n)
-		x.hold(number, n)
+		number := x.addChunk((*chunk)(big), n)
+		x.addLive(number, n)
 		return uint64(number) << offsetBits, big
-	case !x.begun || x.filled+n > chunkSize:
-		sealed, begun := x.current, x.begun
-		x.current, x.filled, x.begun = x.grow(new(chunk), chunkSize), 0, true
+	case !x.hasCurrent || x.filled+n > chunkSize:
+		sealed, begun := x.current, x.hasCurrent
+		x.current, x.filled, x.hasCurrent = x.addChunk(new(chunk), chunkSize), 0, true
 		if begun {
-			x.dropIfDead(sealed)
+			x.freeIfEmpty(sealed)
 		}
 	}
 	at := x.filled
 	x.filled += n
-	x.hold(x.current, n)
+	x.addLive(x.current, n)
 	return uint64(x.current)<<offsetBits | uint64(at), (*x.chunks.Load())[x.current].Load()[at : at+n : at+n]
 }
 
-// grow takes c in and returns its number.
-func (x *texts) grow(c *chunk, size int) (number uint32) {
+// addChunk takes c in and returns its number.
+func (x *texts) addChunk(c *chunk, size int) (number uint32) {
 	x.size += size
-	if n := len(x.dropped); n > 0 {
-		number = x.dropped[n-1]
-		x.dropped = x.dropped[:n-1]
+	if n := len(x.freeNumbers); n > 0 {
+		number = x.freeNumbers[n-1]
+		x.freeNumbers = x.freeNumbers[:n-1]
 	} else {
 		number = uint32(len(x.info))
 		x.info = append(x.info, chunkInfo{})
-		x.widen()
+		x.growList()
 	}
 	x.info[number] = chunkInfo{size: size}
 	(*x.chunks.Load())[number].Store(c)
 	return number
 }
 
-// widen makes the list of chunks one longer, in place where no reader looks yet.
-func (x *texts) widen() {
+// growList makes the list of chunks one longer, in place where no reader looks yet.
+func (x *texts) growList() {
 	var old []atomic.Pointer[chunk]
 	if p := x.chunks.Load(); p != nil {
 		old = *p
@@ -234,7 +234,7 @@ func (x *texts) widen() {
 	x.chunks.Store(&wider)
 }
 
-func (x *texts) hold(number uint32, n int) {
+func (x *texts) addLive(number uint32, n int) {
 	x.info[number].live += n
 	x.live += n
 }
@@ -248,13 +248,13 @@ func (x *texts) release(w *words) {
 	number := uint32(w[wText] >> (placeShift + offsetBits))
 	x.info[number].live -= n
 	x.live -= n
-	x.dropIfDead(number)
+	x.freeIfEmpty(number)
 }
 
 // length returns how many bytes of a chunk w holds.
 func (x *texts) length(w *words) int {
 	var r storage.Record
-	x.fill(&r, w, x.chunk(w[wText]))
+	x.decodeWords(&r, w, x.chunk(w[wText]))
 	n := len(r.Subject) + len(r.Name) + len(r.Scope) + len(r.Data)
 	if w[wMeta]&long != 0 {
 		n += headerLen + len(r.Prefix) + ties.Len(&r)
@@ -262,22 +262,22 @@ func (x *texts) length(w *words) int {
 	return n
 }
 
-// dropIfDead lets go of a chunk of which no record holds anything. Readers may
+// freeIfEmpty lets go of a chunk of which no record holds anything. Readers may
 // still hold strings in it.
-func (x *texts) dropIfDead(number uint32) {
-	if x.info[number].live > 0 || x.begun && number == x.current {
+func (x *texts) freeIfEmpty(number uint32) {
+	if x.info[number].live > 0 || x.hasCurrent && number == x.current {
 		return
 	}
 	x.size -= x.info[number].size
 	x.info[number] = chunkInfo{}
 	(*x.chunks.Load())[number].Store(nil)
-	x.dropped = append(x.dropped, number)
+	x.freeNumbers = append(x.freeNumbers, number)
 }
 
 // garbage returns how many bytes belong to no record.
 func (x *texts) garbage() int {
 	garbage := x.size - x.live
-	if x.begun {
+	if x.hasCurrent {
 		garbage -= chunkSize - x.filled
 	}
 	return garbage

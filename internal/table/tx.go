@@ -70,21 +70,21 @@ func (t *Tx) Get(id storage.ID) (r storage.Record, err error) {
 
 // read sets r to the record of id, whosever it is, and returns its place in known.
 func (t *Tx) read(id storage.ID, r *storage.Record) (at int, err error) {
-	at, found, err := t.look(id, r)
+	at, found, err := t.peek(id, r)
 	if err == nil && !found {
-		at = t.note(at, r)
+		at = t.noteRead(at, r)
 	}
 	return at, err
 }
 
-// note notes what look has read, and returns its place in known.
-func (t *Tx) note(at int, r *storage.Record) int {
-	return t.know(at, known{id: r.ID, write: -1, seen: storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}})
+// noteRead notes what look has read, and returns its place in known.
+func (t *Tx) noteRead(at int, r *storage.Record) int {
+	return t.addKnown(at, known{id: r.ID, write: -1, seen: storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}})
 }
 
-// look is read, but what it reads for the first time it does not note: it returns where
+// peek is read, but what it reads for the first time it does not note: it returns where
 // that belongs in known, and that it has not found it there.
-func (t *Tx) look(id storage.ID, r *storage.Record) (at int, found bool, err error) {
+func (t *Tx) peek(id storage.ID, r *storage.Record) (at int, found bool, err error) {
 	at, found = t.find(id)
 	switch {
 	case found && t.known[at].gone:
@@ -99,7 +99,7 @@ func (t *Tx) look(id storage.ID, r *storage.Record) (at int, found bool, err err
 			return at, found, storage.ErrNotFound
 		}
 		*r = w.Record
-		t.stage.raise(r, w)
+		t.stage.applyTouches(r, w)
 	} else if !t.stage.table.Get(id, r) {
 		if t.stage.Damaged != nil && t.stage.Damaged(id) {
 			return at, found, storage.ErrCorrupt
@@ -125,7 +125,7 @@ func (t *Tx) Put(r storage.Record) error {
 			return errDeleted
 		}
 		t.create(at, &r)
-		t.writes[len(t.writes)-1].barrier = t.stage.barrierOf(r.ID)
+		t.writes[len(t.writes)-1].touchLimit = t.stage.touchLimitOf(r.ID)
 		return nil
 	case err != nil:
 		return err
@@ -136,22 +136,22 @@ func (t *Tx) Put(r storage.Record) error {
 	k := &t.known[at]
 	if k.write < 0 {
 		k.write = len(t.writes)
-		t.grow()
+		t.growWrites()
 		t.writes = append(t.writes, Write{seen: k.seen, limit: old.MaxExpiresAt})
 	}
 	w := &t.writes[k.write]
 	w.Record = r
-	w.follow(t.stage.barrierOf(r.ID))
+	w.limitTouches(t.stage.touchLimitOf(r.ID))
 	if r.ExpiresAt.After(old.ExpiresAt) { // or the next Living would not ask whether it is held
-		t.stage.table.bringBack(r.ID)
+		t.stage.table.restore(r.ID)
 	}
 	return nil
 }
 
-// grow makes room for one more write. Room is doubled: append would add a quarter to a
+// growWrites makes room for one more write. Room is doubled: append would add a quarter to a
 // large slice of large elements, and copying was nearly half of an update of 100,000 records
 // (BenchmarkEndMany in storage/bolt).
-func (t *Tx) grow() {
+func (t *Tx) growWrites() {
 	if n := len(t.writes); n == cap(t.writes) {
 		t.writes = slices.Grow(t.writes, n+1)
 	}
@@ -160,8 +160,8 @@ func (t *Tx) grow() {
 // create puts r, which is new, and whose place in known is at.
 func (t *Tx) create(at int, r *storage.Record) {
 	n := len(t.writes)
-	t.know(at, known{id: r.ID, write: n})
-	t.grow()
+	t.addKnown(at, known{id: r.ID, write: n})
+	t.growWrites()
 	t.writes = t.writes[:n+1] // nothing is in it: Begin has seen to that
 	w := &t.writes[n]
 	w.creates = true

@@ -26,18 +26,18 @@ func (t *Tx) Delete(id storage.ID) error {
 		k.write = len(t.writes)
 		t.writes = append(t.writes, Write{})
 	case t.writes[k.write].creates:
-		t.forget(k.write)
+		t.dropWrite(k.write)
 		k.write = -1
 		return nil
 	}
 	w := &t.writes[k.write]
-	w.Deletes, w.barrier = true, &barrier{deletes: true}
+	w.Deletes, w.touchLimit = true, &touchLimit{blocks: true}
 	w.Record = storage.Record{Token: storage.Token{ID: id, Subject: r.Subject}}
 	return nil
 }
 
-// forget removes a write, in whose place the last one goes.
-func (t *Tx) forget(write int) {
+// dropWrite removes a write, in whose place the last one goes.
+func (t *Tx) dropWrite(write int) {
 	last := len(t.writes) - 1
 	if write != last {
 		t.writes[write] = t.writes[last]

@@ -11,9 +11,9 @@ import (
 // Records implements storage.Tx.
 func (t *Tx) Records() iter.Seq2[storage.Record, error] { return t.records }
 
-func (t *Tx) each(yield func(storage.Record, error) bool) {
-	ids := t.shown()
-	ids = t.created(t.stage.table.Subject(ids, t.subject))
+func (t *Tx) yieldRecords(yield func(storage.Record, error) bool) {
+	ids := t.takeIDs()
+	ids = t.addCreated(t.stage.table.Subject(ids, t.subject))
 	defer func() { t.ids = ids }()
 	var r storage.Record
 	for _, id := range ids {
@@ -27,17 +27,17 @@ func (t *Tx) each(yield func(storage.Record, error) bool) {
 // Living implements storage.Tx. It yields none that are dead at now, and has not read those.
 func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
-		ids := t.shown()
-		ids = t.created(t.stage.table.Living(ids, t.subject, now, t.keep))
+		ids := t.takeIDs()
+		ids = t.addCreated(t.stage.table.Living(ids, t.subject, now, t.keep))
 		defer func() { t.ids = ids }()
 		var r storage.Record
 		for _, id := range ids {
-			at, found, err := t.look(id, &r)
+			at, found, err := t.peek(id, &r)
 			if err != nil || r.Subject != t.subject || !r.Live(now) {
 				continue
 			}
 			if !found {
-				t.note(at, &r)
+				t.noteRead(at, &r)
 			}
 			if !yield(r, nil) {
 				return
@@ -46,17 +46,17 @@ func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	}
 }
 
-// shown returns room for IDs, which the loop body, which may ask for all of them, too,
+// takeIDs returns room for IDs, which the loop body, which may ask for all of them, too,
 // does not get.
-func (t *Tx) shown() []storage.ID {
+func (t *Tx) takeIDs() []storage.ID {
 	ids := t.ids[:0]
 	t.ids = nil
 	return ids
 }
 
-// created adds to the IDs of the subject, which are in order, those that are held and new,
+// addCreated adds to the IDs of the subject, which are in order, those that are held and new,
 // or were created here.
-func (t *Tx) created(ids []storage.ID) []storage.ID {
+func (t *Tx) addCreated(ids []storage.ID) []storage.ID {
 	shown := len(ids)
 	for w := t.stage.created[t.subject].first; w != nil; w = w.next {
 		ids = append(ids, w.Record.ID)
@@ -73,9 +73,9 @@ func (t *Tx) created(ids []storage.ID) []storage.ID {
 	return ids
 }
 
-// concerns reports whether a write of id is held or this transaction's own: then what the
+// hasWrite reports whether a write of id is held or this transaction's own: then what the
 // table shows of it does not tell whether it lives.
-func (t *Tx) concerns(id storage.ID) bool {
+func (t *Tx) hasWrite(id storage.ID) bool {
 	if t.stage.held[id] != nil {
 		return true
 	}
