@@ -50,12 +50,12 @@ const markEvery = time.Minute
 // what a strict one counts, and each counts from the same Behind, although it may have
 // been idle when that was noted.
 type Marks struct {
-	at      atomic.Int64 // Unix milliseconds
-	epoch   atomic.Uint32
-	lagging atomic.Bool  // behind is set
-	saved   atomic.Int64 // the At that is written
-	wanted  atomic.Bool  // that something is written
-	due     func()
+	at        atomic.Int64 // Unix milliseconds
+	epoch     atomic.Uint32
+	lagging   atomic.Bool  // behind is set
+	saved     atomic.Int64 // the At that is written
+	requested atomic.Bool  // that something is written
+	due       func()
 
 	mu                   sync.Mutex
 	since, quiet, behind time.Time
@@ -103,8 +103,8 @@ func (m *Marks) Follow(seen, at int64) bool {
 	if !m.at.CompareAndSwap(seen, at) {
 		return false
 	}
-	if at-m.saved.Load() >= markEvery.Milliseconds() && !m.wanted.Load() && m.wanted.CompareAndSwap(false, true) {
-		m.ask()
+	if at-m.saved.Load() >= markEvery.Milliseconds() && !m.requested.Load() && m.requested.CompareAndSwap(false, true) {
+		m.callDue()
 	}
 	return true
 }
@@ -131,7 +131,7 @@ func (m *Marks) Hush(until time.Time) {
 	defer m.mu.Unlock()
 	if until.After(m.quiet) {
 		m.quiet = until
-		m.want()
+		m.requestWrite()
 	}
 }
 
@@ -170,7 +170,7 @@ func (m *Marks) Restart(at, quiet time.Time, epoch uint32) bool {
 	m.lagging.Store(false)
 	m.epoch.Add(1)
 	m.at.Store(at.UnixMilli())
-	m.want()
+	m.requestWrite()
 	for _, f := range m.restarts {
 		(*f)()
 	}
@@ -197,19 +197,19 @@ func (m *Marks) Saved(written Mark) {
 	defer m.mu.Unlock()
 	now := m.mark()
 	m.saved.Store(written.At.UnixMilli())
-	m.wanted.Store(now.Epoch != written.Epoch || now.Since != written.Since || now.Quiet != written.Quiet ||
+	m.requested.Store(now.Epoch != written.Epoch || now.Since != written.Since || now.Quiet != written.Quiet ||
 		now.At.Sub(written.At) >= markEvery)
 }
 
 // Unsaved reports whether something has been waiting since due was called for it.
-func (m *Marks) Unsaved() bool { return m.wanted.Load() }
+func (m *Marks) Unsaved() bool { return m.requested.Load() }
 
-func (m *Marks) want() {
-	m.wanted.Store(true)
-	m.ask()
+func (m *Marks) requestWrite() {
+	m.requested.Store(true)
+	m.callDue()
 }
 
-func (m *Marks) ask() {
+func (m *Marks) callDue() {
 	if m.due != nil {
 		m.due()
 	}

@@ -27,8 +27,8 @@ type watcher struct {
 	gap     bool // changes were lost, so that none is pending
 }
 
-// most is how many changes are kept for a watcher. A watcher that falls further behind has a gap.
-const most = 1 << 16
+// maxPending is how many changes are kept for a watcher. A watcher that falls further behind has a gap.
+const maxPending = 1 << 16
 
 // Tell tells of a record that was put or deleted.
 func (f *Feed) Tell(id storage.ID, subject string) {
@@ -40,7 +40,7 @@ func (f *Feed) Tell(id storage.ID, subject string) {
 	for _, w := range f.all {
 		switch {
 		case w.gap:
-		case len(w.pending) == most:
+		case len(w.pending) == maxPending:
 			w.pending, w.gap = nil, true
 		default:
 			w.pending = append(w.pending, storage.Change{ID: id, Subject: subject})

@@ -90,7 +90,7 @@ func (s *Store) ready(ctx context.Context) (*table.Table, error) {
 // Update implements storage.Store. Updates run one at a time, whatever their
 // subject. Get and List may see one of its records before another.
 func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	if err := s.take(ctx); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return err
 	}
 	defer s.turn.Give()
@@ -105,8 +105,8 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 	return nil
 }
 
-// take waits for the turn to write.
-func (s *Store) take(ctx context.Context) error {
+// lock waits for the turn to write.
+func (s *Store) lock(ctx context.Context) error {
 	if _, err := s.ready(ctx); err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 		return 0, err
 	}
 	for more := true; more && deleted < limit; {
-		if err := s.take(ctx); err != nil {
+		if err := s.lock(ctx); err != nil {
 			return deleted, err
 		}
 		var gone []storage.ID

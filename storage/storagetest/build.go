@@ -95,9 +95,9 @@ func lowered(to time.Time) func(*storage.Record) {
 	return func(r *storage.Record) { r.ExpiresAt, r.MaxExpiresAt = to, to }
 }
 
-// tied ties r to two others, gives it a budget and another secret, and seals something in
+// withExtras ties r to two others, gives it a budget and another secret, and seals something in
 // it.
-func tied(r *storage.Record) {
+func withExtras(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{1, 15: 9}, storage.ID{2}
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 300, 299, 3, storage.NewSealed("\x00 sealed \xff")
 	r.UseGrace = 10_001 * time.Millisecond

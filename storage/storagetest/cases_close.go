@@ -43,7 +43,7 @@ func checkClosed(e *env) error {
 	if err := errors.Join(wants("Get", err, storage.ErrClosed), e.refuses(e.ctx, storage.ErrClosed, absent)); err != nil {
 		return fmt.Errorf("for what was never there: %w", err)
 	}
-	if e.again == nil {
+	if e.reopenStore == nil {
 		return nil
 	}
 	return errors.Join(e.reopen(), e.holds(r))
@@ -89,7 +89,7 @@ func checkCloseInUse(e *env) error {
 		}
 		return nil
 	})
-	if err != nil || e.again == nil {
+	if err != nil || e.reopenStore == nil {
 		return err
 	}
 	return errors.Join(e.reopen(), e.has(left[:]...))
@@ -131,7 +131,7 @@ func checkCloseWaits(e *env) error {
 		early = errors.New("Close returned while fn was running")
 	}
 	close(release)
-	if err := errors.Join(early, <-updating, <-closing); err != nil || e.again == nil {
+	if err := errors.Join(early, <-updating, <-closing); err != nil || e.reopenStore == nil {
 		return err
 	}
 	return errors.Join(e.reopen(), e.holds(r))

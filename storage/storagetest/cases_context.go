@@ -71,7 +71,7 @@ func checkContextEndsInFn(e *env) error {
 		cancel()
 		return err
 	})
-	return errors.Join(wants("Update", err, context.Canceled), e.goesOn(before))
+	return errors.Join(wants("Update", err, context.Canceled), e.stillWorks(before))
 }
 
 // checkContextEndsWaiting holds one Update in its fn and ends the context of
@@ -97,7 +97,7 @@ func checkContextEndsWaiting(e *env) error {
 	<-started
 	within(waiting)
 	cancel()
-	promptly := watch(e.patience, func() error { waiting <- <-waiting; return nil })
+	promptly := runGuarded(e.patience, func() error { waiting <- <-waiting; return nil })
 	close(release)
 	if promptly != nil {
 		return fmt.Errorf("Update still waits after its context ended: %w", errors.Join(promptly, <-held))

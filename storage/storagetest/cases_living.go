@@ -67,9 +67,9 @@ func (e *env) living(subject string, rs []storage.Record, nows ...time.Time) err
 	})
 }
 
-// spread returns records of subject that expire at 10, 20, and so on, some of which are
+// mixedExpiries returns records of subject that expire at 10, 20, and so on, some of which are
 // ended before that or after it, in some order.
-func (e *env) spread(n int, subject string) []storage.Record {
+func (e *env) mixedExpiries(n int, subject string) []storage.Record {
 	rs := e.records(n, subject)
 	for i := range rs {
 		at := int64(10 * (1 + i*7%n))
@@ -84,7 +84,7 @@ func (e *env) spread(n int, subject string) []storage.Record {
 }
 
 func checkLivingWhole(e *env) error {
-	anas, bobs := e.spread(40, "ana"), e.spread(20, "bob")
+	anas, bobs := e.mixedExpiries(40, "ana"), e.mixedExpiries(20, "bob")
 	if err := e.put(append(slices.Clone(anas), bobs...)...); err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func checkLivingWhileIterating(e *env) error {
 }
 
 func checkLivingEarlier(e *env) error {
-	rs := e.spread(60, "ana")
+	rs := e.mixedExpiries(60, "ana")
 	if err := e.put(rs...); err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func checkLivingEarlier(e *env) error {
 }
 
 func checkLivingTouched(e *env) error {
-	rs := e.spread(40, "ana")
+	rs := e.mixedExpiries(40, "ana")
 	if err := errors.Join(e.put(rs...), e.living("ana", rs, instant(500))); err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func checkLivingTouched(e *env) error {
 }
 
 func checkLivingRaised(e *env) error {
-	rs := e.spread(30, "ana")
+	rs := e.mixedExpiries(30, "ana")
 	if err := errors.Join(e.put(rs...), e.living("ana", rs, instant(500))); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (e *env) marks() (*storage.Marks, error) {
 // marksToKeep returns the marks of a store that outlives Close.
 func (e *env) marksToKeep() (*storage.Marks, error) {
 	marks, err := e.marks()
-	if err == nil && e.again == nil {
+	if err == nil && e.reopenStore == nil {
 		err = errNoReopen
 	}
 	return marks, err
@@ -155,7 +155,7 @@ func checkMarkAlone(e *env) error {
 func (e *env) written(marks *storage.Marks) error {
 	var given atomic.Bool // up
 	defer given.Store(true)
-	return watch(e.patience, func() error {
+	return runGuarded(e.patience, func() error {
 		for marks.Unsaved() && !given.Load() {
 			runtime.Gosched()
 		}

@@ -33,8 +33,8 @@ func checkPutReplaces(e *env) error {
 	lowered(instant(1))(&least)
 	shorter := with(full, lowered(instant(2)), func(r *storage.Record) { r.LastUsedAt = instant(1) })
 	over := with(full, ended(instant(3), storage.EndEvicted), named("ended now"))
-	spent := with(full, tied, func(r *storage.Record) { r.UsesLeft, r.Sealed = 0, storage.Sealed{} })
-	for _, r := range []storage.Record{full, least, with(full, tied), spent, full, shorter, over} {
+	spent := with(full, withExtras, func(r *storage.Record) { r.UsesLeft, r.Sealed = 0, storage.Sealed{} })
+	for _, r := range []storage.Record{full, least, with(full, withExtras), spent, full, shorter, over} {
 		if err := e.put(r); err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func recordCases() []testCase {
 		{"S1_every_string", "Strings come back byte for byte up to the limits Max....",
 			roundTrip(stringRows)},
 		{"S1_ties", "A record comes back as it was put: the IDs of others, the budget of uses, what is sealed, each alone and all.",
-			roundTrip(tieRows)},
+			roundTrip(extraRows)},
 		{"S1_secrets", "A record comes back as it was put: its kind, its generation, and the instants of its secrets, each alone and all.",
 			roundTrip(secretRows)},
 		{"S1_every_number", "Numbers that this version gives no meaning to come back as they were put.",
@@ -180,12 +180,12 @@ func stringRows(e *env) []storage.Record {
 	}
 }
 
-func tieRows(e *env) []storage.Record {
+func extraRows(e *env) []storage.Record {
 	var every [storage.MaxSealed]byte
 	for i := range every {
 		every[i] = byte(i)
 	}
-	rs := []storage.Record{e.record("ana", tied), e.record("ana", tied, ended(instant(1), storage.EndRotated))}
+	rs := []storage.Record{e.record("ana", withExtras), e.record("ana", withExtras, ended(instant(1), storage.EndRotated))}
 	for _, change := range []func(*storage.Record){
 		func(r *storage.Record) { r.Family = r.ID },
 		func(r *storage.Record) { r.Parent = storage.ID{15: 1} },
@@ -198,7 +198,7 @@ func tieRows(e *env) []storage.Record {
 		func(r *storage.Record) { r.Sealed = storage.NewSealed("\x00") },
 		func(r *storage.Record) { r.Sealed = storage.NewSealed(string(every[:])) },
 	} {
-		rs = append(rs, e.record("ana", change), e.record("bob", tied, change))
+		rs = append(rs, e.record("ana", change), e.record("bob", withExtras, change))
 	}
 	return rs
 }
@@ -222,7 +222,7 @@ func secretRows(e *env) []storage.Record {
 	}
 	var rs []storage.Record
 	for _, change := range changes {
-		rs = append(rs, e.record("ana", change), e.record("bob", tied, longest, change))
+		rs = append(rs, e.record("ana", change), e.record("bob", withExtras, longest, change))
 	}
 	return rs
 }

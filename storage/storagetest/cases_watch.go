@@ -80,7 +80,7 @@ func (e *env) listening(ctx context.Context) (<-chan pair, error) {
 
 // next returns the next pair.
 func (e *env) next(pairs <-chan pair) (p pair, err error) {
-	err = watch(e.patience, func() error {
+	err = runGuarded(e.patience, func() error {
 		var ok bool
 		if p, ok = <-pairs; !ok {
 			return errors.New("the watch ended without a word")
@@ -185,7 +185,7 @@ func checkToldIsReadable(e *env) error {
 		}
 		return errors.New("the watch ended without a word")
 	})
-	return watch(e.patience, func() error {
+	return runGuarded(e.patience, func() error {
 		select {
 		case <-listening:
 		case err := <-watched:
@@ -230,7 +230,7 @@ func checkSlowBody(e *env) error {
 		return err
 	}
 	var all []storage.Record
-	err = watch(e.patience, func() error {
+	err = runGuarded(e.patience, func() error {
 		for range updates {
 			rs := make([]storage.Record, each)
 			for i := range rs {
@@ -258,7 +258,7 @@ func checkBodyCalls(e *env) error {
 		return errNoWatch
 	}
 	r := e.record("ana")
-	return watch(e.patience, func() error {
+	return runGuarded(e.patience, func() error {
 		for _, err := range w.Watch(ctx) {
 			return errors.Join(err, e.put(r), e.has(r), e.touch(r.ID, storage.Use{}), e.holds(r), e.sweep(instant(0), 1, 0))
 		}
@@ -271,7 +271,7 @@ func checkBodyStops(e *env) error {
 	if !ok {
 		return errNoWatch
 	}
-	return watch(e.patience, func() error {
+	return runGuarded(e.patience, func() error {
 		for range 100 {
 			for _, err := range w.Watch(e.ctx) {
 				if err != nil {
@@ -298,7 +298,7 @@ func (e *env) ends(pairs <-chan pair, want error) error {
 		if p.err == nil {
 			continue
 		}
-		return watch(e.patience, func() error {
+		return runGuarded(e.patience, func() error {
 			if after, more := <-pairs; more {
 				return fmt.Errorf("after %v it told of %+v", p.err, after)
 			}

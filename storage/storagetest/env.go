@@ -16,10 +16,10 @@ import (
 
 // env is what a case works with: a store of its own and ways to look into it.
 type env struct {
-	ctx    context.Context
-	store  storage.Store
-	again  func(storage.Store) storage.Store // nil if nothing outlives Close
-	serial atomic.Int64                      // of the records made so far
+	ctx         context.Context
+	store       storage.Store
+	reopenStore func(storage.Store) storage.Store // nil if nothing outlives Close
+	serial      atomic.Int64                      // of the records made so far
 
 	patience time.Duration // with a call that should not hang
 }
@@ -27,23 +27,23 @@ type env struct {
 func newEnv(tb testing.TB, b Backend) *env {
 	e := &env{ctx: tb.Context(), store: b.Open(tb)}
 	if b.Reopen != nil {
-		e.again = func(s storage.Store) storage.Store { return b.Reopen(tb, s) }
+		e.reopenStore = func(s storage.Store) storage.Store { return b.Reopen(tb, s) }
 	}
 	return e
 }
 
 func (e *env) reopen() error {
-	if e.again == nil {
+	if e.reopenStore == nil {
 		return errNoReopen
 	}
-	e.store = e.again(e.store)
+	e.store = e.reopenStore(e.store)
 	return nil
 }
 
 // andReopened runs check, and runs it again on the reopened store where there is
 // such a thing.
 func (e *env) andReopened(check func() error) error {
-	if err := check(); err != nil || e.again == nil {
+	if err := check(); err != nil || e.reopenStore == nil {
 		return err
 	}
 	if err := e.reopen(); err != nil {

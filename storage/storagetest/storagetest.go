@@ -90,21 +90,21 @@ var (
 func (c testCase) run(tb testing.TB, b Backend, patience time.Duration) error {
 	e := newEnv(tb, b)
 	e.patience = patience / 3
-	err := watch(patience, func() error { return c.check(e) })
+	err := runGuarded(patience, func() error { return c.check(e) })
 	if errors.Is(err, errHung) {
 		return err
 	}
 	// Whether Close says the right thing is for the cases of S20.
-	closing := watch(patience, func() error { e.store.Close(); return nil })
+	closing := runGuarded(patience, func() error { e.store.Close(); return nil })
 	if closing != nil {
 		return errors.Join(err, fmt.Errorf("closing the store after the case: %w", closing))
 	}
 	return err
 }
 
-// watch returns what f returns, and an error if f panics, ends its goroutine or
+// runGuarded returns what f returns, and an error if f panics, ends its goroutine or
 // does not come back.
-func watch(patience time.Duration, f func() error) error {
+func runGuarded(patience time.Duration, f func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	done := make(chan error, 1)

@@ -38,13 +38,13 @@ func underway(f func() error) (started chan struct{}, done chan error) {
 	return started, done
 }
 
-// aMoment is the chance that a case gives to something wrong to happen. A store
+// moment is the chance that a case gives to something wrong to happen. A store
 // that is right passes however short it is.
-const aMoment = 10 * time.Millisecond
+const moment = 10 * time.Millisecond
 
 // within reports whether done gets its value within a moment, and puts it back.
 func within(done chan error) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), aMoment)
+	ctx, cancel := context.WithTimeout(context.Background(), moment)
 	defer cancel()
 	select {
 	case err := <-done:
