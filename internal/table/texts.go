@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/seed-55daa01a/lapse/internal/ties"
+	"github.com/seed-55daa01a/lapse/internal/recordext"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -75,10 +75,10 @@ func (x *texts) decode(r *storage.Record, text, meta uint64, c *chunk) {
 			*s = stringAt(c, at, n)
 			at += n
 		}
-		ties.Read(form, r)
+		recordext.Read(form, r)
 		return
 	}
-	ties.Clear(r)
+	recordext.Clear(r)
 	tok.Prefix = (*x.prefixes.Load())[text%maxPrefixes]
 	n := int(text >> 16 & 0xff)
 	tok.Subject = stringAt(c, at, n)
@@ -122,7 +122,7 @@ func sameTexts(a, b *storage.Record) bool {
 
 // add copies the texts and ties of r and sets the words that lead to them.
 func (x *texts) add(w *words, r *storage.Record) {
-	tok, tied := &r.Token, ties.Len(r)
+	tok, tied := &r.Token, recordext.Len(r)
 	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
 	number, ok := x.prefixNumber(tok.Prefix)
 	if !ok || tied > 0 || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
@@ -132,7 +132,7 @@ func (x *texts) add(w *words, r *storage.Record) {
 		for _, n := range [6]int{len(tok.Prefix), len(tok.Subject), len(tok.Name), len(tok.Scope), len(tok.Data), tied} {
 			b = binary.LittleEndian.AppendUint32(b, uint32(n))
 		}
-		ties.Append(appendTexts(append(b, tok.Prefix...), tok), r)
+		recordext.Append(appendTexts(append(b, tok.Prefix...), tok), r)
 		w[wText], w[wMeta] = place<<placeShift, long
 		return
 	}
@@ -257,7 +257,7 @@ func (x *texts) length(w *words) int {
 	x.decodeWords(&r, w, x.chunk(w[wText]))
 	n := len(r.Subject) + len(r.Name) + len(r.Scope) + len(r.Data)
 	if w[wMeta]&long != 0 {
-		n += headerLen + len(r.Prefix) + ties.Len(&r)
+		n += headerLen + len(r.Prefix) + recordext.Len(&r)
 	}
 	return n
 }

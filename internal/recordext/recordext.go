@@ -1,7 +1,7 @@
-// Package ties is the compact form of what only some records hold: what ties a token
+// Package recordext is the compact form of what only some records hold: what ties a token
 // to others, its budget of uses, its kind, its rotations, and what is sealed in it.
 // Stores keep it behind the fields that every record has.
-package ties
+package recordext
 
 import (
 	"encoding/binary"
