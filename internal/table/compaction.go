@@ -1,24 +1,24 @@
 package table
 
-// Dead texts are not written over, so now and then the living ones must move out
-// of the chunks that are mostly dead. Writers do it, each a few steps. At worst the
-// dead take one and a half times the room of the living, and some slack.
+// A chunk of texts is never written over, so that the live texts must leave the chunks in which
+// most texts are garbage. Each write does a few steps of that work. At worst the garbage takes
+// one and a half times the memory of the live texts, and compactSlack.
 const (
-	compactWork  = 32 // cells that every write looks at while a move is under way
-	compactBytes = 16 // and one more for so many bytes of its texts
-	moveBytes    = 64 // bytes that are moved instead of looking at a cell
+	compactWork  = 32 // cells that each write examines during a compaction
+	compactBytes = 16 // one more cell for so many bytes of texts in the write
+	moveBytes    = 64 // moving so many bytes costs as much as examining a cell
 	compactSlack = 4 * chunkSize
 )
 
-// compaction is a walk through all cells that moves texts out of the sparse chunks.
+// compaction is the state of a walk through all cells that moves texts out of the sparse chunks.
 type compaction struct {
 	on   bool
-	next uint32 // the cell
+	next uint32 // the cell to examine next
 }
 
-// compact takes at most work steps of a move, or begins one once the dead texts are more
-// than half as many as the living ones, and some slack. Chunks less than three
-// quarters alive are then the sparse ones; there must be such.
+// compact takes at most work steps of a compaction. It starts one when the garbage is more than
+// half of the live texts and compactSlack. The sparse chunks are then those of which less than
+// three quarters is live; there must be such chunks.
 func (t *Table) compact(work int) {
 	x := &t.texts
 	if !t.compaction.on {
@@ -41,7 +41,7 @@ func (t *Table) compact(work int) {
 	}
 }
 
-// moveTexts moves the texts of the cell out of a sparse chunk and returns their length.
+// moveTexts moves the texts of the cell out of a sparse chunk and returns how many bytes it moved.
 func (t *Table) moveTexts(c *cell) int {
 	text := c.load(wText)
 	if c.load(wMeta)&occupied == 0 || !t.texts.info[text>>(placeShift+offsetBits)].sparse {

@@ -2,14 +2,18 @@ package table
 
 import "github.com/seed-55daa01a/lapse/storage"
 
-// deadLists are the first records of what is put aside of a subject, so that a walk through
-// what lives meets none of the dead twice. The first one of a list keeps the leader where
-// others keep the record before them, marked by chained.
+// deadLists are the first records of the two dead lists of a subject. A walk through the live
+// records of the subject meets no record in them, except those at the beginning of the expired
+// list. The prev link of the first record of a list holds the leader, with the bit chained set.
+//
+// Not every dead record is in a dead list: the leader stays in the main list, and a record stays
+// there until a walk finds it dead.
 type deadLists struct {
-	expired uint32 // without an end, and had expired by some instant: the latest ExpiresAt first
-	ended   uint32 // with an end
+	expired uint32 // records without an end that had expired by some instant, the latest ExpiresAt first
+	ended   uint32 // records with an end
 }
 
+// head returns the first record of the list that has the flag list.
 func (a *deadLists) head(list uint64) *uint32 {
 	if list == inExpired {
 		return &a.expired
@@ -17,14 +21,15 @@ func (a *deadLists) head(list uint64) *uint32 {
 	return &a.ended
 }
 
-// setList sets which list the cell says that it is in.
+// setList notes in the cell which list the record is in: inExpired, inEnded, or 0 for the main
+// list.
 func (c *cell) setList(list uint64) {
 	c.lock()
 	c.store(wMeta, c.load(wMeta)&^inDead|list)
 	c.unlock(false)
 }
 
-// setDeadLists sets the lists of a leader.
+// setDeadLists sets the dead lists of a leader.
 func (x *subjectIndex) setDeadLists(leader uint32, a deadLists) {
 	switch {
 	case a != deadLists{}:
@@ -34,13 +39,13 @@ func (x *subjectIndex) setDeadLists(leader uint32, a deadLists) {
 		x.dead[leader] = a
 	case x.dead != nil:
 		if delete(x.dead, leader); len(x.dead) == 0 {
-			x.dead = nil // it would stay as large as it ever was
+			x.dead = nil // a map that was emptied keeps its memory
 		}
 	}
 }
 
-// linkDead files slot, which is in no list and flagged, in one of the leader's: behind
-// the record before, or first if that is 0.
+// linkDead puts slot into a dead list of the leader: right behind the record before, or first if
+// before is 0. slot is in no list, and the flag of its cell says list already.
 func (x *subjectIndex) linkDead(slot, leader, before uint32, list uint64) {
 	if before != 0 {
 		x.insertAfter(slot, before)
@@ -56,7 +61,7 @@ func (x *subjectIndex) linkDead(slot, leader, before uint32, list uint64) {
 	x.setDeadLists(leader, a)
 }
 
-// unlinkDead takes slot out of the list that its flag names, and leaves the flag.
+// unlinkDead takes slot out of the dead list that its flag names. The flag stays.
 func (x *subjectIndex) unlinkDead(slot uint32) {
 	c := x.slabs.cell(slot)
 	l := c.subjectLink
@@ -73,7 +78,7 @@ func (x *subjectIndex) unlinkDead(slot uint32) {
 	x.setDeadLists(leader, a)
 }
 
-// restore moves slot, which is aside, to the main list.
+// restore moves slot from its dead list to the main list.
 func (x *subjectIndex) restore(slot uint32, texts *texts) {
 	c := x.slabs.cell(slot)
 	x.unlinkDead(slot)
@@ -83,8 +88,9 @@ func (x *subjectIndex) restore(slot uint32, texts *texts) {
 	x.restored++
 }
 
-// promote takes a record out of the lists of a leader that is about to go and has no record
-// behind it, and returns it, or 0 if there is none.
+// promote takes one record out of the dead lists of a leader and returns it, or 0 if there is none.
+// The leader is about to be removed and is alone in the main list, so that the record becomes the
+// leader.
 func (x *subjectIndex) promote(leader uint32) uint32 {
 	a := x.dead[leader]
 	slot := a.expired
@@ -101,7 +107,7 @@ func (x *subjectIndex) promote(leader uint32) uint32 {
 	return slot
 }
 
-// moveDeadLists gives the lists of a leader to its heir.
+// moveDeadLists gives the dead lists of a leader to the next leader of the subject.
 func (x *subjectIndex) moveDeadLists(leader, heir uint32) {
 	a, ok := x.dead[leader]
 	if !ok {
@@ -116,11 +122,11 @@ func (x *subjectIndex) moveDeadLists(leader, heir uint32) {
 	}
 }
 
-// restore moves the record of id to the main list of its subject if it is in the list of
-// what had run out.
+// restore moves the record of id to the main list of its subject if it is in the list of expired
+// records.
 func (t *Table) restore(id storage.ID) {
 	k := t.key(&id)
-	if _, c := t.find(k); c == nil || c.load(wMeta)&inExpired == 0 { // as most are
+	if _, c := t.find(k); c == nil || c.load(wMeta)&inExpired == 0 { // the usual case, and no lock
 		return
 	}
 	t.mu.Lock()

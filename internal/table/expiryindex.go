@@ -2,33 +2,36 @@ package table
 
 import "math/bits"
 
-// expiryIndex finds the records that may be dead by an instant. Each is filed under an
-// instant at which it may die, or an earlier one: a renewal moves nothing.
+// expiryIndex finds the records that may be dead before an instant. A record is filed under the
+// instant of its death, or under an earlier one: a renewal does not move the record, and its place
+// is corrected when that place comes up.
 //
-// It is a tree over that instant in milliseconds, six bits a level. What has the
-// same digits down to some level lies in one list there; a list is spread over a
-// node of its own once it has grown long, or has to be cut at some instant.
+// The index is a tree over the key, which is that instant in milliseconds, with six bits (a digit)
+// at each level. The records whose keys share their digits down to some level form one list there.
+// A list becomes a node of its own when it has grown long, or when a search must divide it at some
+// instant.
 type expiryIndex struct {
 	slabs     *slabs
-	nodes     []*expiryNode // the first one is the root, the second one holds the lists of records put aside
+	nodes     []*expiryNode // nodes[root] is the root of the tree, nodes[busyNode] holds the lists of busy records
 	freeNodes []uint32      // numbers of nodes that are free
-	lastNode  uint32        // the node of the record that was filed last, or the node that has its number now
+	lastNode  uint32        // number of the node that the last insert used; another node may have that number by now
 }
 
+// expiryNode is a node of the tree.
 type expiryNode struct {
 	start    int64 // the first key that belongs here
 	level    uint8 // each of the 64 lists spans 64^level keys
-	digit    uint8 // which it is of its parent's
+	digit    uint8 // the place of this node among the lists of its parent
 	parent   uint32
-	filled   uint64     // the lists that are not empty
-	nodes    uint64     // those of them that are nodes
-	unsorted uint32     // a list that is yet to be spread over the others
-	heads    [64]uint32 // first records, or numbers of nodes
-	counts   [64]uint8  // at least how many records a list has, up to crowd
+	filled   uint64     // a bit for each list that is not empty
+	nodes    uint64     // a bit for each list that has become a node
+	unsorted uint32     // first record of the list whose records are not yet filed in heads
+	heads    [64]uint32 // first record of each list, or the number of its node
+	counts   [64]uint8  // a lower bound of the length of each list, at most longList
 }
 
-// The head of a list keeps where the list is instead of the record before:
-// inNode, number of the node, and list 7.
+// The first record of a list has no previous record. Its prev link says where the list is instead:
+// inNode, the number of the node, and the list in the lowest 7 bits.
 const (
 	inNode       = 1 << 31
 	listBits     = 7
@@ -39,34 +42,38 @@ const (
 	rootLevel = 8
 	lastKey   = 1<<((rootLevel+1)*6) - 1
 
-	longList    = 255 // records that make a list long
-	lazyLevel   = 4   // lists of this level, 4.7 hours, are spread only to be cut
-	busyPending = 0   // lists of asideNode: to be looked at again
-	busyDone    = 1   // and already looked at in this round
+	longList    = 255 // how many records make a list long
+	lazyLevel   = 4   // a list of this level (4.7 hours) or below becomes a node only when a search must divide it
+	busyPending = 0   // list of busyNode: records to examine in this round
+	busyDone    = 1   // list of busyNode: records examined in this round
 )
 
-// expiryKey turns Unix milliseconds into a key, in the same order.
+// expiryKey returns the key of an instant in Unix milliseconds. Keys have the order of the
+// instants.
 func expiryKey(ms int64) int64 { return max(0, min(ms-zeroMilli, lastKey)) }
 
+// insert files the record under an instant in Unix milliseconds. It begins at the node of the last
+// insert if that covers the key, because tokens that are issued together mostly die together.
 func (x *expiryIndex) insert(slot uint32, ms int64) {
 	if x.nodes == nil {
 		x.nodes = []*expiryNode{{level: rootLevel}, {}}
 	}
 	key := expiryKey(ms)
-	if !x.covers(x.lastNode, key) { // what is issued together mostly dies together
+	if !x.covers(x.lastNode, key) {
 		x.lastNode = root
 	}
 	x.lastNode = x.insertBelow(x.lastNode, slot, key)
 }
 
-// covers reports whether records with the key belong below the node.
+// covers reports whether records with the key belong into the node or below it. It returns false
+// for a number that no node has.
 func (x *expiryIndex) covers(number uint32, key int64) bool {
 	n := x.nodes[number]
 	return n != nil && (key^n.start)>>(6*(n.level+1)) == 0
 }
 
-// insertBelow files the record below a node to which its key belongs, and returns the one
-// that it is in.
+// insertBelow files the record below a node that covers its key. It returns the number of the node
+// whose list the record is in then.
 func (x *expiryIndex) insertBelow(number, slot uint32, key int64) (in uint32) {
 	for {
 		n := x.nodes[number]
@@ -80,14 +87,14 @@ func (x *expiryIndex) insertBelow(number, slot uint32, key int64) (in uint32) {
 			child := x.openNode(number, kid)
 			for x.nodes[child].unsorted != 0 && x.sortOne(child) {
 			}
-			number = root // for what the renewed have left is gone
+			number = root // sortOne may have pruned this node: renewed records have left it
 			continue
 		}
 		number = n.heads[kid]
 	}
 }
 
-// push puts the record at the head of a list.
+// push puts the record first into a list.
 func (x *expiryIndex) push(number uint32, list uint8, slot uint32) {
 	n := x.nodes[number]
 	head := &n.unsorted
@@ -127,13 +134,14 @@ func (x *expiryIndex) unlink(slot uint32) {
 	x.prune(number)
 }
 
+// clearList notes that a list of the node is empty.
 func (n *expiryNode) clearList(list uint8) {
 	n.filled &^= 1 << list
 	n.nodes &^= 1 << list
 	n.heads[list], n.counts[list] = 0, 0
 }
 
-// prune gives up a node that has become empty, and those above it.
+// prune frees the node if it is empty, and then each node above that has become empty.
 func (x *expiryIndex) prune(number uint32) {
 	for number > busyNode {
 		n := x.nodes[number]
@@ -147,7 +155,8 @@ func (x *expiryIndex) prune(number uint32) {
 	}
 }
 
-// openNode turns a list into a node of which all is still to be spread.
+// openNode turns a list into a node in which every record is still unsorted, and returns its
+// number.
 func (x *expiryIndex) openNode(number uint32, kid uint8) (at uint32) {
 	n := x.nodes[number]
 	child := &expiryNode{start: n.start + int64(kid)<<(6*n.level), level: n.level - 1, digit: kid, parent: number}
@@ -166,8 +175,8 @@ func (x *expiryIndex) openNode(number uint32, kid uint8) (at uint32) {
 	return at
 }
 
-// sortOne files one record of the rest again, by its death as it is now, and
-// reports whether the node is still there.
+// sortOne files one unsorted record of the node under its present death. It reports whether the
+// node still exists.
 func (x *expiryIndex) sortOne(number uint32) bool {
 	n := x.nodes[number]
 	slot := n.unsorted
@@ -185,6 +194,7 @@ func (x *expiryIndex) sortOne(number uint32) bool {
 	return x.nodes[number] == n
 }
 
+// deadFrom returns the instant of death that the cell says now, in Unix milliseconds.
 func (x *expiryIndex) deadFrom(slot uint32) int64 {
 	var w words
 	c := x.slabs.cell(slot)
@@ -192,8 +202,9 @@ func (x *expiryIndex) deadFrom(slot uint32) int64 {
 	return w.deadFrom()
 }
 
-// due takes at most budget steps towards a record filed under a key below before
-// and returns it, still filed, or 0. more is false if there is none.
+// due returns a record that is filed under a key below before, and leaves it filed. It takes at
+// most *budget steps and subtracts those that it took. It returns 0 and true if the budget ran out
+// first, and 0 and false if there is no such record.
 func (x *expiryIndex) due(before int64, budget *int) (slot uint32, more bool) {
 	if x.nodes == nil {
 		return 0, false
@@ -228,8 +239,8 @@ func (x *expiryIndex) due(before int64, budget *int) (slot uint32, more bool) {
 	}
 }
 
-// appendBefore appends at most limit records, those filed under a key below the given one,
-// and reports whether that was all.
+// appendBefore appends the records that are filed under a key below key, and all busy ones, until
+// slots has limit elements. It reports whether those were all.
 func (x *expiryIndex) appendBefore(slots []uint32, key int64, limit int) ([]uint32, bool) {
 	if x.nodes == nil {
 		return slots, true
@@ -243,6 +254,7 @@ func (x *expiryIndex) appendBefore(slots []uint32, key int64, limit int) ([]uint
 	return slots, all
 }
 
+// appendBelow does the same for the records of one node and the nodes below it.
 func (x *expiryIndex) appendBelow(slots []uint32, number uint32, key int64, limit int) ([]uint32, bool) {
 	n := x.nodes[number]
 	slots, all := x.appendList(slots, n.unsorted, limit)
@@ -260,6 +272,7 @@ func (x *expiryIndex) appendBelow(slots []uint32, number uint32, key int64, limi
 	return slots, all
 }
 
+// appendList does the same for the list that begins with slot.
 func (x *expiryIndex) appendList(slots []uint32, slot uint32, limit int) ([]uint32, bool) {
 	for ; slot != 0; slot = x.slabs.cell(slot).expiryLink.next {
 		if len(slots) == limit {

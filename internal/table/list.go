@@ -18,8 +18,8 @@ func (t *Table) Subject(ids []storage.ID, subject string) []storage.ID {
 	return ids[:from+len(inOrderOfIssue(ids[from:]))]
 }
 
-// inOrderOfIssue is inOrder for what comes out of the lists of a subject, where the leader
-// is first, and a new record goes right behind it.
+// inOrderOfIssue is inOrder for the IDs from the lists of a subject. There the leader comes first,
+// and each new record goes right behind it, so that reversing the rest mostly sorts the IDs.
 func inOrderOfIssue(ids []storage.ID) []storage.ID {
 	if len(ids) > 1 {
 		slices.Reverse(ids[1:])
@@ -27,10 +27,9 @@ func inOrderOfIssue(ids []storage.ID) []storage.ID {
 	return inOrder(ids)
 }
 
-// Before returns the IDs of all records that may be dead before the instant, or
-// expire before it, in order and each once. If they are few its cost grows
-// with their number alone. A record put or deleted meanwhile may be among them or
-// not.
+// Before returns the IDs of all records that may be dead before the instant, in order and each
+// once. Its cost grows with the number of those records while they are few. A record that is put or
+// deleted meanwhile may be among them or not.
 func (t *Table) Before(before time.Time) []storage.ID {
 	ms := milliUp(before)
 	t.mu.Lock()
@@ -50,14 +49,15 @@ func (t *Table) Before(before time.Time) []storage.ID {
 	return inOrder(ids)
 }
 
-// All returns the IDs of all records in order. One put or deleted meanwhile may be
+// All returns the IDs of all records in order. A record that is put or deleted meanwhile may be
 // among them or not.
 func (t *Table) All() []storage.ID {
 	return inOrder(t.scanCells(func(*words) bool { return true }))
 }
 
-// scanCells returns the IDs of all records that are wanted, cell by cell and without the
-// lock. A record stays in its cell, so it meets all that stay.
+// scanCells returns the IDs of all records for which wanted reports true. It reads cell by cell,
+// without the table's lock. A record never changes its cell, so that no record that stays is
+// missed.
 func (t *Table) scanCells(wanted func(*words) bool) (ids []storage.ID) {
 	top := t.slabs.top.Load()
 	for slot := uint32(1); slot <= top; slot++ {
@@ -68,7 +68,7 @@ func (t *Table) scanCells(wanted func(*words) bool) (ids []storage.ID) {
 	return ids
 }
 
-// inOrder sorts ids and leaves each once.
+// inOrder sorts ids and removes duplicates.
 func inOrder(ids []storage.ID) []storage.ID {
 	if !slices.IsSortedFunc(ids, storage.ID.Compare) {
 		slices.SortFunc(ids, storage.ID.Compare)

@@ -7,16 +7,16 @@ const (
 	slabCells = 1 << slabBits
 )
 
-// slabs are the cells, numbered from 1: 0 is no cell. They are found through a
-// directory that is copied when it grows, so that no reader waits.
+// slabs are the arrays of cells. Cells are numbered from 1; 0 means no cell. The directory of slabs
+// is copied when it grows, so that no reader waits.
 type slabs struct {
 	dir  atomic.Pointer[[]slab]
 	_    cachePad
-	top  atomic.Uint32 // the highest number ever published
-	free uint32        // the first of the cells given back, chained by their death links
+	top  atomic.Uint32 // the highest cell that readers may see
+	free uint32        // the first of the free cells, which their expiry links chain
 }
 
-// cachePad keeps what readers load all the time out of the cache line that writers
+// cachePad keeps fields that readers load all the time out of the cache line of fields that writers
 // change all the time.
 type cachePad [64]byte
 
@@ -30,8 +30,8 @@ func (s *slabs) cell(slot uint32) *cell {
 	return &dir[slot>>slabBits].cells[slot%slabCells]
 }
 
-// take returns a cell. fresh means that no reader knows the cell before publish,
-// until when the table's lock must be held.
+// take returns a free cell. If fresh is true, no reader can see the cell before publish, and the
+// caller must hold the table's lock until then.
 func (s *slabs) take() (slot uint32, c *cell, fresh bool) {
 	if slot = s.free; slot != 0 {
 		c = s.cell(slot)
@@ -56,13 +56,15 @@ func (s *slabs) grow() {
 	if old := s.dir.Load(); old != nil {
 		dir = *old
 	}
-	// Readers see no further than the length, so append may write behind that.
+	// Readers see the old length only, so that append may write behind it in the same array.
 	dir = append(dir, slab{new([slabCells]cell), new(unsavedBits)})
 	s.dir.Store(&dir)
 }
 
+// publish makes a fresh cell visible to readers.
 func (s *slabs) publish(slot uint32) { s.top.Store(slot) }
 
+// giveBack frees a cell.
 func (s *slabs) giveBack(slot uint32, c *cell) {
 	c.expiryLink = link{next: s.free}
 	s.free = slot

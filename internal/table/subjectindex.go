@@ -6,28 +6,29 @@ import (
 	"slices"
 )
 
-// subjectIndex finds the records of a subject. They form a list through their cells, the main
-// one, whose first record, its leader, is found by hash: the leaders of one bucket are
-// chained. A leader has no record before it and keeps the next leader of its bucket there,
-// marked by chained. What is put aside is in two other lists.
+// subjectIndex finds the records of a subject. Their cells form three lists: the main list, the
+// list of expired records and the list of ended ones. The first record of the main list is the
+// leader of the subject. A leader is found by the hash of the subject: the leaders of one bucket
+// form a chain. No record precedes a leader in its list, so that its prev link holds the next
+// leader of the bucket, with the bit chained set.
 //
-// Buckets are split and merged one at a time, whenever a subject comes or goes, so
-// that no call ever waits for a table to grow.
+// Buckets are split and merged a few at a time, whenever a subject comes or goes, so that no call
+// waits for the whole index to grow.
 type subjectIndex struct {
 	slabs    *slabs
 	pieces   []*piece
 	buckets  uint32
-	count    uint32               // distinct subjects
-	dead     map[uint32]deadLists // by the leader, of the subjects that have any
-	restored uint64               // how often a record has come back from there
+	count    uint32               // how many subjects there are
+	dead     map[uint32]deadLists // by leader; only subjects that have such lists are in it
+	restored uint64               // how often a record was moved back to a main list
 }
 
-// piece is some of the buckets, as many to a cache line as fit.
+// piece is some of the buckets. A line of it is one cache line.
 type piece [bucketsPiece / bucketsLine]line
 
-// line is the first leaders of buckets, and for each a bit for every hash that one
-// of its leaders may have. A new subject mostly learns from that alone that it is
-// new, without a look at cells elsewhere in memory.
+// line holds the first leaders of some buckets. For each bucket it also holds a filter of 8 bits:
+// one bit is set for every hash of a leader there. A new subject is mostly recognised by the filter
+// alone, without a read of cells elsewhere in memory.
 type line struct {
 	first  [bucketsLine]uint32
 	hashes [bucketsLine]uint8
@@ -41,18 +42,19 @@ const (
 	splitsAtOnce = 64
 )
 
-// subjectHash returns as many bits as cells have room for.
+// subjectHash returns the hash of a subject, in as many bits as a cell keeps of it.
 func (t *Table) subjectHash(subject string) uint64 {
 	return maphash.String(t.seed, subject) & (1<<(2*hashBits) - 1)
 }
 
-// bucket returns the first leader of bucket n, and the hashes there.
+// bucket returns the first leader of bucket n, and the filter of the bucket.
 func (x *subjectIndex) bucket(n uint32) (first *uint32, hashes *uint8) {
 	l := &x.pieces[n/bucketsPiece][n%bucketsPiece/bucketsLine]
 	return &l.first[n%bucketsLine], &l.hashes[n%bucketsLine]
 }
 
-// bucketOf returns the bucket of a hash: the lowest bits of it that name one.
+// bucketOf returns the bucket of a hash: the number in the lowest bits of the hash, one bit less if
+// there is no such bucket yet.
 func (x *subjectIndex) bucketOf(hash uint64) uint32 {
 	mask := uint32(1)<<bits.Len32(x.buckets-1) - 1
 	n := uint32(hash) & mask
@@ -62,14 +64,16 @@ func (x *subjectIndex) bucketOf(hash uint64) uint32 {
 	return n
 }
 
+// hashBit returns the bit of a hash in the filter of its bucket.
 func hashBit(hash uint64) uint8 { return 1 << (hash >> (2*hashBits - 3)) }
 
+// hashOf returns the hash of the subject of a record.
 func (x *subjectIndex) hashOf(slot uint32) uint64 {
 	c := x.slabs.cell(slot)
 	return c.load(wIssued)&halfHash<<hashBits | c.load(wCap)&halfHash
 }
 
-// leader returns the first record of the subject, 0 if it has none.
+// leader returns the leader of the subject, or 0 if the subject has no records.
 func (x *subjectIndex) leader(hash uint64, subject string, texts *texts) uint32 {
 	if !x.mayHave(hash) {
 		return 0
@@ -85,7 +89,7 @@ func (x *subjectIndex) leader(hash uint64, subject string, texts *texts) uint32 
 	return 0
 }
 
-// mayHave reports whether there may be a leader with the hash.
+// mayHave reports whether there may be a leader with the hash. It reads the filter alone.
 func (x *subjectIndex) mayHave(hash uint64) bool {
 	if x.buckets == 0 {
 		return false
@@ -94,7 +98,7 @@ func (x *subjectIndex) mayHave(hash uint64) bool {
 	return *hashes&hashBit(hash) != 0
 }
 
-// matches reports whether the record in the cell is of the subject, whose hash it is.
+// matches reports whether the record in the cell is of the subject. hash is the hash of that.
 func (x *subjectIndex) matches(slot uint32, hash uint64, subject string, texts *texts) bool {
 	c := x.slabs.cell(slot)
 	if x.hashOf(slot) != hash {
@@ -104,7 +108,8 @@ func (x *subjectIndex) matches(slot uint32, hash uint64, subject string, texts *
 	return texts.subject(text, c.load(wMeta), texts.chunk(text)) == subject
 }
 
-// link files slot, whose cell holds the hash, behind the leader or as one.
+// link adds the record to the main list of its subject, behind the leader. A record that is the
+// first of its subject becomes the leader. The cell holds the hash already.
 func (x *subjectIndex) link(slot uint32, hash uint64, subject string, texts *texts) {
 	c := x.slabs.cell(slot)
 	if first := x.leader(hash, subject, texts); first != 0 {
@@ -121,7 +126,7 @@ func (x *subjectIndex) link(slot uint32, hash uint64, subject string, texts *tex
 	}
 }
 
-// insertAfter files slot behind another one of its list.
+// insertAfter puts slot into the list of before, right behind that.
 func (x *subjectIndex) insertAfter(slot, before uint32) {
 	next := &x.slabs.cell(before).subjectLink.next
 	x.slabs.cell(slot).subjectLink = link{prev: before, next: *next}
@@ -131,7 +136,7 @@ func (x *subjectIndex) insertAfter(slot, before uint32) {
 	*next = slot
 }
 
-// unlinkMember takes slot, which is not the first of its list, out of that.
+// unlinkMember takes slot out of its list. slot must not be the first record of it.
 func (x *subjectIndex) unlinkMember(slot uint32) {
 	l := x.slabs.cell(slot).subjectLink
 	x.slabs.cell(l.prev).subjectLink.next = l.next
@@ -140,7 +145,7 @@ func (x *subjectIndex) unlinkMember(slot uint32) {
 	}
 }
 
-// addLeader makes slot the first leader of the bucket.
+// addLeader puts slot first into the chain of leaders of the bucket.
 func (x *subjectIndex) addLeader(slot uint32, hash uint64, bucket uint32) {
 	first, hashes := x.bucket(bucket)
 	x.slabs.cell(slot).subjectLink.prev = chained | *first
@@ -148,8 +153,8 @@ func (x *subjectIndex) addLeader(slot uint32, hash uint64, bucket uint32) {
 	*hashes |= hashBit(hash)
 }
 
-// unlink undoes link, wherever the record is by now. The cell still holds the hash, and
-// keeps its flags.
+// unlink takes the record out of whichever list it is in. The cell still holds the hash and the
+// flags, and keeps them.
 func (x *subjectIndex) unlink(slot uint32) {
 	c := x.slabs.cell(slot)
 	if c.load(wMeta)&inDead != 0 {
@@ -186,7 +191,7 @@ func (x *subjectIndex) unlink(slot uint32) {
 		return
 	}
 	x.count--
-	// Two at a time, so that the buckets keep up with the subjects that they lose.
+	// Two merges for one subject, so that the buckets become fewer as fast as the subjects.
 	for range 2 {
 		if x.count < x.buckets/2 && x.buckets > bucketsPiece {
 			x.mergeLast()
@@ -194,9 +199,9 @@ func (x *subjectIndex) unlink(slot uint32) {
 	}
 }
 
-// splitSome splits some buckets. It looks at their leaders first, at the first ones,
-// then at the second ones and so on: those lie anywhere in memory, and so the
-// processor waits for many of them at once instead of for one after the other.
+// splitSome splits splitsAtOnce buckets. It reads their leaders first: the first leader of each,
+// then the second one of each, and so on. Those cells lie anywhere in memory, and the processor
+// waits for many of them at once instead of for one after the other.
 func (x *subjectIndex) splitSome() {
 	var ahead [splitsAtOnce]uint32
 	for i := range ahead {
@@ -206,8 +211,8 @@ func (x *subjectIndex) splitSome() {
 	}
 	for range 3 {
 		for i, slot := range ahead {
-			c := x.slabs.cell(slot) // of cell 0 nothing
-			c.load(wCap)            // half of the hash lies in the other line
+			c := x.slabs.cell(slot) // cell 0 is always empty
+			c.load(wCap)            // one half of the hash lies in the other cache line
 			ahead[i] = c.subjectLink.prev &^ chained
 		}
 	}
@@ -216,11 +221,11 @@ func (x *subjectIndex) splitSome() {
 	}
 }
 
-// highest returns the highest bit of n. Bucket n is split off the one without it.
+// highest returns the highest bit of n. Bucket n is split off bucket n-highest(n).
 func highest(n uint32) uint32 { return 1 << (bits.Len32(n) - 1) }
 
-// split adds a bucket, to which the leaders of another go whose hashes have one bit
-// more.
+// split adds one bucket and distributes the leaders of the bucket that it is split off over both,
+// by one more bit of their hashes.
 func (x *subjectIndex) split() {
 	added := x.buckets
 	if added%bucketsPiece == 0 {
@@ -236,7 +241,7 @@ func (x *subjectIndex) split() {
 	})
 }
 
-// mergeLast undoes the last split.
+// mergeLast removes the last bucket. It is the inverse of split.
 func (x *subjectIndex) mergeLast() {
 	x.buckets--
 	last := x.buckets
@@ -246,14 +251,14 @@ func (x *subjectIndex) mergeLast() {
 	}
 }
 
-// takeLeaders empties a bucket and returns the leaders that were there.
+// takeLeaders empties a bucket and returns the first leader of the chain that was there.
 func (x *subjectIndex) takeLeaders(bucket uint32) (chain uint32) {
 	first, hashes := x.bucket(bucket)
 	chain, *first, *hashes = *first, 0, 0
 	return chain
 }
 
-// addLeaders makes all of the chain leaders of the buckets that their hashes go to.
+// addLeaders adds each leader of the chain to the bucket that to returns for its hash.
 func (x *subjectIndex) addLeaders(chain uint32, to func(hash uint64) uint32) {
 	for chain != 0 {
 		hash, next := x.hashOf(chain), x.slabs.cell(chain).subjectLink.prev&^chained

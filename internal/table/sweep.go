@@ -6,14 +6,13 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// TakeDead looks at no more than n of the records that may have been dead before the
-// instant, deletes those that were, and returns their IDs: whose DeadFrom lies before it,
-// by what is stored at that moment. A Touch that returned true can bring a
-// record back until then, and finds none afterwards.
+// TakeDead deletes records whose DeadFrom lies before the instant and returns their IDs. It
+// examines at most n records. DeadFrom is judged at the moment of deletion: a Touch that returned
+// true can bring a record back until then, and finds no record afterwards.
 //
-// One for which busy reports true stays as it is, and a later call finds it again.
-// busy may be nil; it is called with the table locked and must not call the table. more is
-// false when nothing is left to look at but those.
+// A record for which busy reports true stays as it is, and a later call examines it again. busy may
+// be nil; it is called with the table locked and must not call the table. more is false when no
+// records are left to examine except busy ones that this call has examined.
 func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (gone []storage.ID, more bool) {
 	ms := milliUp(before)
 	key := expiryKey(ms)
@@ -50,7 +49,7 @@ func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (g
 	return gone, more || t.expiries.nextBusy() != 0
 }
 
-// AnyDue reports whether TakeDead would look at anything.
+// AnyDue reports whether TakeDead would examine any record.
 func (t *Table) AnyDue(before time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,8 +58,7 @@ func (t *Table) AnyDue(before time.Time) bool {
 	return more || t.expiries.nodes != nil && t.expiries.nodes[busyNode].filled != 0
 }
 
-// startBusyRound makes those that were found busy to be looked at again, once all of them
-// have been looked at.
+// startBusyRound makes all busy records pending again once each of them has been examined.
 func (x *expiryIndex) startBusyRound() {
 	if x.nodes == nil {
 		return
@@ -74,7 +72,7 @@ func (x *expiryIndex) startBusyRound() {
 	}
 }
 
-// nextBusy returns a record to be looked at again in this round, or 0.
+// nextBusy returns a busy record that this round has not examined, or 0.
 func (x *expiryIndex) nextBusy() uint32 {
 	if x.nodes == nil {
 		return 0

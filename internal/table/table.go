@@ -1,16 +1,15 @@
-// Package table keeps token records in this process so that a look-up waits for
-// no other call: Get and Touch take no lock that a writer of another record holds, and
-// allocate nothing. Millions of records cost the collector nothing, for they lie
-// in slabs without pointers.
+// Package table keeps the token records of a store in the memory of this process. Get and Touch
+// take no lock that a writer of another record holds, and they allocate nothing. The records lie in
+// slabs without pointers, so that millions of them cost the garbage collector nothing.
 //
-// It promises one record at a time: what Get returns was stored at one instant,
-// never half of a Put or of a Touch, and a Touch that returned true is never lost
-// to a Put or a TakeDead. What must hold across records is its callers' to keep.
+// A guarantee of this package covers one record at a time. Get returns a record as it was at one
+// instant, never half of a Put or of a Touch. A Touch that returned true is never lost to a Put or
+// to TakeDead. Guarantees across several records are the caller's task.
 //
-// Instants are kept to the millisecond, rounded down, from year 1 to 9999, and come
-// back in UTC; TTLs are kept in whole milliseconds. What is kept of texts stays in
-// proportion to the living ones; the 128 bytes of a deleted record besides are used
-// again, and never given back.
+// Instants are kept to the millisecond, rounded down, from year 1 to 9999, and come back in UTC.
+// TTLs are kept in whole milliseconds. The memory for texts stays in proportion to the texts of the
+// stored records. The 128 bytes of a deleted record are used again, but never given back to the
+// operating system.
 package table
 
 import (
@@ -21,10 +20,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Table is a table of records by ID, found by subject and by death as well. It is
-// safe for concurrent use; New makes one. Get, MarkUnsaved, Len, Unsaved and TakeUnsaved
-// never take its lock, and Touch does only where it brings a record back that Living has
-// put aside.
+// Table is a table of records, indexed by ID, by subject and by the instant of death. It is safe
+// for concurrent use. New makes one. Get, MarkUnsaved, Len, Unsaved and TakeUnsaved never take the
+// table's lock. Touch takes the lock only for a record that Living has moved to a dead list.
 type Table struct {
 	seed        maphash.Seed // random, so that IDs and subjects cannot be chosen to collide
 	ids         ids
@@ -35,7 +33,7 @@ type Table struct {
 	unsaved     atomic.Int64 // how many records are unsaved
 	unsavedScan atomic.Uint32
 
-	mu         sync.Mutex // guards the links of the cells, what follows, and all that only writers use
+	mu         sync.Mutex // guards the links of the cells, the fields below, and all state that only writers use
 	subjects   subjectIndex
 	expiries   expiryIndex
 	compaction compaction
@@ -48,9 +46,9 @@ func New() *Table {
 	return t
 }
 
-// Get sets *r to the record of id and returns true, or returns false and leaves
-// *r alone if there is none. The strings of *r never change; while one of them is
-// held, so are the 64 KiB of texts around it.
+// Get sets *r to the record of id and returns true. It returns false and leaves *r alone if there
+// is no such record. The strings of *r never change; a caller that keeps one of them keeps the 64
+// KiB of texts around it in memory.
 func (t *Table) Get(id storage.ID, r *storage.Record) bool {
 	k := t.key(&id)
 	for {
@@ -67,9 +65,9 @@ func (t *Table) Get(id storage.ID, r *storage.Record) bool {
 	}
 }
 
-// Touch is Use.Raise on the record of id: it reports whether anything rose, and
-// marks the record unsaved if so. An absent or ended record stays as it is. Every Living
-// that begins after Touch has returned finds what it has brought back to life.
+// Touch applies Use.Raise to the record of id, marks the record unsaved if a field rose, and
+// reports whether one did. An absent or ended record stays as it is. A record that a Touch has
+// brought back to life is found by every Living that begins after the Touch has returned.
 func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 	at, expires := milli(use.At), milli(use.ExpiresAt)
 	k := t.key(&id)
@@ -102,12 +100,11 @@ func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 	return rose
 }
 
-// Put creates the record r.ID or replaces it. seen is what the writer of r saw of
-// the record that it replaces, LastUsedAt and ExpiresAt, and means nothing if there
-// is none: whichever of the two has been raised since is kept, as the later of the
-// stored one and r's, and marks the record unsaved. No ExpiresAt is kept that is past r's
-// MaxExpiresAt. An ended r is stored as it is: an end comes after every Touch. Nothing is
-// kept of r.
+// Put creates the record r.ID or replaces it. seen holds the LastUsedAt and ExpiresAt that the
+// writer of r saw in the record that r replaces; it is ignored if there is no such record. A field
+// that a Touch has raised since then becomes the later of the stored instant and that of r, and the
+// record is marked unsaved. ExpiresAt never passes the MaxExpiresAt of r. An ended r is stored as
+// it is, because an end comes after every Touch. The table keeps no memory of r.
 func (t *Table) Put(r *storage.Record, seen storage.Use) {
 	p := t.locate(r)
 	t.mu.Lock()
@@ -115,7 +112,7 @@ func (t *Table) Put(r *storage.Record, seen storage.Use) {
 	t.put(p, r, seen)
 }
 
-// location is where the table looks for a record.
+// location says where the indexes have a record: under its ID and under the hash of its subject.
 type location struct {
 	id      key
 	subject uint64 // the hash
@@ -139,7 +136,7 @@ func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 	t.texts.add(&w, r)
 	slot, c, fresh := t.slabs.take()
 	if fresh {
-		// No reader knows this cell before publish.
+		// No reader can see this cell before publish.
 		w[wMeta] |= occupied
 		c.w = w
 		t.slabs.publish(slot)
@@ -175,7 +172,7 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 		t.setUnsaved(slot)
 	}
 	flags := uint64(occupied)
-	if !moved { // or else link finds it in no list
+	if !moved { // otherwise the record leaves its list, and link adds it to the main one
 		flags |= was[wMeta] & inDead
 	}
 	c.set(&w, flags)
@@ -214,9 +211,10 @@ func (t *Table) delete(k key) bool {
 	return true
 }
 
-// hide hides the record in the cell from all readers if it was dead before the instant, and
-// returns its death otherwise. No Touch can raise the record while the cell is locked, and a
-// later Touch finds nothing.
+// hide makes the record in the cell invisible to readers if it was dead before the instant, and
+// reports whether it did. It returns the instant from which the record is dead. The cell is locked
+// meanwhile, so that no Touch can raise the record between the check and the change. A later Touch
+// finds no record.
 func (t *Table) hide(slot uint32, c *cell, before int64) (killed bool, dead int64) {
 	c.lock()
 	w := c.words()
@@ -230,7 +228,7 @@ func (t *Table) hide(slot uint32, c *cell, before int64) (killed bool, dead int6
 	return killed, dead
 }
 
-// remove forgets a record that kill has taken out of sight.
+// remove deletes a record that hide has made invisible from all indexes and frees its cell.
 func (t *Table) remove(slot uint32, c *cell, k key) {
 	t.ids.remove(k, slot)
 	t.subjects.unlink(slot)

@@ -10,50 +10,49 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// A text word is the place of a record's texts 40, the lengths of subject 8 and
-// name 8, and the number of the prefix 8. A place is the number of a chunk and an
-// offset in it.
+// A text word holds the place of a record's texts in 40 bits, the lengths of subject and name in 8
+// bits each, and the number of the prefix in 8 bits. A place is the number of a chunk and an offset
+// in it.
 const (
 	offsetBits = 16
 	chunkSize  = 1 << offsetBits
 	placeShift = 24
 
-	// A record whose texts are longer than a cell can say, whose prefix has no
-	// number, or that has ties, has all six lengths, the prefix and the ties among
-	// its texts.
+	// A record has the long form if a length does not fit into its cell, if its prefix has no
+	// number, or if it has an extension (package recordext). The long form begins with a header
+	// of six lengths, and contains the prefix and the extension.
 	headerLen   = 6 * 4
 	maxPrefixes = 256
 )
 
-// chunk holds texts one behind the other. What was written once is never written
-// over: strings that were returned lie in it. One text that is longer has
-// a chunk of its own, longer than the type says.
+// chunk holds texts one behind the other. No byte of a text is ever written twice, because strings
+// that were returned share the memory. A text that is longer than a chunk has a chunk of its own,
+// which is longer than the type says.
 type chunk [chunkSize]byte
 
-// texts are what the records hold of strings. Writers hold the table's lock.
+// texts hold the strings of the records. Writers hold the table's lock.
 type texts struct {
 	chunks   atomic.Pointer[[]atomic.Pointer[chunk]]
 	prefixes atomic.Pointer[[]string]
 	_        cachePad
 
-	prefixNumbers map[string]int // of the prefixes
-	recentPrefix  int            // the number that was asked for last
+	prefixNumbers map[string]int // the number of each prefix
+	recentPrefix  int            // the number that was looked up last
 	info          []chunkInfo
-	freeNumbers   []uint32 // numbers of chunks that are free
+	freeNumbers   []uint32 // numbers without a chunk, to be used again
 	current       uint32
-	filled        int // bytes of the current chunk, chunkSize while there is none
+	filled        int // bytes of the current chunk that are taken
 	hasCurrent    bool
 	size          int // bytes of all chunks
-	live          int // bytes of them that records hold
+	live          int // bytes of chunks that belong to records
 }
 
 type chunkInfo struct {
 	size, live int
-	sparse     bool // its texts are being moved out
+	sparse     bool // the compaction moves its texts out
 }
 
-// chunk returns where the texts of a text word lie, or nil if that has been
-// dropped since the word was read.
+// chunk returns the chunk of a text word, or nil if it was freed since the word was read.
 func (x *texts) chunk(text uint64) *chunk {
 	chunks := x.chunks.Load()
 	if number := text >> (placeShift + offsetBits); chunks != nil && number < uint64(len(*chunks)) {
@@ -62,8 +61,8 @@ func (x *texts) chunk(text uint64) *chunk {
 	return nil
 }
 
-// decode sets the five strings and the ties of r, which share c's memory. The words
-// and c belong together: they come out of one look at an unchanged cell.
+// decode sets the five strings of r and the fields of its extension. The strings share the memory
+// of c. The caller has read the words and c from a cell that did not change meanwhile.
 func (x *texts) decode(r *storage.Record, text, meta uint64, c *chunk) {
 	tok := &r.Token
 	at := int(text >> placeShift % chunkSize)
@@ -91,9 +90,9 @@ func (x *texts) decode(r *storage.Record, text, meta uint64, c *chunk) {
 	tok.Data = stringAt(c, at+n, int(meta>>dataBits))
 }
 
-// subject returns what strings sets as the subject.
+// subject returns the string that decode sets as the subject.
 func (x *texts) subject(text, meta uint64, c *chunk) string {
-	if at := int(text >> placeShift % chunkSize); meta&long == 0 { // it comes first
+	if at := int(text >> placeShift % chunkSize); meta&long == 0 { // the short form begins with the subject
 		return stringAt(c, at, int(text>>16&0xff))
 	} else {
 		prefix, subject := binary.LittleEndian.Uint32(c[at:]), binary.LittleEndian.Uint32(c[at+4:])
@@ -101,7 +100,7 @@ func (x *texts) subject(text, meta uint64, c *chunk) string {
 	}
 }
 
-// stringAt returns n bytes of c as a string that shares its memory.
+// stringAt returns n bytes of c as a string that shares the memory of c.
 func stringAt(c *chunk, at, n int) string {
 	if n == 0 {
 		return ""
@@ -109,18 +108,19 @@ func stringAt(c *chunk, at, n int) string {
 	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(c), at)), n)
 }
 
-// decodeWords sets what strings does to what w says. Its caller holds the table's lock.
+// decodeWords is decode for the words of a cell. The caller holds the table's lock.
 func (x *texts) decodeWords(r *storage.Record, w *words, c *chunk) {
 	x.decode(r, w[wText], w[wMeta], c)
 }
 
+// sameTexts reports whether a and b have the same strings and the same extension.
 func sameTexts(a, b *storage.Record) bool {
 	return a.Subject == b.Subject && a.Prefix == b.Prefix && a.Name == b.Name && a.Scope == b.Scope && a.Data == b.Data &&
 		a.Sealed.Equal(b.Sealed) && a.Family == b.Family && a.Parent == b.Parent && a.MaxUses == b.MaxUses && a.UsesLeft == b.UsesLeft && a.UseGrace == b.UseGrace && a.Epoch == b.Epoch &&
 		a.Kind == b.Kind && a.Generation == b.Generation && a.RotatedAt.Equal(b.RotatedAt) && a.PreviousUntil.Equal(b.PreviousUntil)
 }
 
-// add copies the texts and ties of r and sets the words that lead to them.
+// add copies the strings and the extension of r, and sets the words of w that lead to them.
 func (x *texts) add(w *words, r *storage.Record) {
 	tok, tied := &r.Token, recordext.Len(r)
 	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
@@ -142,7 +142,7 @@ func (x *texts) add(w *words, r *storage.Record) {
 	w[wMeta] = uint64(len(tok.Scope))<<scopeBits | uint64(len(tok.Data))<<dataBits
 }
 
-// appendTexts appends all texts but the prefix to b, which has room for them.
+// appendTexts appends all strings except the prefix to b, which has the capacity for them.
 func appendTexts(b []byte, tok *storage.Token) []byte {
 	b = append(b, tok.Subject...)
 	b = append(b, tok.Name...)
@@ -150,8 +150,9 @@ func appendTexts(b []byte, tok *storage.Token) []byte {
 	return append(b, tok.Data...)
 }
 
-// prefixNumber returns the number of a prefix. There are few of them, and those that came
-// too late or are too long have none.
+// prefixNumber returns the number of a prefix, and gives it one if it has none. Programs use few
+// prefixes. It returns false for a prefix that is too long, and for a new one once maxPrefixes have
+// numbers.
 func (x *texts) prefixNumber(prefix string) (int, bool) {
 	if p := x.prefixes.Load(); p != nil && (*p)[x.recentPrefix] == prefix {
 		return x.recentPrefix, true
@@ -188,10 +189,10 @@ func (x *texts) alloc(n int) (place uint64, b []byte) {
 		x.addLive(number, n)
 		return uint64(number) << offsetBits, big
 	case !x.hasCurrent || x.filled+n > chunkSize:
-		sealed, begun := x.current, x.hasCurrent
+		full, had := x.current, x.hasCurrent
 		x.current, x.filled, x.hasCurrent = x.addChunk(new(chunk), chunkSize), 0, true
-		if begun {
-			x.freeIfEmpty(sealed)
+		if had {
+			x.freeIfEmpty(full)
 		}
 	}
 	at := x.filled
@@ -200,7 +201,7 @@ func (x *texts) alloc(n int) (place uint64, b []byte) {
 	return uint64(x.current)<<offsetBits | uint64(at), (*x.chunks.Load())[x.current].Load()[at : at+n : at+n]
 }
 
-// addChunk takes c in and returns its number.
+// addChunk adds c to the chunks and returns its number.
 func (x *texts) addChunk(c *chunk, size int) (number uint32) {
 	x.size += size
 	if n := len(x.freeNumbers); n > 0 {
@@ -216,7 +217,8 @@ func (x *texts) addChunk(c *chunk, size int) (number uint32) {
 	return number
 }
 
-// growList makes the list of chunks one longer, in place where no reader looks yet.
+// growList makes the list of chunks longer by one. It appends in place where there is capacity,
+// because readers see the old length only.
 func (x *texts) growList() {
 	var old []atomic.Pointer[chunk]
 	if p := x.chunks.Load(); p != nil {
@@ -234,12 +236,14 @@ func (x *texts) growList() {
 	x.chunks.Store(&wider)
 }
 
+// addLive counts n more bytes of the chunk as live.
 func (x *texts) addLive(number uint32, n int) {
 	x.info[number].live += n
 	x.live += n
 }
 
-// release gives up the texts of w.
+// release counts the texts of w as garbage, and frees their chunk if it was the last live text
+// there.
 func (x *texts) release(w *words) {
 	n := x.length(w)
 	if n == 0 {
@@ -251,7 +255,7 @@ func (x *texts) release(w *words) {
 	x.freeIfEmpty(number)
 }
 
-// length returns how many bytes of a chunk w holds.
+// length returns how many bytes of a chunk the texts of w take.
 func (x *texts) length(w *words) int {
 	var r storage.Record
 	x.decodeWords(&r, w, x.chunk(w[wText]))
@@ -262,8 +266,8 @@ func (x *texts) length(w *words) int {
 	return n
 }
 
-// freeIfEmpty lets go of a chunk of which no record holds anything. Readers may
-// still hold strings in it.
+// freeIfEmpty frees a chunk without live texts, unless it is the current one. Readers may still
+// hold strings in it.
 func (x *texts) freeIfEmpty(number uint32) {
 	if x.info[number].live > 0 || x.hasCurrent && number == x.current {
 		return
@@ -274,7 +278,7 @@ func (x *texts) freeIfEmpty(number uint32) {
 	x.freeNumbers = append(x.freeNumbers, number)
 }
 
-// garbage returns how many bytes belong to no record.
+// garbage returns how many bytes of the chunks belong to no record.
 func (x *texts) garbage() int {
 	garbage := x.size - x.live
 	if x.hasCurrent {

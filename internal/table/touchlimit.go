@@ -6,21 +6,23 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// touchLimit is a write that is held and what of a Touch in the table does not pass it: of a
-// Delete nothing, for the table shows a record that has nothing to do with what is put
-// under the ID afterwards; of a Put that lowers MaxExpiresAt no expiry beyond that,
-// although one behind it may have raised the cap again.
+// touchLimit says how much of a Touch in the table applies to a staged record, because of a write
+// that is held below that record. The table still shows the record from before that write.
+//
+// A Delete blocks every Touch: the record in the table has nothing to do with a record that is put
+// under the same ID afterwards. A Put that lowers MaxExpiresAt limits the expiry to that, even
+// where a later held Put has raised MaxExpiresAt again.
 type touchLimit struct {
 	blocks bool
 	expiry time.Time
 
-	// What follows is guarded by the table's lock.
-	older *touchLimit // the one before it
-	shown bool        // and those under it
+	// The table's lock guards the fields below.
+	older *touchLimit // the limit of the write before
+	shown bool        // the table shows the write, and all older ones
 }
 
-// limitTouches sets the barrier of w, which replaces a record, whose last one before that is
-// under.
+// limitTouches sets the limit that applies to records put after w. older is the limit of the writes
+// before w. w replaces a record.
 func (w *Write) limitTouches(under *touchLimit) {
 	w.touchLimit = under
 	limit := w.Record.MaxExpiresAt
@@ -29,14 +31,15 @@ func (w *Write) limitTouches(under *touchLimit) {
 	}
 }
 
-// markShown says that the table shows what the barrier is of. Its caller has locked the table.
+// markShown notes that the table shows the write of the limit: the limit ends. The caller has
+// locked the table.
 func (b *touchLimit) markShown() {
 	if b != nil {
 		b.shown, b.older = true, nil
 	}
 }
 
-// touchLimitOf returns the last barrier of what is held of id.
+// touchLimitOf returns the limit of the newest held write of id, or nil.
 func (s *Stage) touchLimitOf(id storage.ID) *touchLimit {
 	if w := s.held[id]; w != nil {
 		return w.touchLimit
@@ -44,8 +47,8 @@ func (s *Stage) touchLimitOf(id storage.ID) *touchLimit {
 	return nil
 }
 
-// applyTouches applies to r, which w holds, what a Touch has raised in the table since the
-// update that put r saw it: r will be shown like that.
+// applyTouches raises r, which w holds, by each Touch in the table that came after the update of w
+// had read the record. The table will show r like that.
 func (s *Stage) applyTouches(r *storage.Record, w *Write) {
 	limit, passes := s.allowedTouch(w.touchLimit)
 	var shown storage.Record
@@ -65,8 +68,8 @@ func (s *Stage) applyTouches(r *storage.Record, w *Write) {
 	use.Raise(r)
 }
 
-// allowedTouch returns the latest expiry that passes the barriers that are not revealed, zero if
-// any does, and whether anything passes.
+// allowedTouch returns the latest expiry that the limits allow, or zero if they allow any, and
+// whether they let a Touch pass at all. A limit of a write that the table shows does not count.
 func (s *Stage) allowedTouch(b *touchLimit) (limit time.Time, passes bool) {
 	if b == nil {
 		return limit, true

@@ -8,8 +8,8 @@ import (
 
 var errDeleted = fmt.Errorf("%w: this update has deleted the record", storage.ErrConflict)
 
-// Delete implements storage.Tx. Of a record that the transaction has created itself it
-// leaves nothing to be written.
+// Delete implements storage.Tx. A record that the transaction itself has created leaves no write
+// behind.
 func (t *Tx) Delete(id storage.ID) error {
 	var r storage.Record
 	at, err := t.read(id, &r)
@@ -36,7 +36,7 @@ func (t *Tx) Delete(id storage.ID) error {
 	return nil
 }
 
-// dropWrite removes a write, in whose place the last one goes.
+// dropWrite removes a write and moves the last write to its place.
 func (t *Tx) dropWrite(write int) {
 	last := len(t.writes) - 1
 	if write != last {
@@ -44,6 +44,6 @@ func (t *Tx) dropWrite(write int) {
 		at, _ := t.find(t.writes[write].Record.ID)
 		t.known[at].write = write
 	}
-	t.writes[last] = Write{} // create relies on it
+	t.writes[last] = Write{} // create relies on zero values
 	t.writes = t.writes[:last]
 }

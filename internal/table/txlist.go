@@ -11,20 +11,22 @@ import (
 // Records implements storage.Tx.
 func (t *Tx) Records() iter.Seq2[storage.Record, error] { return t.records }
 
+// yieldRecords is the iterator that Records returns.
 func (t *Tx) yieldRecords(yield func(storage.Record, error) bool) {
 	ids := t.takeIDs()
 	ids = t.addCreated(t.stage.table.Subject(ids, t.subject))
 	defer func() { t.ids = ids }()
 	var r storage.Record
 	for _, id := range ids {
-		// An ID that was deleted may be another subject's by now.
+		// A deleted ID may belong to another subject by now.
 		if _, err := t.read(id, &r); err == nil && r.Subject == t.subject && !yield(r, nil) {
 			return
 		}
 	}
 }
 
-// Living implements storage.Tx. It yields none that are dead at now, and has not read those.
+// Living implements storage.Tx. It yields no record that is dead at now, and does not count those
+// as read.
 func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		ids := t.takeIDs()
@@ -46,16 +48,16 @@ func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	}
 }
 
-// takeIDs returns room for IDs, which the loop body, which may ask for all of them, too,
-// does not get.
+// takeIDs returns the buffer for IDs and takes it from the transaction. A loop body that iterates
+// as well gets another buffer.
 func (t *Tx) takeIDs() []storage.ID {
 	ids := t.ids[:0]
 	t.ids = nil
 	return ids
 }
 
-// addCreated adds to the IDs of the subject, which are in order, those that are held and new,
-// or were created here.
+// addCreated adds to ids, which are in order, the IDs of the subject's records that held writes or
+// this transaction create.
 func (t *Tx) addCreated(ids []storage.ID) []storage.ID {
 	shown := len(ids)
 	for w := t.stage.created[t.subject].first; w != nil; w = w.next {
@@ -73,8 +75,8 @@ func (t *Tx) addCreated(ids []storage.ID) []storage.ID {
 	return ids
 }
 
-// hasWrite reports whether a write of id is held or this transaction's own: then what the
-// table shows of it does not tell whether it lives.
+// hasWrite reports whether a write of id is held or is in this transaction. Then the record in the
+// table does not tell whether the record lives.
 func (t *Tx) hasWrite(id storage.ID) bool {
 	if t.stage.held[id] != nil {
 		return true

@@ -1,37 +1,38 @@
 package table
 
-// subjectWalk is a walk through the lists of a subject: the main one, what has run out, what has
-// an end. It may pause wherever it has looked at a record that stays where it is.
+// subjectWalk is a walk through the lists of a subject: the main list, the expired records, the
+// ended ones. It can pause at a record that it has visited and that has stayed in its list.
 type subjectWalk struct {
 	table   *Table
 	hash    uint64
 	subject string
 
-	pausedAt uint32 // the last record that it looked at and that stayed, 0 before the first one
-	list     uint64 // the flag of the list that it is in
-	leader   uint32 // while the lock is held
+	pausedAt uint32 // the last visited record that stayed in its list, 0 at the beginning
+	list     uint64 // the flag of the list that pausedAt is in
+	leader   uint32 // valid while the lock is held
 	returns  uint64 // when it began
 }
 
-// outcome is what becomes of a record that was looked at.
+// outcome says what happens to a record that was visited.
 type outcome int
 
 const (
 	stays  outcome = iota
-	leaves         // its list
+	leaves         // the record has left its list
 	stop           // the walk is over
 )
 
-// step looks at no more than budget records, and reports whether the walk is over. Unless
-// it is valid it has to begin again: the record where it paused has left its list, or
-// another one may have come back to a list that the walk is through with. look is called
-// with the table locked, and may take the record out of its list but no other one.
+// step visits at most budget records and reports whether the walk is over. If it returns valid as
+// false, the walk must start again: the record at which it had paused has left its list, or some
+// record has moved back to a main list. look is called with the table locked. It may take the
+// record that it visits out of its list, but no other record.
 func (w *subjectWalk) step(budget int, look func(list uint64, slot uint32, c *cell) outcome) (over, valid bool) {
 	w.table.mu.Lock()
 	defer w.table.mu.Unlock()
 	return w.stepLocked(budget, look)
 }
 
+// stepLocked is step for a caller that has locked the table.
 func (w *subjectWalk) stepLocked(budget int, look func(list uint64, slot uint32, c *cell) outcome) (over, valid bool) {
 	x := &w.table.subjects
 	if w.leader = x.leader(w.hash, w.subject, &w.table.texts); w.leader == 0 {
@@ -68,7 +69,8 @@ func (w *subjectWalk) stepLocked(budget int, look func(list uint64, slot uint32,
 	}
 }
 
-// resume returns what to look at next, and in which list that is.
+// resume returns the record to visit next and the list that it is in. ok is false if the walk must
+// start again.
 func (w *subjectWalk) resume(x *subjectIndex) (slot uint32, list uint64, ok bool) {
 	if w.pausedAt == 0 {
 		w.returns = x.restored
@@ -82,12 +84,13 @@ func (w *subjectWalk) resume(x *subjectIndex) (slot uint32, list uint64, ok bool
 }
 
 const (
-	stepSize    = 1024 // records that one hold of the lock looks at
-	maxRestarts = 3    // restarts of a walk before it is made in one piece
+	stepSize    = 1024 // records that a walk visits before it releases the lock
+	maxRestarts = 3    // restarts of a walk before it keeps the lock to its end
 )
 
-// all makes the walk in steps, and begins again where it has to: reset is called before
-// each beginning. What keeps coming between gets no chance after a few times.
+// all visits all records in steps and starts again where step demands that. It calls reset before
+// each start. After maxRestarts it keeps the lock to the end, so that writers cannot disturb it for
+// ever.
 func (w *subjectWalk) all(reset func(), look func(list uint64, slot uint32, c *cell) outcome) {
 	for restarts := 0; ; restarts++ {
 		budget := stepSize
