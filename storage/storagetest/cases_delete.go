@@ -35,7 +35,7 @@ func deleteCases() []testCase {
 	}
 }
 
-// deletes is an Update's function that deletes rs.
+// deletes returns a function for Update that deletes rs.
 func deletes(rs ...storage.Record) func(storage.Tx) error {
 	return func(tx storage.Tx) error {
 		for _, r := range rs {
@@ -47,7 +47,7 @@ func deletes(rs ...storage.Record) func(storage.Tx) error {
 	}
 }
 
-// mixedKinds returns records of subject of every kind, the first and the last of which live.
+// mixedKinds returns records of subject of every kind. The first and the last of them live.
 func (e *env) mixedKinds(subject string) []storage.Record {
 	return []storage.Record{
 		e.record(subject), e.record(subject, expires(instant(1))), e.record(subject, ended(instant(2), storage.EndRevoked)),

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// callers is how many goroutines want the same subject at once.
+// callers is how many goroutines update the same subject at once.
 const callers = 32
 
 func serialCases() []testCase {
@@ -94,8 +94,8 @@ func checkLimit(e *env) error {
 	return errors.Join(err, listing, diff("records", limit, len(listed)), diff("refused", callers-limit, int(refused.Load())))
 }
 
-// touchAmidUpdate calls touch while an Update has read r and has not put it yet. A store may
-// make the Touch wait for the Update; then it happens afterwards.
+// touchAmidUpdate calls Touch when an Update has read r and has not put it yet. A store may make
+// the Touch wait for the Update; then the Touch happens afterwards.
 func (e *env) touchAmidUpdate(r storage.Record, use storage.Use, then func(tx storage.Tx, read storage.Record) error) error {
 	var done chan error
 	var once sync.Once
@@ -214,8 +214,7 @@ func checkGoexit(e *env) error {
 	return errors.Join(<-done, e.stillWorks(before))
 }
 
-// stillWorks checks that the store holds before and nothing else, and that it does
-// all that a store does.
+// stillWorks checks that the store holds before and nothing else, and that every method works.
 func (e *env) stillWorks(before ...storage.Record) error {
 	if err := e.holds(before...); err != nil {
 		return err
