@@ -52,9 +52,9 @@ const (
 // instants.
 func expiryKey(ms int64) int64 { return max(0, min(ms-zeroMilli, lastKey)) }
 
-// insert files the record under an instant in Unix milliseconds. It begins at the node of the last
+// fileUnder files the record under an instant in Unix milliseconds. It begins at the node of the last
 // insert if that covers the key, because tokens that are issued together mostly die together.
-func (x *expiryIndex) insert(slot uint32, ms int64) {
+func (x *expiryIndex) fileUnder(slot uint32, ms int64) {
 	if x.nodes == nil {
 		x.nodes = []*expiryNode{{level: rootLevel}, {}}
 	}
@@ -62,7 +62,7 @@ func (x *expiryIndex) insert(slot uint32, ms int64) {
 	if !x.covers(x.lastNode, key) {
 		x.lastNode = root
 	}
-	x.lastNode = x.insertBelow(x.lastNode, slot, key)
+	x.lastNode = x.fileBelow(x.lastNode, slot, key)
 }
 
 // covers reports whether records with the key belong into the node or below it. It returns false
@@ -72,9 +72,9 @@ func (x *expiryIndex) covers(number uint32, key int64) bool {
 	return n != nil && (key^n.start)>>(6*(n.level+1)) == 0
 }
 
-// insertBelow files the record below a node that covers its key. It returns the number of the node
+// fileBelow files the record below a node that covers its key. It returns the number of the node
 // whose list the record is in then.
-func (x *expiryIndex) insertBelow(number, slot uint32, key int64) (in uint32) {
+func (x *expiryIndex) fileBelow(number, slot uint32, key int64) (in uint32) {
 	for {
 		n := x.nodes[number]
 		kid := uint8(key >> (6 * n.level) & 63)
@@ -186,10 +186,10 @@ func (x *expiryIndex) sortOne(number uint32) bool {
 	}
 	key := expiryKey(x.deadFrom(slot))
 	if x.covers(number, key) {
-		x.insertBelow(number, slot, key)
+		x.fileBelow(number, slot, key)
 		return true
 	}
-	x.insertBelow(root, slot, key)
+	x.fileBelow(root, slot, key)
 	x.prune(number)
 	return x.nodes[number] == n
 }

@@ -40,7 +40,7 @@ func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (g
 			gone = append(gone, id)
 		} else {
 			t.expiries.unlink(slot)
-			t.expiries.insert(slot, at)
+			t.expiries.fileUnder(slot, at)
 		}
 	}
 	t.compact(compactWork / 4 * len(gone))

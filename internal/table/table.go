@@ -146,7 +146,7 @@ func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 		c.unlock(true)
 	}
 	t.subjects.link(slot, hash, r.Subject, &t.texts)
-	t.expiries.insert(slot, w.deadFrom())
+	t.expiries.fileUnder(slot, w.deadFrom())
 	t.ids.insert(k, slot)
 	t.count.Add(1)
 }
@@ -188,7 +188,7 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	}
 	if dead := w.deadFrom(); dead < was.deadFrom() {
 		t.expiries.unlink(slot)
-		t.expiries.insert(slot, dead)
+		t.expiries.fileUnder(slot, dead)
 	}
 }
 
