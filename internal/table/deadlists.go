@@ -44,29 +44,29 @@ func (x *subjectIndex) setDeadLists(leader uint32, a deadLists) {
 	}
 }
 
-// linkDead puts slot into a dead list of the leader: right behind the record before, or first if
-// before is 0. slot is in no list, and the flag of its cell says list already.
-func (x *subjectIndex) linkDead(slot, leader, before uint32, list uint64) {
+// linkDead puts ref into a dead list of the leader: right behind the record before, or first if
+// before is 0. ref is in no list, and the flag of its cell says list already.
+func (x *subjectIndex) linkDead(ref, leader, before uint32, list uint64) {
 	if before != 0 {
-		x.insertAfter(slot, before)
+		x.insertAfter(ref, before)
 		return
 	}
 	a := x.dead[leader]
 	head := a.head(list)
-	x.slabs.cell(slot).subjectLink = link{prev: chained | leader, next: *head}
+	x.slabs.cell(ref).subjectLink = link{prev: chained | leader, next: *head}
 	if *head != 0 {
-		x.slabs.cell(*head).subjectLink.prev = slot
+		x.slabs.cell(*head).subjectLink.prev = ref
 	}
-	*head = slot
+	*head = ref
 	x.setDeadLists(leader, a)
 }
 
-// unlinkDead takes slot out of the dead list that its flag names. The flag stays.
-func (x *subjectIndex) unlinkDead(slot uint32) {
-	c := x.slabs.cell(slot)
+// unlinkDead takes ref out of the dead list that its flag names. The flag stays.
+func (x *subjectIndex) unlinkDead(ref uint32) {
+	c := x.slabs.cell(ref)
 	l := c.subjectLink
 	if l.prev&chained == 0 {
-		x.unlinkMember(slot)
+		x.unlinkMember(ref)
 		return
 	}
 	if l.next != 0 {
@@ -78,13 +78,13 @@ func (x *subjectIndex) unlinkDead(slot uint32) {
 	x.setDeadLists(leader, a)
 }
 
-// restore moves slot from its dead list to the main list.
-func (x *subjectIndex) restore(slot uint32, texts *texts) {
-	c := x.slabs.cell(slot)
-	x.unlinkDead(slot)
+// restore moves ref from its dead list to the main list.
+func (x *subjectIndex) restore(ref uint32, texts *texts) {
+	c := x.slabs.cell(ref)
+	x.unlinkDead(ref)
 	c.setList(0)
 	text := c.load(wText)
-	x.insertAfter(slot, x.leader(x.hashOf(slot), texts.subject(text, c.load(wMeta), texts.chunk(text)), texts))
+	x.insertAfter(ref, x.leader(x.hashOf(ref), texts.subject(text, c.load(wMeta), texts.chunk(text)), texts))
 	x.restored++
 }
 
@@ -93,18 +93,18 @@ func (x *subjectIndex) restore(slot uint32, texts *texts) {
 // leader.
 func (x *subjectIndex) promote(leader uint32) uint32 {
 	a := x.dead[leader]
-	slot := a.expired
-	if slot == 0 {
-		slot = a.ended
+	ref := a.expired
+	if ref == 0 {
+		ref = a.ended
 	}
-	if slot != 0 {
-		x.unlinkDead(slot)
-		c := x.slabs.cell(slot)
+	if ref != 0 {
+		x.unlinkDead(ref)
+		c := x.slabs.cell(ref)
 		c.setList(0)
 		c.subjectLink.next = 0
 		x.restored++
 	}
-	return slot
+	return ref
 }
 
 // moveDeadLists gives the dead lists of a leader to the next leader of the subject.
@@ -131,7 +131,7 @@ func (t *Table) restore(id storage.ID) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if slot, c := t.find(k); c != nil && c.load(wMeta)&inExpired != 0 {
-		t.subjects.restore(slot, &t.texts)
+	if ref, c := t.find(k); c != nil && c.load(wMeta)&inExpired != 0 {
+		t.subjects.restore(ref, &t.texts)
 	}
 }

@@ -54,7 +54,7 @@ func expiryKey(ms int64) int64 { return max(0, min(ms-zeroMilli, lastKey)) }
 
 // fileUnder files the record under an instant in Unix milliseconds. It begins at the node of the last
 // insert if that covers the key, because tokens that are issued together mostly die together.
-func (x *expiryIndex) fileUnder(slot uint32, ms int64) {
+func (x *expiryIndex) fileUnder(ref uint32, ms int64) {
 	if x.nodes == nil {
 		x.nodes = []*expiryNode{{level: rootLevel}, {}}
 	}
@@ -62,7 +62,7 @@ func (x *expiryIndex) fileUnder(slot uint32, ms int64) {
 	if !x.covers(x.lastNode, key) {
 		x.lastNode = root
 	}
-	x.lastNode = x.fileBelow(x.lastNode, slot, key)
+	x.lastNode = x.fileBelow(x.lastNode, ref, key)
 }
 
 // covers reports whether records with the key belong into the node or below it. It returns false
@@ -74,14 +74,14 @@ func (x *expiryIndex) covers(number uint32, key int64) bool {
 
 // fileBelow files the record below a node that covers its key. It returns the number of the node
 // whose list the record is in then.
-func (x *expiryIndex) fileBelow(number, slot uint32, key int64) (in uint32) {
+func (x *expiryIndex) fileBelow(number, ref uint32, key int64) (in uint32) {
 	for {
 		n := x.nodes[number]
 		kid := uint8(key >> (6 * n.level) & 63)
 		bit := uint64(1) << kid
 		if n.nodes&bit == 0 {
 			if n.counts[kid] < longList || n.level <= lazyLevel {
-				x.push(number, kid, slot)
+				x.push(number, kid, ref)
 				return number
 			}
 			child := x.openNode(number, kid)
@@ -95,7 +95,7 @@ func (x *expiryIndex) fileBelow(number, slot uint32, key int64) (in uint32) {
 }
 
 // push puts the record first into a list.
-func (x *expiryIndex) push(number uint32, list uint8, slot uint32) {
+func (x *expiryIndex) push(number uint32, list uint8, ref uint32) {
 	n := x.nodes[number]
 	head := &n.unsorted
 	if list != unsortedList {
@@ -103,16 +103,16 @@ func (x *expiryIndex) push(number uint32, list uint8, slot uint32) {
 		n.filled |= 1 << list
 		n.counts[list] = min(n.counts[list], longList-1) + 1
 	}
-	x.slabs.cell(slot).expiryLink = link{prev: inNode | number<<listBits | uint32(list), next: *head}
+	x.slabs.cell(ref).expiryLink = link{prev: inNode | number<<listBits | uint32(list), next: *head}
 	if *head != 0 {
-		x.slabs.cell(*head).expiryLink.prev = slot
+		x.slabs.cell(*head).expiryLink.prev = ref
 	}
-	*head = slot
+	*head = ref
 }
 
 // unlink takes the record out of its list.
-func (x *expiryIndex) unlink(slot uint32) {
-	l := x.slabs.cell(slot).expiryLink
+func (x *expiryIndex) unlink(ref uint32) {
+	l := x.slabs.cell(ref).expiryLink
 	if l.next != 0 {
 		x.slabs.cell(l.next).expiryLink.prev = l.prev
 	}
@@ -179,25 +179,25 @@ func (x *expiryIndex) openNode(number uint32, kid uint8) (at uint32) {
 // node still exists.
 func (x *expiryIndex) sortOne(number uint32) bool {
 	n := x.nodes[number]
-	slot := n.unsorted
-	n.unsorted = x.slabs.cell(slot).expiryLink.next
+	ref := n.unsorted
+	n.unsorted = x.slabs.cell(ref).expiryLink.next
 	if n.unsorted != 0 {
 		x.slabs.cell(n.unsorted).expiryLink.prev = inNode | number<<listBits | unsortedList
 	}
-	key := expiryKey(x.deadFrom(slot))
+	key := expiryKey(x.deadFrom(ref))
 	if x.covers(number, key) {
-		x.fileBelow(number, slot, key)
+		x.fileBelow(number, ref, key)
 		return true
 	}
-	x.fileBelow(root, slot, key)
+	x.fileBelow(root, ref, key)
 	x.prune(number)
 	return x.nodes[number] == n
 }
 
 // deadFrom returns the instant of death that the cell says now, in Unix milliseconds.
-func (x *expiryIndex) deadFrom(slot uint32) int64 {
+func (x *expiryIndex) deadFrom(ref uint32) int64 {
 	var w words
-	c := x.slabs.cell(slot)
+	c := x.slabs.cell(ref)
 	w[wExpires], w[wEnded] = c.load(wExpires), c.load(wEnded)
 	return w.deadFrom()
 }
@@ -205,7 +205,7 @@ func (x *expiryIndex) deadFrom(slot uint32) int64 {
 // due returns a record that is filed under a key below before, and leaves it filed. It takes at
 // most *budget steps and subtracts those that it took. It returns 0 and true if the budget ran out
 // first, and 0 and false if there is no such record.
-func (x *expiryIndex) due(before int64, budget *int) (slot uint32, more bool) {
+func (x *expiryIndex) due(before int64, budget *int) (ref uint32, more bool) {
 	if x.nodes == nil {
 		return 0, false
 	}
@@ -240,45 +240,45 @@ func (x *expiryIndex) due(before int64, budget *int) (slot uint32, more bool) {
 }
 
 // appendBefore appends the records that are filed under a key below key, and all busy ones, until
-// slots has limit elements. It reports whether those were all.
-func (x *expiryIndex) appendBefore(slots []uint32, key int64, limit int) ([]uint32, bool) {
+// refs has limit elements. It reports whether those were all.
+func (x *expiryIndex) appendBefore(refs []uint32, key int64, limit int) ([]uint32, bool) {
 	if x.nodes == nil {
-		return slots, true
+		return refs, true
 	}
-	slots, all := x.appendBelow(slots, root, key, limit)
+	refs, all := x.appendBelow(refs, root, key, limit)
 	for _, head := range x.nodes[busyNode].heads[:2] {
 		if all {
-			slots, all = x.appendList(slots, head, limit)
+			refs, all = x.appendList(refs, head, limit)
 		}
 	}
-	return slots, all
+	return refs, all
 }
 
 // appendBelow does the same for the records of one node and the nodes below it.
-func (x *expiryIndex) appendBelow(slots []uint32, number uint32, key int64, limit int) ([]uint32, bool) {
+func (x *expiryIndex) appendBelow(refs []uint32, number uint32, key int64, limit int) ([]uint32, bool) {
 	n := x.nodes[number]
-	slots, all := x.appendList(slots, n.unsorted, limit)
+	refs, all := x.appendList(refs, n.unsorted, limit)
 	for left := n.filled; left != 0 && all; left &= left - 1 {
 		kid := bits.TrailingZeros64(left)
 		switch {
 		case n.start+int64(kid)<<(6*n.level) >= key:
-			return slots, true
+			return refs, true
 		case n.nodes>>kid&1 != 0:
-			slots, all = x.appendBelow(slots, n.heads[kid], key, limit)
+			refs, all = x.appendBelow(refs, n.heads[kid], key, limit)
 		default:
-			slots, all = x.appendList(slots, n.heads[kid], limit)
+			refs, all = x.appendList(refs, n.heads[kid], limit)
 		}
 	}
-	return slots, all
+	return refs, all
 }
 
-// appendList does the same for the list that begins with slot.
-func (x *expiryIndex) appendList(slots []uint32, slot uint32, limit int) ([]uint32, bool) {
-	for ; slot != 0; slot = x.slabs.cell(slot).expiryLink.next {
-		if len(slots) == limit {
-			return slots, false
+// appendList does the same for the list that begins with ref.
+func (x *expiryIndex) appendList(refs []uint32, ref uint32, limit int) ([]uint32, bool) {
+	for ; ref != 0; ref = x.slabs.cell(ref).expiryLink.next {
+		if len(refs) == limit {
+			return refs, false
 		}
-		slots = append(slots, slot)
+		refs = append(refs, ref)
 	}
-	return slots, true
+	return refs, true
 }

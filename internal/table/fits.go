@@ -55,11 +55,11 @@ func (x *subjectIndex) fewListed(leader uint32, n int, now int64, keep func(stor
 	if x.dead != nil && c.dead(now) && (keep == nil || !keep(c.id())) {
 		n++
 	}
-	slot := leader
-	for n = min(n, stepSize); slot != 0 && n > 0; n-- {
-		slot = x.slabs.cell(slot).subjectLink.next
+	ref := leader
+	for n = min(n, stepSize); ref != 0 && n > 0; n-- {
+		ref = x.slabs.cell(ref).subjectLink.next
 	}
-	return slot == 0
+	return ref == 0
 }
 
 // fewLiving counts the living records of the subject and reports whether there are at most n. It

@@ -47,9 +47,9 @@ func (t *Table) find(k key) (uint32, *cell) {
 		if w == 0 {
 			return 0, nil
 		}
-		if slot := uint32(w); uint32(w>>32) == k.tag() && slot != 0 {
-			if c := t.slabs.cell(slot); c.load(wHigh) == k.high && c.load(wLow) == k.low {
-				return slot, c
+		if ref := uint32(w); uint32(w>>32) == k.tag() && ref != 0 {
+			if c := t.slabs.cell(ref); c.load(wHigh) == k.high && c.load(wLow) == k.low {
+				return ref, c
 			}
 		}
 		if i++; i == len(words) {
@@ -58,8 +58,8 @@ func (t *Table) find(k key) (uint32, *cell) {
 	}
 }
 
-// insert files slot under k. k must not be in the index.
-func (x *ids) insert(k key, slot uint32) {
+// insert files ref under k. k must not be in the index.
+func (x *ids) insert(k key, ref uint32) {
 	s := x.shard(k)
 	s.growIfFull()
 	words := *s.words.Load()
@@ -74,15 +74,15 @@ func (x *ids) insert(k key, slot uint32) {
 	} else {
 		s.tombstones--
 	}
-	atomic.StoreUint64(&words[i], uint64(k.tag())<<32|uint64(slot))
+	atomic.StoreUint64(&words[i], uint64(k.tag())<<32|uint64(ref))
 }
 
-// remove removes slot from under k, where it must be.
-func (x *ids) remove(k key, slot uint32) {
+// remove removes ref from under k, where it must be.
+func (x *ids) remove(k key, ref uint32) {
 	s := x.shard(k)
 	words := *s.words.Load()
 	i := home(k.tag(), len(words))
-	for uint32(words[i]) != slot {
+	for uint32(words[i]) != ref {
 		if i++; i == len(words) {
 			i = 0
 		}

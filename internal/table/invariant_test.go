@@ -14,7 +14,7 @@ func checkTable(t *testing.T, table *Table) {
 	checkDeaths(t, table, count)
 	checkTexts(t, table)
 	free := 0
-	for slot := table.slabs.free; slot != 0; slot = table.slabs.cell(slot).expiryLink.next {
+	for ref := table.slabs.free; ref != 0; ref = table.slabs.cell(ref).expiryLink.next {
 		free++
 	}
 	if top := int(table.slabs.top.Load()); count+free != top {
@@ -55,18 +55,18 @@ func checkSubjects(t *testing.T, table *Table, count int) {
 	x, leaders, records, asides := &table.subjects, uint32(0), 0, 0
 	for n := range x.buckets {
 		first, hashes := x.bucket(n)
-		for slot := *first; slot != 0; slot = x.slabs.cell(slot).subjectLink.prev &^ chained {
+		for ref := *first; ref != 0; ref = x.slabs.cell(ref).subjectLink.prev &^ chained {
 			leaders++
-			if hash := x.hashOf(slot); x.bucketOf(hash) != n || *hashes&hashBit(hash) == 0 {
+			if hash := x.hashOf(ref); x.bucketOf(hash) != n || *hashes&hashBit(hash) == 0 {
 				t.Error("a leader in the wrong bucket")
 			}
-			if prev := x.slabs.cell(slot).subjectLink.prev; prev&chained == 0 {
+			if prev := x.slabs.cell(ref).subjectLink.prev; prev&chained == 0 {
 				t.Error("a leader has a record before it")
 			}
-			records += checkList(t, table, slot, x.slabs.cell(slot).subjectLink.prev, 0)
-			if a, ok := x.dead[slot]; ok {
+			records += checkList(t, table, ref, x.slabs.cell(ref).subjectLink.prev, 0)
+			if a, ok := x.dead[ref]; ok {
 				asides++
-				there := checkList(t, table, a.expired, chained|slot, inExpired) + checkList(t, table, a.ended, chained|slot, inEnded)
+				there := checkList(t, table, a.expired, chained|ref, inExpired) + checkList(t, table, a.ended, chained|ref, inEnded)
 				if records += there; there == 0 {
 					t.Error("nothing is aside, and that is kept")
 				}
@@ -86,8 +86,8 @@ func checkSubjects(t *testing.T, table *Table, count int) {
 func checkList(t *testing.T, table *Table, first, prev uint32, list uint64) (n int) {
 	t.Helper()
 	before := int64(lastMilli)
-	for slot := first; slot != 0; n++ {
-		c := table.slabs.cell(slot)
+	for ref := first; ref != 0; n++ {
+		c := table.slabs.cell(ref)
 		expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli
 		switch {
 		case c.subjectLink.prev != prev:
@@ -100,7 +100,7 @@ func checkList(t *testing.T, table *Table, first, prev uint32, list uint64) (n i
 		if list == inExpired {
 			before = expires
 		}
-		prev, slot = slot, c.subjectLink.next
+		prev, ref = ref, c.subjectLink.next
 	}
 	return n
 }
@@ -114,12 +114,12 @@ func checkDeaths(t *testing.T, table *Table, count int) {
 	filed, alive := 0, 0
 	list := func(head uint32, number uint32, list uint8, start, end int64) {
 		prev := inNode | number<<listBits | uint32(list)
-		for slot := head; slot != 0; prev, slot = slot, x.slabs.cell(slot).expiryLink.next {
+		for ref := head; ref != 0; prev, ref = ref, x.slabs.cell(ref).expiryLink.next {
 			filed++
-			if x.slabs.cell(slot).expiryLink.prev != prev {
+			if x.slabs.cell(ref).expiryLink.prev != prev {
 				t.Error("the lists of deaths are torn")
 			}
-			if key := expiryKey(x.deadFrom(slot)); key < start {
+			if key := expiryKey(x.deadFrom(ref)); key < start {
 				t.Errorf("filed under %d, but dead from %d", start, key)
 			}
 		}
@@ -156,8 +156,8 @@ func checkTexts(t *testing.T, table *Table) {
 	x := &table.texts
 	held := make([]int, len(x.info))
 	live0, size := 0, 0
-	for slot := uint32(1); slot <= table.slabs.top.Load(); slot++ {
-		if w, ok := table.slabs.cell(slot).snapshot(); ok && x.length(&w) > 0 {
+	for ref := uint32(1); ref <= table.slabs.top.Load(); ref++ {
+		if w, ok := table.slabs.cell(ref).snapshot(); ok && x.length(&w) > 0 {
 			held[w[wText]>>(placeShift+offsetBits)] += x.length(&w)
 			live0 += x.length(&w)
 		}

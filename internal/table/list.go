@@ -33,12 +33,12 @@ func inOrderOfIssue(ids []storage.ID) []storage.ID {
 func (t *Table) Before(before time.Time) []storage.ID {
 	ms := milliUp(before)
 	t.mu.Lock()
-	slots, all := t.expiries.appendBefore(nil, expiryKey(ms), 2*stepSize)
+	refs, all := t.expiries.appendBefore(nil, expiryKey(ms), 2*stepSize)
 	var ids []storage.ID
 	if all {
-		for _, slot := range slots {
-			if t.expiries.deadFrom(slot) < ms {
-				ids = append(ids, t.slabs.cell(slot).id())
+		for _, ref := range refs {
+			if t.expiries.deadFrom(ref) < ms {
+				ids = append(ids, t.slabs.cell(ref).id())
 			}
 		}
 	}
@@ -60,8 +60,8 @@ func (t *Table) All() []storage.ID {
 // missed.
 func (t *Table) scanCells(wanted func(*words) bool) (ids []storage.ID) {
 	top := t.slabs.top.Load()
-	for slot := uint32(1); slot <= top; slot++ {
-		if w, ok := t.slabs.cell(slot).snapshot(); ok && wanted(&w) {
+	for ref := uint32(1); ref <= top; ref++ {
+		if w, ok := t.slabs.cell(ref).snapshot(); ok && wanted(&w) {
 			ids = append(ids, w.id())
 		}
 	}

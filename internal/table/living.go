@@ -43,8 +43,8 @@ type livingWalk struct {
 
 // expiredCell is an expired record and its ExpiresAt in Unix milliseconds.
 type expiredCell struct {
-	slot uint32
-	at   int64
+	ref uint32
+	at  int64
 }
 
 // sortByExpiry sorts expired records in the order of their dead list, the latest first.
@@ -57,8 +57,8 @@ func (t *Table) newLivingWalk(subject string, now time.Time, keep func(storage.I
 }
 
 // collect visits a record and notes its ID if the record lives.
-func (s *livingWalk) collect(list uint64, slot uint32, c *cell) outcome {
-	lives, v := s.classify(list, slot, c)
+func (s *livingWalk) collect(list uint64, ref uint32, c *cell) outcome {
+	lives, v := s.classify(list, ref, c)
 	if lives {
 		s.ids = append(s.ids, c.id())
 	}
@@ -66,8 +66,8 @@ func (s *livingWalk) collect(list uint64, slot uint32, c *cell) outcome {
 }
 
 // count visits a record and counts it if it lives.
-func (s *livingWalk) count(list uint64, slot uint32, c *cell) outcome {
-	lives, v := s.classify(list, slot, c)
+func (s *livingWalk) count(list uint64, ref uint32, c *cell) outcome {
+	lives, v := s.classify(list, ref, c)
 	if lives {
 		if s.living++; s.living > s.limit {
 			return stop
@@ -79,7 +79,7 @@ func (s *livingWalk) count(list uint64, slot uint32, c *cell) outcome {
 // classify reports whether the record lives or keep wants it. It moves an ended record to its dead
 // list, and notes an expired one for moveExpired. The leader stays in the main list, because each
 // subject needs one.
-func (s *livingWalk) classify(list uint64, slot uint32, c *cell) (lives bool, v outcome) {
+func (s *livingWalk) classify(list uint64, ref uint32, c *cell) (lives bool, v outcome) {
 	expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli // read once: a Touch may raise expires meanwhile
 	switch {
 	case !ended && expires > s.now:
@@ -88,15 +88,15 @@ func (s *livingWalk) classify(list uint64, slot uint32, c *cell) (lives bool, v 
 		return false, stop // the records behind it expired earlier, or have an end
 	case s.keep != nil && s.keep(c.id()):
 		return true, stays
-	case slot == s.leader:
+	case ref == s.leader:
 	case ended:
 		c.setList(inEnded)
 		x := &s.table.subjects
-		x.unlinkMember(slot)
-		x.linkDead(slot, s.leader, 0, inEnded)
+		x.unlinkMember(ref)
+		x.linkDead(ref, s.leader, 0, inEnded)
 		return false, leaves
 	default:
-		s.expired = append(s.expired, expiredCell{slot, expires})
+		s.expired = append(s.expired, expiredCell{ref, expires})
 	}
 	return false, stays
 }
@@ -128,19 +128,19 @@ func (s *livingWalk) moveExpiredLocked(budget int) {
 			continue
 		}
 		s.expired = s.expired[1:]
-		if e.slot == s.leader || !s.inList(e.slot, 0) || !x.slabs.cell(e.slot).flagExpired(e.at) {
+		if e.ref == s.leader || !s.inList(e.ref, 0) || !x.slabs.cell(e.ref).flagExpired(e.at) {
 			continue
 		}
-		x.unlinkMember(e.slot)
-		x.linkDead(e.slot, s.leader, s.after, inExpired)
-		s.after = e.slot
+		x.unlinkMember(e.ref)
+		x.linkDead(e.ref, s.leader, s.after, inExpired)
+		s.after = e.ref
 	}
 }
 
 // inList reports whether the record is in that list of the subject.
-func (s *livingWalk) inList(slot uint32, list uint64) bool {
+func (s *livingWalk) inList(ref uint32, list uint64) bool {
 	x := &s.table.subjects
-	return x.slabs.cell(slot).load(wMeta)&(occupied|inDead) == occupied|list && x.matches(slot, s.hash, s.subject, &s.table.texts)
+	return x.slabs.cell(ref).load(wMeta)&(occupied|inDead) == occupied|list && x.matches(ref, s.hash, s.subject, &s.table.texts)
 }
 
 // flagExpired flags the cell as one in the expired list and returns true. It returns false if the

@@ -30,9 +30,9 @@ func deadAnd(ranOut, ended, live int) *Table {
 // looks returns what lives of ana's at an instant, and how many records were looked at.
 func looks(t *Table, ms int) (ids []storage.ID, n int) {
 	c := t.newLivingWalk("ana", at(ms), nil)
-	c.all(func() {}, func(list uint64, slot uint32, cell *cell) outcome {
+	c.all(func() {}, func(list uint64, ref uint32, cell *cell) outcome {
 		n++
-		return c.collect(list, slot, cell)
+		return c.collect(list, ref, cell)
 	})
 	sortByExpiry(c.expired)
 	for len(c.expired) > 0 {

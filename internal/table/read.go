@@ -49,16 +49,16 @@ func (t *Table) read(c *cell, k key, r *storage.Record) (found, settled bool) {
 }
 
 // lockRecord finds the record of k and locks its cell. It returns nil if there is no such record.
-func (t *Table) lockRecord(k key) (slot uint32, c *cell) {
+func (t *Table) lockRecord(k key) (ref uint32, c *cell) {
 	for {
-		slot, c = t.find(k)
+		ref, c = t.find(k)
 		if c == nil {
 			return 0, nil
 		}
 		c.lock()
 		same := c.load(wHigh) == k.high && c.load(wLow) == k.low
 		if same && c.load(wMeta)&occupied != 0 {
-			return slot, c
+			return ref, c
 		}
 		c.unlock(false)
 		if same {

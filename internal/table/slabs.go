@@ -7,7 +7,7 @@ const (
 	slabCells = 1 << slabBits
 )
 
-// slabs are the arrays of cells. Cells are numbered from 1; 0 means no cell. The directory of slabs
+// slabs are the arrays of cells. The number of a cell is its ref, from 1; 0 means no cell. The directory of slabs
 // is copied when it grows, so that no reader waits.
 type slabs struct {
 	dir  atomic.Pointer[[]slab]
@@ -25,23 +25,23 @@ type slab struct {
 	unsaved *unsavedBits
 }
 
-func (s *slabs) cell(slot uint32) *cell {
+func (s *slabs) cell(ref uint32) *cell {
 	dir := *s.dir.Load()
-	return &dir[slot>>slabBits].cells[slot%slabCells]
+	return &dir[ref>>slabBits].cells[ref%slabCells]
 }
 
 // take returns a free cell. If fresh is true, no reader can see the cell before publish, and the
 // caller must hold the table's lock until then.
-func (s *slabs) take() (slot uint32, c *cell, fresh bool) {
-	if slot = s.free; slot != 0 {
-		c = s.cell(slot)
+func (s *slabs) take() (ref uint32, c *cell, fresh bool) {
+	if ref = s.free; ref != 0 {
+		c = s.cell(ref)
 		s.free = c.expiryLink.next
-		return slot, c, false
+		return ref, c, false
 	}
-	if slot = s.top.Load() + 1; int(slot>>slabBits) == s.count() {
+	if ref = s.top.Load() + 1; int(ref>>slabBits) == s.count() {
 		s.grow()
 	}
-	return slot, s.cell(slot), true
+	return ref, s.cell(ref), true
 }
 
 func (s *slabs) count() int {
@@ -62,10 +62,10 @@ func (s *slabs) grow() {
 }
 
 // publish makes a fresh cell visible to readers.
-func (s *slabs) publish(slot uint32) { s.top.Store(slot) }
+func (s *slabs) publish(ref uint32) { s.top.Store(ref) }
 
 // giveBack frees a cell.
-func (s *slabs) giveBack(slot uint32, c *cell) {
+func (s *slabs) giveBack(ref uint32, c *cell) {
 	c.expiryLink = link{next: s.free}
-	s.free = slot
+	s.free = ref
 }

@@ -68,8 +68,8 @@ func (x *subjectIndex) bucketOf(hash uint64) uint32 {
 func hashBit(hash uint64) uint8 { return 1 << (hash >> (2*hashBits - 3)) }
 
 // hashOf returns the hash of the subject of a record.
-func (x *subjectIndex) hashOf(slot uint32) uint64 {
-	c := x.slabs.cell(slot)
+func (x *subjectIndex) hashOf(ref uint32) uint64 {
+	c := x.slabs.cell(ref)
 	return c.load(wIssued)&halfHash<<hashBits | c.load(wCap)&halfHash
 }
 
@@ -79,12 +79,12 @@ func (x *subjectIndex) leader(hash uint64, subject string, texts *texts) uint32 
 		return 0
 	}
 	first, _ := x.bucket(x.bucketOf(hash))
-	for slot := *first; slot != 0; {
-		c := x.slabs.cell(slot)
-		if c.load(wIssued)&halfHash == hash>>hashBits && x.matches(slot, hash, subject, texts) {
-			return slot
+	for ref := *first; ref != 0; {
+		c := x.slabs.cell(ref)
+		if c.load(wIssued)&halfHash == hash>>hashBits && x.matches(ref, hash, subject, texts) {
+			return ref
 		}
-		slot = c.subjectLink.prev &^ chained
+		ref = c.subjectLink.prev &^ chained
 	}
 	return 0
 }
@@ -99,9 +99,9 @@ func (x *subjectIndex) mayHave(hash uint64) bool {
 }
 
 // matches reports whether the record in the cell is of the subject. hash is the hash of that.
-func (x *subjectIndex) matches(slot uint32, hash uint64, subject string, texts *texts) bool {
-	c := x.slabs.cell(slot)
-	if x.hashOf(slot) != hash {
+func (x *subjectIndex) matches(ref uint32, hash uint64, subject string, texts *texts) bool {
+	c := x.slabs.cell(ref)
+	if x.hashOf(ref) != hash {
 		return false
 	}
 	text := c.load(wText)
@@ -110,79 +110,79 @@ func (x *subjectIndex) matches(slot uint32, hash uint64, subject string, texts *
 
 // link adds the record to the main list of its subject, behind the leader. A record that is the
 // first of its subject becomes the leader. The cell holds the hash already.
-func (x *subjectIndex) link(slot uint32, hash uint64, subject string, texts *texts) {
-	c := x.slabs.cell(slot)
+func (x *subjectIndex) link(ref uint32, hash uint64, subject string, texts *texts) {
+	c := x.slabs.cell(ref)
 	if first := x.leader(hash, subject, texts); first != 0 {
-		x.insertAfter(slot, first)
+		x.insertAfter(ref, first)
 		return
 	}
 	if x.buckets == 0 {
 		x.buckets, x.pieces = bucketsPiece, append(x.pieces, new(piece))
 	}
-	x.addLeader(slot, hash, x.bucketOf(hash))
+	x.addLeader(ref, hash, x.bucketOf(hash))
 	c.subjectLink.next = 0
 	if x.count++; x.count >= x.buckets+splitsAtOnce {
 		x.splitSome()
 	}
 }
 
-// insertAfter puts slot into the list of before, right behind that.
-func (x *subjectIndex) insertAfter(slot, before uint32) {
+// insertAfter puts ref into the list of before, right behind that.
+func (x *subjectIndex) insertAfter(ref, before uint32) {
 	next := &x.slabs.cell(before).subjectLink.next
-	x.slabs.cell(slot).subjectLink = link{prev: before, next: *next}
+	x.slabs.cell(ref).subjectLink = link{prev: before, next: *next}
 	if *next != 0 {
-		x.slabs.cell(*next).subjectLink.prev = slot
+		x.slabs.cell(*next).subjectLink.prev = ref
 	}
-	*next = slot
+	*next = ref
 }
 
-// unlinkMember takes slot out of its list. slot must not be the first record of it.
-func (x *subjectIndex) unlinkMember(slot uint32) {
-	l := x.slabs.cell(slot).subjectLink
+// unlinkMember takes ref out of its list. ref must not be the first record of it.
+func (x *subjectIndex) unlinkMember(ref uint32) {
+	l := x.slabs.cell(ref).subjectLink
 	x.slabs.cell(l.prev).subjectLink.next = l.next
 	if l.next != 0 {
 		x.slabs.cell(l.next).subjectLink.prev = l.prev
 	}
 }
 
-// addLeader puts slot first into the chain of leaders of the bucket.
-func (x *subjectIndex) addLeader(slot uint32, hash uint64, bucket uint32) {
+// addLeader puts ref first into the chain of leaders of the bucket.
+func (x *subjectIndex) addLeader(ref uint32, hash uint64, bucket uint32) {
 	first, hashes := x.bucket(bucket)
-	x.slabs.cell(slot).subjectLink.prev = chained | *first
-	*first = slot
+	x.slabs.cell(ref).subjectLink.prev = chained | *first
+	*first = ref
 	*hashes |= hashBit(hash)
 }
 
 // unlink takes the record out of whichever list it is in. The cell still holds the hash and the
 // flags, and keeps them.
-func (x *subjectIndex) unlink(slot uint32) {
-	c := x.slabs.cell(slot)
+func (x *subjectIndex) unlink(ref uint32) {
+	c := x.slabs.cell(ref)
 	if c.load(wMeta)&inDead != 0 {
-		x.unlinkDead(slot)
+		x.unlinkDead(ref)
 		return
 	}
 	l := c.subjectLink
 	if l.prev&chained == 0 {
-		x.unlinkMember(slot)
+		x.unlinkMember(ref)
 		return
 	}
 	if l.next == 0 {
-		l.next = x.promote(slot)
+		l.next = x.promote(ref)
 	}
 	heir := l.prev &^ chained
 	if l.next != 0 {
 		heir = l.next
 		x.slabs.cell(heir).subjectLink.prev = l.prev
-		x.moveDeadLists(slot, heir)
+		x.moveDeadLists(ref, heir)
 	}
-	first, hashes := x.bucket(x.bucketOf(x.hashOf(slot)))
-	if *first == slot {
+	first, hashes := x.bucket(x.bucketOf(x.hashOf(ref)))
+	if *first == ref {
 		if *first = heir; heir == 0 {
 			*hashes = 0
 		}
 	} else {
 		before := x.slabs.cell(*first)
-		for before.subjectLink.prev&^chained != slot {
+		for before.subjectLink.prev&^chained != ref {
 			before = x.slabs.cell(before.subjectLink.prev &^ chained)
 		}
 		before.subjectLink.prev = chained | heir
@@ -210,9 +210,9 @@ func (x *subjectIndex) splitSome() {
 		ahead[i] = *first
 	}
 	for range 3 {
-		for i, slot := range ahead {
-			c := x.slabs.cell(slot) // cell 0 is always empty
-			c.load(wCap)            // one half of the hash lies in the other cache line
+		for i, ref := range ahead {
+			c := x.slabs.cell(ref) // cell 0 is always empty
+			c.load(wCap)           // one half of the hash lies in the other cache line
 			ahead[i] = c.subjectLink.prev &^ chained
 		}
 	}

@@ -21,26 +21,26 @@ func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (g
 	t.expiries.startBusyRound()
 	steps := n
 	for steps > 0 {
-		slot, due := t.expiries.due(key, &steps)
-		if slot == 0 && !due {
-			slot = t.expiries.nextBusy()
+		ref, due := t.expiries.due(key, &steps)
+		if ref == 0 && !due {
+			ref = t.expiries.nextBusy()
 		}
-		if slot == 0 || steps == 0 {
+		if ref == 0 || steps == 0 {
 			break
 		}
 		steps--
-		c := t.slabs.cell(slot)
+		c := t.slabs.cell(ref)
 		w := c.words()
 		id := w.id()
 		if busy != nil && busy(id) {
-			t.expiries.unlink(slot)
-			t.expiries.push(busyNode, busyDone, slot)
-		} else if dead, at := t.hide(slot, c, ms); dead {
-			t.remove(slot, c, t.key(&id))
+			t.expiries.unlink(ref)
+			t.expiries.push(busyNode, busyDone, ref)
+		} else if dead, at := t.hide(ref, c, ms); dead {
+			t.remove(ref, c, t.key(&id))
 			gone = append(gone, id)
 		} else {
-			t.expiries.unlink(slot)
-			t.expiries.fileUnder(slot, at)
+			t.expiries.unlink(ref)
+			t.expiries.fileUnder(ref, at)
 		}
 	}
 	t.compact(compactWork / 4 * len(gone))

@@ -71,7 +71,7 @@ func (t *Table) Get(id storage.ID, r *storage.Record) bool {
 func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 	at, expires := milli(use.At), milli(use.ExpiresAt)
 	k := t.key(&id)
-	slot, c := t.lockRecord(k)
+	ref, c := t.lockRecord(k)
 	if c == nil {
 		return false
 	}
@@ -91,7 +91,7 @@ func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 		}
 	}
 	if rose {
-		t.setUnsaved(slot)
+		t.setUnsaved(ref)
 	}
 	c.unlock(rose)
 	if back {
@@ -123,8 +123,8 @@ func (t *Table) locate(r *storage.Record) location {
 }
 
 func (t *Table) put(p location, r *storage.Record, seen storage.Use) {
-	if slot, c := t.find(p.id); c != nil {
-		t.replace(slot, c, p.subject, r, seen)
+	if ref, c := t.find(p.id); c != nil {
+		t.replace(ref, c, p.subject, r, seen)
 	} else {
 		t.insert(p.id, p.subject, r)
 	}
@@ -134,24 +134,24 @@ func (t *Table) put(p location, r *storage.Record, seen storage.Use) {
 func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 	w := encode(r, hash)
 	t.texts.add(&w, r)
-	slot, c, fresh := t.slabs.take()
+	ref, c, fresh := t.slabs.take()
 	if fresh {
 		// No reader can see this cell before publish.
 		w[wMeta] |= occupied
 		c.w = w
-		t.slabs.publish(slot)
+		t.slabs.publish(ref)
 	} else {
 		c.lock()
 		c.set(&w, occupied)
 		c.unlock(true)
 	}
-	t.subjects.link(slot, hash, r.Subject, &t.texts)
-	t.expiries.fileUnder(slot, w.deadFrom())
-	t.ids.insert(k, slot)
+	t.subjects.link(ref, hash, r.Subject, &t.texts)
+	t.expiries.fileUnder(ref, w.deadFrom())
+	t.ids.insert(k, ref)
 	t.count.Add(1)
 }
 
-func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, seen storage.Use) {
+func (t *Table) replace(ref uint32, c *cell, hash uint64, r *storage.Record, seen storage.Use) {
 	w := encode(r, hash)
 	var old storage.Record
 	was := c.words()
@@ -164,12 +164,12 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	}
 	moved := old.Subject != r.Subject
 	if moved {
-		t.subjects.unlink(slot)
+		t.subjects.unlink(ref)
 	}
 	c.lock()
 	was = c.words()
 	if int64(w[wEnded]) == zeroMilli && w.merge(&was, seen) {
-		t.setUnsaved(slot)
+		t.setUnsaved(ref)
 	}
 	flags := uint64(occupied)
 	if !moved { // otherwise the record leaves its list, and link adds it to the main one
@@ -182,13 +182,13 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	}
 	switch {
 	case moved:
-		t.subjects.link(slot, hash, r.Subject, &t.texts)
+		t.subjects.link(ref, hash, r.Subject, &t.texts)
 	case flags&inDead != 0 && (w[wExpires] != was[wExpires] || w[wEnded] != was[wEnded]):
-		t.subjects.restore(slot, &t.texts)
+		t.subjects.restore(ref, &t.texts)
 	}
 	if dead := w.deadFrom(); dead < was.deadFrom() {
-		t.expiries.unlink(slot)
-		t.expiries.fileUnder(slot, dead)
+		t.expiries.unlink(ref)
+		t.expiries.fileUnder(ref, dead)
 	}
 }
 
@@ -201,12 +201,12 @@ func (t *Table) Delete(id storage.ID) bool {
 }
 
 func (t *Table) delete(k key) bool {
-	slot, c := t.find(k)
+	ref, c := t.find(k)
 	if c == nil {
 		return false
 	}
-	t.hide(slot, c, lastMilli+1)
-	t.remove(slot, c, k)
+	t.hide(ref, c, lastMilli+1)
+	t.remove(ref, c, k)
 	t.compact(compactWork)
 	return true
 }
@@ -215,13 +215,13 @@ func (t *Table) delete(k key) bool {
 // reports whether it did. It returns the instant from which the record is dead. The cell is locked
 // meanwhile, so that no Touch can raise the record between the check and the change. A later Touch
 // finds no record.
-func (t *Table) hide(slot uint32, c *cell, before int64) (killed bool, dead int64) {
+func (t *Table) hide(ref uint32, c *cell, before int64) (killed bool, dead int64) {
 	c.lock()
 	w := c.words()
 	dead = w.deadFrom()
 	killed = dead < before
 	if killed {
-		t.clearUnsaved(slot)
+		t.clearUnsaved(ref)
 		c.store(wMeta, c.load(wMeta)&^occupied)
 	}
 	c.unlock(killed)
@@ -229,13 +229,13 @@ func (t *Table) hide(slot uint32, c *cell, before int64) (killed bool, dead int6
 }
 
 // remove deletes a record that hide has made invisible from all indexes and frees its cell.
-func (t *Table) remove(slot uint32, c *cell, k key) {
-	t.ids.remove(k, slot)
-	t.subjects.unlink(slot)
-	t.expiries.unlink(slot)
+func (t *Table) remove(ref uint32, c *cell, k key) {
+	t.ids.remove(k, ref)
+	t.subjects.unlink(ref)
+	t.expiries.unlink(ref)
 	w := c.words()
 	t.texts.release(&w)
-	t.slabs.giveBack(slot, c)
+	t.slabs.giveBack(ref, c)
 	t.count.Add(-1)
 }
 

@@ -19,8 +19,8 @@ type unsavedBits struct {
 // the change. A record that is marked already stays marked: a flush reads the record after it has
 // removed the mark, so that it sees this change, too. Most records are marked already, and a load
 // costs less than a store.
-func (t *Table) setUnsaved(slot uint32) {
-	m, at, bit := t.unsavedBit(slot)
+func (t *Table) setUnsaved(ref uint32) {
+	m, at, bit := t.unsavedBit(ref)
 	if m.bits[at].Load()&bit == 0 && m.bits[at].Or(bit)&bit == 0 {
 		m.count.Add(1)
 		t.unsaved.Add(1)
@@ -28,8 +28,8 @@ func (t *Table) setUnsaved(slot uint32) {
 }
 
 // clearUnsaved removes the mark of the record in the cell.
-func (t *Table) clearUnsaved(slot uint32) {
-	m, at, bit := t.unsavedBit(slot)
+func (t *Table) clearUnsaved(ref uint32) {
+	m, at, bit := t.unsavedBit(ref)
 	if m.bits[at].Load()&bit != 0 && m.bits[at].And(^bit)&bit != 0 {
 		m.count.Add(-1)
 		t.unsaved.Add(-1)
@@ -37,14 +37,14 @@ func (t *Table) clearUnsaved(slot uint32) {
 }
 
 // unsavedBit returns where the bit of a cell is.
-func (t *Table) unsavedBit(slot uint32) (m *unsavedBits, at uint32, bit uint64) {
-	return (*t.slabs.dir.Load())[slot>>slabBits].unsaved, slot % slabCells / 64, 1 << (slot % 64)
+func (t *Table) unsavedBit(ref uint32) (m *unsavedBits, at uint32, bit uint64) {
+	return (*t.slabs.dir.Load())[ref>>slabBits].unsaved, ref % slabCells / 64, 1 << (ref % 64)
 }
 
 // MarkUnsaved marks the record of id unsaved, if there is one.
 func (t *Table) MarkUnsaved(id storage.ID) {
-	if slot, c := t.lockRecord(t.key(&id)); c != nil {
-		t.setUnsaved(slot)
+	if ref, c := t.lockRecord(t.key(&id)); c != nil {
+		t.setUnsaved(ref)
 		c.unlock(false)
 	}
 }
@@ -64,10 +64,10 @@ func (t *Table) TakeUnsaved(n int, inHand *atomic.Int64) (ids []storage.ID) {
 	if dir == nil || t.unsaved.Load() <= 0 {
 		return nil
 	}
-	at, slots := t.unsavedScan.Load(), uint32(len(*dir))*slabCells
+	at, refs := t.unsavedScan.Load(), uint32(len(*dir))*slabCells
 	// One word more than there are: the first word may be entered in its middle, and its rest comes last.
-	for left := slots/64 + 1; left > 0 && len(ids) < n; left-- {
-		if at >= slots {
+	for left := refs/64 + 1; left > 0 && len(ids) < n; left-- {
+		if at >= refs {
 			at = 0
 		}
 		ids, at = t.takeWord(ids, n, at, inHand)
@@ -76,8 +76,8 @@ func (t *Table) TakeUnsaved(n int, inHand *atomic.Int64) (ids []storage.ID) {
 	return ids
 }
 
-// takeWord removes marks from the cells between slot at and the end of their word of bits, until
-// ids has n elements. It returns the slot behind them.
+// takeWord removes marks from the cells between ref at and the end of their word of bits, until
+// ids has n elements. It returns the ref behind them.
 func (t *Table) takeWord(ids []storage.ID, n int, at uint32, inHand *atomic.Int64) ([]storage.ID, uint32) {
 	m, word, bit := t.unsavedBit(at)
 	end := at&^63 + 64
@@ -102,8 +102,8 @@ func (t *Table) takeWord(ids []storage.ID, n int, at uint32, inHand *atomic.Int6
 	m.count.Add(-int64(bits.OnesCount64(taken)))
 	t.unsaved.Add(-int64(bits.OnesCount64(taken)))
 	for ; taken != 0; taken &= taken - 1 {
-		slot := at&^63 + uint32(bits.TrailingZeros64(taken))
-		if w, ok := t.slabs.cell(slot).snapshot(); ok {
+		ref := at&^63 + uint32(bits.TrailingZeros64(taken))
+		if w, ok := t.slabs.cell(ref).snapshot(); ok {
 			ids = append(ids, w.id())
 		}
 	}

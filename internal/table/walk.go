@@ -26,30 +26,30 @@ const (
 // false, the walk must start again: the record at which it had paused has left its list, or some
 // record has moved back to a main list. look is called with the table locked. It may take the
 // record that it visits out of its list, but no other record.
-func (w *subjectWalk) step(budget int, look func(list uint64, slot uint32, c *cell) outcome) (over, valid bool) {
+func (w *subjectWalk) step(budget int, look func(list uint64, ref uint32, c *cell) outcome) (over, valid bool) {
 	w.table.mu.Lock()
 	defer w.table.mu.Unlock()
 	return w.stepLocked(budget, look)
 }
 
 // stepLocked is step for a caller that has locked the table.
-func (w *subjectWalk) stepLocked(budget int, look func(list uint64, slot uint32, c *cell) outcome) (over, valid bool) {
+func (w *subjectWalk) stepLocked(budget int, look func(list uint64, ref uint32, c *cell) outcome) (over, valid bool) {
 	x := &w.table.subjects
 	if w.leader = x.leader(w.hash, w.subject, &w.table.texts); w.leader == 0 {
 		return true, true
 	}
-	slot, list, ok := w.resume(x)
+	ref, list, ok := w.resume(x)
 	if !ok {
 		w.pausedAt = 0
 		return false, false
 	}
 	for ; ; budget-- {
-		for slot == 0 {
+		for ref == 0 {
 			switch list {
 			case 0:
-				slot, list = x.dead[w.leader].expired, inExpired
+				ref, list = x.dead[w.leader].expired, inExpired
 			case inExpired:
-				slot, list = x.dead[w.leader].ended, inEnded
+				ref, list = x.dead[w.leader].ended, inEnded
 			default:
 				return true, true
 			}
@@ -57,21 +57,21 @@ func (w *subjectWalk) stepLocked(budget int, look func(list uint64, slot uint32,
 		if budget == 0 {
 			return false, true
 		}
-		c := x.slabs.cell(slot)
+		c := x.slabs.cell(ref)
 		next := c.subjectLink.next
-		switch look(list, slot, c) {
+		switch look(list, ref, c) {
 		case stays:
-			w.pausedAt, w.list = slot, list
+			w.pausedAt, w.list = ref, list
 		case stop:
 			return true, true
 		}
-		slot = next
+		ref = next
 	}
 }
 
 // resume returns the record to visit next and the list that it is in. ok is false if the walk must
 // start again.
-func (w *subjectWalk) resume(x *subjectIndex) (slot uint32, list uint64, ok bool) {
+func (w *subjectWalk) resume(x *subjectIndex) (ref uint32, list uint64, ok bool) {
 	if w.pausedAt == 0 {
 		w.returns = x.restored
 		return w.leader, 0, true
@@ -91,7 +91,7 @@ const (
 // all visits all records in steps and starts again where step demands that. It calls reset before
 // each start. After maxRestarts it keeps the lock to the end, so that writers cannot disturb it for
 // ever.
-func (w *subjectWalk) all(reset func(), look func(list uint64, slot uint32, c *cell) outcome) {
+func (w *subjectWalk) all(reset func(), look func(list uint64, ref uint32, c *cell) outcome) {
 	for restarts := 0; ; restarts++ {
 		budget := stepSize
 		if restarts >= maxRestarts {
