@@ -423,6 +423,30 @@ package a
 func TestA() {}
 `, []string{"a/a.go:13", "a/a.go:22", "a/a.go:34", "a/a.go:4", "a/a.go:41", "a/a.go:9"}},
 
+	{"glossary", "missing", ``, []string{"docs/glossary.md"}},
+	{"glossary", "out of order, twice, unused", `
+-- a/a.go --
+package a
+
+type deadList int // of a Stage
+
+const turn = ""
+-- a/a_test.go --
+package a
+
+const pin = 0
+-- docs/glossary.md --
+# Glossary
+
+- **stage**: one.
+- **dead list**: two.
+- **stage**: three.
+- **stage**: four.
+- **stages**: five.
+- **turn**: six.
+- not an **entry**: seven.
+`, []string{"docs/glossary.md:4", "docs/glossary.md:6", "docs/glossary.md:7"}},
+
 	{"examples", "missing", `
 -- manager.go --
 package lapse

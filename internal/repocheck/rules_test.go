@@ -95,6 +95,11 @@ var rules = []rule{
 		check: commentNames,
 	},
 	{
+		name:  "glossary",
+		want:  "docs/glossary.md has each word once, in alphabetical order, and no word that the code does not use.",
+		check: glossary,
+	},
+	{
 		name:  "examples",
 		want:  "Every exported method of Manager has an ExampleManager_Name in an example*_test.go of the root.",
 		check: verbExamples,

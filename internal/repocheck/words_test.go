@@ -140,3 +140,46 @@ func beginsWith(text, name string) bool {
 	rest, ok := strings.CutPrefix(text, name)
 	return ok && (rest == "" || strings.ContainsAny(rest[:1], " \n:,."))
 }
+
+const glossaryFile = "docs/glossary.md"
+
+var glossaryEntry = regexp.MustCompile(`^- \*\*([^*]+)\*\*: `)
+
+// glossary wants every entry in the code, in some form of the word, and each one once and in
+// order.
+func glossary(t *tree) []violation {
+	text, ok := t.read(glossaryFile)
+	if !ok {
+		return []violation{{glossaryFile, "missing"}}
+	}
+	code := codeText(t)
+	var found []violation
+	last := ""
+	for i, line := range strings.Split(text, "\n") {
+		m := glossaryEntry.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		at, word := fmt.Sprintf("%s:%d", glossaryFile, i+1), m[1]
+		switch {
+		case word <= last:
+			found = append(found, violation{at, word + " stands behind " + last})
+		case !strings.Contains(code, strings.ReplaceAll(word, " ", "")):
+			found = append(found, violation{at, "no code uses " + word})
+		}
+		last = word
+	}
+	return found
+}
+
+// codeText returns the Go code outside tests in lower case and without spaces, so that a term of
+// two words is found as a name, too.
+func codeText(t *tree) string {
+	var all strings.Builder
+	for _, f := range t.code {
+		if !f.test {
+			all.WriteString(strings.Join(strings.Fields(strings.ToLower(string(f.src))), ""))
+		}
+	}
+	return all.String()
+}
