@@ -85,23 +85,16 @@ func Len(r *storage.Record) int {
 	if mask == 0 {
 		return 0
 	}
-	n := 1 + r.Sealed.Len()
-	for i := range links(&r.Token) {
-		if mask&(hasFamily<<i) != 0 {
-			n += len(storage.ID{})
+	return 1 + fixedLen(mask) + r.Sealed.Len()
+}
+
+// fixedLen returns the length of the parts in mask, except the sealed text.
+func fixedLen(mask byte) (n int) {
+	const idLen = len(storage.ID{})
+	for i, size := range [8]int{idLen, idLen, secretsLen, 0, usesLen, 0, epochLen, graceLen} {
+		if mask>>i&1 != 0 {
+			n += size
 		}
-	}
-	if mask&hasUses != 0 {
-		n += usesLen
-	}
-	if mask&hasUseGrace != 0 {
-		n += graceLen
-	}
-	if mask&hasEpoch != 0 {
-		n += epochLen
-	}
-	if mask&hasSecrets != 0 {
-		n += secretsLen
 	}
 	return n
 }
@@ -157,37 +150,24 @@ func Read(form string, r *storage.Record) bool {
 		return true
 	}
 	mask, rest := form[0], form[1:]
+	if len(rest) < fixedLen(mask) {
+		return false
+	}
 	for i, id := range links(&r.Token) {
-		if mask&(hasFamily<<i) == 0 {
-			continue
+		if mask&(hasFamily<<i) != 0 {
+			rest = rest[copy(id[:], rest):]
 		}
-		if len(rest) < len(id) {
-			return false
-		}
-		rest = rest[copy(id[:], rest):]
 	}
 	if mask&hasUses != 0 {
-		if len(rest) < usesLen {
-			return false
-		}
 		r.MaxUses, r.UsesLeft, rest = number(rest), number(rest[4:]), rest[usesLen:]
 	}
 	if mask&hasUseGrace != 0 {
-		if len(rest) < graceLen {
-			return false
-		}
 		r.UseGrace, rest = time.Duration(number(rest))*time.Millisecond, rest[graceLen:]
 	}
 	if mask&hasEpoch != 0 {
-		if len(rest) < epochLen {
-			return false
-		}
 		r.Epoch, rest = uint32(number(rest)), rest[epochLen:]
 	}
 	if mask&hasSecrets != 0 {
-		if len(rest) < secretsLen {
-			return false
-		}
 		r.Kind, r.Generation = storage.Kind(rest[0]), uint32(number(rest[1:]))
 		r.RotatedAt, r.PreviousUntil = instant(rest[5:]), instant(rest[13:])
 		rest = rest[secretsLen:]
