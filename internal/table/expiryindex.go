@@ -77,20 +77,20 @@ func (x *expiryIndex) covers(number uint32, key int64) bool {
 func (x *expiryIndex) fileBelow(number, ref uint32, key int64) (in uint32) {
 	for {
 		n := x.nodes[number]
-		kid := uint8(key >> (6 * n.level) & 63)
-		bit := uint64(1) << kid
+		digit := uint8(key >> (6 * n.level) & 63)
+		bit := uint64(1) << digit
 		if n.nodes&bit == 0 {
-			if n.counts[kid] < longList || n.level <= lazyLevel {
-				x.push(number, kid, ref)
+			if n.counts[digit] < longList || n.level <= lazyLevel {
+				x.push(number, digit, ref)
 				return number
 			}
-			child := x.openNode(number, kid)
+			child := x.openNode(number, digit)
 			for x.nodes[child].unsorted != 0 && x.sortOne(child) {
 			}
 			number = root // sortOne may have pruned this node: renewed records have left it
 			continue
 		}
-		number = n.heads[kid]
+		number = n.heads[digit]
 	}
 }
 
@@ -157,9 +157,9 @@ func (x *expiryIndex) prune(number uint32) {
 
 // openNode turns a list into a node in which every record is still unsorted, and returns its
 // number.
-func (x *expiryIndex) openNode(number uint32, kid uint8) (at uint32) {
+func (x *expiryIndex) openNode(number uint32, digit uint8) (at uint32) {
 	n := x.nodes[number]
-	child := &expiryNode{start: n.start + int64(kid)<<(6*n.level), level: n.level - 1, digit: kid, parent: number}
+	child := &expiryNode{start: n.start + int64(digit)<<(6*n.level), level: n.level - 1, digit: digit, parent: number}
 	if last := len(x.freeNodes) - 1; last >= 0 {
 		at = x.freeNodes[last]
 		x.freeNodes = x.freeNodes[:last]
@@ -168,10 +168,10 @@ func (x *expiryIndex) openNode(number uint32, kid uint8) (at uint32) {
 		at = uint32(len(x.nodes))
 		x.nodes = append(x.nodes, child)
 	}
-	child.unsorted = n.heads[kid]
+	child.unsorted = n.heads[digit]
 	x.slabs.cell(child.unsorted).expiryLink.prev = inNode | at<<listBits | unsortedList
-	n.heads[kid] = at
-	n.nodes |= 1 << kid
+	n.heads[digit] = at
+	n.nodes |= 1 << digit
 	return at
 }
 
@@ -224,17 +224,17 @@ func (x *expiryIndex) due(before int64, budget *int) (ref uint32, more bool) {
 		if n.filled == 0 {
 			return 0, false
 		}
-		kid := uint8(bits.TrailingZeros64(n.filled))
-		start := n.start + int64(kid)<<(6*n.level)
+		digit := uint8(bits.TrailingZeros64(n.filled))
+		start := n.start + int64(digit)<<(6*n.level)
 		switch {
 		case start >= before:
 			return 0, false
-		case n.nodes>>kid&1 != 0:
-			number = n.heads[kid]
+		case n.nodes>>digit&1 != 0:
+			number = n.heads[digit]
 		case start+1<<(6*n.level) <= before:
-			return n.heads[kid], true
+			return n.heads[digit], true
 		default:
-			x.openNode(number, kid)
+			x.openNode(number, digit)
 		}
 	}
 }
@@ -259,14 +259,14 @@ func (x *expiryIndex) appendBelow(refs []uint32, number uint32, key int64, limit
 	n := x.nodes[number]
 	refs, all := x.appendList(refs, n.unsorted, limit)
 	for left := n.filled; left != 0 && all; left &= left - 1 {
-		kid := bits.TrailingZeros64(left)
+		digit := bits.TrailingZeros64(left)
 		switch {
-		case n.start+int64(kid)<<(6*n.level) >= key:
+		case n.start+int64(digit)<<(6*n.level) >= key:
 			return refs, true
-		case n.nodes>>kid&1 != 0:
-			refs, all = x.appendBelow(refs, n.heads[kid], key, limit)
+		case n.nodes>>digit&1 != 0:
+			refs, all = x.appendBelow(refs, n.heads[digit], key, limit)
 		default:
-			refs, all = x.appendList(refs, n.heads[kid], limit)
+			refs, all = x.appendList(refs, n.heads[digit], limit)
 		}
 	}
 	return refs, all

@@ -7,8 +7,8 @@ const (
 	slabCells = 1 << slabBits
 )
 
-// slabs are the arrays of cells. The number of a cell is its ref, from 1; 0 means no cell. The directory of slabs
-// is copied when it grows, so that no reader waits.
+// slabs are the arrays of cells. The number of a cell is its ref, from 1 on; 0 means no cell. The
+// directory of slabs is copied when it grows, so that no reader waits.
 type slabs struct {
 	dir  atomic.Pointer[[]slab]
 	_    cachePad

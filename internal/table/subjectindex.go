@@ -166,30 +166,47 @@ func (x *subjectIndex) unlink(ref uint32) {
 		x.unlinkMember(ref)
 		return
 	}
+	x.unlinkLeader(ref)
+}
+
+// unlinkLeader removes a leader. The next record of its list becomes the leader, or else a record
+// of its dead lists. If there is no such record, the subject is gone.
+func (x *subjectIndex) unlinkLeader(ref uint32) {
+	l := x.slabs.cell(ref).subjectLink
 	if l.next == 0 {
 		l.next = x.promote(ref)
 	}
-	heir := l.prev &^ chained
+	heir := l.prev &^ chained // the leader that follows in the bucket, if no record takes the place
 	if l.next != 0 {
 		heir = l.next
 		x.slabs.cell(heir).subjectLink.prev = l.prev
 		x.moveDeadLists(ref, heir)
 	}
+	x.replaceLeader(ref, heir)
+	if l.next == 0 {
+		x.dropSubject()
+	}
+}
+
+// replaceLeader puts heir into the place of ref in the chain of its bucket. Cell ref still holds the
+// hash.
+func (x *subjectIndex) replaceLeader(ref, heir uint32) {
 	first, hashes := x.bucket(x.bucketOf(x.hashOf(ref)))
 	if *first == ref {
 		if *first = heir; heir == 0 {
 			*hashes = 0
 		}
-	} else {
-		before := x.slabs.cell(*first)
-		for before.subjectLink.prev&^chained != ref {
-			before = x.slabs.cell(before.subjectLink.prev &^ chained)
-		}
-		before.subjectLink.prev = chained | heir
-	}
-	if l.next != 0 {
 		return
 	}
+	before := x.slabs.cell(*first)
+	for before.subjectLink.prev&^chained != ref {
+		before = x.slabs.cell(before.subjectLink.prev &^ chained)
+	}
+	before.subjectLink.prev = chained | heir
+}
+
+// dropSubject notes that a subject has lost its last record.
+func (x *subjectIndex) dropSubject() {
 	x.count--
 	// Two merges for one subject, so that the buckets become fewer as fast as the subjects.
 	for range 2 {

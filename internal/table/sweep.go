@@ -29,24 +29,33 @@ func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (g
 			break
 		}
 		steps--
-		c := t.slabs.cell(ref)
-		w := c.words()
-		id := w.id()
-		if busy != nil && busy(id) {
-			t.expiries.unlink(ref)
-			t.expiries.push(busyNode, busyDone, ref)
-		} else if dead, at := t.hide(ref, c, ms); dead {
-			t.remove(ref, c, t.key(&id))
+		if id := t.slabs.cell(ref).id(); t.takeDead(ref, id, ms, busy) {
 			gone = append(gone, id)
-		} else {
-			t.expiries.unlink(ref)
-			t.expiries.fileUnder(ref, at)
 		}
 	}
 	t.compact(compactWork / 4 * len(gone))
 	none := 0
 	_, more = t.expiries.due(key, &none)
 	return gone, more || t.expiries.nextBusy() != 0
+}
+
+// takeDead deletes the record of id if it was dead before the instant and is not busy, and reports
+// whether it did. It files a record that stays under its present death, or among the busy ones.
+func (t *Table) takeDead(ref uint32, id storage.ID, before int64, busy func(storage.ID) bool) bool {
+	if busy != nil && busy(id) {
+		t.expiries.unlink(ref)
+		t.expiries.push(busyNode, busyDone, ref)
+		return false
+	}
+	c := t.slabs.cell(ref)
+	dead, at := t.hide(ref, c, before)
+	if dead {
+		t.remove(ref, c, t.key(&id))
+		return true
+	}
+	t.expiries.unlink(ref)
+	t.expiries.fileUnder(ref, at)
+	return false
 }
 
 // AnyDue reports whether TakeDead would examine any record.
