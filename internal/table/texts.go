@@ -122,14 +122,14 @@ func sameTexts(a, b *storage.Record) bool {
 
 // add copies the strings and the extension of r, and sets the words of w that lead to them.
 func (x *texts) add(w *words, r *storage.Record) {
-	tok, tied := &r.Token, recordext.Len(r)
+	tok, ext := &r.Token, recordext.Len(r)
 	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
 	number, ok := x.prefixNumber(tok.Prefix)
-	if !ok || tied > 0 || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
+	if !ok || ext > 0 || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
 		len(tok.Scope) >= 1<<(dataBits-scopeBits) || len(tok.Data) >= 1<<(64-dataBits) {
-		place, b := x.alloc(headerLen + len(tok.Prefix) + n + tied)
+		place, b := x.alloc(headerLen + len(tok.Prefix) + n + ext)
 		b = b[:0]
-		for _, n := range [6]int{len(tok.Prefix), len(tok.Subject), len(tok.Name), len(tok.Scope), len(tok.Data), tied} {
+		for _, n := range [6]int{len(tok.Prefix), len(tok.Subject), len(tok.Name), len(tok.Scope), len(tok.Data), ext} {
 			b = binary.LittleEndian.AppendUint32(b, uint32(n))
 		}
 		recordext.Append(appendTexts(append(b, tok.Prefix...), tok), r)

@@ -24,16 +24,16 @@ const (
 
 // step visits at most budget records and reports whether the walk is over. If it returns valid as
 // false, the walk must start again: the record at which it had paused has left its list, or some
-// record has moved back to a main list. look is called with the table locked. It may take the
+// record has moved back to a main list. visit is called with the table locked. It may take the
 // record that it visits out of its list, but no other record.
-func (w *subjectWalk) step(budget int, look func(list uint64, ref uint32, c *cell) outcome) (over, valid bool) {
+func (w *subjectWalk) step(budget int, visit func(list uint64, ref uint32, c *cell) outcome) (over, valid bool) {
 	w.table.mu.Lock()
 	defer w.table.mu.Unlock()
-	return w.stepLocked(budget, look)
+	return w.stepLocked(budget, visit)
 }
 
 // stepLocked is step for a caller that has locked the table.
-func (w *subjectWalk) stepLocked(budget int, look func(list uint64, ref uint32, c *cell) outcome) (over, valid bool) {
+func (w *subjectWalk) stepLocked(budget int, visit func(list uint64, ref uint32, c *cell) outcome) (over, valid bool) {
 	x := &w.table.subjects
 	if w.leader = x.leader(w.hash, w.subject, &w.table.texts); w.leader == 0 {
 		return true, true
@@ -59,7 +59,7 @@ func (w *subjectWalk) stepLocked(budget int, look func(list uint64, ref uint32, 
 		}
 		c := x.slabs.cell(ref)
 		next := c.subjectLink.next
-		switch look(list, ref, c) {
+		switch visit(list, ref, c) {
 		case stays:
 			w.pausedAt, w.list = ref, list
 		case stop:
@@ -91,7 +91,7 @@ const (
 // all visits all records in steps and starts again where step demands that. It calls reset before
 // each start. After maxRestarts it keeps the lock to the end, so that writers cannot disturb it for
 // ever.
-func (w *subjectWalk) all(reset func(), look func(list uint64, ref uint32, c *cell) outcome) {
+func (w *subjectWalk) all(reset func(), visit func(list uint64, ref uint32, c *cell) outcome) {
 	for restarts := 0; ; restarts++ {
 		budget := stepSize
 		if restarts >= maxRestarts {
@@ -100,7 +100,7 @@ func (w *subjectWalk) all(reset func(), look func(list uint64, ref uint32, c *ce
 		reset()
 		over, valid := false, true
 		for !over && valid {
-			over, valid = w.step(budget, look)
+			over, valid = w.step(budget, visit)
 		}
 		if valid {
 			return
