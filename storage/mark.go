@@ -96,7 +96,7 @@ func (m *Marks) At() int64 { return m.at.Load() }
 func (m *Marks) Epoch() uint32 { return m.epoch.Load() }
 
 // Follow raises At from seen, the value that the caller has read, to a later instant at, both in
-// Unix milliseconds. It returns false and changes nothing if At is not seen any more.
+// Unix milliseconds. It returns false and changes nothing if At differs from seen by now.
 func (m *Marks) Follow(seen, at int64) bool {
 	if !m.at.CompareAndSwap(seen, at) {
 		return false
