@@ -5,15 +5,14 @@ import (
 	"fmt"
 )
 
-// The errors of a Store. All may come wrapped: match them with errors.Is. None
-// of them ever says that a token is no good; they say that the store could not
-// tell or could not do.
+// The errors of a Store. All of them may come wrapped: match them with errors.Is. None of them says
+// that a token is invalid. They say that the store could not answer or could not act.
 var (
-	// ErrNotFound: no such record.
+	// ErrNotFound: there is no such record.
 	ErrNotFound = errors.New("storage: no such token")
 
-	// ErrConflict: the ID is taken, the record is another subject's, or the
-	// write would revive or re-date an end. Nothing was written.
+	// ErrConflict: the ID is taken, the record belongs to another subject, or the write would
+	// revive a token or change its end. Nothing was written.
 	ErrConflict = errors.New("storage: conflicting write")
 
 	// ErrUnavailable: the store cannot answer at the moment. Nothing was
@@ -27,13 +26,13 @@ var (
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("storage: closed")
 
-	// ErrCorrupt: what is stored is damaged, or is nothing that was stored here. A damaged record is denied, and
-	// every other one goes on working; a file that is damaged as a whole is
-	// refused and left as it is. Restore it from a backup.
+	// ErrCorrupt: the stored data is damaged, or was not written by this store. A damaged record is
+	// denied, and every other one goes on working. A file that is damaged as a whole is refused and
+	// left as it is: restore it from a backup.
 	ErrCorrupt = errors.New("storage: damaged")
 
-	// ErrLocked: another process, or another store in this one, has the file
-	// open. Close it there first.
+	// ErrLocked: the file is open in another process, or in another store of this process. Close it
+	// there first.
 	ErrLocked = errors.New("storage: in use: the file is open elsewhere; close it there first")
 )
 

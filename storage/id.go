@@ -7,20 +7,19 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/base62"
 )
 
-// ID names a token. It is public: whoever knows it cannot authenticate with it, and
-// it may be logged. Its 16 bytes are laid out as a UUID of
-// version 7 (RFC 9562 section 5.7) with the time at which an issue began, to the
-// millisecond: IDs sort by that, and those of one minute begin alike. IssuedAt is when
-// the token was stored, which may be later and in another order, if issues wait for each
-// other. The last 16 bits are a hash of the subject, for engines that route by key.
-// Nothing about a token's life is ever derived from its ID.
+// ID names a token. It is public and may be logged: knowing an ID does not let a client
+// authenticate. Its 16 bytes are laid out as a UUID of version 7 (RFC 9562 section 5.7). The UUID's
+// time is that at which an issue began, to the millisecond, so that IDs sort by that time and the
+// IDs of one minute begin alike. IssuedAt is when the token was stored; it may be later and in
+// another order if issues wait for each other. The last 16 bits are a hash of the subject, for
+// engines that route by key. Nothing about the life of a token is ever derived from its ID.
 type ID [16]byte
 
 // IDLen is the length of an ID's text: 22 digits of 0-9A-Za-z.
 const IDLen = 2 * base62.Group
 
-// ErrInvalidID is returned by ParseID for a text that is not the ID of a token.
-// Check that all 22 characters were copied and nothing else.
+// ErrInvalidID is returned by ParseID for a text that is not the ID of a token. Check that all 22
+// characters were copied and nothing else.
 var ErrInvalidID = errors.New("lapse: not a token ID: want 22 characters of 0-9A-Za-z")
 
 // String returns the 22 characters that also follow the prefix in the token's
@@ -40,8 +39,8 @@ func (id ID) MarshalText() ([]byte, error) {
 	return id.AppendText(make([]byte, 0, IDLen))
 }
 
-// UnmarshalText sets id from the 22 characters of String. It returns
-// ErrInvalidID for anything else and then leaves id as it was.
+// UnmarshalText sets id from the 22 characters of String. For any other text it returns
+// ErrInvalidID and leaves id as it was.
 func (id *ID) UnmarshalText(text []byte) error {
 	parsed, err := ParseID(string(text))
 	if err == nil {
@@ -50,9 +49,8 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return err
 }
 
-// ParseID reads the text of an ID as String writes it: every ID has exactly one
-// spelling, and nothing is trimmed or folded. It returns ErrInvalidID for
-// anything else.
+// ParseID returns the ID of a text as String writes it. Every ID has exactly one spelling, and
+// nothing is trimmed or folded. ParseID returns ErrInvalidID for any other text.
 func ParseID(s string) (ID, error) {
 	if len(s) != IDLen {
 		return ID{}, ErrInvalidID
@@ -64,6 +62,6 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// Compare orders IDs by their bytes, which is the order in which their issues began, to
-// the millisecond.
+// Compare orders IDs by their bytes, and so by the times at which their issues began, to the
+// millisecond.
 func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }

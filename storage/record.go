@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The sizes that a Manager enforces before a Record reaches a Store, in bytes. A
-// Store must take every string up to its limit.
+// The limits of texts, in bytes. A Manager enforces them before a Record reaches a Store, and a
+// Store must take every text up to its limit.
 const (
 	MaxPrefix  = 16
 	MaxSubject = 255
@@ -16,31 +16,31 @@ const (
 	MaxSealed  = 1536
 )
 
-// MaxUseGrace is the most that Record.UseGrace is.
+// MaxUseGrace is the upper limit of Record.UseGrace.
 const MaxUseGrace = time.Minute
 
-// Record is what a Store keeps of a token: everything but the secret itself.
-// It is a value without pointers to memory that changes; copying it is enough to own it.
-// It prints without its digest and what is sealed in it. Compare records with Equal.
+// Record is what a Store keeps of a token: everything except the secret itself. It has no pointer
+// to memory that changes, so that a copy is independent of the original. It prints without its
+// digest and its sealed text. Compare records with Equal.
 type Record struct {
 	Token
-	TTL    time.Duration // what each renewal or refresh grants, copied from the policy or the grant at issue
-	Digest Digest        // of the current secret; of a session, of the one that refreshes it
-	Sealed Sealed        // what a Manager keeps for itself of some tokens; put and read together with Digest
+	TTL    time.Duration // how long each renewal or refresh lasts, copied from the policy or the grant at issue
+	Digest Digest        // of the current secret; for a session, of its refresh secret
+	Sealed Sealed        // bytes that a Manager keeps for itself in some records; put and read together with Digest
 	Epoch  uint32        // Mark.Epoch at issue
 
-	// UseGrace is for how long a token lives after the last use of its budget, so that the
-	// use may be repeated: whole milliseconds, 0 to MaxUseGrace.
+	// UseGrace is how long a token lives after the last use of its budget, so that this use may be
+	// repeated: whole milliseconds, 0 to MaxUseGrace.
 	UseGrace time.Duration
 
-	// PreviousUntil is the first instant at which the secret before the current one
-	// works no more. Zero: it does not work at all. A Put that changes Digest and
-	// leaves this zero ends the old secret as an end does a token (S28).
+	// PreviousUntil is the first instant at which the secret before the current one does not work
+	// any more. Zero means that it does not work at all. A Put that changes Digest and leaves
+	// PreviousUntil zero ends the old secret, as an end ends a token (S28).
 	PreviousUntil time.Time
 }
 
-// Equal reports whether every field of r is that of other: by ==, and what is sealed by
-// its bytes.
+// Equal reports whether every field of r equals that of other. It compares the sealed texts byte by
+// byte, and the other fields with ==.
 func (r Record) Equal(other Record) bool {
 	return r.Token == other.Token && r.TTL == other.TTL && r.Digest == other.Digest && r.Sealed.Equal(other.Sealed) &&
 		r.Epoch == other.Epoch && r.UseGrace == other.UseGrace && r.PreviousUntil == other.PreviousUntil
@@ -54,17 +54,16 @@ func (r Record) Format(f fmt.State, _ rune) {
 	}{r.Token, r.TTL})
 }
 
-// Use is what a Touch records: that a token was used at At, and the expiry that
-// this use earned. A zero time raises nothing.
+// Use is the content of a Touch: the token was used at At, and this use extends its life to
+// ExpiresAt. A zero time raises nothing.
 type Use struct {
 	At        time.Time
 	ExpiresAt time.Time
 }
 
-// Raise applies u to r as a renewal must, which only ever adds: LastUsedAt and
-// ExpiresAt become the later of what they are and what u says, each on its own.
-// ExpiresAt does not pass MaxExpiresAt where that is set, and a record that was ended
-// stays as it is. Raise reports whether anything changed.
+// Raise applies u to r: LastUsedAt and ExpiresAt become the later of the present value and that of
+// u, each on its own. ExpiresAt does not pass MaxExpiresAt where that is set. An ended record stays
+// as it is. Raise reports whether a field changed.
 func (u Use) Raise(r *Record) bool {
 	if !r.EndedAt.IsZero() {
 		return false
@@ -83,11 +82,11 @@ func (u Use) Raise(r *Record) bool {
 	return changed
 }
 
-// Filter selects the records that List yields: those that meet every condition
-// that is set. The zero Filter selects every record.
+// Filter selects the records that List yields: those that meet every condition that is set. The
+// zero Filter selects every record.
 type Filter struct {
-	Subject       string    // only this subject's; "" for any
-	ExpiresBefore time.Time // only with an ExpiresAt before this instant; zero for any
+	Subject       string    // only records of this subject; "" for any
+	ExpiresBefore time.Time // only records with an ExpiresAt before this instant; zero for any
 }
 
 // Match reports whether r meets every condition of f that is set.

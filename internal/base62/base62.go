@@ -1,6 +1,6 @@
-// Package base62 writes 8-byte groups as 11 digits of 0-9A-Za-z and reads them
-// back. Every group has exactly one spelling: a group of digits above 2^64-1 is
-// refused, so that no two texts decode to the same bytes.
+// Package base62 writes groups of 8 bytes as 11 digits of 0-9A-Za-z and reads them back. Each group
+// has exactly one spelling: digits that stand for more than 2^64-1 are refused, so that no two
+// texts decode to the same bytes.
 package base62
 
 import (
@@ -13,11 +13,11 @@ const (
 	Group = 11
 
 	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	bad      = 1 << 28 // above every sum of digits, and four of it do not overflow
+	bad      = 1 << 28 // more than every sum of digits; the sum of four does not overflow
 )
 
-// worth holds what each byte is worth as a digit in the k-th place from the
-// right, or bad: reading four digits is adding four numbers.
+// worth holds the value of each byte as a digit in the k-th place from the right, or bad. Four
+// digits are read by adding four numbers.
 var worth = func() (t [4][256]uint32) {
 	for k := range t {
 		for i := range t[k] {
@@ -34,7 +34,7 @@ var worth = func() (t [4][256]uint32) {
 	return t
 }()
 
-// pairs holds how every two digits are written.
+// pairs holds the two digits of each value below 62*62.
 var pairs = func() (t [62 * 62][2]byte) {
 	for v := range t {
 		t[v] = [2]byte{alphabet[v/62], alphabet[v%62]}
@@ -42,8 +42,8 @@ var pairs = func() (t [62 * 62][2]byte) {
 	return t
 }()
 
-// Append appends src, whole groups of 8 bytes, to dst as 11 digits a group,
-// leading zeros included.
+// Append appends src to dst, 11 digits for each group of 8 bytes, leading zeros included. It
+// ignores bytes behind the last whole group.
 func Append(dst, src []byte) []byte {
 	for ; len(src) >= 8; src = src[8:] {
 		v := binary.BigEndian.Uint64(src)
@@ -67,18 +67,19 @@ func Append32(dst []byte, v uint32) []byte {
 	return dst
 }
 
-// four fills to with the digits of v, which are no more. Halves that do not wait for
-// each other are worked out side by side.
+// four fills to with the digits of v, which is below 62^4. The two halves do not depend on each
+// other, so that the processor computes them at the same time.
 func four(to *[4]byte, v uint32) {
 	two((*[2]byte)(to[:]), v/(62*62))
 	two((*[2]byte)(to[2:]), v%(62*62))
 }
 
+// two fills to with the digits of v, which is below 62^2.
 func two(to *[2]byte, v uint32) { *to = pairs[v%(62*62)] }
 
-// Decode fills dst, whole groups of 8 bytes, from as many groups of digits at
-// the start of src. It reports false for a src that is too short, a byte outside
-// the alphabet and a group above 2^64-1; dst then means nothing.
+// Decode fills dst, whole groups of 8 bytes, from as many groups of 11 digits at the start of src.
+// It returns false if src is too short, contains a byte outside the alphabet, or has a group above
+// 2^64-1. Then the content of dst is undefined.
 func Decode(dst []byte, src string) bool {
 	t := &worth
 	for ; len(dst) >= 8; dst, src = dst[8:], src[Group:] {
@@ -99,8 +100,8 @@ func Decode(dst []byte, src string) bool {
 	return true
 }
 
-// Decode32 reads the first six bytes of src. It reports false for a src that is
-// too short, a byte outside the alphabet and a value above 2^32-1.
+// Decode32 returns the value of the first six bytes of src. It returns false if src is too short,
+// contains a byte outside the alphabet, or stands for more than 2^32-1.
 func Decode32(src string) (v uint32, ok bool) {
 	if len(src) < 6 {
 		return 0, false

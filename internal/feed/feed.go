@@ -1,4 +1,4 @@
-// Package feed tells those who watch a store of this process what was put and deleted.
+// Package feed tells the watchers of a store in this process which records were put and deleted.
 package feed
 
 import (
@@ -11,26 +11,27 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Feed passes changes on to all watchers, and keeps for each those that it has not taken yet. The
-// zero value is a feed without watchers. A Feed is safe for concurrent use, and Tell and Gap wait
-// for no watcher.
+// Feed passes changes on to all watchers. For each watcher it keeps the changes that the watcher
+// has not taken yet. The zero value is a feed without watchers. A Feed is safe for concurrent use.
+// Tell and Gap never wait for a watcher.
 type Feed struct {
-	watched atomic.Bool // there are watchers: without any, Tell takes no lock
+	watched atomic.Bool // there are watchers; Tell takes no lock while there are none
 	mu      sync.Mutex
 	all     []*watcher
 	closed  bool
 }
 
 type watcher struct {
-	ready   chan struct{} // rung when the watcher has something to take
+	ready   chan struct{} // holds a value when the watcher has something to take
 	pending []storage.Change
-	gap     bool // changes were lost, so that none is pending
+	gap     bool // changes were lost; pending is empty then
 }
 
-// most is how many changes are kept for a watcher. A watcher that falls further behind has a gap.
-const most = 1 << 16
+// maxPending is how many changes a feed keeps for a watcher. A watcher that falls further behind
+// gets a Gap.
+const maxPending = 1 << 16
 
-// Tell tells of a record that was put or deleted.
+// Tell tells all watchers of a record that was put or deleted.
 func (f *Feed) Tell(id storage.ID, subject string) {
 	if !f.watched.Load() {
 		return
@@ -40,7 +41,7 @@ func (f *Feed) Tell(id storage.ID, subject string) {
 	for _, w := range f.all {
 		switch {
 		case w.gap:
-		case len(w.pending) == most:
+		case len(w.pending) == maxPending:
 			w.pending, w.gap = nil, true
 		default:
 			w.pending = append(w.pending, storage.Change{ID: id, Subject: subject})
@@ -49,7 +50,7 @@ func (f *Feed) Tell(id storage.ID, subject string) {
 	}
 }
 
-// Gap tells that anything may have changed.
+// Gap tells all watchers that any record may have changed.
 func (f *Feed) Gap() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -59,7 +60,7 @@ func (f *Feed) Gap() {
 	}
 }
 
-// Close ends every watch with storage.ErrClosed, also those that begin later.
+// Close ends every watch with storage.ErrClosed, including each watch that begins later.
 func (f *Feed) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,7 +70,7 @@ func (f *Feed) Close() {
 	}
 }
 
-// Watch is storage.Watcher's.
+// Watch is the method of storage.Watcher.
 func (f *Feed) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
 	return func(yield func(storage.Change, error) bool) {
 		w := &watcher{ready: make(chan struct{}, 1), gap: true}
@@ -112,7 +113,8 @@ func (f *Feed) remove(w *watcher) {
 	f.watched.Store(len(f.all) > 0)
 }
 
-// take returns the changes that are kept for w. The error is storage.ErrClosed once f is closed.
+// take returns the changes that the feed keeps for w. The error is storage.ErrClosed once f is
+// closed.
 func (f *Feed) take(w *watcher) (changes []storage.Change, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,6 +128,7 @@ func (f *Feed) take(w *watcher) (changes []storage.Change, err error) {
 	return changes, err
 }
 
+// ring wakes the watcher, now or when it waits next.
 func (w *watcher) ring() {
 	select {
 	case w.ready <- struct{}{}:

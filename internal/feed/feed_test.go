@@ -98,10 +98,10 @@ func TestSlowWatcher(t *testing.T) {
 		gap   bool // in between
 		heard int
 	}{
-		{"one below the limit", most - 1, false, most - 1},
-		{"the limit", most, false, most},
-		{"one above", most + 1, false, 1},
-		{"twice that", 2*most + 2, false, 1},
+		{"one below the limit", maxPending - 1, false, maxPending - 1},
+		{"the limit", maxPending, false, maxPending},
+		{"one above", maxPending + 1, false, 1},
+		{"twice that", 2*maxPending + 2, false, 1},
 		{"a gap in between", 10, true, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {

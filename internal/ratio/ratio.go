@@ -1,6 +1,6 @@
-// Package ratio lets a benchmark say how many times the cost of something else a
-// thing costs. On a machine that is shared a time by itself says little; two
-// things that take turns in one run meet the same noise.
+// Package ratio lets a benchmark compare the cost of two functions. On a shared machine a time by
+// itself says little. Two functions that run by turns in one benchmark meet the same noise, so that
+// the ratio of their times is reliable.
 package ratio
 
 import (
@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// Of runs n calls of thing and n calls of peer in turns until the benchmark has
-// run for long enough, and reports the medians: thing-ns, peer-ns, and the median
-// of the ratios of neighbouring turns. Both are given the number of the call.
+// Of runs n calls of thing and n calls of peer by turns until the benchmark has run for long
+// enough. It reports three medians: thing-ns and peer-ns, the time of one call, and ratio, the
+// quotient of the times of neighbouring turns. The argument of both functions is the number of the
+// call.
 func Of(b *testing.B, n int, thing, peer func(i int)) {
 	b.Helper()
 	clock := func(f func(int), from int) float64 {

@@ -1,5 +1,4 @@
-// Package repocheck holds this repository to its own rules. It is tests only:
-// each rule is a function over a tree of files, which TestRules applies to the
-// repository and TestRulesCatch to small trees that break it, so that no rule can
-// stop working without being noticed.
+// Package repocheck checks the rules of this repository. It contains tests only: each rule is a
+// function over a tree of files. TestRules applies the rules to the repository. TestRulesCatch
+// applies them to small trees that break them, so that a rule that has stopped working is noticed.
 package repocheck

@@ -357,6 +357,129 @@ package a
 package a
 `, []string{"a/helpers_test.go", "a/types.txt", "a/util.go", "common"}},
 
+	{"plain words", "of nobody in particular", `
+-- a/a.go --
+// Package a is for whoever reads it.
+package a
+
+// A is told anew, but
+// for one thing that Nobody knows.
+const A = "nobody in a text"
+
+/* Somebody
+else, and anybody. */
+var nobody = A // as nobody says
+
+// Renewed is a word that holds another.
+func f() {}
+-- a/a_test.go --
+// Package a has tests for anybody.
+package a
+`, []string{"a/a.go:1", "a/a.go:10", "a/a.go:4", "a/a.go:4", "a/a.go:5", "a/a.go:8", "a/a.go:9"}},
+
+	{"method names", "on three types", `
+-- a/a.go --
+package a
+
+func (one) look()    {}
+func (*two) look()   {}
+func (one) begin()   {}
+func (two) begin()   {}
+func (one) Look()    {}
+func (two) Look()    {}
+func (three) Look()  {}
+-- a/b.go --
+package a
+
+func (three[T]) look() {}
+func look()            {}
+-- a/a_test.go --
+package a
+
+func (three) begin() {}
+-- b/b.go --
+package b
+
+func (three) begin() {}
+`, []string{"a/a.go:3"}},
+
+	{"comment names", "that begin with another word", `
+-- a/a.go --
+package a
+
+// This is T.
+type T struct {
+	Field int // whatever
+}
+
+// A type U is no good beginning.
+type U int
+
+type (
+	// Vs are many.
+	V int
+	// W, too.
+	W int
+)
+
+// Get gets.
+func (T) Get() {}
+
+// Gets nothing.
+func (*T) Set() {}
+
+// gets nothing.
+func (t) Get() {}
+
+// does something.
+func local() {}
+
+// The limits.
+const (
+	Max = 1
+	// Least of all.
+	Min = 0
+)
+
+// ErrA: a.
+var ErrA error
+
+// Is b.
+var ErrB error
+
+// C and D are two.
+var C, D int
+-- a/a_test.go --
+package a
+
+// is a test.
+func TestA() {}
+`, []string{"a/a.go:13", "a/a.go:22", "a/a.go:34", "a/a.go:4", "a/a.go:41", "a/a.go:9"}},
+
+	{"glossary", "missing", ``, []string{"docs/glossary.md"}},
+	{"glossary", "out of order, twice, unused", `
+-- a/a.go --
+package a
+
+type deadList int // of a Stage
+
+const turn = ""
+-- a/a_test.go --
+package a
+
+const pin = 0
+-- docs/glossary.md --
+# Glossary
+
+- **stage**: one.
+- **dead list**: two.
+- **stage**: three.
+- **stage**: four.
+- **stages**: five.
+- **turn**: six.
+- not an **entry**: seven.
+`, []string{"docs/glossary.md:4", "docs/glossary.md:6", "docs/glossary.md:7"}},
+
 	{"examples", "missing", `
 -- manager.go --
 package lapse

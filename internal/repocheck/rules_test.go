@@ -84,6 +84,27 @@ var rules = []rule{
 		check: fileNames,
 	},
 	{
+		name:  "plain words",
+		want:  "A comment names its subject: not whoever, nobody, somebody, anybody, anew or \"but for\". docs/glossary.md has the words of our own.",
+		check: plainWords,
+	},
+	{
+		name:  "method names",
+		want:  "An unexported method name is declared on at most two types of a package: one word, one meaning.",
+		check: methodNames,
+		allow: methodNamesAllowed,
+	},
+	{
+		name:  "comment names",
+		want:  "The comment of an exported name begins with that name.",
+		check: commentNames,
+	},
+	{
+		name:  "glossary",
+		want:  "docs/glossary.md has each word once, in alphabetical order, and no word that the code does not use.",
+		check: glossary,
+	},
+	{
 		name:  "examples",
 		want:  "Every exported method of Manager has an ExampleManager_Name in an example*_test.go of the root.",
 		check: verbExamples,

@@ -9,35 +9,36 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// The words of a cell. The first eight share a cache line, and Touch needs no more. The links
-// share the other line with the half of the hash that tells the leaders of a bucket apart.
+// The words of a cell. A number behind a name is a width in bits. The first eight words share a
+// cache line, and Touch needs no others. The links lie in the second line, beside the half of the
+// subject's hash that tells the leaders of a bucket apart.
 const (
 	wMeta    = iota // sequence 32, flags 8, length of scope 11, of data 13
-	wHigh           // the ID, first half
-	wLow            // and second half
+	wHigh           // the first half of the ID
+	wLow            // the second half of the ID
 	wExpires        // instants are Unix milliseconds, signed
 	wUsed
 	wEnded
-	wTTL // milliseconds 45, signed; nothing 3; algorithm of the digest 8; end reason 8
+	wTTL // milliseconds 45, signed; unused 3; algorithm of the digest 8; end reason 8
 	wCap // milliseconds 49, signed; the lower half of the subject's hash 15
 	wDigest
 	_
 	_
 	_
-	wIssued // the same with the upper half
+	wIssued // milliseconds 49, signed; the upper half of the subject's hash 15
 	wText
 	cellWords
 )
 
-// The sequence number is odd while the cell is locked, and every change makes it another one. A
-// reader misses a change only if 2^31 of them fall into one look at a cell.
+// The sequence number is odd while the cell is locked, and every change of the cell changes it. A
+// reader misses a change only if 2^31 changes happen while it reads the cell once.
 const (
 	sequence  = 1<<32 - 1
-	live      = 1 << 32 // the cell holds a record
-	long      = 1 << 33 // the text begins with lengths
-	inRanOut  = 1 << 34 // the cell is in its subject's list of what has run out
-	inEnded   = 1 << 35 // the cell is in its subject's list of what has an end
-	aside     = inRanOut | inEnded
+	occupied  = 1 << 32 // the cell holds a record
+	long      = 1 << 33 // the text begins with a header of lengths
+	inExpired = 1 << 34 // the cell is in its subject's list of expired records
+	inEnded   = 1 << 35 // the cell is in its subject's list of ended records
+	inDead    = inExpired | inEnded
 	scopeBits = 40
 	dataBits  = 51
 	textBits  = uint64(long | (1<<24-1)<<scopeBits)
@@ -47,15 +48,15 @@ const (
 	ttlBits  = 19
 )
 
-// cell is the room of one record: 128 bytes without pointers. Only the goroutine that has locked
-// the cell writes its words; any goroutine reads them. Its links are read and written under the
-// table's lock.
+// cell holds one record in 128 bytes without pointers. Only the goroutine that has locked the cell
+// writes its words; every goroutine may read them. The links are read and written under the table's
+// lock.
 type cell struct {
-	w              words
-	subject, death link
+	w                       words
+	subjectLink, expiryLink link
 }
 
-// words are what a cell says of its record.
+// words are the record in a cell, encoded.
 type words [cellWords]uint64
 
 type link struct{ prev, next uint32 }
@@ -63,8 +64,8 @@ type link struct{ prev, next uint32 }
 func (c *cell) load(i int) uint64     { return atomic.LoadUint64(&c.w[i]) }
 func (c *cell) store(i int, v uint64) { atomic.StoreUint64(&c.w[i], v) }
 
-// lock waits until no other goroutine has the cell locked. A cell stays locked for some dozens
-// of instructions.
+// lock waits until no other goroutine has locked the cell, and locks it. A cell stays locked for
+// some dozens of instructions.
 func (c *cell) lock() {
 	for spins := 0; ; spins++ {
 		m := c.load(wMeta)
@@ -75,7 +76,8 @@ func (c *cell) lock() {
 	}
 }
 
-// unlock undoes lock. changed makes those read again that have read words of the cell meanwhile.
+// unlock unlocks the cell. If changed is true, goroutines that have read words of the cell
+// meanwhile read them again.
 func (c *cell) unlock(changed bool) {
 	m := c.load(wMeta)
 	if changed {
@@ -85,17 +87,17 @@ func (c *cell) unlock(changed bool) {
 	}
 }
 
-// pause is one turn of waiting for the goroutine that has the cell locked. That one may have been
-// preempted: without runtime.Gosched those that wait spin for their share of a processor, and 64
-// goroutines that touch one record (BenchmarkTouchOne) take 1.9 times the processor time on two
-// processors, and up to 30 times in single runs.
+// pause waits for a moment between two attempts to lock or read a locked cell. The goroutine that
+// has locked the cell may have been preempted. Without runtime.Gosched, waiting goroutines would
+// spin until their time slice ends: 64 goroutines that touch one record (BenchmarkTouchOne) took
+// 1.9 times the processor time on two processors, and up to 30 times in single runs.
 func pause(spins int) {
 	if spins > 16 {
 		runtime.Gosched()
 	}
 }
 
-// words returns what the cell says. The caller has locked the cell, or holds the table's lock and
+// words returns a copy of the words. The caller has locked the cell, or holds the table's lock and
 // uses only words that no Touch changes.
 func (c *cell) words() (w words) {
 	for i := range w {
@@ -104,14 +106,14 @@ func (c *cell) words() (w words) {
 	return w
 }
 
-// steady returns what an unlocked cell said at one instant, and whether it held a
-// record then.
-func (c *cell) steady() (w words, ok bool) {
+// snapshot returns the words of the cell as they were at one instant at which it was not locked,
+// and whether the cell held a record then.
+func (c *cell) snapshot() (w words, ok bool) {
 	for spins := 0; ; spins++ {
 		meta := c.load(wMeta)
 		if meta&1 == 0 {
 			if w = c.words(); w[wMeta] == meta && c.load(wMeta) == meta {
-				return w, meta&live != 0
+				return w, meta&occupied != 0
 			}
 		}
 		pause(spins)
@@ -124,13 +126,13 @@ func (c *cell) id() storage.ID {
 	return w.id()
 }
 
-// dead reports whether the record in the cell has an end, or has run out at an instant.
+// dead reports whether the record in the cell has an end, or has expired at now.
 func (c *cell) dead(now int64) bool {
 	return int64(c.load(wEnded)) != zeroMilli || int64(c.load(wExpires)) <= now
 }
 
-// set makes the locked cell say w, with flags. It stores only words that differ: a store costs
-// far more than a load.
+// set writes w and flags to the locked cell. It stores only words that differ, because a store
+// costs far more than a load.
 func (c *cell) set(w *words, flags uint64) {
 	for i, v := range w {
 		if i != wMeta && c.load(i) != v {
@@ -140,7 +142,7 @@ func (c *cell) set(w *words, flags uint64) {
 	c.store(wMeta, c.load(wMeta)&sequence|w[wMeta]&^sequence|flags)
 }
 
-// encode returns the words of r except those of its texts.
+// encode returns the words of r, except those of its texts.
 func encode(r *storage.Record, hash uint64) (w words) {
 	w[wHigh], w[wLow] = binary.BigEndian.Uint64(r.ID[:8]), binary.BigEndian.Uint64(r.ID[8:])
 	w[wExpires], w[wUsed], w[wEnded] = uint64(milli(r.ExpiresAt)), uint64(milli(r.LastUsedAt)), uint64(milli(r.EndedAt))
@@ -163,8 +165,8 @@ func (w *words) deadFrom() int64 {
 	return expires
 }
 
-// capped returns an expiry in Unix milliseconds, or the cap, given as its word, if that is
-// set and earlier.
+// capped returns the earlier of expires and the cap, in Unix milliseconds. word is the word wCap of
+// the record; it may hold no cap, and then capped returns expires.
 func capped(expires int64, word uint64) int64 {
 	if limit := int64(word) >> hashBits; limit != zeroMilli {
 		return min(expires, limit)
@@ -178,8 +180,8 @@ func (w *words) id() (id storage.ID) {
 	return id
 }
 
-// merge keeps in w, which replaces was, what has been raised since seen, and reports
-// whether anything was. ExpiresAt is raised no further than w's cap, whatever was's is.
+// merge raises w, which replaces was, to the fields of was that a Touch has raised since seen, and
+// reports whether there were any. ExpiresAt does not pass the cap of w, whatever the cap of was is.
 func (w *words) merge(was *words, seen storage.Use) (raised bool) {
 	if used := int64(was[wUsed]); used > milli(seen.At) {
 		w[wUsed], raised = uint64(max(used, int64(w[wUsed]))), true
@@ -195,12 +197,11 @@ const (
 	lastMilli = 1<<48 - 1       // in the year 10889
 )
 
-// milli returns t in Unix milliseconds, rounded down and within what a cell can
-// hold.
+// milli returns t in Unix milliseconds, rounded down, and within the range that a cell can hold.
 func milli(t time.Time) int64 { return max(-lastMilli, min(t.UnixMilli(), lastMilli)) }
 
-// milliUp is milli rounded up: an instant in whole milliseconds lies before t if
-// and only if it lies before that.
+// milliUp is milli rounded up. An instant in whole milliseconds lies before t if and only if it
+// lies before milliUp(t).
 func milliUp(t time.Time) int64 {
 	if t.Nanosecond()%int(time.Millisecond) != 0 {
 		return milli(t) + 1
@@ -208,7 +209,7 @@ func milliUp(t time.Time) int64 {
 	return milli(t)
 }
 
-// instant undoes milli.
+// instant returns the Time of ms Unix milliseconds, in UTC. It is the inverse of milli.
 func instant(ms int64) time.Time {
 	if ms == zeroMilli {
 		return time.Time{}

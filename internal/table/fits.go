@@ -6,12 +6,13 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// PutIfFits is Put of r if there surely is no record of its ID, nor a damaged one, and no
-// more than n records of the subject that live at now, those that it is about to know more
-// of included. It costs less than to Get the one and to count the others, and does not
-// cost more for what is dead, each newly dead record once excepted. It reports false, and
-// does nothing, where it would have to look at many, or where Put would fail. Nothing is
-// kept of r.
+// PutIfFits puts r, as Put does, and returns true, if three conditions surely hold: there is no
+// record of its ID, none of that ID is damaged, and the subject has at most n records that live at
+// now. The records that this transaction and the held writes create count among those n.
+//
+// It returns false and does nothing where a condition fails, where it would have to examine many
+// records, or where Put would fail. It costs less than a Get and a count. Dead records add nothing
+// to its cost, except that each newly dead record is examined once. It keeps no memory of r.
 func (t *Tx) PutIfFits(r *storage.Record, n int, now time.Time) bool {
 	s := t.stage
 	n -= len(t.writes) + s.created[t.subject].n
@@ -19,22 +20,21 @@ func (t *Tx) PutIfFits(r *storage.Record, n int, now time.Time) bool {
 	if read || n < 0 || r.Subject != t.subject || s.held[r.ID] != nil || s.Damaged != nil && s.Damaged(r.ID) {
 		return false
 	}
-	if !s.table.fits(&r.ID, t.subject, n, now, t.keep) {
+	if !s.table.underLimit(&r.ID, t.subject, n, now, t.keep) {
 		return false
 	}
 	t.create(at, r)
 	return true
 }
 
-// fits reports whether there is no record of id and surely no more than n of the subject
-// that live at now, or that keep reports true of. Either may have to be looked for far away
-// in memory: so it looks where the subject's would be before it waits for what there is of
-// id.
-func (t *Table) fits(id *storage.ID, subject string, n int, now time.Time, keep func(storage.ID) bool) bool {
+// underLimit reports whether there is no record of id and surely at most n records of the subject
+// that live at now or for which keep reports true. Both look-ups may miss the cache, so it starts
+// the one of the subject before it waits for that of the ID.
+func (t *Table) underLimit(id *storage.ID, subject string, n int, now time.Time, keep func(storage.ID) bool) bool {
 	k, hash := t.key(id), t.subjectHash(subject)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	perhaps := t.subjects.perhaps(hash)
+	perhaps := t.subjects.mayHave(hash)
 	if _, c := t.find(k); c != nil {
 		return false
 	}
@@ -42,33 +42,34 @@ func (t *Table) fits(id *storage.ID, subject string, n int, now time.Time, keep 
 		return true
 	}
 	leader := t.subjects.leader(hash, subject, &t.texts)
-	return leader == 0 || t.subjects.few(leader, n, milli(now), keep) || t.fewLive(subject, n, now, keep)
+	return leader == 0 || t.subjects.fewListed(leader, n, milli(now), keep) || t.fewLiving(subject, n, now, keep)
 }
 
-// few reports whether no more than n records of the leader can live, by their number. A
-// leader is looked at, for it stays in the main list although it is dead.
-func (x *subjects) few(leader uint32, n int, now int64, keep func(storage.ID) bool) bool {
-	if late := x.aside[leader].ranOut; late != 0 && int64(x.slabs.cell(late).load(wExpires)) > now {
+// fewListed reports whether at most n records of the leader can live, judged by the length of the
+// main list alone. It examines the leader, which stays in the main list after its death.
+func (x *subjectIndex) fewListed(leader uint32, n int, now int64, keep func(storage.ID) bool) bool {
+	if late := x.dead[leader].expired; late != 0 && int64(x.slabs.cell(late).load(wExpires)) > now {
 		return false
 	}
 	c := x.slabs.cell(leader)
-	if x.aside != nil && c.dead(now) && (keep == nil || !keep(c.id())) {
+	if x.dead != nil && c.dead(now) && (keep == nil || !keep(c.id())) {
 		n++
 	}
-	slot := leader
-	for n = min(n, stepSize); slot != 0 && n > 0; n-- {
-		slot = x.slabs.cell(slot).subject.next
+	ref := leader
+	for n = min(n, stepSize); ref != 0 && n > 0; n-- {
+		ref = x.slabs.cell(ref).subjectLink.next
 	}
-	return slot == 0
+	return ref == 0
 }
 
-// fewLive counts what lives, looks at no more than stepSize records, and puts aside what
-// it finds dead. Its caller has locked the table.
-func (t *Table) fewLive(subject string, n int, now time.Time, keep func(storage.ID) bool) bool {
-	c := t.census(subject, now, keep)
-	c.most = n
+// fewLiving counts the living records of the subject and reports whether there are at most n. It
+// examines at most stepSize records, reports false if that is not enough, and moves the dead ones
+// among them to a dead list. The caller has locked the table.
+func (t *Table) fewLiving(subject string, n int, now time.Time, keep func(storage.ID) bool) bool {
+	c := t.newLivingWalk(subject, now, keep)
+	c.limit = n
 	over, _ := c.stepLocked(stepSize, c.count)
-	byExpiry(c.expired)
-	c.putAsideLocked(2 * stepSize)
-	return over && c.n <= n
+	sortByExpiry(c.expired)
+	c.moveExpiredLocked(2 * stepSize)
+	return over && c.living <= n
 }

@@ -14,7 +14,7 @@ func checkTable(t *testing.T, table *Table) {
 	checkDeaths(t, table, count)
 	checkTexts(t, table)
 	free := 0
-	for slot := table.slabs.free; slot != 0; slot = table.slabs.cell(slot).death.next {
+	for ref := table.slabs.free; ref != 0; ref = table.slabs.cell(ref).expiryLink.next {
 		free++
 	}
 	if top := int(table.slabs.top.Load()); count+free != top {
@@ -41,8 +41,8 @@ func checkIDs(t *testing.T, table *Table, count int) {
 				used, filed = used+1, filed+1
 			}
 		}
-		if used != s.used || gone != s.gone || used >= len(*words) {
-			t.Errorf("shard of %d words: %d used and %d gone; it says %d and %d", len(*words), used, gone, s.used, s.gone)
+		if used != s.used || gone != s.tombstones || used >= len(*words) {
+			t.Errorf("shard of %d words: %d used and %d gone; it says %d and %d", len(*words), used, gone, s.used, s.tombstones)
 		}
 	}
 	if filed != count {
@@ -55,18 +55,18 @@ func checkSubjects(t *testing.T, table *Table, count int) {
 	x, leaders, records, asides := &table.subjects, uint32(0), 0, 0
 	for n := range x.buckets {
 		first, hashes := x.bucket(n)
-		for slot := *first; slot != 0; slot = x.slabs.cell(slot).subject.prev &^ chained {
+		for ref := *first; ref != 0; ref = x.slabs.cell(ref).subjectLink.prev &^ chained {
 			leaders++
-			if hash := x.hashOf(slot); x.bucketOf(hash) != n || *hashes&hashBit(hash) == 0 {
+			if hash := x.hashOf(ref); x.bucketOf(hash) != n || *hashes&hashBit(hash) == 0 {
 				t.Error("a leader in the wrong bucket")
 			}
-			if prev := x.slabs.cell(slot).subject.prev; prev&chained == 0 {
+			if prev := x.slabs.cell(ref).subjectLink.prev; prev&chained == 0 {
 				t.Error("a leader has a record before it")
 			}
-			records += checkList(t, table, slot, x.slabs.cell(slot).subject.prev, 0)
-			if a, ok := x.aside[slot]; ok {
+			records += checkList(t, table, ref, x.slabs.cell(ref).subjectLink.prev, 0)
+			if a, ok := x.dead[ref]; ok {
 				asides++
-				there := checkList(t, table, a.ranOut, chained|slot, inRanOut) + checkList(t, table, a.ended, chained|slot, inEnded)
+				there := checkList(t, table, a.expired, chained|ref, inExpired) + checkList(t, table, a.ended, chained|ref, inEnded)
 				if records += there; there == 0 {
 					t.Error("nothing is aside, and that is kept")
 				}
@@ -76,8 +76,8 @@ func checkSubjects(t *testing.T, table *Table, count int) {
 	if leaders != x.count || records != count || x.buckets > bucketsPiece && x.buckets > 2*x.count+2 {
 		t.Errorf("%d leaders of %d, %d records of %d, %d buckets", leaders, x.count, records, count, x.buckets)
 	}
-	if asides != len(x.aside) {
-		t.Errorf("%d leaders have something aside; %d are said to", asides, len(x.aside))
+	if asides != len(x.dead) {
+		t.Errorf("%d leaders have something aside; %d are said to", asides, len(x.dead))
 	}
 }
 
@@ -86,40 +86,40 @@ func checkSubjects(t *testing.T, table *Table, count int) {
 func checkList(t *testing.T, table *Table, first, prev uint32, list uint64) (n int) {
 	t.Helper()
 	before := int64(lastMilli)
-	for slot := first; slot != 0; n++ {
-		c := table.slabs.cell(slot)
+	for ref := first; ref != 0; n++ {
+		c := table.slabs.cell(ref)
 		expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli
 		switch {
-		case c.subject.prev != prev:
+		case c.subjectLink.prev != prev:
 			t.Error("the lists of subjects are torn")
-		case c.load(wMeta)&(live|aside) != live|list:
-			t.Errorf("flags %x in list %x", c.load(wMeta)&aside, list)
-		case list == inRanOut && (ended || expires > before), list == inEnded && !ended:
+		case c.load(wMeta)&(occupied|inDead) != occupied|list:
+			t.Errorf("flags %x in list %x", c.load(wMeta)&inDead, list)
+		case list == inExpired && (ended || expires > before), list == inEnded && !ended:
 			t.Errorf("in list %x: ended %v, expires %d behind %d", list, ended, expires, before)
 		}
-		if list == inRanOut {
+		if list == inExpired {
 			before = expires
 		}
-		prev, slot = slot, c.subject.next
+		prev, ref = ref, c.subjectLink.next
 	}
 	return n
 }
 
 func checkDeaths(t *testing.T, table *Table, count int) {
 	t.Helper()
-	x := &table.deaths
+	x := &table.expiries
 	if x.nodes == nil {
 		return
 	}
 	filed, alive := 0, 0
 	list := func(head uint32, number uint32, list uint8, start, end int64) {
 		prev := inNode | number<<listBits | uint32(list)
-		for slot := head; slot != 0; prev, slot = slot, x.slabs.cell(slot).death.next {
+		for ref := head; ref != 0; prev, ref = ref, x.slabs.cell(ref).expiryLink.next {
 			filed++
-			if x.slabs.cell(slot).death.prev != prev {
+			if x.slabs.cell(ref).expiryLink.prev != prev {
 				t.Error("the lists of deaths are torn")
 			}
-			if key := deathKey(x.deadFrom(slot)); key < start {
+			if key := expiryKey(x.deadFrom(ref)); key < start {
 				t.Errorf("filed under %d, but dead from %d", start, key)
 			}
 		}
@@ -129,25 +129,25 @@ func checkDeaths(t *testing.T, table *Table, count int) {
 			continue
 		}
 		alive++
-		if number > asideNode && n.filled == 0 && n.rest == 0 {
+		if number > busyNode && n.filled == 0 && n.unsorted == 0 {
 			t.Error("a node of nothing")
 		}
-		list(n.rest, uint32(number), restList, n.start, 0)
+		list(n.unsorted, uint32(number), unsortedList, n.start, 0)
 		for left := n.filled; left != 0; left &= left - 1 {
 			kid := uint8(bits.TrailingZeros64(left))
 			start := n.start + int64(kid)<<(6*n.level)
-			if number == asideNode {
+			if number == busyNode {
 				start = 0
 			}
 			if n.nodes>>kid&1 == 0 {
 				list(n.heads[kid], uint32(number), kid, start, 0)
-			} else if child := x.nodes[n.heads[kid]]; child.start != start || child.parent != uint32(number) || child.kid != kid {
+			} else if child := x.nodes[n.heads[kid]]; child.start != start || child.parent != uint32(number) || child.digit != kid {
 				t.Error("a node in the wrong place")
 			}
 		}
 	}
-	if filed != count || alive+len(x.spare) != len(x.nodes) {
-		t.Errorf("%d deaths of %d records, %d nodes and %d spare ones of %d", filed, count, alive, len(x.spare), len(x.nodes))
+	if filed != count || alive+len(x.freeNodes) != len(x.nodes) {
+		t.Errorf("%d deaths of %d records, %d nodes and %d spare ones of %d", filed, count, alive, len(x.freeNodes), len(x.nodes))
 	}
 }
 
@@ -156,8 +156,8 @@ func checkTexts(t *testing.T, table *Table) {
 	x := &table.texts
 	held := make([]int, len(x.info))
 	live0, size := 0, 0
-	for slot := uint32(1); slot <= table.slabs.top.Load(); slot++ {
-		if w, ok := table.slabs.cell(slot).steady(); ok && x.length(&w) > 0 {
+	for ref := uint32(1); ref <= table.slabs.top.Load(); ref++ {
+		if w, ok := table.slabs.cell(ref).snapshot(); ok && x.length(&w) > 0 {
 			held[w[wText]>>(placeShift+offsetBits)] += x.length(&w)
 			live0 += x.length(&w)
 		}

@@ -10,12 +10,12 @@ import (
 type known struct {
 	id    storage.ID
 	seen  storage.Use
-	write int  // its place in writes, or -1
+	write int  // its index in Tx.writes, or -1
 	gone  bool // deleted by this transaction
 }
 
-// find returns where id is in known, or belongs. Updates mostly read in ID order,
-// and what they have just read.
+// find returns the place of id in known and true, or the place where id belongs and false. It tries
+// the end first, since updates mostly read in ID order and read the last record again.
 func (t *Tx) find(id storage.ID) (int, bool) {
 	n := len(t.known)
 	if n == 0 {
@@ -37,11 +37,11 @@ func (t *Tx) find(id storage.ID) (int, bool) {
 	return slices.BinarySearchFunc(t.known, id, func(k known, id storage.ID) int { return k.id.Compare(id) })
 }
 
-// maxShift is how many entries of known are moved to make room for another one.
+// maxShift is how many entries of known an insertion may move. Beyond that known gets an index.
 const maxShift = 64
 
-// know adds k to known, at a place that find gave, and returns where it is.
-func (t *Tx) know(at int, k known) int {
+// addKnown adds k to known, at a place that find has returned, and returns its place.
+func (t *Tx) addKnown(at int, k known) int {
 	if t.index == nil && len(t.known)-at <= maxShift {
 		t.known = slices.Insert(t.known, at, k)
 		return at

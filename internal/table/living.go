@@ -8,143 +8,149 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Living appends to ids those of the subject's records that have no end and expire after
-// now, in order, and others for which keep reports true. keep is asked only of the dead;
-// it may be nil, is called with the table locked, and must not call the table.
+// Living appends to ids, in order, the IDs of the subject's records that have no end and expire
+// after now. It also appends the IDs of other records for which keep reports true. Living asks keep
+// about dead records only. keep may be nil; it is called with the table locked and must not call
+// the table.
 //
-// What it finds dead it puts aside, unless keep reports true, so that it costs what lives
-// and each of the newly dead once. A record that comes back to life by an earlier now, by
-// a Touch or by a Put is found all the same. What expired before others that were put
-// aside costs as much as there are of those.
+// Living moves the records that it finds dead to a dead list, unless keep reports true. So it costs
+// the number of living records, and each newly dead record once. A record that lives again, by an
+// earlier now, a Touch or a Put, is found all the same. To file a record that expired before others
+// in the dead list costs as much as there are of those.
 func (t *Table) Living(ids []storage.ID, subject string, now time.Time, keep func(storage.ID) bool) []storage.ID {
 	from := len(ids)
-	c := t.census(subject, now, keep)
-	c.all(func() { c.ids, c.expired = ids[:from], c.expired[:0] }, c.list)
-	byExpiry(c.expired)
+	c := t.newLivingWalk(subject, now, keep)
+	c.all(func() { c.ids, c.expired = ids[:from], c.expired[:0] }, c.collect)
+	sortByExpiry(c.expired)
 	for len(c.expired) > 0 {
-		c.putAside(stepSize)
+		c.moveExpired(stepSize)
 	}
 	return c.ids[:from+len(inOrderOfIssue(c.ids[from:]))]
 }
 
-// census is a walk to what lives of a subject.
-type census struct {
-	walk
+// livingWalk is a walk through the living records of a subject.
+type livingWalk struct {
+	subjectWalk
 	now  int64
 	keep func(storage.ID) bool
 
-	ids     []storage.ID // of what lives, by list
-	n       int          // how many live, by count
-	most    int          // and how many are enough
-	expired []expiry     // found in the main list
-	behind  uint32       // which of what has run out comes before what is yet to be put aside
+	ids     []storage.ID  // of the living records; set by collect
+	living  int           // how many records live; set by count
+	limit   int           // count stops beyond this number
+	expired []expiredCell // expired records in the main list, to be moved to the dead list
+	after   uint32        // record of the dead list behind which the next of expired goes, 0 for its beginning
 }
 
-type expiry struct {
-	slot uint32
-	at   int64
+// expiredCell is an expired record and its ExpiresAt in Unix milliseconds.
+type expiredCell struct {
+	ref uint32
+	at  int64
 }
 
-// byExpiry sorts what has run out as its list is sorted.
-func byExpiry(all []expiry) {
-	slices.SortFunc(all, func(a, b expiry) int { return cmp.Compare(b.at, a.at) })
+// sortByExpiry sorts expired records in the order of their dead list, the latest first.
+func sortByExpiry(all []expiredCell) {
+	slices.SortFunc(all, func(a, b expiredCell) int { return cmp.Compare(b.at, a.at) })
 }
 
-func (t *Table) census(subject string, now time.Time, keep func(storage.ID) bool) *census {
-	return &census{walk: walk{table: t, hash: t.subjectHash(subject), subject: subject}, now: milli(now), keep: keep}
+func (t *Table) newLivingWalk(subject string, now time.Time, keep func(storage.ID) bool) *livingWalk {
+	return &livingWalk{subjectWalk: subjectWalk{table: t, hash: t.subjectHash(subject), subject: subject}, now: milli(now), keep: keep}
 }
 
-// list looks at a record and notes its ID if it lives.
-func (s *census) list(list uint64, slot uint32, c *cell) fate {
-	lives, v := s.look(list, slot, c)
+// collect visits a record and notes its ID if the record lives.
+func (s *livingWalk) collect(list uint64, ref uint32, c *cell) outcome {
+	lives, v := s.classify(list, ref, c)
 	if lives {
 		s.ids = append(s.ids, c.id())
 	}
 	return v
 }
 
-// count looks at a record and counts it if it lives.
-func (s *census) count(list uint64, slot uint32, c *cell) fate {
-	lives, v := s.look(list, slot, c)
+// count visits a record and counts it if it lives.
+func (s *livingWalk) count(list uint64, ref uint32, c *cell) outcome {
+	lives, v := s.classify(list, ref, c)
 	if lives {
-		if s.n++; s.n > s.most {
-			return last
+		if s.living++; s.living > s.limit {
+			return stop
 		}
 	}
 	return v
 }
 
-// look reports whether a record lives, or is to be kept, and puts it aside if it has an
-// end. A leader stays, for one record must lead.
-func (s *census) look(list uint64, slot uint32, c *cell) (lives bool, v fate) {
-	expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli // a Touch may raise it meanwhile
+// classify reports whether the record lives or keep wants it. It moves an ended record to its dead
+// list, and notes an expired one for moveExpired. The leader stays in the main list, because each
+// subject needs one.
+func (s *livingWalk) classify(list uint64, ref uint32, c *cell) (lives bool, v outcome) {
+	expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli // read once: a Touch may raise expires meanwhile
 	switch {
 	case !ended && expires > s.now:
 		return true, stays
 	case list != 0:
-		return false, last // what comes behind expired earlier still, or has an end
+		return false, stop // the records behind it expired earlier, or have an end
 	case s.keep != nil && s.keep(c.id()):
 		return true, stays
-	case slot == s.leader:
+	case ref == s.leader:
 	case ended:
-		c.flag(inEnded)
+		c.setList(inEnded)
 		x := &s.table.subjects
-		x.leave(slot)
-		x.linkAside(slot, s.leader, 0, inEnded)
+		x.unlinkMember(ref)
+		x.linkDead(ref, s.leader, 0, inEnded)
 		return false, leaves
 	default:
-		s.expired = append(s.expired, expiry{slot, expires})
+		s.expired = append(s.expired, expiredCell{ref, expires})
 	}
 	return false, stays
 }
 
-// putAside takes at most budget steps to put aside what has expired, which is sorted.
-func (s *census) putAside(budget int) {
+// moveExpired takes at most budget steps to move the expired records to their dead list. s.expired
+// is sorted.
+func (s *livingWalk) moveExpired(budget int) {
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
 	x := &s.table.subjects
 	s.leader = x.leader(s.hash, s.subject, &s.table.texts)
-	if s.behind != 0 && !s.holds(s.behind, inRanOut) { // it has gone meanwhile
-		s.behind = 0
+	if s.after != 0 && !s.inList(s.after, inExpired) { // the record has left the dead list meanwhile
+		s.after = 0
 	}
-	s.putAsideLocked(budget)
+	s.moveExpiredLocked(budget)
 }
 
-func (s *census) putAsideLocked(budget int) {
+// moveExpiredLocked is moveExpired for a caller that has locked the table and set the leader.
+func (s *livingWalk) moveExpiredLocked(budget int) {
 	x := &s.table.subjects
 	for ; len(s.expired) > 0 && budget > 0; budget-- {
-		next := x.aside[s.leader].ranOut
-		if s.behind != 0 {
-			next = x.slabs.cell(s.behind).subject.next
+		next := x.dead[s.leader].expired
+		if s.after != 0 {
+			next = x.slabs.cell(s.after).subjectLink.next
 		}
 		e := s.expired[0]
 		if next != 0 && int64(x.slabs.cell(next).load(wExpires)) > e.at {
-			s.behind = next
+			s.after = next
 			continue
 		}
 		s.expired = s.expired[1:]
-		if e.slot == s.leader || !s.holds(e.slot, 0) || !x.slabs.cell(e.slot).runOut(e.at) {
+		if e.ref == s.leader || !s.inList(e.ref, 0) || !x.slabs.cell(e.ref).flagExpired(e.at) {
 			continue
 		}
-		x.leave(e.slot)
-		x.linkAside(e.slot, s.leader, s.behind, inRanOut)
-		s.behind = e.slot
+		x.unlinkMember(e.ref)
+		x.linkDead(e.ref, s.leader, s.after, inExpired)
+		s.after = e.ref
 	}
 }
 
-// holds reports whether the subject has the record in that list.
-func (s *census) holds(slot uint32, list uint64) bool {
+// inList reports whether the record is in that list of the subject.
+func (s *livingWalk) inList(ref uint32, list uint64) bool {
 	x := &s.table.subjects
-	return x.slabs.cell(slot).load(wMeta)&(live|aside) == live|list && x.is(slot, s.hash, s.subject, &s.table.texts)
+	return x.slabs.cell(ref).load(wMeta)&(occupied|inDead) == occupied|list && x.matches(ref, s.hash, s.subject, &s.table.texts)
 }
 
-// runOut flags the cell as one that has run out, unless it has an end or another
-// ExpiresAt by now. A Touch that raises it after that finds the flag.
-func (c *cell) runOut(at int64) bool {
+// flagExpired flags the cell as one in the expired list and returns true. It returns false if the
+// record has an end, or another ExpiresAt than at. A Touch that raises the record later finds the
+// flag.
+func (c *cell) flagExpired(at int64) bool {
 	c.lock()
 	still := int64(c.load(wExpires)) == at && int64(c.load(wEnded)) == zeroMilli
 	if still {
-		c.store(wMeta, c.load(wMeta)|inRanOut)
+		c.store(wMeta, c.load(wMeta)|inExpired)
 	}
 	c.unlock(false)
 	return still

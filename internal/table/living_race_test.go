@@ -65,12 +65,12 @@ func TestChangedWhileAWalkPauses(t *testing.T) {
 	} {
 		table := deadAnd(100, 0, 3*stepSize)
 		table.Living(nil, "ana", at(1000), nil)
-		c := table.census("ana", at(1000), nil)
-		if over, valid := c.step(stepSize, c.list); over || !valid {
+		c := table.newLivingWalk("ana", at(1000), nil)
+		if over, valid := c.step(stepSize, c.collect); over || !valid {
 			t.Fatalf("over %v, valid %v after one step", over, valid)
 		}
 		row.change(table, c.ids[len(c.ids)-1])
-		if over, valid := c.step(stepSize, c.list); over || valid != row.valid {
+		if over, valid := c.step(stepSize, c.collect); over || valid != row.valid {
 			t.Errorf("%s: over %v, valid %v; want %v", row.name, over, valid, row.valid)
 		}
 	}

@@ -29,15 +29,15 @@ func deadAnd(ranOut, ended, live int) *Table {
 
 // looks returns what lives of ana's at an instant, and how many records were looked at.
 func looks(t *Table, ms int) (ids []storage.ID, n int) {
-	c := t.census("ana", at(ms), nil)
-	c.all(func() {}, func(list uint64, slot uint32, cell *cell) fate {
+	c := t.newLivingWalk("ana", at(ms), nil)
+	c.all(func() {}, func(list uint64, ref uint32, cell *cell) outcome {
 		n++
-		return c.list(list, slot, cell)
+		return c.collect(list, ref, cell)
 	})
-	byExpiry(c.expired)
+	sortByExpiry(c.expired)
 	for len(c.expired) > 0 {
 		n++
-		c.putAside(1)
+		c.moveExpired(1)
 	}
 	return c.ids, n
 }
@@ -120,7 +120,7 @@ func TestLivingAfterTheLeader(t *testing.T) {
 			}
 			checkTable(t, table)
 		}
-		if table.subjects.aside != nil {
+		if table.subjects.dead != nil {
 			t.Errorf("%s: something is left aside of nothing", order)
 		}
 	}

@@ -97,7 +97,7 @@ func (f mergesPastCap) Put(r *storage.Record, seen storage.Use) {
 // hasAside reports whether Living has put the record aside as one that has run out.
 func (t *Table) hasAside(id storage.ID) bool {
 	_, c := t.find(t.key(&id))
-	return c != nil && c.load(wMeta)&inRanOut != 0
+	return c != nil && c.load(wMeta)&inExpired != 0
 }
 
 // forgets is a table whose Living forgets some of what came back.

@@ -1,7 +1,7 @@
 package table
 
-// Reserve makes room for n records in the indexes, so that filling the table does not
-// make them grow step by step. More may come, and fewer.
+// Reserve makes room for n records in the indexes, so that they need not grow step by step while
+// the table is filled. The table may hold more records than n, or fewer.
 func (t *Table) Reserve(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

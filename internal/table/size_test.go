@@ -96,7 +96,7 @@ func TestChurn(t *testing.T) {
 				// Half of what lives starts a move, which leaves what it moves
 				// behind until it ends, and lets some by.
 				if n > records {
-					most = max(most, x.garbage()-x.live*3/2-tidySlack-records*tidyBytes)
+					most = max(most, x.garbage()-x.live*3/2-compactSlack-records*compactBytes)
 				}
 			}
 			if most > 0 {
@@ -131,7 +131,7 @@ func TestIDsComeAndGo(t *testing.T) {
 	for i := range table.ids {
 		words += len(*table.ids[i].words.Load())
 	}
-	if words > 12_000 || table.slabs.top.Load() > 1001 || len(table.deaths.nodes) > 100 {
-		t.Errorf("%d words, %d cells, %d nodes", words, table.slabs.top.Load(), len(table.deaths.nodes))
+	if words > 12_000 || table.slabs.top.Load() > 1001 || len(table.expiries.nodes) > 100 {
+		t.Errorf("%d words, %d cells, %d nodes", words, table.slabs.top.Load(), len(table.expiries.nodes))
 	}
 }

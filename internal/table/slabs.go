@@ -7,41 +7,41 @@ const (
 	slabCells = 1 << slabBits
 )
 
-// slabs are the cells, numbered from 1: 0 is no cell. They are found through a
-// directory that is copied when it grows, so that no reader waits.
+// slabs are the arrays of cells. The number of a cell is its ref, from 1 on; 0 means no cell. The
+// directory of slabs is copied when it grows, so that no reader waits.
 type slabs struct {
 	dir  atomic.Pointer[[]slab]
-	_    apart
-	top  atomic.Uint32 // the highest number ever published
-	free uint32        // the first of the cells given back, chained by their death links
+	_    cachePad
+	top  atomic.Uint32 // the highest cell that readers may see
+	free uint32        // the first of the free cells, which their expiry links chain
 }
 
-// apart keeps what readers load all the time out of the cache line that writers
+// cachePad keeps fields that readers load all the time out of the cache line of fields that writers
 // change all the time.
-type apart [64]byte
+type cachePad [64]byte
 
 type slab struct {
-	cells *[slabCells]cell
-	marks *marks
+	cells   *[slabCells]cell
+	unsaved *unsavedBits
 }
 
-func (s *slabs) cell(slot uint32) *cell {
+func (s *slabs) cell(ref uint32) *cell {
 	dir := *s.dir.Load()
-	return &dir[slot>>slabBits].cells[slot%slabCells]
+	return &dir[ref>>slabBits].cells[ref%slabCells]
 }
 
-// take returns a cell. fresh means that no reader knows the cell before publish,
-// until when the table's lock must be held.
-func (s *slabs) take() (slot uint32, c *cell, fresh bool) {
-	if slot = s.free; slot != 0 {
-		c = s.cell(slot)
-		s.free = c.death.next
-		return slot, c, false
+// take returns a free cell. If fresh is true, no reader can see the cell before publish, and the
+// caller must hold the table's lock until then.
+func (s *slabs) take() (ref uint32, c *cell, fresh bool) {
+	if ref = s.free; ref != 0 {
+		c = s.cell(ref)
+		s.free = c.expiryLink.next
+		return ref, c, false
 	}
-	if slot = s.top.Load() + 1; int(slot>>slabBits) == s.count() {
+	if ref = s.top.Load() + 1; int(ref>>slabBits) == s.count() {
 		s.grow()
 	}
-	return slot, s.cell(slot), true
+	return ref, s.cell(ref), true
 }
 
 func (s *slabs) count() int {
@@ -56,14 +56,16 @@ func (s *slabs) grow() {
 	if old := s.dir.Load(); old != nil {
 		dir = *old
 	}
-	// Readers see no further than the length, so append may write behind that.
-	dir = append(dir, slab{new([slabCells]cell), new(marks)})
+	// Readers see the old length only, so that append may write behind it in the same array.
+	dir = append(dir, slab{new([slabCells]cell), new(unsavedBits)})
 	s.dir.Store(&dir)
 }
 
-func (s *slabs) publish(slot uint32) { s.top.Store(slot) }
+// publish makes a fresh cell visible to readers.
+func (s *slabs) publish(ref uint32) { s.top.Store(ref) }
 
-func (s *slabs) giveBack(slot uint32, c *cell) {
-	c.death = link{next: s.free}
-	s.free = slot
+// giveBack frees a cell.
+func (s *slabs) giveBack(ref uint32, c *cell) {
+	c.expiryLink = link{next: s.free}
+	s.free = ref
 }

@@ -8,41 +8,41 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Stage holds the writes of updates back until the table may show them. It is for
-// one goroutine at a time, and one besides that reveals: its owner gives turns. The zero
-// value is not usable.
+// Stage holds the writes of updates back until the table may show them. Later updates see the held
+// writes; readers of the table do not. One goroutine at a time may use a Stage, and one other
+// goroutine may call Reveal meanwhile. The zero value is not usable.
 type Stage struct {
 	table   *Table
-	held    map[storage.ID]*Write // the newest of each ID
-	created map[string]creations  // by subject: those that are new to the table
+	held    map[storage.ID]*Write // the newest held write of each ID
+	created map[string]creations  // by subject: the held writes of records that are new to the table
 
-	creating int // how many those are
+	creating int // how many writes are in created
 
-	// Damaged, if it is not nil, reports the IDs whose records cannot be read: they
-	// are ErrCorrupt for every update.
+	// Damaged reports whether the record of an ID cannot be read. Such a record is ErrCorrupt for
+	// every update. nil means that no record is damaged.
 	Damaged func(storage.ID) bool
 
-	// Feed is told of what the table shows.
+	// Feed is told of each record that the table shows or deletes.
 	Feed *feed.Feed
 
-	tx        Tx       // the one that runs, used again and again
-	revealing []*Write // memory of Reveal, used again
+	tx        Tx       // the transaction that runs; each Begin uses it again
+	revealing []*Write // buffer of Reveal
 }
 
 // Write is one Put of an update, or one Delete.
 type Write struct {
-	Record  storage.Record // of a Delete only its ID and its Subject
+	Record  storage.Record // a Delete has only the ID and the Subject
 	Deletes bool
 
-	seen    storage.Use // what the update saw of the record that the table shows
-	limit   time.Time   // and its MaxExpiresAt
-	creates bool
-	barrier *barrier // its own, or the last one that was held when it was put
-	under   *Write   // the one of its ID that was held before it, and still is
-	next    *Write   // of those that create, and are held, of the subject
+	seen       storage.Use // LastUsedAt and ExpiresAt of the record, as the update read them
+	limit      time.Time   // MaxExpiresAt of the record, as the update read it
+	creates    bool
+	touchLimit *touchLimit // the limit that this write sets, or else that of the older held writes
+	older      *Write      // the next older held write of the same ID
+	next       *Write      // the next newer held write that creates a record of the subject
 }
 
-// creations are the writes of a subject that are held and create, the oldest first.
+// creations are the held writes that create records of one subject, the oldest first.
 type creations struct {
 	first, last *Write
 	n           int
@@ -58,8 +58,8 @@ func (c *creations) add(w *Write) {
 	c.n++
 }
 
-// remove removes w, which is there, and mostly the first one.
-func (c *creations) remove(w *Write) {
+// drop removes w, which is in the list, and mostly the first of it.
+func (c *creations) drop(w *Write) {
 	before := &c.first
 	var last *Write
 	for *before != w {
@@ -75,33 +75,33 @@ func (c *creations) remove(w *Write) {
 // NewStage returns a stage in front of t.
 func NewStage(t *Table) *Stage {
 	s := &Stage{table: t, held: make(map[storage.ID]*Write), created: make(map[string]creations), Feed: new(feed.Feed)}
-	s.tx.stage, s.tx.records, s.tx.keep = s, s.tx.each, s.tx.concerns
+	s.tx.stage, s.tx.records, s.tx.keep = s, s.tx.yieldRecords, s.tx.hasWrite
 	return s
 }
 
-// keepRoom is for how many records a stage keeps the memory from one update to the
+// maxKept is the number of records up to which a stage keeps its buffers from one update to the
 // next.
-const keepRoom = 256
+const maxKept = 256
 
-// Begin returns the transaction of one update of subject. There is one at a time:
-// it ends with the next Begin.
+// Begin returns the transaction of one update of subject. There is one transaction at a time, and
+// the next Begin ends it.
 func (s *Stage) Begin(subject string) *Tx {
 	t := &s.tx
-	if max(cap(t.known), cap(t.writes), cap(t.ids)) > keepRoom {
+	if max(cap(t.known), cap(t.writes), cap(t.ids)) > maxKept {
 		t.known, t.writes, t.ids = nil, nil, nil
 	}
 	t.index = nil
-	clear(t.writes) // lets go of the strings, and leaves nothing where create puts the next ones
+	clear(t.writes) // frees the strings, and create relies on zero values
 	t.subject, t.known, t.writes, t.staged = subject, t.known[:0], t.writes[:0], false
 	return t
 }
 
-// Hold puts writes in front of what the table shows, for the updates to come. They
-// may be passed to Show, Reveal and LetGo, and must not be used otherwise.
+// Hold stages writes: updates that begin later see them, and the table does not show them. The
+// caller may pass the writes to Show, Reveal and LetGo, and must not use them otherwise.
 func (s *Stage) Hold(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
-		w.under = s.held[w.Record.ID]
+		w.older = s.held[w.Record.ID]
 		s.held[w.Record.ID] = w
 		if w.creates {
 			c := s.created[w.Record.Subject]
@@ -112,18 +112,17 @@ func (s *Stage) Hold(writes []Write) {
 	}
 }
 
-// Show has the table show writes, which are held. What a Touch has raised since an
-// update read it stays raised, as if it had come after the update: unless that has
-// ended the record, for then it would have changed nothing. What a write deletes is
-// gone, whatever a Touch has raised, and a later Touch finds nothing.
+// Show has the table show writes that are held, and releases them. A field that a Touch has raised
+// since the update read it stays raised, as if the Touch had come after the update. If the update
+// has ended the record, the Touch is dropped, for then it would have changed nothing. A record that
+// a write deletes is gone, whatever a Touch has raised, and a later Touch finds no record.
 func (s *Stage) Show(writes []Write) {
 	s.Reveal(writes)
 	s.LetGo(writes)
 }
 
-// Reveal is Show for writes that are not held, and for those that stay held until LetGo. For
-// updates nothing changes while writes are held, so that another goroutine may use the stage
-// meanwhile.
+// Reveal has the table show writes that are not held, or that stay held until LetGo. Updates see no
+// difference while the writes are held, so that another goroutine may use the stage during Reveal.
 func (s *Stage) Reveal(all ...[]Write) {
 	s.revealing = s.revealing[:0]
 	for _, writes := range all {
@@ -135,33 +134,34 @@ func (s *Stage) Reveal(all ...[]Write) {
 	for _, w := range s.revealing {
 		s.Feed.Tell(w.Record.ID, w.Record.Subject)
 	}
-	if clear(s.revealing); cap(s.revealing) > 4*keepRoom {
+	if clear(s.revealing); cap(s.revealing) > 4*maxKept {
 		s.revealing = nil
 	}
 }
 
-// batchLen is how many records putAll puts while it holds the lock, for which readers of a
-// subject wait.
+// batchLen is how many writes putAll applies while it holds the lock. Readers of a subject wait for
+// the lock.
 const batchLen = 16
 
-// putAll puts the records of writes, and deletes those of Deletes.
+// putAll applies writes: it puts their records, and deletes those of a Delete.
 func (t *Table) putAll(writes []*Write) {
 	for batch := range slices.Chunk(writes, batchLen) {
 		t.mu.Lock()
 		for _, w := range batch {
-			p := t.place(&w.Record)
+			p := t.locate(&w.Record)
 			if w.Deletes {
 				t.delete(p.id)
 			} else {
 				t.put(p, &w.Record, w.seen)
 			}
-			w.barrier.reveal()
+			w.touchLimit.markShown()
 		}
 		t.mu.Unlock()
 	}
 }
 
-// LetGo undoes Hold: of what is revealed, or must never be. To do it again does nothing.
+// LetGo releases held writes that the table shows, or must never show. A second call with the same
+// writes does nothing.
 func (s *Stage) LetGo(writes []Write) {
 	for i := range writes {
 		w := &writes[i]
@@ -169,47 +169,47 @@ func (s *Stage) LetGo(writes []Write) {
 		if !w.creates {
 			continue
 		}
-		w.creates = false // another one may create it by now
+		w.creates = false // another write may create the same record by now
 		s.creating--
 		if c := s.created[w.Record.Subject]; c.n == 1 {
 			delete(s.created, w.Record.Subject)
 		} else {
-			c.remove(w)
+			c.drop(w)
 			s.created[w.Record.Subject] = c
 		}
 	}
 }
 
-// unhold takes w out of those that are held of its ID, if w is one. Those that were held before w
-// stay: the table does not show them yet.
+// unhold removes w from the held writes of its ID, if it is among them. Older ones stay held: the
+// table does not show them yet.
 func (s *Stage) unhold(w *Write) {
 	above := s.held[w.Record.ID]
 	switch {
 	case above != w:
-		for above != nil && above.under != w {
-			above = above.under
+		for above != nil && above.older != w {
+			above = above.older
 		}
 		if above != nil {
-			above.under = w.under
+			above.older = w.older
 		}
-	case w.under != nil:
-		s.held[w.Record.ID] = w.under
+	case w.older != nil:
+		s.held[w.Record.ID] = w.older
 	default:
 		delete(s.held, w.Record.ID)
 	}
-	w.under = nil
+	w.older = nil
 }
 
-// Created returns how many records are held that are new to the table, those that are
-// revealed or deleted since included: no fewer than the table will have more, once it
-// shows all that is held.
+// Created returns how many held writes create a record, those included that the table shows already
+// or whose record was deleted since. It is an upper bound of the number of records that the table
+// will gain when it shows all held writes.
 func (s *Stage) Created() int { return s.creating }
 
-// Records returns how many records the table will have once it shows all that is held.
-// It takes the longer the more that is.
+// Records returns how many records the table will have when it shows all held writes. Its time
+// grows with the number of held writes.
 func (s *Stage) Records() int {
 	t := s.table
-	t.mu.Lock() // while it looks, nothing more is revealed
+	t.mu.Lock() // Reveal waits while this counts
 	defer t.mu.Unlock()
 	n := t.Len()
 	for id, w := range s.held {

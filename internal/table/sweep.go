@@ -6,78 +6,85 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// TakeDead looks at no more than n of the records that may have been dead before the
-// instant, deletes those that were, and returns their IDs: whose DeadFrom lies before it,
-// by what is stored at that moment. A Touch that returned true can bring a
-// record back until then, and finds none afterwards.
+// TakeDead deletes records whose DeadFrom lies before the instant and returns their IDs. It
+// examines at most n records. DeadFrom is judged at the moment of deletion: a Touch that returned
+// true can bring a record back until then, and finds no record afterwards.
 //
-// One for which busy reports true stays as it is, and a later call finds it again.
-// busy may be nil; it is called with the table locked and must not call the table. more is
-// false when nothing is left to look at but those.
+// A record for which busy reports true stays as it is, and a later call examines it again. busy may
+// be nil; it is called with the table locked and must not call the table. more is false when no
+// records are left to examine except busy ones that this call has examined.
 func (t *Table) TakeDead(before time.Time, n int, busy func(storage.ID) bool) (gone []storage.ID, more bool) {
 	ms := milliUp(before)
-	key := deathKey(ms)
+	key := expiryKey(ms)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.deaths.nextRound()
+	t.expiries.startBusyRound()
 	steps := n
 	for steps > 0 {
-		slot, due := t.deaths.due(key, &steps)
-		if slot == 0 && !due {
-			slot = t.deaths.putBack()
+		ref, due := t.expiries.due(key, &steps)
+		if ref == 0 && !due {
+			ref = t.expiries.nextBusy()
 		}
-		if slot == 0 || steps == 0 {
+		if ref == 0 || steps == 0 {
 			break
 		}
 		steps--
-		c := t.slabs.cell(slot)
-		w := c.words()
-		id := w.id()
-		if busy != nil && busy(id) {
-			t.deaths.unlink(slot)
-			t.deaths.push(asideNode, lookedOver, slot)
-		} else if dead, at := t.kill(slot, c, ms); dead {
-			t.remove(slot, c, t.key(&id))
+		if id := t.slabs.cell(ref).id(); t.takeDead(ref, id, ms, busy) {
 			gone = append(gone, id)
-		} else {
-			t.deaths.unlink(slot)
-			t.deaths.file(slot, at)
 		}
 	}
-	t.tidy(tidyWork / 4 * len(gone))
+	t.compact(compactWork / 4 * len(gone))
 	none := 0
-	_, more = t.deaths.due(key, &none)
-	return gone, more || t.deaths.putBack() != 0
+	_, more = t.expiries.due(key, &none)
+	return gone, more || t.expiries.nextBusy() != 0
 }
 
-// AnyDue reports whether TakeDead would look at anything.
+// takeDead deletes the record of id if it was dead before the instant and is not busy, and reports
+// whether it did. It files a record that stays under its present death, or among the busy ones.
+func (t *Table) takeDead(ref uint32, id storage.ID, before int64, busy func(storage.ID) bool) bool {
+	if busy != nil && busy(id) {
+		t.expiries.unlink(ref)
+		t.expiries.push(busyNode, busyDone, ref)
+		return false
+	}
+	c := t.slabs.cell(ref)
+	dead, at := t.hide(ref, c, before)
+	if dead {
+		t.remove(ref, c, t.key(&id))
+		return true
+	}
+	t.expiries.unlink(ref)
+	t.expiries.fileUnder(ref, at)
+	return false
+}
+
+// AnyDue reports whether TakeDead would examine any record.
 func (t *Table) AnyDue(before time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	none := 0
-	_, more := t.deaths.due(deathKey(milliUp(before)), &none)
-	return more || t.deaths.nodes != nil && t.deaths.nodes[asideNode].filled != 0
+	_, more := t.expiries.due(expiryKey(milliUp(before)), &none)
+	return more || t.expiries.nodes != nil && t.expiries.nodes[busyNode].filled != 0
 }
 
-// nextRound makes those that were found busy to be looked at again, once all of them
-// have been looked at.
-func (x *deaths) nextRound() {
+// startBusyRound makes all busy records pending again once each of them has been examined.
+func (x *expiryIndex) startBusyRound() {
 	if x.nodes == nil {
 		return
 	}
-	n := x.nodes[asideNode]
-	if n.heads[putAside] == 0 && n.heads[lookedOver] != 0 {
-		n.heads[putAside] = n.heads[lookedOver]
-		n.filled |= 1 << putAside
-		n.empty(lookedOver)
-		x.slabs.cell(n.heads[putAside]).death.prev = inNode | asideNode<<listBits | putAside
+	n := x.nodes[busyNode]
+	if n.heads[busyPending] == 0 && n.heads[busyDone] != 0 {
+		n.heads[busyPending] = n.heads[busyDone]
+		n.filled |= 1 << busyPending
+		n.clearList(busyDone)
+		x.slabs.cell(n.heads[busyPending]).expiryLink.prev = inNode | busyNode<<listBits | busyPending
 	}
 }
 
-// putBack returns a record to be looked at again in this round, or 0.
-func (x *deaths) putBack() uint32 {
+// nextBusy returns a busy record that this round has not examined, or 0.
+func (x *expiryIndex) nextBusy() uint32 {
 	if x.nodes == nil {
 		return 0
 	}
-	return x.nodes[asideNode].heads[putAside]
+	return x.nodes[busyNode].heads[busyPending]
 }

@@ -1,16 +1,15 @@
-// Package table keeps token records in this process so that a look-up waits for
-// no other call: Get and Touch take no lock that a writer of another record holds, and
-// allocate nothing. Millions of records cost the collector nothing, for they lie
-// in slabs without pointers.
+// Package table keeps the token records of a store in the memory of this process. Get and Touch
+// take no lock that a writer of another record holds, and they allocate nothing. The records lie in
+// slabs without pointers, so that millions of them cost the garbage collector nothing.
 //
-// It promises one record at a time: what Get returns was stored at one instant,
-// never half of a Put or of a Touch, and a Touch that returned true is never lost
-// to a Put or a TakeDead. What must hold across records is its callers' to keep.
+// A guarantee of this package covers one record at a time. Get returns a record as it was at one
+// instant, never half of a Put or of a Touch. A Touch that returned true is never lost to a Put or
+// to TakeDead. Guarantees across several records are the caller's task.
 //
-// Instants are kept to the millisecond, rounded down, from year 1 to 9999, and come
-// back in UTC; TTLs are kept in whole milliseconds. What is kept of texts stays in
-// proportion to the living ones; the 128 bytes of a deleted record besides are used
-// again, and never given back.
+// Instants are kept to the millisecond, rounded down, from year 1 to 9999, and come back in UTC.
+// TTLs are kept in whole milliseconds. The memory for texts stays in proportion to the texts of the
+// stored records. The 128 bytes of a deleted record are used again, but never given back to the
+// operating system.
 package table
 
 import (
@@ -21,36 +20,35 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Table is a table of records by ID, found by subject and by death as well. It is
-// safe for concurrent use; New makes one. Get, MarkUnsaved, Len, Unsaved and TakeUnsaved
-// never take its lock, and Touch does only where it brings a record back that Living has
-// put aside.
+// Table is a table of records, indexed by ID, by subject and by the instant of death. It is safe
+// for concurrent use. New makes one. Get, MarkUnsaved, Len, Unsaved and TakeUnsaved never take the
+// table's lock. Touch takes the lock only for a record that Living has moved to a dead list.
 type Table struct {
-	seed  maphash.Seed // random, so that IDs and subjects cannot be chosen to collide
-	ids   ids
-	slabs slabs
-	_     apart
-	texts texts
-	count atomic.Int64
-	marks atomic.Int64 // how many records are unsaved
-	scan  atomic.Uint32
+	seed        maphash.Seed // random, so that IDs and subjects cannot be chosen to collide
+	ids         ids
+	slabs       slabs
+	_           cachePad
+	texts       texts
+	count       atomic.Int64
+	unsaved     atomic.Int64 // how many records are unsaved
+	unsavedScan atomic.Uint32
 
-	mu       sync.Mutex // guards the links of the cells, what follows, and all that only writers use
-	subjects subjects
-	deaths   deaths
-	moving   moving
+	mu         sync.Mutex // guards the links of the cells, the fields below, and all state that only writers use
+	subjects   subjectIndex
+	expiries   expiryIndex
+	compaction compaction
 }
 
 // New returns an empty table.
 func New() *Table {
 	t := &Table{seed: maphash.MakeSeed()}
-	t.subjects.slabs, t.deaths.slabs = &t.slabs, &t.slabs
+	t.subjects.slabs, t.expiries.slabs = &t.slabs, &t.slabs
 	return t
 }
 
-// Get sets *r to the record of id and returns true, or returns false and leaves
-// *r alone if there is none. The strings of *r never change; while one of them is
-// held, so are the 64 KiB of texts around it.
+// Get sets *r to the record of id and returns true. It returns false and leaves *r alone if there
+// is no such record. The strings of *r never change; a caller that keeps one of them keeps the 64
+// KiB of texts around it in memory.
 func (t *Table) Get(id storage.ID, r *storage.Record) bool {
 	k := t.key(&id)
 	for {
@@ -67,13 +65,13 @@ func (t *Table) Get(id storage.ID, r *storage.Record) bool {
 	}
 }
 
-// Touch is Use.Raise on the record of id: it reports whether anything rose, and
-// marks the record unsaved if so. An absent or ended record stays as it is. Every Living
-// that begins after Touch has returned finds what it has brought back to life.
+// Touch applies Use.Raise to the record of id, marks the record unsaved if a field rose, and
+// reports whether one did. An absent or ended record stays as it is. A record that a Touch has
+// brought back to life is found by every Living that begins after the Touch has returned.
 func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 	at, expires := milli(use.At), milli(use.ExpiresAt)
 	k := t.key(&id)
-	slot, c := t.hold(k)
+	ref, c := t.lockRecord(k)
 	if c == nil {
 		return false
 	}
@@ -89,74 +87,75 @@ func (t *Table) Touch(id storage.ID, use storage.Use) bool {
 		}
 		if expires > stored {
 			c.store(wExpires, uint64(expires))
-			rose, back = true, c.load(wMeta)&inRanOut != 0
+			rose, back = true, c.load(wMeta)&inExpired != 0
 		}
 	}
 	if rose {
-		t.mark(slot)
+		t.setUnsaved(ref)
 	}
 	c.unlock(rose)
 	if back {
-		t.bringBack(id)
+		t.restore(id)
 	}
 	return rose
 }
 
-// Put creates the record r.ID or replaces it. seen is what the writer of r saw of
-// the record that it replaces, LastUsedAt and ExpiresAt, and means nothing if there
-// is none: whichever of the two has been raised since is kept, as the later of the
-// stored one and r's, and marks the record unsaved. No ExpiresAt is kept that is past r's
-// MaxExpiresAt. An ended r is stored as it is: an end comes after every Touch. Nothing is
-// kept of r.
+// Put creates the record r.ID or replaces it. seen holds the LastUsedAt and ExpiresAt that the
+// writer of r saw in the record that r replaces; it is ignored if there is no such record. A field
+// that a Touch has raised since then becomes the later of the stored instant and that of r, and the
+// record is marked unsaved. ExpiresAt never passes the MaxExpiresAt of r. An ended r is stored as
+// it is, because an end comes after every Touch. The table keeps no memory of r.
 func (t *Table) Put(r *storage.Record, seen storage.Use) {
-	p := t.place(r)
+	p := t.locate(r)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.put(p, r, seen)
 }
 
-// place is where the table looks for a record.
-type place struct {
+// location says where the indexes have a record: under its ID and under the hash of its subject.
+type location struct {
 	id      key
 	subject uint64 // the hash
 }
 
-func (t *Table) place(r *storage.Record) place { return place{t.key(&r.ID), t.subjectHash(r.Subject)} }
+func (t *Table) locate(r *storage.Record) location {
+	return location{t.key(&r.ID), t.subjectHash(r.Subject)}
+}
 
-func (t *Table) put(p place, r *storage.Record, seen storage.Use) {
-	if slot, c := t.find(p.id); c != nil {
-		t.replace(slot, c, p.subject, r, seen)
+func (t *Table) put(p location, r *storage.Record, seen storage.Use) {
+	if ref, c := t.find(p.id); c != nil {
+		t.replace(ref, c, p.subject, r, seen)
 	} else {
 		t.insert(p.id, p.subject, r)
 	}
-	t.tidy(tidyWork + (len(r.Subject)+len(r.Name)+len(r.Scope)+len(r.Data))/tidyBytes)
+	t.compact(compactWork + (len(r.Subject)+len(r.Name)+len(r.Scope)+len(r.Data))/compactBytes)
 }
 
 func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 	w := encode(r, hash)
 	t.texts.add(&w, r)
-	slot, c, fresh := t.slabs.take()
+	ref, c, fresh := t.slabs.take()
 	if fresh {
-		// No reader knows this cell before publish.
-		w[wMeta] |= live
+		// No reader can see this cell before publish.
+		w[wMeta] |= occupied
 		c.w = w
-		t.slabs.publish(slot)
+		t.slabs.publish(ref)
 	} else {
 		c.lock()
-		c.set(&w, live)
+		c.set(&w, occupied)
 		c.unlock(true)
 	}
-	t.subjects.link(slot, hash, r.Subject, &t.texts)
-	t.deaths.file(slot, w.deadFrom())
-	t.ids.insert(k, slot)
+	t.subjects.link(ref, hash, r.Subject, &t.texts)
+	t.expiries.fileUnder(ref, w.deadFrom())
+	t.ids.insert(k, ref)
 	t.count.Add(1)
 }
 
-func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, seen storage.Use) {
+func (t *Table) replace(ref uint32, c *cell, hash uint64, r *storage.Record, seen storage.Use) {
 	w := encode(r, hash)
 	var old storage.Record
 	was := c.words()
-	t.texts.fill(&old, &was, t.texts.chunk(was[wText]))
+	t.texts.decodeWords(&old, &was, t.texts.chunk(was[wText]))
 	kept := sameTexts(&old, r)
 	if kept {
 		w[wText], w[wMeta] = was[wText], was[wMeta]&textBits
@@ -165,16 +164,16 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	}
 	moved := old.Subject != r.Subject
 	if moved {
-		t.subjects.unlink(slot)
+		t.subjects.unlink(ref)
 	}
 	c.lock()
 	was = c.words()
 	if int64(w[wEnded]) == zeroMilli && w.merge(&was, seen) {
-		t.mark(slot)
+		t.setUnsaved(ref)
 	}
-	flags := uint64(live)
-	if !moved { // or else link finds it in no list
-		flags |= was[wMeta] & aside
+	flags := uint64(occupied)
+	if !moved { // otherwise the record leaves its list, and link adds it to the main one
+		flags |= was[wMeta] & inDead
 	}
 	c.set(&w, flags)
 	c.unlock(true)
@@ -183,13 +182,13 @@ func (t *Table) replace(slot uint32, c *cell, hash uint64, r *storage.Record, se
 	}
 	switch {
 	case moved:
-		t.subjects.link(slot, hash, r.Subject, &t.texts)
-	case flags&aside != 0 && (w[wExpires] != was[wExpires] || w[wEnded] != was[wEnded]):
-		t.subjects.bringBack(slot, &t.texts)
+		t.subjects.link(ref, hash, r.Subject, &t.texts)
+	case flags&inDead != 0 && (w[wExpires] != was[wExpires] || w[wEnded] != was[wEnded]):
+		t.subjects.restore(ref, &t.texts)
 	}
 	if dead := w.deadFrom(); dead < was.deadFrom() {
-		t.deaths.unlink(slot)
-		t.deaths.file(slot, dead)
+		t.expiries.unlink(ref)
+		t.expiries.fileUnder(ref, dead)
 	}
 }
 
@@ -202,40 +201,41 @@ func (t *Table) Delete(id storage.ID) bool {
 }
 
 func (t *Table) delete(k key) bool {
-	slot, c := t.find(k)
+	ref, c := t.find(k)
 	if c == nil {
 		return false
 	}
-	t.kill(slot, c, lastMilli+1)
-	t.remove(slot, c, k)
-	t.tidy(tidyWork)
+	t.hide(ref, c, lastMilli+1)
+	t.remove(ref, c, k)
+	t.compact(compactWork)
 	return true
 }
 
-// kill hides the record in the cell from all readers if it was dead before the instant, and
-// returns its death otherwise. No Touch can raise the record while the cell is locked, and a
-// later Touch finds nothing.
-func (t *Table) kill(slot uint32, c *cell, before int64) (killed bool, dead int64) {
+// hide makes the record in the cell invisible to readers if it was dead before the instant, and
+// reports whether it did. It returns the instant from which the record is dead. The cell is locked
+// meanwhile, so that no Touch can raise the record between the check and the change. A later Touch
+// finds no record.
+func (t *Table) hide(ref uint32, c *cell, before int64) (killed bool, dead int64) {
 	c.lock()
 	w := c.words()
 	dead = w.deadFrom()
 	killed = dead < before
 	if killed {
-		t.unmark(slot)
-		c.store(wMeta, c.load(wMeta)&^live)
+		t.clearUnsaved(ref)
+		c.store(wMeta, c.load(wMeta)&^occupied)
 	}
 	c.unlock(killed)
 	return killed, dead
 }
 
-// remove forgets a record that kill has taken out of sight.
-func (t *Table) remove(slot uint32, c *cell, k key) {
-	t.ids.remove(k, slot)
-	t.subjects.unlink(slot)
-	t.deaths.unlink(slot)
+// remove deletes a record that hide has made invisible from all indexes and frees its cell.
+func (t *Table) remove(ref uint32, c *cell, k key) {
+	t.ids.remove(k, ref)
+	t.subjects.unlink(ref)
+	t.expiries.unlink(ref)
 	w := c.words()
 	t.texts.release(&w)
-	t.slabs.giveBack(slot, c)
+	t.slabs.giveBack(ref, c)
 	t.count.Add(-1)
 }
 

@@ -6,54 +6,53 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/seed-55daa01a/lapse/internal/ties"
+	"github.com/seed-55daa01a/lapse/internal/recordext"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// A text word is the place of a record's texts 40, the lengths of subject 8 and
-// name 8, and the number of the prefix 8. A place is the number of a chunk and an
-// offset in it.
+// A text word holds the place of a record's texts in 40 bits, the lengths of subject and name in 8
+// bits each, and the number of the prefix in 8 bits. A place is the number of a chunk and an offset
+// in it.
 const (
 	offsetBits = 16
 	chunkSize  = 1 << offsetBits
 	placeShift = 24
 
-	// A record whose texts are longer than a cell can say, whose prefix has no
-	// number, or that has ties, has all six lengths, the prefix and the ties among
-	// its texts.
+	// A record has the long form if a length does not fit into its cell, if its prefix has no
+	// number, or if it has an extension (package recordext). The long form begins with a header
+	// of six lengths, and contains the prefix and the extension.
 	headerLen   = 6 * 4
 	maxPrefixes = 256
 )
 
-// chunk holds texts one behind the other. What was written once is never written
-// over: strings that were returned lie in it. One text that is longer has
-// a chunk of its own, longer than the type says.
+// chunk holds texts one behind the other. No byte of a text is ever written twice, because strings
+// that were returned share the memory. A text that is longer than a chunk has a chunk of its own,
+// which is longer than the type says.
 type chunk [chunkSize]byte
 
-// texts are what the records hold of strings. Writers hold the table's lock.
+// texts hold the strings of the records. Writers hold the table's lock.
 type texts struct {
 	chunks   atomic.Pointer[[]atomic.Pointer[chunk]]
 	prefixes atomic.Pointer[[]string]
-	_        apart
+	_        cachePad
 
-	numbers map[string]int // of the prefixes
-	recent  int            // the number that was asked for last
-	info    []chunkInfo
-	dropped []uint32 // numbers of chunks that are free
-	current uint32
-	filled  int // bytes of the current chunk, chunkSize while there is none
-	begun   bool
-	size    int // bytes of all chunks
-	live    int // bytes of them that records hold
+	prefixNumbers map[string]int // the number of each prefix
+	recentPrefix  int            // the number that was looked up last
+	info          []chunkInfo
+	freeNumbers   []uint32 // numbers without a chunk, to be used again
+	current       uint32
+	filled        int // bytes of the current chunk that are taken
+	hasCurrent    bool
+	size          int // bytes of all chunks
+	live          int // bytes of chunks that belong to records
 }
 
 type chunkInfo struct {
 	size, live int
-	sparse     bool // its texts are being moved out
+	sparse     bool // the compaction moves its texts out
 }
 
-// chunk returns where the texts of a text word lie, or nil if that has been
-// dropped since the word was read.
+// chunk returns the chunk of a text word, or nil if it was freed since the word was read.
 func (x *texts) chunk(text uint64) *chunk {
 	chunks := x.chunks.Load()
 	if number := text >> (placeShift + offsetBits); chunks != nil && number < uint64(len(*chunks)) {
@@ -62,9 +61,9 @@ func (x *texts) chunk(text uint64) *chunk {
 	return nil
 }
 
-// strings sets the five strings and the ties of r, which share c's memory. The words
-// and c belong together: they come out of one look at an unchanged cell.
-func (x *texts) strings(r *storage.Record, text, meta uint64, c *chunk) {
+// decode sets the five strings of r and the fields of its extension. The strings share the memory
+// of c. The caller has read the words and c from a cell that did not change meanwhile.
+func (x *texts) decode(r *storage.Record, text, meta uint64, c *chunk) {
 	tok := &r.Token
 	at := int(text >> placeShift % chunkSize)
 	if meta&long != 0 {
@@ -75,10 +74,10 @@ func (x *texts) strings(r *storage.Record, text, meta uint64, c *chunk) {
 			*s = stringAt(c, at, n)
 			at += n
 		}
-		ties.Read(form, r)
+		recordext.Read(form, r)
 		return
 	}
-	ties.Clear(r)
+	recordext.Clear(r)
 	tok.Prefix = (*x.prefixes.Load())[text%maxPrefixes]
 	n := int(text >> 16 & 0xff)
 	tok.Subject = stringAt(c, at, n)
@@ -91,9 +90,9 @@ func (x *texts) strings(r *storage.Record, text, meta uint64, c *chunk) {
 	tok.Data = stringAt(c, at+n, int(meta>>dataBits))
 }
 
-// subject returns what strings sets as the subject.
+// subject returns the string that decode sets as the subject.
 func (x *texts) subject(text, meta uint64, c *chunk) string {
-	if at := int(text >> placeShift % chunkSize); meta&long == 0 { // it comes first
+	if at := int(text >> placeShift % chunkSize); meta&long == 0 { // the short form begins with the subject
 		return stringAt(c, at, int(text>>16&0xff))
 	} else {
 		prefix, subject := binary.LittleEndian.Uint32(c[at:]), binary.LittleEndian.Uint32(c[at+4:])
@@ -101,7 +100,7 @@ func (x *texts) subject(text, meta uint64, c *chunk) string {
 	}
 }
 
-// stringAt returns n bytes of c as a string that shares its memory.
+// stringAt returns n bytes of c as a string that shares the memory of c.
 func stringAt(c *chunk, at, n int) string {
 	if n == 0 {
 		return ""
@@ -109,115 +108,118 @@ func stringAt(c *chunk, at, n int) string {
 	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(c), at)), n)
 }
 
-// fill sets what strings does to what w says. Its caller holds the table's lock.
-func (x *texts) fill(r *storage.Record, w *words, c *chunk) {
-	x.strings(r, w[wText], w[wMeta], c)
+// decodeWords is decode for the words of a cell. The caller holds the table's lock.
+func (x *texts) decodeWords(r *storage.Record, w *words, c *chunk) {
+	x.decode(r, w[wText], w[wMeta], c)
 }
 
+// sameTexts reports whether a and b have the same strings and the same extension.
 func sameTexts(a, b *storage.Record) bool {
 	return a.Subject == b.Subject && a.Prefix == b.Prefix && a.Name == b.Name && a.Scope == b.Scope && a.Data == b.Data &&
 		a.Sealed.Equal(b.Sealed) && a.Family == b.Family && a.Parent == b.Parent && a.MaxUses == b.MaxUses && a.UsesLeft == b.UsesLeft && a.UseGrace == b.UseGrace && a.Epoch == b.Epoch &&
 		a.Kind == b.Kind && a.Generation == b.Generation && a.RotatedAt.Equal(b.RotatedAt) && a.PreviousUntil.Equal(b.PreviousUntil)
 }
 
-// add copies the texts and ties of r and sets the words that lead to them.
+// add copies the strings and the extension of r, and sets the words of w that lead to them.
 func (x *texts) add(w *words, r *storage.Record) {
-	tok, tied := &r.Token, ties.Len(r)
+	tok, ext := &r.Token, recordext.Len(r)
 	n := len(tok.Subject) + len(tok.Name) + len(tok.Scope) + len(tok.Data)
-	number, ok := x.number(tok.Prefix)
-	if !ok || tied > 0 || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
+	number, ok := x.prefixNumber(tok.Prefix)
+	if !ok || ext > 0 || len(tok.Subject) > 0xff || len(tok.Name) > 0xff ||
 		len(tok.Scope) >= 1<<(dataBits-scopeBits) || len(tok.Data) >= 1<<(64-dataBits) {
-		place, b := x.room(headerLen + len(tok.Prefix) + n + tied)
+		place, b := x.alloc(headerLen + len(tok.Prefix) + n + ext)
 		b = b[:0]
-		for _, n := range [6]int{len(tok.Prefix), len(tok.Subject), len(tok.Name), len(tok.Scope), len(tok.Data), tied} {
+		for _, n := range [6]int{len(tok.Prefix), len(tok.Subject), len(tok.Name), len(tok.Scope), len(tok.Data), ext} {
 			b = binary.LittleEndian.AppendUint32(b, uint32(n))
 		}
-		ties.Append(put(append(b, tok.Prefix...), tok), r)
+		recordext.Append(appendTexts(append(b, tok.Prefix...), tok), r)
 		w[wText], w[wMeta] = place<<placeShift, long
 		return
 	}
-	place, b := x.room(n)
-	put(b[:0], tok)
+	place, b := x.alloc(n)
+	appendTexts(b[:0], tok)
 	w[wText] = place<<placeShift | uint64(len(tok.Subject))<<16 | uint64(len(tok.Name))<<8 | uint64(number)
 	w[wMeta] = uint64(len(tok.Scope))<<scopeBits | uint64(len(tok.Data))<<dataBits
 }
 
-// put appends all texts but the prefix to b, which has room for them.
-func put(b []byte, tok *storage.Token) []byte {
+// appendTexts appends all strings except the prefix to b, which has the capacity for them.
+func appendTexts(b []byte, tok *storage.Token) []byte {
 	b = append(b, tok.Subject...)
 	b = append(b, tok.Name...)
 	b = append(b, tok.Scope...)
 	return append(b, tok.Data...)
 }
 
-// number returns the number of a prefix. There are few of them, and those that came
-// too late or are too long have none.
-func (x *texts) number(prefix string) (int, bool) {
-	if p := x.prefixes.Load(); p != nil && (*p)[x.recent] == prefix {
-		return x.recent, true
+// prefixNumber returns the number of a prefix, and gives it one if it has none. Programs use few
+// prefixes. It returns false for a prefix that is too long, and for a new one once maxPrefixes have
+// numbers.
+func (x *texts) prefixNumber(prefix string) (int, bool) {
+	if p := x.prefixes.Load(); p != nil && (*p)[x.recentPrefix] == prefix {
+		return x.recentPrefix, true
 	}
-	n, ok := x.numbers[prefix]
+	n, ok := x.prefixNumbers[prefix]
 	if ok {
-		x.recent = n
+		x.recentPrefix = n
 	}
-	if ok || len(x.numbers) == maxPrefixes || len(prefix) > storage.MaxPrefix {
+	if ok || len(x.prefixNumbers) == maxPrefixes || len(prefix) > storage.MaxPrefix {
 		return n, ok
 	}
-	if x.numbers == nil {
-		x.numbers = make(map[string]int)
+	if x.prefixNumbers == nil {
+		x.prefixNumbers = make(map[string]int)
 	}
 	var known []string
 	if p := x.prefixes.Load(); p != nil {
 		known = *p
 	}
 	prefix = strings.Clone(prefix)
-	x.numbers[prefix] = len(known)
+	x.prefixNumbers[prefix] = len(known)
 	grown := append(known, prefix)
 	x.prefixes.Store(&grown)
 	return len(known), true
 }
 
-// room returns n bytes that were never used, and their place. The place of 0 bytes means nothing.
-func (x *texts) room(n int) (place uint64, b []byte) {
+// alloc returns n bytes that were never used, and their place. The place of 0 bytes means nothing.
+func (x *texts) alloc(n int) (place uint64, b []byte) {
 	switch {
 	case n == 0:
 		return 0, nil
 	case n > chunkSize:
 		big := make([]byte, n)
-		number := x.grow((*chunk)(big), n)
-		x.hold(number, n)
+		number := x.addChunk((*chunk)(big), n)
+		x.addLive(number, n)
 		return uint64(number) << offsetBits, big
-	case !x.begun || x.filled+n > chunkSize:
-		sealed, begun := x.current, x.begun
-		x.current, x.filled, x.begun = x.grow(new(chunk), chunkSize), 0, true
-		if begun {
-			x.dropIfDead(sealed)
+	case !x.hasCurrent || x.filled+n > chunkSize:
+		full, had := x.current, x.hasCurrent
+		x.current, x.filled, x.hasCurrent = x.addChunk(new(chunk), chunkSize), 0, true
+		if had {
+			x.freeIfEmpty(full)
 		}
 	}
 	at := x.filled
 	x.filled += n
-	x.hold(x.current, n)
+	x.addLive(x.current, n)
 	return uint64(x.current)<<offsetBits | uint64(at), (*x.chunks.Load())[x.current].Load()[at : at+n : at+n]
 }
 
-// grow takes c in and returns its number.
-func (x *texts) grow(c *chunk, size int) (number uint32) {
+// addChunk adds c to the chunks and returns its number.
+func (x *texts) addChunk(c *chunk, size int) (number uint32) {
 	x.size += size
-	if n := len(x.dropped); n > 0 {
-		number = x.dropped[n-1]
-		x.dropped = x.dropped[:n-1]
+	if n := len(x.freeNumbers); n > 0 {
+		number = x.freeNumbers[n-1]
+		x.freeNumbers = x.freeNumbers[:n-1]
 	} else {
 		number = uint32(len(x.info))
 		x.info = append(x.info, chunkInfo{})
-		x.widen()
+		x.growList()
 	}
 	x.info[number] = chunkInfo{size: size}
 	(*x.chunks.Load())[number].Store(c)
 	return number
 }
 
-// widen makes the list of chunks one longer, in place where no reader looks yet.
-func (x *texts) widen() {
+// growList makes the list of chunks longer by one. It appends in place where there is capacity,
+// because readers see the old length only.
+func (x *texts) growList() {
 	var old []atomic.Pointer[chunk]
 	if p := x.chunks.Load(); p != nil {
 		old = *p
@@ -234,12 +236,14 @@ func (x *texts) widen() {
 	x.chunks.Store(&wider)
 }
 
-func (x *texts) hold(number uint32, n int) {
+// addLive counts n more bytes of the chunk as live.
+func (x *texts) addLive(number uint32, n int) {
 	x.info[number].live += n
 	x.live += n
 }
 
-// release gives up the texts of w.
+// release counts the texts of w as garbage, and frees their chunk if it was the last live text
+// there.
 func (x *texts) release(w *words) {
 	n := x.length(w)
 	if n == 0 {
@@ -248,36 +252,36 @@ func (x *texts) release(w *words) {
 	number := uint32(w[wText] >> (placeShift + offsetBits))
 	x.info[number].live -= n
 	x.live -= n
-	x.dropIfDead(number)
+	x.freeIfEmpty(number)
 }
 
-// length returns how many bytes of a chunk w holds.
+// length returns how many bytes of a chunk the texts of w take.
 func (x *texts) length(w *words) int {
 	var r storage.Record
-	x.fill(&r, w, x.chunk(w[wText]))
+	x.decodeWords(&r, w, x.chunk(w[wText]))
 	n := len(r.Subject) + len(r.Name) + len(r.Scope) + len(r.Data)
 	if w[wMeta]&long != 0 {
-		n += headerLen + len(r.Prefix) + ties.Len(&r)
+		n += headerLen + len(r.Prefix) + recordext.Len(&r)
 	}
 	return n
 }
 
-// dropIfDead lets go of a chunk of which no record holds anything. Readers may
-// still hold strings in it.
-func (x *texts) dropIfDead(number uint32) {
-	if x.info[number].live > 0 || x.begun && number == x.current {
+// freeIfEmpty frees a chunk without live texts, unless it is the current one. Readers may still
+// hold strings in it.
+func (x *texts) freeIfEmpty(number uint32) {
+	if x.info[number].live > 0 || x.hasCurrent && number == x.current {
 		return
 	}
 	x.size -= x.info[number].size
 	x.info[number] = chunkInfo{}
 	(*x.chunks.Load())[number].Store(nil)
-	x.dropped = append(x.dropped, number)
+	x.freeNumbers = append(x.freeNumbers, number)
 }
 
-// garbage returns how many bytes belong to no record.
+// garbage returns how many bytes of the chunks belong to no record.
 func (x *texts) garbage() int {
 	garbage := x.size - x.live
-	if x.begun {
+	if x.hasCurrent {
 		garbage -= chunkSize - x.filled
 	}
 	return garbage

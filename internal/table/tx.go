@@ -7,25 +7,26 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Tx is a storage.Tx over the table, what is held in front of it, and what it put
-// itself. What it has once read it reads again, whatever a Touch raises meanwhile.
+// Tx is a storage.Tx. It sees the table, the held writes in front of it, and its own writes. A
+// record that it has read once reads the same again, whatever a Touch raises meanwhile.
 type Tx struct {
 	stage   *Stage
-	records iter.Seq2[storage.Record, error] // each
-	keep    func(storage.ID) bool            // concerns
+	records iter.Seq2[storage.Record, error] // yieldRecords, as a value made once
+	keep    func(storage.ID) bool            // hasWrite, as a value made once
 	subject string
-	known   []known            // what it read or wrote, in ID order, or as it came if there is an index
-	index   map[storage.ID]int // the places in known, once keeping the order would cost too much
+	known   []known            // the records that it has read or written, in ID order, or in order of arrival once there is an index
+	index   map[storage.ID]int // the places in known; nil while keeping known in order is cheap
 	writes  []Write
 	ids     []storage.ID
-	staged  bool // something that it read is not shown yet
+	staged  bool // it has read a held write
 }
 
-// Writes returns what the transaction has put and deleted. It is the transaction's until
-// the next Begin.
+// Writes returns the Puts and Deletes of the transaction. The slice belongs to the transaction
+// until the next Begin.
 func (t *Tx) Writes() []Write { return t.writes }
 
-// TakeWrites returns what Writes does, for the caller to keep, and ends the transaction.
+// TakeWrites returns the Puts and Deletes of the transaction for the caller to keep, and ends the
+// transaction.
 func (t *Tx) TakeWrites() []Write {
 	writes := t.writes
 	t.writes = nil
@@ -43,7 +44,7 @@ func (t *Tx) Created() int {
 	return n
 }
 
-// Deleted returns how many records the transaction has deleted that were there before.
+// Deleted returns how many records the transaction has deleted that existed before it.
 func (t *Tx) Deleted() int {
 	n := 0
 	for i := range t.writes {
@@ -54,7 +55,7 @@ func (t *Tx) Deleted() int {
 	return n
 }
 
-// Staged reports whether the transaction has read what is held and not shown yet.
+// Staged reports whether the transaction has read a held write, which the table may not show yet.
 func (t *Tx) Staged() bool { return t.staged }
 
 // Get implements storage.Tx.
@@ -68,23 +69,23 @@ func (t *Tx) Get(id storage.ID) (r storage.Record, err error) {
 	return r, nil
 }
 
-// read sets r to the record of id, whosever it is, and returns its place in known.
+// read sets *r to the record of id, of whatever subject, and returns its place in known.
 func (t *Tx) read(id storage.ID, r *storage.Record) (at int, err error) {
-	at, found, err := t.look(id, r)
+	at, found, err := t.peek(id, r)
 	if err == nil && !found {
-		at = t.note(at, r)
+		at = t.noteRead(at, r)
 	}
 	return at, err
 }
 
-// note notes what look has read, and returns its place in known.
-func (t *Tx) note(at int, r *storage.Record) int {
-	return t.know(at, known{id: r.ID, write: -1, seen: storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}})
+// noteRead adds a record that peek has read to known, and returns its place there.
+func (t *Tx) noteRead(at int, r *storage.Record) int {
+	return t.addKnown(at, known{id: r.ID, write: -1, seen: storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}})
 }
 
-// look is read, but what it reads for the first time it does not note: it returns where
-// that belongs in known, and that it has not found it there.
-func (t *Tx) look(id storage.ID, r *storage.Record) (at int, found bool, err error) {
+// peek is read, except that it does not add the record to known. It returns whether the record is
+// in known, and its place or the place where it belongs.
+func (t *Tx) peek(id storage.ID, r *storage.Record) (at int, found bool, err error) {
 	at, found = t.find(id)
 	switch {
 	case found && t.known[at].gone:
@@ -99,7 +100,7 @@ func (t *Tx) look(id storage.ID, r *storage.Record) (at int, found bool, err err
 			return at, found, storage.ErrNotFound
 		}
 		*r = w.Record
-		t.stage.raise(r, w)
+		t.stage.applyTouches(r, w)
 	} else if !t.stage.table.Get(id, r) {
 		if t.stage.Damaged != nil && t.stage.Damaged(id) {
 			return at, found, storage.ErrCorrupt
@@ -118,14 +119,14 @@ func (t *Tx) Put(r storage.Record) error {
 	at, err := t.read(r.ID, &old)
 	switch {
 	case err == storage.ErrNotFound:
-		if r.Subject != t.subject { // a call copies the record
+		if r.Subject != t.subject { // CheckPut copies the record, so it is called only to fail
 			return storage.CheckPut(t.subject, nil, r)
 		}
 		if _, gone := t.find(r.ID); gone {
 			return errDeleted
 		}
 		t.create(at, &r)
-		t.writes[len(t.writes)-1].barrier = t.stage.barrierOf(r.ID)
+		t.writes[len(t.writes)-1].touchLimit = t.stage.touchLimitOf(r.ID)
 		return nil
 	case err != nil:
 		return err
@@ -136,33 +137,33 @@ func (t *Tx) Put(r storage.Record) error {
 	k := &t.known[at]
 	if k.write < 0 {
 		k.write = len(t.writes)
-		t.grow()
+		t.growWrites()
 		t.writes = append(t.writes, Write{seen: k.seen, limit: old.MaxExpiresAt})
 	}
 	w := &t.writes[k.write]
 	w.Record = r
-	w.follow(t.stage.barrierOf(r.ID))
-	if r.ExpiresAt.After(old.ExpiresAt) { // or the next Living would not ask whether it is held
-		t.stage.table.bringBack(r.ID)
+	w.limitTouches(t.stage.touchLimitOf(r.ID))
+	if r.ExpiresAt.After(old.ExpiresAt) { // otherwise the next Living would skip the record in the dead list and never call hasWrite
+		t.stage.table.restore(r.ID)
 	}
 	return nil
 }
 
-// grow makes room for one more write. Room is doubled: append would add a quarter to a
-// large slice of large elements, and copying was nearly half of an update of 100,000 records
-// (BenchmarkEndMany in storage/bolt).
-func (t *Tx) grow() {
+// growWrites makes room for one more write. It doubles the room: append would add a quarter to a
+// large slice, and copying was nearly half of an update of 100,000 records (BenchmarkEndMany in
+// storage/bolt).
+func (t *Tx) growWrites() {
 	if n := len(t.writes); n == cap(t.writes) {
 		t.writes = slices.Grow(t.writes, n+1)
 	}
 }
 
-// create puts r, which is new, and whose place in known is at.
+// create puts r, which is a new record. at is its place in known.
 func (t *Tx) create(at int, r *storage.Record) {
 	n := len(t.writes)
-	t.know(at, known{id: r.ID, write: n})
-	t.grow()
-	t.writes = t.writes[:n+1] // nothing is in it: Begin has seen to that
+	t.addKnown(at, known{id: r.ID, write: n})
+	t.growWrites()
+	t.writes = t.writes[:n+1] // the new element is zero: Begin and dropWrite clear what they give up
 	w := &t.writes[n]
 	w.creates = true
 	w.Record = *r

@@ -122,8 +122,8 @@ func TestLargeUpdateIsForgotten(t *testing.T) {
 	} {
 		update()
 		tx := s.Begin("bob")
-		if c := max(cap(tx.known), cap(tx.writes), cap(tx.ids), len(tx.index)); c > keepRoom {
-			t.Errorf("%s: room for %d is kept; want %d at most", what, c, keepRoom)
+		if c := max(cap(tx.known), cap(tx.writes), cap(tx.ids), len(tx.index)); c > maxKept {
+			t.Errorf("%s: room for %d is kept; want %d at most", what, c, maxKept)
 		}
 	}
 }

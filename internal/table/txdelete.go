@@ -8,8 +8,8 @@ import (
 
 var errDeleted = fmt.Errorf("%w: this update has deleted the record", storage.ErrConflict)
 
-// Delete implements storage.Tx. Of a record that the transaction has created itself it
-// leaves nothing to be written.
+// Delete implements storage.Tx. A record that the transaction itself has created leaves no write
+// behind.
 func (t *Tx) Delete(id storage.ID) error {
 	var r storage.Record
 	at, err := t.read(id, &r)
@@ -26,24 +26,24 @@ func (t *Tx) Delete(id storage.ID) error {
 		k.write = len(t.writes)
 		t.writes = append(t.writes, Write{})
 	case t.writes[k.write].creates:
-		t.forget(k.write)
+		t.dropWrite(k.write)
 		k.write = -1
 		return nil
 	}
 	w := &t.writes[k.write]
-	w.Deletes, w.barrier = true, &barrier{deletes: true}
+	w.Deletes, w.touchLimit = true, &touchLimit{blocks: true}
 	w.Record = storage.Record{Token: storage.Token{ID: id, Subject: r.Subject}}
 	return nil
 }
 
-// forget removes a write, in whose place the last one goes.
-func (t *Tx) forget(write int) {
+// dropWrite removes a write and moves the last write to its place.
+func (t *Tx) dropWrite(write int) {
 	last := len(t.writes) - 1
 	if write != last {
 		t.writes[write] = t.writes[last]
 		at, _ := t.find(t.writes[write].Record.ID)
 		t.known[at].write = write
 	}
-	t.writes[last] = Write{} // create relies on it
+	t.writes[last] = Write{} // create relies on zero values
 	t.writes = t.writes[:last]
 }

@@ -11,33 +11,35 @@ import (
 // Records implements storage.Tx.
 func (t *Tx) Records() iter.Seq2[storage.Record, error] { return t.records }
 
-func (t *Tx) each(yield func(storage.Record, error) bool) {
-	ids := t.shown()
-	ids = t.created(t.stage.table.Subject(ids, t.subject))
+// yieldRecords is the iterator that Records returns.
+func (t *Tx) yieldRecords(yield func(storage.Record, error) bool) {
+	ids := t.takeIDs()
+	ids = t.addCreated(t.stage.table.Subject(ids, t.subject))
 	defer func() { t.ids = ids }()
 	var r storage.Record
 	for _, id := range ids {
-		// An ID that was deleted may be another subject's by now.
+		// A deleted ID may belong to another subject by now.
 		if _, err := t.read(id, &r); err == nil && r.Subject == t.subject && !yield(r, nil) {
 			return
 		}
 	}
 }
 
-// Living implements storage.Tx. It yields none that are dead at now, and has not read those.
+// Living implements storage.Tx. It yields no record that is dead at now, and does not count those
+// as read.
 func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
-		ids := t.shown()
-		ids = t.created(t.stage.table.Living(ids, t.subject, now, t.keep))
+		ids := t.takeIDs()
+		ids = t.addCreated(t.stage.table.Living(ids, t.subject, now, t.keep))
 		defer func() { t.ids = ids }()
 		var r storage.Record
 		for _, id := range ids {
-			at, found, err := t.look(id, &r)
+			at, found, err := t.peek(id, &r)
 			if err != nil || r.Subject != t.subject || !r.Live(now) {
 				continue
 			}
 			if !found {
-				t.note(at, &r)
+				t.noteRead(at, &r)
 			}
 			if !yield(r, nil) {
 				return
@@ -46,17 +48,17 @@ func (t *Tx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 	}
 }
 
-// shown returns room for IDs, which the loop body, which may ask for all of them, too,
-// does not get.
-func (t *Tx) shown() []storage.ID {
+// takeIDs returns the buffer for IDs and takes it from the transaction. A loop body that iterates
+// as well gets another buffer.
+func (t *Tx) takeIDs() []storage.ID {
 	ids := t.ids[:0]
 	t.ids = nil
 	return ids
 }
 
-// created adds to the IDs of the subject, which are in order, those that are held and new,
-// or were created here.
-func (t *Tx) created(ids []storage.ID) []storage.ID {
+// addCreated adds to ids, which are in order, the IDs of the subject's records that held writes or
+// this transaction create.
+func (t *Tx) addCreated(ids []storage.ID) []storage.ID {
 	shown := len(ids)
 	for w := t.stage.created[t.subject].first; w != nil; w = w.next {
 		ids = append(ids, w.Record.ID)
@@ -73,9 +75,9 @@ func (t *Tx) created(ids []storage.ID) []storage.ID {
 	return ids
 }
 
-// concerns reports whether a write of id is held or this transaction's own: then what the
-// table shows of it does not tell whether it lives.
-func (t *Tx) concerns(id storage.ID) bool {
+// hasWrite reports whether a write of id is held or is in this transaction. Then the record in the
+// table does not tell whether the record lives.
+func (t *Tx) hasWrite(id storage.ID) bool {
 	if t.stage.held[id] != nil {
 		return true
 	}

@@ -1,54 +1,55 @@
 package table
 
-// walk is a walk through the lists of a subject: the main one, what has run out, what has
-// an end. It may pause wherever it has looked at a record that stays where it is.
-type walk struct {
+// subjectWalk is a walk through the lists of a subject: the main list, the expired records, the
+// ended ones. It can pause at a record that it has visited and that has stayed in its list.
+type subjectWalk struct {
 	table   *Table
 	hash    uint64
 	subject string
 
-	at      uint32 // the last record that it looked at and that stayed, 0 before the first one
-	list    uint64 // the flag of the list that it is in
-	leader  uint32 // while the lock is held
-	returns uint64 // when it began
+	pausedAt uint32 // the last visited record that stayed in its list, 0 at the beginning
+	list     uint64 // the flag of the list that pausedAt is in
+	leader   uint32 // valid while the lock is held
+	returns  uint64 // when it began
 }
 
-// fate is what becomes of a record that was looked at.
-type fate int
+// outcome says what happens to a record that was visited.
+type outcome int
 
 const (
-	stays  fate = iota
-	leaves      // its list
-	last        // the walk is over
+	stays  outcome = iota
+	leaves         // the record has left its list
+	stop           // the walk is over
 )
 
-// step looks at no more than budget records, and reports whether the walk is over. Unless
-// it is valid it has to begin again: the record where it paused has left its list, or
-// another one may have come back to a list that the walk is through with. look is called
-// with the table locked, and may take the record out of its list but no other one.
-func (w *walk) step(budget int, look func(list uint64, slot uint32, c *cell) fate) (over, valid bool) {
+// step visits at most budget records and reports whether the walk is over. If it returns valid as
+// false, the walk must start again: the record at which it had paused has left its list, or some
+// record has moved back to a main list. visit is called with the table locked. It may take the
+// record that it visits out of its list, but no other record.
+func (w *subjectWalk) step(budget int, visit func(list uint64, ref uint32, c *cell) outcome) (over, valid bool) {
 	w.table.mu.Lock()
 	defer w.table.mu.Unlock()
-	return w.stepLocked(budget, look)
+	return w.stepLocked(budget, visit)
 }
 
-func (w *walk) stepLocked(budget int, look func(list uint64, slot uint32, c *cell) fate) (over, valid bool) {
+// stepLocked is step for a caller that has locked the table.
+func (w *subjectWalk) stepLocked(budget int, visit func(list uint64, ref uint32, c *cell) outcome) (over, valid bool) {
 	x := &w.table.subjects
 	if w.leader = x.leader(w.hash, w.subject, &w.table.texts); w.leader == 0 {
 		return true, true
 	}
-	slot, list, ok := w.resume(x)
+	ref, list, ok := w.resume(x)
 	if !ok {
-		w.at = 0
+		w.pausedAt = 0
 		return false, false
 	}
 	for ; ; budget-- {
-		for slot == 0 {
+		for ref == 0 {
 			switch list {
 			case 0:
-				slot, list = x.aside[w.leader].ranOut, inRanOut
-			case inRanOut:
-				slot, list = x.aside[w.leader].ended, inEnded
+				ref, list = x.dead[w.leader].expired, inExpired
+			case inExpired:
+				ref, list = x.dead[w.leader].ended, inEnded
 			default:
 				return true, true
 			}
@@ -56,48 +57,50 @@ func (w *walk) stepLocked(budget int, look func(list uint64, slot uint32, c *cel
 		if budget == 0 {
 			return false, true
 		}
-		c := x.slabs.cell(slot)
-		next := c.subject.next
-		switch look(list, slot, c) {
+		c := x.slabs.cell(ref)
+		next := c.subjectLink.next
+		switch visit(list, ref, c) {
 		case stays:
-			w.at, w.list = slot, list
-		case last:
+			w.pausedAt, w.list = ref, list
+		case stop:
 			return true, true
 		}
-		slot = next
+		ref = next
 	}
 }
 
-// resume returns what to look at next, and in which list that is.
-func (w *walk) resume(x *subjects) (slot uint32, list uint64, ok bool) {
-	if w.at == 0 {
-		w.returns = x.returns
+// resume returns the record to visit next and the list that it is in. ok is false if the walk must
+// start again.
+func (w *subjectWalk) resume(x *subjectIndex) (ref uint32, list uint64, ok bool) {
+	if w.pausedAt == 0 {
+		w.returns = x.restored
 		return w.leader, 0, true
 	}
-	c := x.slabs.cell(w.at)
-	if w.returns != x.returns || c.load(wMeta)&(live|aside) != live|w.list || !x.is(w.at, w.hash, w.subject, &w.table.texts) {
+	c := x.slabs.cell(w.pausedAt)
+	if w.returns != x.restored || c.load(wMeta)&(occupied|inDead) != occupied|w.list || !x.matches(w.pausedAt, w.hash, w.subject, &w.table.texts) {
 		return 0, 0, false
 	}
-	return c.subject.next, w.list, true
+	return c.subjectLink.next, w.list, true
 }
 
 const (
-	stepSize = 1024 // records that one hold of the lock looks at
-	patience = 3    // restarts of a walk before it is made in one piece
+	stepSize    = 1024 // records that a walk visits before it releases the lock
+	maxRestarts = 3    // restarts of a walk before it keeps the lock to its end
 )
 
-// all makes the walk in steps, and begins again where it has to: reset is called before
-// each beginning. What keeps coming between gets no chance after a few times.
-func (w *walk) all(reset func(), look func(list uint64, slot uint32, c *cell) fate) {
+// all visits all records in steps and starts again where step demands that. It calls reset before
+// each start. After maxRestarts it keeps the lock to the end, so that writers cannot disturb it for
+// ever.
+func (w *subjectWalk) all(reset func(), visit func(list uint64, ref uint32, c *cell) outcome) {
 	for restarts := 0; ; restarts++ {
 		budget := stepSize
-		if restarts >= patience {
+		if restarts >= maxRestarts {
 			budget = -1
 		}
 		reset()
 		over, valid := false, true
 		for !over && valid {
-			over, valid = w.step(budget, look)
+			over, valid = w.step(budget, visit)
 		}
 		if valid {
 			return

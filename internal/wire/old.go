@@ -5,7 +5,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/seed-55daa01a/lapse/internal/ties"
+	"github.com/seed-55daa01a/lapse/internal/recordext"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -39,7 +39,7 @@ const (
 // what was sealed in the tokens of a pair becomes one that was ended by a rotation: none
 // of these are left in r.
 func parseOldTies(form string, r *storage.Record) bool {
-	ties.Clear(r)
+	recordext.Clear(r)
 	if form == "" {
 		return false
 	}

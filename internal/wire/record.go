@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seed-55daa01a/lapse/internal/ties"
+	"github.com/seed-55daa01a/lapse/internal/recordext"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -23,7 +23,7 @@ import (
 //	32      digest
 //	5 × 2   lengths of prefix, subject, name, scope, data
 //	…       those five
-//	…       in version 3, the ties (internal/ties), which are not empty; in version 2,
+//	…       in version 3, the extension (internal/recordext), which are not empty; in version 2,
 //	        what earlier programs had in their place (old.go)
 //	4       CRC-32 (Castagnoli) of the key and everything before
 //
@@ -71,10 +71,10 @@ func Encode(b []byte, r *storage.Record) ([]byte, error) {
 		return nil, fmt.Errorf("%w: a TTL is negative", errUnstorable)
 	}
 	texts := [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data}
-	if !ties.Valid(r) {
+	if !recordext.Valid(r) {
 		return nil, fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
 	}
-	tied := ties.Len(r)
+	tied := recordext.Len(r)
 	version, n := byte(plainVersion), fixedLen+tied+SumLen
 	if tied > 0 {
 		version = tiedVersion
@@ -104,7 +104,7 @@ func Encode(b []byte, r *storage.Record) ([]byte, error) {
 	for _, text := range texts {
 		b = append(b, text...)
 	}
-	b = ties.Append(b, r)
+	b = recordext.Append(b, r)
 	return binary.BigEndian.AppendUint32(b, Checksum(r.ID[:], b)), nil
 }
 
@@ -176,7 +176,7 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 	if b[0] == oldVersion {
 		return parseOldTies(text, r)
 	}
-	return (text != "") == (b[0] == tiedVersion) && ties.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
+	return (text != "") == (b[0] == tiedVersion) && recordext.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
 }
 
 // Seal returns a copy of value, at whose end is the checksum of the rest of it under key.

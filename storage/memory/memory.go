@@ -1,6 +1,6 @@
-// Package memory keeps tokens in this process and nowhere else: for tests, and
-// for programs whose tokens may end with them. It is also the reference
-// implementation of the storage contract, and the shortest one to read.
+// Package memory keeps tokens in the memory of this process and nowhere else. It is for tests, and
+// for programs whose tokens may end with the process. It is also the reference implementation of
+// the storage contract, and the shortest one to read.
 package memory
 
 import (
@@ -23,13 +23,12 @@ var (
 	_ storage.Marker  = (*Store)(nil)
 )
 
-// Store is a storage.Store in memory. It is safe for concurrent use. Nothing in
-// it outlives the process, so durable means here: until Close. Get and Touch wait
-// for nobody.
+// Store is a storage.Store in memory. It is safe for concurrent use. Its content ends with the
+// process, so that durable means here: until Close. Get and Touch wait for no other call.
 type Store struct {
 	reader table.Reader // closed with the store
-	turn   *turn.Turn   // held by the one Update or Sweep
-	stage  *table.Stage // used by whoever has the turn
+	turn   *turn.Turn   // held by the Update or Sweep that is writing
+	stage  *table.Stage // used by the caller that holds the turn
 	feed   *feed.Feed
 	marks  *storage.Marks
 }
@@ -43,7 +42,7 @@ func New() *Store {
 	return s
 }
 
-// Format writes the name of the type and nothing of what it holds.
+// Format writes the name of the type and nothing of the content.
 func (s *Store) Format(f fmt.State, _ rune) { io.WriteString(f, "memory.Store") }
 
 // Get implements storage.Store.
@@ -58,8 +57,8 @@ func (s *Store) Get(ctx context.Context, id storage.ID) (r storage.Record, err e
 	return r, nil
 }
 
-// Reader is for a Manager: it gets a record by it without the copies that Get makes. It
-// is nil unless self is s.
+// Reader returns a reader by which a Manager gets a record without the copies that Get makes. It
+// returns nil unless self is s: a wrapper around s may have a Get of its own.
 func (s *Store) Reader(self storage.Store) *table.Reader {
 	if self != storage.Store(s) {
 		return nil
@@ -76,6 +75,7 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 	return err
 }
 
+// ready returns the table, or the error of ctx, or storage.ErrClosed.
 func (s *Store) ready(ctx context.Context) (*table.Table, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -87,10 +87,10 @@ func (s *Store) ready(ctx context.Context) (*table.Table, error) {
 	return t, nil
 }
 
-// Update implements storage.Store. Updates run one at a time, whatever their
-// subject. Get and List may see one of its records before another.
+// Update implements storage.Store. Updates run one at a time, even those of different subjects. Get
+// and List may see one record of an Update before another.
 func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	if err := s.take(ctx); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return err
 	}
 	defer s.turn.Give()
@@ -105,8 +105,9 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 	return nil
 }
 
-// take waits for the turn to write.
-func (s *Store) take(ctx context.Context) error {
+// lock waits for the turn. It returns the error of ctx if that ends first, and storage.ErrClosed if
+// the store is closed.
+func (s *Store) lock(ctx context.Context) error {
 	if _, err := s.ready(ctx); err != nil {
 		return err
 	}
@@ -140,8 +141,8 @@ func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 	}
 }
 
-// Close implements storage.Store. It waits for the Update that is under way. The
-// records are gone with it.
+// Close implements storage.Store. It waits for the Update that is under way, and removes all
+// records.
 func (s *Store) Close() error {
 	s.turn.Take()
 	s.reader.Close()
@@ -154,11 +155,10 @@ func (s *Store) Close() error {
 // Watch implements storage.Watcher.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[storage.Change, error] { return s.feed.Watch(ctx) }
 
-// Marks implements storage.Marker. They end with the process.
+// Marks implements storage.Marker. The marks end with the process.
 func (s *Store) Marks() *storage.Marks { return s.marks }
 
-// sweepStep bounds how many records are looked at between two chances for others
-// to write.
+// sweepStep is how many records Sweep examines before it lets other callers write.
 const sweepStep = 256
 
 // Sweep implements storage.Store.
@@ -167,7 +167,7 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 		return 0, err
 	}
 	for more := true; more && deleted < limit; {
-		if err := s.take(ctx); err != nil {
+		if err := s.lock(ctx); err != nil {
 			return deleted, err
 		}
 		var gone []storage.ID

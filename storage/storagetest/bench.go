@@ -7,9 +7,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Bench measures a backend at 1e3 and at 1e5 live records, and Tx.Living of a subject with
-// none and with 1e5 dead ones, so that a cost which grows with them shows: none of these
-// should. With -short it stays at 1e3, for backends that are slow to fill.
+// Bench measures a backend with 1e3 and with 1e5 live records, and Tx.Living of a subject with no
+// and with 1e5 dead records. It shows costs that grow with those numbers: none of them should. With
+// -short it measures only 1e3, for backends that are slow to fill.
 func Bench(b *testing.B, be Backend) {
 	sizes := []int{1e3, 1e5}
 	if testing.Short() {
@@ -30,7 +30,7 @@ func Bench(b *testing.B, be Backend) {
 	b.Run("Living", func(b *testing.B) { benchDead(b, be, sizes[len(sizes)-1]) })
 }
 
-// benchDead measures Tx.Living of a subject with no dead records, and with n.
+// benchDead measures Tx.Living of a subject with no dead records, and of one with n.
 func benchDead(b *testing.B, be Backend, n int) {
 	e := newEnv(b, be)
 	for _, n := range []int{0, n} {
@@ -40,10 +40,10 @@ func benchDead(b *testing.B, be Backend, n int) {
 	check(b, e.store.Close())
 }
 
-// perSubject is how many records a subject has, whatever the size.
+// perSubject is how many live records a subject has.
 const perSubject = 20
 
-// fill puts n live records. It gives each Update one subject's, as users do.
+// fill puts n live records. Each Update puts those of one subject, as programs do.
 func (e *env) fill(b *testing.B, n int) []storage.Record {
 	var live []storage.Record
 	for i := range n / perSubject {
@@ -61,7 +61,7 @@ func check(b *testing.B, err error) {
 	}
 }
 
-// pick spreads the i-th access over all of live.
+// pick returns the record of the i-th access. Accesses go all over live.
 func pick(live []storage.Record, i int) storage.Record { return live[i*7919%len(live)] }
 
 func (e *env) benchGet(b *testing.B, live []storage.Record) {
@@ -76,7 +76,7 @@ func (e *env) benchTouch(b *testing.B, live []storage.Record) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		r := pick(live, i)
-		later := instant(e.serial.Add(1)*1000).AddDate(1, 0, 0) // or there is nothing to raise
+		later := instant(e.serial.Add(1)*1000).AddDate(1, 0, 0) // later than the last Touch, so that there is an expiry to raise
 		check(b, e.store.Touch(e.ctx, r.ID, storage.Use{At: later, ExpiresAt: later.AddDate(0, 1, 0)}))
 	}
 }
@@ -104,8 +104,8 @@ func (e *env) benchList(b *testing.B, live []storage.Record) {
 	}
 }
 
-// benchSweep deletes ten dead records at a time, of a stock that is filled up, off
-// the clock, whenever it is empty.
+// benchSweep deletes ten dead records at a time from a stock. When the stock is empty, it stops the
+// clock and fills it again.
 func (e *env) benchSweep(b *testing.B) {
 	const batch, stock = 10, 1000
 	b.ReportAllocs()
@@ -126,8 +126,8 @@ func (e *env) benchSweep(b *testing.B) {
 
 func withDead(n int) string { return fmt.Sprint("with dead ", n) }
 
-// fillDead gives a subject perSubject records that live at instant 100 and n that do not,
-// half of which have an end.
+// fillDead gives a subject perSubject records that live at instant 100 and n that are dead then.
+// Half of the dead ones have an end.
 func (e *env) fillDead(b *testing.B, n int) {
 	const atOnce = 1000
 	subject := withDead(n)
@@ -143,8 +143,8 @@ func (e *env) fillDead(b *testing.B, n int) {
 	}
 }
 
-// benchLiving lists what lives in an Update that puts nothing, once the dead are not new
-// any more.
+// benchLiving lists the living records in an Update that puts none. A first Update has found the
+// dead records, so that they are not newly dead.
 func (e *env) benchLiving(b *testing.B, subject string) {
 	b.ReportAllocs()
 	list := func(tx storage.Tx) error {

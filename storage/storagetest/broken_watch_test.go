@@ -105,7 +105,7 @@ func lateWatch(t *toy, ctx context.Context) changes {
 }
 
 func pause(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, aMoment)
+	ctx, cancel := context.WithTimeout(ctx, moment)
 	defer cancel()
 	<-ctx.Done()
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// origin is where the suite's time begins, the year 2100: no store takes these
-// instants for its own.
+// origin is where the suite's time begins, in Unix milliseconds: the year 2100, which is far from
+// any instant that a store would set itself.
 const origin = 4102444800_000
 
-// instant is ms milliseconds into the suite's time.
+// instant returns the instant ms milliseconds after origin.
 func instant(ms int64) time.Time { return time.UnixMilli(origin + ms).UTC() }
 
-// record returns a live record that no other one resembles: later ones have
-// greater IDs and later instants, two minutes apart.
+// record returns a live record that differs from every other one. Later records have greater IDs
+// and later instants, two minutes apart.
 func (e *env) record(subject string, changes ...func(*storage.Record)) storage.Record {
 	n := e.serial.Add(1)
 	issued := instant(n * 120_007)
@@ -54,8 +54,8 @@ func (e *env) records(n int, subject string, changes ...func(*storage.Record)) [
 	return rs
 }
 
-// newID lays an ID out as a Manager does, the hash of the subject at its end
-// included, since an engine may route by it.
+// newID returns an ID with the layout of a Manager's IDs. The hash of the subject is at its end,
+// since an engine may route by it.
 func newID(n int64, at time.Time, subject string) storage.ID {
 	id := storage.ID{6: 0x70, 8: 0x80}
 	var ms [8]byte
@@ -74,8 +74,7 @@ func shardTag(subject string) (tag [2]byte) {
 	return tag
 }
 
-// rival is a subject with the shard tag of "ana", so that an ID is as good for the
-// one as for the other.
+// rival is a subject with the shard tag of "ana", so that an ID fits both subjects.
 const rival = "rival 104116"
 
 func digest(n int64) storage.Digest {
@@ -90,14 +89,13 @@ func ended(at time.Time, why storage.EndReason) func(*storage.Record) {
 	return func(r *storage.Record) { r.EndedAt, r.EndReason = at, why }
 }
 
-// lowered lowers the expiry, with the cap that S29 asks for.
+// lowered lowers the expiry and sets the cap that S29 requires.
 func lowered(to time.Time) func(*storage.Record) {
 	return func(r *storage.Record) { r.ExpiresAt, r.MaxExpiresAt = to, to }
 }
 
-// tied ties r to two others, gives it a budget and another secret, and seals something in
-// it.
-func tied(r *storage.Record) {
+// withExtras sets every field of r that only some records have.
+func withExtras(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{1, 15: 9}, storage.ID{2}
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 300, 299, 3, storage.NewSealed("\x00 sealed \xff")
 	r.UseGrace = 10_001 * time.Millisecond

@@ -8,15 +8,15 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// An engine that hands out its own pages shows it late: a few small records lie in
-// a page that is copied whole, and a page is written over only some commits after
-// it was freed. Hence this many of both.
+// These are the numbers of records and commits. An engine that returns memory of its own pages
+// shows that late: a page with a few small records is copied whole, and a freed page is
+// overwritten only some commits later. So the case needs many of both.
 const (
 	aliasedRecords = 96
 	laterWrites    = 64
 )
 
-// answers are all records of a subject, read in every way there is.
+// answers are all records of a subject, read by each method that reads.
 type answers struct {
 	gets, lists, txGets, txRecords []storage.Record
 }
@@ -71,8 +71,8 @@ func (e *env) ask(subject string, rs []storage.Record) (a answers, err error) {
 	return a, err
 }
 
-// writeOver replaces many of rs by records of another size, adds more, and in the
-// end deletes all of rs.
+// writeOver replaces many of rs by records of another size, adds more, and in the end deletes all
+// of rs.
 func (e *env) writeOver(rs []storage.Record) error {
 	for i := range laterWrites {
 		r := rs[i*len(rs)/laterWrites]

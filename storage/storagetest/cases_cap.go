@@ -21,8 +21,8 @@ func capped(at time.Time) func(*storage.Record) {
 	return func(r *storage.Record) { r.MaxExpiresAt = at }
 }
 
-// checkTouchStops touches from before, at and after the cap to before, at and after it, and
-// where there is none.
+// checkTouchStops touches records whose expiry is before, at and after the cap, to before, at and
+// after it. It also touches records without a cap.
 func checkTouchStops(e *env) error {
 	const step = time.Millisecond
 	limit := instant(1000)
@@ -59,8 +59,8 @@ func checkTouchStops(e *env) error {
 	return e.andReopened(func() error { return errors.Join(e.holds(want...), e.inTx(want...)) })
 }
 
-// checkLateTouchStops lowers what was touched, before the Touch may have been written, and
-// touches it again.
+// checkLateTouchStops lowers records that were touched, before the store may have written the
+// Touch, and touches them again.
 func checkLateTouchStops(e *env) error {
 	rs := e.records(12, "ana")
 	if err := e.put(rs...); err != nil {
@@ -83,7 +83,7 @@ func checkLateTouchStops(e *env) error {
 	return errors.Join(err, late(), e.holds(rs...), e.andReopened(func() error { return errors.Join(e.holds(rs...), e.has(rs...)) }))
 }
 
-// checkTouchesStop lowers a record step by step, while others touch it to far beyond.
+// checkTouchesStop lowers a record step by step while other goroutines touch it far beyond the cap.
 func checkTouchesStop(e *env) error {
 	const steps = 20
 	r := e.record("ana")

@@ -43,7 +43,7 @@ func checkClosed(e *env) error {
 	if err := errors.Join(wants("Get", err, storage.ErrClosed), e.refuses(e.ctx, storage.ErrClosed, absent)); err != nil {
 		return fmt.Errorf("for what was never there: %w", err)
 	}
-	if e.again == nil {
+	if e.reopenStore == nil {
 		return nil
 	}
 	return errors.Join(e.reopen(), e.holds(r))
@@ -61,8 +61,8 @@ func checkCloseAgain(e *env) error {
 	return errors.Join(err, again, e.refuses(e.ctx, storage.ErrClosed, r))
 }
 
-// checkCloseInUse closes the store once every worker has got some way, and then
-// looks for what was acknowledged by then.
+// checkCloseInUse closes the store when each worker has done some rounds, and then checks that
+// every acknowledged write is there.
 func checkCloseInUse(e *env) error {
 	const workers, rounds, untilClose = 8, 12, 3
 	var left [workers]storage.Record
@@ -89,14 +89,14 @@ func checkCloseInUse(e *env) error {
 		}
 		return nil
 	})
-	if err != nil || e.again == nil {
+	if err != nil || e.reopenStore == nil {
 		return err
 	}
 	return errors.Join(e.reopen(), e.has(left[:]...))
 }
 
-// workOn puts worker i's record anew and uses every method on it. r is what was
-// acknowledged of it.
+// workOn puts the record of worker i again with other content and uses every method on it. *r is
+// the record that was acknowledged last.
 func (e *env) workOn(r *storage.Record, i, n int) error {
 	subject := fmt.Sprint("worker ", i)
 	next := *r
@@ -131,7 +131,7 @@ func checkCloseWaits(e *env) error {
 		early = errors.New("Close returned while fn was running")
 	}
 	close(release)
-	if err := errors.Join(early, <-updating, <-closing); err != nil || e.again == nil {
+	if err := errors.Join(early, <-updating, <-closing); err != nil || e.reopenStore == nil {
 		return err
 	}
 	return errors.Join(e.reopen(), e.holds(r))

@@ -40,7 +40,7 @@ func checkEndedContext(e *env) error {
 	return nil
 }
 
-// refuses calls every method but Close with ctx and wants the error want.
+// refuses calls every method except Close with ctx, and checks that each returns the error want.
 func (e *env) refuses(ctx context.Context, want error, r storage.Record) error {
 	_, get := e.store.Get(ctx, r.ID)
 	_, sweep := e.store.Sweep(ctx, instant(2), 10)
@@ -48,7 +48,7 @@ func (e *env) refuses(ctx context.Context, want error, r storage.Record) error {
 	touch := e.store.Touch(ctx, r.ID, storage.Use{At: r.LastUsedAt.Add(time.Hour), ExpiresAt: r.ExpiresAt.Add(time.Hour)})
 	update := e.store.Update(ctx, r.Subject, puts(with(r, named("changed")), e.record(r.Subject)))
 	errs := []error{wants("Get", get, want), wants("Sweep", sweep, want), wants("Sweep of none", idle, want), wants("Touch", touch, want), wants("Update", update, want)}
-	for _, f := range []storage.Filter{{}, {Subject: r.Subject}, {Subject: "nobody"}, {ExpiresBefore: r.ExpiresAt.Add(time.Hour)}} {
+	for _, f := range []storage.Filter{{}, {Subject: r.Subject}, {Subject: "absent"}, {ExpiresBefore: r.ExpiresAt.Add(time.Hour)}} {
 		var pairs int
 		var last error
 		for _, last = range e.store.List(ctx, f) {
@@ -71,12 +71,12 @@ func checkContextEndsInFn(e *env) error {
 		cancel()
 		return err
 	})
-	return errors.Join(wants("Update", err, context.Canceled), e.goesOn(before))
+	return errors.Join(wants("Update", err, context.Canceled), e.stillWorks(before))
 }
 
-// checkContextEndsWaiting holds one Update in its fn and ends the context of
-// another. A store that lets both run need not make the other one wait; what it
-// acknowledged must be there then.
+// checkContextEndsWaiting keeps one Update in its fn and ends the context of another one. A store
+// that runs both at once need not make the other one wait; then every write that it acknowledged
+// must be there.
 func checkContextEndsWaiting(e *env) error {
 	holding, release := make(chan struct{}, 1), make(chan struct{})
 	first, second := e.record("ana"), e.record("ana")
@@ -97,7 +97,7 @@ func checkContextEndsWaiting(e *env) error {
 	<-started
 	within(waiting)
 	cancel()
-	promptly := watch(e.patience, func() error { waiting <- <-waiting; return nil })
+	promptly := runGuarded(e.patience, func() error { waiting <- <-waiting; return nil })
 	close(release)
 	if promptly != nil {
 		return fmt.Errorf("Update still waits after its context ended: %w", errors.Join(promptly, <-held))

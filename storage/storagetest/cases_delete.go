@@ -35,7 +35,7 @@ func deleteCases() []testCase {
 	}
 }
 
-// deletes is an Update's function that deletes rs.
+// deletes returns a function for Update that deletes rs.
 func deletes(rs ...storage.Record) func(storage.Tx) error {
 	return func(tx storage.Tx) error {
 		for _, r := range rs {
@@ -47,8 +47,8 @@ func deletes(rs ...storage.Record) func(storage.Tx) error {
 	}
 }
 
-// some returns records of subject of every kind, the first and the last of which live.
-func (e *env) some(subject string) []storage.Record {
+// mixedKinds returns records of subject of every kind. The first and the last of them live.
+func (e *env) mixedKinds(subject string) []storage.Record {
 	return []storage.Record{
 		e.record(subject), e.record(subject, expires(instant(1))), e.record(subject, ended(instant(2), storage.EndRevoked)),
 		e.record(subject, named("")), e.record(subject, expires(time.Time{})), e.record(subject),
@@ -56,7 +56,7 @@ func (e *env) some(subject string) []storage.Record {
 }
 
 func checkDeletedGone(e *env) error {
-	rs := e.some("ana")
+	rs := e.mixedKinds("ana")
 	if err := errors.Join(e.put(rs...), e.living("ana", rs, instant(0))); err != nil {
 		return err
 	}
@@ -70,13 +70,13 @@ func checkDeletedGone(e *env) error {
 			e.listed(storage.Filter{Subject: "ana"}, left...), e.listed(storage.Filter{Subject: "ana", ExpiresBefore: instant(2)}),
 			e.sweep(instant(3), 10, 0))
 	})
-	bobs := e.some("bob")
+	bobs := e.mixedKinds("bob")
 	return errors.Join(err, e.put(bobs...), e.update("ana", deletes(left...)), e.empty("ana"),
 		e.andReopened(func() error { return errors.Join(e.empty("ana"), e.holds(bobs...), e.inTx(bobs...)) }))
 }
 
 func checkGoneInTx(e *env) error {
-	rs := e.some("ana")
+	rs := e.mixedKinds("ana")
 	if err := e.put(rs...); err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func checkDeleteOwn(e *env) error {
 }
 
 func checkAbortedDelete(e *env) error {
-	rs := e.some("ana")
+	rs := e.mixedKinds("ana")
 	if err := e.put(rs...); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func checkTouchWhileDeleted(e *env) error {
 func checkPutAfterDelete(e *env) error {
 	var last []storage.Record
 	for _, subject := range []string{"ana", rival} {
-		for _, old := range e.some("ana") {
+		for _, old := range e.mixedKinds("ana") {
 			fresh := e.record(subject, func(r *storage.Record) { r.ID = old.ID })
 			fresh.LastUsedAt, fresh.ExpiresAt = time.Time{}, instant(10) // lower than a Touch has made it
 			use := storage.Use{At: old.LastUsedAt.Add(time.Hour), ExpiresAt: old.ExpiresAt.Add(time.Hour)}
@@ -251,7 +251,7 @@ func checkDeleteWhileIterating(e *env) error {
 }
 
 func checkTellsDeletions(e *env) error {
-	rs := e.some("ana")
+	rs := e.mixedKinds("ana")
 	if err := e.put(rs...); err != nil {
 		return err
 	}

@@ -61,8 +61,8 @@ func checkLastSurvives(e *env) error {
 	return nil
 }
 
-// checkAnyGoroutine has every goroutine use every method on a subject of its own,
-// where it knows what it must find.
+// checkAnyGoroutine has every goroutine use every method on a subject of its own, whose records the
+// goroutine knows.
 func checkAnyGoroutine(e *env) error {
 	const workers, rounds = 8, 6
 	var left [workers]storage.Record
@@ -77,8 +77,8 @@ func checkAnyGoroutine(e *env) error {
 	return errors.Join(err, e.andReopened(func() error { return e.holds(left[:]...) }))
 }
 
-// work uses every method on *r, the only record of its subject that is alive, and
-// keeps *r as it must be stored. Dead ones may be there until every Sweep is back.
+// work uses every method on *r, the only live record of its subject, and keeps *r equal to the
+// stored record. Dead records may remain until every Sweep has returned.
 func (e *env) work(r *storage.Record) error {
 	use := storage.Use{At: r.LastUsedAt.Add(time.Second), ExpiresAt: r.ExpiresAt.Add(time.Second)}
 	if err := e.touch(r.ID, use); err != nil {

@@ -29,7 +29,7 @@ func listCases() []testCase {
 	}
 }
 
-// listed checks that List of f yields exactly want, in its order.
+// listed checks that List with f yields exactly want, in that order.
 func (e *env) listed(f storage.Filter, want ...storage.Record) error {
 	got, err := e.list(f)
 	if err != nil {
@@ -62,7 +62,7 @@ func checkFilter(e *env) error {
 	for i, expiry := range []time.Time{before, exact, after, {}, after} {
 		ana[i], bob[i] = e.record("ana", expires(expiry)), e.record("bob", expires(expiry))
 	}
-	// What ended before the instant and would run out after it is not selected.
+	// A record that ended before the instant and expires after it is not selected.
 	ended(before, storage.EndRevoked)(&ana[4])
 	ended(before, storage.EndRevoked)(&bob[4])
 	if err := e.put(slices.Concat(ana[:], bob[:])...); err != nil {
@@ -88,8 +88,8 @@ func checkFilter(e *env) error {
 	})
 }
 
-// checkFilterFollows moves expiries to and fro, so that an index by expiry has
-// every chance to know a record twice or no longer.
+// checkFilterFollows moves expiries back and forth. An index by expiry might then list a record
+// twice, or not at all.
 func checkFilterFollows(e *env) error {
 	rs := e.records(6, "ana", expires(instant(50)))
 	if err := e.put(rs...); err != nil {
@@ -145,8 +145,8 @@ func checkListNothing(e *env) error {
 	return errors.Join(errs...)
 }
 
-// checkListError ends the context in the loop. A store may have read everything by
-// then; one that has not says so, once.
+// checkListError ends the context inside the loop. A store may have read everything by then; if
+// not, it yields the error once.
 func checkListError(e *env) error {
 	if err := e.put(e.records(20, "ana")...); err != nil {
 		return err
@@ -181,7 +181,7 @@ func checkListBody(e *env) error {
 			return err
 		}
 		if r.ID == due.ID {
-			continue // it is swept by the body, so it may come or not
+			continue // the loop body sweeps it, so that List may yield it or not
 		}
 		came = append(came, r)
 		if err := e.bodyOf(r); err != nil {
@@ -194,8 +194,8 @@ func checkListBody(e *env) error {
 	return errors.Join(e.holds(rs...), diff("number of records", len(rs), len(came)), e.listWhileSwept())
 }
 
-// listWhileSwept sweeps the subject that is listed: what goes must not push what
-// stays out of its place. There are more than a store may read at a time.
+// listWhileSwept sweeps the subject that it lists. The records that stay must all be listed,
+// although others disappear. There are more records than a store is likely to read at a time.
 func (e *env) listWhileSwept() error {
 	due, kept := e.records(10, "dora", expires(instant(1))), e.records(300, "dora")
 	if err := e.put(append(due, kept...)...); err != nil {
@@ -218,7 +218,7 @@ func (e *env) listWhileSwept() error {
 	return sameRecords("those that stay", kept, came)
 }
 
-// bodyOf calls every method but Close.
+// bodyOf calls every method except Close, as a loop body may.
 func (e *env) bodyOf(r storage.Record) error {
 	_, sweeping := e.store.Sweep(e.ctx, instant(2), 10)
 	_, listing := e.list(storage.Filter{Subject: r.Subject})

@@ -28,7 +28,7 @@ func livingCases() []testCase {
 	}
 }
 
-// live returns what lives at now by tx, and checks its order.
+// live returns the records that Living yields and that live at now. It checks their order.
 func live(tx storage.Tx, now time.Time) (all []storage.Record, err error) {
 	var last storage.ID
 	for r, err := range tx.Living(now) {
@@ -45,7 +45,8 @@ func live(tx storage.Tx, now time.Time) (all []storage.Record, err error) {
 	return all, nil
 }
 
-// lives checks what lives at now of rs, which are all records of the subject as tx sees it.
+// lives checks that tx yields the records of rs that live at now. rs are all records of the subject
+// as tx sees it.
 func lives(tx storage.Tx, now time.Time, rs ...storage.Record) error {
 	got, err := live(tx, now)
 	if err != nil {
@@ -55,7 +56,7 @@ func lives(tx storage.Tx, now time.Time, rs ...storage.Record) error {
 	return sameRecords(fmt.Sprintf("what Tx.Living yields and lives at %v", now.Format(time.RFC3339Nano)), want, got)
 }
 
-// living checks what lives of rs, which are all records of the subject, at each now.
+// living does the same as lives in an Update of its own, for each of nows.
 func (e *env) living(subject string, rs []storage.Record, nows ...time.Time) error {
 	return e.update(subject, func(tx storage.Tx) error {
 		for _, now := range nows {
@@ -67,9 +68,9 @@ func (e *env) living(subject string, rs []storage.Record, nows ...time.Time) err
 	})
 }
 
-// spread returns records of subject that expire at 10, 20, and so on, some of which are
-// ended before that or after it, in some order.
-func (e *env) spread(n int, subject string) []storage.Record {
+// mixedExpiries returns records of subject that expire at the instants 10, 20, and so on. Some of
+// them have an end before or after that. They are in no particular order.
+func (e *env) mixedExpiries(n int, subject string) []storage.Record {
 	rs := e.records(n, subject)
 	for i := range rs {
 		at := int64(10 * (1 + i*7%n))
@@ -84,7 +85,7 @@ func (e *env) spread(n int, subject string) []storage.Record {
 }
 
 func checkLivingWhole(e *env) error {
-	anas, bobs := e.spread(40, "ana"), e.spread(20, "bob")
+	anas, bobs := e.mixedExpiries(40, "ana"), e.mixedExpiries(20, "bob")
 	if err := e.put(append(slices.Clone(anas), bobs...)...); err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func checkLivingWhileIterating(e *env) error {
 			}
 		}
 		for range tx.Living(instant(100)) {
-			break // an iteration given up must not disturb what follows
+			break // an iteration that stops early must not disturb later ones
 		}
 		return nil
 	})
@@ -164,7 +165,7 @@ func checkLivingWhileIterating(e *env) error {
 }
 
 func checkLivingEarlier(e *env) error {
-	rs := e.spread(60, "ana")
+	rs := e.mixedExpiries(60, "ana")
 	if err := e.put(rs...); err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func checkLivingEarlier(e *env) error {
 }
 
 func checkLivingTouched(e *env) error {
-	rs := e.spread(40, "ana")
+	rs := e.mixedExpiries(40, "ana")
 	if err := errors.Join(e.put(rs...), e.living("ana", rs, instant(500))); err != nil {
 		return err
 	}
@@ -200,7 +201,7 @@ func checkLivingTouched(e *env) error {
 }
 
 func checkLivingRaised(e *env) error {
-	rs := e.spread(30, "ana")
+	rs := e.mixedExpiries(30, "ana")
 	if err := errors.Join(e.put(rs...), e.living("ana", rs, instant(500))); err != nil {
 		return err
 	}
@@ -214,8 +215,8 @@ func checkLivingRaised(e *env) error {
 	return e.andReopened(func() error { return e.living("ana", rs, instant(500), instant(615)) })
 }
 
-// checkLivingAtOnce raises records while others ask what lives: a caller that asks after its own
-// Touch finds the record, though others have found it dead.
+// checkLivingAtOnce raises records while other goroutines call Living. A goroutine that calls
+// Living after its own Touch finds the record, even if others have found it dead before.
 func checkLivingAtOnce(e *env) error {
 	const each = 6
 	rs := e.records(callers/4*each, "ana", expires(instant(10)))

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// markCases are for stores that are a storage.Marker.
+// markCases returns the cases for a store that is a storage.Marker.
 func markCases() []testCase {
 	return []testCase{
 		{"M1_one_for_all", "Marks returns one and the same for as long as the store is open.",
@@ -34,17 +34,16 @@ func (e *env) marks() (*storage.Marks, error) {
 	return marker.Marks(), nil
 }
 
-// marksToKeep returns the marks of a store that outlives Close.
+// marksToKeep returns the marks of a store that can be reopened.
 func (e *env) marksToKeep() (*storage.Marks, error) {
 	marks, err := e.marks()
-	if err == nil && e.again == nil {
+	if err == nil && e.reopenStore == nil {
 		err = errNoReopen
 	}
 	return marks, err
 }
 
-// marked checks the mark after reopening. It may be later than want, and is then said
-// to be of what came after.
+// marked checks the mark after reopening. The At may be later than that of want.
 func (e *env) marked(want storage.Mark) error {
 	if err := e.reopen(); err != nil {
 		return err
@@ -151,11 +150,11 @@ func checkMarkAlone(e *env) error {
 	return e.marked(marks.Mark())
 }
 
-// written waits until there is nothing of marks to write.
+// written waits until all changes of marks are written.
 func (e *env) written(marks *storage.Marks) error {
-	var given atomic.Bool // up
+	var given atomic.Bool // the patience is used up
 	defer given.Store(true)
-	return watch(e.patience, func() error {
+	return runGuarded(e.patience, func() error {
 		for marks.Unsaved() && !given.Load() {
 			runtime.Gosched()
 		}

@@ -33,8 +33,8 @@ func checkPutReplaces(e *env) error {
 	lowered(instant(1))(&least)
 	shorter := with(full, lowered(instant(2)), func(r *storage.Record) { r.LastUsedAt = instant(1) })
 	over := with(full, ended(instant(3), storage.EndEvicted), named("ended now"))
-	spent := with(full, tied, func(r *storage.Record) { r.UsesLeft, r.Sealed = 0, storage.Sealed{} })
-	for _, r := range []storage.Record{full, least, with(full, tied), spent, full, shorter, over} {
+	spent := with(full, withExtras, func(r *storage.Record) { r.UsesLeft, r.Sealed = 0, storage.Sealed{} })
+	for _, r := range []storage.Record{full, least, with(full, withExtras), spent, full, shorter, over} {
 		if err := e.put(r); err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func checkPutReplaces(e *env) error {
 	return e.andReopened(func() error { return e.holds(over) })
 }
 
-// conflicting wants ErrConflict for putting r in an Update of subject.
+// conflicting checks that putting r in an Update of subject is ErrConflict.
 func (e *env) conflicting(what, subject string, r storage.Record) error {
 	return wants(what, e.update(subject, puts(r)), storage.ErrConflict)
 }
@@ -87,7 +87,7 @@ func checkForeignRecord(e *env) error {
 		e.conflicting("putting another subject's record", "ana", with(bobs, named("changed"))),
 		e.conflicting("giving a record away", "ana", with(mine, func(r *storage.Record) { r.Subject = "bob" })),
 		e.conflicting("taking a record", "bob", with(mine, named("changed"))),
-		e.conflicting("putting a record of nobody's", "ana", with(fresh, func(r *storage.Record) { r.Subject = "" })),
+		e.conflicting("putting a record without a subject", "ana", with(fresh, func(r *storage.Record) { r.Subject = "" })),
 		e.holds(mine, bobs), e.inTx(mine, bobs))
 }
 
@@ -101,7 +101,7 @@ func checkNeverRevives(e *env) error {
 		return errors.Join(
 			e.conflicting("reviving", "ana", with(dead, alive)),
 			e.conflicting("reviving with a later expiry", "ana", with(dead, alive, expires(dead.ExpiresAt.Add(time.Hour)))),
-			e.conflicting("leaving the end out but for its reason", "ana", with(dead, ended(time.Time{}, dead.EndReason))),
+			e.conflicting("leaving out the end and keeping its reason", "ana", with(dead, ended(time.Time{}, dead.EndReason))),
 			e.conflicting("a new token under the ID", "ana", with(e.record("ana"), func(r *storage.Record) { r.ID = dead.ID })),
 			e.has(dead), e.holds(dead), e.inTx(dead))
 	})
@@ -150,7 +150,7 @@ func checkSameEnd(e *env) error {
 	return e.andReopened(func() error { return e.holds(dead) })
 }
 
-// checkErrorWritesNothing leaves to other clauses which of these must fail.
+// checkErrorWritesNothing checks each write that failed. Other clauses say which writes must fail.
 func checkErrorWritesNothing(e *env) error {
 	alive, dead := e.record("ana"), e.record("ana", ended(instant(50), storage.EndRevoked))
 	bobs := e.record(rival)

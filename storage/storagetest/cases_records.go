@@ -19,21 +19,21 @@ func recordCases() []testCase {
 		{"S1_every_string", "Strings come back byte for byte up to the limits Max....",
 			roundTrip(stringRows)},
 		{"S1_ties", "A record comes back as it was put: the IDs of others, the budget of uses, what is sealed, each alone and all.",
-			roundTrip(tieRows)},
+			roundTrip(extraRows)},
 		{"S1_secrets", "A record comes back as it was put: its kind, its generation, and the instants of its secrets, each alone and all.",
 			roundTrip(secretRows)},
 		{"S1_every_number", "Numbers that this version gives no meaning to come back as they were put.",
 			roundTrip(numberRows)},
 		{"S2_the_dead_are_found", "Get finds the dead as well as the living.",
 			checkDeadFound},
-		{"S2_absent_is_not_found", "An ID that nobody put is ErrNotFound.",
+		{"S2_absent_is_not_found", "An ID that was never put is ErrNotFound.",
 			checkAbsent},
 		{"S3_answers_stay_as_they_are", "No later write changes an answer already given.",
 			checkAnswersStay},
 	}
 }
 
-// roundTrip puts the rows and wants them back, by every way of reading.
+// roundTrip puts the rows and checks that every method that reads returns them.
 func roundTrip(rows func(e *env) []storage.Record) func(*env) error {
 	return func(e *env) error {
 		want := rows(e)
@@ -46,8 +46,8 @@ func roundTrip(rows func(e *env) []storage.Record) func(*env) error {
 	}
 }
 
-// inTx checks that an Update finds each of want among its subject's records, by
-// ID and by iteration, in order and with nothing else.
+// inTx checks that an Update finds exactly want among the records of their subjects, by ID and by
+// iteration, in order.
 func (e *env) inTx(want ...storage.Record) error {
 	bySubject := make(map[string][]storage.Record)
 	for _, r := range sorted(want...) {
@@ -81,8 +81,8 @@ func sees(tx storage.Tx, want ...storage.Record) error {
 	return errors.Join(errs...)
 }
 
-// inUTC checks what comparing instants does not show: that they are in UTC and
-// without a monotonic reading.
+// inUTC checks that instants are in UTC and have no monotonic reading. A comparison of instants
+// does not show that.
 func (e *env) inUTC(rs ...storage.Record) error {
 	var errs []error
 	for _, r := range rs {
@@ -113,7 +113,7 @@ func fieldRows(e *env) []storage.Record {
 	}
 }
 
-// instantRows has each instant in each field alone, then in all of them.
+// instantRows returns records that have each instant in one field, and then in all fields.
 func instantRows(e *env) []storage.Record {
 	var rs []storage.Record
 	for _, at := range instants() {
@@ -132,8 +132,8 @@ func instantRows(e *env) []storage.Record {
 	return rs
 }
 
-// instants are those at which a store's own idea of time may break: what it takes
-// for "not set", and where its numbers overflow.
+// instants returns the instants at which a store's representation of time may break: where it means
+// "not set", and where its numbers overflow.
 func instants() []time.Time {
 	var all []time.Time
 	for _, text := range []string{
@@ -180,12 +180,12 @@ func stringRows(e *env) []storage.Record {
 	}
 }
 
-func tieRows(e *env) []storage.Record {
+func extraRows(e *env) []storage.Record {
 	var every [storage.MaxSealed]byte
 	for i := range every {
 		every[i] = byte(i)
 	}
-	rs := []storage.Record{e.record("ana", tied), e.record("ana", tied, ended(instant(1), storage.EndRotated))}
+	rs := []storage.Record{e.record("ana", withExtras), e.record("ana", withExtras, ended(instant(1), storage.EndRotated))}
 	for _, change := range []func(*storage.Record){
 		func(r *storage.Record) { r.Family = r.ID },
 		func(r *storage.Record) { r.Parent = storage.ID{15: 1} },
@@ -198,12 +198,13 @@ func tieRows(e *env) []storage.Record {
 		func(r *storage.Record) { r.Sealed = storage.NewSealed("\x00") },
 		func(r *storage.Record) { r.Sealed = storage.NewSealed(string(every[:])) },
 	} {
-		rs = append(rs, e.record("ana", change), e.record("bob", tied, change))
+		rs = append(rs, e.record("ana", change), e.record("bob", withExtras, change))
 	}
 	return rs
 }
 
-// secretRows has each of what a rotation changes alone, at its limits, and among the rest.
+// secretRows returns records that have each field of a rotation alone, at its limits, and among the
+// rest.
 func secretRows(e *env) []storage.Record {
 	changes := []func(*storage.Record){
 		func(r *storage.Record) { r.Kind = storage.KindSession },
@@ -222,7 +223,7 @@ func secretRows(e *env) []storage.Record {
 	}
 	var rs []storage.Record
 	for _, change := range changes {
-		rs = append(rs, e.record("ana", change), e.record("bob", tied, longest, change))
+		rs = append(rs, e.record("ana", change), e.record("bob", withExtras, longest, change))
 	}
 	return rs
 }

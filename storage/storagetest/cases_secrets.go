@@ -27,7 +27,8 @@ func rotated(n int) func(*storage.Record) {
 	}
 }
 
-// secretOf returns which secret r has, if all of it is of one.
+// secretOf returns the number of r's secret. It returns an error if the fields of r belong to
+// different secrets.
 func secretOf(r storage.Record) (n int, err error) {
 	n = int(r.Generation)
 	want := with(r, rotated(n))
@@ -37,7 +38,7 @@ func secretOf(r storage.Record) (n int, err error) {
 	return n, nil
 }
 
-// readers are the ways to read a record.
+// readers returns each way to read a record, by its name.
 func (e *env) readers() map[string]func(subject string, id storage.ID) (storage.Record, error) {
 	first := func(tx storage.Tx, id storage.ID) (storage.Record, error) {
 		for r, err := range tx.Records() {
@@ -82,8 +83,7 @@ func (e *env) readers() map[string]func(subject string, id storage.ID) (storage.
 	}
 }
 
-// checkTogether rotates a secret for as long as others read the record in every way and
-// touch it.
+// checkTogether rotates a secret while other goroutines touch the record and read it in every way.
 func checkTogether(e *env) error {
 	const rounds = 10
 	r := e.record("ana", rotated(0))

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// callers is how many goroutines want the same subject at once.
+// callers is how many goroutines update the same subject at once.
 const callers = 32
 
 func serialCases() []testCase {
@@ -94,9 +94,9 @@ func checkLimit(e *env) error {
 	return errors.Join(err, listing, diff("records", limit, len(listed)), diff("refused", callers-limit, int(refused.Load())))
 }
 
-// amid calls touch while an Update has read r and has not put it yet. A store may
-// make the Touch wait for the Update; then it happens afterwards.
-func (e *env) amid(r storage.Record, use storage.Use, then func(tx storage.Tx, read storage.Record) error) error {
+// touchAmidUpdate calls Touch when an Update has read r and has not put it yet. A store may make
+// the Touch wait for the Update; then the Touch happens afterwards.
+func (e *env) touchAmidUpdate(r storage.Record, use storage.Use, then func(tx storage.Tx, read storage.Record) error) error {
 	var done chan error
 	var once sync.Once
 	err := e.update(r.Subject, func(tx storage.Tx) error {
@@ -120,7 +120,7 @@ func checkTouchNotLost(e *env) error {
 	if err := e.put(r); err != nil {
 		return err
 	}
-	err := e.amid(r, use, func(tx storage.Tx, read storage.Record) error { return tx.Put(with(read, named("updated"))) })
+	err := e.touchAmidUpdate(r, use, func(tx storage.Tx, read storage.Record) error { return tx.Put(with(read, named("updated"))) })
 	want := with(r, named("updated"), func(r *storage.Record) { use.Raise(r) })
 	return errors.Join(err, e.andReopened(func() error { return e.has(want) }))
 }
@@ -132,7 +132,7 @@ func checkTouchNotBetween(e *env) error {
 		return err
 	}
 	var first, second storage.Record
-	err := e.amid(r, use, func(tx storage.Tx, read storage.Record) error {
+	err := e.touchAmidUpdate(r, use, func(tx storage.Tx, read storage.Record) error {
 		again, err := tx.Get(r.ID)
 		first, second = read, again
 		return err
@@ -192,7 +192,7 @@ func checkPanic(e *env) error {
 	if caught != errNo {
 		err = errors.Join(err, fmt.Errorf("fn panicked with %#v, and the caller with %#v", errNo, caught))
 	}
-	return errors.Join(err, e.goesOn(before))
+	return errors.Join(err, e.stillWorks(before))
 }
 
 func checkGoexit(e *env) error {
@@ -211,12 +211,11 @@ func checkGoexit(e *env) error {
 		})
 		err = errors.Join(err, fmt.Errorf("Update returned %v to a goroutine that was to end", returned))
 	}()
-	return errors.Join(<-done, e.goesOn(before))
+	return errors.Join(<-done, e.stillWorks(before))
 }
 
-// goesOn checks that the store holds before and nothing else, and that it does
-// all that a store does.
-func (e *env) goesOn(before ...storage.Record) error {
+// stillWorks checks that the store holds before and nothing else, and that every method works.
+func (e *env) stillWorks(before ...storage.Record) error {
 	if err := e.holds(before...); err != nil {
 		return err
 	}

@@ -40,8 +40,8 @@ func sweepCases() []testCase {
 	}
 }
 
-// checkSweepBoundary sweeps at one instant after the other: each record goes with
-// the first that is after its death.
+// checkSweepBoundary sweeps at one instant after the other. The first Sweep whose instant is after
+// the death of a record deletes it.
 func checkSweepBoundary(e *env) error {
 	far := instant(1000)
 	deaths := [][]storage.Record{
@@ -68,8 +68,8 @@ func checkSweepBoundary(e *env) error {
 	return e.andReopened(func() error { return e.holds(left...) })
 }
 
-// checkSweepYears has a record die at each of the instants at which a store's own
-// idea of time may break.
+// checkSweepYears has a record die at each of the instants at which a store's representation of
+// time may break.
 func checkSweepYears(e *env) error {
 	var rs []storage.Record
 	for _, at := range instants() {
@@ -78,7 +78,7 @@ func checkSweepYears(e *env) error {
 	if err := e.put(rs...); err != nil {
 		return err
 	}
-	last := len(rs) - 1 // after which no instant comes
+	last := len(rs) - 1 // it dies at the latest instant
 	for i, r := range rs[:last] {
 		err := errors.Join(e.sweep(r.ExpiresAt, 10, 0), e.holds(rs[i:]...),
 			e.sweep(r.ExpiresAt.Add(time.Millisecond), 10, 1), e.holds(rs[i+1:]...))
@@ -177,7 +177,7 @@ func checkSweepers(e *env) error {
 	return errors.Join(err, diff("deleted in all", len(due), int(deleted.Load())), e.holds(alive))
 }
 
-// checkRenewed renews what is due, and sweeps it once it is really dead.
+// checkRenewed renews records that are due, and sweeps them once they are really dead.
 func checkRenewed(renew func(e *env, r storage.Record, to time.Time) error) func(*env) error {
 	return func(e *env) error {
 		kept, due := e.record("ana", expires(instant(1))), e.record("ana", expires(instant(1)))
@@ -193,8 +193,8 @@ func checkRenewed(renew func(e *env, r storage.Record, to time.Time) error) func
 	}
 }
 
-// checkRenewedDuring sweeps and renews at once. A record that was seen renewed
-// can no longer be deleted; one that Sweep reached first is gone for good.
+// checkRenewedDuring sweeps and renews at once. Sweep can no longer delete a record that was seen
+// renewed. A record that Sweep reached first is gone for good.
 func checkRenewedDuring(e *env) error {
 	const touchers, each = 8, 6
 	rs := e.records(touchers*each, "ana", expires(instant(1)))

@@ -118,13 +118,13 @@ func checkTouchAbsent(e *env) error {
 		return err
 	}
 	err := e.andReopened(func() error { return errors.Join(e.lacks(absent), e.holds(there), e.inTx(there)) })
-	// The Touch waits for no record to come, and holds no ID.
+	// The Touch has no effect on a record that is put later, and reserves no ID.
 	absent.Subject, absent.LastUsedAt, absent.ExpiresAt = rival, time.Time{}, instant(1)
 	return errors.Join(err, e.put(absent), e.andReopened(func() error { return e.has(absent) }))
 }
 
-// checkLateTouch ends and deletes what was touched, before the Touch may have been
-// written.
+// checkLateTouch ends and deletes records that were touched, before the store may have written the
+// Touch.
 func checkLateTouch(e *env) error {
 	end, due := e.record("ana"), e.record("bob", expires(instant(1)))
 	if err := e.put(end, due); err != nil {

@@ -30,7 +30,7 @@ func txCases() []testCase {
 	}
 }
 
-// mixed returns n records of subject out of order, some of them dead.
+// mixed returns n records of subject in no order, some of them dead.
 func (e *env) mixed(n int, subject string) []storage.Record {
 	rs := e.records(n, subject)
 	for i := range rs {
@@ -88,7 +88,7 @@ func checkTxPutWhileIterating(e *env) error {
 	for i := range want {
 		named("seen")(&want[i])
 	}
-	// The new records lie before, between and after those that are there.
+	// The new records lie before, between and after the existing ones.
 	if err := e.put(rs[1], rs[2], rs[4]); err != nil {
 		return err
 	}
@@ -105,14 +105,14 @@ func checkTxPutWhileIterating(e *env) error {
 			}
 		}
 		for range tx.Records() {
-			break // an iteration given up must not disturb what follows
+			break // an iteration that stops early must not disturb later ones
 		}
 		return diff("IDs that Tx.Records yielded", []storage.ID{rs[1].ID, rs[2].ID, rs[4].ID}, came)
 	})
 	return errors.Join(err, e.holds(want...))
 }
 
-// alikes are subjects that a key made by joining, folding or cutting mixes up.
+// alikes returns subjects that a store would confuse if it joined, folded or cut its keys.
 func alikes() []string {
 	foxes := strings.Repeat("🦊", 63)
 	return []string{
@@ -149,7 +149,8 @@ func sortedBySubject(rs []storage.Record) []storage.Record {
 	})
 }
 
-// apart checks that own is all that is seen of subject.
+// apart checks that List and an Update of subject show exactly own, and that the Update finds no
+// other record of all.
 func (e *env) apart(subject string, own, all []storage.Record) error {
 	listed, err := e.list(storage.Filter{Subject: subject})
 	inTx := e.update(subject, func(tx storage.Tx) error {
@@ -169,7 +170,7 @@ func (e *env) apart(subject string, own, all []storage.Record) error {
 	return nil
 }
 
-// errNo is an error of fn's own. It must come back as this very value.
+// errNo is an error that fn returns. Update must return this very value.
 var errNo = errors.New("fn says no")
 
 func checkErrorAsItIs(e *env) error {

@@ -33,22 +33,22 @@ func watchCases() []testCase {
 
 var errNoWatch = errors.New("the store tells nothing: it is no storage.Watcher")
 
-// pair is what a watch yields.
+// pair is one pair that a watch yields.
 type pair struct {
 	storage.Change
 	err error
 }
 
-// roomForPairs is more than any case has told.
+// roomForPairs is more pairs than any case causes.
 const roomForPairs = 10_000
 
-// watching ranges over a watch in a goroutine of its own. What it returns is closed
-// when the watch ends.
+// watching ranges over a watch in a goroutine of its own and returns the pairs. The channel is
+// closed when the watch ends.
 func (e *env) watching(ctx context.Context) (<-chan pair, error) {
 	return e.watchingAfter(ctx, func() {})
 }
 
-// watchingAfter is watching with something that is done in the body of each turn.
+// watchingAfter is watching with a loop body that calls do first.
 func (e *env) watchingAfter(ctx context.Context, do func()) (<-chan pair, error) {
 	w, ok := e.store.(storage.Watcher)
 	if !ok {
@@ -65,7 +65,7 @@ func (e *env) watchingAfter(ctx context.Context, do func()) (<-chan pair, error)
 	return pairs, nil
 }
 
-// listening is watching once the Gap was told.
+// listening is watching that returns after the first Gap.
 func (e *env) listening(ctx context.Context) (<-chan pair, error) {
 	pairs, err := e.watching(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func (e *env) listening(ctx context.Context) (<-chan pair, error) {
 
 // next returns the next pair.
 func (e *env) next(pairs <-chan pair) (p pair, err error) {
-	err = watch(e.patience, func() error {
+	err = runGuarded(e.patience, func() error {
 		var ok bool
 		if p, ok = <-pairs; !ok {
 			return errors.New("the watch ended without a word")
@@ -90,7 +90,7 @@ func (e *env) next(pairs <-chan pair) (p pair, err error) {
 	return p, err
 }
 
-// told reads pairs until all of rs have been told, each with its subject, or a Gap.
+// told reads pairs until each of rs was told with its subject, or until a Gap.
 func (e *env) told(pairs <-chan pair, rs ...storage.Record) error {
 	left := make(map[storage.ID]string)
 	for i := range rs {
@@ -108,7 +108,7 @@ func (e *env) told(pairs <-chan pair, rs ...storage.Record) error {
 		}
 		subject, wanted := left[p.ID]
 		if !wanted {
-			continue // of an earlier Update, or told more than once
+			continue // a change of an earlier Update, or one that was told before
 		}
 		if p.Subject != subject {
 			return fmt.Errorf("told of %v with subject %q, want %q", p.ID, p.Subject, subject)
@@ -185,7 +185,7 @@ func checkToldIsReadable(e *env) error {
 		}
 		return errors.New("the watch ended without a word")
 	})
-	return watch(e.patience, func() error {
+	return runGuarded(e.patience, func() error {
 		select {
 		case <-listening:
 		case err := <-watched:
@@ -230,7 +230,7 @@ func checkSlowBody(e *env) error {
 		return err
 	}
 	var all []storage.Record
-	err = watch(e.patience, func() error {
+	err = runGuarded(e.patience, func() error {
 		for range updates {
 			rs := make([]storage.Record, each)
 			for i := range rs {
@@ -258,7 +258,7 @@ func checkBodyCalls(e *env) error {
 		return errNoWatch
 	}
 	r := e.record("ana")
-	return watch(e.patience, func() error {
+	return runGuarded(e.patience, func() error {
 		for _, err := range w.Watch(ctx) {
 			return errors.Join(err, e.put(r), e.has(r), e.touch(r.ID, storage.Use{}), e.holds(r), e.sweep(instant(0), 1, 0))
 		}
@@ -271,7 +271,7 @@ func checkBodyStops(e *env) error {
 	if !ok {
 		return errNoWatch
 	}
-	return watch(e.patience, func() error {
+	return runGuarded(e.patience, func() error {
 		for range 100 {
 			for _, err := range w.Watch(e.ctx) {
 				if err != nil {
@@ -288,7 +288,7 @@ func checkBodyStops(e *env) error {
 	})
 }
 
-// ends checks that pairs ends with want, and says nothing after that.
+// ends checks that the last pair has the error want, and that the channel is closed after it.
 func (e *env) ends(pairs <-chan pair, want error) error {
 	for {
 		p, err := e.next(pairs)
@@ -298,7 +298,7 @@ func (e *env) ends(pairs <-chan pair, want error) error {
 		if p.err == nil {
 			continue
 		}
-		return watch(e.patience, func() error {
+		return runGuarded(e.patience, func() error {
 			if after, more := <-pairs; more {
 				return fmt.Errorf("after %v it told of %+v", p.err, after)
 			}

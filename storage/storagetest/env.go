@@ -14,36 +14,35 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// env is what a case works with: a store of its own and ways to look into it.
+// env is the environment of a case: a store of its own, and ways to read and write it.
 type env struct {
-	ctx    context.Context
-	store  storage.Store
-	again  func(storage.Store) storage.Store // nil if nothing outlives Close
-	serial atomic.Int64                      // of the records made so far
+	ctx         context.Context
+	store       storage.Store
+	reopenStore func(storage.Store) storage.Store // nil if nothing outlives Close
+	serial      atomic.Int64                      // how many records were made so far
 
-	patience time.Duration // with a call that should not hang
+	patience time.Duration // how long to wait for a call that should not hang
 }
 
 func newEnv(tb testing.TB, b Backend) *env {
 	e := &env{ctx: tb.Context(), store: b.Open(tb)}
 	if b.Reopen != nil {
-		e.again = func(s storage.Store) storage.Store { return b.Reopen(tb, s) }
+		e.reopenStore = func(s storage.Store) storage.Store { return b.Reopen(tb, s) }
 	}
 	return e
 }
 
 func (e *env) reopen() error {
-	if e.again == nil {
+	if e.reopenStore == nil {
 		return errNoReopen
 	}
-	e.store = e.again(e.store)
+	e.store = e.reopenStore(e.store)
 	return nil
 }
 
-// andReopened runs check, and runs it again on the reopened store where there is
-// such a thing.
+// andReopened runs check, and runs it again on the reopened store if the backend can reopen.
 func (e *env) andReopened(check func() error) error {
-	if err := check(); err != nil || e.again == nil {
+	if err := check(); err != nil || e.reopenStore == nil {
 		return err
 	}
 	if err := e.reopen(); err != nil {
@@ -59,7 +58,7 @@ func (e *env) update(subject string, fn func(tx storage.Tx) error) error {
 	return e.store.Update(e.ctx, subject, fn)
 }
 
-// put stores rs, neighbours of one subject in one Update.
+// put stores rs. Neighbours of the same subject go into one Update.
 func (e *env) put(rs ...storage.Record) error {
 	for len(rs) > 0 {
 		subject := rs[0].Subject
@@ -75,7 +74,7 @@ func (e *env) put(rs ...storage.Record) error {
 	return nil
 }
 
-// puts is an Update's function that puts rs.
+// puts returns a function for Update that puts rs.
 func puts(rs ...storage.Record) func(storage.Tx) error {
 	return func(tx storage.Tx) error {
 		for _, r := range rs {
@@ -87,7 +86,7 @@ func puts(rs ...storage.Record) func(storage.Tx) error {
 	}
 }
 
-// change replaces the record of id by what f makes of it.
+// change replaces the record of id by the one that f makes of it.
 func (e *env) change(subject string, id storage.ID, f func(*storage.Record)) error {
 	return e.update(subject, func(tx storage.Tx) error {
 		r, err := tx.Get(id)
@@ -106,7 +105,7 @@ func (e *env) touch(id storage.ID, use storage.Use) error {
 	return nil
 }
 
-// list returns what List yields, in its order, up to an error.
+// list returns the records that List yields, in its order, up to an error.
 func (e *env) list(f storage.Filter) ([]storage.Record, error) {
 	var rs []storage.Record
 	for r, err := range e.store.List(e.ctx, f) {
@@ -118,7 +117,7 @@ func (e *env) list(f storage.Filter) ([]storage.Record, error) {
 	return rs, nil
 }
 
-// sweep sweeps and says so if it deleted another number than want.
+// sweep calls Sweep and returns an error if that did not delete want records.
 func (e *env) sweep(deadBefore time.Time, limit, want int) error {
 	n, err := e.store.Sweep(e.ctx, deadBefore, limit)
 	if err != nil || n != want {
@@ -165,9 +164,9 @@ func byID(a, b storage.Record) int { return a.ID.Compare(b.ID) }
 
 func sorted(rs ...storage.Record) []storage.Record { return slices.SortedFunc(slices.Values(rs), byID) }
 
-// sameRecords takes no slice and an empty one for the same. What is identical needs
-// no reflection to be found equal, and most of what the suite compares is; of what is not
-// it shows which records are there, or the first one that differs.
+// sameRecords compares two slices; nil and an empty slice are the same. On a difference it shows
+// the IDs if they differ, or else the first record that differs. Most slices are equal, and for
+// those it needs no reflection.
 func sameRecords(what string, want, got []storage.Record) error {
 	if ids, there := idsOf(want), idsOf(got); !slices.Equal(ids, there) {
 		return diff(what+": IDs", ids, there)
@@ -194,8 +193,8 @@ func sameRecord(what string, want, got storage.Record) error {
 	return diff(what, want, got)
 }
 
-// fields are those of a record, which are compared one by one, so that a difference says
-// in which of them it is.
+// fields is a record without its methods, so that cmp compares its fields one by one and names the
+// one that differs.
 type fields storage.Record
 
 func diff(what string, want, got any) error {
@@ -206,7 +205,7 @@ func diff(what string, want, got any) error {
 	return nil
 }
 
-// wants says so if err is not the error that was to come.
+// wants returns an error unless err is want.
 func wants(what string, err, want error) error {
 	if errors.Is(err, want) {
 		return nil

@@ -47,19 +47,19 @@ func (o Op) String() string {
 type Mode uint8
 
 const (
-	// FailBefore: the error, and no effect.
+	// FailBefore returns the error and has no effect.
 	FailBefore Mode = 1 + iota
 
-	// FailAfter: the effect, then the error and nothing of the answer. A call
-	// that fails by itself returns its own error: what fn returned, for Update.
+	// FailAfter has the effect, and returns the error instead of the answer. A call
+	// that fails by itself returns its own error; for Update that is the error of fn.
 	// List yields everything, then the error.
 	FailAfter
 
-	// Hang: no effect and no return until the context ends, then the context's
-	// error. Close has no context and returns the error at once.
+	// Hang has no effect, waits until the context ends, and returns the context's
+	// error. Close has no context and returns the injected error at once.
 	Hang
 
-	// Panic: a panic with the error as its value, and no effect.
+	// Panic has no effect and panics with the error as its value.
 	Panic
 )
 
@@ -80,11 +80,11 @@ func (m Mode) String() string {
 
 var _ storage.Store = (*Faulty)(nil)
 
-// Faulty is a store that fails when it is told to, and else does what the store
-// in it does. It counts calls, and it may hold them. It is safe for concurrent
-// use. A call of List is one whose iteration starts.
+// Faulty is a store that passes each call on to another store, except calls that a
+// test makes fail. It records calls, and a hook may delay them. It is safe for
+// concurrent use. A call of List counts when its iteration starts.
 //
-// To see what a fault does in every place, move it along until it no longer fires:
+// To test a fault in every place, move it along until it does not fire any more:
 //
 //	for n := 1; ; n++ {
 //		f.Inject(n, storagetest.FailBefore, storage.ErrUnavailable)
@@ -103,10 +103,10 @@ type Faulty struct {
 	fired bool
 }
 
-// fault is what is to happen to a call, or nothing if mode is 0.
+// fault is the fault that waits for its call. There is none if mode is 0.
 type fault struct {
-	op   Op  // 0 for any but Close
-	in   int // calls of op from now on
+	op   Op  // 0 for any method except Close
+	in   int // which call of op it is, from now on; 1 is the next
 	mode Mode
 	err  error
 }
@@ -115,12 +115,11 @@ func (f fault) concerns(op Op) bool {
 	return f.mode != 0 && (f.op == op || f.op == 0 && op != OpClose)
 }
 
-// NewFaulty returns a Faulty in front of s, without any fault yet.
+// NewFaulty returns a Faulty in front of s, without a fault.
 func NewFaulty(s storage.Store) *Faulty { return &Faulty{store: s} }
 
-// Inject makes the n-th call from now to any method but Close fail as mode says,
-// once; 1 is the next call, and so is anything less. It takes the place of a fault
-// that has not fired yet.
+// Inject makes the n-th call from now fail once, as mode says. Calls to Close do not count. 1 or
+// less means the next call. It replaces a fault that has not fired yet.
 func (f *Faulty) Inject(n int, mode Mode, err error) { f.InjectOp(0, n, mode, err) }
 
 // InjectOp is Inject for the n-th call from now to op, which may be OpClose. Calls
@@ -131,38 +130,37 @@ func (f *Faulty) InjectOp(op Op, n int, mode Mode, err error) {
 	f.fault, f.fired = fault{op, max(n, 1), mode, err}, false
 }
 
-// Fired reports whether the call that the last Inject chose has come.
+// Fired reports whether the call that the last Inject chose has happened.
 func (f *Faulty) Fired() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.fired
 }
 
-// Calls returns the calls since NewFaulty or the last Reset, in the order in which
-// they came. One that the hook of Before still holds is not among them.
+// Calls returns the calls since NewFaulty or the last Reset, in order of their arrival. A call that
+// the hook of Before still delays is not among them.
 func (f *Faulty) Calls() []Op {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.calls)
 }
 
-// Reset forgets all calls and a fault that has not fired yet. The hook stays.
+// Reset forgets all calls, and a fault that has not fired yet. It keeps the hook.
 func (f *Faulty) Reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls, f.fault, f.fired = nil, fault{}, false
 }
 
-// Before has hook called before each call, in the goroutine of its caller and with
-// no lock held: it may wait for others to arrive, and it may use f. nil takes the
-// hook away.
+// Before sets a hook that Faulty calls before each call, in the goroutine of the caller and with no
+// lock held. The hook may wait for other calls to arrive, and it may use f. nil removes the hook.
 func (f *Faulty) Before(hook func(Op)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hook = hook
 }
 
-// arrive counts a call of op and returns the fault that is meant for it, if any.
+// arrive records a call of op and returns the fault for it, if there is one.
 func (f *Faulty) arrive(op Op) fault {
 	f.mu.Lock()
 	hook := f.hook
@@ -184,7 +182,7 @@ func (f *Faulty) arrive(op Op) fault {
 	return hit
 }
 
-// before reports whether the call ends without an effect, and with which error.
+// before reports whether the call ends without an effect, and returns its error.
 func (f fault) before(ctx context.Context) (error, bool) {
 	switch f.mode {
 	case FailBefore:
@@ -198,7 +196,7 @@ func (f fault) before(ctx context.Context) (error, bool) {
 	return nil, false
 }
 
-// after returns the error of a call that returned err by itself.
+// after returns the error of a call that had its effect. err is the call's own error.
 func (f fault) after(err error) error {
 	if err == nil && f.mode == FailAfter {
 		return f.err
@@ -249,7 +247,7 @@ func (f *Faulty) List(ctx context.Context, filter storage.Filter) iter.Seq2[stor
 			yield(storage.Record{}, err)
 			return
 		}
-		var own bool // whether the store's own error was the last pair
+		var own bool // the last pair had an error of the store itself
 		for r, err := range f.store.List(ctx, filter) {
 			own = err != nil && !errors.Is(err, storage.ErrCorrupt)
 			if !yield(r, err) {
@@ -276,8 +274,8 @@ func (f *Faulty) Sweep(ctx context.Context, deadBefore time.Time, limit int) (in
 	return n, err
 }
 
-// Close implements storage.Store. It returns the store's errors (Err...) and the one
-// that InjectOp meant for OpClose; then the store is open, unless the mode is
+// Close implements storage.Store. It returns the store's errors (Err...) and the error that
+// InjectOp set for OpClose. After an injected error the store is still open, unless the mode is
 // FailAfter.
 func (f *Faulty) Close() error {
 	hit := f.arrive(OpClose)

@@ -1,6 +1,6 @@
-// Package storagetest is the contract of package storage as runnable tests: a
+// Package storagetest is the contract of package storage as runnable tests. A
 // backend that passes Run keeps the clauses S1 to S31, and M1 to M4 if it is a
-// storage.Marker, as far as they can be checked from outside. It is for authors of
+// storage.Marker, as far as a test can check them from outside. It is for authors of
 // backends:
 //
 //	func TestStore(t *testing.T) {
@@ -9,14 +9,14 @@
 //		})
 //	}
 //
-// Run it with -race: most of S21 is the race detector's to find. That the cost of
-// Sweep does not grow with what is alive (S17), nor that of Living with what is dead
-// (S30), is for Bench to show. What survives a crash (S10), and what is seen while an outcome is unknown (S28), is for tests
-// of the backend's own. The cases of S23 to S26 are skipped where the store is no
-// storage.Watcher.
+// Run it with -race: the race detector finds most violations of S21. Bench shows that
+// the cost of Sweep does not grow with the number of live records (S17), and that of
+// Living does not grow with the number of dead ones (S30). The backend needs its own
+// tests for crashes (S10) and for unknown outcomes (S28). The cases of S23 to S26 are
+// skipped where the store is no storage.Watcher.
 //
-// Faulty wraps any store and makes a chosen call fail, for tests of whatever
-// uses a store.
+// Faulty wraps any store and makes a chosen call fail. It is for tests of programs that
+// use a store.
 package storagetest
 
 import (
@@ -32,23 +32,23 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Backend says how to open the store under test. The suite closes what it opens,
-// but for a store that hung; a cleanup that closes it once more does no harm.
+// Backend says how to open the store under test. The suite closes each store that it opens, except
+// one that hung. A cleanup that closes a store again does no harm.
 type Backend struct {
 	// Open returns a new, empty store.
 	Open func(tb testing.TB) storage.Store
 
-	// Reopen closes s and opens the same data again. nil means that nothing
-	// outlives Close; the cases that need it are skipped then.
+	// Reopen closes s and opens the same data again. nil means that no data outlives Close; the
+	// suite then skips the cases that need it.
 	Reopen func(tb testing.TB, s storage.Store) storage.Store
 }
 
-// patience is how long a case may take. It is real time, and only a hang, which is
-// a failure, ever uses it up.
+// patience is how long a case may take. It is real time, and only a case that hangs, and so fails,
+// uses all of it.
 const patience = 15 * time.Second
 
-// Run checks the contract: one subtest for each case, named by the clause it
-// checks, on a store of its own. A failure prints the sentence that was broken.
+// Run checks the contract. It runs one subtest for each case, named by the clause that it checks,
+// on a store of its own. A failure prints the sentence of the clause that was broken.
 func Run(t *testing.T, b Backend) {
 	for _, c := range slices.Concat(cases(), markCases()) {
 		t.Run(c.name, func(t *testing.T) {
@@ -65,9 +65,9 @@ func Run(t *testing.T, b Backend) {
 	}
 }
 
-// testCase is one thing to check. Its name starts with the number of the clause,
-// of which rule is the sentence. check says what is wrong by its error, so that the
-// suite itself can be run on stores that are known to be wrong.
+// testCase is one check. Its name begins with the number of the clause, and rule is the sentence of
+// that. check returns an error that says what is wrong, so that the suite can be tested with stores
+// that are known to be wrong.
 type testCase struct {
 	name, rule string
 	check      func(e *env) error
@@ -86,25 +86,25 @@ var (
 	errGoexit   = errors.New("ended its goroutine")
 )
 
-// run checks c on a new store and closes it, unless it hung.
+// run checks c on a new store and closes the store, unless that hung.
 func (c testCase) run(tb testing.TB, b Backend, patience time.Duration) error {
 	e := newEnv(tb, b)
 	e.patience = patience / 3
-	err := watch(patience, func() error { return c.check(e) })
+	err := runGuarded(patience, func() error { return c.check(e) })
 	if errors.Is(err, errHung) {
 		return err
 	}
-	// Whether Close says the right thing is for the cases of S20.
-	closing := watch(patience, func() error { e.store.Close(); return nil })
+	// The cases of S20 check what Close returns.
+	closing := runGuarded(patience, func() error { e.store.Close(); return nil })
 	if closing != nil {
 		return errors.Join(err, fmt.Errorf("closing the store after the case: %w", closing))
 	}
 	return err
 }
 
-// watch returns what f returns, and an error if f panics, ends its goroutine or
-// does not come back.
-func watch(patience time.Duration, f func() error) error {
+// runGuarded runs f and returns its error. It returns an error, too, if f panics, ends its
+// goroutine, or does not return within patience.
+func runGuarded(patience time.Duration, f func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	done := make(chan error, 1)
@@ -126,7 +126,7 @@ func watch(patience time.Duration, f func() error) error {
 	}
 }
 
-// stacks shows where every goroutine is, which is what tells why something hangs.
+// stacks returns the stack of every goroutine, which shows why a call hangs.
 func stacks() []byte {
 	buf := make([]byte, 64<<10)
 	return buf[:runtime.Stack(buf, true)]

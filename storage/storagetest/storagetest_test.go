@@ -57,13 +57,13 @@ func TestWatch(t *testing.T) {
 		{"hang", time.Millisecond, func() error { return <-forever }, errHung.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := watch(c.patience, c.f)
+			err := runGuarded(c.patience, c.f)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
 	}
-	if err := watch(patience, func() error { return nil }); err != nil {
+	if err := runGuarded(patience, func() error { return nil }); err != nil {
 		t.Error(err)
 	}
 }

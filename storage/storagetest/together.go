@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// together calls f in n goroutines, which all have arrived before the first of
-// them goes on, and joins their errors.
+// together calls f in n goroutines and joins their errors. No goroutine calls f before all of them
+// have arrived.
 func together(n int, f func(i int) error) error {
 	var arrived, done sync.WaitGroup
 	gate := make(chan struct{})
@@ -27,8 +27,8 @@ func together(n int, f func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// underway runs f in a goroutine of its own. started is closed right before f is
-// called; done gets its error.
+// underway runs f in a goroutine of its own. started is closed right before the call of f, and done
+// receives the error of f.
 func underway(f func() error) (started chan struct{}, done chan error) {
 	started, done = make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -38,13 +38,13 @@ func underway(f func() error) (started chan struct{}, done chan error) {
 	return started, done
 }
 
-// aMoment is the chance that a case gives to something wrong to happen. A store
-// that is right passes however short it is.
-const aMoment = 10 * time.Millisecond
+// moment is how long a case waits for a wrong store to show its fault. A right store passes however
+// short it is.
+const moment = 10 * time.Millisecond
 
-// within reports whether done gets its value within a moment, and puts it back.
+// within reports whether done receives its value within a moment, and puts the value back.
 func within(done chan error) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), aMoment)
+	ctx, cancel := context.WithTimeout(context.Background(), moment)
 	defer cancel()
 	select {
 	case err := <-done:

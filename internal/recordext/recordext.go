@@ -1,7 +1,7 @@
-// Package ties is the compact form of what only some records hold: what ties a token
-// to others, its budget of uses, its kind, its rotations, and what is sealed in it.
-// Stores keep it behind the fields that every record has.
-package ties
+// Package recordext encodes the extension of a record: the fields that only some records have.
+// These are the family and the parent, the budget of uses, the epoch, the kind with the rotations,
+// and the sealed text. Stores keep the extension behind the fields that every record has.
+package recordext
 
 import (
 	"encoding/binary"
@@ -11,20 +11,21 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// The form is a byte that says which parts follow, and these: the IDs of the family,
-// and of the parent, 16 bytes each; MaxUses and UsesLeft, 4 bytes each, big-endian; the
-// milliseconds of UseGrace, likewise; the epoch, likewise; the kind, 1 byte, with the generation, 4 bytes, RotatedAt and
-// PreviousUntil, Unix milliseconds of 8 bytes each; and all the rest is what is sealed. A
-// record without any of it has the empty form.
+// The encoded form begins with a byte that says which parts follow. The parts are, in this order:
+// the IDs of the family and of the parent, 16 bytes each; MaxUses and UsesLeft, 4 bytes each;
+// UseGrace in milliseconds, 4 bytes; the epoch, 4 bytes; the kind, 1 byte, with the generation,
+// 4 bytes, and RotatedAt and PreviousUntil in Unix milliseconds, 8 bytes each. Numbers are
+// big-endian. The rest is the sealed text. A record that has none of these parts has the empty
+// form.
 const (
 	hasFamily = 1 << iota
 	hasParent
 	hasSecrets
-	_ // no part: a form that has this bit is refused
+	_ // not in use: a form with this bit is refused
 	hasUses
 	hasSealed
 	hasEpoch
-	hasUseGrace // a program that does not know this part denies the record, as every form with a part of a later version
+	hasUseGrace // an older program refuses a form with this part, as each form with a part that it does not know
 
 	all = hasFamily | hasParent | hasSecrets | hasUses | hasSealed | hasEpoch | hasUseGrace
 
@@ -34,15 +35,15 @@ const (
 	secretsLen = 1 + 4 + 2*8
 )
 
-// MaxLen is the length of the longest form.
+// MaxLen is the length of the longest form, in bytes.
 const MaxLen = 1 + 2*len(storage.ID{}) + usesLen + graceLen + epochLen + secretsLen + storage.MaxSealed
 
-// links are the IDs in their order.
+// links returns pointers to the IDs of the form, in its order.
 func links(tok *storage.Token) [2]*storage.ID {
 	return [2]*storage.ID{&tok.Family, &tok.Parent}
 }
 
-// parts says which parts r has.
+// parts returns the byte that says which parts r has.
 func parts(r *storage.Record) (mask byte) {
 	for i, id := range links(&r.Token) {
 		if *id != (storage.ID{}) {
@@ -70,42 +71,35 @@ func parts(r *storage.Record) (mask byte) {
 // None reports whether the form of r is empty.
 func None(r *storage.Record) bool { return parts(r) == 0 }
 
-// Valid reports whether r can be kept: no number of uses is below zero or over
-// MaxInt32, none is left that was never there, UseGrace is 0 to storage.MaxUseGrace, and
-// what is sealed is no longer than storage.MaxSealed.
+// Valid reports whether the extension of r can be stored: MaxUses and UsesLeft are 0 to MaxInt32,
+// UsesLeft is not above MaxUses, UseGrace is 0 to storage.MaxUseGrace, and the sealed text is at
+// most storage.MaxSealed bytes.
 func Valid(r *storage.Record) bool {
 	return 0 <= r.UsesLeft && r.UsesLeft <= r.MaxUses && r.MaxUses <= math.MaxInt32 &&
 		0 <= r.UseGrace && r.UseGrace <= storage.MaxUseGrace && r.Sealed.Len() <= storage.MaxSealed
 }
 
-// Len returns the length of the form of r.
+// Len returns the length of the form of r, in bytes.
 func Len(r *storage.Record) int {
 	mask := parts(r)
 	if mask == 0 {
 		return 0
 	}
-	n := 1 + r.Sealed.Len()
-	for i := range links(&r.Token) {
-		if mask&(hasFamily<<i) != 0 {
-			n += len(storage.ID{})
+	return 1 + fixedLen(mask) + r.Sealed.Len()
+}
+
+// fixedLen returns the length of the parts in mask, except the sealed text.
+func fixedLen(mask byte) (n int) {
+	const idLen = len(storage.ID{})
+	for i, size := range [8]int{idLen, idLen, secretsLen, 0, usesLen, 0, epochLen, graceLen} {
+		if mask>>i&1 != 0 {
+			n += size
 		}
-	}
-	if mask&hasUses != 0 {
-		n += usesLen
-	}
-	if mask&hasUseGrace != 0 {
-		n += graceLen
-	}
-	if mask&hasEpoch != 0 {
-		n += epochLen
-	}
-	if mask&hasSecrets != 0 {
-		n += secretsLen
 	}
 	return n
 }
 
-// Append appends the form of r, which is Valid, to b.
+// Append appends the form of r to b. r must be Valid.
 func Append(b []byte, r *storage.Record) []byte {
 	mask := parts(r)
 	if mask == 0 {
@@ -135,58 +129,45 @@ func Append(b []byte, r *storage.Record) []byte {
 	return append(b, r.Sealed.Text()...)
 }
 
-// Clear takes from r all that its form would say.
+// Clear sets every field of r that the form can contain to its zero value.
 func Clear(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{}, storage.ID{}
 	r.MaxUses, r.UsesLeft, r.UseGrace, r.Epoch, r.Sealed = 0, 0, 0, 0, storage.Sealed{}
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
 }
 
-// Parse sets the fields of r to what form says, and reports whether it is what Append
-// writes of a Valid record. What is sealed shares the memory of form.
+// Parse sets the fields of r to the content of form, and reports whether form is exactly what
+// Append writes for a Valid record. The sealed text shares the memory of form.
 func Parse(form string, r *storage.Record) bool {
 	return Read(form, r) && (form == "" || form[0] == parts(r) && form[0] != 0 && Valid(r))
 }
 
-// Read is Parse for a form that Append has written, as the table has: it does not judge the
-// form once more.
+// Read is Parse for a form that Append has written, and it does not validate the values again. It
+// returns false for a form that is too short or has an unknown part.
 func Read(form string, r *storage.Record) bool {
 	Clear(r)
 	if form == "" {
 		return true
 	}
 	mask, rest := form[0], form[1:]
+	if len(rest) < fixedLen(mask) {
+		return false
+	}
 	for i, id := range links(&r.Token) {
-		if mask&(hasFamily<<i) == 0 {
-			continue
+		if mask&(hasFamily<<i) != 0 {
+			rest = rest[copy(id[:], rest):]
 		}
-		if len(rest) < len(id) {
-			return false
-		}
-		rest = rest[copy(id[:], rest):]
 	}
 	if mask&hasUses != 0 {
-		if len(rest) < usesLen {
-			return false
-		}
 		r.MaxUses, r.UsesLeft, rest = number(rest), number(rest[4:]), rest[usesLen:]
 	}
 	if mask&hasUseGrace != 0 {
-		if len(rest) < graceLen {
-			return false
-		}
 		r.UseGrace, rest = time.Duration(number(rest))*time.Millisecond, rest[graceLen:]
 	}
 	if mask&hasEpoch != 0 {
-		if len(rest) < epochLen {
-			return false
-		}
 		r.Epoch, rest = uint32(number(rest)), rest[epochLen:]
 	}
 	if mask&hasSecrets != 0 {
-		if len(rest) < secretsLen {
-			return false
-		}
 		r.Kind, r.Generation = storage.Kind(rest[0]), uint32(number(rest[1:]))
 		r.RotatedAt, r.PreviousUntil = instant(rest[5:]), instant(rest[13:])
 		rest = rest[secretsLen:]
@@ -195,11 +176,12 @@ func Read(form string, r *storage.Record) bool {
 	return mask&^all == 0
 }
 
+// number returns the big-endian number of the first 4 bytes of b.
 func number(b string) int {
 	return int(b[0])<<24 | int(b[1])<<16 | int(b[2])<<8 | int(b[3])
 }
 
-// instant returns the instant of 8 bytes in Unix milliseconds, in UTC.
+// instant returns the Time of 8 bytes in Unix milliseconds, in UTC.
 func instant(b string) time.Time {
 	milli := int64(number(b))<<32 | int64(uint32(number(b[4:])))
 	if milli == zeroMilli {
