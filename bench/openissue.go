@@ -11,7 +11,8 @@ import (
 )
 
 // openIssueContest opens a small store that exists, issues one token and closes it, as a
-// command does, beside bbolt's own Open, one Update with one Put, and Close.
+// command does, beside bbolt's own Open, one Update with one Put, and Close. Each turn begins with
+// the same small file: Open reads all of it, and the turns before have made theirs longer.
 func openIssueContest(p plan) experiment {
 	const id = "open-issue-close"
 	return &contest{
@@ -29,12 +30,12 @@ func openIssueContest(p plan) experiment {
 }
 
 func (w *world) openIssueClose() (*side, error) {
-	path := w.file("few.db")
-	if err := w.fillClosed(path, w.plan.few, nil); err != nil {
+	first, path := w.file("few.db"), w.file("few-used.db")
+	if err := w.fillClosed(first, w.plan.few, nil); err != nil {
 		return nil, err
 	}
 	names := w.subjects()
-	return &side{op: func(i int) error {
+	return &side{prepare: func(int, int) error { return copyStore(first, path) }, op: func(i int) error {
 		store, err := bolt.Open(path, nil)
 		if err != nil {
 			return err
@@ -57,14 +58,14 @@ func (w *world) openPutClose() (*side, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := w.file("few-bare.db")
-	db, err := fillBare(path, w.plan.few, size, nil)
+	first, path := w.file("few-bare.db"), w.file("few-bare-used.db")
+	db, err := fillBare(first, w.plan.few, size, nil)
 	if err != nil {
 		return nil, err
 	}
 	var next atomic.Uint64
 	next.Store(uint64(w.plan.few))
-	return &side{op: func(i int) error {
+	return &side{prepare: func(int, int) error { return copyFile(first, path) }, op: func(i int) error {
 		db, err := bbolt.Open(path, 0o600, nil)
 		if err != nil {
 			return err

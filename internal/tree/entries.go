@@ -35,20 +35,26 @@ func ShownAll(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 }
 
 // Merge returns the puts and deletes that all leads to, one of each record, in the order of
-// the IDs, in which bbolt writes them fastest. A raise alone becomes a put of what t shows. A raise
-// behind a put raises what that puts.
+// the IDs, in which bbolt writes them fastest. A raise that has a value is a put of that. Any other
+// raise alone becomes a put of what t shows; beside a put it raises what that puts.
 func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	slices.SortStableFunc(all, func(a, b wire.Entry) int { return a.ID.Compare(b.ID) })
 	n := 0
 	for i := range all {
+		var err error
+		if all[i].Value != nil {
+			all[i].Kind = wire.PutEntry
+		}
 		switch {
 		case n == 0 || all[n-1].ID != all[i].ID:
 			n++
 		case all[i].Kind == wire.RaiseEntry:
-			if err := addUse(&all[n-1], all[i].Use); err != nil {
-				return nil, err
-			}
-			continue
+			all[i], err = raised(all[n-1], all[i].Use)
+		case all[n-1].Kind == wire.RaiseEntry:
+			all[i], err = raised(all[i], all[n-1].Use)
+		}
+		if err != nil {
+			return nil, err
 		}
 		all[n-1] = all[i]
 	}
@@ -64,14 +70,15 @@ func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	return all, nil
 }
 
-// addUse applies use to the record that e puts, if e puts one that lives on.
-func addUse(e *wire.Entry, use storage.Use) error {
+// raised returns e with use applied to the record that e puts, if e puts one that lives on. e may be
+// a raise.
+func raised(e wire.Entry, use storage.Use) (wire.Entry, error) {
 	if e.Kind != wire.PutEntry {
-		return nil
+		return e, nil
 	}
 	r, err := wire.Decode(e.ID[:], e.Value)
 	if err == nil && use.Raise(&r) {
 		e.Value, err = wire.Encode(nil, &r)
 	}
-	return err
+	return e, err
 }

@@ -4,12 +4,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/internal/wire"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// TestAddUse: what a raise makes of the entry before it.
-func TestAddUse(t *testing.T) {
+// TestRaised: what a raise makes of a put beside it, on either side of it.
+func TestRaised(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_000).UTC()
 	living := storage.Record{
 		Token: storage.Token{ID: storage.ID{15: 1}, Prefix: "lapse", Subject: "s", IssuedAt: at, ExpiresAt: at.Add(time.Hour), MaxExpiresAt: at.Add(24 * time.Hour)},
@@ -23,16 +24,22 @@ func TestAddUse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := wire.Entry{Kind: wire.PutEntry, ID: r.ID, Value: value}
-		if err := addUse(&e, use); err != nil {
-			t.Fatal(err)
-		}
-		raised := r
-		if use.Raise(&raised) != (name == "living") {
+		want := r
+		if use.Raise(&want) != (name == "living") {
 			t.Fatalf("%s: the use does not do what this test is about", name)
 		}
-		if got, err := wire.Decode(r.ID[:], e.Value); err != nil || !got.Equal(raised) {
-			t.Errorf("%s: %+v, %v; want %+v", name, got, err, raised)
+		put := wire.Entry{Kind: wire.PutEntry, ID: r.ID, Value: value}
+		raise := wire.Entry{Kind: wire.RaiseEntry, ID: r.ID, Use: use}
+		for order, all := range map[string][]wire.Entry{
+			"put, raise": {put, raise}, "raise, put": {raise, put}, "raise, raise to the record": {raise, {Kind: wire.RaiseEntry, ID: r.ID, Value: value}},
+		} {
+			got, err := Merge(table.New(), all)
+			if err != nil || len(got) != 1 || got[0].Kind != wire.PutEntry {
+				t.Fatalf("%s, %s: %+v, %v; want one put", name, order, got, err)
+			}
+			if is, err := wire.Decode(r.ID[:], got[0].Value); err != nil || !is.Equal(want) {
+				t.Errorf("%s, %s: %+v, %v; want %+v", name, order, is, err, want)
+			}
 		}
 	}
 }

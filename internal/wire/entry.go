@@ -31,7 +31,7 @@ const (
 type Entry struct {
 	Kind  byte
 	ID    storage.ID
-	Value []byte      // of a put: the encoded record; of a mark: the encoded mark
+	Value []byte      // of a put: the encoded record; of a mark: the encoded mark; else not in the log
 	Use   storage.Use // of a raise and of an end
 
 	EndedAt time.Time // of an end, and the reason
@@ -109,6 +109,14 @@ func readEntry(b []byte) (e Entry, rest []byte) {
 	}
 	e.Kind = kind
 	return e, b
+}
+
+// Raises returns the entry that makes was into r, if that only raises its use, and reports whether
+// it does.
+func Raises(was, r *storage.Record) (Entry, bool) {
+	use := storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}
+	raised := *was
+	return Entry{Kind: RaiseEntry, ID: r.ID, Use: use}, use.Raise(&raised) && raised.Equal(*r)
 }
 
 // Ends returns the entry that makes was into r, if that only ends it, and reports whether it does.

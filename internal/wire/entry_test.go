@@ -85,6 +85,40 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// TestRaises: a write is a raise by itself if it changes nothing else but the use, upwards.
+func TestRaises(t *testing.T) {
+	was := record(1)
+	was.LastUsedAt = was.IssuedAt.Add(time.Minute)
+	for name, row := range map[string]struct {
+		change func(r *storage.Record)
+		raises bool
+	}{
+		"as it was":          {func(*storage.Record) {}, false},
+		"used":               {func(r *storage.Record) { r.LastUsedAt = r.LastUsedAt.Add(1e6) }, true},
+		"renewed":            {func(r *storage.Record) { r.ExpiresAt = r.MaxExpiresAt }, true},
+		"used and renewed":   {func(r *storage.Record) { r.LastUsedAt, r.ExpiresAt = r.ExpiresAt, r.ExpiresAt.Add(1e6) }, true},
+		"over its cap":       {func(r *storage.Record) { r.ExpiresAt = r.MaxExpiresAt.Add(1e6) }, false},
+		"shortened":          {func(r *storage.Record) { r.ExpiresAt = r.ExpiresAt.Add(-1e6) }, false},
+		"used, shortened":    {func(r *storage.Record) { r.LastUsedAt, r.ExpiresAt = r.ExpiresAt, r.ExpiresAt.Add(-1e6) }, false},
+		"renewed and named":  {func(r *storage.Record) { r.ExpiresAt, r.Name = r.MaxExpiresAt, "!" }, false},
+		"renewed and ended":  {func(r *storage.Record) { r.ExpiresAt, r.EndedAt = r.MaxExpiresAt, r.IssuedAt }, false},
+		"fewer uses left":    {func(r *storage.Record) { r.LastUsedAt, r.MaxUses = r.ExpiresAt, 1 }, false},
+		"of another subject": {func(r *storage.Record) { r.LastUsedAt, r.Subject = r.ExpiresAt, "!" }, false},
+	} {
+		r := was
+		row.change(&r)
+		e, ok := Raises(&was, &r)
+		if ok != row.raises {
+			t.Errorf("%s: %v; want %v", name, ok, row.raises)
+		}
+		if got := was; ok {
+			if e.Use.Raise(&got); !got.Equal(r) {
+				t.Errorf("%s: %+v; want %+v", name, got, r)
+			}
+		}
+	}
+}
+
 func FuzzReadEntries(f *testing.F) {
 	var b []byte
 	for _, e := range someEntries(f) {

@@ -119,7 +119,7 @@ func (g *group) spell(t *table.Table) error {
 		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
 		for i := range o.writes {
 			e := o.entry(t, i, put)
-			if e.Kind != wire.EndEntry {
+			if e.Kind == wire.PutEntry || e.Kind == wire.DeleteEntry {
 				put[e.ID] = true
 			}
 			g.entries = append(g.entries, e)
@@ -134,17 +134,22 @@ func (g *group) spell(t *table.Table) error {
 	return nil
 }
 
-// entry returns the entry of the write of o numbered i. Where the write only ends what t shows, its
-// entry is short: an end of 100,000 tokens at once would fill the log with their records. It is not
-// short where the group has put the record before, as put says: then the end follows that put.
+// entry returns the entry of the write of o numbered i. Where the write only ends what t shows, or
+// raises its use, the entry is short: an end of 100,000 tokens would fill the log with their
+// records, and with short renewals a checkpoint has six times as many to take. The entry is not
+// short where the group has put or deleted the record before, as put says.
 func (o *op) entry(t *table.Table, i int, put map[storage.ID]bool) wire.Entry {
 	r := &o.writes[i].Record
 	if o.values[i] == nil {
 		return wire.Entry{Kind: wire.DeleteEntry, ID: r.ID}
 	}
 	var shown storage.Record
-	if !r.EndedAt.IsZero() && !put[r.ID] && t.Get(r.ID, &shown) {
-		if e, ok := wire.Ends(&shown, r); ok {
+	if !put[r.ID] && t.Get(r.ID, &shown) {
+		e, short := wire.Ends(&shown, r)
+		if !short {
+			e, short = wire.Raises(&shown, r)
+		}
+		if short {
 			e.Value = o.values[i] // for the tree
 			return e
 		}
