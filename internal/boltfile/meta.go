@@ -49,7 +49,7 @@ type Metas struct {
 func ReadMetas(f io.ReaderAt, size int64) (Metas, error) {
 	first, firstLost, failed := readMeta(f, 0)
 	second, secondLost, failedToo := secondMeta(f, first.PageSize)
-	m, err := join(first, second, firstLost, secondLost)
+	m, err = choose(first, second, firstLost, secondLost)
 	n, err := m.Newest, cmp.Or(failed, failedToo, err)
 	switch {
 	case size <= 0:
@@ -67,15 +67,15 @@ func ReadMetas(f io.ReaderAt, size int64) (Metas, error) {
 	return Metas{}, err
 }
 
-// join decides which of the two meta pages counts, and whether the other is of use.
-func join(first, second metaPage, firstLost, secondLost string) (Metas, error) {
+// choose decides which of the two meta pages counts, and whether the other is of use.
+func choose(first, second metaPage, firstLost, secondLost string) (Metas, error) {
 	newest, older := first, second
 	if firstLost != "" || second.Tx > first.Tx {
 		newest, older = second, first
 	}
 	m := Metas{Newest: newest.meta()}
 	switch {
-	case firstLost == noMark && secondLost == noMark:
+	case firstLost == noMagic && secondLost == noMagic:
 		return m, ErrForeign
 	case firstLost != "" && secondLost != "":
 		return m, damaged("both meta pages are lost: the first %s, the second %s", firstLost, secondLost)
@@ -109,8 +109,8 @@ func (m metaPage) meta() Meta {
 	return Meta{uint64(m.PageSize), m.Root, m.Freelist, m.Pages, m.Tx}
 }
 
-// noMark is said of a page that does not begin as a meta page does.
-const noMark = "has no mark of bbolt"
+// noMagic is said of a page that does not begin as a meta page does.
+const noMagic = "has no mark of bbolt"
 
 // readMeta reads the meta page that begins at off. lost says why the page is of no use,
 // and is empty exactly if bbolt would use the page. Like bbolt.Open, readMeta does not look
@@ -128,7 +128,7 @@ func readMeta(f io.ReaderAt, off uint64) (m metaPage, lost string, err error) {
 	case m.Magic == bits.ReverseBytes32(magic):
 		lost = "is of the other byte order, and can be read by a machine like the one that wrote it"
 	case m.Magic != magic:
-		lost = noMark
+		lost = noMagic
 	case m.Version != version, m.Checksum != sum.Sum64():
 		lost = "does not match its checksum, or is of another version of the format"
 	default:
@@ -143,13 +143,13 @@ func secondMeta(f io.ReaderAt, pageSize uint32) (m metaPage, lost string, err er
 	if pageSize != 0 {
 		return readMeta(f, uint64(pageSize))
 	}
-	lost = noMark
+	lost = noMagic
 	for size := uint64(minPageSize); size <= maxPageSize; size *= 2 {
 		m, why, err := readMeta(f, size)
 		if err != nil || why == "" && uint64(m.PageSize) == size {
 			return m, "", err
 		}
-		if lost == noMark && why != "" {
+		if lost == noMagic && why != "" {
 			lost = why
 		}
 	}

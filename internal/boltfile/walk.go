@@ -40,7 +40,7 @@ func Walk(f io.ReaderAt, m Meta, v Visitor) error {
 	if err == nil {
 		err = w.tree(0, m.Root, nil, nil)
 	}
-	if id := slices.Index(w.taken, false); err == nil && id >= 0 && m.HasFreelist() {
+	if id := slices.Index(w.claimed, false); err == nil && id >= 0 && m.HasFreelist() {
 		err = damaged("page %d belongs to nothing", id)
 	}
 	return err
@@ -54,7 +54,7 @@ type walker struct {
 	file     io.ReaderAt
 	meta     Meta
 	seen     Visitor
-	taken    []bool   // pages that the tree, the free list or the metas hold
+	claimed  []bool   // pages that the tree, the free list or the metas hold
 	done     int      // how many of them
 	nested   int      // how many buckets the page lies in
 	told     bool     // the innermost of them is that of the visitor
@@ -71,8 +71,8 @@ func newWalker(f io.ReaderAt, m Meta, v Visitor) *walker {
 	if v.Progress == nil {
 		v.Progress = func(int, int) {}
 	}
-	w := &walker{file: f, meta: m, seen: v, taken: make([]bool, m.Pages)}
-	w.done = copy(w.taken, []bool{true, true}) // the meta pages
+	w := &walker{file: f, meta: m, seen: v, claimed: make([]bool, m.Pages)}
+	w.done = copy(w.claimed, []bool{true, true}) // the meta pages
 	return w
 }
 
@@ -94,7 +94,7 @@ func (w *walker) page(depth int, id uint64) (page, error) {
 	if depth == maxDepth {
 		return page{}, damaged("its tree is more than %d pages deep", maxDepth)
 	}
-	if err := w.take(id, 1); err != nil {
+	if err := w.claim(id, 1); err != nil {
 		return page{}, err
 	}
 	p := slices.Grow(w.pages[depth][:0], int(size))[:size]
@@ -102,7 +102,7 @@ func (w *walker) page(depth int, id uint64) (page, error) {
 		return page{}, err
 	}
 	overflow := uint64(order.Uint32(p[pageOverflow:]))
-	if order.Uint64(p) != id || w.take(id+1, overflow) != nil {
+	if order.Uint64(p) != id || w.claim(id+1, overflow) != nil {
 		return page{}, damaged("page %d says that it is another, or reaches into another", id)
 	}
 	if p = slices.Grow(p, int(overflow*size))[:(overflow+1)*size]; overflow > 0 {
@@ -111,17 +111,17 @@ func (w *walker) page(depth int, id uint64) (page, error) {
 		}
 	}
 	w.pages[depth] = p
-	w.seen.Progress(w.done, len(w.taken))
+	w.seen.Progress(w.done, len(w.claimed))
 	return page{id, order.Uint16(p[pageFlags:]), size, p}, nil
 }
 
-// take marks n pages from id on.
-func (w *walker) take(id, n uint64) error {
+// claim notes as claimed n pages from id on.
+func (w *walker) claim(id, n uint64) error {
 	for ; n > 0; id, n = id+1, n-1 {
-		if id >= w.meta.Pages || w.taken[id] {
+		if id >= w.meta.Pages || w.claimed[id] {
 			return damaged("page %d is held twice, or lies outside of the file", id)
 		}
-		w.taken[id] = true
+		w.claimed[id] = true
 		w.done++
 	}
 	return nil
@@ -146,7 +146,7 @@ func (w *walker) freelist() error {
 	}
 	for last := uint64(0); n > 0; n, ids = n-1, ids[8:] {
 		id := order.Uint64(ids)
-		if id <= last || w.take(id, 1) != nil {
+		if id <= last || w.claim(id, 1) != nil {
 			return p.damaged("the list of free pages is out of order, or holds a page that is not free")
 		}
 		last = id
@@ -173,7 +173,7 @@ func (w *walker) visit(depth int, p page, low, high []byte) error {
 	w.elements[depth] = els
 	for i, el := range els {
 		switch {
-		case w.path != nil && w.aside(p, el.key, below(els, i, high)):
+		case w.path != nil && w.offPath(p, el.key, below(els, i, high)):
 		case p.kind == branchPage:
 			err = w.tree(depth+1, el.child, el.key, below(els, i, high))
 		case el.bucket, w.nested == 0: // the tree of the top has buckets alone

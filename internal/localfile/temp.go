@@ -110,10 +110,10 @@ func SyncDir(dir string) error {
 	return err
 }
 
-// TakeAfter gives f the mode and the owner of the file that like tells of, which f is to replace
+// CopyModeAndOwner gives f the mode and the owner of the file that like tells of, which f is to replace
 // or to lie beside: the program that owns that file has to be able to open f. The error is that
 // of changing the owner.
-func TakeAfter(f *os.File, like os.FileInfo) error {
+func CopyModeAndOwner(f *os.File, like os.FileInfo) error {
 	f.Chmod(like.Mode().Perm()) // some file systems have no modes
 	return chown(f, like)
 }

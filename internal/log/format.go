@@ -95,27 +95,27 @@ func (h *head) frame(buf, part []byte, flags uint32, number uint64, at int64) []
 	return buf
 }
 
-// begun is a slot that was begun.
-type begun struct {
+// slotHeader is what the header of a slot says.
+type slotHeader struct {
 	index       int // in the file
-	turn        uint64
+	serial      uint64
 	base, first uint64
 }
 
 // header returns the first block of a slot.
-func (h *head) header(b begun) []byte {
+func (h *head) header(b slotHeader) []byte {
 	buf := make([]byte, block)
 	copy(buf, h.ID[:])
 	binary.BigEndian.PutUint64(buf[16:], b.base)
 	binary.BigEndian.PutUint64(buf[24:], b.first)
-	h.seal(buf[:sector], b.turn, h.at(b.index))
+	h.seal(buf[:sector], b.serial, h.at(b.index))
 	return buf
 }
 
 // parseHeader reads the first sector of slot i. The turn is 0 if it was never begun.
-func (h *head) parseHeader(s []byte, i int) (begun, error) {
-	b := begun{i, h.number(s, h.at(i)), binary.BigEndian.Uint64(s[16:]), binary.BigEndian.Uint64(s[24:])}
-	if b.turn == rotten || b.turn > 0 && b.first <= b.base {
+func (h *head) parseHeader(s []byte, i int) (slotHeader, error) {
+	b := slotHeader{i, h.number(s, h.at(i)), binary.BigEndian.Uint64(s[16:]), binary.BigEndian.Uint64(s[24:])}
+	if b.serial == rotten || b.serial > 0 && b.first <= b.base {
 		return b, damaged("the header of slot %d is not one that was written", i)
 	}
 	return b, nil

@@ -74,7 +74,7 @@ type Log struct {
 	closed  bool
 	ready   bool   // to append
 	buf     []byte // at most a slot
-	turn    uint64 // the highest that was tried
+	serial  uint64 // the highest that was tried
 	pos     int    // of the next frame in the current slot
 	ended   bool   // no frame may follow in the current slot
 	limit   int64  // of the last Append

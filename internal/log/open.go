@@ -25,7 +25,7 @@ func Create(path string, parent Parent, like os.FileInfo) (*Log, error) {
 	var l *Log
 	info, err := f.Stat()
 	if err == nil && like != nil {
-		err = localfile.TakeAfter(f, like)
+		err = localfile.CopyModeAndOwner(f, like)
 	}
 	if err == nil {
 		l, err = start(file{f}, parent, defaultSlot)

@@ -33,7 +33,7 @@ func (l *Log) Replay(after uint64, fn func(number uint64, payload []byte) error)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(headers); n > 0 {
-		l.cur, l.turn = headers[n-1].index, headers[n-1].turn
+		l.cur, l.serial = headers[n-1].index, headers[n-1].serial
 	}
 	l.slots, l.freed, l.ready = r.ends, after, true
 	l.last.Store(r.last)
@@ -42,7 +42,7 @@ func (l *Log) Replay(after uint64, fn func(number uint64, payload []byte) error)
 }
 
 // headers returns the slots that were begun, in the order of their turns.
-func (l *Log) headers() (all []begun, err error) {
+func (l *Log) headers() (all []slotHeader, err error) {
 	s := make([]byte, sector)
 	for i := range l.slots {
 		if err := readAt(l.disk, s, l.at(i)); err != nil {
@@ -52,11 +52,11 @@ func (l *Log) headers() (all []begun, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if b.turn > 0 {
+		if b.serial > 0 {
 			all = append(all, b)
 		}
 	}
-	slices.SortFunc(all, func(a, b begun) int { return cmp.Compare(a.turn, b.turn) })
+	slices.SortFunc(all, func(a, b slotHeader) int { return cmp.Compare(a.serial, b.serial) })
 	return all, nil
 }
 
@@ -70,14 +70,14 @@ type replay struct {
 	base  int64  // its place in the file
 	reach uint64 // up to here no group is missing
 	group []byte // the parts of the group so far
-	open  bool   // the last part is still to come
+	inGroup bool   // the last part is still to come
 	last  uint64 // group that counts
 	tried uint64 // the highest number that a frame may have
 	ends  []slot // by index in the file
 }
 
 // run goes through the slots in the order of their turns.
-func (r *replay) run(headers []begun) error {
+func (r *replay) run(headers []slotHeader) error {
 	r.slot = make([]byte, r.Slot)
 	ends := make([]uint64, len(headers)) // the least base of later slots
 	end := uint64(math.MaxUint64)
@@ -89,7 +89,7 @@ func (r *replay) run(headers []begun) error {
 		if !tail && ends[i] <= max(b.base, r.after) {
 			continue // nothing in it counts that is above after
 		}
-		if err := r.read(b, ends[i], tail); err != nil {
+		if err := r.readSlot(b, ends[i], tail); err != nil {
 			return err
 		}
 		r.reach = ends[i]
@@ -100,13 +100,13 @@ func (r *replay) run(headers []begun) error {
 	return nil
 }
 
-// read takes the frames of one slot that count: up to end, or in the tail as far as they
+// readSlot takes the frames of one slot that count: up to end, or in the tail as far as they
 // go.
-func (r *replay) read(b begun, end uint64, tail bool) error {
+func (r *replay) readSlot(b slotHeader, end uint64, tail bool) error {
 	if b.base > r.reach || end < b.first {
 		return damaged("frames after number %d are missing", r.reach)
 	}
-	if !r.open {
+	if !r.inGroup {
 		r.last = max(r.last, b.base)
 	}
 	r.base = r.at(b.index)
@@ -115,9 +115,9 @@ func (r *replay) read(b begun, end uint64, tail bool) error {
 	}
 	number, pos := b.first, block
 	for number <= end && pos < len(r.slot) {
-		size, err := r.whole(pos, number)
+		size, err := r.frameAt(pos, number)
 		if err == nil && size > 0 {
-			err = r.take(r.slot[pos:], number)
+			err = r.addFrame(r.slot[pos:], number)
 		}
 		if err != nil {
 			return err
@@ -139,9 +139,9 @@ func (r *replay) read(b begun, end uint64, tail bool) error {
 	return nil
 }
 
-// whole returns the size of the frame with this number at pos, 0 if it is not there or
+// frameAt returns the size of the frame with this number at pos, 0 if it is not there or
 // torn.
-func (r *replay) whole(pos int, number uint64) (size int, err error) {
+func (r *replay) frameAt(pos int, number uint64) (size int, err error) {
 	torn := false
 	for at, end := pos, pos+block; at < end; at += sector {
 		n := r.number(r.slot[at:], r.base+int64(at))
@@ -164,15 +164,15 @@ func (r *replay) whole(pos int, number uint64) (size int, err error) {
 	return size, nil
 }
 
-// take adds a whole frame to its group, and hands the group on with its last part.
-func (r *replay) take(frame []byte, number uint64) error {
+// addFrame adds a whole frame to its group, and hands the group on with its last part.
+func (r *replay) addFrame(frame []byte, number uint64) error {
 	left, flags := int(binary.BigEndian.Uint32(frame)), binary.BigEndian.Uint32(frame[4:])
 	first := flags&flagFirst != 0
-	if first == r.open && (first || number > r.after) {
+	if first == r.inGroup && (first || number > r.after) {
 		return damaged("a part of the group with frame %d is missing", number)
 	}
 	if first {
-		r.group, r.open = r.group[:0], true
+		r.group, r.inGroup = r.group[:0], true
 	}
 	for begin := lead; left > 0; frame, begin = frame[sector:], 0 {
 		n := min(left, cargo-begin)
@@ -182,7 +182,7 @@ func (r *replay) take(frame []byte, number uint64) error {
 	if flags&flagLast == 0 {
 		return nil
 	}
-	r.open, r.last = false, number
+	r.inGroup, r.last = false, number
 	if number <= r.after {
 		return nil
 	}

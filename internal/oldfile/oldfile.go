@@ -87,15 +87,15 @@ func CheckRecords(f io.ReaderAt, m boltfile.Metas) error {
 	if err != nil {
 		return err
 	}
-	var records, marks uint64
+	var records, fingerprints uint64
 	err = boltfile.Walk(f, m.Newest, boltfile.Visitor{Bucket: "lapse.tokens", Pair: func(key, value []byte) error {
-		records, marks = records+1, marks+fingerprint(key, value)
+		records, fingerprints = records+1, fingerprints+fingerprint(key, value)
 		return nil
 	}})
 	if err != nil {
 		return err
 	}
-	word := func(tx uint64) uint64 { return max(mix(marks^mix(records^mix(tx))), 1) }
+	word := func(tx uint64) uint64 { return max(mix(fingerprints^mix(records^mix(tx))), 1) }
 	if said == 0 || said == word(m.Newest.Tx) || m.Lost != nil && said == word(m.Newest.Tx+1) {
 		return nil
 	}

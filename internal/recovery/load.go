@@ -119,8 +119,8 @@ const quietPages = 4096
 // total.
 func (rec *Recovered) progress(done, total int) {
 	rec.pages = done
-	if rec.opts.Progress != nil && total > quietPages && done >= rec.tell {
-		rec.tell = done + total/100
+	if rec.opts.Progress != nil && total > quietPages && done >= rec.nextProgress {
+		rec.nextProgress = done + total/100
 		rec.opts.Progress(done, total)
 	}
 }

@@ -22,8 +22,8 @@ func (rec *Recovered) readOld() error {
 		return err
 	}
 	if rec.Mark, rec.believed = wire.DecodeMark(v); v == nil {
-		marked, err := boltfile.Sequence(rec.File, rec.metas.Newest, tree.MetaBucket)
-		if rec.believed = marked == 0; err != nil {
+		sequence, err := boltfile.Sequence(rec.File, rec.metas.Newest, tree.MetaBucket)
+		if rec.believed = sequence == 0; err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ type Recovered struct {
 	Tree *tree.Tree // nil: read-only
 
 	pages int // how many walk has read
-	tell  int // at how many it calls Progress next
+	nextProgress int // at how many it calls Progress next
 
 	metas    boltfile.Metas
 	Table    *table.Table
@@ -48,7 +48,7 @@ type Recovered struct {
 	Log   *log.Log     // nil: there is none that can be used
 	Last  uint64       // the number of the last group of the log that counts
 	Dirty []storage.ID // records that the log, or an old journal, has changed
-	drop  func() error // removes the log, or gives one that cannot be used another name; nil: there is none
+	removeLog func() error // removes the log, or gives one that cannot be used another name; nil: there is none
 }
 
 // Open opens the file at path, with its lock, or makes one, reads the file and its log, and has
@@ -122,13 +122,13 @@ func (rec *Recovered) settle() error {
 	case rec.logCounts():
 		return nil
 	}
-	return rec.dropLog()
+	return rec.settleLog()
 }
 
 // logCounts reports whether there is a log that the tree asks for, or that has what the tree does
 // not have.
 func (rec *Recovered) logCounts() bool {
-	return rec.Log != nil && (rec.State.Open || rec.Last > rec.State.Merged)
+	return rec.Log != nil && (rec.State.NeedsLog || rec.Last > rec.State.Merged)
 }
 
 // Rewrite makes t, which has the records that were found in the file, a tree of today's schema that
@@ -136,12 +136,12 @@ func (rec *Recovered) logCounts() bool {
 // cannot be believed.
 func (rec *Recovered) Rewrite(t *tree.Tree) error {
 	rec.Mark, rec.believed = rec.Believable(), true
-	changes, err := tree.ShownAll(rec.Table, rec.Dirty)
+	changes, err := tree.EntriesOf(rec.Table, rec.Dirty)
 	if err != nil {
 		return err
 	}
 	st := rec.State
-	st.Sum, st.Open, st.Merged = rec.found, false, max(rec.Last, st.Merged)
+	st.Sum, st.NeedsLog, st.Merged = rec.found, false, max(rec.Last, st.Merged)
 	if rec.Log == nil { // one that turns up later must not join on
 		st.Log, st.Merged = log.NewID(), 0
 	}
@@ -150,17 +150,17 @@ func (rec *Recovered) Rewrite(t *tree.Tree) error {
 	return t.Write(changes, st, &rec.Mark)
 }
 
-// dropLog closes and removes the log, if there is one. A log that cannot be used gets another
+// settleLog closes and removes the log, if there is one. A log that cannot be used gets another
 // name.
-func (rec *Recovered) dropLog() error {
-	drop := rec.drop
-	if rec.Log, rec.drop = nil, nil; drop == nil {
+func (rec *Recovered) settleLog() error {
+	remove := rec.removeLog
+	if rec.Log, rec.removeLog = nil, nil; remove == nil {
 		return nil
 	}
-	if err := rec.Tree.KeepName(); err != nil { // or a crash may bring a file back which that log belongs to
+	if err := rec.Tree.MakeNameDurable(); err != nil { // or a crash may bring a file back which that log belongs to
 		return err
 	}
-	return drop()
+	return remove()
 }
 
 // Believable returns the mark with which a store begins: the one that was found, or one of a new

@@ -25,23 +25,23 @@ func (rec *Recovered) readLog() error {
 	lg, err := log.Open(path, rec.opts.ReadOnly)
 	switch {
 	case err == nil:
-		rec.Log, rec.drop = lg, lg.Remove
+		rec.Log, rec.removeLog = lg, lg.Remove
 		if err = rec.replay(); err != nil || rec.opts.ReadOnly {
 			lg.Close()
 			rec.Log = nil
 		}
-	case noFile(err) && !rec.State.Open:
+	case noFile(err) && !rec.State.NeedsLog:
 		return nil
 	case noFile(err):
 		return ErrLogMissing
-	case errors.Is(err, log.ErrUnfinished) && rec.State.Open:
+	case errors.Is(err, log.ErrUnfinished) && rec.State.NeedsLog:
 		err = ErrLogMissing
 	case errors.Is(err, log.ErrUnfinished): // it holds nothing
-		rec.drop = func() error { return os.Remove(path) }
+		rec.removeLog = func() error { return os.Remove(path) }
 		return nil
 	}
 	if err != nil {
-		rec.drop = func() error { return localfile.SetAside(path, "damaged") }
+		rec.removeLog = func() error { return localfile.SetAside(path, "damaged") }
 	}
 	return err
 }
@@ -51,15 +51,15 @@ func (rec *Recovered) replay() (err error) {
 	st := &rec.State
 	switch {
 	case rec.Log.ID() == st.Log:
-	case rec.Log.ID() == st.Drops && !st.Open: // or the log that is asked for is missing
+	case rec.Log.ID() == st.Superseded && !st.NeedsLog: // or the log that is asked for is missing
 		return nil // and nothing of it counts
-	case !st.Open && rec.Log.Parent() == (log.Parent{Log: st.Log, Merged: st.Merged}):
+	case !st.NeedsLog && rec.Log.Parent() == (log.Parent{Log: st.Log, Merged: st.Merged}):
 		st.Log, st.Merged = rec.Log.ID(), 0
 	default:
 		return fmt.Errorf("%w: %s", ErrLogForeign, LogPath(rec.path))
 	}
 	rec.Last, err = rec.Log.Replay(st.Merged, rec.apply)
-	if err == nil && st.Open && rec.Last < st.Merged {
+	if err == nil && st.NeedsLog && rec.Last < st.Merged {
 		err = ErrLogShort
 	}
 	if err == nil {

@@ -47,7 +47,7 @@ func (t *Tree) Initialise() error {
 		return err
 	})
 	if err == nil {
-		err = t.look()
+		err = t.noteHead()
 	}
 	if err == nil {
 		err = t.Write(nil, wire.State{}, new(storage.Mark))

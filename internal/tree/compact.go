@@ -68,13 +68,13 @@ func (t *Tree) CopyFrom(old *Tree) error {
 	err := guard(func() error { return bbolt.Compact(t.DB, old.DB, compactStep) })
 	t.DB.NoSync = false
 	if err == nil {
-		err = t.look()
+		err = t.noteHead()
 	}
 	if err == nil {
 		err = t.Write(nil, t.State, nil)
 	}
 	if err == nil {
-		err = localfile.TakeAfter(t.File, old.Info)
+		err = localfile.CopyModeAndOwner(t.File, old.Info)
 	}
 	return err
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Shown returns the entry that makes the record of id what t shows.
-func Shown(t *table.Table, id storage.ID) (wire.Entry, error) {
+// EntryOf returns the entry that makes the record of id what t shows.
+func EntryOf(t *table.Table, id storage.ID) (wire.Entry, error) {
 	var r storage.Record
 	if !t.Get(id, &r) {
 		return wire.Entry{Kind: wire.DeleteEntry, ID: id}, nil
@@ -18,14 +18,14 @@ func Shown(t *table.Table, id storage.ID) (wire.Entry, error) {
 	return wire.Entry{Kind: wire.PutEntry, ID: id, Value: value}, err
 }
 
-// ShownAll returns what t shows of the records of ids, each once, in the order of the IDs, into
+// EntriesOf returns what t shows of the records of ids, each once, in the order of the IDs, into
 // which it brings ids.
-func ShownAll(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
+func EntriesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 	slices.SortFunc(ids, storage.ID.Compare)
 	ids = slices.Compact(ids)
 	changes := make([]wire.Entry, 0, len(ids))
 	for _, id := range ids {
-		e, err := Shown(t, id)
+		e, err := EntryOf(t, id)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +56,7 @@ func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	for i := range all {
 		if all[i].Kind == wire.RaiseEntry {
 			var err error
-			if all[i], err = Shown(t, all[i].ID); err != nil {
+			if all[i], err = EntryOf(t, all[i].ID); err != nil {
 				return nil, err
 			}
 		}

@@ -52,7 +52,7 @@ func (t *Tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if err := t.KeepName(); err != nil {
+	if err := t.MakeNameDurable(); err != nil {
 		return err
 	}
 	next.Named = !t.temp
@@ -60,16 +60,16 @@ func (t *Tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err != nil {
 		return err
 	}
-	if err = t.commit(changes, next, mark); err != nil {
+	if err = t.transact(changes, next, mark); err != nil {
 		return errors.Join(err, t.rollback(pin))
 	}
-	t.rollback(t.pin) // which sets t.Lost if it fails
+	t.rollback(t.pin) // which sets t.Suspect if it fails
 	t.pin = pin
 	return nil
 }
 
-// KeepName makes the name of the file durable: what gave the file its name may have crashed before.
-func (t *Tree) KeepName() (err error) {
+// MakeNameDurable makes the name of the file durable: what gave the file its name may have crashed before.
+func (t *Tree) MakeNameDurable() (err error) {
 	if !t.temp && !t.State.Named {
 		err = localfile.SyncDir(filepath.Dir(t.Path))
 		t.State.Named = err == nil
@@ -77,9 +77,9 @@ func (t *Tree) KeepName() (err error) {
 	return err
 }
 
-// commit makes one transaction of bbolt, and sets t.State to next if that is on the disk. It sets
-// t.Lost where bbolt has to be opened again.
-func (t *Tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
+// transact makes one transaction of bbolt, and sets t.State to next if that is on the disk. It sets
+// t.Suspect where bbolt has to be opened again.
+func (t *Tree) transact(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	btx, err := t.begin(true)
 	if err != nil {
 		return err
@@ -94,20 +94,20 @@ func (t *Tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark)
 	}
 	size := btx.Size()
 	t.DB.AllocSize = allocSize(size)
-	if err := t.edge(func() error { return t.CommitTx(btx) }); err != nil {
-		return t.fate(errors.Join(err, t.rollback(btx)))
+	if err := t.guardTx(func() error { return t.CommitTx(btx) }); err != nil {
+		return t.commitFailed(errors.Join(err, t.rollback(btx)))
 	}
 	t.State, t.size = next, max(t.size, size)
-	if err := t.look(); err != nil { // the commit is durable all the same
-		t.Lost = err
+	if err := t.noteHead(); err != nil { // the commit is durable all the same
+		t.Suspect = err
 	}
 	return nil
 }
 
-// fate returns the error of a commit that failed with err. Where neither meta page has changed,
+// commitFailed returns the error of a commit that failed with err. Where neither meta page has changed,
 // nothing leads to what the commit wrote, and nothing will.
-func (t *Tree) fate(err error) error {
-	t.Lost = err
+func (t *Tree) commitFailed(err error) error {
+	t.Suspect = err
 	head, headErr := boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
 	if headErr != nil || head != t.head {
 		return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, fault.Because(err))
@@ -182,7 +182,7 @@ func apply(btx *bbolt.Tx, changes []wire.Entry, all *wire.Sum) error {
 func (t *Tree) Durable() (st wire.State, info os.FileInfo, err error) {
 	t.Turn.Take()
 	defer t.Turn.Give()
-	if t.Lost != nil {
+	if t.Suspect != nil {
 		err = t.Write(nil, t.State, nil)
 	}
 	return t.State, t.Info, err

@@ -53,7 +53,7 @@ type opened struct {
 	size  int64 // what was written ends here: a shorter file was cut
 	space int   // length of bbolt's map of the file
 
-	Lost   error // why bbolt has to be opened again before it is used; nil: it need not
+	Suspect error // why bbolt has to be opened again before it is used; nil: it need not
 	broken bool  // bbolt panicked and may hold its locks for ever
 }
 
@@ -85,7 +85,7 @@ func (t *Tree) Open() error {
 	t.space = max(t.space, mapSize(info.Size()))
 	opts := &bbolt.Options{
 		Timeout: time.Second, NoStatistics: true, PageSize: pageSize, InitialMmapSize: t.space,
-		NoFreelistSync: true,                    // commit decides; without, Open itself would commit after a crash
+		NoFreelistSync: true,                    // transact decides; without, Open itself would commit after a crash
 		FreelistType:   bbolt.FreelistArrayType, // the other type breaks up free pages that lie in a row (TestChurnOfAny)
 		OpenFile:       func(string, int, os.FileMode) (*os.File, error) { return t.File, nil },
 	}
@@ -99,12 +99,12 @@ func (t *Tree) Open() error {
 		t.File.Close()
 		return err
 	}
-	t.DB.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; commit sets it for ours
+	t.DB.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; transact sets it for ours
 	t.DB.MaxSize = t.space                  // or bbolt would map the file again, and wait for the pin for ever
 	t.broken, t.Info, t.size = false, info, info.Size()
 	t.Length.Store(t.size)
-	if t.Lost = t.look(); t.Lost != nil {
-		return errors.Join(t.Lost, t.Release())
+	if t.Suspect = t.noteHead(); t.Suspect != nil {
+		return errors.Join(t.Suspect, t.Release())
 	}
 	return nil
 }
@@ -113,8 +113,8 @@ func (t *Tree) Open() error {
 // that is 64 KiB, the smallest file would be 16 times as large.
 const pageSize = 4096
 
-// look notes the meta pages of the file in t.head, for Check.
-func (t *Tree) look() (err error) {
+// noteHead notes the meta pages of the file in t.head, for Check.
+func (t *Tree) noteHead() (err error) {
 	t.head, err = boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
 	return err
 }
@@ -137,7 +137,7 @@ func (t *Tree) Check() error {
 		return errCut
 	}
 	t.Length.Store(size)
-	if t.Lost != nil {
+	if t.Suspect != nil {
 		return nil
 	}
 	head, err := boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
@@ -150,7 +150,7 @@ func (t *Tree) Check() error {
 // reopen has bbolt open the file again, with a larger map if it wants one, if an error may have
 // left bbolt's memory and the file apart.
 func (t *Tree) reopen() error {
-	if t.Lost == nil {
+	if t.Suspect == nil {
 		return nil
 	}
 	t.Release() // its error does not matter: the file is opened again
@@ -165,8 +165,8 @@ func (t *Tree) reopen() error {
 	if err := t.Open(); err != nil {
 		return err
 	}
-	t.Lost = t.readState()
-	return t.Lost
+	t.Suspect = t.readState()
+	return t.Suspect
 }
 
 // readState reads the state that the newest meta page leads to: the one that is known, or that
@@ -203,7 +203,7 @@ func (t *Tree) Release() error {
 
 // begin begins a transaction of bbolt.
 func (t *Tree) begin(writable bool) (btx *bbolt.Tx, err error) {
-	err = t.edge(func() error {
+	err = t.guardTx(func() error {
 		btx, err = t.DB.Begin(writable)
 		return err
 	})
@@ -216,19 +216,19 @@ func (t *Tree) rollback(btx *bbolt.Tx) error {
 	if btx == nil || t.broken {
 		return nil
 	}
-	err := t.edge(btx.Rollback)
+	err := t.guardTx(btx.Rollback)
 	if errors.Is(err, berrors.ErrTxClosed) {
 		return nil
 	}
 	return err
 }
 
-// edge is guard for an f that begins or ends a transaction. After a panic there bbolt holds
+// guardTx is guard for an f that begins or ends a transaction. After a panic there bbolt holds
 // locks that it never gives back, and has to be left.
-func (t *Tree) edge(f func() error) error {
+func (t *Tree) guardTx(f func() error) error {
 	err := guard(f)
 	if errors.Is(err, errPanicked) {
-		t.broken, t.Lost = true, err
+		t.broken, t.Suspect = true, err
 		t.Cut(errReopened) // or the Backup would wait for these locks once its writer returns
 	}
 	return err

@@ -45,8 +45,8 @@ func (t *Turn) TakeUnless(ctx context.Context, closed <-chan struct{}) bool {
 
 func (t *Turn) wait(done, closed <-chan struct{}) bool {
 	var handed chan struct{} // nil until the caller has lost the turn patience times
-	for lost := 0; ; lost++ {
-		if lost == patience {
+	for misses := 0; ; misses++ {
+		if misses == patience {
 			t.hungry.Add(1)
 			defer t.hungry.Add(-1)
 			handed = t.handed

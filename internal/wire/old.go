@@ -34,11 +34,11 @@ const (
 	oldAnswerLen = 1 + 12 + (32 + 16 + 32) + 16
 )
 
-// parseOldTies sets the fields of r to what form says, the ties of version 2, and reports
+// parseOldExtension sets the fields of r to what form says, the ties of version 2, and reports
 // whether earlier programs have written form. A record with a predecessor, a successor or
 // what was sealed in the tokens of a pair becomes one that was ended by a rotation: none
 // of these are left in r.
-func parseOldTies(form string, r *storage.Record) bool {
+func parseOldExtension(form string, r *storage.Record) bool {
 	recordext.Clear(r)
 	if form == "" {
 		return false

@@ -32,7 +32,7 @@ import (
 const (
 	plainVersion = 1
 	oldVersion   = 2
-	tiedVersion  = 3
+	extendedVersion  = 3
 	fixedLen     = 3 + 6*8 + 32 + 5*2
 	SumLen       = 4 // length of the checksum at the end of a value
 )
@@ -74,10 +74,10 @@ func Encode(b []byte, r *storage.Record) ([]byte, error) {
 	if !recordext.Valid(r) {
 		return nil, fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
 	}
-	tied := recordext.Len(r)
-	version, n := byte(plainVersion), fixedLen+tied+SumLen
-	if tied > 0 {
-		version = tiedVersion
+	extension := recordext.Len(r)
+	version, n := byte(plainVersion), fixedLen+extension+SumLen
+	if extension > 0 {
+		version = extendedVersion
 		if !Storable(r.RotatedAt) || !Storable(r.PreviousUntil) {
 			return nil, ErrInstant
 		}
@@ -131,7 +131,7 @@ func Decode(key, v []byte) (storage.Record, error) {
 	switch {
 	case Checksum(key, body) != binary.BigEndian.Uint32(sum):
 		return nothing, corrupt("its checksum does not match")
-	case body[0] < plainVersion || body[0] > tiedVersion:
+	case body[0] < plainVersion || body[0] > extendedVersion:
 		return nothing, corrupt("its version is unknown")
 	}
 	if !decodeFixed(&r, body) || !decodeTexts(&r, body) {
@@ -174,9 +174,9 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 		*field, text = text[:n], text[n:]
 	}
 	if b[0] == oldVersion {
-		return parseOldTies(text, r)
+		return parseOldExtension(text, r)
 	}
-	return (text != "") == (b[0] == tiedVersion) && recordext.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
+	return (text != "") == (b[0] == extendedVersion) && recordext.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
 }
 
 // Seal returns a copy of value, at whose end is the checksum of the rest of it under key.

@@ -60,7 +60,7 @@ func (s *Store) snapshot(ctx context.Context) (r *tree.Reading, err error) {
 	}
 	if err == nil && s.journal.bound.Load() {
 		next := t.State
-		next.Open = true
+		next.NeedsLog = true
 		err = t.Write(nil, next, nil)
 	}
 	if err != nil {

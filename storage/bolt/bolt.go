@@ -158,7 +158,7 @@ type Store struct {
 
 	flushing  *turn.Turn   // held by a flush
 	unflushed atomic.Int64 // renewals that a flush has taken from the table and not written yet
-	timed     atomic.Bool  // the flusher's timer runs
+	timerRuns atomic.Bool  // the flusher's timer runs
 
 	work  chan struct{} // there may be something to write
 	alarm chan struct{} // there may be something to flush
@@ -204,9 +204,9 @@ func (s *Store) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// ring sends to c unless a send waits there already. The receiver looks for all work at once,
+// wake sends to c unless a send waits there already. The receiver looks for all work at once,
 // so one is enough.
-func ring(c chan struct{}) {
+func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -38,7 +38,7 @@ func (s *Store) lastFlush() error {
 	s.writeNow(context.Background(), new(op)) // an op that was staged before may fail, and leave records owed for the flush
 	err := s.flushNow(context.Background())
 	if err == nil && s.marks.Mark() != s.journal.mark() {
-		s.writeNow(context.Background(), &op{marks: true}) // or the next Open would begin with the mark that a crash leaves
+		s.writeNow(context.Background(), &op{forceMark: true}) // or the next Open would begin with the mark that a crash leaves
 	}
 	s.turn.Take()
 	defer s.turn.Give()

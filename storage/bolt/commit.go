@@ -22,7 +22,7 @@ func (s *Store) commitLoop() {
 		case <-s.quit:
 			more = false
 		}
-		for g := s.seal(); g != nil; g = s.seal() {
+		for g := s.closeGroup(); g != nil; g = s.closeGroup() {
 			s.finish(g, s.commit(g))
 			for range yields {
 				runtime.Gosched()
@@ -36,9 +36,9 @@ func (s *Store) commitLoop() {
 // (row issue-bolt/64 of bench).
 const yields = 16
 
-// seal returns the group that has gathered, without the ops that were taken back, or nil if it had
+// closeGroup returns the group that has gathered, without the ops that were taken back, or nil if it had
 // none. A new one gathers from then on.
-func (s *Store) seal() *group {
+func (s *Store) closeGroup() *group {
 	next := newGroup()
 	s.turn.Take()
 	defer s.turn.Give()
@@ -49,29 +49,29 @@ func (s *Store) seal() *group {
 	s.next, s.writing = next, g
 	g.owed, s.owed = s.owed, nil
 	g.disk, g.mark = s.disk, s.marks.Mark()
-	g.ops = slices.DeleteFunc(g.ops, func(o *op) bool { return o.out })
+	g.ops = slices.DeleteFunc(g.ops, func(o *op) bool { return o.rolledBack })
 	return g
 }
 
 // commit makes g durable and has the table show it. An error means that nothing of g is or
 // will be on the disk, unless it is ErrOutcomeUnknown.
 func (s *Store) commit(g *group) error {
-	if err := g.spell(s.table); err != nil || len(g.entries) == 0 && !g.forced {
+	if err := g.encode(s.table); err != nil || len(g.entries) == 0 && !g.forceMark {
 		return err // nil: all ops only wait for earlier groups, which are durable
 	}
 	if err := fault.Classify(g.disk(func() error { return s.write(g) })); err != nil {
 		return err
 	}
-	s.show(g, s.markWritten(g))
+	s.show(g, s.setDurable(g))
 	s.marks.Saved(g.mark)
 	return nil
 }
 
-// markWritten notes that g is on the disk, and reports whether a caller of g has returned before.
-func (s *Store) markWritten(g *group) (left bool) {
+// setDurable notes that g is on the disk, and reports whether a caller of g has returned before.
+func (s *Store) setDurable(g *group) (left bool) {
 	s.turn.Take()
 	defer s.turn.Give()
-	g.written = true
+	g.durable = true
 	return g.left
 }
 
@@ -89,7 +89,7 @@ func (s *Store) show(g *group, left bool) {
 	s.revealing.Lock()
 	defer s.revealing.Unlock()
 	s.stage.Reveal(all...)
-	s.journal.show(g)
+	s.journal.add(g)
 }
 
 // lastWrites returns the last write of each record of all.
@@ -103,10 +103,10 @@ func lastWrites(all [][]table.Write) [][]table.Write {
 	return slices.Collect(maps.Values(last))
 }
 
-// spell makes the entries of g. Those of owed records and of renewals say what t shows.
-func (g *group) spell(t *table.Table) error {
+// encode makes the entries of g. Those of owed records and of renewals say what t shows.
+func (g *group) encode(t *table.Table) error {
 	for _, id := range g.owed {
-		e, err := tree.Shown(t, id)
+		e, err := tree.EntryOf(t, id)
 		if err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (g *group) spell(t *table.Table) error {
 	var r storage.Record
 	put := make(map[storage.ID]bool) // or deleted
 	for _, o := range g.ops {
-		g.forced = g.forced || o.marks
+		g.forceMark = g.forceMark || o.forceMark
 		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
 		for i := range o.writes {
 			e := o.entry(t, i, put)
@@ -160,7 +160,7 @@ func (s *Store) finish(g *group, err error) {
 	defer s.turn.Give()
 	defer close(g.done)
 	s.writing = nil
-	if err != nil || g.written {
+	if err != nil || g.durable {
 		s.cause = err
 	}
 	if err != nil {
@@ -169,7 +169,7 @@ func (s *Store) finish(g *group, err error) {
 		}
 		s.owed = append(g.owed, s.owed...)
 		for _, o := range s.next.ops {
-			s.takeBack(o, errBefore)
+			s.rollback(o, errBefore)
 		}
 	} else if len(g.ops) > 0 {
 		for _, o := range g.ops {
@@ -179,7 +179,7 @@ func (s *Store) finish(g *group, err error) {
 		s.tally.commits++
 	}
 	if err != nil || len(s.owed) > 0 || s.table.Unsaved() > 0 {
-		ring(s.alarm)
+		wake(s.alarm)
 	}
 }
 
@@ -192,5 +192,5 @@ func (s *Store) fail(o *op, err error) {
 			s.owed = append(s.owed, o.writes[i].Record.ID)
 		}
 	}
-	s.takeBack(o, err)
+	s.rollback(o, err)
 }

@@ -15,13 +15,13 @@ import (
 func (s *Store) flushLoop() {
 	timer := time.NewTimer(retryEvery)
 	defer timer.Stop()
-	var at time.Time // when the timer goes off, while s.timed is set
+	var at time.Time // when the timer goes off, while s.timerRuns is set
 	for {
 		flushes := false
 		select {
 		case <-s.alarm:
 		case <-timer.C:
-			flushes = s.timed.Swap(false) // before looking for what Touch has deferred: what comes later rings
+			flushes = s.timerRuns.Swap(false) // before looking for what Touch has deferred: what comes later rings
 		case <-s.closed:
 			return
 		}
@@ -29,10 +29,10 @@ func (s *Store) flushLoop() {
 		if flushes {
 			s.flushNow(context.Background())
 		}
-		if next := from.Add(s.due()); next.After(from) && (!s.timed.Load() || next.Before(at)) {
+		if next := from.Add(s.due()); next.After(from) && (!s.timerRuns.Load() || next.Before(at)) {
 			at = next
 			timer.Reset(time.Until(at))
-			s.timed.Store(true)
+			s.timerRuns.Store(true)
 		}
 	}
 }
@@ -40,7 +40,7 @@ func (s *Store) flushLoop() {
 // due returns how long what has to be flushed may wait, and 0 if there is nothing.
 func (s *Store) due() time.Duration {
 	switch {
-	case s.inTrouble():
+	case s.failing():
 		return retryEvery
 	case s.table.Unsaved() == 0 && !s.marks.Unsaved():
 		return 0
@@ -73,20 +73,20 @@ func (s *Store) flushNow(ctx context.Context) error {
 			s.table.MarkUnsaved(id)
 		}
 	}
-	if err == nil && (s.marks.Unsaved() || s.inTrouble()) {
-		err = s.writeNow(ctx, &op{marks: true})
+	if err == nil && (s.marks.Unsaved() || s.failing()) {
+		err = s.writeNow(ctx, &op{forceMark: true})
 	}
 	s.turn.Take() // Stats, which adds Unsaved and unflushed, must not miss a renewal that went back to Unsaved
 	s.unflushed.Store(0)
 	s.turn.Give()
 	if err != nil {
-		ring(s.alarm)
+		wake(s.alarm)
 	}
 	return err
 }
 
-// inTrouble reports whether the last group could not be written, or something is owed.
-func (s *Store) inTrouble() bool {
+// failing reports whether the last group could not be written, or something is owed.
+func (s *Store) failing() bool {
 	s.turn.Take()
 	defer s.turn.Give()
 	return s.cause != nil || len(s.owed) > 0

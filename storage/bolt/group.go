@@ -18,11 +18,11 @@ type op struct {
 	writes  []table.Write // held in the stage until they are durable, then shown by the table
 	values  [][]byte      // the encoded record of each write; nil deletes the record
 	raises  []storage.ID  // renewals that the table shows and the disk does not have
-	marks   bool          // the mark is written, even if nothing else is
+	forceMark bool          // the mark is written, even if nothing else is
 
 	denied []table.Write // those that the table shows although their outcome is unknown
 
-	out bool  // taken back: it is not written with its group
+	rolledBack bool  // taken back: it is not written with its group
 	err error // what became of it, once its group is done
 }
 
@@ -59,11 +59,11 @@ type group struct {
 
 	disk    func(write func() error) error // see Store.disk
 	mark    storage.Mark                   // as the group is sealed
-	forced  bool                           // the mark is written, even if nothing else is
+	forceMark bool                           // the mark is written, even if nothing else is
 	entries []wire.Entry                   // of owed and of ops
 	number  uint64                         // in the log; 0 if the group went into the tree
 
-	written bool // its entries are durable
+	durable bool // its entries are durable
 	left    bool // a caller has returned while they were being written
 }
 
@@ -76,7 +76,7 @@ func (s *Store) enqueue(o *op) *op {
 	s.stage.Hold(o.writes)
 	o.group = s.next
 	o.group.ops = append(o.group.ops, o)
-	ring(s.work)
+	wake(s.work)
 	return o
 }
 
@@ -117,7 +117,7 @@ func (s *Store) leave(o *op, cause error) error {
 	case g == s.next:
 		s.withdraw(o)
 		return cause
-	case g != s.writing || g.written:
+	case g != s.writing || g.durable:
 		return nil
 	case len(o.writes)+len(o.raises) == 0:
 		return cause
@@ -135,26 +135,26 @@ func (s *Store) leave(o *op, cause error) error {
 // withdraw takes o back, whose group still gathers, and with o the later ops of the same subject
 // in the group, which may have read the writes of o.
 func (s *Store) withdraw(o *op) {
-	if o.out {
+	if o.rolledBack {
 		return
 	}
 	for _, later := range s.next.ops[slices.Index(s.next.ops, o)+1:] {
 		if len(o.writes) > 0 && later.subject == o.subject {
-			s.takeBack(later, errBefore)
+			s.rollback(later, errBefore)
 		}
 	}
-	s.takeBack(o, nil)
+	s.rollback(o, nil)
 }
 
 // errBefore is the error of an op that may rely on an earlier one which was not written.
 var errBefore = fmt.Errorf("%w: what was to be written just before could not be; try again", storage.ErrUnavailable)
 
-// takeBack undoes the staging of o, once, because of err. Its renewals are unsaved again.
-func (s *Store) takeBack(o *op, err error) {
-	if o.out {
+// rollback undoes the staging of o, once, because of err. Its renewals are unsaved again.
+func (s *Store) rollback(o *op, err error) {
+	if o.rolledBack {
 		return
 	}
-	o.out, o.err = true, err
+	o.rolledBack, o.err = true, err
 	s.tally.writes++
 	s.tally.failed++
 	s.stage.LetGo(o.writes)

@@ -113,7 +113,7 @@ func (s *Store) bind() error {
 	if id := s.journal.log.ID(); st.Log != id {
 		st.Log, st.Merged = id, 0
 	}
-	st.Open = true
+	st.NeedsLog = true
 	if err := t.Write(nil, st, nil); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 	for i := range g.entries {
 		b = g.entries[i].AppendTo(b)
 	}
-	if g.forced || g.mark != s.journal.known {
+	if g.forceMark || g.mark != s.journal.known {
 		mark := wire.Entry{Kind: wire.MarkEntry, Value: wire.EncodeMark(g.mark)}
 		b = mark.AppendTo(b)
 	}
@@ -147,13 +147,13 @@ func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 		g.number, err = l.Append(b, limit)
 	}
 	if err == nil && l.Used() > limit/2 {
-		ring(s.full)
+		wake(s.full)
 	}
 	return fault.Classify(err)
 }
 
-// show notes that the table shows g, which is durable.
-func (j *journal) show(g *group) {
+// add notes that the table shows g, which is durable.
+func (j *journal) add(g *group) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.known = g.mark
@@ -165,18 +165,18 @@ func (j *journal) show(g *group) {
 	}
 }
 
-// take returns the number of the last group that the table shows, the records that are dirty up
+// takeDirty returns the number of the last group that the table shows, the records that are dirty up
 // to there, and the mark. The records are not dirty any more.
-func (j *journal) take() (number uint64, ids []storage.ID, mark storage.Mark) {
+func (j *journal) takeDirty() (number uint64, ids []storage.ID, mark storage.Mark) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	ids, j.dirty = j.dirty, nil
 	return j.number, ids, j.known
 }
 
-// done notes the error, or nil, of a checkpoint of ids, which take returned. After an error they
+// endCheckpoint notes the error, or nil, of a checkpoint of ids, which takeDirty returned. After an error they
 // are dirty again.
-func (j *journal) done(ids []storage.ID, err error) {
+func (j *journal) endCheckpoint(ids []storage.ID, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.failed = fault.Classify(err); err != nil {

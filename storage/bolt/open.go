@@ -57,7 +57,7 @@ func newStore(o Options, r *recovery.Recovered) *Store {
 	s.stage.Damaged = s.isDamaged
 	var due func()
 	if s.tree != nil {
-		due = func() { ring(s.alarm) }
+		due = func() { wake(s.alarm) }
 	}
 	s.marks = storage.NewMarks(r.Believable(), due)
 	return s

@@ -57,12 +57,12 @@ func restore(from, path string) error {
 		return err
 	}
 	defer old.Close() // nil or not
-	drops, bad, err := recovery.Superseded(path)
+	superseded, bad, err := recovery.Superseded(path)
 	if err != nil {
 		return err
 	}
 	t, err := tree.Build(path, func(t *tree.Tree) error {
-		if err := restoreFrom(t, read, source, drops); err != nil {
+		if err := restoreFrom(t, read, source, superseded); err != nil {
 			return err
 		}
 		return replace(t, old, path, bad)
@@ -75,8 +75,8 @@ func restore(from, path string) error {
 }
 
 // restoreFrom makes t, a new file, the store that is open as read, at source, with what the log
-// of that has. t supersedes the log drops.
-func restoreFrom(t *tree.Tree, read *os.File, source string, drops log.ID) error {
+// of that has. t supersedes the log superseded.
+func restoreFrom(t *tree.Tree, read *os.File, source string, superseded log.ID) error {
 	if _, err := io.Copy(t.File, read); err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func restoreFrom(t *tree.Tree, read *os.File, source string, drops log.ID) error
 	if err := t.Open(); err != nil {
 		return err
 	}
-	r.State.Drops = drops
+	r.State.Superseded = superseded
 	return r.Rewrite(t)
 }
 
@@ -98,7 +98,7 @@ func replace(t *tree.Tree, old *os.File, path string, badLog bool) error {
 	if old != nil {
 		var info os.FileInfo
 		if info, err = old.Stat(); err == nil {
-			err = localfile.TakeAfter(t.File, info)
+			err = localfile.CopyModeAndOwner(t.File, info)
 		}
 	}
 	if err == nil && badLog {

@@ -85,8 +85,8 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 		return s.touchNow(ctx, id, use)
 	}
 	if s.table.Touch(id, use) {
-		if !s.timed.Load() { // waking the flusher costs as much as all the rest
-			ring(s.alarm)
+		if !s.timerRuns.Load() { // waking the flusher costs as much as all the rest
+			wake(s.alarm)
 		}
 		return s.ready(context.Background()) // ErrClosed if Close may have flushed before this Touch
 	}
