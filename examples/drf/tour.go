@@ -82,14 +82,14 @@ func (t *tour) step(what string, django, lapse answer, differ string) {
 }
 
 // logIn, request and logOut are steps that both sides take alike.
-func (t *tour) logIn(what string, l login, differ string) {
+func (t *tour) logInBoth(what string, l login, differ string) {
 	t.step(what, t.django.logIn(l), t.lapse.logIn(l), differ)
 }
 
-func (t *tour) request(what string, number int, differ string) {
+func (t *tour) requestBoth(what string, number int, differ string) {
 	t.step(what, t.django.request(number), t.lapse.request(number), differ)
 }
 
-func (t *tour) logOut(what string, number int) {
+func (t *tour) logOutBoth(what string, number int) {
 	t.step(what, t.django.expire(number), t.lapse.logOut(number), "")
 }
