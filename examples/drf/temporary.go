@@ -26,7 +26,7 @@ func temporaryTokens(w io.Writer) error {
 	return t.err
 }
 
-// credentials are checked by name, or by whatever a project has.
+// credentials logs in by name, and then by e-mail address.
 func (t *tour) credentials() {
 	t.logInBoth("log in, wrong password", anaMistake, "")
 	t.logInBoth("log in, no such user", stranger, "")
@@ -36,7 +36,7 @@ func (t *tour) credentials() {
 	t.logInBoth("the same, with backends for it", anaByMail, "")
 }
 
-// life is that of one token, from its first log-in to the next one.
+// life shows the life of one token, from its log-in to the log-in that replaces it.
 func (t *tour) life() {
 	t.at(10 * time.Minute)
 	t.requestBoth("a request", 1, "")
@@ -56,7 +56,7 @@ func (t *tour) life() {
 	t.logInBoth("log in: another token", ana, "")
 }
 
-// headers that no token can be in.
+// headers sends headers that can hold no token.
 func (t *tour) headers() {
 	for _, h := range []struct{ what, text string }{
 		{`header "Token"`, ""},
@@ -68,7 +68,7 @@ func (t *tour) headers() {
 	}
 }
 
-// inactive users keep their tokens, and nothing renews those.
+// inactive shows that an inactive user keeps the token, and that nothing renews it.
 func (t *tour) inactive() {
 	t.at(100 * time.Minute)
 	t.users.named("ana").inactive = true
@@ -79,7 +79,7 @@ func (t *tour) inactive() {
 	t.requestBoth("active again, before it ran out", 3, "")
 }
 
-// direct is a token made without the view.
+// direct makes tokens without the view.
 func (t *tour) direct() {
 	t.at(2 * time.Hour)
 	t.step("create one for bob in a shell", t.django.create("bob"), t.lapse.create("bob"),
