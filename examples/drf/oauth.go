@@ -69,7 +69,14 @@ func (t *tour) pairs(pairs *lapse.Pairs) error {
 	if err := t.devices(pairs, subject); err != nil {
 		return err
 	}
-	ended, err := pairs.Access().ExpireSubject(ctx, subject, laptop.Access.ID) // the refresh has not changed the ID
+	return t.afterRefresh(pairs, laptop, second, phone)
+}
+
+// afterRefresh ends the phone's session, and shows that the laptop's one dies when its old
+// refresh token is presented after second was issued.
+func (t *tour) afterRefresh(pairs *lapse.Pairs, laptop, second, phone lapse.TokenPair) error {
+	ctx := t.lapse.ctx
+	ended, err := pairs.Access().ExpireSubject(ctx, laptop.Access.Subject, laptop.Access.ID) // the refresh has not changed the ID
 	if err != nil {
 		return err
 	}

@@ -67,19 +67,30 @@ func attend(ctx context.Context, conn net.Conn, tokens *lapse.Manager) {
 		drain(lines)
 		return
 	}
-	held := hold.Context()
+	defer farewellAfter(hold.Context(), conn)()
+	fmt.Fprintf(conn, "hello %s\n", hold.Token().Subject)
+	converse(hold.Context(), hangUp, conn, lines, tokens, bearer)
+	drain(lines)
+}
+
+// farewellAfter has the peer told why held ends, once it ends. The function that it returns
+// ends that, and waits for a farewell that has begun.
+func farewellAfter(held context.Context, conn net.Conn) (end func()) {
 	said := make(chan struct{})
 	stop := context.AfterFunc(held, func() {
 		farewell(conn, context.Cause(held))
 		close(said)
 	})
-	defer func() {
+	return func() {
 		if !stop() { // the farewell has begun
 			<-said
 		}
-	}()
+	}
+}
 
-	fmt.Fprintf(conn, "hello %s\n", hold.Token().Subject)
+// converse answers line after line until held ends or the peer hangs up. It calls hangUp
+// when another connection has given the token a new text.
+func converse(held context.Context, hangUp context.CancelCauseFunc, conn net.Conn, lines *bufio.Scanner, tokens *lapse.Manager, bearer string) {
 	for lines.Scan() && held.Err() == nil {
 		// Each line is a use of the token: it renews the token, and so the connection.
 		tok, err := tokens.Authenticate(held, bearer)
@@ -94,7 +105,6 @@ func attend(ctx context.Context, conn net.Conn, tokens *lapse.Manager) {
 			fmt.Fprintln(conn, "that did not work; try again")
 		} // the token has ended: held ends next
 	}
-	drain(lines)
 }
 
 // rotate tells the peer the new text of its token and returns the text. If that fails,
