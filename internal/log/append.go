@@ -4,16 +4,16 @@ import "fmt"
 
 // Append makes payload durable as one group, and returns the number of its last frame.
 // After a nil error the group counts until Free is called with its number or a larger
-// one. payload may be empty, and belongs to the caller again when Append returns.
+// number. payload may be empty, and belongs to the caller again when Append returns.
 //
 // limit is the most bytes that the file may have. ErrFull: there is no room for the
-// group within limit, and nothing was written. A group is always admitted when
-// everything before it is free, however long it is. To void a group that failed the file
-// may become longer than limit by one slot.
+// group within limit, and nothing was written. A group of any length is admitted when all
+// groups before it are free. To void a group that failed, the file may become longer than
+// limit by one slot.
 //
-// ErrUnknown: the write failed, and so did the one that should have voided it. The group
-// may or may not count if the process ends now. The next Append first voids it; as long
-// as that cannot be done, Append returns its error and writes nothing else.
+// ErrUnknown: the write failed, and so did the write that should have voided the group. The
+// group may or may not count if the process ends now. The next Append first voids the
+// group. While that fails, Append returns the error and writes nothing else.
 //
 // After any other error nothing of the group counts, now or later.
 func (l *Log) Append(payload []byte, limit int64) (number uint64, err error) {
@@ -41,8 +41,8 @@ func (l *Log) Append(payload []byte, limit int64) (number uint64, err error) {
 	return number, nil
 }
 
-// slotsFor returns how many slots have to be begun for a group of n bytes. A group that
-// is longer than a slot may need one less.
+// slotsFor returns how many slots have to be begun at most for a group of n bytes. A group
+// that is longer than a slot may need one slot less.
 func (l *Log) slotsFor(n int) int {
 	if l.fits(n) {
 		return 0
@@ -53,8 +53,8 @@ func (l *Log) slotsFor(n int) int {
 // fits reports whether a part of n bytes fits into the rest of the current slot.
 func (l *Log) fits(n int) bool { return !l.ended && l.pos+frameSize(n) <= int(l.Slot) }
 
-// writePart writes one part, into the next slot if the current one has too little room. number
-// is that of the frame before. An error is as Append describes it.
+// writePart writes one part, into the next slot if the current slot has too little room.
+// number is that of the frame before. The errors are those of Append.
 func (l *Log) writePart(part []byte, flags uint32, number uint64) (_ uint64, err error) {
 	if !l.fits(len(part)) {
 		err = l.beginSlot(number)
@@ -73,7 +73,7 @@ func (l *Log) writePart(part []byte, flags uint32, number uint64) (_ uint64, err
 	return 0, err // without its last part the group does not count
 }
 
-// void begins a slot which says that nothing after the last group counts.
+// void begins a slot whose header says that no frame after the last group counts.
 func (l *Log) void() error {
 	l.mu.Lock()
 	for i := range l.slots {
@@ -104,9 +104,9 @@ func (l *Log) writeFrame(part []byte, flags uint32) (uint64, error) {
 	return number, nil
 }
 
-// beginSlot begins a slot, durably, one that reserve has found. Frames above base that are in
+// beginSlot begins a slot that reserve has found, durably. Frames above base that are in
 // the file are void then. After an error no frame may follow in the current slot: the
-// header may have been written, and would void that frame.
+// header may have been written, and would void the frame.
 func (l *Log) beginSlot(base uint64) error {
 	i, first := l.free()[0], l.Highest()+1
 	l.serial++

@@ -8,14 +8,14 @@ import (
 )
 
 // Replay calls fn for every group that counts and whose number is above after, in order.
-// It returns the number of the last group that counts, or, where there is none, that of
-// the last one before those that were freed. payload belongs to fn only during the call.
+// It returns the number of the last group that counts. Where no group counts, it returns the
+// number of the last group that was freed. payload belongs to fn only during the call.
 //
-// Groups up to after are taken for freed. Replay is called once, between Open and the
-// first Append; a log that Create has returned needs none. ErrDamaged: groups are missing
-// or damaged, or a group above after was freed; fn may have been called for some, which
-// must be dropped. An error of fn or of reading is returned as it is. Replay writes
-// nothing.
+// Replay treats the groups up to after as freed. It is called once, between Open and the
+// first Append; a log that Create has returned needs no Replay. ErrDamaged: groups are
+// missing or damaged, or a group above after was freed. fn may have been called for some
+// groups by then, and the caller must discard these. An error of fn or of reading is
+// returned as it is. Replay writes nothing.
 func (l *Log) Replay(after uint64, fn func(number uint64, payload []byte) error) (last uint64, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -41,7 +41,7 @@ func (l *Log) Replay(after uint64, fn func(number uint64, payload []byte) error)
 	return r.last, nil
 }
 
-// headers returns the slots that were begun, in the order of their turns.
+// headers returns the slots that were begun, in the order of their serials.
 func (l *Log) headers() (all []slotHeader, err error) {
 	s := make([]byte, sector)
 	for i := range l.slots {
@@ -66,17 +66,17 @@ type replay struct {
 	after uint64
 	fn    func(uint64, []byte) error
 
-	slot  []byte // the one that is being read
+	slot  []byte // the slot that is being read
 	base  int64  // its place in the file
-	reach uint64 // up to here no group is missing
+	reach uint64 // up to this number no frame is missing
 	group []byte // the parts of the group so far
 	inGroup bool   // the last part is still to come
-	last  uint64 // group that counts
+	last  uint64 // the number of the last group that counts
 	tried uint64 // the highest number that a frame may have
 	ends  []slot // by index in the file
 }
 
-// run goes through the slots in the order of their turns.
+// run reads the slots in the order of their serials.
 func (r *replay) run(headers []slotHeader) error {
 	r.slot = make([]byte, r.Slot)
 	ends := make([]uint64, len(headers)) // the least base of later slots
@@ -87,21 +87,21 @@ func (r *replay) run(headers []slotHeader) error {
 	for i, b := range headers {
 		tail := i == len(headers)-1
 		if !tail && ends[i] <= max(b.base, r.after) {
-			continue // nothing in it counts that is above after
+			continue // no frame above after counts in this slot
 		}
 		if err := r.readSlot(b, ends[i], tail); err != nil {
 			return err
 		}
 		r.reach = ends[i]
 	}
-	for i := range r.ends { // parts of a group that was never finished
+	for i := range r.ends { // parts of a group without its last part do not count
 		r.ends[i].end = min(r.ends[i].end, r.last)
 	}
 	return nil
 }
 
-// readSlot takes the frames of one slot that count: up to end, or in the tail as far as they
-// go.
+// readSlot reads the frames of one slot that count: up to end, or, in the tail, up to the end
+// of the log. The tail is the slot with the highest serial.
 func (r *replay) readSlot(b slotHeader, end uint64, tail bool) error {
 	if b.base > r.reach || end < b.first {
 		return damaged("frames after number %d are missing", r.reach)
@@ -139,8 +139,8 @@ func (r *replay) readSlot(b slotHeader, end uint64, tail bool) error {
 	return nil
 }
 
-// frameAt returns the size of the frame with this number at pos, 0 if it is not there or
-// torn.
+// frameAt returns the size of the frame with this number at pos, and 0 if the frame is not
+// there or is torn.
 func (r *replay) frameAt(pos int, number uint64) (size int, err error) {
 	torn := false
 	for at, end := pos, pos+block; at < end; at += sector {
@@ -164,7 +164,7 @@ func (r *replay) frameAt(pos int, number uint64) (size int, err error) {
 	return size, nil
 }
 
-// addFrame adds a whole frame to its group, and hands the group on with its last part.
+// addFrame adds a whole frame to its group. With the last part it calls fn for the group.
 func (r *replay) addFrame(frame []byte, number uint64) error {
 	left, flags := int(binary.BigEndian.Uint32(frame)), binary.BigEndian.Uint32(frame[4:])
 	first := flags&flagFirst != 0
