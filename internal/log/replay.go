@@ -113,30 +113,44 @@ func (r *replay) readSlot(b slotHeader, end uint64, tail bool) error {
 	if err := readAt(r.disk, r.slot, r.base); err != nil {
 		return err
 	}
-	number, pos := b.first, block
-	for number <= end && pos < len(r.slot) {
+	number, pos, err := r.readFrames(b.first, end)
+	if err != nil {
+		return err
+	}
+	r.ends[b.index], r.tried = slot{b.first, number - 1}, number
+	if !tail && number <= end || tail && r.laterThan(number, pos) {
+		return damaged("frame %d, which was acknowledged, is missing", number)
+	}
+	return nil
+}
+
+// readFrames reads the frames of r.slot from number up to end, or until the next frame is
+// not there. It returns the number of the next frame, and its place in the slot.
+func (r *replay) readFrames(number, end uint64) (next uint64, pos int, err error) {
+	for pos = block; number <= end && pos < len(r.slot); number++ {
 		size, err := r.frameAt(pos, number)
 		if err == nil && size > 0 {
 			err = r.addFrame(r.slot[pos:], number)
 		}
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
 		if size == 0 {
 			break
 		}
-		pos, number = pos+size, number+1
+		pos += size
 	}
-	r.ends[b.index], r.tried = slot{b.first, number - 1}, number
-	if !tail && number <= end {
-		return damaged("frame %d, which was acknowledged, is missing", number)
-	}
-	for ; tail && pos < len(r.slot); pos += sector {
+	return number, pos, nil
+}
+
+// laterThan reports whether r.slot has, from pos on, a sector of a frame after number.
+func (r *replay) laterThan(number uint64, pos int) bool {
+	for ; pos < len(r.slot); pos += sector {
 		if n := r.number(r.slot[pos:], r.base+int64(pos)); n > number && n != rotten {
-			return damaged("frame %d, which was acknowledged, is missing", number)
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // frameAt returns the size of the frame with this number at pos, and 0 if the frame is not
