@@ -8,7 +8,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// EntryOf returns the entry that makes the record of id what t shows.
+// EntryOf returns the entry that puts the record of id as t shows it, or deletes it if t shows
+// none. It fails for a record that cannot be encoded.
 func EntryOf(t *table.Table, id storage.ID) (wire.Entry, error) {
 	var r storage.Record
 	if !t.Get(id, &r) {
@@ -18,8 +19,8 @@ func EntryOf(t *table.Table, id storage.ID) (wire.Entry, error) {
 	return wire.Entry{Kind: wire.PutEntry, ID: id, Value: value}, err
 }
 
-// EntriesOf returns what t shows of the records of ids, each once, in the order of the IDs, into
-// which it brings ids.
+// EntriesOf returns the entries of the records of ids, as EntryOf does, each once and in the order
+// of the IDs. It sorts ids.
 func EntriesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 	slices.SortFunc(ids, storage.ID.Compare)
 	ids = slices.Compact(ids)
@@ -34,9 +35,9 @@ func EntriesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 	return changes, nil
 }
 
-// Merge returns the puts and deletes that all leads to, one of each record, in the order of
-// the IDs, in which bbolt writes them fastest. A raise alone becomes a put of what t shows. A raise
-// behind a put raises what that puts.
+// Merge returns puts and deletes with the same effect as all, one for each record, in the order of
+// the IDs, in which bbolt writes them fastest. A raise alone becomes a put of the record as t shows
+// it. A raise behind a put becomes a part of that put. Merge uses the memory of all.
 func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	slices.SortStableFunc(all, func(a, b wire.Entry) int { return a.ID.Compare(b.ID) })
 	n := 0
@@ -64,7 +65,7 @@ func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	return all, nil
 }
 
-// addUse applies use to the record that e puts, if e puts one that lives on.
+// addUse applies use to the record that e puts, if e is a put.
 func addUse(e *wire.Entry, use storage.Use) error {
 	if e.Kind != wire.PutEntry {
 		return nil

@@ -9,14 +9,14 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// logLimit returns how many bytes the log may have. With a longer log, checkpoints write fewer
-// pages.
+// logLimit returns how many bytes the log may have. A longer log makes checkpoints rarer, and
+// they write fewer pages in all.
 func (s *Store) logLimit() int64 { return max(1<<20, s.tree.Length.Load()/8) }
 
 // retryEvery is the pause before a checkpoint, or a write, that has failed is tried again.
 const retryEvery = time.Second
 
-// checkpointLoop takes the log into the tree whenever the log is half as long as it may be.
+// checkpointLoop merges the log into the tree whenever the log is half as long as it may be.
 func (s *Store) checkpointLoop() {
 	retry := time.NewTimer(retryEvery)
 	retry.Stop()
@@ -29,7 +29,7 @@ func (s *Store) checkpointLoop() {
 			return
 		}
 		if l := s.journal.current(); l.Used() <= s.logLimit()/2 {
-			continue // the committer has made one meanwhile
+			continue // the committer has done a checkpoint meanwhile
 		}
 		if s.checkpoint(true) != nil {
 			retry.Reset(retryEvery)
@@ -39,19 +39,19 @@ func (s *Store) checkpointLoop() {
 
 // checkpoint writes the dirty records into the tree, as the table shows them, and frees the log
 // up to the last group that the table shows. needsLog says whether groups may follow in the log.
-// There is a log.
+// The store has a log.
 func (s *Store) checkpoint(needsLog bool) error {
 	s.tree.Turn.Take()
 	defer s.tree.Turn.Give()
 	return s.checkpointNow(needsLog)
 }
 
-// checkpointStep is how many records one transaction of a checkpoint writes. The pages that it
-// changes wait in memory for its end, and the file grows by as many.
+// checkpointStep is how many records one transaction of a checkpoint writes. The pages that the
+// transaction changes stay in memory until its end, and the file grows by as many pages.
 const checkpointStep = 1024
 
-// checkpointNow is checkpoint for a caller that has the turn of the tree. The last transaction
-// has whole groups: the table does not change while its records are read.
+// checkpointNow is checkpoint for a caller that holds the turn of the tree. The last transaction
+// has whole groups: the table shows no group while the records for it are read.
 func (s *Store) checkpointNow(needsLog bool) error {
 	_, ids, _ := s.journal.takeDirty()
 	err := s.writeSteps(ids)
@@ -86,7 +86,7 @@ func (s *Store) writeSteps(ids []storage.ID) error {
 // writeLast writes changes, after which the tree has all groups up to number.
 func (s *Store) writeLast(changes []wire.Entry, number uint64, mark *storage.Mark, needsLog bool) error {
 	l, next := s.journal.current(), s.tree.State
-	if next.Log == l.ID() { // or the log has no group yet
+	if next.Log == l.ID() { // otherwise the log has no group yet
 		next.Merged, next.NeedsLog = number, needsLog
 	}
 	err := s.tree.Write(changes, next, mark)

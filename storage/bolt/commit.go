@@ -31,13 +31,13 @@ func (s *Store) commitLoop() {
 	}
 }
 
-// yields is how often the committer lets others run before it takes the next group, which the
-// callers of the last one may join meanwhile: 64 of them issue 1.2 times as many tokens with it
-// (row issue-bolt/64 of bench).
+// yields is how often the committer lets other goroutines run before it closes the next group,
+// so that callers of the last group can join the next one: 64 callers issue 1.2 times as many
+// tokens that way (row issue-bolt/64 of bench).
 const yields = 16
 
-// closeGroup returns the group that has gathered, without the ops that were taken back, or nil if it had
-// none. A new one gathers from then on.
+// closeGroup returns the group that has gathered, without the ops that were rolled back. It
+// returns nil if the group had no ops. From then on a new group gathers.
 func (s *Store) closeGroup() *group {
 	next := newGroup()
 	s.turn.Take()
@@ -57,7 +57,7 @@ func (s *Store) closeGroup() *group {
 // will be on the disk, unless it is ErrOutcomeUnknown.
 func (s *Store) commit(g *group) error {
 	if err := g.encode(s.table); err != nil || len(g.entries) == 0 && !g.forceMark {
-		return err // nil: all ops only wait for earlier groups, which are durable
+		return err // nil where all ops only wait for earlier groups, which are durable by now
 	}
 	if err := fault.Classify(g.disk(func() error { return s.write(g) })); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (s *Store) commit(g *group) error {
 	return nil
 }
 
-// setDurable notes that g is on the disk, and reports whether a caller of g has returned before.
+// setDurable sets g.durable, and reports whether a caller of g has returned before that.
 func (s *Store) setDurable(g *group) (left bool) {
 	s.turn.Take()
 	defer s.turn.Give()
@@ -75,9 +75,9 @@ func (s *Store) setDurable(g *group) (left bool) {
 	return g.left
 }
 
-// show has the table show g, which is durable, and the journal note that in the same step: a
-// checkpoint sees both or neither. Where a caller has left, the table may show an end already that
-// an earlier write of g must not hide.
+// show has the table show g, which is durable, and adds g to the journal in the same step: a
+// checkpoint sees both or neither. Where a caller has left, the table may show an end of g already,
+// and an earlier write of g must not hide the end: then only the last write of each record counts.
 func (s *Store) show(g *group, left bool) {
 	all := make([][]table.Write, len(g.ops))
 	for i, o := range g.ops {
@@ -103,7 +103,8 @@ func lastWrites(all [][]table.Write) [][]table.Write {
 	return slices.Collect(maps.Values(last))
 }
 
-// encode makes the entries of g. Those of owed records and of renewals say what t shows.
+// encode makes the entries of g. The entries of owed records and of renewals have the records
+// as t shows them.
 func (g *group) encode(t *table.Table) error {
 	for _, id := range g.owed {
 		e, err := tree.EntryOf(t, id)
@@ -113,7 +114,7 @@ func (g *group) encode(t *table.Table) error {
 		g.entries = append(g.entries, e)
 	}
 	var r storage.Record
-	put := make(map[storage.ID]bool) // or deleted
+	put := make(map[storage.ID]bool) // records that g puts or deletes
 	for _, o := range g.ops {
 		g.forceMark = g.forceMark || o.forceMark
 		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
@@ -134,9 +135,10 @@ func (g *group) encode(t *table.Table) error {
 	return nil
 }
 
-// entry returns the entry of the write of o numbered i. Where the write only ends what t shows, its
-// entry is short: an end of 100,000 tokens at once would fill the log with their records. It is not
-// short where the group has put the record before, as put says: then the end follows that put.
+// entry returns the entry of write i of o. Where the write only ends a record as t shows it, the
+// entry is a short one: otherwise an end of 100,000 tokens at once would fill the log with their
+// records. If put has the record, an earlier write of the group has changed it, and t does not show
+// that: then the entry is a whole record.
 func (o *op) entry(t *table.Table, i int, put map[storage.ID]bool) wire.Entry {
 	r := &o.writes[i].Record
 	if o.values[i] == nil {
@@ -153,7 +155,7 @@ func (o *op) entry(t *table.Table, i int, put map[storage.ID]bool) wire.Entry {
 }
 
 // finish unstages g, whose commit returned err, sets the err of its ops and wakes their callers.
-// If err is not nil, finish takes the ops of g back, and those of the next group, which may have
+// If err is not nil, finish rolls back the ops of g, and those of the next group, which may have
 // read writes that failed.
 func (s *Store) finish(g *group, err error) {
 	s.turn.Take()
@@ -183,8 +185,8 @@ func (s *Store) finish(g *group, err error) {
 	}
 }
 
-// fail takes o back, which failed with err. If the outcome is unknown, what o ends counts as
-// ended, and all records of o are owed: the disk has to agree with the table.
+// fail rolls back o, which failed with err. If the outcome is unknown, the ends of o count in the
+// table, and all records of o are owed: the next group makes the disk agree with the table.
 func (s *Store) fail(o *op, err error) {
 	if errors.Is(err, storage.ErrOutcomeUnknown) {
 		s.deny(o)

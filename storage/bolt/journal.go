@@ -16,27 +16,27 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// journal is the log, and what a checkpoint has to take from the table into the tree. The
-// committer alone uses the fields before mu.
+// journal is the log, and the dirty records that the next checkpoint writes. Only the committer
+// uses direct.
 type journal struct {
 	direct int         // groups that went straight into the tree since Open
-	bound  atomic.Bool // the state of the tree names the log, and says that groups may follow
+	bound  atomic.Bool // the state of the tree names the log and says that it is needed
 
 	mu     sync.Mutex   // guards what follows
 	log    *log.Log     // nil: there is none
-	known  storage.Mark // that the disk has
+	known  storage.Mark // the mark that the disk has
 	number uint64       // of the last group of the log that the table shows
 	dirty  []storage.ID // records that the table shows and the tree does not have
-	noLog  error        // why none can be made
-	failed error        // why the last checkpoint failed
+	noLog  error        // why no log can be made, or nil
+	failed error        // why the last checkpoint failed, or nil
 }
 
 // directGroups is how many groups go straight into the tree before the store makes a log, or
-// tries again to make one: a program that opens a store for a few writes makes none.
+// tries again to make one: a program that opens a store for a few writes makes no log.
 const directGroups = 8
 
-// write makes g durable, in the log or in the tree. An error means that nothing of it is or will
-// be there, unless it is ErrOutcomeUnknown.
+// write makes g durable, in the log or in the tree. After an error nothing of g is or will be on
+// the disk, unless the error is ErrOutcomeUnknown.
 func (s *Store) write(g *group) error {
 	if s.tree.Turn.Try() {
 		err := s.tree.Check()
@@ -78,12 +78,12 @@ func (s *Store) writeTree(g *group) error {
 	t.Turn.Take()
 	defer t.Turn.Give()
 	next := t.State
-	next.Merged++ // or a log made later would seem to belong to an older copy of the file, too
+	next.Merged++ // otherwise a log made later would seem to belong to an older copy of the file, too
 	return fault.Classify(t.Write(changes, next, &g.mark))
 }
 
-// beginLog makes a log. If it cannot, Stats.NoLog says why, and groups go into the tree. An error
-// means that the tree cannot be written, or that another process may have made the log.
+// beginLog makes a log. If no log can be made, Stats.NoLog says why, and groups go into the tree.
+// An error means that the tree cannot be written, or that another process has made a log.
 func (s *Store) beginLog() error {
 	st, info, err := s.tree.Durable()
 	if err != nil {
@@ -99,9 +99,9 @@ func (s *Store) beginLog() error {
 	return nil
 }
 
-// bind has the tree name the log, and say that it misses groups, before the first write to the
-// log since Open. Where locks do not work, another process that has the file open sees the tree
-// change.
+// bind has the tree name the log, and say that the log is needed, before the first write to the
+// log since Open. Where locks do not work, another process that has the file open sees that the
+// tree has changed.
 func (s *Store) bind() error {
 	if s.journal.bound.Load() {
 		return nil
@@ -121,8 +121,8 @@ func (s *Store) bind() error {
 	return nil
 }
 
-// writeLog makes g durable in l, after a checkpoint where l is full. An error means that nothing
-// of g is or will be there, unless it is ErrOutcomeUnknown.
+// writeLog makes g durable in l, after a checkpoint where l is full. After an error nothing of g
+// is or will be in l, unless the error is ErrOutcomeUnknown.
 func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 	var b []byte
 	for i := range g.entries {
@@ -152,7 +152,7 @@ func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 	return fault.Classify(err)
 }
 
-// add notes that the table shows g, which is durable.
+// add notes the number, the mark and the dirty records of g, which the table shows now.
 func (j *journal) add(g *group) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -165,8 +165,8 @@ func (j *journal) add(g *group) {
 	}
 }
 
-// takeDirty returns the number of the last group that the table shows, the records that are dirty up
-// to there, and the mark. The records are not dirty any more.
+// takeDirty returns the number of the last group that the table shows, the dirty records, and the
+// mark that the disk has. The records are not dirty any more.
 func (j *journal) takeDirty() (number uint64, ids []storage.ID, mark storage.Mark) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -174,8 +174,8 @@ func (j *journal) takeDirty() (number uint64, ids []storage.ID, mark storage.Mar
 	return j.number, ids, j.known
 }
 
-// endCheckpoint notes the error, or nil, of a checkpoint of ids, which takeDirty returned. After an error they
-// are dirty again.
+// endCheckpoint notes the error, or nil, of a checkpoint of ids, which takeDirty returned. After an
+// error these records are dirty again.
 func (j *journal) endCheckpoint(ids []storage.ID, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
