@@ -2,10 +2,10 @@ package boltfile
 
 import "io"
 
-// Get returns a copy of the value of key in a top-level bucket, nil if the bucket has no
-// such key or a bucket of that name. It reads and checks the pages on the way alone, by
-// m, which ReadMetas has returned. The errors are ErrNoBucket, ErrDamaged and those of
-// reading.
+// Get returns a copy of the value of key in a top-level bucket. It returns nil if the bucket
+// has no such key, or has a bucket of that name. m is a result of ReadMetas. Get reads and
+// checks only the pages on the way to the key. The errors are ErrNoBucket, ErrDamaged and
+// those of reading.
 func Get(f io.ReaderAt, m Meta, bucket, key string) (value []byte, err error) {
 	_, err = walkTo(f, m, bucket, key, func(_, found []byte) error {
 		value = append([]byte{}, found...)
@@ -20,7 +20,8 @@ func Sequence(f io.ReaderAt, m Meta, bucket string) (uint64, error) {
 	return walkTo(f, m, bucket, "", nil)
 }
 
-// walkTo walks to one key of a bucket, and returns the sequence of the bucket.
+// walkTo walks to one key of a bucket, calls pair for it, and returns the sequence of the
+// bucket.
 func walkTo(f io.ReaderAt, m Meta, bucket, key string, pair func(key, value []byte) error) (uint64, error) {
 	w := newWalker(f, m, Visitor{Bucket: bucket, Pair: pair})
 	w.path = []string{bucket, key}

@@ -9,10 +9,10 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// The ties of version 2 are a byte that says which parts follow, and these: the IDs of
-// the family, the parent, the predecessor and the successor, 16 bytes each; MaxUses and
-// UsesLeft, 4 bytes each; the epoch, likewise; and all the rest is what is sealed. No
-// part that follows is zero or empty.
+// The extension of version 2 is a byte of flags that says which parts follow, and the parts:
+// the IDs of the family, the parent, the predecessor and the successor, 16 bytes each;
+// MaxUses and UsesLeft, 4 bytes each; the epoch, 4 bytes; and the sealed text, up to the end.
+// No part that follows is zero or empty.
 const (
 	oldFamily = 1 << iota
 	oldParent
@@ -26,18 +26,18 @@ const (
 	oldMaxSealed = 512
 )
 
-// What earlier programs sealed in the tokens of a pair.
+// The texts that earlier programs sealed in the tokens of a pair.
 const (
 	oldAccess    = "a1" // in an access token
 	oldRefresh   = "r1" // in a refresh token that had not been rotated; a prefix followed
-	oldAnswer    = 1    // the first byte of what a rotated refresh token kept
+	oldAnswer    = 1    // the first byte of the sealed text of a rotated refresh token
 	oldAnswerLen = 1 + 12 + (32 + 16 + 32) + 16
 )
 
-// parseOldExtension sets the fields of r to what form says, the ties of version 2, and reports
-// whether earlier programs have written form. A record with a predecessor, a successor or
-// what was sealed in the tokens of a pair becomes one that was ended by a rotation: none
-// of these are left in r.
+// parseOldExtension sets the fields of r from form, an extension of version 2, and reports
+// whether an earlier program can have written form. The fields of today cannot hold a
+// predecessor, a successor or the sealed text of a token of a pair: a record with one of
+// these becomes a record that was ended by a rotation.
 func parseOldExtension(form string, r *storage.Record) bool {
 	recordext.Clear(r)
 	if form == "" {
@@ -81,21 +81,21 @@ func parseOldExtension(form string, r *storage.Record) bool {
 	return true
 }
 
-// oldPartsSet reports whether those parts behind the IDs that mask names are set and
-// within their limits, and no others.
+// oldPartsSet reports whether exactly the parts of mask are set, of those behind the IDs,
+// and whether they are within their limits.
 func oldPartsSet(mask byte, r *storage.Record, sealed string) bool {
 	return (mask&oldUses != 0) == (r.MaxUses != 0) && (mask&oldEpoch != 0) == (r.Epoch != 0) &&
 		(mask&oldSealed != 0) == (sealed != "") &&
 		r.UsesLeft <= r.MaxUses && r.MaxUses <= math.MaxInt32 && len(sealed) <= oldMaxSealed
 }
 
-// oldPair reports whether sealed is what earlier programs kept in a token of a pair.
+// oldPair reports whether sealed is the sealed text of a token of a pair.
 func oldPair(sealed string) bool {
 	return sealed == oldAccess || strings.HasPrefix(sealed, oldRefresh) || len(sealed) == oldAnswerLen && sealed[0] == oldAnswer
 }
 
-// endOld makes r one that a rotation has ended when it was last used. An end that r has
-// stays as it is.
+// endOld ends r by a rotation, at the instant of its last use. An end that r has stays as it
+// is.
 func endOld(r *storage.Record) {
 	if !r.EndedAt.IsZero() {
 		return

@@ -14,21 +14,21 @@ import (
 
 // A record is, in big-endian order:
 //
-//	byte    version of this layout: 1, or 3 for a record with ties; 2 is only read
+//	byte    version of this layout: 1, or 3 for a record with an extension; 2 is only read
 //	byte    digest algorithm
 //	byte    end reason
 //	5 × 8   issued, last used, expires, cap, ended: Unix milliseconds;
-//	        the zero Time is what it is in that count
+//	        the zero Time has a negative number
 //	8       TTL in milliseconds
 //	32      digest
 //	5 × 2   lengths of prefix, subject, name, scope, data
 //	…       those five
-//	…       in version 3, the extension (internal/recordext), which are not empty; in version 2,
-//	        what earlier programs had in their place (old.go)
+//	…       in version 3, the extension (internal/recordext), which is not empty; in version 2,
+//	        the extension of earlier programs (old.go)
 //	4       CRC-32 (Castagnoli) of the key and everything before
 //
-// bbolt has no checksum on the pages that hold records. This one is bound to the
-// key, so that a record found under another's key is damage, too.
+// bbolt has no checksum on the pages that hold records. The checksum of a record is bound to
+// the key, so a record that is found under the key of another one is damage, too.
 const (
 	plainVersion = 1
 	oldVersion   = 2
@@ -50,8 +50,8 @@ var (
 	lastMilli  = time.Date(9999, 12, 31, 23, 59, 59, 999_000_000, time.UTC).UnixMilli()
 )
 
-// errUnstorable is an error of the program that uses the store: a Manager puts no such
-// record.
+// errUnstorable is the error for a record that cannot be encoded. Only a program that calls the
+// store itself gets it: a Manager puts no such record.
 var errUnstorable = fmt.Errorf("%w: the record cannot be stored", storage.ErrUnavailable)
 
 // ErrInstant: a record or a use has an instant that is not Storable. It wraps ErrUnavailable.
@@ -63,9 +63,8 @@ func Storable(t time.Time) bool {
 	return sec >= firstMilli/1000 && sec <= lastMilli/1000
 }
 
-// Encode returns r as it is stored under its ID, in the memory of b, which is empty, if it has
-// enough. ErrUnavailable: a field of r is out of the limits of package storage; Decode would
-// refuse it.
+// Encode returns the encoded r. b is empty, and Encode uses its memory if that is enough. The
+// error is ErrUnavailable if a field of r is out of the limits of package storage.
 func Encode(b []byte, r *storage.Record) ([]byte, error) {
 	if r.TTL < 0 {
 		return nil, fmt.Errorf("%w: a TTL is negative", errUnstorable)
@@ -113,10 +112,10 @@ func Checksum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
 }
 
-// Decode returns the record that is stored as v under key, or ErrCorrupt and a
-// record with nothing but the ID, if the key is one. It accepts only what Encode
-// writes, or what earlier programs wrote as version 2, which it translates. It copies
-// everything, and never panics.
+// Decode returns the record that is stored as v under key. If v is not such a record, Decode
+// returns ErrCorrupt and a record that has only the ID, if key is an ID. It accepts the records
+// of Encode, and records of version 2, which it translates. The record shares no memory with v.
+// Decode never panics.
 func Decode(key, v []byte) (storage.Record, error) {
 	var r storage.Record
 	if len(key) != len(r.ID) {
@@ -142,6 +141,7 @@ func Decode(key, v []byte) (storage.Record, error) {
 
 func corrupt(why string) error { return fmt.Errorf("%w: a record: %s", storage.ErrCorrupt, why) }
 
+// decodeFixed reads the fields of fixed length, and reports whether they are within their limits.
 func decodeFixed(r *storage.Record, b []byte) bool {
 	r.EndReason = storage.EndReason(b[2])
 	algorithm, rest := b[1], b[3:]
@@ -162,7 +162,7 @@ func decodeFixed(r *storage.Record, b []byte) bool {
 	return algorithm != 0 || sum == [32]byte{}
 }
 
-// decodeTexts reads the lengths of the strings, those behind them, and the ties, which
+// decodeTexts reads the lengths of the strings, the strings, and the extension. Together they
 // must fill b.
 func decodeTexts(r *storage.Record, b []byte) bool {
 	lens, text := b[fixedLen-5*2:], string(b[fixedLen:])
@@ -179,14 +179,14 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 	return (text != "") == (b[0] == extendedVersion) && recordext.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
 }
 
-// Seal returns a copy of value, at whose end is the checksum of the rest of it under key.
+// Seal returns a copy of value that ends in the checksum of its other bytes under key.
 func Seal(key, value []byte) []byte {
 	n := max(0, len(value)-SumLen)
 	return binary.BigEndian.AppendUint32(slices.Clone(value[:n]), Checksum(key, value[:n]))
 }
 
-// Whole reports whether value ends in the checksum of itself under key, as all that Encode returns
-// does.
+// Whole reports whether value ends in the checksum of its other bytes under key, as every encoded
+// record does.
 func Whole(key, value []byte) bool {
 	n := len(value) - SumLen
 	return n >= 0 && Checksum(key, value[:n]) == binary.BigEndian.Uint32(value[n:])

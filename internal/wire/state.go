@@ -5,8 +5,8 @@ import (
 	"hash/crc32"
 )
 
-// State is what each transaction of a file says of the file. It is stored, in big-endian order,
-// as
+// State describes a file. Each transaction of the file writes it. It is stored, in big-endian
+// order, as
 //
 //	16  Log
 //	8   Merged
@@ -19,8 +19,8 @@ type State struct {
 	Log    [16]byte // the ID of the log that is, or was last, beside the file; zero: there was none
 	Merged uint64   // the number of the last group of that log that the file has, and one more for each group written without a log since
 	NeedsLog bool     // the file may miss groups of the log
-	Named  bool     // a crash does not take the name that the file had when it was written
-	Superseded [16]byte // a log with this ID is one of a store that this file replaced; zero: none
+	Named  bool     // the name that the file had at this write is durable
+	Superseded [16]byte // the ID of the log of a store that this file has replaced; zero: none
 	Tx     uint64   // the transaction of bbolt that wrote the state
 	Sum    Sum      // of all records
 }
@@ -32,7 +32,7 @@ const (
 	stateLen = 16 + 8 + 1 + 16 + 8 + 16 + SumLen
 )
 
-// Encode returns st as it is stored.
+// Encode returns the encoded st.
 func (st *State) Encode() []byte {
 	b := make([]byte, 0, stateLen)
 	b = append(b, st.Log[:]...)
@@ -51,7 +51,7 @@ func (st *State) Encode() []byte {
 	return binary.BigEndian.AppendUint32(b, Checksum([]byte(stateKey), b))
 }
 
-// DecodeState returns the state that is stored as b, and false if b is none.
+// DecodeState returns the state that b encodes, and false if b is no encoded state.
 func DecodeState(b []byte) (st State, ok bool) {
 	if len(b) != stateLen || Checksum([]byte(stateKey), b[:stateLen-SumLen]) != binary.BigEndian.Uint32(b[stateLen-SumLen:]) {
 		return st, false
@@ -65,11 +65,11 @@ func DecodeState(b []byte) (st State, ok bool) {
 	return st, b[24] <= flagNeedsLog|flagNamed
 }
 
-// Sum stands for all records of a file at once: how many there are, and the sum of 64 bits of
-// each. Each transaction brings it up to date. It shows a page that is sound in itself but
-// older than the others, and records that another program has changed.
+// Sum is the number of all records of a file and the sum of their fingerprints. Each transaction
+// updates it. A Sum that does not fit shows a page that is sound in itself but older than the
+// others, and records that another program has changed.
 //
-// It finds accidents. A program that writes the file on purpose can make the sum fit.
+// A Sum finds accidents. A program that changes records on purpose can make the Sum fit.
 type Sum struct{ Records, Fingerprints uint64 }
 
 // Add adds the record that is stored as value under key.
@@ -84,19 +84,19 @@ func (s *Sum) Remove(key, value []byte) {
 	s.Fingerprints -= fingerprint(key, value)
 }
 
-// fingerprint returns 64 bits that differ between records, and between versions of one. They come
-// from the key and from the checksum at the end of the value alone: the sum stays as it is where
-// another part of a value is damaged.
+// fingerprint returns 64 bits that differ between records, and between versions of one record. It
+// depends only on the key and on the checksum at the end of value: where another part of the value
+// is damaged, the sum does not change.
 func fingerprint(key, value []byte) uint64 {
 	m := uint64(crc32.ChecksumIEEE(key)) << 32
 	if len(value) >= SumLen {
 		m |= uint64(binary.BigEndian.Uint32(value[len(value)-SumLen:]))
 	}
-	return spread(m) // or differences would cancel out
+	return mix(m) // otherwise differences would cancel out
 }
 
-// spread makes each bit of m depend on all of them.
-func spread(m uint64) uint64 {
+// mix makes each bit of m depend on all bits of m.
+func mix(m uint64) uint64 {
 	const odd = 0xd6e8feb86659fd93
 	m = (m ^ m>>32) * odd
 	m = (m ^ m>>32) * odd
