@@ -53,8 +53,8 @@ func restore(from, path string) error {
 		return err
 	}
 	defer read.Close()
-	old, err := localfile.OpenLocked(path, false, defaultLockTimeout) // so that no Open gets the old file before path leads to the new one
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	old, err := openReplaced(path)
+	if err != nil {
 		return err
 	}
 	defer old.Close() // also where old is nil
@@ -73,6 +73,22 @@ func restore(from, path string) error {
 	}
 	defer t.Release()
 	return tree.SyncName(path)
+}
+
+// openReplaced opens and locks the file at path, so that no Open gets it before path leads to the
+// new file. It returns nil if there is no file. It fails before anything has changed if no other
+// file can get the name path.
+func openReplaced(path string) (*os.File, error) {
+	old, err := localfile.OpenLocked(path, false, defaultLockTimeout)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case localfile.IsMounted(path):
+		return nil, errors.Join(tree.ErrMounted, old.Close())
+	}
+	return old, nil
 }
 
 // restoreFrom makes t, a new file, a copy of the store that is open as read at the path source,
