@@ -169,7 +169,7 @@ type Store struct {
 	copying    *turn.Turn     // held by a Backup or a Compact
 
 	flushing  *turn.Turn   // held by a flush
-	unflushed atomic.Int64 // renewals that a flush has removed from the table's list and not written yet
+	unflushed atomic.Int64 // renewals that a flush has taken from the table and that are not written yet
 	timerRuns atomic.Bool  // the flusher's timer runs
 
 	work  chan struct{} // there may be something to write

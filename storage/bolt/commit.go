@@ -176,6 +176,7 @@ func (s *Store) finish(g *group, err error) {
 	} else if len(g.ops) > 0 {
 		for _, o := range g.ops {
 			s.stage.LetGo(o.writes)
+			s.unflushed.Add(-int64(len(o.raises)))
 		}
 		s.tally.writes += len(g.ops)
 		s.tally.commits++

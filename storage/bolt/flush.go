@@ -68,20 +68,26 @@ func (s *Store) flushNow(ctx context.Context) error {
 			err = s.writeNow(ctx, &op{raises: step})
 			continue
 		}
-		for _, id := range step {
-			s.table.MarkUnsaved(id)
-		}
+		s.turn.Take()
+		s.unsave(step)
+		s.turn.Give()
 	}
 	if err == nil && (s.marks.Unsaved() || s.failing()) {
 		err = s.writeNow(ctx, &op{forceMark: true})
 	}
-	s.turn.Take() // Stats, which adds Unsaved and unflushed, must not miss a renewal that went back to Unsaved
-	s.unflushed.Store(0)
-	s.turn.Give()
 	if err != nil {
 		wake(s.alarm)
 	}
 	return err
+}
+
+// unsave makes the renewals of ids, which are unflushed, unsaved again. The caller holds s.turn, as
+// Stats does, which adds both and must miss none in between.
+func (s *Store) unsave(ids []storage.ID) {
+	for _, id := range ids {
+		s.table.MarkUnsaved(id)
+	}
+	s.unflushed.Add(-int64(len(ids)))
 }
 
 // failing reports whether the last group could not be written, or something is owed.

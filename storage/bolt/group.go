@@ -159,9 +159,7 @@ func (s *Store) rollback(o *op, err error) {
 	s.tally.writes++
 	s.tally.failed++
 	s.stage.LetGo(o.writes)
-	for _, id := range o.raises {
-		s.table.MarkUnsaved(id)
-	}
+	s.unsave(o.raises)
 }
 
 // deny has the table show the writes of o that end something, although it is unknown whether
