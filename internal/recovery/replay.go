@@ -108,18 +108,24 @@ func (rec *Recovered) applyEntry(e *wire.Entry) error {
 		}
 		return nil
 	}
+	rec.applyToRecord(e)
+	return nil
+}
+
+// applyToRecord applies one entry of a record to the table.
+func (rec *Recovered) applyToRecord(e *wire.Entry) {
 	_, damaged := rec.Damaged[e.ID]
 	if damaged && (e.Kind == wire.RaiseEntry || e.Kind == wire.EndEntry) {
-		return nil // otherwise a checkpoint would delete the record, which the table does not show
+		return // otherwise a checkpoint would delete the record, which the table does not show
 	}
 	rec.Dirty = append(rec.Dirty, e.ID)
 	var r storage.Record
 	switch found := rec.Table.Get(e.ID, &r); {
 	case e.Kind == wire.RaiseEntry:
 		rec.Table.Touch(e.ID, e.Use)
-		return nil
-	case e.Kind == wire.EndEntry && !found: // a later group has deleted it
-		return nil
+		return
+	case e.Kind == wire.EndEntry && !found: // the tree has the deletion of a later group
+		return
 	}
 	rec.Table.Delete(e.ID) // a Put alone would keep the renewals of the older record
 	delete(rec.Damaged, e.ID)
@@ -130,5 +136,4 @@ func (rec *Recovered) applyEntry(e *wire.Entry) error {
 		e.End(&r)
 		rec.Table.Put(&r, storage.Use{})
 	}
-	return nil
 }

@@ -149,28 +149,18 @@ const applyStep = 32
 func apply(btx *bbolt.Tx, changes []wire.Entry, all *wire.Sum) error {
 	tokens := btx.Bucket([]byte(TokensBucket))
 	tokens.FillPercent = 1 // full pages: new keys come after all others, and few records become longer
-	rotten := false
+	damaged := false
 	for i := range changes {
 		if i%applyStep == applyStep-1 {
 			runtime.Gosched()
 		}
-		c := &changes[i]
-		if old := tokens.Get(c.ID[:]); old != nil {
-			rotten = rotten || !wire.Whole(c.ID[:], old)
-			all.Remove(c.ID[:], old)
-		}
-		var err error
-		if c.Kind == wire.DeleteEntry {
-			err = tokens.Delete(c.ID[:])
-		} else {
-			all.Add(c.ID[:], c.Value)
-			err = tokens.Put(c.ID[:], c.Value)
-		}
+		whole, err := change(tokens, &changes[i], all)
 		if err != nil {
 			return err
 		}
+		damaged = damaged || !whole
 	}
-	if !rotten {
+	if !damaged {
 		return nil
 	}
 	*all = wire.Sum{}
@@ -178,6 +168,20 @@ func apply(btx *bbolt.Tx, changes []wire.Entry, all *wire.Sum) error {
 		all.Add(key, value)
 		return nil
 	})
+}
+
+// change makes one change of tokens and of all, and reports whether the record that c replaces was
+// whole, or there was none.
+func change(tokens *bbolt.Bucket, c *wire.Entry, all *wire.Sum) (whole bool, err error) {
+	old := tokens.Get(c.ID[:])
+	if whole = old == nil || wire.Whole(c.ID[:], old); old != nil {
+		all.Remove(c.ID[:], old)
+	}
+	if c.Kind == wire.DeleteEntry {
+		return whole, tokens.Delete(c.ID[:])
+	}
+	all.Add(c.ID[:], c.Value)
+	return whole, tokens.Put(c.ID[:], c.Value)
 }
 
 // Durable returns the state of the tree on the disk, for the parent of a log, and the FileInfo of

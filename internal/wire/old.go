@@ -43,34 +43,13 @@ func parseOldExtension(form string, r *storage.Record) bool {
 	if form == "" {
 		return false
 	}
-	mask, rest := form[0], []byte(form[1:])
-	var predecessor, successor storage.ID
-	for i, id := range [...]*storage.ID{&r.Family, &r.Parent, &predecessor, &successor} {
-		if mask&(oldFamily<<i) == 0 {
-			continue
-		}
-		if len(rest) < len(id) {
-			return false
-		}
-		if rest = rest[copy(id[:], rest):]; *id == (storage.ID{}) {
-			return false
-		}
+	mask, rest := form[0], form[1:]
+	rest, ok := parseOldIDs(mask, rest, r)
+	if !ok {
+		return false
 	}
-	if mask&oldUses != 0 {
-		if len(rest) < 8 {
-			return false
-		}
-		r.MaxUses, r.UsesLeft = int(binary.BigEndian.Uint32(rest)), int(binary.BigEndian.Uint32(rest[4:]))
-		rest = rest[8:]
-	}
-	if mask&oldEpoch != 0 {
-		if len(rest) < 4 {
-			return false
-		}
-		r.Epoch, rest = binary.BigEndian.Uint32(rest), rest[4:]
-	}
-	sealed := form[len(form)-len(rest):]
-	if mask == 0 || mask&^oldAll != 0 || !oldPartsSet(mask, r, sealed) {
+	sealed, ok := parseOldNumbers(mask, rest, r)
+	if !ok || mask == 0 || mask&^oldAll != 0 || !oldPartsSet(mask, r, sealed) {
 		return false
 	}
 	if mask&(oldPredecessor|oldSuccessor) != 0 || oldPair(sealed) {
@@ -79,6 +58,44 @@ func parseOldExtension(form string, r *storage.Record) bool {
 	}
 	r.Sealed = storage.NewSealed(sealed)
 	return true
+}
+
+// parseOldIDs reads the IDs of mask from the beginning of form, and returns the text behind them.
+// It drops those of the predecessor and the successor.
+func parseOldIDs(mask byte, form string, r *storage.Record) (rest string, ok bool) {
+	var predecessor, successor storage.ID
+	for i, id := range [...]*storage.ID{&r.Family, &r.Parent, &predecessor, &successor} {
+		if mask&(oldFamily<<i) == 0 {
+			continue
+		}
+		if len(form) < len(id) {
+			return "", false
+		}
+		if form = form[copy(id[:], form):]; *id == (storage.ID{}) {
+			return "", false
+		}
+	}
+	return form, true
+}
+
+// parseOldNumbers reads the uses and the epoch, if mask has them, from the beginning of form, and
+// returns the text behind them.
+func parseOldNumbers(mask byte, form string, r *storage.Record) (rest string, ok bool) {
+	b := []byte(form)
+	if mask&oldUses != 0 {
+		if len(b) < 8 {
+			return "", false
+		}
+		r.MaxUses, r.UsesLeft = int(binary.BigEndian.Uint32(b)), int(binary.BigEndian.Uint32(b[4:]))
+		b = b[8:]
+	}
+	if mask&oldEpoch != 0 {
+		if len(b) < 4 {
+			return "", false
+		}
+		r.Epoch, b = binary.BigEndian.Uint32(b), b[4:]
+	}
+	return form[len(form)-len(b):], true
 }
 
 // oldPartsSet reports whether exactly the parts of mask are set, of those behind the IDs,

@@ -66,34 +66,20 @@ func Storable(t time.Time) bool {
 // Encode returns the encoded r. b is empty, and Encode uses its memory if that is enough. The
 // error is ErrUnavailable if a field of r is out of the limits of package storage.
 func Encode(b []byte, r *storage.Record) ([]byte, error) {
-	if r.TTL < 0 {
-		return nil, fmt.Errorf("%w: a TTL is negative", errUnstorable)
-	}
-	texts := [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data}
-	if !recordext.Valid(r) {
-		return nil, fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
+	if err := checkLimits(r); err != nil {
+		return nil, err
 	}
 	extension := recordext.Len(r)
 	version, n := byte(plainVersion), fixedLen+extension+SumLen
 	if extension > 0 {
 		version = extendedVersion
-		if !Storable(r.RotatedAt) || !Storable(r.PreviousUntil) {
-			return nil, ErrInstant
-		}
 	}
-	for i, text := range texts {
-		if len(text) > maxLens[i] {
-			return nil, fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
-		}
+	texts := [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data}
+	for _, text := range texts {
 		n += len(text)
 	}
 	b = append(slices.Grow(b, n), version, r.Digest.Algorithm(), byte(r.EndReason))
-	for _, t := range [5]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt} {
-		if !Storable(t) {
-			return nil, ErrInstant
-		}
-		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
-	}
+	b = appendMilli(b, r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.TTL.Milliseconds()))
 	sum := r.Digest.Sum()
 	b = append(b, sum[:]...)
@@ -105,6 +91,27 @@ func Encode(b []byte, r *storage.Record) ([]byte, error) {
 	}
 	b = recordext.Append(b, r)
 	return binary.BigEndian.AppendUint32(b, Checksum(r.ID[:], b)), nil
+}
+
+// checkLimits returns the error of Encode for a field of r that is out of its limits, or nil.
+func checkLimits(r *storage.Record) error {
+	switch {
+	case r.TTL < 0:
+		return fmt.Errorf("%w: a TTL is negative", errUnstorable)
+	case !recordext.Valid(r):
+		return fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
+	}
+	for i, text := range [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data} {
+		if len(text) > maxLens[i] {
+			return fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
+		}
+	}
+	for _, t := range [7]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt, r.RotatedAt, r.PreviousUntil} {
+		if !Storable(t) {
+			return ErrInstant
+		}
+	}
+	return nil
 }
 
 // Checksum returns the CRC-32 (Castagnoli) of key and value, which binds the value to its key.
