@@ -35,10 +35,10 @@ func EntriesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 	return changes, nil
 }
 
-// Merge returns puts and deletes with the same effect as all, one for each record, in the order of
+// Combine returns puts and deletes with the same effect as all, one for each record, in the order of
 // the IDs, in which bbolt writes them fastest. A raise alone becomes a put of the record as t shows
-// it. A raise behind a put becomes a part of that put. Merge uses the memory of all.
-func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
+// it. A raise behind a put becomes a part of that put. Combine uses the memory of all.
+func Combine(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	slices.SortStableFunc(all, func(a, b wire.Entry) int { return a.ID.Compare(b.ID) })
 	n := 0
 	for i := range all {

@@ -70,7 +70,7 @@ func (s *Store) wantsLog() bool {
 
 // writeTree makes g durable in the tree, and changes the entries of g.
 func (s *Store) writeTree(g *group) error {
-	changes, err := tree.Merge(s.table, g.entries)
+	changes, err := tree.Combine(s.table, g.entries)
 	if err != nil {
 		return err
 	}
