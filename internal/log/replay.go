@@ -66,14 +66,14 @@ type replay struct {
 	after uint64
 	fn    func(uint64, []byte) error
 
-	slot  []byte // the slot that is being read
-	base  int64  // its place in the file
-	reach uint64 // up to this number no frame is missing
-	group []byte // the parts of the group so far
+	slot    []byte // the slot that is being read
+	base    int64  // its place in the file
+	reach   uint64 // up to this number no frame is missing
+	group   []byte // the parts of the group so far
 	inGroup bool   // the last part is still to come
-	last  uint64 // the number of the last group that counts
-	tried uint64 // the highest number that a frame may have
-	ends  []slot // by index in the file
+	last    uint64 // the number of the last group that counts
+	tried   uint64 // the highest number that a frame may have
+	ends    []slot // by index in the file
 }
 
 // run reads the slots in the order of their serials.

@@ -31,7 +31,7 @@ type Recovered struct {
 	File *os.File
 	Tree *tree.Tree // nil: read-only
 
-	pages int // how many walk has read
+	pages        int // how many walk has read
 	nextProgress int // at how many it calls Progress next
 
 	metas    boltfile.Metas
@@ -46,9 +46,9 @@ type Recovered struct {
 	Repaired bool                    // Options.Repair has passed damage
 	old      bool                    // the schema of the file is tree.LastOldSchema or an earlier one
 
-	Log   *log.Log     // nil: there is no log that can be used
-	Last  uint64       // the number of the last group of the log that counts
-	Dirty []storage.ID // records that the log, or an old journal, has changed
+	Log       *log.Log     // nil: there is no log that can be used
+	Last      uint64       // the number of the last group of the log that counts
+	Dirty     []storage.ID // records that the log, or an old journal, has changed
 	removeLog func() error // removes the log, or renames a log that cannot be used; nil: there is no log
 }
 

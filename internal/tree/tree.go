@@ -54,7 +54,7 @@ type opened struct {
 	space int   // length of bbolt's map of the file
 
 	Suspect error // why bbolt has to be opened again before it is used; nil: it need not
-	broken bool  // bbolt panicked and may hold its locks for ever
+	broken  bool  // bbolt panicked and may hold its locks for ever
 }
 
 // New returns the tree in the file f, which is at path. bbolt does not have f open yet.

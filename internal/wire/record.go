@@ -30,11 +30,11 @@ import (
 // bbolt has no checksum on the pages that hold records. The checksum of a record is bound to
 // the key, so a record that is found under the key of another one is damage, too.
 const (
-	plainVersion = 1
-	oldVersion   = 2
-	extendedVersion  = 3
-	fixedLen     = 3 + 6*8 + 32 + 5*2
-	SumLen       = 4 // length of the checksum at the end of a value
+	plainVersion    = 1
+	oldVersion      = 2
+	extendedVersion = 3
+	fixedLen        = 3 + 6*8 + 32 + 5*2
+	SumLen          = 4 // length of the checksum at the end of a value
 )
 
 var (

@@ -16,20 +16,20 @@ import (
 //	16  Sum
 //	4   CRC-32 (Castagnoli) of "state" and everything before
 type State struct {
-	Log    [16]byte // the ID of the log that is, or was last, beside the file; zero: there was none
-	Merged uint64   // the number of the last group of that log that the file has, and one more for each group written without a log since
-	NeedsLog bool     // the file may miss groups of the log
-	Named  bool     // the name that the file had at this write is durable
+	Log        [16]byte // the ID of the log that is, or was last, beside the file; zero: there was none
+	Merged     uint64   // the number of the last group of that log that the file has, and one more for each group written without a log since
+	NeedsLog   bool     // the file may miss groups of the log
+	Named      bool     // the name that the file had at this write is durable
 	Superseded [16]byte // the ID of the log of a store that this file has replaced; zero: none
-	Tx     uint64   // the transaction of bbolt that wrote the state
-	Sum    Sum      // of all records
+	Tx         uint64   // the transaction of bbolt that wrote the state
+	Sum        Sum      // of all records
 }
 
 const (
-	stateKey = "state"
-	flagNeedsLog   = 1
-	flagNamed  = 2
-	stateLen = 16 + 8 + 1 + 16 + 8 + 16 + SumLen
+	stateKey     = "state"
+	flagNeedsLog = 1
+	flagNamed    = 2
+	stateLen     = 16 + 8 + 1 + 16 + 8 + 16 + SumLen
 )
 
 // Encode returns the encoded st.

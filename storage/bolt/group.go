@@ -13,17 +13,17 @@ import (
 // op holds the writes of one call, all or nothing. An op without writes waits until all writes
 // that its call has read are durable.
 type op struct {
-	group   *group        // with which the op is written
-	subject string        // whose records they are; "" for several subjects
-	writes  []table.Write // held in the stage until they are durable, then shown by the table
-	values  [][]byte      // the encoded record of each write; nil deletes the record
-	raises  []storage.ID  // records with a renewal that the table shows and the disk does not have
+	group     *group        // with which the op is written
+	subject   string        // whose records they are; "" for several subjects
+	writes    []table.Write // held in the stage until they are durable, then shown by the table
+	values    [][]byte      // the encoded record of each write; nil deletes the record
+	raises    []storage.ID  // records with a renewal that the table shows and the disk does not have
 	forceMark bool          // the mark is written, even if nothing else is
 
 	denied []table.Write // writes that the table shows although their outcome is unknown
 
-	rolledBack bool // it is not written with its group
-	err error // its outcome, once its group is done
+	rolledBack bool  // it is not written with its group
+	err        error // its outcome, once its group is done
 }
 
 // encode sets the values of o, which is new. It fails for a record that cannot be stored.
@@ -56,11 +56,11 @@ type group struct {
 	owed []storage.ID  // taken from Store.owed; written before ops
 	done chan struct{} // closed once every op has its err
 
-	disk    func(write func() error) error // see Store.disk
-	mark    storage.Mark                   // at the moment the group is closed
+	disk      func(write func() error) error // see Store.disk
+	mark      storage.Mark                   // at the moment the group is closed
 	forceMark bool                           // the mark is written, even if nothing else is
-	entries []wire.Entry                   // of owed and of ops
-	number  uint64                         // in the log; 0 if the group went into the tree
+	entries   []wire.Entry                   // of owed and of ops
+	number    uint64                         // in the log; 0 if the group went into the tree
 
 	durable bool // its entries are durable
 	left    bool // a caller has returned while the entries were being written
