@@ -48,7 +48,7 @@ type Metas struct {
 func ReadMetas(f io.ReaderAt, size int64) (Metas, error) {
 	first, firstLost, failed := readMeta(f, 0)
 	second, secondLost, failedToo := secondMeta(f, first.PageSize)
-	m, err = choose(first, second, firstLost, secondLost)
+	m, err := choose(first, second, firstLost, secondLost)
 	n, err := m.Newest, cmp.Or(failed, failedToo, err)
 	switch {
 	case size <= 0:
