@@ -3,7 +3,7 @@ package main
 import "encoding/binary"
 
 // The bare parts write and read 8 bytes as 11 digits of base62, as the text of a
-// token does. This is as fast as what lapse has, and independent of it.
+// token does. This code is as fast as that of lapse, and independent of it.
 
 const (
 	digits   = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -11,8 +11,8 @@ const (
 	groupLen = 11
 )
 
-// digitTable holds what each byte is worth as a digit, as the one before and as the
-// one before that, and how every two digits are written.
+// digitTable holds the value of each byte as the last of three digits, as the second and as
+// the first, and the text of every two digits.
 type digitTable struct {
 	worth [3][256]uint32
 	pairs [62 * 62][2]byte
@@ -34,7 +34,7 @@ func newDigitTable() *digitTable {
 	return t
 }
 
-// decode48 reads 66 digits. It reports false for what is none, and does not look
+// decode48 reads 66 digits. It reports false if a byte is no digit, and does not check
 // whether a group is above 2^64-1.
 func (t *digitTable) decode48(dst *[48]byte, src string) bool {
 	w, bad := &t.worth, uint32(0)

@@ -18,7 +18,7 @@ func oneCaller(s *side, from, ops int) (turn, error) {
 }
 
 // manyCallers returns a player of turns in which callers goroutines, all of which
-// wait at a gate, share the operations evenly. It looks at every operation: the
+// wait at a gate, share the operations evenly. The player times every operation: the
 // quantiles of a turn are those of its single operations.
 func manyCallers(callers int) player {
 	h := new(histogram)

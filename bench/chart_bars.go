@@ -69,7 +69,7 @@ func (b *bars) draw() ([]byte, error) {
 	return c.svg(b.title)
 }
 
-// naming is how the name of a bar is written: lapse stands out.
+// naming returns the lettering for the name of a bar: lapse stands out.
 func (b *bars) naming(c *canvas, x bar) lettering {
 	if t := c.colour(x.side); t != c.other {
 		return lettering{t, 12, true}

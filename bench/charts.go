@@ -8,8 +8,7 @@ import (
 	"slices"
 )
 
-// chart draws one picture from a record, or nothing if the record has not what it
-// shows.
+// chart draws one picture from a record, or nothing if the record lacks its figures.
 type chart struct {
 	file string
 	draw func(r *record) ([]byte, error)
@@ -44,7 +43,8 @@ func drawCharts(r *record, dir string) error {
 	return nil
 }
 
-// shown is what charts call the sides, "" for one that has a name good enough.
+// shown returns the name of a side in charts, and "" if the name of the side itself is good
+// enough.
 func shown(side string) string {
 	names := map[string]string{
 		"memory":         "lapse, memory",

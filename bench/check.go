@@ -42,10 +42,10 @@ func checkRow(id string) makeRow {
 	}
 }
 
-// unbound asks for nothing.
+// unbound is the bound that every row keeps.
 func unbound(float64) bound { return bound{} }
 
-// storedRows compare with what keeps tokens, too.
+// storedRows compare with peers that store tokens, too.
 func storedRows(of makeRow, parts bound, faster func(float64) bound) []row {
 	rows := []row{
 		of("memory", "parts", false, parts),
@@ -60,8 +60,8 @@ func storedRows(of makeRow, parts bound, faster func(float64) bound) []row {
 	return rows
 }
 
-// statelessRows compare with what keeps nothing, so that its cost does not depend on
-// how much it has issued.
+// statelessRows compare with peers that store nothing: their cost does not depend on how
+// many tokens they have issued.
 func statelessRows(of makeRow) []row {
 	rows := []row{
 		of("memory", "jwt-hs256", true, atLeast(18)),
@@ -73,8 +73,8 @@ func statelessRows(of makeRow) []row {
 	return rows
 }
 
-// barestRows compare the bare parts with the peers that there are bounds for: what they do
-// not reach on some machine, no check that hashes can reach there.
+// barestRows compare the bare parts with the peers that have bounds: where the bare parts do
+// not keep a bound on some machine, no check that hashes can keep it there.
 func barestRows(of makeRow) []row {
 	var rows []row
 	for _, peer := range []string{"scs-memory", "scs-bbolt", "jwt-hs256"} {

@@ -25,10 +25,10 @@ type job struct {
 	Count  int    // of changes, or of renewals
 	Rate   int    // of renewals, a second
 	Seed   uint64 // which records are changed
-	Values int    // bytes of a value, where lapse is not at work
+	Values int    // bytes of a value, for a peer
 }
 
-// answer is what came of a job.
+// answer is the result of a job.
 type answer struct {
 	Done   int   // changes that are durable
 	Took   int64 // nanoseconds from Open to the end of Close

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// experiment is what yields rows of the table.
+// experiment measures rows of the table.
 type experiment interface {
 	about() group
 	rows() []row
@@ -25,11 +25,11 @@ type contest struct {
 	rounds int
 	turn   time.Duration
 	ops    int  // operations in each turn; 0: as many as fill it
-	timed  bool // look at every operation: p50 and p99
+	timed  bool // time every operation: p50 and p99
 
-	// collected has every turn begin with a full collection and pay for what it
-	// leaves to the collector. Where that is false and one caller is at work, the
-	// collector rests: it would mark the stores of all sides in the turn of one.
+	// collected has every turn begin with a full collection, and include the time of the
+	// collector. Where collected is false and there is one caller, the collector does not
+	// run: it would mark the stores of all sides in the turn of one side.
 	collected bool
 
 	// side makes the side of that name. Only those that the rows ask for are made.
@@ -145,7 +145,7 @@ func (c *contest) results(rows []row, sides []*side, turns [][]turn, allocs map[
 	return all
 }
 
-// figures returns what the charts are drawn from.
+// figures returns the figures of the sides, for the charts.
 func (c *contest) figures(sides []*side, turns [][]turn) []sideFigures {
 	var all []sideFigures
 	for i, s := range sides {
@@ -159,7 +159,7 @@ func (c *contest) figures(sides []*side, turns [][]turn) []sideFigures {
 	return all
 }
 
-// measurement is an experiment that is no contest: its run does it all.
+// measurement is an experiment that is no contest: its run measures the rows.
 type measurement struct {
 	group   group
 	lines   []row

@@ -94,9 +94,8 @@ func openTime(path string) (time.Duration, error) {
 	return time.Since(begin), store.Close()
 }
 
-// unmerged returns how many records of a store that no process has open are others than in
-// its tree alone: as bbolt shows them in the file, and in that of a copy which lapse has
-// opened and closed.
+// unmerged returns how many records of a store that no process has open are only in its log,
+// or differ there. It reads the file with bbolt, and a copy that lapse has opened and closed.
 func (w *world) unmerged(path string) (int, error) {
 	to, err := w.copied(path)
 	if err != nil {

@@ -24,8 +24,8 @@ func deadExperiments(p plan) []experiment {
 // atLimit is how many live tokens a subject may have in rows where each issue ends one.
 const atLimit = 10
 
-// deadIssueContest issues to a subject with very many dead records, and to one with none
-// but those of the turn: with room for all, and where each issue ends the oldest.
+// deadIssueContest issues to a subject with very many dead records, and to a subject that has
+// only the dead records of the turn: with room for all, and where each issue ends the oldest.
 func deadIssueContest(p plan, store string) experiment {
 	id := "issue-dead/" + count(p.dead)
 	of := func(suffix string) row {
@@ -201,8 +201,8 @@ func (w *world) neighbours(ctx context.Context, r row) (result, error) {
 	return r.judge(res), nil
 }
 
-// occupy issues by several callers at once, until the function that it returns is called:
-// to the crowded subject, or to one after the other that each take some issues only.
+// occupy issues by several callers at once, until the function that it returns is called. It
+// issues to the crowded subject, or to a sequence of subjects with a few issues each.
 func (g *graveyard) occupy(ctx context.Context, dead bool) (stop func() error) {
 	const some = 1_000
 	var over atomic.Bool

@@ -53,7 +53,7 @@ func (s *spaces) open(path string) error {
 	return nil
 }
 
-// use is what is in a bbolt file.
+// use says how the bytes of a bbolt file are used.
 type use struct {
 	size    int64 // of the file
 	payload int64 // bytes of keys and values in the bucket that has most of those
@@ -123,8 +123,8 @@ const (
 	roundTime   = time.Hour
 )
 
-// churned returns what is in a file after the rounds. If any token may die, each has
-// one chance in ten in every round; if not, each lives for ten of them.
+// churned returns the use of a file after the rounds. If any token may die, each has one
+// chance in ten in every round; if not, each lives for ten rounds.
 func (w *world) churned(ctx context.Context, any bool) (use, error) {
 	path := w.file("churn.db")
 	store, err := bolt.Open(path, nil)

@@ -61,7 +61,7 @@ func durableRows(p plan, id string, callers int, batch bool) []row {
 		scs = atLeast(25)
 	}
 	var rows []row
-	if callers == p.callers[0] { // with several the one who just wrote is the next to write, and half of them wait for long
+	if callers == p.callers[0] { // with several callers the last writer is the next one too, and half of them wait for long
 		rows = append(rows, of("bbolt-update", p50, atMost(1.3)))
 	}
 	rows = append(rows,
@@ -111,8 +111,8 @@ func (b *bareBolt) writer(name string, key func(i int) [16]byte) (*side, error) 
 	return nil, fmt.Errorf("no side is called %s", name)
 }
 
-// rewriter returns the side of that name that changes records. Ends need tokens that
-// nobody has ended yet: they are issued before each turn.
+// rewriter returns the side of that name that changes records. For ends, tokens are issued
+// before each turn.
 func (w *world) rewriter(verb, name string, size int) (*side, error) {
 	switch {
 	case name == "bolt":

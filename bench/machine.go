@@ -61,7 +61,7 @@ func memoryOf(path string) string {
 
 // field returns what stands behind the name in a file of lines "name: value".
 func field(path, name string) string {
-	text, _ := os.ReadFile(path) // what a system does not tell stays empty
+	text, _ := os.ReadFile(path) // empty where the system has no such file
 	for line := range strings.Lines(string(text)) {
 		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
 			return strings.TrimSpace(value)

@@ -121,7 +121,7 @@ func (m *maker) refreshed() error {
 	return err
 }
 
-// session logs in, refreshes that many times, and returns all that it was given.
+// session logs in, refreshes that many times, and returns all texts that it was given.
 func (m *maker) session(i, times int) ([]lapse.TokenPair, error) {
 	ctx := context.Background()
 	c, err := m.t.pairs.Issue(ctx, grantTo(subject(i)))
@@ -169,7 +169,7 @@ func (m *maker) dead() error {
 	})
 }
 
-// shortLife is that of what runs out before it is presented.
+// shortLife is the life of texts that run out before they are presented.
 const shortLife = time.Second
 
 // runOut makes texts of tokens that run out, and of sessions whose access secrets do.

@@ -12,27 +12,27 @@ import (
 type side struct {
 	name string
 
-	// op is one operation. i numbers the operations of this side and none comes
-	// twice. Where there are several callers it is called by all of them at once.
+	// op is one operation. i is the number of the operation, and no number comes twice
+	// for a side. Several callers call op at once.
 	op func(i int) error
 
-	// prepare makes ready what the n operations from the given one on need. It is
-	// not timed. It may be nil.
+	// prepare prepares the n operations from number from on. It is not timed. It may
+	// be nil.
 	prepare func(from, n int) error
 
 	// settle does the work that the operations of a turn have left for later. It is
-	// timed: a turn ends when it returns. It may be nil.
+	// timed: a turn ends when settle returns. It may be nil.
 	settle func() error
 
 	next int // the number of its next operation
 	ops  int // how many of them are a turn
 }
 
-// turn is what one turn of a side measured.
+// turn is the figures of one turn of a side.
 type turn struct {
 	ops      int
 	elapsed  time.Duration
-	p50, p99 float64 // of single operations, in nanoseconds; zero where nobody looked
+	p50, p99 float64 // of single operations, in nanoseconds; zero where they were not timed
 }
 
 // perOp is the time of the turn by its operations, in nanoseconds. With several
@@ -95,10 +95,10 @@ func (s *side) calibrate(p player, target time.Duration, callers int) error {
 	return s.settle()
 }
 
-// alternate gives every side one turn in each round, in an order that draw draws
-// anew, and returns the turns of each side by round. What disturbs the machine for
-// longer than a round so disturbs all sides alike. before is called before each turn
-// and not timed.
+// alternate gives every side one turn in each round, in the order that draw returns for the
+// round, and returns the turns of each side by round. A disturbance of the machine that is
+// longer than a round disturbs all sides alike. before is called before each turn and is not
+// timed.
 func alternate(ctx context.Context, sides []*side, rounds int, draw func(n int) []int, before func(), p player) ([][]turn, error) {
 	turns := make([][]turn, len(sides))
 	for range rounds {
@@ -140,7 +140,7 @@ func spreadOf(values []float64) spread {
 	return spread{at(0.25), at(0.5), at(0.75)}
 }
 
-// quantity is what of a turn is compared.
+// quantity is the figure of a turn that is compared.
 type quantity string
 
 const (

@@ -52,7 +52,7 @@ func (w *world) openIssueClose() (*side, error) {
 	}}, nil
 }
 
-// openPutClose is bbolt with its defaults: a user of its tools has no others.
+// openPutClose is bbolt with its defaults.
 func (w *world) openPutClose() (*side, error) {
 	size, err := w.recordSize()
 	if err != nil {

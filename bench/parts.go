@@ -17,8 +17,8 @@ var (
 	errParts   = errors.New("the bare parts do not work")
 )
 
-// parts are what no check and no issue of such a token can do without, and nothing
-// more: no text is parsed, no policy asked, nobody else let in.
+// parts are the operations that every check and every issue of such a token needs, and
+// nothing more: they parse no text, ask no policy, and serve one caller.
 type parts struct {
 	digits  *digitTable
 	tokens  map[[16]byte]*bareToken
@@ -26,8 +26,8 @@ type parts struct {
 	bearers texts
 }
 
-// bareToken is the least that is kept of a token: what proves it, when it ends and
-// whose it is.
+// bareToken is the least that a store needs of a token: its digest, its expiry and its
+// subject.
 type bareToken struct {
 	sum     [32]byte
 	expires int64 // Unix milliseconds

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// plainMap is what one writes in ten lines: a locked map keyed by the token itself,
-// so that who reads the memory has every token.
+// plainMap is a store of ten lines: a locked map keyed by the token itself. A reader of the
+// memory has every token.
 type plainMap struct {
 	mu       sync.RWMutex
 	sessions map[string]session

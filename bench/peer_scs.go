@@ -16,8 +16,8 @@ import (
 )
 
 // scsPeer is alexedwards/scs with its default codec, gob, over one of its stores.
-// What is done with it is what its middleware does: Load puts the session into a
-// context, from which the values are read, and Commit writes it.
+// The rows call it as its middleware does: Load puts the session into a context, from which
+// the values are read, and Commit writes the session.
 type scsPeer struct {
 	sessions *scs.SessionManager
 	tokens   texts

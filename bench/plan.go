@@ -23,7 +23,7 @@ type plan struct {
 	longTurn      time.Duration // long enough for several collections
 	durableRounds int           // of a contest about durable writes
 	durableTurn   time.Duration
-	costlyRounds  int // of what takes a second each time: sweeps, opens, large crowds
+	costlyRounds  int // of operations that take a second each: sweeps, opens, large crowds
 
 	sweeps     int           // lots that die together; each sweep deletes one, a tenth of the store
 	idle       time.Duration // how long a reader is watched before each sweep
@@ -41,8 +41,7 @@ type plan struct {
 	renewing      time.Duration // how long they go on
 }
 
-// fullPlan is the run whose figures mean something, with large tokens in the largest
-// stores.
+// fullPlan is the run whose figures count, with large tokens in the largest stores.
 func fullPlan(large int) plan {
 	return plan{
 		sizes:   []int{1_000, 10_000, 100_000, large},

@@ -9,7 +9,7 @@ import (
 // recordFormat names the form of a record. A change that breaks readers changes it.
 const recordFormat = "lapse bench 1"
 
-// record is one run: what was measured, with what, and what came out.
+// record is one run: the machine, the peers and the results.
 type record struct {
 	Format  string   `json:"format"`
 	Command string   `json:"command"`

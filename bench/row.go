@@ -23,7 +23,7 @@ const (
 	uncounted = -2
 )
 
-// bound is what a row must be. The zero bound asks for nothing.
+// bound is a condition that a row must meet. Every row meets the zero bound.
 type bound struct {
 	sign  string  // "<=", ">=" or "="
 	limit float64 // of the ratio, unless unit says something
@@ -45,8 +45,8 @@ func (b bound) String() string {
 	return b.sign + " " + plain(b.limit)
 }
 
-// kept reports whether a row with this ratio and this figure of lapse is as it must
-// be. What is not a number never is.
+// kept reports whether a row with this ratio and this figure of lapse meets b. A figure that
+// is not a number never does.
 func (b bound) kept(ratio, lapse float64) bool {
 	value := ratio
 	if b.unit != "" {
@@ -63,7 +63,7 @@ func (b bound) kept(ratio, lapse float64) bool {
 	return true
 }
 
-// result is what a row turned out to be.
+// result is a row with its measured figures.
 type result struct {
 	Row     string  `json:"row"`
 	Lapse   string  `json:"lapse"`
@@ -99,7 +99,7 @@ func (r row) compare(unit string, lapse, peer []float64) result {
 	return res
 }
 
-// judge says whether the result is as the row demands.
+// judge sets whether the result meets the bound of the row.
 func (r row) judge(res result) result {
 	res.Must = r.must.String()
 	ratio := math.NaN()
@@ -125,9 +125,8 @@ func (r row) judge(res result) result {
 	return res
 }
 
-// figure is a number as a record keeps it: with four digits, which is more than any
-// measurement here is good for. What is drawn and printed is so the same whether it
-// comes from a run or from its record.
+// figure is a number with four digits, which is more than any measurement here is good for.
+// So a table or a chart is the same whether it comes from a run or from its record.
 type figure float64
 
 func rounded(v float64) figure {
@@ -135,7 +134,7 @@ func rounded(v float64) figure {
 	return figure(f)
 }
 
-// MarshalJSON refuses what is not finite: a record that holds it is worthless.
+// MarshalJSON fails for a figure that is not finite: a record with such a figure is worthless.
 func (f figure) MarshalJSON() ([]byte, error) {
 	v := float64(f)
 	if math.IsNaN(v) || math.IsInf(v, 0) {

@@ -8,8 +8,8 @@ import (
 	"regexp"
 )
 
-// experiments returns everything there is to measure under a plan, in order: what
-// needs the memory for itself comes first, then the stores by size.
+// experiments returns all experiments of a plan, in order: first those that need the memory
+// for themselves, then the others by the size of their stores.
 func experiments(p plan) []experiment {
 	all := spaceExperiments(p)
 	for i, size := range p.sizes {
@@ -101,7 +101,7 @@ func chosen(rows []row, by *regexp.Regexp) []row {
 	return some
 }
 
-// command is what repeats the run, but for where its results go.
+// command returns the command that repeats the run, without the paths of its results.
 func (o options) command() string {
 	c := "go -C bench run ."
 	if o.quick {

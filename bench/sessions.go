@@ -25,7 +25,7 @@ func newPairs(store storage.Store, grace time.Duration, clock lapse.Clock) (*lap
 type sessions struct {
 	pairs *lapse.Pairs
 	texts []string
-	made  int // so many sessions there are, those whose texts are forgotten included
+	made  int // the number of all sessions, including those whose texts were dropped
 }
 
 // logIn adds n sessions.
@@ -180,9 +180,9 @@ func refreshWrites(g group) experiment {
 	}
 }
 
-// weighSessions counts the records of sessions that were refreshed often, and weighs
-// them: what one of many takes that were refreshed once, and what refreshing some of
-// those again and again has added to each.
+// weighSessions counts the records of sessions that were refreshed often, and weighs the
+// sessions: the bytes of each of many sessions that were refreshed once, and the bytes that
+// many more refreshes of some sessions have added to each.
 func weighSessions(ctx context.Context, w *world, rows []row) ([]result, error) {
 	w.say("weighing sessions")
 	many, some := w.plan.medium()/10, w.plan.refreshed

@@ -2,11 +2,11 @@ package main
 
 import "fmt"
 
-// settledContests write on bolt beside peers that leave no work for later. Lapse does: it
-// writes a log and brings that into the tree when it likes. So each of its turns ends with
-// Close, which is timed, and before the next one the store is opened, which is not. Turns
-// are long: a store that has just been opened begins a log, and Close has a price of its
-// own that does not grow with the turn.
+// settledContests write on bolt beside peers that leave no work for later. Lapse leaves work:
+// it writes a log and merges the log into the tree later. So each turn of lapse ends with
+// Close, which is timed. The store is opened before the next turn, which is not timed. Turns
+// are long: a store that has just been opened begins a log, and Close has a cost of its own
+// that does not grow with the turn.
 func settledContests(p plan, size int) []experiment {
 	one, many, crowd := p.callers[0], p.callers[2], p.callers[3]
 	group := func(must float64) row { return row{peer: "group-commit", must: atLeast(must)} }

@@ -41,13 +41,13 @@ func spaceExperiments(p plan) []experiment {
 	}}
 }
 
-// footprint is what something in memory costs.
+// footprint is the cost of a store in memory.
 type footprint struct {
 	bytes    float64   // by token
 	collects []float64 // full collections with nothing else in the heap, in nanoseconds
 }
 
-// spaces is what measureSpace finds, by side.
+// spaces are the figures of measureSpace, by side.
 type spaces struct {
 	w     *world
 	size  int
@@ -85,7 +85,7 @@ func measureSpace(ctx context.Context, w *world, rows []row) ([]result, error) {
 	return all, nil
 }
 
-// result picks what a row is about.
+// result returns the result of one row.
 func (s *spaces) result(r row) result {
 	lapse, peer := s.foot[r.lapse], s.foot[r.peer]
 	switch kind, _, _ := strings.Cut(r.id, "/"); kind {
@@ -99,8 +99,8 @@ func (s *spaces) result(r row) result {
 	return r.compare("ns", s.opens[0], s.opens[1])
 }
 
-// weigh returns what making something added to the memory in use, by token, and what
-// full collections take while it is there.
+// weigh returns how many bytes by token a call of make has added to the memory in use, and
+// how long full collections take while the result is there.
 func (s *spaces) weigh(make func() (any, error)) (footprint, error) {
 	before := inUse()
 	thing, err := make()
@@ -124,8 +124,8 @@ func collections(n int) []float64 {
 	return times
 }
 
-// bytesInUse are those of the heap that a collection leaves and, where the system
-// tells, those that something has mapped past it, give or take a constant.
+// bytesInUse returns the bytes of the heap after a collection. Where the system tells them,
+// it adds the bytes that are mapped outside of the heap. The sum has a constant error.
 type bytesInUse struct{ heap, past int64 }
 
 func inUse() bytesInUse {
@@ -223,7 +223,7 @@ func (s *spaces) onBolt(context.Context) error {
 	if err := s.open(path); err != nil {
 		return err
 	}
-	store = nil // or what it holds would be weighed against what opening it again holds
+	store = nil // otherwise its memory would be in the figure of the store that is opened again
 	s.foot["bolt"], err = s.weigh(func() (any, error) {
 		store, err = bolt.Open(path, nil)
 		return store, err

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// sweepExperiments delete lots of a tenth of the store that died together: first
-// timed, then with somebody who checks tokens meanwhile.
+// sweepExperiments delete lots of a tenth of the store that died together. The sweeps are
+// timed first, and then run while readers check tokens.
 func sweepExperiments(p plan, size int) []experiment {
 	id := "sweep/" + count(size)
 	about := func(suffix, title string) group {
@@ -96,8 +96,8 @@ func (w *world) timeSweeps(ctx context.Context, size int, rows []row) ([]result,
 	return []result{rows[0].judge(rows[0].compare("ns", times[0], times[1]))}, nil
 }
 
-// watchSweeps watches readers, idle and during a sweep, in turns, on lots that
-// nobody has swept yet.
+// watchSweeps watches readers, idle and during a sweep, in turns, on lots that were not swept
+// yet.
 func (w *world) watchSweeps(ctx context.Context, size int, rows []row) ([]result, error) {
 	var all []result
 	for _, r := range rows {
@@ -161,9 +161,9 @@ func (s schedule) String(what string) string {
 	return fmt.Sprintf("%d %s on a schedule of %s each", s.callers, what, s.every)
 }
 
-// watch runs what while callers call op, each at fixed times whatever became of its call
-// before: a call that had to wait counts with all those that were due meanwhile. It
-// returns how long after their time the calls were done.
+// watch runs what while callers call op at fixed times. A call does not depend on the call
+// before: when one had to wait, all calls that were due meanwhile are late, too. watch returns
+// how long after their time the calls were done.
 func watch(s schedule, op func(i int) error, what func() error) (*histogram, error) {
 	h := new(histogram)
 	var over atomic.Bool

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 )
 
-// issuers issue at fixed times, whatever became of the issue before: 2,000 a second.
+// issuers issue at fixed times, 2,000 a second, also while an earlier issue waits.
 var issuers = schedule{callers: 16, every: 8 * time.Millisecond}
 
 // sweepIssues watches issuers while a lot is swept that died at once.

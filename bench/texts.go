@@ -156,8 +156,8 @@ func (t *replaced) refusal(name string) func(i int) error {
 	return refused(func(bearer string) error { _, err := t.pairs.Access().Authenticate(ctx, bearer); return err }, t.bad[name], refusedChecks[i].with)
 }
 
-// refusals compare what it takes to refuse each kind of text: with one of no record, and
-// the kind that takes longest with the one that takes least.
+// refusals compare how long each kind of text takes to refuse with a text of no record, and
+// the slowest kind with the fastest.
 func refusals(p plan, size int, verb string, kinds []refusedText) experiment {
 	id := "refuse-" + verb + "/" + count(size)
 	extremes := row{id: id + "/slowest/fastest", lapse: "slowest", peer: "fastest", of: perOp, must: atMost(1.2), allocs: uncounted}

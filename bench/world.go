@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// world is what rows are measured on. Stores that several rows need are made once
+// world has the stores on which rows are measured. Stores that several rows need are made once
 // and live until release.
 type world struct {
 	ctx   context.Context // of the run: what takes long gives up with it
@@ -53,7 +53,7 @@ func (w *world) release() error {
 // atRelease has f called when the stores are let go of.
 func (w *world) atRelease(f func() error) { w.closes = append(w.closes, f) }
 
-// once returns what make made when it was first asked for under that name.
+// once returns the result of make from the first call with that name.
 func once[T any](w *world, name string, make func() (T, error)) (T, error) {
 	if v, ok := w.made[name]; ok {
 		return v.(T), nil
@@ -116,7 +116,7 @@ func makeTexts(n int, text func(i int) string) texts {
 
 func (t texts) len() int { return len(t.all) / t.width }
 
-// at returns the text of i, beginning anew after the last.
+// at returns the text of i modulo the number of texts.
 func (t texts) at(i int) string {
 	i = i % t.len() * t.width
 	return t.all[i : i+t.width]

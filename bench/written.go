@@ -8,7 +8,7 @@ import (
 )
 
 // writtenExperiments have children renew tokens at a steady rate, and count what reaches
-// the disk from Open to the end of Close. Linux alone tells that.
+// the disk from Open to the end of Close. Only Linux tells that.
 func writtenExperiments(p plan, size int) []experiment {
 	if _, err := os.Stat(ioPath); err != nil {
 		return nil

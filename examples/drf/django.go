@@ -11,8 +11,8 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// django is a model of a project with one token for each user. The fields say in which
-// of the ways that are in use it does that.
+// django is a model of a project with one token for each user. The fields say which of
+// the usual rules the project has.
 type django struct {
 	clock *clock.Mock
 	users users
@@ -40,7 +40,7 @@ func (d *django) dead(r *row) bool {
 	return !r.expires.After(d.clock.Now())
 }
 
-// logIn is the view that gives out tokens: get or create, and replace what is dead.
+// logIn is the view that gives out tokens: get or create, and replace a dead one.
 func (d *django) logIn(l login) answer {
 	name, err := d.users.byName(context.Background(), l)
 	if errors.Is(err, lapse.ErrNotMine) && d.backends {
@@ -66,8 +66,8 @@ func (d *django) insert(name string, expires time.Time) *row {
 	return d.rows[name]
 }
 
-// create is what a shell or a fixture does, without the view. The column's default is
-// a value, and as old as the process.
+// create makes a row as a shell or a fixture does, without the view. The column's default
+// is an instant that was computed when the process began.
 func (d *django) create(name string) answer {
 	if d.rows[name] != nil {
 		return answer{status: 500, says: "IntegrityError: the user has a token"}

@@ -1,14 +1,14 @@
-// Drf does what programs on Django REST framework do with expiring tokens, and does it
-// with lapse beside it, on one mock clock: django-rest-framework-temporary-tokens, the
-// two well-known recipes that give out one token for 24 hours, and the answer in the
-// shape of OAuth 2. It prints what each of the two does, and says where they differ.
+// Drf compares programs on Django REST framework that have expiring tokens with lapse, on
+// one mock clock. It has django-rest-framework-temporary-tokens, the two well-known recipes
+// that give out one token for 24 hours, and the answer in the shape of OAuth 2. It prints
+// what both sides do, and says where they differ.
 //
 //	go run ./examples/drf
 //
-// The Django side is a model: django.go holds the few rules that decide about tokens,
-// as the projects state them. The lapse side is the real thing: service.go holds all
-// that a server needs. Read temporary.go and recipes.go for which settings of the one
-// are which Policy of the other, and oauth.go for sessions with a refresh token.
+// The Django side is a model: django.go has the few rules that decide about tokens, as
+// the projects state them. The lapse side is real: service.go has all that a server
+// needs. Read temporary.go and recipes.go to find the Policy for the settings of a Django
+// project, and oauth.go for sessions with a refresh token.
 package main
 
 import (
@@ -28,8 +28,7 @@ func main() {
 	}
 }
 
-// run writes the transcript to w. It stops at the first thing that goes otherwise than
-// the transcript would say.
+// run writes the transcript to w. It stops at the first step that fails.
 func run(w io.Writer) error {
 	for _, part := range []func(w io.Writer) error{
 		temporaryTokens,

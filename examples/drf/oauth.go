@@ -35,8 +35,9 @@ func oauthShape(w io.Writer) error {
 	return t.pairs(pairs)
 }
 
-// pairs logs in on two devices, refreshes on one, logs the other out, and shows what a
-// stolen refresh token is worth. Each log-in is one session, and keeps its ID.
+// pairs logs in on two devices, refreshes on the first, logs the second out, and shows
+// what a stolen refresh token is worth. Each log-in is one session, and the session keeps
+// its ID.
 func (t *tour) pairs(pairs *lapse.Pairs) error {
 	ctx := t.lapse.ctx
 	subject, err := lapse.Identify(ctx, pairs.Access(), ana, t.lapse.verifiers...)
@@ -68,7 +69,14 @@ func (t *tour) pairs(pairs *lapse.Pairs) error {
 	if err := t.devices(pairs, subject); err != nil {
 		return err
 	}
-	ended, err := pairs.Access().ExpireSubject(ctx, subject, laptop.Access.ID) // which the refresh has not changed
+	return t.afterRefresh(pairs, laptop, second, phone)
+}
+
+// afterRefresh ends the phone's session, and shows that the laptop's one dies when its old
+// refresh token is presented after second was issued.
+func (t *tour) afterRefresh(pairs *lapse.Pairs, laptop, second, phone lapse.TokenPair) error {
+	ctx := t.lapse.ctx
+	ended, err := pairs.Access().ExpireSubject(ctx, laptop.Access.Subject, laptop.Access.ID) // the refresh has not changed the ID
 	if err != nil {
 		return err
 	}
@@ -98,8 +106,7 @@ func oauthError(err error) answer {
 	return no
 }
 
-// devices prints where the subject is logged in: a line for each session, however often
-// that was refreshed.
+// devices prints where the subject is logged in: one line for each session.
 func (t *tour) devices(pairs *lapse.Pairs, subject string) error {
 	const day, instant = "Mon 15:04", "2 Jan 15:04"
 	for tok, err := range pairs.Sessions(t.lapse.ctx, subject) {
@@ -116,12 +123,12 @@ func (t *tour) devices(pairs *lapse.Pairs, subject string) error {
 	return nil
 }
 
-// note is a step that has no counterpart.
+// note prints a step of lapse that has no counterpart in Django.
 func (t *tour) note(what string, lapse answer) {
 	t.line("%s  %-32s  lapse   %v", t.now(), what, lapse)
 }
 
-// shape prints the JSON of c as Django and a client would see it, but for the secrets.
+// shape prints the JSON of c with numbers in the place of the secrets.
 func (t *tour) shape(what string, c lapse.TokenPair) error {
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -134,8 +141,8 @@ func (t *tour) shape(what string, c lapse.TokenPair) error {
 	return nil
 }
 
-// activation is the one-time token that a fork of temporary-tokens adds: what a mail
-// to a new user holds.
+// activation is the one-time token that a fork of temporary-tokens adds: a mail to a new
+// user has a link with the token.
 func activation(w io.Writer) error {
 	t, err := newTour(w, lapse.Policy{TTL: 2880 * time.Minute, Renewal: lapse.RenewNever}, django{})
 	if err != nil {

@@ -17,16 +17,16 @@ type service struct {
 	tokens    *lapse.Manager
 	verifiers []lapse.Verifier[login]
 
-	bearers []string // that clients hold, by their numbers less one
+	bearers []string // the texts that clients hold; the index is the number less one
 }
 
-// newService makes all that is needed. A server keeps its tokens in a file, with
-// bolt.Open, and its key of 32 random bytes elsewhere.
+// newService returns a service with a store in memory. A server keeps its tokens in a
+// file, with bolt.Open, and its key of 32 random bytes in another place.
 func newService(clock *clock.Mock, u users, policy lapse.Policy) (*service, error) {
 	key := sha256.Sum256([]byte("the same in each run, so never do this"))
 	m, err := lapse.New(memory.New(), lapse.Config{
 		Policy: policy,
-		Clock:  clock, // leave it out, and it is the system's
+		Clock:  clock, // nil would be the system's clock
 		Admit:  u.check,
 		Keys:   []lapse.Key{lapse.NewKey(key[:])},
 	})
@@ -37,7 +37,7 @@ func newService(clock *clock.Mock, u users, policy lapse.Policy) (*service, erro
 	}, err
 }
 
-// logIn gives whoever knows a password the token that is theirs.
+// logIn returns the token of the user whose password l has.
 func (s *service) logIn(l login) answer {
 	subject, err := lapse.Identify(s.ctx, s.tokens, l, s.verifiers...)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *service) logIn(l login) answer {
 	return s.given(issued, err)
 }
 
-// create gives out one more token, whoever asks.
+// create issues one more token for subject and asks for no password.
 func (s *service) create(subject string) answer {
 	issued, err := s.tokens.Issue(s.ctx, lapse.Grant{Subject: subject})
 	return s.given(issued, err)
@@ -60,7 +60,7 @@ func (s *service) given(issued lapse.Issued, err error) answer {
 	return answer{status: 200, token: s.number(issued.Bearer), until: issued.ExpiresAt}
 }
 
-// request is what stands before every handler.
+// request checks a token, as a server does before every handler.
 func (s *service) request(number int) answer { return s.header(s.bearer(number)) }
 
 func (s *service) header(bearer string) answer {
@@ -71,7 +71,7 @@ func (s *service) header(bearer string) answer {
 	return answer{status: 200, token: s.number(bearer), until: tok.ExpiresAt}
 }
 
-// logOut ends the token that it is asked with.
+// logOut ends the token of that number.
 func (s *service) logOut(number int) answer {
 	if _, err := s.tokens.ExpireBearer(s.ctx, s.bearer(number)); err != nil {
 		return refusal(401, err)
@@ -79,8 +79,8 @@ func (s *service) logOut(number int) answer {
 	return answer{status: 204}
 }
 
-// refusal is the answer to err: no where nobody is let in, 503 where it could not be
-// told.
+// refusal returns the answer to err. The status is no where the token or the password is
+// refused, 409 at a limit, and 503 where the store could not tell.
 func refusal(no int, err error) answer {
 	switch {
 	case errors.Is(err, lapse.ErrLimit):
@@ -110,7 +110,7 @@ func refusal(no int, err error) answer {
 	return answer{status: no, says: "ErrExpired, ran out at " + r.At.Format("15:04")}
 }
 
-// number names a bearer text, so that no secret has to be printed.
+// number returns the number of a bearer text. It is printed in the place of the secret.
 func (s *service) number(bearer string) int {
 	for i, b := range s.bearers {
 		if b == bearer {

@@ -26,37 +26,37 @@ func temporaryTokens(w io.Writer) error {
 	return t.err
 }
 
-// credentials are checked by name, or by whatever a project has.
+// credentials logs in by name, and then by e-mail address.
 func (t *tour) credentials() {
-	t.logIn("log in, wrong password", anaMistake, "")
-	t.logIn("log in, no such user", stranger, "")
-	t.logIn("log in by e-mail", anaByMail, "")
+	t.logInBoth("log in, wrong password", anaMistake, "")
+	t.logInBoth("log in, no such user", stranger, "")
+	t.logInBoth("log in by e-mail", anaByMail, "")
 	t.django.backends = true // USE_AUTHENTICATION_BACKENDS
 	t.lapse.verifiers = append(t.lapse.verifiers, lapse.VerifierFunc[login](t.users.byEmail))
-	t.logIn("the same, with backends for it", anaByMail, "")
+	t.logInBoth("the same, with backends for it", anaByMail, "")
 }
 
-// life is that of one token, from its first log-in to the next one.
+// life shows the life of one token, from its log-in to the log-in that replaces it.
 func (t *tour) life() {
 	t.at(10 * time.Minute)
-	t.request("a request", 1, "")
+	t.requestBoth("a request", 1, "")
 	t.at(20 * time.Minute)
-	t.logIn("log in again: the same token", ana, "in lapse a log-in is a use: it renews")
+	t.logInBoth("log in again: the same token", ana, "in lapse a log-in is a use: it renews")
 	t.at(25 * time.Minute)
-	t.request("a request", 1, "")
+	t.requestBoth("a request", 1, "")
 	t.at(55*time.Minute - time.Millisecond)
-	t.request("1 ms before it runs out", 1, "")
+	t.requestBoth("1 ms before it runs out", 1, "")
 	t.at(85*time.Minute - time.Millisecond)
-	t.request("at the instant it runs out", 1, "")
-	t.logIn("log in: another token", ana, "")
-	t.request("with the old one", 1, "")
+	t.requestBoth("at the instant it runs out", 1, "")
+	t.logInBoth("log in: another token", ana, "")
+	t.requestBoth("with the old one", 1, "")
 	t.at(90 * time.Minute)
-	t.logOut("log out: expire()", 2)
-	t.request("in the same instant", 2, "")
-	t.logIn("log in: another token", ana, "")
+	t.logOutBoth("log out: expire()", 2)
+	t.requestBoth("in the same instant", 2, "")
+	t.logInBoth("log in: another token", ana, "")
 }
 
-// headers that no token can be in.
+// headers sends headers that can hold no token.
 func (t *tour) headers() {
 	for _, h := range []struct{ what, text string }{
 		{`header "Token"`, ""},
@@ -68,25 +68,25 @@ func (t *tour) headers() {
 	}
 }
 
-// inactive users keep their tokens, and nothing renews those.
+// inactive shows that an inactive user keeps the token, and that nothing renews it.
 func (t *tour) inactive() {
 	t.at(100 * time.Minute)
 	t.users.named("ana").inactive = true
-	t.request("a request of an inactive user", 3, "")
-	t.logIn("log in as an inactive user", ana, "")
+	t.requestBoth("a request of an inactive user", 3, "")
+	t.logInBoth("log in as an inactive user", ana, "")
 	t.users.named("ana").inactive = false
 	t.at(115 * time.Minute)
-	t.request("active again, before it ran out", 3, "")
+	t.requestBoth("active again, before it ran out", 3, "")
 }
 
-// direct is a token made without the view.
+// direct makes tokens without the view.
 func (t *tour) direct() {
 	t.at(2 * time.Hour)
 	t.step("create one for bob in a shell", t.django.create("bob"), t.lapse.create("bob"),
 		"there the column's default is as old as the process: born dead")
 	t.step("create a second one", t.django.create("bob"), t.lapse.create("bob"),
 		"an exception there; here Policy.MaxTokens, which AtLimit can turn")
-	t.request("a request of bob", 4, "born dead there; here it lives from its issue on")
+	t.requestBoth("a request of bob", 4, "born dead there; here it lives from its issue on")
 }
 
 // withoutRenewal is the same package with its other setting.
@@ -96,12 +96,12 @@ func withoutRenewal(w io.Writer) error {
 		return err
 	}
 	t.heading("The same, where no use renews", "RENEW_ON_SUCCESS False", "Policy{TTL: 30 * time.Minute, Renewal: RenewNever}")
-	t.logIn("log in", ana, "")
+	t.logInBoth("log in", ana, "")
 	t.at(20 * time.Minute)
-	t.request("a request", 1, "")
-	t.logIn("log in again: the same token", ana, "")
+	t.requestBoth("a request", 1, "")
+	t.logInBoth("log in again: the same token", ana, "")
 	t.at(30 * time.Minute)
-	t.request("at the instant it runs out", 1, "")
-	t.logIn("log in: another token", ana, "")
+	t.requestBoth("at the instant it runs out", 1, "")
+	t.logInBoth("log in: another token", ana, "")
 	return t.err
 }

@@ -41,7 +41,7 @@ type tour struct {
 	users  users
 	django *django
 	lapse  *service
-	err    error // the first thing that went otherwise than it should
+	err    error // of the first step where the sides differ and should not, or the reverse
 }
 
 // opening is when each part begins.
@@ -68,8 +68,8 @@ func (t *tour) now() string { return t.clock.Now().Format("Mon 15:04") }
 // at moves the clock to that long after the opening.
 func (t *tour) at(d time.Duration) { t.clock.Set(opening.Add(d)) }
 
-// step prints what both sides answer, and in which way they differ; "" means that they
-// do not. It is an error if that is not so.
+// step prints the answers of both sides. differ says how they differ, and is "" if they are
+// the same. step sets t.err if that is wrong.
 func (t *tour) step(what string, django, lapse answer, differ string) {
 	t.line("%s  %-32s  django  %v", t.now(), what, django)
 	t.line("%-43s  lapse   %v", "", lapse)
@@ -81,15 +81,15 @@ func (t *tour) step(what string, django, lapse answer, differ string) {
 	}
 }
 
-// logIn, request and logOut are steps that both sides take alike.
-func (t *tour) logIn(what string, l login, differ string) {
+// logInBoth, requestBoth and logOutBoth are steps that both sides take alike.
+func (t *tour) logInBoth(what string, l login, differ string) {
 	t.step(what, t.django.logIn(l), t.lapse.logIn(l), differ)
 }
 
-func (t *tour) request(what string, number int, differ string) {
+func (t *tour) requestBoth(what string, number int, differ string) {
 	t.step(what, t.django.request(number), t.lapse.request(number), differ)
 }
 
-func (t *tour) logOut(what string, number int) {
+func (t *tour) logOutBoth(what string, number int) {
 	t.step(what, t.django.expire(number), t.lapse.logOut(number), "")
 }

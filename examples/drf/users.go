@@ -44,8 +44,8 @@ func (u users) named(name string) *user {
 	return nil
 }
 
-// byName and byEmail are what a Django project calls authentication backends, and
-// lapse Verifiers.
+// byName and byEmail are Verifiers of lapse. A Django project calls such functions
+// authentication backends.
 func (u users) byName(_ context.Context, l login) (string, error) {
 	return u.find(l, func(row *user) string { return row.name })
 }

@@ -33,9 +33,9 @@ func (t *tour) reopen() error {
 	return nil
 }
 
-// searchFile looks through every byte of the file for the secrets that were
-// handed out, as a thief of the file would. Digests are all there is. That the IDs
-// are found, which are no secret, shows that the search works.
+// searchFile looks through every byte of the file for the secrets of this run, as a
+// thief of the file would. The file holds digests only. The search finds the IDs, which
+// are no secret: that shows that it works.
 func (t *tour) searchFile() error {
 	t.heading("What somebody who steals the file gets")
 	if err := t.store.Close(); err != nil {
@@ -83,8 +83,8 @@ type form struct {
 	bytes []byte
 }
 
-// secretForms takes a bearer text apart, which no application has to do: prefix,
-// underscore, 22 digits of ID, 44 of secret, 6 of checksum.
+// secretForms takes the bearer text of tok apart: prefix, underscore, 22 digits of ID,
+// 44 of secret, 6 of checksum. No application has to do this.
 func secretForms(tok lapse.Issued) ([]form, error) {
 	body := strings.TrimPrefix(tok.Bearer, tok.Prefix+"_")
 	if len(body) != 72 || !bytes.Equal(decode(body[:22]), tok.ID[:]) {

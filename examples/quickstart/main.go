@@ -5,8 +5,8 @@
 //	go run ./examples/quickstart -db tokens.db   # twice: the second run finds the first one's tokens
 //
 // Read tour.go first, then steps.go, which holds the calls of an ordinary server;
-// refusals.go is about telling "no good" from "could not tell", and file.go about
-// what the file holds and what it does not.
+// refusals.go tells "no good" from "could not tell", and file.go shows that the file
+// holds no secret.
 package main
 
 import (
@@ -41,8 +41,8 @@ func main() {
 	}
 }
 
-// run takes the tour and writes its transcript to w. It stops at the first thing
-// that goes otherwise than the transcript would say.
+// run takes the tour and writes its transcript to w. It stops at the first step that
+// fails.
 func run(w io.Writer, cfg config) (err error) {
 	t, err := newTour(w, cfg)
 	if err != nil {

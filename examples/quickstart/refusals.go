@@ -9,8 +9,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
-// present does with a bearer text what a server does with every request: three
-// outcomes, told apart by one errors.Is. who is for the transcript.
+// present authenticates bearer as a server does with every request. One errors.Is tells
+// the three outcomes apart. who is for the transcript.
 func (t *tour) present(m *lapse.Manager, bearer, who string) {
 	tok, err := m.Authenticate(t.ctx, bearer)
 	switch {
@@ -23,7 +23,8 @@ func (t *tour) present(m *lapse.Manager, bearer, who string) {
 	}
 }
 
-// why is for the log. The client gets the same 401 whatever the reason is.
+// why returns the reason of a refusal, for the log. The client gets the same 401 for
+// every reason.
 func (t *tour) why(err error) string {
 	var r *lapse.Rejection
 	errors.As(err, &r) // every refusal carries one
@@ -43,7 +44,7 @@ func (t *tour) why(err error) string {
 	}
 }
 
-// refusals presents what no server should let in, and what it should.
+// refusals presents texts that a server refuses, and texts that it accepts.
 func (t *tour) refusals() error {
 	t.heading("Every other reason for a 401")
 	t.clock.Add(5 * time.Minute)
@@ -70,8 +71,7 @@ func (t *tour) refusals() error {
 	return nil
 }
 
-// issueElsewhere returns a token that is right in every letter, of a store that
-// is not this one.
+// issueElsewhere returns a well-formed token of another store.
 func (t *tour) issueElsewhere() (lapse.Issued, error) {
 	m, err := lapse.New(memory.New(), lapse.Config{Clock: t.clock})
 	if err != nil {

@@ -18,7 +18,8 @@ func (t *tour) welcome() error {
 	return nil
 }
 
-// lookBack lists what an earlier run left, and sweeps what has been dead for long.
+// lookBack lists the tokens of an earlier run, and sweeps those that have been dead for
+// long.
 func (t *tour) lookBack() error {
 	if len(t.earlier) == 0 {
 		return nil
@@ -66,7 +67,7 @@ func (t *tour) slide() error {
 	return nil
 }
 
-// reachCap uses a token all day. MaxTTL ends it all the same.
+// reachCap uses a token all day, until MaxTTL ends the token.
 func (t *tour) reachCap() error {
 	t.heading("However often it is used, its cap ends it: MaxTTL, 8 hours here")
 	t.clock.Add(10 * time.Minute)
@@ -90,7 +91,7 @@ func (t *tour) reachCap() error {
 	return nil
 }
 
-// logOutElsewhere ends all of a subject's tokens but the one that asks for it.
+// logOutElsewhere ends all tokens of the subject except the laptop's.
 func (t *tour) logOutElsewhere() error {
 	t.heading("Log out everywhere but here")
 	var devices []lapse.Issued
@@ -129,8 +130,8 @@ func (t *tour) list() error {
 	return nil
 }
 
-// rotate gives the script's token a new text. The token stays: its ID, its place in every
-// list, and the connections that it holds.
+// rotate gives the script's token a new text. The token keeps its ID, its place in every
+// list, and its connections.
 func (t *tour) rotate() error {
 	const overlap = 5 * time.Minute
 	t.heading("A new text for the same token: the old one works for 5 minutes more, here")
@@ -151,8 +152,8 @@ func (t *tour) rotate() error {
 	return nil
 }
 
-// issue is where every token of this tour is made. A server would send the Bearer
-// to the client and forget it.
+// issue makes a token; every token of this tour comes from here. A server would send the
+// Bearer to the client and forget the text.
 func (t *tour) issue(m *lapse.Manager, name string) (lapse.Issued, error) {
 	tok, err := m.Issue(t.ctx, lapse.Grant{Subject: t.subject, Name: name})
 	if err != nil {

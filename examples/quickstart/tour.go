@@ -20,7 +20,7 @@ type tour struct {
 	out     io.Writer
 	subject string
 	path    string
-	tempDir string // "" if the file is the user's to keep
+	tempDir string // "" if the file stays after the run
 
 	clock    *clock.Mock
 	store    *bolt.Store
@@ -34,7 +34,7 @@ type tour struct {
 	issued  []lapse.Issued // all of this run; a server would hand them out and forget them
 }
 
-// opening is when the day starts, on a file that has seen no day yet.
+// opening is when the day starts on a new file.
 var opening = time.Date(2026, time.January, 5, 9, 0, 0, 0, time.UTC)
 
 func newTour(w io.Writer, cfg config) (*tour, error) {
@@ -76,7 +76,7 @@ func (t *tour) open() error {
 
 	t.logins, err = lapse.New(store, lapse.Config{
 		Policy: lapse.Policy{TTL: 30 * time.Minute, MaxTTL: 8 * time.Hour},
-		Clock:  t.clock, // leave it out, and it is the system's
+		Clock:  t.clock, // nil would be the system's clock
 		Admit:  t.accounts.check,
 	})
 	if err != nil {
@@ -90,8 +90,8 @@ func (t *tour) open() error {
 	return err
 }
 
-// resume finds what an earlier run left and moves the clock to the next morning,
-// because time does not go back.
+// resume finds the tokens of an earlier run and moves the clock to the morning after
+// that, because time does not go back.
 func (t *tour) resume() error {
 	var latest time.Time
 	for tok, err := range t.logins.Tokens(t.ctx, t.subject) {
@@ -129,8 +129,8 @@ type accounts struct {
 	suspended map[string]bool
 }
 
-// check is asked on every Authenticate. Had it to ask a database that is down, it
-// would return that error as it is: "could not tell" logs nobody out.
+// check is called by every Authenticate. A check that asks a database returns the error
+// of a database that is down as it is: "could not tell" logs no one out.
 func (a accounts) check(_ context.Context, tok lapse.Token) error {
 	if a.suspended[tok.Subject] {
 		return fmt.Errorf("%w: the account is suspended", lapse.ErrRefused)

@@ -55,7 +55,7 @@ func (t *tour) when(at time.Time) string {
 // prefix and the first characters of the ID, which is no secret.
 func brief(tok lapse.Token) string { return briefText(tok.Prefix + "_" + tok.ID.String()) }
 
-// briefText does so for a bearer text that nobody has vouched for.
+// briefText does the same for a bearer text, which may be forged.
 func briefText(bearer string) string {
 	body := strings.LastIndexByte(bearer, '_') + 1
 	return bearer[:min(len(bearer), body+8)] + "…"

@@ -1,11 +1,11 @@
-// Tcp serves a line protocol to whoever holds a token: the first line is the token,
-// and from then on the connection lives as long as the token does, whatever texts that
-// has in turn.
+// Tcp serves a line protocol to clients that hold a token. The first line that a client
+// sends is the token. From then on the connection lives as long as the token does, also
+// when a rotation gives the token another text.
 //
 //	go run ./examples/tcp            # prints a token, and how to use it
 //
-// Read serve.go: its function attend is what a server of any protocol does, and
-// farewell how it says why before it hangs up.
+// Read serve.go: a server of any protocol does what its function attend does, and tells
+// the client why it hangs up, as farewell does.
 package main
 
 import (

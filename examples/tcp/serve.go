@@ -14,18 +14,19 @@ import (
 )
 
 const (
-	// patience is how long a peer may take to say who it is, and to hang up once it
-	// was told why.
+	// patience is how long a peer may take to send its token, and to hang up after the
+	// farewell.
 	patience = 5 * time.Second
 
 	longestLine = 4096
 
-	// overlap is for how long a token's previous text works: the other connections that
-	// have it are told so when they use it after that.
+	// overlap is how long a token's previous text works. A connection that uses the
+	// previous text later is told to sign in again.
 	overlap = time.Minute
 )
 
-// serve attends to whoever connects until ctx ends, and then says goodbye to all.
+// serve accepts connections until ctx ends, then says goodbye to every peer and returns
+// nil. It returns the error of l if l fails before that.
 func serve(ctx context.Context, l net.Listener, tokens *lapse.Manager) error {
 	ctx, goDown := context.WithCancel(ctx)
 	var connections sync.WaitGroup
@@ -66,21 +67,32 @@ func attend(ctx context.Context, conn net.Conn, tokens *lapse.Manager) {
 		drain(lines)
 		return
 	}
-	held := hold.Context()
+	defer farewellAfter(hold.Context(), conn)()
+	fmt.Fprintf(conn, "hello %s\n", hold.Token().Subject)
+	converse(hold.Context(), hangUp, conn, lines, tokens, bearer)
+	drain(lines)
+}
+
+// farewellAfter has the peer told why held ends, once it ends. The function that it returns
+// ends that, and waits for a farewell that has begun.
+func farewellAfter(held context.Context, conn net.Conn) (end func()) {
 	said := make(chan struct{})
 	stop := context.AfterFunc(held, func() {
 		farewell(conn, context.Cause(held))
 		close(said)
 	})
-	defer func() {
-		if !stop() { // it is being said
+	return func() {
+		if !stop() { // the farewell has begun
 			<-said
 		}
-	}()
+	}
+}
 
-	fmt.Fprintf(conn, "hello %s\n", hold.Token().Subject)
+// converse answers line after line until held ends or the peer hangs up. It calls hangUp
+// when another connection has given the token a new text.
+func converse(held context.Context, hangUp context.CancelCauseFunc, conn net.Conn, lines *bufio.Scanner, tokens *lapse.Manager, bearer string) {
 	for lines.Scan() && held.Err() == nil {
-		// What a peer says is a use of its token: it renews that, and so the connection.
+		// Each line is a use of the token: it renews the token, and so the connection.
 		tok, err := tokens.Authenticate(held, bearer)
 		switch {
 		case err == nil && lines.Text() == "rotate":
@@ -91,13 +103,13 @@ func attend(ctx context.Context, conn net.Conn, tokens *lapse.Manager) {
 			hangUp(err)
 		case !errors.Is(err, lapse.ErrUnauthenticated):
 			fmt.Fprintln(conn, "that did not work; try again")
-		} // what has ended the token is on its way to the connection
+		} // the token has ended: held ends next
 	}
-	drain(lines)
 }
 
-// rotate tells the peer the new text of its token, and returns that. The token stays the
-// same one, and so every connection of it stays open.
+// rotate tells the peer the new text of its token and returns the text. If that fails,
+// rotate returns bearer. The ID of the token does not change, so all its connections stay
+// open.
 func rotate(ctx context.Context, conn net.Conn, tokens *lapse.Manager, bearer string) string {
 	issued, err := tokens.Rotate(ctx, bearer, overlap)
 	if err != nil {
@@ -108,7 +120,7 @@ func rotate(ctx context.Context, conn net.Conn, tokens *lapse.Manager, bearer st
 	return issued.Bearer
 }
 
-// answer serves one line.
+// answer serves one line of the peer that holds tok.
 func answer(ctx context.Context, conn net.Conn, tokens *lapse.Manager, tok lapse.Token, line string) {
 	switch line {
 	case "who":
@@ -122,10 +134,11 @@ func answer(ctx context.Context, conn net.Conn, tokens *lapse.Manager, tok lapse
 	}
 }
 
-// farewell says why and sends no more. It does not close the connection: what the peer
-// has sent by then would make that a reset, which may overtake the last line.
+// farewell tells the peer why the connection ends and sends no more. It does not close the
+// connection: where the peer has sent bytes that were not read, a close is a reset, and the
+// reset may overtake the last line.
 func farewell(conn net.Conn, cause error) {
-	conn.SetDeadline(time.Now().Add(patience)) // whoever neither reads nor hangs up
+	conn.SetDeadline(time.Now().Add(patience)) // for a peer that neither reads nor hangs up
 	fmt.Fprintf(conn, "bye: %s\n", why(cause))
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
@@ -138,13 +151,13 @@ func drain(lines *bufio.Scanner) {
 	}
 }
 
-// why is for the peer: it should sign in again after the first kind, and connect again
-// after the second.
+// why returns what the peer is told: to sign in again if its token is refused, and
+// otherwise to try again later.
 func why(cause error) string {
 	var r *lapse.Rejection
 	switch {
 	case !errors.As(cause, &r):
-		return "try again later" // the store could not tell, or the server is going down
+		return "try again later" // the store could not tell, or the server stops
 	case errors.Is(cause, lapse.ErrRefused):
 		return "sign in again: your account is suspended"
 	case errors.Is(cause, lapse.ErrExpired):

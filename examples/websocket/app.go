@@ -14,7 +14,7 @@ import (
 // app is what runs: a store, a server on it, and a listener.
 type app struct {
 	url   string
-	local bool // nobody else's machine can reach it
+	local bool // no other machine can reach it
 	store *bolt.Store
 	ln    net.Listener
 	srv   *server
@@ -47,12 +47,12 @@ func open(cfg config) (*app, error) {
 	return a, nil
 }
 
-// patience is how long those who are still asking something are waited for.
+// patience is how long serve waits for the requests that are under way.
 const patience = 5 * time.Second
 
-// serve serves until ctx ends. Then it takes no more connections, closes every socket
-// with 1001, so that its page comes back when there is a server again, and last the
-// store, which writes what it has deferred.
+// serve serves until ctx ends. Then it accepts no more connections and closes every socket
+// with 1001, so that the page connects again when there is a server. Last it closes the
+// store, which writes the renewals that it has deferred.
 func (a *app) serve(ctx context.Context) error {
 	hs := &http.Server{Handler: a.srv.routes(), ReadHeaderTimeout: 10 * time.Second}
 	ctx, failed := context.WithCancelCause(ctx)

@@ -15,8 +15,8 @@ const protocol = "lapse.devices.v1"
 //   - a browser cannot, and offers two subprotocols, the protocol's name and the token,
 //     which has no character that a subprotocol may not have. It is answered with the
 //     name; the token is never echoed;
-//   - who can do neither trades the token for a ticket, which is good once and for a
-//     few seconds, and so may stand in a URL: ?ticket=TICKET.
+//   - a client that can do neither trades the token for a ticket. A ticket is good once
+//     and for a few seconds, so it may stand in a URL: ?ticket=TICKET.
 //
 // The error is one of lapse's, about the ticket.
 func (s *server) bearer(r *http.Request) (string, error) {

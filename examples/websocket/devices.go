@@ -11,7 +11,7 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// online knows who is connected. The zero value knows nobody.
+// online has the connections of all people. The zero value has none.
 type online struct {
 	mu     sync.Mutex
 	people map[string]map[*connection]bool // by subject
@@ -40,8 +40,8 @@ func (o *online) leave(c *connection) {
 	o.changed(c.self.Subject)
 }
 
-// changed wakes the connections of subject. It waits for nobody: it is called from
-// Observe, and what is slow there makes slow whoever authenticates.
+// changed wakes the connections of subject and does not wait for them. Observe calls it,
+// and a slow Observe makes every check of a token slow.
 func (o *online) changed(subject string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,7 +88,7 @@ type device struct {
 // mostEnded is how many of the dead are shown.
 const mostEnded = 4
 
-// look reads what there is to show to c.
+// look returns the view that c shows.
 func (c *connection) look(ctx context.Context) (view, error) {
 	now := c.clock.Now()
 	v := view{Now: now.UnixMilli(), TTL: c.ttl.Milliseconds(), Person: c.self.Subject, You: c.self.ID}
@@ -138,7 +138,7 @@ func later(a, b time.Time) time.Time {
 // lookEvery is the longest that a page waits for the time of the server's clock.
 const lookEvery = 15 * time.Second
 
-// show sends the view, again whenever something changes or somebody runs out, until
+// show sends the view, and sends it again when something changes or a token expires, until
 // ctx ends or the peer takes no more.
 func (c *connection) show(ctx context.Context) {
 	for c.held.Err() == nil {

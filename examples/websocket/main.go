@@ -6,7 +6,7 @@
 //
 // Read socket.go first: it holds a connection for as long as its token lives.
 // server.go has the routes, bearer.go and ticket.go the three ways in which a token
-// travels, devices.go what everyone sees of everyone. The page is in page/.
+// travels, devices.go the view that every page shows. The page is in page/.
 package main
 
 import (
@@ -53,7 +53,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for anybody
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	if err := run(ctx, cfg, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "websocket:", err)
 		os.Exit(1)

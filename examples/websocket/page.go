@@ -9,8 +9,8 @@ import (
 //go:embed page
 var files embed.FS
 
-// page serves the three files of the page. They ask for nothing from elsewhere, and
-// the policy would not let them.
+// page serves the three files of the page. They load nothing from another server, and the
+// Content-Security-Policy forbids that.
 func page() http.Handler {
 	folder, err := fs.Sub(files, "page")
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// server has two Managers on one store. Their prefixes keep the tokens apart: a ticket
-// passes for no device, nor a device's token for a ticket.
+// server has two Managers on one store. Their prefixes keep the tokens apart: neither
+// Manager accepts a token of the other one.
 type server struct {
 	devices *lapse.Manager
 	tickets *lapse.Manager
@@ -35,7 +35,7 @@ const (
 	devicePrefix = "device"
 	ticketPrefix = "ticket"
 	ticketTTL    = 15 * time.Second
-	retention    = time.Hour // so long may a page show who was signed out, and why
+	retention    = time.Hour // how long a page can show who was signed out, and why
 )
 
 func newServer(store storage.Store, cfg config) (*server, error) {
@@ -74,8 +74,8 @@ type systemClock struct{}
 func (systemClock) Now() time.Time                         { return time.Now() }
 func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-// observe is told of everything that becomes of a device's token, whoever did it. An
-// Event holds no secret, so all of it may be logged.
+// observe is told of each event of a device's token. An Event holds no secret, so all of it
+// may be logged.
 func (s *server) observe(_ context.Context, e lapse.Event) {
 	level := slog.LevelInfo
 	if e.Kind == lapse.EventRenewed {
@@ -85,8 +85,8 @@ func (s *server) observe(_ context.Context, e lapse.Event) {
 	s.online.changed(e.Token.Subject)
 }
 
-// sweep deletes the records of those that have been dead for longer than retention,
-// tickets among them: a Manager sweeps every prefix.
+// sweep deletes the records of the tokens that have been dead for longer than retention. It
+// deletes tickets, too: a Manager sweeps every prefix.
 func (s *server) sweep(ctx context.Context) {
 	for {
 		if _, err := s.devices.Sweep(ctx); err != nil && ctx.Err() == nil {
@@ -110,7 +110,8 @@ func (s *server) routes() http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// signIn is where an application would verify a password. This one takes any name.
+// signIn issues a token. An application would verify a password here; this one accepts
+// every name.
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 	var asked struct{ Person, Device string }
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&asked); err != nil {
@@ -128,8 +129,9 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, map[string]string{"token": issued.Bearer, "id": issued.ID.String()})
 }
 
-// whoAmI tells a page whose socket could not be opened whether to try again: a browser
-// does not show it the 401. Peek, because asking is no use of the device.
+// whoAmI tells a page whose socket could not be opened whether to try again, because a
+// browser does not show the 401 to the page. It calls Peek: the question is no use of the
+// device.
 func (s *server) whoAmI(w http.ResponseWriter, r *http.Request) {
 	tok, err := s.devices.Peek(r.Context(), fromHeader(r))
 	if err != nil {
@@ -145,8 +147,8 @@ type failure struct {
 	Reason string `json:"reason,omitempty"` // as in a close frame
 }
 
-// fail answers an error of lapse's: 401 if the token is no good, 503 if that could not
-// be told. The two are never confused, or a store that is down would sign people out.
+// fail answers an error of lapse: 401 if the token is no good, 503 if the store could not
+// tell. With 401 for both, a store that is down would sign people out.
 func (s *server) fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, lapse.ErrUnauthenticated):
@@ -163,8 +165,8 @@ func (s *server) fail(w http.ResponseWriter, err error) {
 	}
 }
 
-// reason is what its holder may know about the end of a token. To whoever has not
-// proved to hold one it is "unknown".
+// reason returns what the holder of a token may know about its end. For a client that has
+// not proved to hold the token it is "unknown".
 func reason(err error) string {
 	var r *lapse.Rejection
 	switch {

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// statusEnded is the close code for a token that is no good any more: sign in anew. A
-// client that is closed with any other one comes back with the token that it has.
+// statusEnded is the close code for a token that is no good any more: the client has to
+// sign in again. After any other code a client connects again with the same token.
 const statusEnded websocket.StatusCode = 4001
 
 // socket holds one connection for as long as its token lives. Before the upgrade a
@@ -60,8 +60,8 @@ type connection struct {
 }
 
 // cut closes the connection of a token that has ended, and says why. It runs when held
-// is done; what reads and writes meanwhile must not end with held, or the peer would
-// see the connection vanish before it is told.
+// is done. Reads and writes do not end with held: the peer would see the connection vanish
+// before cut has said why.
 func (c *connection) cut() {
 	c.online.leave(c) // nothing more is shown to it, however long it takes to close
 	cause := context.Cause(c.held)
@@ -74,7 +74,7 @@ func (c *connection) cut() {
 }
 
 // listen does what the device asks for until the connection is closed. Every message
-// is a use of the token: it slides its expiry, and is refused if the token has ended.
+// is a use of the token: it renews the token, and is refused if the token has ended.
 func (c *connection) listen() {
 	ctx := context.Background() // Close, or the peer, ends it
 	for {
@@ -96,7 +96,7 @@ func (c *connection) listen() {
 	}
 }
 
-// obey does what a message asks for. One that names nothing to do is a use, no more.
+// obey does what a message asks for. A message that asks for nothing is only a use.
 func (c *connection) obey(ctx context.Context, data []byte) error {
 	var msg struct {
 		Do string   `json:"do"`
@@ -110,7 +110,7 @@ func (c *connection) obey(ctx context.Context, data []byte) error {
 	case "end":
 		tok, err := c.devices.Token(ctx, msg.ID)
 		if errors.Is(err, lapse.ErrNotFound) || err == nil && tok.Subject != c.self.Subject {
-			return nil // swept, or somebody else's
+			return nil // swept, or of another person
 		}
 		if err == nil {
 			_, err = c.devices.Expire(ctx, msg.ID)
@@ -123,7 +123,7 @@ func (c *connection) obey(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// send gives up a peer that takes nothing for a while.
+// send sends v. It fails if the peer reads nothing for some seconds.
 func (c *connection) send(v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -134,8 +134,8 @@ func (c *connection) send(v any) error {
 	return c.conn.Write(ctx, websocket.MessageText, text)
 }
 
-// closeSockets closes every socket with 1001 and returns when all are gone. There may
-// be no new ones by then.
+// closeSockets closes every socket with 1001 and returns when all are gone. The caller
+// accepts no new sockets any more.
 func (s *server) closeSockets() {
 	s.stop()
 	s.sockets.Wait()

@@ -14,10 +14,10 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// A ticket is a token of one use and a short life, a dot, and a key. Its record holds
-// the token that it was traded for, sealed under that key, which nobody keeps: neither
-// the file nor this process can turn a ticket that was not used back into a token.
-// What the socket holds is the token itself, so it lives as long as any other one.
+// A ticket is a token of one use and a short life, a dot, and a key. The record of the
+// ticket holds the token that it was traded for, sealed under the key. Only the client has
+// the key: neither the file nor this process can turn an unused ticket into the token. The
+// socket holds the token itself, so it lives as long as any other socket.
 
 var encoding = base64.RawURLEncoding
 

@@ -1,11 +1,11 @@
 // Package boltfile reads the file format of bbolt v1.5 without bbolt, so that a
 // damaged file is refused before bbolt maps it into memory and panics over it.
 //
-// A file is two meta pages, of which the newest leads to everything else: a tree of
-// pages whose leaves hold the top-level buckets, and the list of free pages. ReadMetas
-// reads the meta pages, Walk everything, and Get one value. Nothing here writes, locks,
-// or keeps any state. A caller that reads while another process writes may be told of
-// damage that is not there: ReadHead shows whether the meta pages have changed meanwhile.
+// A file has two meta pages. The newest one leads to everything else: a tree of pages
+// whose leaves hold the top-level buckets, and the list of free pages. ReadMetas reads the
+// meta pages, Walk everything, and Get one value. The package neither writes nor locks, and
+// keeps no state. If another process writes meanwhile, the functions may report damage
+// that is not there: ReadHead shows whether the meta pages have changed.
 package boltfile
 
 import (
@@ -17,14 +17,14 @@ import (
 // ErrDamaged means that the bytes of the file are not those of a sound bbolt file. Every
 // error of this package either wraps it, or is ErrNoBucket, or an error that a Visitor
 // has returned, or an error of reading as the file returned it. A read error is never
-// damage; the end of a file before the last page that its meta page counts is.
+// damage. A file that ends before the last page that its meta page counts is damaged.
 var ErrDamaged = errors.New("not a sound bbolt file")
 
 // ErrEmpty means that the file has no bytes. It wraps ErrDamaged.
 var ErrEmpty = fmt.Errorf("%w: it is empty", ErrDamaged)
 
-// ErrForeign means that the file has the mark of bbolt in neither meta page: it is
-// something else, or both pages are lost. It wraps ErrDamaged.
+// ErrForeign means that neither meta page has the magic number of bbolt: another kind of
+// program made the file, or both pages are lost. It wraps ErrDamaged.
 var ErrForeign = fmt.Errorf("%w: neither of its meta pages has the mark of bbolt", ErrDamaged)
 
 // ErrNoBucket means that the file has no top-level bucket of the name.

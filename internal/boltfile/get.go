@@ -2,12 +2,12 @@ package boltfile
 
 import "io"
 
-// Get returns a copy of the value of key in a top-level bucket, nil if the bucket has no
-// such key or a bucket of that name. It reads and checks the pages on the way alone, by
-// m, which ReadMetas has returned. The errors are ErrNoBucket, ErrDamaged and those of
-// reading.
+// Get returns a copy of the value of key in a top-level bucket. It returns nil if the bucket
+// has no such key, or has a bucket of that name. m is a result of ReadMetas. Get reads and
+// checks only the pages on the way to the key. The errors are ErrNoBucket, ErrDamaged and
+// those of reading.
 func Get(f io.ReaderAt, m Meta, bucket, key string) (value []byte, err error) {
-	_, err = lead(f, m, bucket, key, func(_, found []byte) error {
+	_, err = walkTo(f, m, bucket, key, func(_, found []byte) error {
 		value = append([]byte{}, found...)
 		return nil
 	})
@@ -17,11 +17,12 @@ func Get(f io.ReaderAt, m Meta, bucket, key string) (value []byte, err error) {
 // Sequence returns the sequence of a top-level bucket, which bbolt's SetSequence and
 // NextSequence set, with the errors of Get.
 func Sequence(f io.ReaderAt, m Meta, bucket string) (uint64, error) {
-	return lead(f, m, bucket, "", nil)
+	return walkTo(f, m, bucket, "", nil)
 }
 
-// lead walks to one key of a bucket, and returns the sequence of the bucket.
-func lead(f io.ReaderAt, m Meta, bucket, key string, pair func(key, value []byte) error) (uint64, error) {
+// walkTo walks to one key of a bucket, calls pair for it, and returns the sequence of the
+// bucket.
+func walkTo(f io.ReaderAt, m Meta, bucket, key string, pair func(key, value []byte) error) (uint64, error) {
 	w := newWalker(f, m, Visitor{Bucket: bucket, Pair: pair})
 	w.path = []string{bucket, key}
 	err := w.tree(0, m.Root, nil, nil)
@@ -31,8 +32,8 @@ func lead(f io.ReaderAt, m Meta, bucket, key string, pair func(key, value []byte
 	return w.sequence, err
 }
 
-// aside reports whether an element of p, whose keys are below next, is not on the path.
-func (w *walker) aside(p page, key, next []byte) bool {
+// offPath reports whether an element of p, whose keys are below next, is not on the path.
+func (w *walker) offPath(p page, key, next []byte) bool {
 	if w.nested == len(w.path) {
 		return true
 	}

@@ -24,12 +24,11 @@ type Meta struct {
 	Tx       uint64 // the number of the transaction
 }
 
-// HasFreelist reports whether the file holds the list of its free pages. It does not
-// after bbolt was opened with NoFreelistSync, and after `bbolt surgery freelist abandon`.
+// HasFreelist reports whether the file holds the list of its free pages. There is no list
+// after a commit with NoFreelistSync, and after `bbolt surgery freelist abandon`.
 func (m Meta) HasFreelist() bool { return m.Freelist != math.MaxUint64 }
 
-// Metas are the two meta pages of a file. bbolt takes Newest for the state of the file,
-// too.
+// Metas are the two meta pages of a file. bbolt opens the file by Newest, too.
 type Metas struct {
 	Newest Meta
 	Older  Meta  // the state before Newest, or Newest itself; zero if Lost is not nil
@@ -38,10 +37,10 @@ type Metas struct {
 
 // ReadMetas reads the meta pages of f, which is size bytes long.
 //
-// If one of them is of no use, Lost says why, and Newest is the other one: it may lack
-// the last transaction, and bbolt would go on from it without a word. All that bbolt
-// leaves is sound: pages written in turn, what Tx.WriteTo copies and the commits after
-// that, and two equal pages, as after `bbolt surgery revert-meta-page`.
+// If one of them is of no use, Lost says why, and Newest is the other one. Then Newest may
+// lack the last transaction, and bbolt would open the file by it without an error. Every
+// pair that bbolt leaves is sound: pages written alternately, a copy by Tx.WriteTo and the
+// commits after that, and two equal pages, as after `bbolt surgery revert-meta-page`.
 //
 // The errors are ErrEmpty, ErrForeign, ErrDamaged (both pages are lost, they contradict
 // each other, they are of the other byte order, the file is cut short) and those of
@@ -49,7 +48,7 @@ type Metas struct {
 func ReadMetas(f io.ReaderAt, size int64) (Metas, error) {
 	first, firstLost, failed := readMeta(f, 0)
 	second, secondLost, failedToo := secondMeta(f, first.PageSize)
-	m, err := join(first, second, firstLost, secondLost)
+	m, err := choose(first, second, firstLost, secondLost)
 	n, err := m.Newest, cmp.Or(failed, failedToo, err)
 	switch {
 	case size <= 0:
@@ -67,15 +66,15 @@ func ReadMetas(f io.ReaderAt, size int64) (Metas, error) {
 	return Metas{}, err
 }
 
-// join decides which of the two meta pages counts, and whether the other is of use.
-func join(first, second metaPage, firstLost, secondLost string) (Metas, error) {
+// choose decides which of the two meta pages counts, and whether the other is of use.
+func choose(first, second metaPage, firstLost, secondLost string) (Metas, error) {
 	newest, older := first, second
 	if firstLost != "" || second.Tx > first.Tx {
 		newest, older = second, first
 	}
 	m := Metas{Newest: newest.meta()}
 	switch {
-	case firstLost == noMark && secondLost == noMark:
+	case firstLost == noMagic && secondLost == noMagic:
 		return m, ErrForeign
 	case firstLost != "" && secondLost != "":
 		return m, damaged("both meta pages are lost: the first %s, the second %s", firstLost, secondLost)
@@ -91,9 +90,10 @@ func join(first, second metaPage, firstLost, secondLost string) (Metas, error) {
 	return m, nil
 }
 
-// neighbours reports whether two meta pages can be of one file. bbolt writes them in
-// turn, those of even transactions first. A copy by Tx.WriteTo has the later one first
-// whichever that is, and so the next one may overwrite it. Surgery makes them equal.
+// neighbours reports whether meta pages of these two transactions can be in one file. bbolt
+// writes the pages alternately, an even transaction into the first page. A copy by
+// Tx.WriteTo always has the later transaction in the first page, so the next transaction
+// may overwrite that page. Surgery makes both pages equal.
 func neighbours(first, second uint64) bool {
 	return first+1 == second || first == second || first == second+1 || first == second+2 && first%2 == 0
 }
@@ -109,12 +109,12 @@ func (m metaPage) meta() Meta {
 	return Meta{uint64(m.PageSize), m.Root, m.Freelist, m.Pages, m.Tx}
 }
 
-// noMark is said of a page that does not begin as a meta page does.
-const noMark = "has no mark of bbolt"
+// noMagic is why a page is of no use that does not begin with the magic number of bbolt.
+const noMagic = "has no mark of bbolt"
 
 // readMeta reads the meta page that begins at off. lost says why the page is of no use,
 // and is empty exactly if bbolt would use the page. Like bbolt.Open, readMeta does not look
-// at the page's header; bbolt's Tx.Check does, and panics over a wrong one.
+// at the header of the page. Only bbolt's Tx.Check looks at it, and panics if it is wrong.
 func readMeta(f io.ReaderAt, off uint64) (m metaPage, lost string, err error) {
 	var b [metaLen]byte
 	short := readAt(f, b[:], int64(off)+pageHeader)
@@ -128,7 +128,7 @@ func readMeta(f io.ReaderAt, off uint64) (m metaPage, lost string, err error) {
 	case m.Magic == bits.ReverseBytes32(magic):
 		lost = "is of the other byte order, and can be read by a machine like the one that wrote it"
 	case m.Magic != magic:
-		lost = noMark
+		lost = noMagic
 	case m.Version != version, m.Checksum != sum.Sum64():
 		lost = "does not match its checksum, or is of another version of the format"
 	default:
@@ -137,27 +137,28 @@ func readMeta(f io.ReaderAt, off uint64) (m metaPage, lost string, err error) {
 	return metaPage{}, lost, err
 }
 
-// secondMeta reads the second meta page. pageSize is 0 where the first one, which says how
-// long a page is, is lost: then secondMeta looks at every place where the second may be.
+// secondMeta reads the second meta page. pageSize is the length of a page, which the first
+// meta page says. If the first one is lost, pageSize is 0, and secondMeta looks at every
+// place where the second one may be.
 func secondMeta(f io.ReaderAt, pageSize uint32) (m metaPage, lost string, err error) {
 	if pageSize != 0 {
 		return readMeta(f, uint64(pageSize))
 	}
-	lost = noMark
+	lost = noMagic
 	for size := uint64(minPageSize); size <= maxPageSize; size *= 2 {
 		m, why, err := readMeta(f, size)
 		if err != nil || why == "" && uint64(m.PageSize) == size {
 			return m, "", err
 		}
-		if lost == noMark && why != "" {
+		if lost == noMagic && why != "" {
 			lost = why
 		}
 	}
 	return metaPage{}, lost, nil
 }
 
-// Head is the content of both meta pages as bytes. Two equal ones, read at different
-// times, mean that no transaction has been committed between the times.
+// Head is the content of both meta pages as bytes. If two Heads, read at different times,
+// are equal, no transaction has been committed between the times.
 type Head [2][metaLen]byte
 
 // ReadHead reads the meta pages of f, whose pages are pageSize bytes long, and does not

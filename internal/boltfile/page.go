@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// A page of bbolt is a header, as many elements of 16 bytes as that counts, and the keys
-// and values behind them, packed in their order. The header is the number of the page,
-// and these.
+// A page of bbolt is a header, as many elements of 16 bytes as the header counts, and the
+// keys and values behind them, packed in their order. The header is the number of the page,
+// and the fields at these places.
 const (
 	pageFlags, pageCount, pageOverflow = 8, 10, 12  // overflow: how many pages more belong to it
 	pageHeader, elementLen, bucketLen  = 16, 16, 16 // of a bucket: the number of its root page, and its sequence
@@ -20,7 +20,7 @@ const (
 type page struct {
 	id   uint64
 	kind uint16
-	size uint64 // what the length of a page is a multiple of; 1 of a small bucket
+	size uint64 // the length of data is a multiple of it; 1 for a small bucket
 	data []byte
 }
 
@@ -34,9 +34,9 @@ type element struct {
 }
 
 // elements returns the entries of p, a branch or a leaf, in the memory of old if they
-// fit. The keys ascend, from low and to below high, where those are given. The first key
-// is low itself: bbolt finds a child in its branch by that when it writes, and writes a
-// tree with a loop where it does not.
+// fit. The keys must ascend and be below high, unless high is nil. The first key must be
+// low, unless low is nil: when bbolt writes, it finds a child in its branch by that key, and
+// writes a tree with a loop where the key is another one.
 func (p page) elements(old []element, low, high []byte) ([]element, error) {
 	els, err := p.unpack(old)
 	switch {
@@ -62,7 +62,7 @@ func (p page) elements(old []element, low, high []byte) ([]element, error) {
 func (p page) unpack(old []element) ([]element, error) {
 	order := binary.NativeEndian
 	count := int(order.Uint16(p.data[pageCount:]))
-	end := uint64(pageHeader + count*elementLen) // of all that was read
+	end := uint64(pageHeader + count*elementLen) // of the elements, keys and values so far
 	if end > uint64(len(p.data)) {
 		return nil, p.damaged("more elements than fit")
 	}
@@ -92,8 +92,8 @@ func (p page) unpack(old []element) ([]element, error) {
 	return els, nil
 }
 
-// below returns the key that the i-th key of els, and all that hangs from it, is below:
-// the next one, or high.
+// below returns the next key after the i-th of els, or high. The i-th key, and all keys of
+// its child, are below that.
 func below(els []element, i int, high []byte) []byte {
 	if i+1 < len(els) {
 		return els[i+1].key

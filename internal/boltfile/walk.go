@@ -6,33 +6,33 @@ import (
 	"slices"
 )
 
-// Visitor says what Walk tells, and whom.
+// Visitor has the functions that Walk calls.
 type Visitor struct {
-	// Bucket is the top-level bucket whose pairs are told. Those of the buckets inside
-	// of it are not.
+	// Bucket is the top-level bucket for whose pairs Walk calls Pair. The pairs of the
+	// buckets inside of it do not count.
 	Bucket string
 
-	// Pair is given each of them, in the order of the keys; it may be nil. The memory
-	// belongs to the walk: Pair keeps copies. An error ends the walk, which returns it as
-	// it is.
+	// Pair is called for each pair of Bucket, in the order of the keys; it may be nil. The
+	// memory of key and value is used again: Pair keeps copies. An error ends the walk,
+	// and Walk returns it as it is.
 	Pair func(key, value []byte) error
 
-	// Progress is told how many of how many pages have been accounted for; it may be nil.
-	// Without a list of free pages, those that are free never are.
+	// Progress is told how many of all pages Walk has accounted for; it may be nil. Where
+	// the file has no list of free pages, free pages are never accounted for.
 	Progress func(done, total int)
 }
 
-// Walk reads every page that m, which ReadMetas has returned, leads to, each once. It
-// accepts what bbolt v1.5 writes, to the byte where bbolt has no choice, so that bbolt
-// meets nothing over which it panics, loops, or reads outside of its map. Keys and values
-// have no checksum: that they are what was put, Walk cannot know.
+// Walk reads every page to which m, a result of ReadMetas, leads, each once. It accepts
+// only files that bbolt v1.5 can write, so that bbolt finds nothing over which it panics,
+// loops, or reads outside of its map. Keys and values have no checksum in bbolt's format:
+// Walk does not notice that they have changed.
 //
-// Without a list of free pages, a page that belongs to nothing is no damage: bbolt then
-// takes it for free. What no page leads to is not read, and may be unreadable.
+// Where the file has no list of free pages, a page that belongs to nothing is no damage:
+// bbolt treats it as free. Walk does not read the pages to which no page leads.
 //
 // The errors are ErrDamaged, also where the tree with the buckets in it is more than 64
-// pages deep, those of v.Pair, and those of reading. The pairs before the damage have
-// been told by then.
+// pages deep, those of v.Pair, and those of reading. v.Pair may have been called for some
+// pairs by then.
 func Walk(f io.ReaderAt, m Meta, v Visitor) error {
 	w := newWalker(f, m, v)
 	w.readAhead()
@@ -40,7 +40,7 @@ func Walk(f io.ReaderAt, m Meta, v Visitor) error {
 	if err == nil {
 		err = w.tree(0, m.Root, nil, nil)
 	}
-	if id := slices.Index(w.taken, false); err == nil && id >= 0 && m.HasFreelist() {
+	if id := slices.Index(w.claimed, false); err == nil && id >= 0 && m.HasFreelist() {
 		err = damaged("page %d belongs to nothing", id)
 	}
 	return err
@@ -54,10 +54,10 @@ type walker struct {
 	file     io.ReaderAt
 	meta     Meta
 	seen     Visitor
-	taken    []bool   // pages that the tree, the free list or the metas hold
+	claimed  []bool   // pages that the tree, the free list or the metas hold
 	done     int      // how many of them
 	nested   int      // how many buckets the page lies in
-	told     bool     // the innermost of them is that of the visitor
+	told     bool     // the innermost of them is the bucket of the visitor
 	path     []string // if not nil, the keys to which the walk leads, see Get
 	found    bool     // the bucket of the visitor
 	sequence uint64   // of that bucket
@@ -71,14 +71,15 @@ func newWalker(f io.ReaderAt, m Meta, v Visitor) *walker {
 	if v.Progress == nil {
 		v.Progress = func(int, int) {}
 	}
-	w := &walker{file: f, meta: m, seen: v, taken: make([]bool, m.Pages)}
-	w.done = copy(w.taken, []bool{true, true}) // the meta pages
+	w := &walker{file: f, meta: m, seen: v, claimed: make([]bool, m.Pages)}
+	w.done = copy(w.claimed, []bool{true, true}) // the meta pages
 	return w
 }
 
-// readAhead reads a file of some size front to back once, into the memory of the system.
-// The pages are then read in the order of their keys, and from a disk that would be one
-// wait for each. What cannot be read here is read again by its page, if there is one.
+// readAhead reads a file of 4 MiB or more once from front to back, into the memory of the
+// system. The walk then reads the pages in the order of their keys, and without readAhead
+// it would wait for the disk once for each page. An error does not matter here: the walk
+// reads the page again, if the page belongs to anything.
 func (w *walker) readAhead() {
 	const block = 1 << 20
 	if end := int64(w.meta.Pages * w.meta.PageSize); end >= 4*block {
@@ -87,14 +88,14 @@ func (w *walker) readAhead() {
 	}
 }
 
-// page reads the page of id with its overflow, which nothing else may hold. It is good
-// until the next page of the same depth.
+// page reads the page of id with its overflow, and claims both. The page is valid until the
+// next page of the same depth is read.
 func (w *walker) page(depth int, id uint64) (page, error) {
 	size, order := w.meta.PageSize, binary.NativeEndian
 	if depth == maxDepth {
 		return page{}, damaged("its tree is more than %d pages deep", maxDepth)
 	}
-	if err := w.take(id, 1); err != nil {
+	if err := w.claim(id, 1); err != nil {
 		return page{}, err
 	}
 	p := slices.Grow(w.pages[depth][:0], int(size))[:size]
@@ -102,7 +103,7 @@ func (w *walker) page(depth int, id uint64) (page, error) {
 		return page{}, err
 	}
 	overflow := uint64(order.Uint32(p[pageOverflow:]))
-	if order.Uint64(p) != id || w.take(id+1, overflow) != nil {
+	if order.Uint64(p) != id || w.claim(id+1, overflow) != nil {
 		return page{}, damaged("page %d says that it is another, or reaches into another", id)
 	}
 	if p = slices.Grow(p, int(overflow*size))[:(overflow+1)*size]; overflow > 0 {
@@ -111,17 +112,18 @@ func (w *walker) page(depth int, id uint64) (page, error) {
 		}
 	}
 	w.pages[depth] = p
-	w.seen.Progress(w.done, len(w.taken))
+	w.seen.Progress(w.done, len(w.claimed))
 	return page{id, order.Uint16(p[pageFlags:]), size, p}, nil
 }
 
-// take marks n pages from id on.
-func (w *walker) take(id, n uint64) error {
+// claim claims n pages from id on. It fails if one of them is claimed already, or lies
+// outside of the file.
+func (w *walker) claim(id, n uint64) error {
 	for ; n > 0; id, n = id+1, n-1 {
-		if id >= w.meta.Pages || w.taken[id] {
+		if id >= w.meta.Pages || w.claimed[id] {
 			return damaged("page %d is held twice, or lies outside of the file", id)
 		}
-		w.taken[id] = true
+		w.claimed[id] = true
 		w.done++
 	}
 	return nil
@@ -146,7 +148,7 @@ func (w *walker) freelist() error {
 	}
 	for last := uint64(0); n > 0; n, ids = n-1, ids[8:] {
 		id := order.Uint64(ids)
-		if id <= last || w.take(id, 1) != nil {
+		if id <= last || w.claim(id, 1) != nil {
 			return p.damaged("the list of free pages is out of order, or holds a page that is not free")
 		}
 		last = id
@@ -154,8 +156,8 @@ func (w *walker) freelist() error {
 	return nil
 }
 
-// tree reads the page of id and all below it. The keys begin with low and are below
-// high, where those are given.
+// tree reads the page of id and all pages below it. The first key is low, unless low is nil,
+// and all keys are below high, unless high is nil.
 func (w *walker) tree(depth int, id uint64, low, high []byte) error {
 	p, err := w.page(depth, id)
 	if err != nil {
@@ -164,7 +166,8 @@ func (w *walker) tree(depth int, id uint64, low, high []byte) error {
 	return w.visit(depth, p, low, high)
 }
 
-// visit reads what p holds and all below it, or what is on the path.
+// visit reads the elements of p and all pages below it. With a path it reads only the pages
+// on the path.
 func (w *walker) visit(depth int, p page, low, high []byte) error {
 	els, err := p.elements(w.elements[depth], low, high)
 	if err != nil {
@@ -173,7 +176,7 @@ func (w *walker) visit(depth int, p page, low, high []byte) error {
 	w.elements[depth] = els
 	for i, el := range els {
 		switch {
-		case w.path != nil && w.aside(p, el.key, below(els, i, high)):
+		case w.path != nil && w.offPath(p, el.key, below(els, i, high)):
 		case p.kind == branchPage:
 			err = w.tree(depth+1, el.child, el.key, below(els, i, high))
 		case el.bucket, w.nested == 0: // the tree of the top has buckets alone
@@ -188,8 +191,8 @@ func (w *walker) visit(depth int, p page, low, high []byte) error {
 	return nil
 }
 
-// bucket reads a bucket that hangs from a leaf: its pages, or if it is small and has no
-// buckets inside, the leaf that is its value.
+// bucket reads the bucket of el, an element of the leaf p: the pages of the bucket, or, if
+// the bucket is small and has no buckets inside, the leaf that is its value.
 func (w *walker) bucket(depth int, p page, el element) error {
 	order := binary.NativeEndian
 	if !el.bucket || len(el.value) < bucketLen || p.size == 1 {

@@ -1,5 +1,5 @@
-// Package fault gives the errors of bbolt, of the log and of the operating system the classes that
-// the contract of a store has for them, and has the classes that package bolt adds to those.
+// Package fault gives the errors of bbolt, of the log and of the operating system the classes of
+// the contract of a store. It also has the classes that package bolt adds.
 package fault
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// The classes beside those of package storage. Package bolt exports them, and says there what each
-// one means.
+// The classes that are not in package storage. Package bolt exports them, and its comments say what
+// each class means.
 var (
 	ErrNotStore    = errors.New("not a lapse store; name another path")
 	ErrNewerSchema = errors.New("written by a newer version of lapse; upgrade this one")
@@ -27,8 +27,9 @@ var (
 	ErrReplaced    = errors.New("bolt: the file was moved, deleted, replaced or overwritten; put it back, or close the store and open it again")
 )
 
-// Because adds to err what its cause means, if nothing can be written because of that. It looks at
-// the text, too: bbolt keeps only the text of an error in growing the file.
+// Because returns err with the class of its cause, if nothing can be written because of that cause.
+// Otherwise it returns err. It also compares texts, because bbolt keeps only the text of an error of
+// growing the file.
 func Because(err error) error {
 	for cause, means := range map[error]error{
 		syscall.ENOSPC: ErrDiskFull, syscall.EDQUOT: ErrDiskFull, syscall.EFBIG: ErrDiskFull,
@@ -41,8 +42,8 @@ func Because(err error) error {
 	return err
 }
 
-// Classify gives an error of bbolt or of the operating system the class that the contract has
-// for it, if nothing was written.
+// Classify returns err, an error of bbolt, of the log or of the operating system, with its class in
+// the contract. Nothing was written, unless err says that the outcome is unknown.
 func Classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrOutcomeUnknown),
@@ -68,7 +69,8 @@ func Classify(err error) error {
 }
 
 // NotBegun is Classify for the error of a step that comes before a call's own write or copy. The
-// call has written nothing, so it is ErrUnavailable even where the outcome of the step is unknown.
+// call has written nothing, so the class is ErrUnavailable even if the outcome of the step is
+// unknown.
 func NotBegun(err error) error {
 	if errors.Is(err, storage.ErrOutcomeUnknown) {
 		return otherOutcome{err}
@@ -76,7 +78,8 @@ func NotBegun(err error) error {
 	return Classify(err)
 }
 
-// otherOutcome is an error whose outcome is not that of the call which returns it.
+// otherOutcome is an error with ErrOutcomeUnknown of an earlier step. The call that returns it has
+// written nothing.
 type otherOutcome struct{ error }
 
 func (e otherOutcome) Error() string {

@@ -11,7 +11,7 @@ var (
 	// ErrLocked: another open file has the lock.
 	ErrLocked = errors.New("another process has the file")
 
-	// ErrIrregular: a directory, a pipe, a device.
+	// ErrIrregular: the path leads to a directory, a pipe or a device.
 	ErrIrregular = errors.New("not a regular file")
 
 	// ErrNoLocks: without locks two processes would undo each other's writes.
@@ -41,7 +41,7 @@ func OpenLocked(path string, readOnly bool, timeout time.Duration) (*os.File, er
 		}
 		locked, err := TryLock(f, readOnly)
 		if locked {
-			if locked, err = IsAt(f, path); locked { // or another file has taken its place
+			if locked, err = IsAt(f, path); locked { // otherwise another file has taken its place
 				return f, nil
 			}
 		}

@@ -12,8 +12,8 @@ import (
 // LocksEarly: TryLock and Unlock work here.
 const LocksEarly = true
 
-// TryLock takes the lock with which bbolt locks a file, for f. f may have the lock already.
-// TryLock reports false if another open file has it. ErrNoLocks: the file system has none.
+// TryLock locks f with the lock that bbolt uses. f may have the lock already. TryLock reports
+// false if another open file has the lock. ErrNoLocks: the file system has no locks.
 func TryLock(f *os.File, shared bool) (bool, error) {
 	how := syscall.LOCK_EX
 	if shared {
@@ -32,6 +32,5 @@ func TryLock(f *os.File, shared bool) (bool, error) {
 	}
 }
 
-// Unlock gives up the lock on f. Closing f does not where a memory map that was left behind
-// keeps the open file.
+// Unlock gives up the lock of f. To close f is not enough where a memory map of f was left behind.
 func Unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

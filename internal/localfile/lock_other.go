@@ -10,5 +10,5 @@ const LocksEarly = false
 // TryLock does nothing.
 func TryLock(*os.File, bool) (bool, error) { return false, nil }
 
-// Unlock does nothing: here the lock goes when the file is closed.
+// Unlock does nothing: on this system the lock ends when the file is closed.
 func Unlock(*os.File) error { return nil }

@@ -4,8 +4,7 @@ package localfile
 
 import "os"
 
-// Look reports whether the file at path is the one that info tells of, and how long the file
-// is now.
+// Look reports whether the file at path is the file of info, and how long the file at path is now.
 func Look(path string, info os.FileInfo) (same bool, size int64, err error) {
 	return lookAll(path, info)
 }

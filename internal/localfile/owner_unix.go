@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// chown gives f the owner of the file that like tells of.
+// chown gives f the owner and the group of the file of like.
 func chown(f *os.File, like os.FileInfo) error {
 	info, err := f.Stat()
 	if err != nil {

@@ -14,8 +14,8 @@ var errNoPath = errors.New("the path is empty")
 
 var errLinks = errors.New("too many links lead to one another; name the file itself")
 
-// Resolve returns the absolute path of the file that path leads to through all links. The file
-// need not be there, but its directory must.
+// Resolve returns the absolute path of the file to which path leads through all links. The file
+// need not exist, but its directory must.
 func Resolve(path string) (string, error) {
 	if path == "" {
 		return "", errNoPath
@@ -30,7 +30,7 @@ func Resolve(path string) (string, error) {
 			return real, nil
 		}
 		target, linkErr := os.Readlink(path)
-		if linkErr != nil { // nothing is there, and its directory is where it will be
+		if linkErr != nil { // there is no file: it will be in this directory
 			dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 			return filepath.Join(dir, filepath.Base(path)), err
 		}
@@ -55,7 +55,7 @@ func IsAt(f *os.File, path string) (bool, error) {
 	return err == nil && os.SameFile(is, at), err
 }
 
-// lookAll is Look by way of all that a file system says of a file.
+// lookAll is Look by os.Stat.
 func lookAll(path string, info os.FileInfo) (same bool, size int64, err error) {
 	at, err := os.Stat(path)
 	if err != nil {

@@ -11,16 +11,16 @@ import (
 	"syscall"
 )
 
-// TempPrefix returns the prefix of the names that NewTemp gives to files which are to be at path.
-// The length of the prefix does not depend on path.
+// TempPrefix returns the prefix of the names that NewTemp gives to files for path. The length of
+// the prefix does not depend on path.
 func TempPrefix(path string) string {
 	return fmt.Sprintf(".lapse-%08x-", crc32.ChecksumIEEE([]byte(filepath.Base(path))))
 }
 
 var errSwept = errors.New("another program removes files as they are made; look at what cleans up the directory")
 
-// NewTemp returns a new file of mode 0600 beside path, with its lock: RemoveStale takes it for
-// what a crash left behind only if the lock is free. On an error nothing is left.
+// NewTemp returns a new file of mode 0600 beside path, locked: RemoveStale removes such a file only
+// if the lock is free. After an error the file is removed.
 func NewTemp(path string) (*os.File, error) {
 	for range 10 {
 		temp, err := os.CreateTemp(filepath.Dir(path), TempPrefix(path)+"*")
@@ -45,7 +45,7 @@ func NewTemp(path string) (*os.File, error) {
 	return nil, errSwept
 }
 
-// RemoveStale removes what a crash has left beside path of the files of NewTemp: those that no
+// RemoveStale removes the files of NewTemp that a crash has left beside path: those that no
 // process has locked, and names that the file at path had before Publish. Where LocksEarly is
 // false, or the directory cannot be listed, they stay.
 func RemoveStale(path string) {
@@ -79,9 +79,10 @@ func removeIfStale(name, path string) {
 	}
 }
 
-// Publish gives temp the name path. If another file has that name by now, Publish leaves both as
-// they are and returns nil. A link cannot replace a file. Where the file system has no links,
-// Publish renames temp after a look, between which another process could make a file.
+// Publish gives temp the name path. If another file has that name by now, Publish leaves both
+// files as they are and returns nil: a link cannot replace a file. Where the file system has no
+// links, Publish looks and then renames temp, and a file that another process makes in between is
+// replaced.
 func Publish(temp, path string) error {
 	err := os.Link(temp, path)
 	if err == nil || errors.Is(err, fs.ErrExist) {
@@ -110,15 +111,14 @@ func SyncDir(dir string) error {
 	return err
 }
 
-// TakeAfter gives f the mode and the owner of the file that like tells of, which f is to replace
-// or to lie beside: the program that owns that file has to be able to open f. The error is that
-// of changing the owner.
-func TakeAfter(f *os.File, like os.FileInfo) error {
+// CopyModeAndOwner gives f the mode and the owner of the file of like, so that the program that owns
+// that file can open f, too. It fails if the owner cannot be changed.
+func CopyModeAndOwner(f *os.File, like os.FileInfo) error {
 	f.Chmod(like.Mode().Perm()) // some file systems have no modes
 	return chown(f, like)
 }
 
-// SetAside gives the file at path another name that is free: path, suffix and a number.
+// SetAside renames the file at path. The new name is path with suffix and the first free number.
 func SetAside(path, suffix string) error {
 	for n := 1; ; n++ {
 		name := fmt.Sprintf("%s.%s-%d", path, suffix, n)

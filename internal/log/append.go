@@ -4,16 +4,16 @@ import "fmt"
 
 // Append makes payload durable as one group, and returns the number of its last frame.
 // After a nil error the group counts until Free is called with its number or a larger
-// one. payload may be empty, and belongs to the caller again when Append returns.
+// number. payload may be empty, and belongs to the caller again when Append returns.
 //
 // limit is the most bytes that the file may have. ErrFull: there is no room for the
-// group within limit, and nothing was written. A group is always admitted when
-// everything before it is free, however long it is. To void a group that failed the file
-// may become longer than limit by one slot.
+// group within limit, and nothing was written. A group of any length is admitted when all
+// groups before it are free. To void a group that failed, the file may become longer than
+// limit by one slot.
 //
-// ErrUnknown: the write failed, and so did the one that should have voided it. The group
-// may or may not count if the process ends now. The next Append first voids it; as long
-// as that cannot be done, Append returns its error and writes nothing else.
+// ErrUnknown: the write failed, and so did the write that should have voided the group. The
+// group may or may not count if the process ends now. The next Append first voids the
+// group. While that fails, Append returns the error and writes nothing else.
 //
 // After any other error nothing of the group counts, now or later.
 func (l *Log) Append(payload []byte, limit int64) (number uint64, err error) {
@@ -34,15 +34,15 @@ func (l *Log) Append(payload []byte, limit int64) (number uint64, err error) {
 		if len(payload) == 0 {
 			flags |= flagLast
 		}
-		if number, err = l.put(part, flags, number); err != nil {
+		if number, err = l.writePart(part, flags, number); err != nil {
 			return 0, fmt.Errorf("log: append: %w", err)
 		}
 	}
 	return number, nil
 }
 
-// slotsFor returns how many slots have to be begun for a group of n bytes. A group that
-// is longer than a slot may need one less.
+// slotsFor returns how many slots have to be begun at most for a group of n bytes. A group
+// that is longer than a slot may need one slot less.
 func (l *Log) slotsFor(n int) int {
 	if l.fits(n) {
 		return 0
@@ -53,15 +53,15 @@ func (l *Log) slotsFor(n int) int {
 // fits reports whether a part of n bytes fits into the rest of the current slot.
 func (l *Log) fits(n int) bool { return !l.ended && l.pos+frameSize(n) <= int(l.Slot) }
 
-// put writes one part, into the next slot if the current one has too little room. number
-// is that of the frame before. An error is as Append describes it.
-func (l *Log) put(part []byte, flags uint32, number uint64) (_ uint64, err error) {
+// writePart writes one part, into the next slot if the current slot has too little room.
+// number is that of the frame before. The errors are those of Append.
+func (l *Log) writePart(part []byte, flags uint32, number uint64) (_ uint64, err error) {
 	if !l.fits(len(part)) {
-		err = l.next(number)
+		err = l.beginSlot(number)
 	}
 	begun := err == nil
 	if begun {
-		number, err = l.write(part, flags)
+		number, err = l.writeFrame(part, flags)
 	}
 	if err == nil {
 		return number, nil
@@ -73,7 +73,7 @@ func (l *Log) put(part []byte, flags uint32, number uint64) (_ uint64, err error
 	return 0, err // without its last part the group does not count
 }
 
-// void begins a slot which says that nothing after the last group counts.
+// void begins a slot whose header says that no frame after the last group counts.
 func (l *Log) void() error {
 	l.mu.Lock()
 	for i := range l.slots {
@@ -83,11 +83,11 @@ func (l *Log) void() error {
 	if err := l.reserve(1, l.limit+int64(l.Slot)); err != nil {
 		return err
 	}
-	return l.next(l.Last())
+	return l.beginSlot(l.Last())
 }
 
-// write writes one frame into the current slot. An error ends the slot.
-func (l *Log) write(part []byte, flags uint32) (uint64, error) {
+// writeFrame writes one frame into the current slot. An error ends the slot.
+func (l *Log) writeFrame(part []byte, flags uint32) (uint64, error) {
 	number, at := l.tried.Add(1), l.at(l.cur)+int64(l.pos)
 	l.buf = l.frame(l.buf, part, flags, number, at)
 	if err := l.disk.Write(l.buf, at); err != nil {
@@ -104,14 +104,14 @@ func (l *Log) write(part []byte, flags uint32) (uint64, error) {
 	return number, nil
 }
 
-// next begins a slot, durably, one that reserve has found. Frames above base that are in
+// beginSlot begins a slot that reserve has found, durably. Frames above base that are in
 // the file are void then. After an error no frame may follow in the current slot: the
-// header may have been written, and would void that frame.
-func (l *Log) next(base uint64) error {
+// header may have been written, and would void the frame.
+func (l *Log) beginSlot(base uint64) error {
 	i, first := l.free()[0], l.Highest()+1
-	l.turn++
+	l.serial++
 	l.ended = true
-	if err := l.disk.Write(l.header(begun{i, l.turn, base, first}), l.at(i)); err != nil {
+	if err := l.disk.Write(l.header(slotHeader{i, l.serial, base, first}), l.at(i)); err != nil {
 		return err
 	}
 	l.pos, l.ended = block, false

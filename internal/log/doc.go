@@ -1,7 +1,7 @@
 // Package log keeps groups of bytes in an append-only file that lies beside a
-// database. Each group is durable after one write and one sync. What the database
-// holds by now is freed, and its place in the file is used again. The package knows
-// nothing of the database and does not look into a group.
+// database. Each group is durable after one write and one sync. The groups that the
+// database has merged are freed, and their place in the file is used again. The package
+// knows nothing of the database and does not look into a group.
 //
 // # Format
 //
@@ -22,38 +22,39 @@
 // Every sector of a header and of a frame, with those that only fill its last block,
 // ends in a number (uint64) and a CRC-32C over the ID of the log, the place of the
 // sector in the file (uint64), and the first 508 bytes of the sector. In a frame the
-// number is that of the frame, in a header it is the turn.
+// number is that of the frame, in a header it is the serial of the slot.
 //
 // A frame begins with the length of its part (uint32) and flags (uint32): 1 for the
 // first part of a group, 2 for the last. The parts follow each other in consecutive
 // frames. The bytes of the part fill 500 bytes of each sector, 492 of the first.
 //
-// Turns rise: each beginning of a slot takes the next one. Numbers of frames rise too,
-// and none is given twice, so that of two valid sectors in one place the smaller number
-// is the older. base is the number of the last frame that counts before the slot. first
+// Serials rise: each time a slot is begun, it gets the next serial. Numbers of frames rise
+// too, and none is given twice: of two valid sectors in one place the one with the smaller
+// number is older. base is the number of the last frame that counts before the slot. first
 // is the number of the first frame in the slot; it is larger than every number that was
 // tried before.
 //
 // # What counts
 //
-// Slots are taken in the order of their turns. Of a slot the frames from first up to the
+// Slots are read in the order of their serials. Of a slot the frames from first up to the
 // least base of all later slots count, and all of them must be there. Frames above that
 // are void: their write failed, and a later slot says so. In the slot with the highest
-// turn frames count as far as they go. At the place of the next frame there are:
+// serial all frames count up to the end of the log. At the place of the next frame there
+// is:
 //
 //   - a first sector that is zero or older: the log ends here;
 //   - a first sector of that frame, and others that are zero or older: the frame is torn,
 //     it was never acknowledged, and the log ends here;
-//   - any sector that is neither: the frame is rotten, it may have been acknowledged, and
-//     the log is damaged;
-//   - behind the end a sector of a frame after that one: it was acknowledged, and the log
-//     is damaged.
+//   - a sector that is none of these: the frame is rotten, it may have been acknowledged,
+//     and the log is damaged;
+//   - behind the end of the log, a sector of a later frame: the frame that is missing was
+//     acknowledged, and the log is damaged.
 //
 // A group counts when all its parts do. A header is zero (the slot was never used) or
-// valid; anything else is damage. A part of a slot at the end of the file must
-// not have been begun.
+// valid; every other header is damage. Of a slot that is cut off at the end of the file,
+// the first sector must be zero.
 //
-// A file that lost its last slots as a whole, or the last writes as a whole, cannot be
-// told from one to which they were never made: the caller compares Highest with the
+// A file that lost its last slots as a whole, or its last writes as a whole, looks like a
+// file to which they were never written. So the caller compares the last number with the
 // number up to which it has merged.
 package log

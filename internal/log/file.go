@@ -2,7 +2,7 @@ package log
 
 import "os"
 
-// file is an os.File as a disk.
+// file is a disk on an os.File.
 type file struct{ *os.File }
 
 func (f file) Write(b []byte, at int64) error {

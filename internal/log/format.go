@@ -27,7 +27,7 @@ const (
 	rotten = math.MaxUint64 // the number of a sector that this log has not written
 )
 
-// head is what block 0 begins with.
+// head is the beginning of block 0.
 type head struct {
 	Magic   [len(magic)]byte
 	Version uint16
@@ -39,20 +39,20 @@ type head struct {
 // at returns the place of slot i in the file.
 func (h *head) at(i int) int64 { return block + int64(i)*int64(h.Slot) }
 
-// longest returns the most bytes of a group that one frame holds.
+// longest returns how many bytes of a group one frame holds at most.
 func (h *head) longest() int { return (int(h.Slot)-block)/sector*cargo - lead }
 
 // frameSize returns how many bytes of the file a part of n bytes takes.
 func frameSize(n int) int {
-	const held = block / sector * cargo
-	return (n + lead + held - 1) / held * block
+	const perBlock = block / sector * cargo
+	return (n + lead + perBlock - 1) / perBlock * block
 }
 
 func sum(seed uint32, b []byte) uint32 {
 	return crc32.Update(seed, crc32.MakeTable(crc32.Castagnoli), b)
 }
 
-// sum returns the checksum of a sector that lies at at.
+// sum returns the checksum of the sector s whose place in the file is at.
 func (h *head) sum(s []byte, at int64) uint32 {
 	var place [8]byte
 	binary.BigEndian.PutUint64(place[:], uint64(at))
@@ -65,8 +65,8 @@ func (h *head) seal(s []byte, number uint64, at int64) {
 	binary.BigEndian.PutUint32(s[summed:], h.sum(s, at))
 }
 
-// number returns the number of a sector: 0 if the sector is zero, and rotten if it is
-// not what this log writes at this place.
+// number returns the number of a sector: 0 if the sector is zero, and rotten if this log
+// has not written the sector at this place.
 func (h *head) number(s []byte, at int64) uint64 {
 	switch {
 	case isZero(s[:sector]):
@@ -95,27 +95,27 @@ func (h *head) frame(buf, part []byte, flags uint32, number uint64, at int64) []
 	return buf
 }
 
-// begun is a slot that was begun.
-type begun struct {
+// slotHeader is the content of the header of a slot.
+type slotHeader struct {
 	index       int // in the file
-	turn        uint64
+	serial      uint64
 	base, first uint64
 }
 
 // header returns the first block of a slot.
-func (h *head) header(b begun) []byte {
+func (h *head) header(b slotHeader) []byte {
 	buf := make([]byte, block)
 	copy(buf, h.ID[:])
 	binary.BigEndian.PutUint64(buf[16:], b.base)
 	binary.BigEndian.PutUint64(buf[24:], b.first)
-	h.seal(buf[:sector], b.turn, h.at(b.index))
+	h.seal(buf[:sector], b.serial, h.at(b.index))
 	return buf
 }
 
-// parseHeader reads the first sector of slot i. The turn is 0 if it was never begun.
-func (h *head) parseHeader(s []byte, i int) (begun, error) {
-	b := begun{i, h.number(s, h.at(i)), binary.BigEndian.Uint64(s[16:]), binary.BigEndian.Uint64(s[24:])}
-	if b.turn == rotten || b.turn > 0 && b.first <= b.base {
+// parseHeader reads the first sector of slot i. The serial is 0 if the slot was never begun.
+func (h *head) parseHeader(s []byte, i int) (slotHeader, error) {
+	b := slotHeader{i, h.number(s, h.at(i)), binary.BigEndian.Uint64(s[16:]), binary.BigEndian.Uint64(s[24:])}
+	if b.serial == rotten || b.serial > 0 && b.first <= b.base {
 		return b, damaged("the header of slot %d is not one that was written", i)
 	}
 	return b, nil

@@ -23,15 +23,15 @@ func NewID() (id ID) {
 	return id
 }
 
-// Parent is what the database held when the log was made: the ID of the log that it
-// named then, and how far that log was merged.
+// Parent says what the database had when the log was made: the ID of the log that the
+// database named then, and the number up to which that log was merged.
 type Parent struct {
 	Log    ID
 	Merged uint64
 }
 
 var (
-	// ErrDamaged: the file is not what this package wrote, or groups are missing.
+	// ErrDamaged: the file is not as this package wrote it, or groups are missing.
 	// Groups that were acknowledged may be lost. Nothing has been changed.
 	ErrDamaged = errors.New("the log is damaged; restore a backup, or move the log aside and repair the store")
 	// ErrNewer: a later version of this package made the log. Nothing has been changed.
@@ -42,7 +42,7 @@ var (
 	ErrFull = errors.New("the log is full; free the merged groups and append again")
 	// ErrUnknown: the group may or may not count if the process ends now.
 	ErrUnknown = errors.New("it is unknown whether the group counts; the next append settles that")
-	// ErrReplaced: the path no longer leads to the open file, or that was cut short.
+	// ErrReplaced: the path no longer leads to the open file, or the file was cut short.
 	ErrReplaced = errors.New("another program moved, replaced or cut the log; close it and open it again")
 
 	errOrder = errors.New("log: call Replay once, between Open and the first Append")
@@ -52,8 +52,8 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...)
 }
 
-// disk is an open file. Write makes b durable at a place of the file, or may have
-// written any part of it where it returns an error. Truncate is not durable.
+// disk is an open file. Write makes b durable at the place at. Where Write returns an
+// error, it may have written any part of b. Truncate is not durable.
 type disk interface {
 	ReadAt(b []byte, at int64) (int, error)
 	Write(b []byte, at int64) error
@@ -74,7 +74,7 @@ type Log struct {
 	closed  bool
 	ready   bool   // to append
 	buf     []byte // at most a slot
-	turn    uint64 // the highest that was tried
+	serial  uint64 // the highest serial that was tried
 	pos     int    // of the next frame in the current slot
 	ended   bool   // no frame may follow in the current slot
 	limit   int64  // of the last Append
@@ -84,7 +84,7 @@ type Log struct {
 
 	mu    sync.Mutex // never held while the disk works
 	slots []slot
-	cur   int // the slot with the highest turn, -1 if none was begun
+	cur   int // the slot with the highest serial, -1 if none was begun
 	freed uint64
 }
 
@@ -95,19 +95,19 @@ func newLog(h head, d disk, slots int) *Log {
 // ID returns the identity of the log.
 func (l *Log) ID() ID { return l.head.ID }
 
-// Parent returns what the log was made with.
+// Parent returns the Parent with which the log was made.
 func (l *Log) Parent() Parent { return l.head.Parent }
 
 // Last returns the number of the last group that counts.
 func (l *Log) Last() uint64 { return l.last.Load() }
 
-// Highest returns the highest number that a frame may have which was ever tried, void
-// or not: no frame that is in the file now and has a larger number can ever count.
-// Highest is not less after Replay than it was before the log was closed or the process
-// ended.
+// Highest returns the highest number of a frame that was ever tried, void or not. No frame
+// that is in the file now and has a larger number can ever count. After Replay, Highest is
+// not less than it was before the log was closed or the process ended.
 func (l *Log) Highest() uint64 { return l.tried.Load() }
 
-// usable returns why Replay, or with write Append, cannot be called. l.writing is held.
+// usable returns why Replay cannot be called, or, with write, why Append cannot. It returns
+// nil if the call may go on. l.writing is held.
 func (l *Log) usable(write bool) error {
 	switch {
 	case l.closed:
@@ -121,9 +121,9 @@ func (l *Log) usable(write bool) error {
 }
 
 // Check returns ErrReplaced unless the path of the log still leads to the open file, as
-// look says, and the file is as long as it was left. look gets that path and what the
-// open file was like when it was opened. An error of look is returned as it is; one that
-// says that there is no file is ErrReplaced too.
+// look says, and the file is at least as long as the log left it. look gets the path, and
+// the FileInfo of the open file from when it was opened. Where look says that there is no
+// file, the error is ErrReplaced; another error of look is returned as it is.
 func (l *Log) Check(look func(path string, info os.FileInfo) (same bool, size int64, err error)) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -149,12 +149,12 @@ func (l *Log) Close() error {
 }
 
 // Remove closes the log and removes its file, durably. It returns nil if there is no file
-// any more, and ErrReplaced, with nothing removed, if the path leads to another one.
+// any more, and ErrReplaced, with nothing removed, if the path leads to another file.
 func (l *Log) Remove() error {
 	if l.readOnly {
 		return fmt.Errorf("log: opened to be read only: %w", fs.ErrPermission)
 	}
-	l.Close() // what was acknowledged is durable already
+	l.Close() // its error does not matter: all acknowledged groups are durable already
 	info, err := os.Stat(l.path)
 	if err == nil {
 		if !os.SameFile(info, l.info) {

@@ -10,13 +10,13 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 )
 
-// Create makes a log at path, with the mode and the owner of like unless that is nil,
-// and opens it. The log holds nothing, and its numbers begin with 1. File and directory
-// entry are durable when Create returns, where the system can sync directories.
+// Create makes a log at path and opens it. The file has the mode and the owner of like,
+// unless like is nil. The log holds nothing, and its numbers begin with 1. The file and its
+// name are durable when Create returns, where the system can sync directories.
 //
-// It fails with fs.ErrExist if there is a file, and with the error of the system if the
-// file cannot be made, written or given its mode and owner. A file that could not be
-// made to the end is removed.
+// Create fails with fs.ErrExist if there is a file, and with the error of the system if the
+// file cannot be made, written or given its mode and owner. After an error the file is
+// removed.
 func Create(path string, parent Parent, like os.FileInfo) (*Log, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|writeFlag, 0o600)
 	if err != nil {
@@ -25,7 +25,7 @@ func Create(path string, parent Parent, like os.FileInfo) (*Log, error) {
 	var l *Log
 	info, err := f.Stat()
 	if err == nil && like != nil {
-		err = localfile.TakeAfter(f, like)
+		err = localfile.CopyModeAndOwner(f, like)
 	}
 	if err == nil {
 		l, err = start(file{f}, parent, defaultSlot)
@@ -53,11 +53,11 @@ func start(d disk, parent Parent, slot uint32) (*Log, error) {
 }
 
 // Open opens the log at path. With readOnly nothing is ever written, neither to the file
-// nor to its directory. Replay has to come next.
+// nor to its directory. The next call has to be Replay.
 //
-// It fails with fs.ErrNotExist if there is no file, with ErrUnfinished if a crash came
-// while it was made, with ErrNewer or ErrDamaged, or with the error of the system if the
-// file cannot be opened or read.
+// Open fails with fs.ErrNotExist if there is no file, with ErrUnfinished if a crash came
+// while the log was made, with ErrNewer or ErrDamaged, or with the error of the system if
+// the file cannot be opened or read.
 func Open(path string, readOnly bool) (*Log, error) {
 	flag := os.O_RDWR | writeFlag
 	if readOnly {
@@ -79,7 +79,7 @@ func Open(path string, readOnly bool) (*Log, error) {
 		l, err = load(file{f}, info.Size())
 	}
 	if err != nil {
-		f.Close() // the error says more
+		f.Close() // err says more than its error
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	l.path, l.info, l.readOnly = path, info, readOnly
@@ -115,8 +115,8 @@ func load(d disk, size int64) (*Log, error) {
 	return newLog(h, d, slots), nil
 }
 
-// readAt fills b. A file that is too short is damaged; an error of reading is returned
-// as it is.
+// readAt fills b from the place at. The error is ErrDamaged if the file is too short, or the
+// error of reading.
 func readAt(d disk, b []byte, at int64) error {
 	n, err := d.ReadAt(b, at)
 	switch {

@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// slot tells of a slot which frames in it count: those from first to end. There is none
-// if end is the smaller.
+// slot says which frames of a slot count: those from first to end. If end is smaller than
+// first, none counts.
 type slot struct{ first, end uint64 }
 
-// Free says that the groups with numbers up to number are needed no more: the database
-// holds them, durably. Slots that hold nothing else may be written over or cut off from
-// then on, and Replay has to be called with this number or a larger one. A number that no
-// group has yet is taken for the last one. Free does not wait for an Append.
+// Free frees the groups with numbers up to number: the database has merged them, durably.
+// Slots that hold nothing else may be written over or cut off from then on, and Replay has
+// to be called with number or a larger one. A number that no group has yet stands for the
+// number of the last group. Free does not wait for an Append.
 func (l *Log) Free(number uint64) {
 	l.mu.Lock()
 	l.freed = max(l.freed, min(number, l.Last()))
@@ -35,8 +35,8 @@ func (l *Log) Size() int64 {
 // Used returns the bytes of the slots that are not free.
 func (l *Log) Used() int64 { return l.Size() - l.at(len(l.free())) }
 
-// free returns the slots that may be written over. The one with the highest turn never
-// may, even where nothing in it counts: it voids what failed before it.
+// free returns the slots that may be written over. The slot with the highest serial never
+// may, even where none of its frames counts: it voids the frames that failed before it.
 func (l *Log) free() (free []int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,9 +48,8 @@ func (l *Log) free() (free []int) {
 	return free
 }
 
-// reserve sees to it that n slots are free, and appends slots where they are not. It
-// returns ErrFull, with nothing written, if the file would exceed limit, unless
-// everything that counts is free.
+// reserve appends slots until n are free. It returns ErrFull, with nothing written, if the
+// file would exceed limit. Where all groups are free, the limit does not apply.
 func (l *Log) reserve(n int, limit int64) error {
 	if n == 0 {
 		return nil
@@ -70,7 +69,8 @@ func (l *Log) reserve(n int, limit int64) error {
 	return nil
 }
 
-// grow appends slot i, zeroed. What an error leaves of it is written over later.
+// grow appends slot i, zeroed. After an error a part of the slot may be in the file; it is
+// written over later.
 func (l *Log) grow(i int) error {
 	l.buf = slices.Grow(l.buf[:0], int(l.Slot))[:l.Slot]
 	clear(l.buf)
@@ -85,7 +85,7 @@ func (l *Log) grow(i int) error {
 }
 
 // trim cuts free slots off the end of a file that is longer than its limit. l.writing is
-// held. After an error the file stays longer, and is written over when it grows.
+// held. After an error the file stays longer, and the slots are written over later.
 func (l *Log) trim() {
 	free, n := l.free(), len(l.slots)
 	for n > 1 && l.at(n) > l.limit && slices.Contains(free, n-1) {

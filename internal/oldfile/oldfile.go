@@ -1,5 +1,5 @@
-// Package oldfile reads what the files of schemas 1 and 2 have in a journal of their own, which
-// programs before this one wrote behind bbolt's back. It goes after one release.
+// Package oldfile reads the old journal of files of schemas 1 and 2, which earlier programs wrote
+// without bbolt. The package goes after one release.
 //
 // The journal is a value of the bucket "lapse.journal". It begins with a name of 16 bytes and a
 // checksum; its two halves begin at the next block of the file. A frame begins at a block. In
@@ -21,7 +21,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/boltfile"
 )
 
-// The bucket and the key that no file has any more once it is brought over.
+// The bucket and the key that a file has no more once it is converted.
 const (
 	Bucket = "lapse.journal" // of the journal alone
 	SeqKey = "merged"        // in the bucket lapse.meta
@@ -46,9 +46,9 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Read calls fn for all that the journal of f has and the tree has not, in order: with nil for a
-// record that was deleted, and with the zero ID for the mark. Errors of fn are returned as they
-// are; others wrap boltfile.ErrDamaged, or are errors of reading.
+// Read calls fn, in order, for the entries of the journal of f that the tree does not have. value is
+// nil for a record that was deleted, and id is zero for the mark. An error of fn is returned as it
+// is. Other errors wrap boltfile.ErrDamaged, or are errors of reading.
 func Read(f io.ReaderAt, m boltfile.Meta, fn func(id [16]byte, value []byte) error) error {
 	v, err := boltfile.Get(f, m, "lapse.meta", SeqKey)
 	if err != nil {
@@ -80,29 +80,29 @@ func Read(f io.ReaderAt, m boltfile.Meta, fn func(id [16]byte, value []byte) err
 	return nil
 }
 
-// CheckRecords compares the records of f with what the last transaction said of them. The error
-// wraps boltfile.ErrDamaged if they differ, or is one of reading.
+// CheckRecords compares the records of f with the sum that the last transaction wrote. The error
+// wraps boltfile.ErrDamaged if they do not fit, or is an error of reading.
 func CheckRecords(f io.ReaderAt, m boltfile.Metas) error {
 	said, err := boltfile.Sequence(f, m.Newest, "lapse.tokens")
 	if err != nil {
 		return err
 	}
-	var records, marks uint64
+	var records, fingerprints uint64
 	err = boltfile.Walk(f, m.Newest, boltfile.Visitor{Bucket: "lapse.tokens", Pair: func(key, value []byte) error {
-		records, marks = records+1, marks+fingerprint(key, value)
+		records, fingerprints = records+1, fingerprints+fingerprint(key, value)
 		return nil
 	}})
 	if err != nil {
 		return err
 	}
-	word := func(tx uint64) uint64 { return max(mix(marks^mix(records^mix(tx))), 1) }
+	word := func(tx uint64) uint64 { return max(mix(fingerprints^mix(records^mix(tx))), 1) }
 	if said == 0 || said == word(m.Newest.Tx) || m.Lost != nil && said == word(m.Newest.Tx+1) {
 		return nil
 	}
 	return errRecords
 }
 
-// fingerprint returns 64 bits that differ between records, and between versions of one.
+// fingerprint returns 64 bits that differ between records, and between versions of one record.
 func fingerprint(key, value []byte) uint64 {
 	m := uint64(crc32.Update(crc32.ChecksumIEEE(key), crc32.IEEETable, value)) << 32
 	if len(value) >= sumLen {

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/tree"
 )
 
-// ensure makes an empty store at path if nothing is there, and otherwise removes what a crash
-// has left beside it.
+// ensure makes an empty store at path if there is no file, and otherwise removes the files that a
+// crash has left beside it.
 func ensure(path string) error {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -22,9 +22,9 @@ func ensure(path string) error {
 	return err
 }
 
-// create builds a store under another name and then gives it its own: bbolt's first write is
-// not safe against a crash, and no process must find half a file. Where another process has
-// made a store at path meanwhile, that one stays.
+// create builds an empty store under another name and then gives it the name path: bbolt's first
+// write is not safe against a crash, and no process must find half a file. If another process has
+// made a store at path meanwhile, that store stays.
 func create(path string) error {
 	if _, err := os.Lstat(LogPath(path)); err == nil {
 		return fmt.Errorf("%w: %s is there without it", ErrFileMissing, LogPath(path))

@@ -6,7 +6,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// What Open finds damaged, and Options.Repair passes, except ErrFileMissing.
+// Errors of Open for damage. Options.Repair passes all of them, except ErrFileMissing.
 var (
 	ErrMetaLost = fmt.Errorf("%w: one of its two meta pages is lost; look at the disk; Options.Repair opens the file by the other one, "+
 		"and what was acknowledged is there, unless the process crashed in its first write", storage.ErrCorrupt)

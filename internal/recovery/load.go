@@ -25,8 +25,8 @@ func (rec *Recovered) readMetas() error {
 	return err
 }
 
-// pass returns nil, and notes it in rec.Repaired, if err is damage and Options.Repair is set.
-// Otherwise it returns err. An error of reading is no damage.
+// pass returns nil, and sets rec.Repaired, if err is damage and Options.Repair is set. Otherwise it
+// returns err. An error of reading is no damage.
 func (rec *Recovered) pass(err error) error {
 	if rec.opts.Repair && errors.Is(fault.Classify(err), storage.ErrCorrupt) {
 		rec.Repaired, err = true, nil
@@ -34,13 +34,13 @@ func (rec *Recovered) pass(err error) error {
 	return err
 }
 
-// read reads file and log into the table, the log last. It writes nothing.
+// read reads the file into the table, and applies the log. It writes nothing.
 func (rec *Recovered) read() error {
 	if err := rec.readMetas(); err != nil {
 		return err
 	}
 	n, err := tree.ReadSchema(rec.File, rec.metas.Newest)
-	if errors.Is(err, boltfile.ErrNoBucket) { // unless a page is damaged, the file is another program's
+	if errors.Is(err, boltfile.ErrNoBucket) { // the file is another program's, unless Walk finds damage
 		err = cmp.Or(boltfile.Walk(rec.File, rec.metas.Newest, boltfile.Visitor{}), err)
 	}
 	if err != nil {
@@ -60,7 +60,7 @@ func (rec *Recovered) read() error {
 	return err
 }
 
-// readNew reads the state and the mark of the tree, judges it, and reads the log.
+// readNew reads the state of the tree, judges the tree, reads the mark, and applies the log.
 func (rec *Recovered) readNew() (err error) {
 	rec.State, err = tree.ReadState(rec.File, rec.metas.Newest)
 	if err = rec.pass(err); err == nil {
@@ -76,11 +76,11 @@ func (rec *Recovered) readNew() (err error) {
 	if err := rec.pass(failed); err != nil || failed == nil || rec.Dirty == nil {
 		return err
 	}
-	rec.Dirty = nil // the first groups of the log alone would undo what a checkpoint took from later ones
+	rec.Dirty = nil // the first groups of the log alone would undo the later ones, which a checkpoint may have merged
 	return cmp.Or(rec.walk(), rec.readMark())
 }
 
-// readMark reads the mark that the tree has.
+// readMark reads the mark of the tree.
 func (rec *Recovered) readMark() error {
 	v, err := boltfile.Get(rec.File, rec.metas.Newest, tree.MetaBucket, tree.MarkKey)
 	if err == nil {
@@ -89,17 +89,17 @@ func (rec *Recovered) readMark() error {
 	return err
 }
 
-// walk takes the records of the tree into a new table.
+// walk reads the records of the tree into a new table.
 func (rec *Recovered) walk() error {
 	rec.Table, rec.Damaged, rec.found, rec.sealed, rec.epoch = table.New(), nil, wire.Sum{}, wire.Sum{}, 0
 	return boltfile.Walk(rec.File, rec.metas.Newest, boltfile.Visitor{Bucket: tree.TokensBucket, Pair: rec.pair, Progress: rec.progress})
 }
 
-// sample is after how many records the number of all is estimated, to make room for all of them
-// in the table once.
+// sample is the number of records after which walk estimates the number of all records and makes
+// room for them in the table.
 const sample = 4096
 
-// pair takes one record of the tree into the table.
+// pair adds one record of the tree to the table and to both sums.
 func (rec *Recovered) pair(key, value []byte) error {
 	if rec.Table.Len() == sample && rec.found.Records == sample {
 		rec.Table.Reserve(sample * int(rec.metas.Newest.Pages) / (rec.pages + 1))
@@ -115,18 +115,17 @@ func (rec *Recovered) pair(key, value []byte) error {
 // quietPages is the length of a file, in pages, up to which Open does not call Progress.
 const quietPages = 4096
 
-// progress notes how many pages are read, and calls Progress once for every hundredth part of
-// total.
+// progress sets rec.pages, and calls Options.Progress once for every hundredth part of total.
 func (rec *Recovered) progress(done, total int) {
 	rec.pages = done
-	if rec.opts.Progress != nil && total > quietPages && done >= rec.tell {
-		rec.tell = done + total/100
+	if rec.opts.Progress != nil && total > quietPages && done >= rec.nextProgress {
+		rec.nextProgress = done + total/100
 		rec.opts.Progress(done, total)
 	}
 }
 
-// put adds one record to the table, and reports whether it is whole. A damaged record is denied
-// under its key from then on; it belongs to no subject and is never swept.
+// put adds one record to the table, and reports whether the record is whole. A damaged record is
+// denied under its key from then on. It belongs to no subject and is never swept.
 func (rec *Recovered) put(key, value []byte) (whole bool) {
 	r, err := wire.Decode(key, value)
 	if err != nil {
@@ -141,15 +140,17 @@ func (rec *Recovered) put(key, value []byte) (whole bool) {
 	return true
 }
 
-// judge says why the tree is not what lapse wrote last, or returns nil. The sum of the records
-// must fit also where a record is damaged, or one more page, that is older than the others, would
-// pass with it: either the checksums of the damaged records are sound, or nothing else in them is
-// damaged.
+// judge returns why the tree is not as lapse wrote it last, or nil.
 //
-// Each transaction of lapse writes its own number into the state. A number behind the newest
-// meta page's means that another program has committed since, or that the page with the state
-// is an older one: then the state that the older meta page leads to is the newer of the two. A
-// number before the newest meta page's is that of a file that was copied record by record.
+// The sum of the records has to fit, also where records are damaged: otherwise an old page would
+// pass together with a damaged record. The sum fits if only bytes outside of the checksums are
+// damaged (found), or only checksums (sealed). It does not fit if an ID is damaged, or if both
+// checksums and other bytes are: that looks the same as a page that is older than the others.
+//
+// Each transaction of lapse writes its own number into the state. If the number is lower than that
+// of the newest meta page, another program has committed since, or the page with the state is an
+// old one. In the latter case the older meta page leads to a newer state. A number above that of
+// the newest meta page is that of a file that was copied record by record.
 func (rec *Recovered) judge() error {
 	switch {
 	case rec.found != rec.State.Sum && rec.sealed != rec.State.Sum:

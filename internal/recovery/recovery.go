@@ -23,36 +23,37 @@ type Options struct {
 	Progress    func(done, total int)
 }
 
-// Recovered is a file that is open and locked, and what was read from it and its log.
+// Recovered is a file that is open and locked, with the records and the state that were read from
+// the file and its log.
 type Recovered struct {
 	opts Options
 	path string
 	File *os.File
 	Tree *tree.Tree // nil: read-only
 
-	pages int // how many walk has read
-	tell  int // at how many it calls Progress next
+	pages        int // how many walk has read
+	nextProgress int // at how many it calls Progress next
 
 	metas    boltfile.Metas
 	Table    *table.Table
-	Damaged  map[storage.ID]struct{} // records that cannot be read
-	epoch    uint32                  // the latest of a record
-	found    wire.Sum                // of all records that were found in the tree
-	sealed   wire.Sum                // of the same, each with the checksum that fits it
-	State    wire.State              // of the file, and of the log once that joins on
-	Mark     storage.Mark            // that file and log have; see Believable
-	believed bool                    // the mark was found whole
-	Repaired bool                    // Options.Repair has passed something
+	Damaged  map[storage.ID]struct{} // the damaged records
+	epoch    uint32                  // the latest epoch of a record
+	found    wire.Sum                // of all records in the tree, as they were found
+	sealed   wire.Sum                // of the same records, each with a checksum that fits
+	State    wire.State              // of the file, or of file and log once the log was applied
+	Mark     storage.Mark            // of file and log; see Believable
+	believed bool                    // Mark was found whole
+	Repaired bool                    // Options.Repair has passed damage
 	old      bool                    // the schema of the file is tree.LastOldSchema or an earlier one
 
-	Log   *log.Log     // nil: there is none that can be used
-	Last  uint64       // the number of the last group of the log that counts
-	Dirty []storage.ID // records that the log, or an old journal, has changed
-	drop  func() error // removes the log, or gives one that cannot be used another name; nil: there is none
+	Log       *log.Log     // nil: there is no log that can be used
+	Last      uint64       // the number of the last group of the log that counts
+	Dirty     []storage.ID // records that the log, or an old journal, has changed
+	removeLog func() error // removes the log, or renames a log that cannot be used; nil: there is no log
 }
 
-// Open opens the file at path, with its lock, or makes one, reads the file and its log, and has
-// bbolt open the file unless o.ReadOnly is set. After an error everything is closed.
+// Open opens and locks the file at path, or makes a file there. It reads the file and its log, and
+// has bbolt open the file unless o.ReadOnly is set. After an error everything is closed.
 func Open(path string, o Options) (*Recovered, error) {
 	path, err := localfile.Resolve(path)
 	if err == nil && !o.ReadOnly {
@@ -68,7 +69,7 @@ func Open(path string, o Options) (*Recovered, error) {
 	return Load(tree.New(f, path), o)
 }
 
-// Load is Open for t, whose file is open, with its lock. The log is the one beside t.Path.
+// Load is Open for t, whose file is open and locked. The log is the one beside t.Path.
 func Load(t *tree.Tree, o Options) (*Recovered, error) {
 	rec := &Recovered{opts: o, path: t.Path, File: t.File, Tree: t}
 	if err := rec.open(); err != nil {
@@ -79,7 +80,7 @@ func Load(t *tree.Tree, o Options) (*Recovered, error) {
 }
 
 // open reads the file, and has bbolt open it unless the store is read-only. Where only bbolt can
-// take the lock, bbolt opens the file first, after readMetas has found the meta pages sound.
+// lock the file, bbolt opens it first, after readMetas has found the meta pages sound.
 func (rec *Recovered) open() error {
 	steps := []func() error{rec.read, rec.Tree.Open}
 	switch {
@@ -111,8 +112,8 @@ func (rec *Recovered) close() {
 	rec.File.Close() // bbolt may have closed it
 }
 
-// settle makes the file ready for use: it brings an old file over, makes a repaired one whole,
-// and removes a log that the tree does not need.
+// settle makes the file ready for use: it converts an old file, makes a repaired file whole, and
+// removes a log that the tree does not need.
 func (rec *Recovered) settle() error {
 	switch {
 	case rec.old, rec.Repaired, rec.logCounts() && rec.opts.NoLog:
@@ -122,27 +123,26 @@ func (rec *Recovered) settle() error {
 	case rec.logCounts():
 		return nil
 	}
-	return rec.dropLog()
+	return rec.settleLog()
 }
 
-// logCounts reports whether there is a log that the tree asks for, or that has what the tree does
-// not have.
+// logCounts reports whether there is a log that the tree needs, or that has groups which the tree
+// does not have.
 func (rec *Recovered) logCounts() bool {
-	return rec.Log != nil && (rec.State.Open || rec.Last > rec.State.Merged)
+	return rec.Log != nil && (rec.State.NeedsLog || rec.Last > rec.State.Merged)
 }
 
-// Rewrite makes t, which has the records that were found in the file, a tree of today's schema that
-// says what it holds, together with what the log had. The mark says so if the one that was found
-// cannot be believed.
+// Rewrite writes into t the current schema, a state that fits the records, the changes of the log,
+// and the mark that Believable returns. t has the records of the file already.
 func (rec *Recovered) Rewrite(t *tree.Tree) error {
 	rec.Mark, rec.believed = rec.Believable(), true
-	changes, err := tree.ShownAll(rec.Table, rec.Dirty)
+	changes, err := tree.EntriesOf(rec.Table, rec.Dirty)
 	if err != nil {
 		return err
 	}
 	st := rec.State
-	st.Sum, st.Open, st.Merged = rec.found, false, max(rec.Last, st.Merged)
-	if rec.Log == nil { // one that turns up later must not join on
+	st.Sum, st.NeedsLog, st.Merged = rec.found, false, max(rec.Last, st.Merged)
+	if rec.Log == nil { // a log that appears later must not belong to the file
 		st.Log, st.Merged = log.NewID(), 0
 	}
 	rec.Dirty = nil
@@ -150,21 +150,20 @@ func (rec *Recovered) Rewrite(t *tree.Tree) error {
 	return t.Write(changes, st, &rec.Mark)
 }
 
-// dropLog closes and removes the log, if there is one. A log that cannot be used gets another
-// name.
-func (rec *Recovered) dropLog() error {
-	drop := rec.drop
-	if rec.Log, rec.drop = nil, nil; drop == nil {
+// settleLog closes and removes the log, if there is one. It renames a log that cannot be used.
+func (rec *Recovered) settleLog() error {
+	remove := rec.removeLog
+	if rec.Log, rec.removeLog = nil, nil; remove == nil {
 		return nil
 	}
-	if err := rec.Tree.KeepName(); err != nil { // or a crash may bring a file back which that log belongs to
+	if err := rec.Tree.MakeNameDurable(); err != nil { // otherwise a crash may bring back a file that needs the log
 		return err
 	}
-	return drop()
+	return remove()
 }
 
-// Believable returns the mark with which a store begins: the one that was found, or one of a new
-// epoch where that was not whole, or a record is of a later epoch.
+// Believable returns the mark with which the store begins. It is the mark that was found. If that
+// is not whole, or a record is of a later epoch, it is the zero mark in a new epoch.
 func (rec *Recovered) Believable() storage.Mark {
 	if rec.believed && rec.epoch <= rec.Mark.Epoch {
 		return rec.Mark

@@ -14,34 +14,35 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// LogPath returns where the log of the file at path is. SQLite removes files beside a file whose
-// names end in -journal or -wal.
+// LogPath returns the path of the log of the file at path. The name does not end in -journal or
+// -wal, because SQLite removes such files.
 func LogPath(path string) string { return path + "-lapse" }
 
-// readLog applies the groups of the log that the tree does not have. No log is no error unless
-// the tree asks for one. An error says why the log does not belong to the tree, or cannot be read.
+// readLog applies the groups of the log that the tree does not have. A missing log is an error only
+// if the tree needs one. The other errors say that the log does not belong to the tree, or that it
+// cannot be read.
 func (rec *Recovered) readLog() error {
 	path := LogPath(rec.path)
 	lg, err := log.Open(path, rec.opts.ReadOnly)
 	switch {
 	case err == nil:
-		rec.Log, rec.drop = lg, lg.Remove
+		rec.Log, rec.removeLog = lg, lg.Remove
 		if err = rec.replay(); err != nil || rec.opts.ReadOnly {
 			lg.Close()
 			rec.Log = nil
 		}
-	case noFile(err) && !rec.State.Open:
+	case noFile(err) && !rec.State.NeedsLog:
 		return nil
 	case noFile(err):
 		return ErrLogMissing
-	case errors.Is(err, log.ErrUnfinished) && rec.State.Open:
+	case errors.Is(err, log.ErrUnfinished) && rec.State.NeedsLog:
 		err = ErrLogMissing
-	case errors.Is(err, log.ErrUnfinished): // it holds nothing
-		rec.drop = func() error { return os.Remove(path) }
+	case errors.Is(err, log.ErrUnfinished): // the log holds nothing
+		rec.removeLog = func() error { return os.Remove(path) }
 		return nil
 	}
 	if err != nil {
-		rec.drop = func() error { return localfile.SetAside(path, "damaged") }
+		rec.removeLog = func() error { return localfile.SetAside(path, "damaged") }
 	}
 	return err
 }
@@ -51,25 +52,25 @@ func (rec *Recovered) replay() (err error) {
 	st := &rec.State
 	switch {
 	case rec.Log.ID() == st.Log:
-	case rec.Log.ID() == st.Drops && !st.Open: // or the log that is asked for is missing
-		return nil // and nothing of it counts
-	case !st.Open && rec.Log.Parent() == (log.Parent{Log: st.Log, Merged: st.Merged}):
+	case rec.Log.ID() == st.Superseded && !st.NeedsLog: // if the tree needs a log, that log is missing
+		return nil // no group of it counts
+	case !st.NeedsLog && rec.Log.Parent() == (log.Parent{Log: st.Log, Merged: st.Merged}):
 		st.Log, st.Merged = rec.Log.ID(), 0
 	default:
 		return fmt.Errorf("%w: %s", ErrLogForeign, LogPath(rec.path))
 	}
 	rec.Last, err = rec.Log.Replay(st.Merged, rec.apply)
-	if err == nil && st.Open && rec.Last < st.Merged {
+	if err == nil && st.NeedsLog && rec.Last < st.Merged {
 		err = ErrLogShort
 	}
 	if err == nil {
-		rec.Table.TakeUnsaved(rec.Table.Len(), new(atomic.Int64)) // a checkpoint writes them, since they are in rec.Dirty
+		rec.Table.TakeUnsaved(rec.Table.Len(), new(atomic.Int64)) // the first checkpoint writes them, because they are in rec.Dirty
 	}
 	return err
 }
 
-// Superseded returns the ID of the log beside path, which Open removes where the tree names it.
-// The ID is zero if there is no log, or one that is damaged, which bad says.
+// Superseded returns the ID of the log beside path, for the state of a file that supersedes the log.
+// The ID is zero if there is no log. If the log is damaged, the ID is zero and bad is true.
 func Superseded(path string) (id log.ID, bad bool, err error) {
 	l, err := log.Open(LogPath(path), true)
 	switch {
@@ -83,7 +84,7 @@ func Superseded(path string) (id log.ID, bad bool, err error) {
 	return id, false, err
 }
 
-// noFile reports whether err says that a file is not there, or cannot be for its long name.
+// noFile reports whether err says that there is no file, or that its name is too long for one.
 func noFile(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENAMETOOLONG)
 }
@@ -99,6 +100,7 @@ func (rec *Recovered) apply(_ uint64, group []byte) error {
 	return err
 }
 
+// applyEntry applies one entry to the table, or to the mark.
 func (rec *Recovered) applyEntry(e *wire.Entry) error {
 	if e.Kind == wire.MarkEntry {
 		if rec.Mark, rec.believed = wire.DecodeMark(e.Value); !rec.believed {
@@ -106,20 +108,26 @@ func (rec *Recovered) applyEntry(e *wire.Entry) error {
 		}
 		return nil
 	}
+	rec.applyToRecord(e)
+	return nil
+}
+
+// applyToRecord applies one entry of a record to the table.
+func (rec *Recovered) applyToRecord(e *wire.Entry) {
 	_, damaged := rec.Damaged[e.ID]
 	if damaged && (e.Kind == wire.RaiseEntry || e.Kind == wire.EndEntry) {
-		return nil // or the record, which the table does not show, would be deleted
+		return // otherwise a checkpoint would delete the record, which the table does not show
 	}
 	rec.Dirty = append(rec.Dirty, e.ID)
 	var r storage.Record
 	switch found := rec.Table.Get(e.ID, &r); {
 	case e.Kind == wire.RaiseEntry:
 		rec.Table.Touch(e.ID, e.Use)
-		return nil
-	case e.Kind == wire.EndEntry && !found: // a later group has deleted it
-		return nil
+		return
+	case e.Kind == wire.EndEntry && !found: // the tree has the deletion of a later group
+		return
 	}
-	rec.Table.Delete(e.ID) // a Put would keep what the record seems to have been raised to
+	rec.Table.Delete(e.ID) // a Put alone would keep the renewals of the older record
 	delete(rec.Damaged, e.ID)
 	switch e.Kind {
 	case wire.PutEntry:
@@ -128,5 +136,4 @@ func (rec *Recovered) applyEntry(e *wire.Entry) error {
 		e.End(&r)
 		rec.Table.Put(&r, storage.Use{})
 	}
-	return nil
 }

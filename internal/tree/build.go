@@ -12,8 +12,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Build makes a file beside path, with its lock, which fill makes a store and gives the name path.
-// If fill fails, nothing is left of the file, and the error is one of fault.NotBegun.
+// Build makes a file beside path and locks it. fill makes the file a store and gives it the name
+// path. If fill fails, Build removes the file, and the error is that of fault.NotBegun.
 func Build(path string, fill func(*Tree) error) (*Tree, error) {
 	localfile.RemoveStale(path)
 	temp, err := localfile.NewTemp(path)
@@ -47,7 +47,7 @@ func (t *Tree) Initialise() error {
 		return err
 	})
 	if err == nil {
-		err = t.look()
+		err = t.noteHead()
 	}
 	if err == nil {
 		err = t.Write(nil, wire.State{}, new(storage.Mark))

@@ -14,11 +14,11 @@ import (
 // compactStep is how many bytes one transaction of a compaction writes.
 const compactStep = 16 << 20
 
-// ErrMounted is the error of Compact where no other file can get the name of the tree's.
+// ErrMounted means that the file is a mount point, and no other file can get its name.
 var ErrMounted = fmt.Errorf("%w: the file itself is a mount point, and no other file can take its place; mount its directory instead", storage.ErrUnavailable)
 
-// Compact puts a new file with the same content at t.Path. An error means that nothing has
-// changed, unless it is ErrOutcomeUnknown.
+// Compact puts a new file with the same content at t.Path. After an error nothing has changed,
+// unless the error is ErrOutcomeUnknown.
 func (t *Tree) Compact() error {
 	if err := t.ready(); err != nil {
 		return err
@@ -42,10 +42,10 @@ func (t *Tree) Compact() error {
 // could not be synced.
 func (t *Tree) Become(next *Tree) error {
 	synced := SyncName(t.Path)
-	t.Release() // nothing of the old file is needed any more
+	t.Release() // its error does not matter: the old file is not needed any more
 	t.opened = next.opened
 	t.State.Named = synced == nil
-	t.Check() // for t.Length
+	t.Check() // sets t.Length
 	return synced
 }
 
@@ -57,8 +57,7 @@ func SyncName(path string) error {
 	return nil
 }
 
-// CopyFrom makes t, a new file, a durable store that holds all that old holds, with the mode and
-// the owner of old.
+// CopyFrom makes t, a new file, a durable copy of old, with the mode and the owner of old.
 func (t *Tree) CopyFrom(old *Tree) error {
 	t.CommitTx, t.State, t.space = old.CommitTx, old.State, old.space
 	if err := t.Open(); err != nil {
@@ -68,13 +67,13 @@ func (t *Tree) CopyFrom(old *Tree) error {
 	err := guard(func() error { return bbolt.Compact(t.DB, old.DB, compactStep) })
 	t.DB.NoSync = false
 	if err == nil {
-		err = t.look()
+		err = t.noteHead()
 	}
 	if err == nil {
 		err = t.Write(nil, t.State, nil)
 	}
 	if err == nil {
-		err = localfile.TakeAfter(t.File, old.Info)
+		err = localfile.CopyModeAndOwner(t.File, old.Info)
 	}
 	return err
 }

@@ -1,7 +1,8 @@
-// Package tree writes the bbolt file of a store, and makes new ones. The file holds records under
-// their IDs, the mark, and a state, which says what was written last.
+// Package tree writes the bbolt file of a store, and makes new files. The file holds records under
+// their IDs, the mark, and a state, which describes the last write.
 //
-// These ideas keep a file whole whenever a crash comes, and let the next opening tell whether it is:
+// These ideas keep a file whole in a crash at any moment, and let the next opening tell whether the
+// file is whole:
 //
 //   - Write has a transaction with changes followed by one without. So both meta pages of bbolt lead
 //     to all changes, and the loss of one meta page undoes none.
@@ -14,6 +15,6 @@
 //   - Before each write the tree checks that its file is at its path still, was not cut short, and has
 //     the meta pages that the tree wrote: a write into another file would be lost, and one over the
 //     changes of another program would damage them.
-//   - After trouble, bbolt's memory and the file may differ. So before it is used again, bbolt opens
-//     the file once more, and the tree reads the state from there.
+//   - After an error, bbolt's memory and the file may differ. So before bbolt is used again, it opens
+//     the file once more, and the tree reads the state from the file.
 package tree

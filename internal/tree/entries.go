@@ -8,8 +8,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Shown returns the entry that makes the record of id what t shows.
-func Shown(t *table.Table, id storage.ID) (wire.Entry, error) {
+// EntryOf returns the entry that puts the record of id as t shows it, or deletes it if t shows
+// none. It fails for a record that cannot be encoded.
+func EntryOf(t *table.Table, id storage.ID) (wire.Entry, error) {
 	var r storage.Record
 	if !t.Get(id, &r) {
 		return wire.Entry{Kind: wire.DeleteEntry, ID: id}, nil
@@ -18,14 +19,14 @@ func Shown(t *table.Table, id storage.ID) (wire.Entry, error) {
 	return wire.Entry{Kind: wire.PutEntry, ID: id, Value: value}, err
 }
 
-// ShownAll returns what t shows of the records of ids, each once, in the order of the IDs, into
-// which it brings ids.
-func ShownAll(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
+// EntriesOf returns the entries of the records of ids, as EntryOf does, each once and in the order
+// of the IDs. It sorts ids.
+func EntriesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 	slices.SortFunc(ids, storage.ID.Compare)
 	ids = slices.Compact(ids)
 	changes := make([]wire.Entry, 0, len(ids))
 	for _, id := range ids {
-		e, err := Shown(t, id)
+		e, err := EntryOf(t, id)
 		if err != nil {
 			return nil, err
 		}
@@ -34,10 +35,11 @@ func ShownAll(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 	return changes, nil
 }
 
-// Merge returns the puts and deletes that all leads to, one of each record, in the order of
-// the IDs, in which bbolt writes them fastest. A raise that has a value is a put of that. Any other
-// raise alone becomes a put of what t shows; beside a put it raises what that puts.
-func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
+// Combine returns puts and deletes with the same effect as all, one for each record, in the order of
+// the IDs, in which bbolt writes them fastest. A raise with a value becomes a put of that value. Any
+// other raise becomes a part of the put beside it, or, alone, a put of the record as t shows it.
+// Combine uses the memory of all.
+func Combine(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	slices.SortStableFunc(all, func(a, b wire.Entry) int { return a.ID.Compare(b.ID) })
 	n := 0
 	for i := range all {
@@ -62,7 +64,7 @@ func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	for i := range all {
 		if all[i].Kind == wire.RaiseEntry {
 			var err error
-			if all[i], err = Shown(t, all[i].ID); err != nil {
+			if all[i], err = EntryOf(t, all[i].ID); err != nil {
 				return nil, err
 			}
 		}
@@ -70,8 +72,7 @@ func Merge(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	return all, nil
 }
 
-// raised returns e with use applied to the record that e puts, if e puts one that lives on. e may be
-// a raise.
+// raised returns e with use applied to the record that e puts, if e is a put.
 func raised(e wire.Entry, use storage.Use) (wire.Entry, error) {
 	if e.Kind != wire.PutEntry {
 		return e, nil

@@ -33,7 +33,7 @@ func TestRaised(t *testing.T) {
 		for order, all := range map[string][]wire.Entry{
 			"put, raise": {put, raise}, "raise, put": {raise, put}, "raise, raise to the record": {raise, {Kind: wire.RaiseEntry, ID: r.ID, Value: value}},
 		} {
-			got, err := Merge(table.New(), all)
+			got, err := Combine(table.New(), all)
 			if err != nil || len(got) != 1 || got[0].Kind != wire.PutEntry {
 				t.Fatalf("%s, %s: %+v, %v; want one put", name, order, got, err)
 			}

@@ -8,9 +8,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// guard runs f, which calls nothing but bbolt and this package, and returns a panic of f as
-// an error: ErrCorrupt where bbolt met a page that is not what another page says, and
-// ErrUnavailable where the map of the file could not be read.
+// guard runs f, which calls only bbolt and this package, and returns a panic of f as an error. The
+// error is ErrUnavailable where the map of the file could not be read, and otherwise ErrCorrupt:
+// bbolt has met two pages that contradict each other.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

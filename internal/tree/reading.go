@@ -11,17 +11,18 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/fault"
 )
 
-// Reading is a copy of the tree on its way to the writer of a Backup, which may be slow. The tree
-// does not wait for that writer: it cuts the copy off before its transaction ends.
+// Reading is a read transaction whose pages a Backup copies to its writer, which may be slow. The
+// tree does not wait for the writer: where bbolt has to close the file, the tree cuts the Reading
+// off first.
 type Reading struct {
 	pages io.Reader                // the meta pages of the transaction, and behind them those of the file
 	Size  int64                    // in bytes
-	Tx    atomic.Pointer[bbolt.Tx] // keeps the pages from being written; nil: it has ended
+	Tx    atomic.Pointer[bbolt.Tx] // keeps bbolt from writing over the pages; nil: it has ended
 	ctx   context.Context          // ends, with the reason, before Tx does
 	stop  context.CancelCauseFunc
 }
 
-// Read begins to copy the tree. A copy that has begun needs its End.
+// Read begins a Reading of the tree. The caller has to call End.
 func (t *Tree) Read(ctx context.Context) (*Reading, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
@@ -31,7 +32,7 @@ func (t *Tree) Read(ctx context.Context) (*Reading, error) {
 		return nil, err
 	}
 	metas := make(head, 0, 2*t.DB.Info().PageSize)
-	btx.WriteTo(&metas) // the error is that of a full head
+	btx.WriteTo(&metas) // it always fails, once metas is full
 	at, size := int64(len(metas)), btx.Size()
 	r := &Reading{pages: io.MultiReader(bytes.NewReader(metas), io.NewSectionReader(t.File, at, size-at)), Size: size}
 	r.Tx.Store(btx)
@@ -40,8 +41,8 @@ func (t *Tree) Read(ctx context.Context) (*Reading, error) {
 	return r, nil
 }
 
-// head takes as many bytes as it has capacity for. bbolt writes the meta pages of a transaction
-// one by one, before it reads the file.
+// head accepts as many bytes as its capacity. bbolt writes the meta pages of a transaction one by
+// one, before it reads the file.
 type head []byte
 
 func (h *head) Write(b []byte) (int, error) {
@@ -52,8 +53,8 @@ func (h *head) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Read implements io.Reader. What it reads after the copy was cut off may be of another
-// transaction, and is not returned.
+// Read implements io.Reader. Pages that are read after the copy was cut off may be of another
+// transaction: Read returns none of their bytes.
 func (r *Reading) Read(b []byte) (int, error) {
 	n, err := r.pages.Read(b)
 	if r.ctx.Err() != nil {

@@ -21,16 +21,17 @@ const (
 	MarkKey   = "mark" // see package wire
 )
 
-// schema is the layout of buckets and keys of the files that are written. A program refuses a
-// file of a schema that it does not know. Files of LastOldSchema and before have a journal
-// inside (package oldfile).
+// schema is the number of the layout of buckets and keys that this package writes. A program
+// refuses a file of a schema that it does not know. Files of LastOldSchema and before have a
+// journal inside (package oldfile).
 const (
 	schema        = 3
 	LastOldSchema = 2
 )
 
-// ReadSchema returns the schema of the file that m leads to. fault.ErrNotStore: it has none.
-// fault.ErrNewerSchema: this package does not know it.
+// ReadSchema returns the schema of the file f. m is the meta page to go by. fault.ErrNotStore: the
+// file has no schema. fault.ErrNewerSchema: this package does not know the schema. The other errors
+// are those of boltfile.Get, and ErrCorrupt.
 func ReadSchema(f io.ReaderAt, m boltfile.Meta) (int, error) {
 	v, err := boltfile.Get(f, m, MetaBucket, schemaKey)
 	if err == nil {
@@ -51,7 +52,8 @@ func ReadSchema(f io.ReaderAt, m boltfile.Meta) (int, error) {
 	return n, nil
 }
 
-// ReadState returns the state of the file that m leads to.
+// ReadState returns the state of the file f. m is the meta page to go by. The errors are those of
+// boltfile.Get, and ErrCorrupt.
 func ReadState(f io.ReaderAt, m boltfile.Meta) (wire.State, error) {
 	v, err := boltfile.Get(f, m, MetaBucket, stateKey)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 )
 
 // Write is Update, followed by a transaction that writes the state once more: then both meta
-// pages lead to all changes. An error means that nothing was written, unless it is
+// pages lead to all changes. After an error nothing was written, unless the error is
 // ErrOutcomeUnknown.
 func (t *Tree) Write(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	if err := t.Update(changes, next, mark); err != nil {
@@ -32,8 +32,8 @@ func (t *Tree) Write(changes []wire.Entry, next wire.State, mark *storage.Mark) 
 	return nil
 }
 
-// Update makes changes, the state next and the mark, unless that is nil, durable in one
-// transaction. An error means that nothing was written, unless it is ErrOutcomeUnknown. If bbolt's
+// Update makes changes, the state next and the mark durable in one transaction. A nil mark is not
+// written. After an error nothing was written, unless the error is ErrOutcomeUnknown. If bbolt's
 // map is too small for the file, Update has bbolt open the file again with a map of twice the
 // length.
 func (t *Tree) Update(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
@@ -45,14 +45,14 @@ func (t *Tree) Update(changes []wire.Entry, next wire.State, mark *storage.Mark)
 	return err
 }
 
-// tryUpdate is Update with the map that there is. It holds a read transaction, the pin, on the
-// state before the commit until the next commit: bbolt does not write over the pages of that
-// state, to which the older meta page leads.
+// tryUpdate is Update with the map that bbolt has. It begins a read transaction, the pin, on the
+// state before the commit, and ends it after the next commit. Until then bbolt does not write over
+// the pages of that state, to which the older meta page leads.
 func (t *Tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if err := t.KeepName(); err != nil {
+	if err := t.MakeNameDurable(); err != nil {
 		return err
 	}
 	next.Named = !t.temp
@@ -60,16 +60,17 @@ func (t *Tree) tryUpdate(changes []wire.Entry, next wire.State, mark *storage.Ma
 	if err != nil {
 		return err
 	}
-	if err = t.commit(changes, next, mark); err != nil {
+	if err = t.transact(changes, next, mark); err != nil {
 		return errors.Join(err, t.rollback(pin))
 	}
-	t.rollback(t.pin) // which sets t.Lost if it fails
+	t.rollback(t.pin) // it sets t.Suspect if it fails
 	t.pin = pin
 	return nil
 }
 
-// KeepName makes the name of the file durable: what gave the file its name may have crashed before.
-func (t *Tree) KeepName() (err error) {
+// MakeNameDurable makes the name of the file durable: the process that gave the file its name may
+// have crashed before.
+func (t *Tree) MakeNameDurable() (err error) {
 	if !t.temp && !t.State.Named {
 		err = localfile.SyncDir(filepath.Dir(t.Path))
 		t.State.Named = err == nil
@@ -77,9 +78,9 @@ func (t *Tree) KeepName() (err error) {
 	return err
 }
 
-// commit makes one transaction of bbolt, and sets t.State to next if that is on the disk. It sets
-// t.Lost where bbolt has to be opened again.
-func (t *Tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
+// transact makes one transaction of bbolt, and sets t.State to next once next is on the disk. It
+// sets t.Suspect where bbolt has to open the file again.
+func (t *Tree) transact(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	btx, err := t.begin(true)
 	if err != nil {
 		return err
@@ -94,20 +95,21 @@ func (t *Tree) commit(changes []wire.Entry, next wire.State, mark *storage.Mark)
 	}
 	size := btx.Size()
 	t.DB.AllocSize = allocSize(size)
-	if err := t.edge(func() error { return t.CommitTx(btx) }); err != nil {
-		return t.fate(errors.Join(err, t.rollback(btx)))
+	if err := t.guardTx(func() error { return t.CommitTx(btx) }); err != nil {
+		return t.commitFailed(errors.Join(err, t.rollback(btx)))
 	}
 	t.State, t.size = next, max(t.size, size)
-	if err := t.look(); err != nil { // the commit is durable all the same
-		t.Lost = err
+	if err := t.noteHead(); err != nil { // the commit is durable all the same
+		t.Suspect = err
 	}
 	return nil
 }
 
-// fate returns the error of a commit that failed with err. Where neither meta page has changed,
-// nothing leads to what the commit wrote, and nothing will.
-func (t *Tree) fate(err error) error {
-	t.Lost = err
+// commitFailed returns the error of a commit that failed with err. Where neither meta page has
+// changed, no page leads to the pages of the commit, and none ever will: then the error is err, and
+// otherwise ErrOutcomeUnknown.
+func (t *Tree) commitFailed(err error) error {
+	t.Suspect = err
 	head, headErr := boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
 	if headErr != nil || head != t.head {
 		return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, fault.Because(err))
@@ -115,11 +117,11 @@ func (t *Tree) fate(err error) error {
 	return err
 }
 
-// putMeta writes the state, and the mark unless that is nil. An old file has no journal then.
+// putMeta writes the state, and the mark unless it is nil. From an old file it removes the journal.
 func putMeta(btx *bbolt.Tx, st *wire.State, mark *storage.Mark) error {
 	var err error
 	if btx.Bucket([]byte(oldfile.Bucket)) != nil {
-		err = dropJournal(btx)
+		err = removeJournal(btx)
 	}
 	bucket := btx.Bucket([]byte(MetaBucket))
 	if err == nil && mark != nil {
@@ -128,8 +130,8 @@ func putMeta(btx *bbolt.Tx, st *wire.State, mark *storage.Mark) error {
 	return errors.Join(err, bucket.Put([]byte(stateKey), st.Encode()))
 }
 
-// dropJournal removes the journal from the file of btx and writes the schema of today.
-func dropJournal(btx *bbolt.Tx) error {
+// removeJournal removes the journal from the file of btx and writes the current schema.
+func removeJournal(btx *bbolt.Tx) error {
 	bucket := btx.Bucket([]byte(MetaBucket))
 	return errors.Join(
 		btx.DeleteBucket([]byte(oldfile.Bucket)),
@@ -138,36 +140,27 @@ func dropJournal(btx *bbolt.Tx) error {
 	)
 }
 
-// applyStep is how many changes apply makes before it lets other goroutines run.
+// applyStep is how many changes apply makes before it lets other goroutines run. Without that,
+// readers on one processor have a p99 1.3 times as long while many callers issue or renew.
 const applyStep = 32
 
-// apply makes changes, each of another record, and brings all, the sum of the records, up to
-// date. Where a record is damaged that is replaced, apply adds up all records again.
+// apply makes changes, each of another record, and updates all, the sum of all records. If one of
+// the replaced records is damaged, apply adds up all records again.
 func apply(btx *bbolt.Tx, changes []wire.Entry, all *wire.Sum) error {
 	tokens := btx.Bucket([]byte(TokensBucket))
-	tokens.FillPercent = 1 // full pages: new keys come after all others, and records hardly ever become longer
-	rotten := false
+	tokens.FillPercent = 1 // full pages: new keys come after all others, and few records become longer
+	damaged := false
 	for i := range changes {
 		if i%applyStep == applyStep-1 {
-			runtime.Gosched() // without it readers on one processor have a p99 1.3 times as long while many issue or renew
+			runtime.Gosched()
 		}
-		c := &changes[i]
-		if old := tokens.Get(c.ID[:]); old != nil {
-			rotten = rotten || !wire.Whole(c.ID[:], old)
-			all.Remove(c.ID[:], old)
-		}
-		var err error
-		if c.Kind == wire.DeleteEntry {
-			err = tokens.Delete(c.ID[:])
-		} else {
-			all.Add(c.ID[:], c.Value)
-			err = tokens.Put(c.ID[:], c.Value)
-		}
+		whole, err := change(tokens, &changes[i], all)
 		if err != nil {
 			return err
 		}
+		damaged = damaged || !whole
 	}
-	if !rotten {
+	if !damaged {
 		return nil
 	}
 	*all = wire.Sum{}
@@ -177,12 +170,27 @@ func apply(btx *bbolt.Tx, changes []wire.Entry, all *wire.Sum) error {
 	})
 }
 
-// Durable returns the state of the tree for the parent of a log, and the file. Durable first settles
-// a commit of unknown outcome, so that the state is the one on the disk. It takes the turn itself.
+// change makes one change of tokens and of all, and reports whether the record that c replaces was
+// whole, or there was none.
+func change(tokens *bbolt.Bucket, c *wire.Entry, all *wire.Sum) (whole bool, err error) {
+	old := tokens.Get(c.ID[:])
+	if whole = old == nil || wire.Whole(c.ID[:], old); old != nil {
+		all.Remove(c.ID[:], old)
+	}
+	if c.Kind == wire.DeleteEntry {
+		return whole, tokens.Delete(c.ID[:])
+	}
+	all.Add(c.ID[:], c.Value)
+	return whole, tokens.Put(c.ID[:], c.Value)
+}
+
+// Durable returns the state of the tree on the disk, for the parent of a log, and the FileInfo of
+// the file. After a commit of unknown outcome it first writes the state again. Durable takes t.Turn
+// itself.
 func (t *Tree) Durable() (st wire.State, info os.FileInfo, err error) {
 	t.Turn.Take()
 	defer t.Turn.Give()
-	if t.Lost != nil {
+	if t.Suspect != nil {
 		err = t.Write(nil, t.State, nil)
 	}
 	return t.State, t.Info, err

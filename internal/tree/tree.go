@@ -27,13 +27,13 @@ type Tree struct {
 
 	opened
 	Path string // absolute, with all links followed
-	temp bool   // the file is to get another name
+	temp bool   // the file will get another name
 
 	Length atomic.Int64 // of the file when it was last looked at
 
 	Reader *Reading // the last one; nil: there was none
 
-	CommitTx func(*bbolt.Tx) error // Commit; tests put a disk that fails in its place
+	CommitTx func(*bbolt.Tx) error // bbolt's Commit; tests replace it by a disk that fails
 }
 
 var (
@@ -45,19 +45,19 @@ var (
 // opened is the file of a tree as bbolt has it open.
 type opened struct {
 	File  *os.File    // bbolt's own, locked
-	Info  os.FileInfo // of the file, to know it by
+	Info  os.FileInfo // of the file; Check compares it with the file at Path
 	DB    *bbolt.DB   // nil: bbolt does not have it open
 	pin   *bbolt.Tx   // reads the state before the last transaction; nil: nothing is pinned
 	State wire.State  // as the last transaction wrote it
 	head  boltfile.Head
-	size  int64 // what was written ends here: a shorter file was cut
+	size  int64 // the file has at least so many bytes, unless it was cut
 	space int   // length of bbolt's map of the file
 
-	Lost   error // why bbolt has to be opened again before it is used; nil: it need not
-	broken bool  // bbolt panicked and may hold its locks for ever
+	Suspect error // why bbolt has to be opened again before it is used; nil: it need not
+	broken  bool  // bbolt panicked and may hold its locks for ever
 }
 
-// New returns the tree in f, which is at path and which bbolt does not have open yet.
+// New returns the tree in the file f, which is at path. bbolt does not have f open yet.
 func New(f *os.File, path string) *Tree {
 	return &Tree{Turn: turn.New(), opened: opened{File: f}, Path: path, CommitTx: (*bbolt.Tx).Commit}
 }
@@ -66,8 +66,9 @@ func New(f *os.File, path string) *Tree {
 func allocSize(size int64) int { return int(max(16<<10, min(size/16, 16<<20))) }
 
 // mapSize returns the length of bbolt's map of a file of that size. Addresses cost no memory, so
-// the map is large, though less than 1 GB, whose page tables a short opening would pay for. Where
-// a map makes its file longer, or addresses are scarce, the map is twice the file, or 1 MB.
+// the map is four times the file and at least 512 MB; the page tables of a longer map would make a
+// short opening slow. Where a map makes its file longer, or addresses are scarce, the map is twice
+// the file and at least 1 MB.
 func mapSize(size int64) int {
 	if runtime.GOOS == "windows" || strconv.IntSize < 64 {
 		return int(max(1<<20, 2*size))
@@ -75,8 +76,8 @@ func mapSize(size int64) int {
 	return int(max(1<<29, 4*size))
 }
 
-// Open has bbolt use t.File, which is locked, and new or has passed boltfile.Walk. After an error
-// t.File is closed and t.DB nil.
+// Open has bbolt open t.File. The file is locked, and it is new or has passed boltfile.Walk. After
+// an error t.File is closed and t.DB is nil.
 func (t *Tree) Open() error {
 	info, err := t.File.Stat()
 	if err != nil {
@@ -85,7 +86,7 @@ func (t *Tree) Open() error {
 	t.space = max(t.space, mapSize(info.Size()))
 	opts := &bbolt.Options{
 		Timeout: time.Second, NoStatistics: true, PageSize: pageSize, InitialMmapSize: t.space,
-		NoFreelistSync: true,                    // commit decides; without, Open itself would commit after a crash
+		NoFreelistSync: true,                    // transact decides; without, Open itself would commit after a crash
 		FreelistType:   bbolt.FreelistArrayType, // the other type breaks up free pages that lie in a row (TestChurnOfAny)
 		OpenFile:       func(string, int, os.FileMode) (*os.File, error) { return t.File, nil },
 	}
@@ -99,12 +100,12 @@ func (t *Tree) Open() error {
 		t.File.Close()
 		return err
 	}
-	t.DB.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; commit sets it for ours
+	t.DB.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; transact sets it for ours
 	t.DB.MaxSize = t.space                  // or bbolt would map the file again, and wait for the pin for ever
 	t.broken, t.Info, t.size = false, info, info.Size()
 	t.Length.Store(t.size)
-	if t.Lost = t.look(); t.Lost != nil {
-		return errors.Join(t.Lost, t.Release())
+	if t.Suspect = t.noteHead(); t.Suspect != nil {
+		return errors.Join(t.Suspect, t.Release())
 	}
 	return nil
 }
@@ -113,19 +114,18 @@ func (t *Tree) Open() error {
 // that is 64 KiB, the smallest file would be 16 times as large.
 const pageSize = 4096
 
-// look notes the meta pages of the file in t.head, for Check.
-func (t *Tree) look() (err error) {
+// noteHead notes the meta pages of the file in t.head, for Check.
+func (t *Tree) noteHead() (err error) {
 	t.head, err = boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
 	return err
 }
 
-// ready opens the file again if that has to be, and says why nothing may be written, or returns
-// nil.
+// ready has bbolt open the file again if it must, and returns why nothing may be written, or nil.
 func (t *Tree) ready() error { return cmp.Or(t.reopen(), t.Check()) }
 
-// Check says why nothing may be written, or returns nil. A write to a file that is not at its
-// path any more would be lost, and one to a file that another program has changed or cut would
-// damage it.
+// Check returns why nothing may be written, or nil. A write to a file that is not at its path any
+// more would be lost. A write to a file that another program has changed or cut would damage the
+// file.
 func (t *Tree) Check() error {
 	same, size, err := localfile.Look(t.Path, t.Info)
 	switch {
@@ -137,7 +137,7 @@ func (t *Tree) Check() error {
 		return errCut
 	}
 	t.Length.Store(size)
-	if t.Lost != nil {
+	if t.Suspect != nil {
 		return nil
 	}
 	head, err := boltfile.ReadHead(t.File, uint64(t.DB.Info().PageSize))
@@ -147,10 +147,10 @@ func (t *Tree) Check() error {
 	return err
 }
 
-// reopen has bbolt open the file again, with a larger map if it wants one, if an error may have
-// left bbolt's memory and the file apart.
+// reopen has bbolt open the file again if t.Suspect is set: bbolt's memory and the file may differ.
+// The map is t.space long, or longer.
 func (t *Tree) reopen() error {
-	if t.Lost == nil {
+	if t.Suspect == nil {
 		return nil
 	}
 	t.Release() // its error does not matter: the file is opened again
@@ -165,12 +165,12 @@ func (t *Tree) reopen() error {
 	if err := t.Open(); err != nil {
 		return err
 	}
-	t.Lost = t.readState()
-	return t.Lost
+	t.Suspect = t.readState()
+	return t.Suspect
 }
 
-// readState reads the state that the newest meta page leads to: the one that is known, or that
-// of a commit of unknown outcome after it.
+// readState reads the state to which the newest meta page leads. It is the state t.State, or that of
+// a commit of unknown outcome after it; for another state the error is errOverwritten.
 func (t *Tree) readState() error {
 	metas, err := boltfile.ReadMetas(t.File, t.Info.Size())
 	if err != nil {
@@ -186,7 +186,8 @@ func (t *Tree) readState() error {
 	return err
 }
 
-// Release cuts a Reading off, ends the pin and has bbolt close the file, if bbolt has it open.
+// Release cuts the Reading off, ends the pin and has bbolt close the file. If bbolt does not have
+// the file open, Release does nothing.
 func (t *Tree) Release() error {
 	if t.DB == nil {
 		return nil
@@ -203,33 +204,33 @@ func (t *Tree) Release() error {
 
 // begin begins a transaction of bbolt.
 func (t *Tree) begin(writable bool) (btx *bbolt.Tx, err error) {
-	err = t.edge(func() error {
+	err = t.guardTx(func() error {
 		btx, err = t.DB.Begin(writable)
 		return err
 	})
 	return btx, err
 }
 
-// rollback ends btx, which may be nil, or committed. Where bbolt is broken, rollback leaves btx: it
-// could wait for ever.
+// rollback ends btx, which may be nil, or committed. Where bbolt is broken, rollback does nothing:
+// the end of btx could wait for ever.
 func (t *Tree) rollback(btx *bbolt.Tx) error {
 	if btx == nil || t.broken {
 		return nil
 	}
-	err := t.edge(btx.Rollback)
+	err := t.guardTx(btx.Rollback)
 	if errors.Is(err, berrors.ErrTxClosed) {
 		return nil
 	}
 	return err
 }
 
-// edge is guard for an f that begins or ends a transaction. After a panic there bbolt holds
-// locks that it never gives back, and has to be left.
-func (t *Tree) edge(f func() error) error {
+// guardTx is guard for an f that begins or ends a transaction. After a panic of such an f bbolt
+// holds locks for ever, so it has to open the file again.
+func (t *Tree) guardTx(f func() error) error {
 	err := guard(f)
 	if errors.Is(err, errPanicked) {
-		t.broken, t.Lost = true, err
-		t.Cut(errReopened) // or the Backup would wait for these locks once its writer returns
+		t.broken, t.Suspect = true, err
+		t.Cut(errReopened) // otherwise the Backup would wait for these locks once its writer returns
 	}
 	return err
 }

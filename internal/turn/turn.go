@@ -1,4 +1,4 @@
-// Package turn is a lock whose wait can be given up.
+// Package turn has a lock for which a goroutine can stop to wait.
 package turn
 
 import (
@@ -6,27 +6,28 @@ import (
 	"sync/atomic"
 )
 
-// Turn is held by one goroutine at a time. The zero value is not usable: New makes one.
+// Turn is a lock that one goroutine holds at a time. The zero value is not usable; New returns a
+// Turn.
 //
 // A goroutine that asks while the turn is free takes it, even if others wait. A channel of
-// capacity 1 would pass the turn to the goroutine that has waited longest, and no other could have
-// it before that one runs: BenchmarkCrowd takes 1.2 times as long then with 16 and 64 callers, and
-// 1.4 times with 256. But a goroutine that has lost the turn patience times is handed it, so that
-// none waits for ever.
+// capacity 1 would pass the turn to the goroutine that has waited longest, and no other goroutine
+// could have the turn before that one runs: with such a channel BenchmarkCrowd takes 1.2 times as
+// long with 16 and 64 callers, and 1.4 times with 256. A goroutine that has missed the turn
+// patience times is handed the turn, so that none waits for ever.
 type Turn struct {
 	held   atomic.Bool
-	free   chan struct{} // wakes one that waits: the turn was given back
+	free   chan struct{} // wakes a goroutine that waits: the turn was given back
 	hungry atomic.Int32  // how many goroutines are to be handed the turn
 	handed chan struct{} // passes the turn on while held stays true
 }
 
-// patience is how often a goroutine that waits loses the turn before the turn is handed to it.
+// patience is how often a goroutine that waits misses the turn before the turn is handed to it.
 const patience = 8
 
-// New returns a turn that no goroutine holds.
+// New returns a Turn that no goroutine holds.
 func New() *Turn { return &Turn{free: make(chan struct{}, 1), handed: make(chan struct{})} }
 
-// Try takes t if no goroutine holds it, and reports whether it did.
+// Try takes t if no goroutine holds t, and reports whether it has taken t.
 func (t *Turn) Try() bool { return !t.held.Load() && t.held.CompareAndSwap(false, true) }
 
 // Take waits until the caller holds t.
@@ -37,16 +38,17 @@ func (t *Turn) Take() {
 }
 
 // TakeUnless is Take, but gives up, and reports false, if ctx ends or closed is closed while
-// another goroutine holds t. While t is free, it takes t even if ctx has ended. It asks ctx for
-// its channel only if it has to wait: a context allocates the channel for the first that asks.
+// another goroutine holds t. If t is free, TakeUnless takes t even if ctx has ended. It calls
+// ctx.Done only if it has to wait, because a context allocates its channel in the first call.
 func (t *Turn) TakeUnless(ctx context.Context, closed <-chan struct{}) bool {
 	return t.Try() || t.wait(ctx.Done(), closed)
 }
 
+// wait takes t and reports true, or reports false once done or closed is closed.
 func (t *Turn) wait(done, closed <-chan struct{}) bool {
-	var handed chan struct{} // nil until the caller has lost the turn patience times
-	for lost := 0; ; lost++ {
-		if lost == patience {
+	var handed chan struct{} // nil until the caller has missed the turn patience times
+	for misses := 0; ; misses++ {
+		if misses == patience {
 			t.hungry.Add(1)
 			defer t.hungry.Add(-1)
 			handed = t.handed
@@ -72,7 +74,7 @@ func (t *Turn) Give() {
 		select {
 		case t.handed <- struct{}{}: // held stays true
 			return
-		default: // a hungry goroutine is between two waits, and will try
+		default: // a hungry goroutine does not wait at this moment, and will try
 		}
 	}
 	t.held.Store(false)

@@ -8,15 +8,15 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// A group in the log is a row of entries. In big-endian order:
+// A group in the log is a sequence of entries. In big-endian order:
 //
 //	put     1 byte, ID, length (4 bytes), encoded record
 //	delete  1 byte, ID
 //	raise   1 byte, ID, LastUsedAt and ExpiresAt in Unix milliseconds (8 bytes each)
-//	end     as raise, then EndedAt likewise and EndReason (1 byte)
+//	end     as raise, then EndedAt in Unix milliseconds and EndReason (1 byte)
 //	mark    1 byte, encoded mark
 //
-// Entries are applied in their order. Applying them again on what they led to changes nothing.
+// Entries are applied in their order. Applying them a second time changes nothing.
 
 // The kinds of entries.
 const (
@@ -27,18 +27,18 @@ const (
 	EndEntry
 )
 
-// Entry says what becomes of one record, or of the mark.
+// Entry is a change of one record, or of the mark.
 type Entry struct {
 	Kind  byte
 	ID    storage.ID
 	Value []byte      // of a put: the encoded record; of a mark: the encoded mark; else not in the log
 	Use   storage.Use // of a raise and of an end
 
-	EndedAt time.Time // of an end, and the reason
+	EndedAt time.Time // of an end, as Reason is
 	Reason  storage.EndReason
 }
 
-// AppendTo appends e to b as the log has it.
+// AppendTo appends the encoded e to b and returns the result.
 func (e *Entry) AppendTo(b []byte) []byte {
 	b = append(b, e.Kind)
 	if e.Kind == MarkEntry {
@@ -66,7 +66,7 @@ func appendMilli(b []byte, all ...time.Time) []byte {
 // ErrEntries: a group cannot be read.
 var ErrEntries = fmt.Errorf("%w: a group in its log cannot be read", storage.ErrCorrupt)
 
-// ReadEntries returns the entries of a group. Their values are memory of b.
+// ReadEntries returns the entries of the group b, or ErrEntries. Their values are memory of b.
 func ReadEntries(b []byte) (all []Entry, err error) {
 	for len(b) > 0 {
 		var e Entry
@@ -78,8 +78,8 @@ func ReadEntries(b []byte) (all []Entry, err error) {
 	return all, nil
 }
 
-// readEntry returns the first entry of b, which is not empty, and the bytes behind it. The kind
-// of an entry that cannot be read is 0.
+// readEntry returns the first entry of b, which is not empty, and the bytes behind the entry. If
+// the entry cannot be read, its kind is 0.
 func readEntry(b []byte) (e Entry, rest []byte) {
 	kind, b := b[0], b[1:]
 	size := map[byte]int{PutEntry: 16 + 4, DeleteEntry: 16, RaiseEntry: 16 + 8 + 8, EndEntry: 16 + 8 + 8 + 8 + 1, MarkEntry: MarkLen}[kind]
@@ -111,16 +111,16 @@ func readEntry(b []byte) (e Entry, rest []byte) {
 	return e, b
 }
 
-// Raises returns the entry that makes was into r, if that only raises its use, and reports whether
-// it does.
+// Raises returns the entry that turns the record was into r, and reports whether there is one: r may
+// differ from was only by a later use, a later expiry, or both.
 func Raises(was, r *storage.Record) (Entry, bool) {
 	use := storage.Use{At: r.LastUsedAt, ExpiresAt: r.ExpiresAt}
 	raised := *was
 	return Entry{Kind: RaiseEntry, ID: r.ID, Use: use}, use.Raise(&raised) && raised.Equal(*r)
 }
 
-// Ends returns the entry that makes was into r, if that only ends it, and reports whether it does.
-// The length of the entry does not depend on that of r.
+// Ends returns the entry that turns the record was into r, and reports whether there is one: r may
+// differ from was only by an end. The length of the entry does not depend on the length of r.
 func Ends(was, r *storage.Record) (Entry, bool) {
 	if !was.EndedAt.IsZero() || r.EndedAt.IsZero() {
 		return Entry{}, false
@@ -132,7 +132,7 @@ func Ends(was, r *storage.Record) (Entry, bool) {
 	return Entry{Kind: EndEntry, ID: r.ID, Use: use, EndedAt: r.EndedAt, Reason: r.EndReason}, ended.Equal(*r)
 }
 
-// End applies an end to r.
+// End applies e, an end, to r.
 func (e *Entry) End(r *storage.Record) {
 	r.LastUsedAt, r.ExpiresAt = e.Use.At, e.Use.ExpiresAt
 	r.EndedAt, r.EndReason = e.EndedAt, e.Reason

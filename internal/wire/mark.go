@@ -7,19 +7,19 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// MarkLen is the length of an encoded mark, which is, in big-endian order:
+// MarkLen is the length of an encoded mark. A mark is, in big-endian order:
 //
 //	8      At
 //	4      Epoch
 //	3 × 8  Since, Quiet, Behind
 //	4      CRC-32 (Castagnoli) of "mark" and everything before
 //
-// Instants are Unix milliseconds; the zero Time is what it is in that count.
+// Instants are Unix milliseconds, also the zero Time, whose number is negative.
 const MarkLen = 8 + 4 + 3*8 + SumLen
 
 const markKey = "mark"
 
-// EncodeMark returns m as it is stored.
+// EncodeMark returns the encoded m.
 func EncodeMark(m storage.Mark) []byte {
 	b := make([]byte, 0, MarkLen)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.At.UnixMilli()))
@@ -30,7 +30,7 @@ func EncodeMark(m storage.Mark) []byte {
 	return binary.BigEndian.AppendUint32(b, Checksum([]byte(markKey), b))
 }
 
-// DecodeMark returns the mark that is stored as v, and false if v is none.
+// DecodeMark returns the mark that v encodes, and false if v is no encoded mark.
 func DecodeMark(v []byte) (m storage.Mark, ok bool) {
 	if len(v) != MarkLen || Checksum([]byte(markKey), v[:MarkLen-SumLen]) != binary.BigEndian.Uint32(v[MarkLen-SumLen:]) {
 		return m, false

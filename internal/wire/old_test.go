@@ -54,9 +54,9 @@ func byRotation(r storage.Record, at time.Time) storage.Record {
 	return r
 }
 
-// TestOldTiesAreTranslated: what was replaced, replaces another, or is one of a pair has
+// TestOldExtensionIsTranslated: what was replaced, replaces another, or is one of a pair has
 // ended; all else is as it was.
-func TestOldTiesAreTranslated(t *testing.T) {
+func TestOldExtensionIsTranslated(t *testing.T) {
 	var none oldForm
 	answer := "\x01" + strings.Repeat("x", oldAnswerLen-1)
 	fresh, was := record(1), used(1)
@@ -101,8 +101,8 @@ func TestOldTiesAreTranslated(t *testing.T) {
 	}
 }
 
-// TestOldTiesRefused: what no earlier program has written is damage.
-func TestOldTiesRefused(t *testing.T) {
+// TestOldExtensionRefused: what no earlier program has written is damage.
+func TestOldExtensionRefused(t *testing.T) {
 	var none oldForm
 	for name, form := range map[string]oldForm{
 		"nothing":           none,

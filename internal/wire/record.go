@@ -14,27 +14,27 @@ import (
 
 // A record is, in big-endian order:
 //
-//	byte    version of this layout: 1, or 3 for a record with ties; 2 is only read
+//	byte    version of this layout: 1, or 3 for a record with an extension; 2 is only read
 //	byte    digest algorithm
 //	byte    end reason
 //	5 × 8   issued, last used, expires, cap, ended: Unix milliseconds;
-//	        the zero Time is what it is in that count
+//	        the zero Time has a negative number
 //	8       TTL in milliseconds
 //	32      digest
 //	5 × 2   lengths of prefix, subject, name, scope, data
 //	…       those five
-//	…       in version 3, the extension (internal/recordext), which are not empty; in version 2,
-//	        what earlier programs had in their place (old.go)
+//	…       in version 3, the extension (internal/recordext), which is not empty; in version 2,
+//	        the extension of earlier programs (old.go)
 //	4       CRC-32 (Castagnoli) of the key and everything before
 //
-// bbolt has no checksum on the pages that hold records. This one is bound to the
-// key, so that a record found under another's key is damage, too.
+// bbolt has no checksum on the pages that hold records. The checksum of a record is bound to
+// the key, so a record that is found under the key of another one is damage, too.
 const (
-	plainVersion = 1
-	oldVersion   = 2
-	tiedVersion  = 3
-	fixedLen     = 3 + 6*8 + 32 + 5*2
-	SumLen       = 4 // length of the checksum at the end of a value
+	plainVersion    = 1
+	oldVersion      = 2
+	extendedVersion = 3
+	fixedLen        = 3 + 6*8 + 32 + 5*2
+	SumLen          = 4 // length of the checksum at the end of a value
 )
 
 var (
@@ -50,8 +50,8 @@ var (
 	lastMilli  = time.Date(9999, 12, 31, 23, 59, 59, 999_000_000, time.UTC).UnixMilli()
 )
 
-// errUnstorable is an error of the program that uses the store: a Manager puts no such
-// record.
+// errUnstorable is the error for a record that cannot be encoded. Only a program that calls the
+// store itself gets it: a Manager puts no such record.
 var errUnstorable = fmt.Errorf("%w: the record cannot be stored", storage.ErrUnavailable)
 
 // ErrInstant: a record or a use has an instant that is not Storable. It wraps ErrUnavailable.
@@ -63,38 +63,23 @@ func Storable(t time.Time) bool {
 	return sec >= firstMilli/1000 && sec <= lastMilli/1000
 }
 
-// Encode returns r as it is stored under its ID, in the memory of b, which is empty, if it has
-// enough. ErrUnavailable: a field of r is out of the limits of package storage; Decode would
-// refuse it.
+// Encode returns the encoded r. b is empty, and Encode uses its memory if that is enough. The
+// error is ErrUnavailable if a field of r is out of the limits of package storage.
 func Encode(b []byte, r *storage.Record) ([]byte, error) {
-	if r.TTL < 0 {
-		return nil, fmt.Errorf("%w: a TTL is negative", errUnstorable)
+	if err := checkLimits(r); err != nil {
+		return nil, err
+	}
+	extension := recordext.Len(r)
+	version, n := byte(plainVersion), fixedLen+extension+SumLen
+	if extension > 0 {
+		version = extendedVersion
 	}
 	texts := [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data}
-	if !recordext.Valid(r) {
-		return nil, fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
-	}
-	tied := recordext.Len(r)
-	version, n := byte(plainVersion), fixedLen+tied+SumLen
-	if tied > 0 {
-		version = tiedVersion
-		if !Storable(r.RotatedAt) || !Storable(r.PreviousUntil) {
-			return nil, ErrInstant
-		}
-	}
-	for i, text := range texts {
-		if len(text) > maxLens[i] {
-			return nil, fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
-		}
+	for _, text := range texts {
 		n += len(text)
 	}
 	b = append(slices.Grow(b, n), version, r.Digest.Algorithm(), byte(r.EndReason))
-	for _, t := range [5]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt} {
-		if !Storable(t) {
-			return nil, ErrInstant
-		}
-		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
-	}
+	b = appendMilli(b, r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.TTL.Milliseconds()))
 	sum := r.Digest.Sum()
 	b = append(b, sum[:]...)
@@ -108,15 +93,36 @@ func Encode(b []byte, r *storage.Record) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(b, Checksum(r.ID[:], b)), nil
 }
 
+// checkLimits returns the error of Encode for a field of r that is out of its limits, or nil.
+func checkLimits(r *storage.Record) error {
+	switch {
+	case r.TTL < 0:
+		return fmt.Errorf("%w: a TTL is negative", errUnstorable)
+	case !recordext.Valid(r):
+		return fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
+	}
+	for i, text := range [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data} {
+		if len(text) > maxLens[i] {
+			return fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
+		}
+	}
+	for _, t := range [7]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt, r.RotatedAt, r.PreviousUntil} {
+		if !Storable(t) {
+			return ErrInstant
+		}
+	}
+	return nil
+}
+
 // Checksum returns the CRC-32 (Castagnoli) of key and value, which binds the value to its key.
 func Checksum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
 }
 
-// Decode returns the record that is stored as v under key, or ErrCorrupt and a
-// record with nothing but the ID, if the key is one. It accepts only what Encode
-// writes, or what earlier programs wrote as version 2, which it translates. It copies
-// everything, and never panics.
+// Decode returns the record that is stored as v under key. If v is not such a record, Decode
+// returns ErrCorrupt and a record that has only the ID, if key is an ID. It accepts the records
+// of Encode, and records of version 2, which it translates. The record shares no memory with v.
+// Decode never panics.
 func Decode(key, v []byte) (storage.Record, error) {
 	var r storage.Record
 	if len(key) != len(r.ID) {
@@ -131,7 +137,7 @@ func Decode(key, v []byte) (storage.Record, error) {
 	switch {
 	case Checksum(key, body) != binary.BigEndian.Uint32(sum):
 		return nothing, corrupt("its checksum does not match")
-	case body[0] < plainVersion || body[0] > tiedVersion:
+	case body[0] < plainVersion || body[0] > extendedVersion:
 		return nothing, corrupt("its version is unknown")
 	}
 	if !decodeFixed(&r, body) || !decodeTexts(&r, body) {
@@ -142,6 +148,7 @@ func Decode(key, v []byte) (storage.Record, error) {
 
 func corrupt(why string) error { return fmt.Errorf("%w: a record: %s", storage.ErrCorrupt, why) }
 
+// decodeFixed reads the fields of fixed length, and reports whether they are within their limits.
 func decodeFixed(r *storage.Record, b []byte) bool {
 	r.EndReason = storage.EndReason(b[2])
 	algorithm, rest := b[1], b[3:]
@@ -162,7 +169,7 @@ func decodeFixed(r *storage.Record, b []byte) bool {
 	return algorithm != 0 || sum == [32]byte{}
 }
 
-// decodeTexts reads the lengths of the strings, those behind them, and the ties, which
+// decodeTexts reads the lengths of the strings, the strings, and the extension. Together they
 // must fill b.
 func decodeTexts(r *storage.Record, b []byte) bool {
 	lens, text := b[fixedLen-5*2:], string(b[fixedLen:])
@@ -174,19 +181,19 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 		*field, text = text[:n], text[n:]
 	}
 	if b[0] == oldVersion {
-		return parseOldTies(text, r)
+		return parseOldExtension(text, r)
 	}
-	return (text != "") == (b[0] == tiedVersion) && recordext.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
+	return (text != "") == (b[0] == extendedVersion) && recordext.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
 }
 
-// Seal returns a copy of value, at whose end is the checksum of the rest of it under key.
+// Seal returns a copy of value that ends in the checksum of its other bytes under key.
 func Seal(key, value []byte) []byte {
 	n := max(0, len(value)-SumLen)
 	return binary.BigEndian.AppendUint32(slices.Clone(value[:n]), Checksum(key, value[:n]))
 }
 
-// Whole reports whether value ends in the checksum of itself under key, as all that Encode returns
-// does.
+// Whole reports whether value ends in the checksum of its other bytes under key, as every encoded
+// record does.
 func Whole(key, value []byte) bool {
 	n := len(value) - SumLen
 	return n >= 0 && Checksum(key, value[:n]) == binary.BigEndian.Uint32(value[n:])

@@ -31,8 +31,8 @@ func full() storage.Record {
 	return r
 }
 
-// tied returns full with every tie.
-func tied() storage.Record {
+// extended returns full with every field of the extension.
+func extended() storage.Record {
 	r := full()
 	r.Family, r.Parent = storage.ID{1}, storage.ID{15: 2}
 	r.Kind, r.Generation = storage.KindSession, math.MaxUint32
@@ -44,7 +44,7 @@ func tied() storage.Record {
 }
 
 func TestCodecRoundTrip(t *testing.T) {
-	for name, want := range map[string]storage.Record{"plain": record(1), "full": full(), "tied": tied(), "zero": {}} {
+	for name, want := range map[string]storage.Record{"plain": record(1), "full": full(), "extended": extended(), "zero": {}} {
 		v, err := Encode(nil, &want)
 		if err != nil {
 			t.Fatalf("%s: encode: %v", name, err)
@@ -80,8 +80,8 @@ func TestCodecKnownBytes(t *testing.T) {
 	}
 }
 
-// TestCodecKnownTies pins what version 3 has more.
-func TestCodecKnownTies(t *testing.T) {
+// TestCodecKnownExtension pins what version 3 has more.
+func TestCodecKnownExtension(t *testing.T) {
 	r := record(0)
 	plain, err := Encode(nil, &r)
 	if err != nil {
@@ -105,8 +105,8 @@ func TestCodecKnownTies(t *testing.T) {
 func TestDecodeRefusesPlain(t *testing.T) { testDecodeRefuses(t, full()) }
 
 func TestDecodeRefusesTied(t *testing.T) {
-	testDecodeRefuses(t, tied())
-	r := tied()
+	testDecodeRefuses(t, extended())
+	r := extended()
 	v, err := Encode(nil, &r)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func testDecodeRefuses(t *testing.T, r storage.Record) {
 		return binary.BigEndian.AppendUint32(bad, Checksum(r.ID[:], bad))
 	}
 	refuse(t, "version 0", r.ID[:], patch(0, 0))
-	refuse(t, "the other version", r.ID[:], patch(0, plainVersion+tiedVersion-good[0]))
+	refuse(t, "the other version", r.ID[:], patch(0, plainVersion+extendedVersion-good[0]))
 	refuse(t, "version 4", r.ID[:], patch(0, 4))
 	refuse(t, "a digest without an algorithm", r.ID[:], patch(1, 0))
 	refuse(t, "instant after year 9999", r.ID[:], patch(3, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
@@ -205,7 +205,7 @@ func TestEncodeRefuses(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, r := range []storage.Record{record(1), full(), tied(), {}} {
+	for _, r := range []storage.Record{record(1), full(), extended(), {}} {
 		v, err := Encode(nil, &r)
 		if err != nil {
 			f.Fatal(err)

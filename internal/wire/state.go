@@ -5,98 +5,98 @@ import (
 	"hash/crc32"
 )
 
-// State is what each transaction of a file says of the file. It is stored, in big-endian order,
-// as
+// State describes a file. Each transaction of the file writes it. It is stored, in big-endian
+// order, as
 //
 //	16  Log
 //	8   Merged
-//	1   Open, 1, and Named, 2, or their sum
-//	16  Drops
+//	1   NeedsLog, 1, and Named, 2, or their sum
+//	16  Superseded
 //	8   Tx
 //	16  Sum
 //	4   CRC-32 (Castagnoli) of "state" and everything before
 type State struct {
-	Log    [16]byte // the ID of the log that is, or was last, beside the file; zero: there was none
-	Merged uint64   // the number of the last group of that log that the file has, and one more for each group written without a log since
-	Open   bool     // the file may miss groups of the log
-	Named  bool     // a crash does not take the name that the file had when it was written
-	Drops  [16]byte // a log with this ID is one of a store that this file replaced; zero: none
-	Tx     uint64   // the transaction of bbolt that wrote the state
-	Sum    Sum      // of all records
+	Log        [16]byte // the ID of the log that is, or was last, beside the file; zero: there was none
+	Merged     uint64   // the number of the last group of that log that the file has, and one more for each group written without a log since
+	NeedsLog   bool     // the file may miss groups of the log
+	Named      bool     // the name that the file had at this write is durable
+	Superseded [16]byte // the ID of the log of a store that this file has replaced; zero: none
+	Tx         uint64   // the transaction of bbolt that wrote the state
+	Sum        Sum      // of all records
 }
 
 const (
-	stateKey = "state"
-	isOpen   = 1
-	isNamed  = 2
-	stateLen = 16 + 8 + 1 + 16 + 8 + 16 + SumLen
+	stateKey     = "state"
+	flagNeedsLog = 1
+	flagNamed    = 2
+	stateLen     = 16 + 8 + 1 + 16 + 8 + 16 + SumLen
 )
 
-// Encode returns st as it is stored.
+// Encode returns the encoded st.
 func (st *State) Encode() []byte {
 	b := make([]byte, 0, stateLen)
 	b = append(b, st.Log[:]...)
 	b = binary.BigEndian.AppendUint64(b, st.Merged)
 	flags := byte(0)
-	if st.Open {
-		flags |= isOpen
+	if st.NeedsLog {
+		flags |= flagNeedsLog
 	}
 	if st.Named {
-		flags |= isNamed
+		flags |= flagNamed
 	}
-	b = append(append(b, flags), st.Drops[:]...)
-	for _, n := range [3]uint64{st.Tx, st.Sum.Records, st.Sum.Marks} {
+	b = append(append(b, flags), st.Superseded[:]...)
+	for _, n := range [3]uint64{st.Tx, st.Sum.Records, st.Sum.Fingerprints} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	return binary.BigEndian.AppendUint32(b, Checksum([]byte(stateKey), b))
 }
 
-// DecodeState returns the state that is stored as b, and false if b is none.
+// DecodeState returns the state that b encodes, and false if b is no encoded state.
 func DecodeState(b []byte) (st State, ok bool) {
 	if len(b) != stateLen || Checksum([]byte(stateKey), b[:stateLen-SumLen]) != binary.BigEndian.Uint32(b[stateLen-SumLen:]) {
 		return st, false
 	}
 	copy(st.Log[:], b)
 	st.Merged = binary.BigEndian.Uint64(b[16:])
-	st.Open, st.Named = b[24]&isOpen != 0, b[24]&isNamed != 0
-	copy(st.Drops[:], b[25:])
+	st.NeedsLog, st.Named = b[24]&flagNeedsLog != 0, b[24]&flagNamed != 0
+	copy(st.Superseded[:], b[25:])
 	st.Tx = binary.BigEndian.Uint64(b[41:])
 	st.Sum = Sum{binary.BigEndian.Uint64(b[49:]), binary.BigEndian.Uint64(b[57:])}
-	return st, b[24] <= isOpen|isNamed
+	return st, b[24] <= flagNeedsLog|flagNamed
 }
 
-// Sum stands for all records of a file at once: how many there are, and the sum of 64 bits of
-// each. Each transaction brings it up to date. It shows a page that is sound in itself but
-// older than the others, and records that another program has changed.
+// Sum is the number of all records of a file and the sum of their fingerprints. Each transaction
+// updates it. A Sum that does not fit shows a page that is sound in itself but older than the
+// others, and records that another program has changed.
 //
-// It finds accidents. A program that writes the file on purpose can make the sum fit.
-type Sum struct{ Records, Marks uint64 }
+// A Sum finds accidents. A program that changes records on purpose can make the Sum fit.
+type Sum struct{ Records, Fingerprints uint64 }
 
 // Add adds the record that is stored as value under key.
 func (s *Sum) Add(key, value []byte) {
 	s.Records++
-	s.Marks += fingerprint(key, value)
+	s.Fingerprints += fingerprint(key, value)
 }
 
 // Remove undoes Add.
 func (s *Sum) Remove(key, value []byte) {
 	s.Records--
-	s.Marks -= fingerprint(key, value)
+	s.Fingerprints -= fingerprint(key, value)
 }
 
-// fingerprint returns 64 bits that differ between records, and between versions of one. They come
-// from the key and from the checksum at the end of the value alone: the sum stays as it is where
-// another part of a value is damaged.
+// fingerprint returns 64 bits that differ between records, and between versions of one record. It
+// depends only on the key and on the checksum at the end of value: where another part of the value
+// is damaged, the sum does not change.
 func fingerprint(key, value []byte) uint64 {
 	m := uint64(crc32.ChecksumIEEE(key)) << 32
 	if len(value) >= SumLen {
 		m |= uint64(binary.BigEndian.Uint32(value[len(value)-SumLen:]))
 	}
-	return spread(m) // or differences would cancel out
+	return mix(m) // otherwise differences would cancel out
 }
 
-// spread makes each bit of m depend on all of them.
-func spread(m uint64) uint64 {
+// mix makes each bit of m depend on all bits of m.
+func mix(m uint64) uint64 {
 	const odd = 0xd6e8feb86659fd93
 	m = (m ^ m>>32) * odd
 	m = (m ^ m>>32) * odd

@@ -9,26 +9,26 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/tree"
 )
 
-// Backup writes a consistent copy of the store to w: all that was written before Backup was
-// called, and what Touch deferred until then. Written to a file, the copy opens as a store; give
-// that file mode 0600. Restore puts it in the place of a store.
+// Backup writes a consistent copy of the store to w. The copy has all writes and Touches from
+// before the call. In a file of its own, the copy opens as a store; give the file mode 0600.
+// Restore puts the copy in the place of a store.
 //
-// The store is in use meanwhile, but the file keeps what it would free: a slow w lets it grow.
-// One Backup or Compact runs at a time; the next one waits. What was ended after the copy began
-// lives in the copy: a store that is restored knows nothing of it.
+// The store can be used meanwhile, but the file frees no pages until Backup returns: with a slow w
+// the file grows. One Backup or Compact runs at a time; the next one waits. A token that was ended
+// after the copy began lives in the copy, and in a store that is restored from it.
 //
-// A store that is open with Options.ReadOnly makes none, as ErrReadOnly says: its file does not
-// change, and Restore copies it.
+// A store that is open with Options.ReadOnly makes no backup, and the error is ErrReadOnly. Its
+// file does not change, and Restore copies the file.
 //
 // After an error the copy is no good. The error is that of w or of ctx, ErrClosed if the store
-// is closed meanwhile, or ErrUnavailable, in which case Backup may be tried again. Backup
-// notices that ctx has ended when w returns.
+// is closed meanwhile, or ErrUnavailable; then Backup may be tried again. Backup notices that ctx
+// has ended when w returns.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	if err := s.acquire(ctx, s.copying); err != nil {
 		return err
 	}
 	defer s.copying.Give()
-	s.writeNow(ctx, new(op)) // a flush that was given up may be on its way: if it fails, this one writes what it took
+	s.writeNow(ctx, new(op)) // waits for a flush that was given up: if that fails, the next flush has its renewals again
 	if err := s.flushNow(ctx); err != nil {
 		return err
 	}
@@ -44,8 +44,8 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// snapshot takes the log into the tree and begins to copy that, while the tree says that it is
-// whole without a log.
+// snapshot merges the log into the tree and begins to copy the tree. At that moment the tree says
+// that it is whole without a log.
 func (s *Store) snapshot(ctx context.Context) (r *tree.Reading, err error) {
 	t := s.tree
 	if err := s.acquire(ctx, t.Turn); err != nil {
@@ -60,11 +60,11 @@ func (s *Store) snapshot(ctx context.Context) (r *tree.Reading, err error) {
 	}
 	if err == nil && s.journal.bound.Load() {
 		next := t.State
-		next.Open = true
+		next.NeedsLog = true
 		err = t.Write(nil, next, nil)
 	}
 	if err != nil {
-		s.journal.bound.Store(false) // the next group has the tree say that the log goes on
+		s.journal.bound.Store(false) // the next group has the tree name the log again
 		t.Cut(err)
 	}
 	return r, err

@@ -15,7 +15,7 @@ func TestBackupWithoutTheFile(t *testing.T) {
 	path, _ := makeFileIn(t, quickDir(t), 3)
 	s := open(t, path, &Options{NoLog: true, FlushEvery: lazy.FlushEvery})
 	s.tree.Turn.Take()
-	s.tree.Lost = errDisk
+	s.tree.Suspect = errDisk
 	s.tree.Turn.Give()
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)

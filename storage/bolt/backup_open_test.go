@@ -22,7 +22,7 @@ func TestBackupThatCannotSayOpen(t *testing.T) {
 	s.tree.Turn.Take()
 	whole := false
 	s.tree.CommitTx = func(btx *bbolt.Tx) error {
-		if whole && !s.tree.State.Open {
+		if whole && !s.tree.State.NeedsLog {
 			return errDisk
 		}
 		whole = true

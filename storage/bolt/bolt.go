@@ -4,23 +4,32 @@
 // Options.FlushEvery.
 //
 // The file is an ordinary bbolt file, changed only through bbolt. While a store is open, a log
-// lies beside the file, under its name and "-lapse". The log makes writes fast: a group of
-// writes becomes durable by one write and one sync of the log, and a checkpoint takes the groups
-// into the file from time to time. Close takes the last ones there and removes the log. A store
-// that is open for a few writes only, or that cannot make a log, writes into the file at once.
-// So the file alone is the whole store while no process has it open; after a crash, file and
-// log belong together.
+// lies beside the file, under the name of the file and "-lapse". The log makes writes fast: a
+// group of writes becomes durable by one write and one sync of the log, and a checkpoint merges
+// the groups into the file from time to time. Close merges the last groups and removes the log. A
+// store that is open for a few writes only, or that cannot make a log, writes into the file at
+// once. So the file alone is the whole store while no process has it open; after a crash, file
+// and log belong together.
 //
-// Every record carries a checksum that is bound to its key. A damaged record is denied as
-// ErrCorrupt and the others go on working. The file holds no index: Open builds all of them.
+// # Damage
+//
+// Every record carries a checksum that is bound to its ID. Open reads the whole file and compares
+// all records with a sum that the last transaction wrote. A damaged record is denied with
+// ErrCorrupt, and all other records go on working, if the rest of the file is as it was written
+// last. Open cannot tell that where an ID is damaged, or where both checksums and other bytes are
+// damaged, of one record or of several: the file looks as if a page were older than the others.
+// Then Open refuses the file with ErrCorrupt, and Options.Repair opens it. Other damage, as of a
+// page or of the log, refuses the file, too; docs/operating.md says for each error what
+// Options.Repair does.
+//
+// The file holds no index: Open builds all of them.
 //
 // # When writing fails
 //
 // Where the disk is full, read-only or gone, writes fail with ErrUnavailable and reads go on.
 // Writing goes on as soon as the cause is gone. Where the disk does not say whether a write
-// reached it, the error is ErrOutcomeUnknown. Then this process treats as done what the write
-// would have ended, deleted or replaced at once, and writes exactly that before it writes
-// anything else.
+// reached it, the error is ErrOutcomeUnknown. Then this process treats the ends, the deletions
+// and the replaced secrets of the write as done, and writes them before it writes anything else.
 package bolt
 
 import (
@@ -53,39 +62,42 @@ type Options struct {
 
 	// FlushEvery is the pause before the store writes the Touches that it has deferred, all
 	// together: a crash loses the renewals by use of about that time. 0 means a second; with
-	// FlushAtOnce each Touch is on the disk before it returns. Any other negative value, or
-	// one under a millisecond: an error.
+	// FlushAtOnce each Touch is on the disk before it returns. Another negative value, or a
+	// positive one under a millisecond: an error.
 	FlushEvery time.Duration
 
-	// MaxTokens is the largest number of records that the store holds, dead ones that were not
-	// swept included; 0 means 10 million, which take some 2 GB of memory. Negative: an error.
+	// MaxTokens is the largest number of records that the store holds, including dead ones that
+	// were not swept; 0 means 10 million, which take some 2 GB of memory. Negative: an error.
 	MaxTokens int
 
 	// ReadOnly opens the file to read it, also on a medium that cannot be written. Open
 	// reads the log of a crashed process, too, and leaves both files as they are. Several
-	// processes can have the file open like that at the same time. Every write is ErrReadOnly.
+	// processes can have the file open with ReadOnly at the same time. Every write fails with
+	// ErrReadOnly.
 	ReadOnly bool
 
 	// NoLog makes no log: each group of writes goes into the file itself, with four syncs
-	// in the place of one. Open takes a log that a crash has left into the file. Set NoLog where
-	// the store must be a single file, in a folder that is synchronised with other machines, say.
+	// in the place of one. Open merges a log that a crash has left into the file. Set NoLog where
+	// the store must be a single file, for example in a folder that is synchronised with other
+	// machines.
 	NoLog bool
 
 	// Repair opens a file that Open refuses as damaged, if its pages can be read: one meta page
 	// is lost, the records are not those that lapse wrote last, or the log is missing, damaged
 	// or of another store. Some writes may be missing then; the error of Open without Repair
-	// says which. A log that cannot be used gets another name and stays. With a file in order
+	// says which. A log that cannot be used stays under another name. For a file without damage
 	// Repair does nothing. Stats.Repaired reports whether Open has passed damage.
 	Repair bool
 
-	// Progress is told some hundred times how many of the file's pages Open has read. Open
-	// calls it in its own goroutine, and not at all for a file of 4096 pages (16 MB) or less.
+	// Progress is told about a hundred times how many of the file's pages Open has read. Open
+	// calls it in the goroutine of its caller, and not at all for a file of 4096 pages (16 MB)
+	// or less.
 	Progress func(done, total int)
 
 	logAtOnce bool // the first group makes the log: for tests
 }
 
-// FlushAtOnce is the FlushEvery that has every Touch on the disk before it returns.
+// FlushAtOnce is the FlushEvery with which every Touch is on the disk before it returns.
 const FlushAtOnce time.Duration = -1
 
 const (
@@ -119,14 +131,14 @@ func (o *Options) withDefaults() (Options, error) {
 // ends it.
 //
 // Get, and a Touch that is deferred, take no lock that a writer holds. Updates run one at a
-// time, and those that come while others are being written are written together. Three
+// time. Updates that come while the disk is writing are written together afterwards. Three
 // goroutines belong to a Store, from Open to Close: the committer writes groups, the
-// checkpointer takes them from the log into the tree, and the flusher writes what Touch
-// deferred. A read-only Store has none. A call whose context
-// ends while the disk is writing leaves one behind until the disk has answered.
+// checkpointer merges the log into the tree, and the flusher writes the deferred Touches. A
+// read-only Store has no goroutine. A call whose context ends while the disk is writing leaves
+// a goroutine behind until the disk has answered.
 type Store struct {
 	opts    Options
-	table   *table.Table            // the durable records, with what Touch has raised since
+	table   *table.Table            // the durable records, with the Touches since
 	reader  table.Reader            // of the table; Close closes it first
 	damaged map[storage.ID]struct{} // records that could not be read when the file was opened
 	marks   *storage.Marks
@@ -135,18 +147,18 @@ type Store struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	turn    *turn.Turn   // guards the fields up to tally; no holder waits for the disk
+	turn    *turn.Turn   // the lock of the fields up to tally; no holder waits for the disk
 	stage   *table.Stage // writes that are staged and not durable yet
 	next    *group       // the group that gathers ops
 	writing *group       // the group that the committer writes; nil: none
 	owed    []storage.ID // records that the next group writes first, as the table shows them
-	shut    bool         // no op is enqueued any more
+	shut    bool         // no op may be enqueued any more
 	cause   error        // why the last group could not be written, or nil
 	tally   struct{ commits, writes, failed int }
 
 	repaired bool // Options.Repair has passed damage
 
-	disk func(write func() error) error // calls write; tests put a disk that fails in its place
+	disk func(write func() error) error // calls write; tests replace it by a disk that fails
 
 	revealing  sync.Mutex // guards Stage.Reveal, together with journal.show
 	file       *os.File   // of a read-only store
@@ -157,8 +169,8 @@ type Store struct {
 	copying    *turn.Turn     // held by a Backup or a Compact
 
 	flushing  *turn.Turn   // held by a flush
-	unflushed atomic.Int64 // renewals that a flush has taken from the table and not written yet
-	timed     atomic.Bool  // the flusher's timer runs
+	unflushed atomic.Int64 // renewals that a flush has taken from the table and that are not written yet
+	timerRuns atomic.Bool  // the flusher's timer runs
 
 	work  chan struct{} // there may be something to write
 	alarm chan struct{} // there may be something to flush
@@ -169,7 +181,7 @@ type Store struct {
 // Format writes the name of the type and nothing of what it holds.
 func (s *Store) Format(f fmt.State, _ rune) { fmt.Fprint(f, "bolt.Store") }
 
-// acquire waits for t. After a nil error the caller holds it and may write. The errors are
+// acquire waits for t. After a nil error the caller holds t and may write. The errors are
 // ErrClosed, that of ctx, and errReadOnlyOption.
 func (s *Store) acquire(ctx context.Context, t *turn.Turn) error {
 	if err := s.writable(ctx); err != nil {
@@ -185,7 +197,7 @@ func (s *Store) acquire(ctx context.Context, t *turn.Turn) error {
 	return err
 }
 
-// writable says why a call that writes cannot begin now, or returns nil.
+// writable returns the error with which a call that writes cannot begin now, or nil.
 func (s *Store) writable(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err
@@ -196,7 +208,7 @@ func (s *Store) writable(ctx context.Context) error {
 	return nil
 }
 
-// ready says why a call cannot begin now, or returns nil.
+// ready returns the error with which a call cannot begin now, or nil.
 func (s *Store) ready(ctx context.Context) error {
 	if s.closing.Load() {
 		return storage.ErrClosed
@@ -204,9 +216,9 @@ func (s *Store) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// ring sends to c unless a send waits there already. The receiver looks for all work at once,
-// so one is enough.
-func ring(c chan struct{}) {
+// wake sends to c unless a value waits in c already. The receiver looks for all work at once,
+// so one value is enough.
+func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -9,14 +9,14 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// logLimit returns how many bytes the log may have. With a longer log, checkpoints write fewer
-// pages.
+// logLimit returns how many bytes the log may have. A longer log makes checkpoints rarer, and
+// they write fewer pages in all.
 func (s *Store) logLimit() int64 { return max(1<<20, s.tree.Length.Load()/8) }
 
 // retryEvery is the pause before a checkpoint, or a write, that has failed is tried again.
 const retryEvery = time.Second
 
-// checkpointLoop takes the log into the tree whenever the log is half as long as it may be.
+// checkpointLoop merges the log into the tree whenever the log is half as long as it may be.
 func (s *Store) checkpointLoop() {
 	retry := time.NewTimer(retryEvery)
 	retry.Stop()
@@ -29,7 +29,7 @@ func (s *Store) checkpointLoop() {
 			return
 		}
 		if l := s.journal.current(); l.Used() <= s.logLimit()/2 {
-			continue // the committer has made one meanwhile
+			continue // the committer has done a checkpoint meanwhile
 		}
 		if s.checkpoint(true) != nil {
 			retry.Reset(retryEvery)
@@ -38,33 +38,33 @@ func (s *Store) checkpointLoop() {
 }
 
 // checkpoint writes the dirty records into the tree, as the table shows them, and frees the log
-// up to the last group that the table shows. open says whether groups may follow in the log.
-// There is a log.
-func (s *Store) checkpoint(open bool) error {
+// up to the last group that the table shows. needsLog says whether groups may follow in the log.
+// The store has a log.
+func (s *Store) checkpoint(needsLog bool) error {
 	s.tree.Turn.Take()
 	defer s.tree.Turn.Give()
-	return s.checkpointNow(open)
+	return s.checkpointNow(needsLog)
 }
 
-// checkpointStep is how many records one transaction of a checkpoint writes. The pages that it
-// changes wait in memory for its end, and the file grows by as many.
+// checkpointStep is how many records one transaction of a checkpoint writes. The pages that the
+// transaction changes stay in memory until its end, and the file grows by as many pages.
 const checkpointStep = 1024
 
-// checkpointNow is checkpoint for a caller that has the turn of the tree. The last transaction
-// has whole groups: the table does not change while its records are read.
-func (s *Store) checkpointNow(open bool) error {
-	_, ids, _ := s.journal.take()
+// checkpointNow is checkpoint for a caller that holds the turn of the tree. The last transaction
+// has whole groups: the table shows no group while the records for it are read.
+func (s *Store) checkpointNow(needsLog bool) error {
+	_, ids, _ := s.journal.takeDirty()
 	err := s.writeSteps(ids)
 	if err == nil {
 		s.revealing.Lock()
-		number, rest, mark := s.journal.take()
-		changes, failed := tree.ShownAll(s.table, rest)
+		number, rest, mark := s.journal.takeDirty()
+		changes, failed := tree.EntriesOf(s.table, rest)
 		s.revealing.Unlock()
 		if ids, err = append(ids, rest...), failed; err == nil {
-			err = s.writeLast(changes, number, &mark, open)
+			err = s.writeLast(changes, number, &mark, needsLog)
 		}
 	}
-	s.journal.done(ids, err)
+	s.journal.endCheckpoint(ids, err)
 	return err
 }
 
@@ -72,7 +72,7 @@ func (s *Store) checkpointNow(open bool) error {
 func (s *Store) writeSteps(ids []storage.ID) error {
 	slices.SortFunc(ids, storage.ID.Compare)
 	for step := range slices.Chunk(slices.Compact(ids), checkpointStep) {
-		changes, err := tree.ShownAll(s.table, step)
+		changes, err := tree.EntriesOf(s.table, step)
 		if err == nil {
 			err = s.tree.Update(changes, s.tree.State, nil)
 		}
@@ -84,10 +84,10 @@ func (s *Store) writeSteps(ids []storage.ID) error {
 }
 
 // writeLast writes changes, after which the tree has all groups up to number.
-func (s *Store) writeLast(changes []wire.Entry, number uint64, mark *storage.Mark, open bool) error {
+func (s *Store) writeLast(changes []wire.Entry, number uint64, mark *storage.Mark, needsLog bool) error {
 	l, next := s.journal.current(), s.tree.State
-	if next.Log == l.ID() { // or the log has no group yet
-		next.Merged, next.Open = number, open
+	if next.Log == l.ID() { // otherwise the log has no group yet
+		next.Merged, next.NeedsLog = number, needsLog
 	}
 	err := s.tree.Write(changes, next, mark)
 	if err == nil {

@@ -41,7 +41,7 @@ func TestLogThatCannotBegin(t *testing.T) {
 		return btx.Commit()
 	})
 	s.tree.Turn.Take()
-	s.tree.Lost = errDisk
+	s.tree.Suspect = errDisk
 	s.tree.Turn.Give()
 	if err := putting(s, record(1)); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrOutcomeUnknown) {
 		t.Errorf("Update: %v; want ErrUnavailable: nothing of it was written", err)

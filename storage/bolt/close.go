@@ -8,11 +8,11 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Close implements storage.Store. It waits for the calls that are under way; those that wait
-// for their turn to write get ErrClosed, and a Backup that has not ended is cut off. Close
-// writes what Touch deferred and takes the log into the file. An error means that some of that
-// is not in the file: where the log could not be taken, it stays, and the next Open takes it.
-// A second Close waits for the first and returns nil.
+// Close implements storage.Store. It waits for the calls that are being written. Calls that
+// still wait to write return ErrClosed, and a Backup that has not ended is cut off. Close
+// writes the deferred Touches, merges the log into the file and removes the log. After an error
+// some of that is not in the file. Where the log could not be merged, it stays, and the next Open
+// merges it. A second Close waits for the first and returns nil.
 func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
@@ -33,12 +33,12 @@ func (s *Store) Close() error {
 	return err
 }
 
-// lastFlush writes everything that is not on the disk. After it nothing is enqueued.
+// lastFlush writes everything that is not on the disk. After lastFlush no op is enqueued.
 func (s *Store) lastFlush() error {
-	s.writeNow(context.Background(), new(op)) // an op that was staged before may fail, and leave records owed for the flush
+	s.writeNow(context.Background(), new(op)) // waits for earlier ops: one that fails may leave records owed, which the flush writes
 	err := s.flushNow(context.Background())
 	if err == nil && s.marks.Mark() != s.journal.mark() {
-		s.writeNow(context.Background(), &op{marks: true}) // or the next Open would begin with the mark that a crash leaves
+		s.writeNow(context.Background(), &op{forceMark: true}) // otherwise the next Open would begin as after a crash, with an older mark
 	}
 	s.turn.Take()
 	defer s.turn.Give()
@@ -46,7 +46,7 @@ func (s *Store) lastFlush() error {
 	return err
 }
 
-// closeTree takes the log into the tree, removes it, and closes the file.
+// closeTree merges the log into the tree, removes the log, and closes the file.
 func (s *Store) closeTree() error {
 	t := s.tree
 	t.Turn.Take()
@@ -54,7 +54,7 @@ func (s *Store) closeTree() error {
 	t.Cut(storage.ErrClosed)
 	var err error
 	if l := s.journal.log; l != nil {
-		s.journal.number = max(s.journal.number, l.Highest()) // above it nothing of the log can ever count
+		s.journal.number = max(s.journal.number, l.Highest()) // no group of the log above that number can ever count
 		s.journal.dirty = append(s.journal.dirty, s.owed...)
 		if err = s.checkpointNow(false); err != nil {
 			err = errors.Join(err, l.Close())

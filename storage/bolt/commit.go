@@ -22,7 +22,7 @@ func (s *Store) commitLoop() {
 		case <-s.quit:
 			more = false
 		}
-		for g := s.seal(); g != nil; g = s.seal() {
+		for g := s.closeGroup(); g != nil; g = s.closeGroup() {
 			s.finish(g, s.commit(g))
 			for range yields {
 				runtime.Gosched()
@@ -31,14 +31,14 @@ func (s *Store) commitLoop() {
 	}
 }
 
-// yields is how often the committer lets others run before it takes the next group, which the
-// callers of the last one may join meanwhile: 64 of them issue 1.2 times as many tokens with it
-// (row issue-bolt/64 of bench).
+// yields is how often the committer lets other goroutines run before it closes the next group,
+// so that callers of the last group can join the next one: 64 callers issue 1.2 times as many
+// tokens that way (row issue-bolt/64 of bench).
 const yields = 16
 
-// seal returns the group that has gathered, without the ops that were taken back, or nil if it had
-// none. A new one gathers from then on.
-func (s *Store) seal() *group {
+// closeGroup returns the group that has gathered, without the ops that were rolled back. It
+// returns nil if the group had no ops. From then on a new group gathers.
+func (s *Store) closeGroup() *group {
 	next := newGroup()
 	s.turn.Take()
 	defer s.turn.Give()
@@ -49,35 +49,35 @@ func (s *Store) seal() *group {
 	s.next, s.writing = next, g
 	g.owed, s.owed = s.owed, nil
 	g.disk, g.mark = s.disk, s.marks.Mark()
-	g.ops = slices.DeleteFunc(g.ops, func(o *op) bool { return o.out })
+	g.ops = slices.DeleteFunc(g.ops, func(o *op) bool { return o.rolledBack })
 	return g
 }
 
 // commit makes g durable and has the table show it. An error means that nothing of g is or
 // will be on the disk, unless it is ErrOutcomeUnknown.
 func (s *Store) commit(g *group) error {
-	if err := g.spell(s.table); err != nil || len(g.entries) == 0 && !g.forced {
-		return err // nil: all ops only wait for earlier groups, which are durable
+	if err := g.encode(s.table); err != nil || len(g.entries) == 0 && !g.forceMark {
+		return err // nil where all ops only wait for earlier groups, which are durable by now
 	}
 	if err := fault.Classify(g.disk(func() error { return s.write(g) })); err != nil {
 		return err
 	}
-	s.show(g, s.markWritten(g))
+	s.show(g, s.setDurable(g))
 	s.marks.Saved(g.mark)
 	return nil
 }
 
-// markWritten notes that g is on the disk, and reports whether a caller of g has returned before.
-func (s *Store) markWritten(g *group) (left bool) {
+// setDurable sets g.durable, and reports whether a caller of g has returned before that.
+func (s *Store) setDurable(g *group) (left bool) {
 	s.turn.Take()
 	defer s.turn.Give()
-	g.written = true
+	g.durable = true
 	return g.left
 }
 
-// show has the table show g, which is durable, and the journal note that in the same step: a
-// checkpoint sees both or neither. Where a caller has left, the table may show an end already that
-// an earlier write of g must not hide.
+// show has the table show g, which is durable, and adds g to the journal in the same step: a
+// checkpoint sees both or neither. Where a caller has left, the table may show an end of g already,
+// and an earlier write of g must not hide the end: then only the last write of each record counts.
 func (s *Store) show(g *group, left bool) {
 	all := make([][]table.Write, len(g.ops))
 	for i, o := range g.ops {
@@ -89,7 +89,7 @@ func (s *Store) show(g *group, left bool) {
 	s.revealing.Lock()
 	defer s.revealing.Unlock()
 	s.stage.Reveal(all...)
-	s.journal.show(g)
+	s.journal.add(g)
 }
 
 // lastWrites returns the last write of each record of all.
@@ -103,19 +103,20 @@ func lastWrites(all [][]table.Write) [][]table.Write {
 	return slices.Collect(maps.Values(last))
 }
 
-// spell makes the entries of g. Those of owed records and of renewals say what t shows.
-func (g *group) spell(t *table.Table) error {
+// encode makes the entries of g. The entries of owed records and of renewals have the records
+// as t shows them.
+func (g *group) encode(t *table.Table) error {
 	for _, id := range g.owed {
-		e, err := tree.Shown(t, id)
+		e, err := tree.EntryOf(t, id)
 		if err != nil {
 			return err
 		}
 		g.entries = append(g.entries, e)
 	}
 	var r storage.Record
-	put := make(map[storage.ID]bool) // or deleted
+	put := make(map[storage.ID]bool) // records that g puts or deletes
 	for _, o := range g.ops {
-		g.forced = g.forced || o.marks
+		g.forceMark = g.forceMark || o.forceMark
 		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
 		for i := range o.writes {
 			e := o.entry(t, i, put)
@@ -134,10 +135,10 @@ func (g *group) spell(t *table.Table) error {
 	return nil
 }
 
-// entry returns the entry of the write of o numbered i. Where the write only ends what t shows, or
-// raises its use, the entry is short: an end of 100,000 tokens would fill the log with their
-// records, and with short renewals a checkpoint has six times as many to take. The entry is not
-// short where the group has put or deleted the record before, as put says.
+// entry returns the entry of write i of o. Where the write only ends a record as t shows it, or raises
+// its use, the entry is a short one. With whole records an end of 100,000 tokens would fill the log,
+// and a checkpoint would have a sixth of the renewals to take. If put has the record, an earlier write
+// of the group has changed it, and t does not show that: then the entry is a whole record.
 func (o *op) entry(t *table.Table, i int, put map[storage.ID]bool) wire.Entry {
 	r := &o.writes[i].Record
 	if o.values[i] == nil {
@@ -158,14 +159,14 @@ func (o *op) entry(t *table.Table, i int, put map[storage.ID]bool) wire.Entry {
 }
 
 // finish unstages g, whose commit returned err, sets the err of its ops and wakes their callers.
-// If err is not nil, finish takes the ops of g back, and those of the next group, which may have
+// If err is not nil, finish rolls back the ops of g, and those of the next group, which may have
 // read writes that failed.
 func (s *Store) finish(g *group, err error) {
 	s.turn.Take()
 	defer s.turn.Give()
 	defer close(g.done)
 	s.writing = nil
-	if err != nil || g.written {
+	if err != nil || g.durable {
 		s.cause = err
 	}
 	if err != nil {
@@ -174,22 +175,23 @@ func (s *Store) finish(g *group, err error) {
 		}
 		s.owed = append(g.owed, s.owed...)
 		for _, o := range s.next.ops {
-			s.takeBack(o, errBefore)
+			s.rollback(o, errBefore)
 		}
 	} else if len(g.ops) > 0 {
 		for _, o := range g.ops {
 			s.stage.LetGo(o.writes)
+			s.unflushed.Add(-int64(len(o.raises)))
 		}
 		s.tally.writes += len(g.ops)
 		s.tally.commits++
 	}
 	if err != nil || len(s.owed) > 0 || s.table.Unsaved() > 0 {
-		ring(s.alarm)
+		wake(s.alarm)
 	}
 }
 
-// fail takes o back, which failed with err. If the outcome is unknown, what o ends counts as
-// ended, and all records of o are owed: the disk has to agree with the table.
+// fail rolls back o, which failed with err. If the outcome is unknown, the ends of o count in the
+// table, and all records of o are owed: the next group makes the disk agree with the table.
 func (s *Store) fail(o *op, err error) {
 	if errors.Is(err, storage.ErrOutcomeUnknown) {
 		s.deny(o)
@@ -197,5 +199,5 @@ func (s *Store) fail(o *op, err error) {
 			s.owed = append(s.owed, o.writes[i].Record.ID)
 		}
 	}
-	s.takeBack(o, err)
+	s.rollback(o, err)
 }

@@ -7,19 +7,19 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/fault"
 )
 
-// Compact gives back to the file system what the file no longer needs: it writes what the file
-// holds into a new one, makes that durable, and puts it in the place of the old one in one step,
-// whenever a crash comes. The new file holds nothing that was deleted before Compact was called;
-// the log may, until its place is used again.
+// Compact gives the free pages of the file back to the file system. It writes all records into a new file, makes the new file durable, and puts it in the
+// place of the old file in one step, so that a crash leaves one of the two whole. The new file
+// holds no record that was deleted before Compact was called. The log may still hold one, until
+// the place in the log is used again.
 //
-// Reads go on meanwhile, and so do writes as far as the log reaches. Compact needs room for both
-// files. What a crash leaves of the new one the next Open removes. One Backup or Compact runs at
-// a time; waiting for another one ends with ctx.
+// Reads go on meanwhile, and writes go on while the log has room for them. Compact needs room for
+// both files. If a crash leaves a new file behind, the next Open removes it. One Backup or Compact
+// runs at a time; the wait for another one ends with ctx.
 //
 // ErrUnavailable: nothing has changed, also where the operating system replaces no file that is
-// open or mounted, and where the new file cannot get the owner of the old one.
+// open or mounted, and where the new file cannot get the owner of the old file.
 // ErrOutcomeUnknown: the new file is in its place, but a crash of the machine may bring back the
-// old one, to which the log belongs as well; the store goes on.
+// old file. The log belongs to both files, and the store goes on.
 func (s *Store) Compact(ctx context.Context) error {
 	if err := s.acquire(ctx, s.copying); err != nil {
 		return err
@@ -29,7 +29,7 @@ func (s *Store) Compact(ctx context.Context) error {
 		return err
 	}
 	defer s.tree.Turn.Give()
-	if l := s.journal.current(); l != nil { // or what was deleted would be copied
+	if l := s.journal.current(); l != nil { // otherwise records that were deleted would be copied
 		if err := s.checkpointNow(true); err != nil {
 			return fault.NotBegun(err)
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Errors of Open that say what the file is instead of a store. The file is left as it was, to
-// the byte.
+// Errors of Open for a file that is no store of this version of lapse. The file is left as it
+// was, to the byte.
 var (
 	// ErrNotStore: not a regular file, or a bbolt file that another program made. Name another
 	// path.
@@ -19,12 +19,12 @@ var (
 	ErrNewerSchema = fault.ErrNewerSchema
 )
 
-// ErrTooMany: there is no room for more records, or for all of the file's, under
-// Options.MaxTokens. From Update it comes with ErrUnavailable.
+// ErrTooMany: Options.MaxTokens allows no more records, or fewer records than the file has. An
+// Update returns ErrTooMany together with ErrUnavailable.
 var ErrTooMany = fault.ErrTooMany
 
-// Causes for which nothing can be written. They come with ErrUnavailable, or, if it is unknown
-// whether something was written, with ErrOutcomeUnknown. Reads go on.
+// Causes for which nothing can be written. They come with ErrUnavailable. If it is unknown
+// whether something was written, they come with ErrOutcomeUnknown. Reads go on.
 var (
 	// ErrDiskFull: there is no room for file or log to grow, or a limit was reached. Writing
 	// goes on when there is room.

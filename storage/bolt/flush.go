@@ -8,20 +8,19 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// flushLoop writes what Touch has deferred FlushEvery later, while there is something, and tries a
-// write again after one has failed. What Touch defers during a flush is written as if it had been
-// deferred at the beginning of that. Nothing about the life of a token depends on when the timer
-// goes off.
+// flushLoop flushes FlushEvery after the first Touch that the store has deferred, and tries again
+// after a write has failed. A Touch during a flush counts as deferred when that flush began. The
+// life of a token does not depend on when the timer goes off.
 func (s *Store) flushLoop() {
 	timer := time.NewTimer(retryEvery)
 	defer timer.Stop()
-	var at time.Time // when the timer goes off, while s.timed is set
+	var at time.Time // when the timer goes off, while s.timerRuns is set
 	for {
 		flushes := false
 		select {
 		case <-s.alarm:
 		case <-timer.C:
-			flushes = s.timed.Swap(false) // before looking for what Touch has deferred: what comes later rings
+			flushes = s.timerRuns.Swap(false) // before due looks for deferred Touches: a later Touch wakes the loop
 		case <-s.closed:
 			return
 		}
@@ -29,32 +28,32 @@ func (s *Store) flushLoop() {
 		if flushes {
 			s.flushNow(context.Background())
 		}
-		if next := from.Add(s.due()); next.After(from) && (!s.timed.Load() || next.Before(at)) {
+		if next := from.Add(s.due()); next.After(from) && (!s.timerRuns.Load() || next.Before(at)) {
 			at = next
 			timer.Reset(time.Until(at))
-			s.timed.Store(true)
+			s.timerRuns.Store(true)
 		}
 	}
 }
 
-// due returns how long what has to be flushed may wait, and 0 if there is nothing.
+// due returns how long the next flush may wait, and 0 if there is nothing to flush.
 func (s *Store) due() time.Duration {
 	switch {
-	case s.inTrouble():
+	case s.failing():
 		return retryEvery
 	case s.table.Unsaved() == 0 && !s.marks.Unsaved():
 		return 0
-	case s.opts.FlushEvery == FlushAtOnce: // what an Update that failed has left
+	case s.opts.FlushEvery == FlushAtOnce: // an Update that failed has left a renewal
 		return retryEvery
 	}
 	return s.opts.FlushEvery
 }
 
-// flushStep is how many renewals one op of a flush holds: other writers wait for no more.
+// flushStep is how many renewals one op of a flush holds: another writer waits for one such op.
 const flushStep = 1024
 
 // flushNow writes the renewals that Touch has deferred until now, the mark if that must not wait,
-// and the records that are owed. It first waits for a flush that is under way, and gives up when
+// and the records that are owed. It first waits for a flush that is under way. It gives up when
 // ctx ends. Renewals that cannot be written are unsaved again.
 func (s *Store) flushNow(ctx context.Context) error {
 	if !s.flushing.TakeUnless(ctx, nil) {
@@ -62,37 +61,43 @@ func (s *Store) flushNow(ctx context.Context) error {
 	}
 	defer s.flushing.Give()
 	ids := s.table.TakeUnsaved(s.table.Len(), &s.unflushed)
-	slices.SortFunc(ids, storage.ID.Compare) // in this order they lie in the file
+	slices.SortFunc(ids, storage.ID.Compare) // the order in which they lie in the file
 	var err error
 	for step := range slices.Chunk(ids, flushStep) {
 		if err == nil {
 			err = s.writeNow(ctx, &op{raises: step})
 			continue
 		}
-		for _, id := range step {
-			s.table.MarkUnsaved(id)
-		}
+		s.turn.Take()
+		s.unsave(step)
+		s.turn.Give()
 	}
-	if err == nil && (s.marks.Unsaved() || s.inTrouble()) {
-		err = s.writeNow(ctx, &op{marks: true})
+	if err == nil && (s.marks.Unsaved() || s.failing()) {
+		err = s.writeNow(ctx, &op{forceMark: true})
 	}
-	s.turn.Take() // Stats, which adds Unsaved and unflushed, must not miss a renewal that went back to Unsaved
-	s.unflushed.Store(0)
-	s.turn.Give()
 	if err != nil {
-		ring(s.alarm)
+		wake(s.alarm)
 	}
 	return err
 }
 
-// inTrouble reports whether the last group could not be written, or something is owed.
-func (s *Store) inTrouble() bool {
+// unsave makes the renewals of ids, which are unflushed, unsaved again. The caller holds s.turn, as
+// Stats does, which adds both and must miss none in between.
+func (s *Store) unsave(ids []storage.ID) {
+	for _, id := range ids {
+		s.table.MarkUnsaved(id)
+	}
+	s.unflushed.Add(-int64(len(ids)))
+}
+
+// failing reports whether the last group could not be written, or something is owed.
+func (s *Store) failing() bool {
 	s.turn.Take()
 	defer s.turn.Give()
 	return s.cause != nil || len(s.owed) > 0
 }
 
-// writeNow has the committer write o and returns what await does.
+// writeNow has the committer write o, and returns the error of await.
 func (s *Store) writeNow(ctx context.Context, o *op) error {
 	s.turn.Take()
 	if s.shut {

@@ -10,24 +10,23 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// op holds the writes of one call, all or nothing. An op that is empty waits until all
-// that its call has read is durable.
+// op holds the writes of one call, all or nothing. An op without writes waits until all writes
+// that its call has read are durable.
 type op struct {
-	group   *group        // that it is written with
-	subject string        // whose records they are; "" for several subjects
-	writes  []table.Write // held in the stage until they are durable, then shown by the table
-	values  [][]byte      // the encoded record of each write; nil deletes the record
-	raises  []storage.ID  // renewals that the table shows and the disk does not have
-	marks   bool          // the mark is written, even if nothing else is
+	group     *group        // with which the op is written
+	subject   string        // whose records they are; "" for several subjects
+	writes    []table.Write // held in the stage until they are durable, then shown by the table
+	values    [][]byte      // the encoded record of each write; nil deletes the record
+	raises    []storage.ID  // records with a renewal that the table shows and the disk does not have
+	forceMark bool          // the mark is written, even if nothing else is
 
-	denied []table.Write // those that the table shows although their outcome is unknown
+	denied []table.Write // writes that the table shows although their outcome is unknown
 
-	out bool  // taken back: it is not written with its group
-	err error // what became of it, once its group is done
+	rolledBack bool  // it is not written with its group
+	err        error // its outcome, once its group is done
 }
 
-// encode encodes the records of o, which is new. The error is that of a record that cannot be
-// stored.
+// encode sets the values of o, which is new. It fails for a record that cannot be stored.
 func (o *op) encode() (err error) {
 	o.values = make([][]byte, len(o.writes))
 	for i := range o.writes {
@@ -40,8 +39,8 @@ func (o *op) encode() (err error) {
 	return nil
 }
 
-// ends reports whether write i of o takes something away that the table shows: a token that it
-// ends, a record that it deletes, or a secret that it replaces at once (S28).
+// ends reports whether write i of o ends something that the table shows: it ends a token, deletes
+// a record, or replaces a secret at once (S28).
 func (o *op) ends(t *table.Table, i int) bool {
 	w := &o.writes[i]
 	if w.Deletes || !w.Record.EndedAt.IsZero() {
@@ -57,31 +56,31 @@ type group struct {
 	owed []storage.ID  // taken from Store.owed; written before ops
 	done chan struct{} // closed once every op has its err
 
-	disk    func(write func() error) error // see Store.disk
-	mark    storage.Mark                   // as the group is sealed
-	forced  bool                           // the mark is written, even if nothing else is
-	entries []wire.Entry                   // of owed and of ops
-	number  uint64                         // in the log; 0 if the group went into the tree
+	disk      func(write func() error) error // see Store.disk
+	mark      storage.Mark                   // at the moment the group is closed
+	forceMark bool                           // the mark is written, even if nothing else is
+	entries   []wire.Entry                   // of owed and of ops
+	number    uint64                         // in the log; 0 if the group went into the tree
 
-	written bool // its entries are durable
-	left    bool // a caller has returned while they were being written
+	durable bool // its entries are durable
+	left    bool // a caller has returned while the entries were being written
 }
 
-// newGroup makes a group. The committer makes all but the first: a channel that is made inside
-// a bubble of testing/synctest could not be closed by a goroutine outside.
+// newGroup makes a group. Open makes the first group and the committer all others: a channel that
+// is made inside a bubble of testing/synctest cannot be closed by a goroutine outside.
 func newGroup() *group { return &group{done: make(chan struct{})} }
 
-// enqueue adds o to the group that gathers and returns o. Its caller has the turn.
+// enqueue adds o to the group that gathers and returns o. The caller holds s.turn.
 func (s *Store) enqueue(o *op) *op {
 	s.stage.Hold(o.writes)
 	o.group = s.next
 	o.group.ops = append(o.group.ops, o)
-	ring(s.work)
+	wake(s.work)
 	return o
 }
 
-// await returns what became of o. A context that ends earlier takes o out of its group, or,
-// where that is being written, leaves the outcome unknown.
+// await waits for o and returns its error. If ctx ends earlier, await rolls o back. If the group
+// of o is being written by then, the error is ErrOutcomeUnknown.
 func (s *Store) await(ctx context.Context, o *op) error {
 	select {
 	case <-o.group.done:
@@ -89,14 +88,15 @@ func (s *Store) await(ctx context.Context, o *op) error {
 		if err := s.leave(o, ctx.Err()); err != nil {
 			return err
 		}
-		<-o.group.done // soon: the rest is done in memory
+		<-o.group.done // soon: the disk has answered
 	}
 	s.tell(o, o.err)
 	return o.err
 }
 
-// tell tells the feed which records the table shows by o, whose error is err. A goroutine of the
-// caller of o calls it: no other goroutine may wake a watcher in a bubble of testing/synctest.
+// tell tells the feed which records of o the table shows. err is the error of o. The goroutine
+// of the call, or a goroutine that it has started, calls tell, and not the committer: a goroutine
+// outside may not wake a watcher in a bubble of testing/synctest.
 func (s *Store) tell(o *op, err error) {
 	told := o.denied
 	if err == nil {
@@ -108,8 +108,8 @@ func (s *Store) tell(o *op, err error) {
 }
 
 // leave gives up waiting for o because of cause. It returns cause if nothing of o is or will be
-// written, ErrOutcomeUnknown if o is on its way to the disk, and nil if its group is durable, or
-// failed.
+// written, ErrOutcomeUnknown if the group of o is being written, and nil if the group is durable
+// or has failed.
 func (s *Store) leave(o *op, cause error) error {
 	s.turn.Take()
 	defer s.turn.Give()
@@ -117,7 +117,7 @@ func (s *Store) leave(o *op, cause error) error {
 	case g == s.next:
 		s.withdraw(o)
 		return cause
-	case g != s.writing || g.written:
+	case g != s.writing || g.durable:
 		return nil
 	case len(o.writes)+len(o.raises) == 0:
 		return cause
@@ -132,39 +132,38 @@ func (s *Store) leave(o *op, cause error) error {
 	return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, cause)
 }
 
-// withdraw takes o back, whose group still gathers, and with o the later ops of the same subject
-// in the group, which may have read the writes of o.
+// withdraw rolls back o, whose group still gathers. It also rolls back the later ops of the same
+// subject in the group, which may have read the writes of o.
 func (s *Store) withdraw(o *op) {
-	if o.out {
+	if o.rolledBack {
 		return
 	}
 	for _, later := range s.next.ops[slices.Index(s.next.ops, o)+1:] {
 		if len(o.writes) > 0 && later.subject == o.subject {
-			s.takeBack(later, errBefore)
+			s.rollback(later, errBefore)
 		}
 	}
-	s.takeBack(o, nil)
+	s.rollback(o, nil)
 }
 
-// errBefore is the error of an op that may rely on an earlier one which was not written.
+// errBefore is the error of an op that may rely on an earlier op which was not written.
 var errBefore = fmt.Errorf("%w: what was to be written just before could not be; try again", storage.ErrUnavailable)
 
-// takeBack undoes the staging of o, once, because of err. Its renewals are unsaved again.
-func (s *Store) takeBack(o *op, err error) {
-	if o.out {
+// rollback unstages o and sets its error to err, unless o was rolled back before. The renewals of
+// o are unsaved again.
+func (s *Store) rollback(o *op, err error) {
+	if o.rolledBack {
 		return
 	}
-	o.out, o.err = true, err
+	o.rolledBack, o.err = true, err
 	s.tally.writes++
 	s.tally.failed++
 	s.stage.LetGo(o.writes)
-	for _, id := range o.raises {
-		s.table.MarkUnsaved(id)
-	}
+	s.unsave(o.raises)
 }
 
-// deny has the table show those writes of o that end something, although it is unknown whether
-// they are on the disk. Their records are owed.
+// deny has the table show the writes of o that end something, although it is unknown whether
+// these are on the disk. Their records are owed.
 func (s *Store) deny(o *op) {
 	s.revealing.Lock()
 	defer s.revealing.Unlock()

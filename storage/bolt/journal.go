@@ -16,27 +16,27 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// journal is the log, and what a checkpoint has to take from the table into the tree. The
-// committer alone uses the fields before mu.
+// journal is the log, and the dirty records that the next checkpoint writes. Only the committer
+// uses direct.
 type journal struct {
 	direct int         // groups that went straight into the tree since Open
-	bound  atomic.Bool // the state of the tree names the log, and says that groups may follow
+	bound  atomic.Bool // the state of the tree names the log and says that it is needed
 
 	mu     sync.Mutex   // guards what follows
 	log    *log.Log     // nil: there is none
-	known  storage.Mark // that the disk has
+	known  storage.Mark // the mark that the disk has
 	number uint64       // of the last group of the log that the table shows
 	dirty  []storage.ID // records that the table shows and the tree does not have
-	noLog  error        // why none can be made
-	failed error        // why the last checkpoint failed
+	noLog  error        // why no log can be made, or nil
+	failed error        // why the last checkpoint failed, or nil
 }
 
 // directGroups is how many groups go straight into the tree before the store makes a log, or
-// tries again to make one: a program that opens a store for a few writes makes none.
+// tries again to make one: a program that opens a store for a few writes makes no log.
 const directGroups = 8
 
-// write makes g durable, in the log or in the tree. An error means that nothing of it is or will
-// be there, unless it is ErrOutcomeUnknown.
+// write makes g durable, in the log or in the tree. After an error nothing of g is or will be on
+// the disk, unless the error is ErrOutcomeUnknown.
 func (s *Store) write(g *group) error {
 	if s.tree.Turn.Try() {
 		err := s.tree.Check()
@@ -70,7 +70,7 @@ func (s *Store) wantsLog() bool {
 
 // writeTree makes g durable in the tree, and changes the entries of g.
 func (s *Store) writeTree(g *group) error {
-	changes, err := tree.Merge(s.table, g.entries)
+	changes, err := tree.Combine(s.table, g.entries)
 	if err != nil {
 		return err
 	}
@@ -78,12 +78,12 @@ func (s *Store) writeTree(g *group) error {
 	t.Turn.Take()
 	defer t.Turn.Give()
 	next := t.State
-	next.Merged++ // or a log made later would seem to belong to an older copy of the file, too
+	next.Merged++ // otherwise a log made later would seem to belong to an older copy of the file, too
 	return fault.Classify(t.Write(changes, next, &g.mark))
 }
 
-// beginLog makes a log. If it cannot, Stats.NoLog says why, and groups go into the tree. An error
-// means that the tree cannot be written, or that another process may have made the log.
+// beginLog makes a log. If no log can be made, Stats.NoLog says why, and groups go into the tree.
+// An error means that the tree cannot be written, or that another process has made a log.
 func (s *Store) beginLog() error {
 	st, info, err := s.tree.Durable()
 	if err != nil {
@@ -99,9 +99,9 @@ func (s *Store) beginLog() error {
 	return nil
 }
 
-// bind has the tree name the log, and say that it misses groups, before the first write to the
-// log since Open. Where locks do not work, another process that has the file open sees the tree
-// change.
+// bind has the tree name the log, and say that the log is needed, before the first write to the
+// log since Open. Where locks do not work, another process that has the file open sees that the
+// tree has changed.
 func (s *Store) bind() error {
 	if s.journal.bound.Load() {
 		return nil
@@ -113,7 +113,7 @@ func (s *Store) bind() error {
 	if id := s.journal.log.ID(); st.Log != id {
 		st.Log, st.Merged = id, 0
 	}
-	st.Open = true
+	st.NeedsLog = true
 	if err := t.Write(nil, st, nil); err != nil {
 		return err
 	}
@@ -121,14 +121,14 @@ func (s *Store) bind() error {
 	return nil
 }
 
-// writeLog makes g durable in l, after a checkpoint where l is full. An error means that nothing
-// of g is or will be there, unless it is ErrOutcomeUnknown.
+// writeLog makes g durable in l, after a checkpoint where l is full. After an error nothing of g
+// is or will be in l, unless the error is ErrOutcomeUnknown.
 func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 	var b []byte
 	for i := range g.entries {
 		b = g.entries[i].AppendTo(b)
 	}
-	if g.forced || g.mark != s.journal.known {
+	if g.forceMark || g.mark != s.journal.known {
 		mark := wire.Entry{Kind: wire.MarkEntry, Value: wire.EncodeMark(g.mark)}
 		b = mark.AppendTo(b)
 	}
@@ -147,13 +147,13 @@ func (s *Store) writeLog(l *log.Log, g *group) (err error) {
 		g.number, err = l.Append(b, limit)
 	}
 	if err == nil && l.Used() > limit/2 {
-		ring(s.full)
+		wake(s.full)
 	}
 	return fault.Classify(err)
 }
 
-// show notes that the table shows g, which is durable.
-func (j *journal) show(g *group) {
+// add notes the number, the mark and the dirty records of g, which the table shows now.
+func (j *journal) add(g *group) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.known = g.mark
@@ -165,18 +165,18 @@ func (j *journal) show(g *group) {
 	}
 }
 
-// take returns the number of the last group that the table shows, the records that are dirty up
-// to there, and the mark. The records are not dirty any more.
-func (j *journal) take() (number uint64, ids []storage.ID, mark storage.Mark) {
+// takeDirty returns the number of the last group that the table shows, the dirty records, and the
+// mark that the disk has. The records are not dirty any more.
+func (j *journal) takeDirty() (number uint64, ids []storage.ID, mark storage.Mark) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	ids, j.dirty = j.dirty, nil
 	return j.number, ids, j.known
 }
 
-// done notes the error, or nil, of a checkpoint of ids, which take returned. After an error they
-// are dirty again.
-func (j *journal) done(ids []storage.ID, err error) {
+// endCheckpoint notes the error, or nil, of a checkpoint of ids, which takeDirty returned. After an
+// error these records are dirty again.
+func (j *journal) endCheckpoint(ids []storage.ID, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.failed = fault.Classify(err); err != nil {

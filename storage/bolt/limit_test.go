@@ -175,7 +175,7 @@ func TestMaxTokensCountsOnce(t *testing.T) {
 	close(disk.open)
 	for written := false; !written; runtime.Gosched() {
 		s.turn.Take()
-		written = s.writing.written
+		written = s.writing.durable
 		s.turn.Give()
 	}
 	s.turn.Take() // no group is finished meanwhile

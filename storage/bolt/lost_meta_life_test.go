@@ -188,7 +188,7 @@ func (l *lived) commit(btx *bbolt.Tx) error {
 	l.wrote++
 	l.keep("after a transaction")
 	if l.plant == lifeNoPin {
-		l.s.tree.Lost = errDisk // bbolt opens the file again, and every pin is gone
+		l.s.tree.Suspect = errDisk // bbolt opens the file again, and every pin is gone
 	}
 	return nil
 }

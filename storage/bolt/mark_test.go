@@ -122,7 +122,7 @@ func TestMarkIsFlushed(t *testing.T) {
 	want := ahead(s, time.Millisecond)
 	select {
 	case <-s.alarm:
-		ring(s.alarm)
+		wake(s.alarm)
 	default: // keep has heard it
 	}
 	full := errors.New("no space left on device")

@@ -10,21 +10,21 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Open opens the store in the file at path, or makes a file, of 40 KB and with mode 0600
-// whatever the umask. Open follows a link, also one that leads to nothing yet. nil opts are the
-// zero Options. Open reads the whole file before it trusts the file, every record into memory,
-// and the log of a process that crashed.
+// Open opens the store in the file at path. If there is no file, Open makes one, of 40 KB and
+// with mode 0600 under every umask. Open follows a link, also one that leads to nothing yet. nil
+// opts are the zero Options. Open reads the whole file before it trusts the file, every record
+// into memory, and the log of a process that crashed.
 //
 // One process has a file open, and opens it once: share the Store. Only stores with
 // Options.ReadOnly may have a file open at the same time. Programs that must share tokens ask one
 // process that has the store.
 //
-// ErrLocked: the file is open elsewhere, after LockTimeout. ErrCorrupt: the file is empty,
-// damaged as a whole, or misses writes; the error says whether Options.Repair opens it.
-// ErrNotStore, ErrNewerSchema, ErrTooMany: see there. ErrUnavailable: the operating system
-// refused; its error is wrapped too. In all these cases file and log are as they were, except
-// that after ErrUnavailable a file that was to be repaired, or brought over from an earlier
-// version, may be that already.
+// ErrLocked: the file is still open elsewhere after LockTimeout. ErrCorrupt: the file is empty,
+// damaged, or misses writes; the error says whether Options.Repair opens the file. ErrNotStore,
+// ErrNewerSchema, ErrTooMany: see there. ErrUnavailable: the operating system refused; its error
+// is wrapped too. In all these cases file and log are as they were. There is one exception: after
+// ErrUnavailable a file that Open repairs, or converts from an earlier version, may be repaired or
+// converted already.
 func Open(path string, opts *Options) (*Store, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -57,7 +57,7 @@ func newStore(o Options, r *recovery.Recovered) *Store {
 	s.stage.Damaged = s.isDamaged
 	var due func()
 	if s.tree != nil {
-		due = func() { ring(s.alarm) }
+		due = func() { wake(s.alarm) }
 	}
 	s.marks = storage.NewMarks(r.Believable(), due)
 	return s

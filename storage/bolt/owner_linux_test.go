@@ -105,13 +105,14 @@ func TestOwnerThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// TestMountedFile: Compact says beforehand that a file which is a mount point cannot be
-// replaced, and the store goes on.
+// TestMountedFile: Compact and Restore say beforehand that a file which is a mount point cannot be
+// replaced. They change nothing, a damaged log keeps its name, and the store goes on.
 func TestMountedFile(t *testing.T) {
 	if !ownMounts(t) {
 		return
 	}
 	from, _ := makeFile(t, 5)
+	copyFile(t, from, from+"-copy")
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	write(t, path, nil)
 	if err := syscall.Mount(from, path, "", syscall.MS_BIND, ""); err != nil {
@@ -131,9 +132,16 @@ func TestMountedFile(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err := Restore(from, path)
-	if err == nil || errors.Is(err, storage.ErrOutcomeUnknown) {
-		t.Errorf("Restore: %v; want an error", err)
+	write(t, logPath(path), []byte("not a log"))
+	err := Restore(from+"-copy", path)
+	if !errors.Is(err, tree.ErrMounted) || !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Errorf("Restore: %v; want that it is a mount point", err)
+	}
+	if files := folder(t, filepath.Dir(path)); len(files) != 2 || string(readFile(t, logPath(path))) != "not a log" {
+		t.Errorf("Restore: %d files; want the file and the log under its name", len(files))
+	}
+	if err := os.Remove(logPath(path)); err != nil {
+		t.Fatal(err)
 	}
 	if s := open(t, path, nil); s.Stats().Tokens != 7 {
 		t.Errorf("%+v", s.Stats())

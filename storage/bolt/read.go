@@ -77,8 +77,8 @@ func (s *Store) selected(f storage.Filter) []storage.ID {
 	return ids
 }
 
-// Watch implements storage.Watcher. An end whose outcome is unknown counts as ended
-// here, and is told.
+// Watch implements storage.Watcher. It also tells an end whose outcome is unknown, because the
+// token counts as ended in this process.
 func (s *Store) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
 	return s.feed.Watch(ctx)
 }

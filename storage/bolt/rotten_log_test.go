@@ -19,9 +19,9 @@ func TestRepairOfARottenLog(t *testing.T) {
 	renamed.Name = "another"
 	put(t, s, renamed, ended(record(1)), record(5))
 	s.tree.Turn.Take()
-	_, ids, _ := s.journal.take()
+	_, ids, _ := s.journal.takeDirty()
 	err := s.writeSteps(ids)
-	s.journal.done(ids, errDisk)
+	s.journal.endCheckpoint(ids, errDisk)
 	s.tree.Turn.Give()
 	if err != nil {
 		t.Fatal(err)

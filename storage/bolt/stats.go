@@ -1,14 +1,14 @@
 package bolt
 
-// Stats is what a Store knows of itself.
+// Stats are counts and errors of a Store.
 type Stats struct {
-	Tokens   int   // records that it holds, dead ones included
-	Damaged  int   // records that were found damaged when the file was opened, and are denied
+	Tokens   int   // records that the store holds, including dead ones
+	Damaged  int   // records that were damaged when the file was opened, and are denied
 	FileSize int64 // of the file, in bytes; 0 under Options.ReadOnly
-	LogSize  int64 // of the log, in bytes; 0: there is none
+	LogSize  int64 // of the log, in bytes; 0: there is no log
 	Unsaved  int   // records with a renewal that waits to be flushed
 	Commits  int   // groups of writes that were made durable since Open
-	Writes   int   // calls that shared them, flushes and steps of sweeps included
+	Writes   int   // calls that were written in these groups, including flushes and steps of sweeps
 	Failed   int   // such calls that failed, or whose outcome is unknown
 
 	// Repaired reports that Options.Repair has passed damage.
@@ -22,12 +22,12 @@ type Stats struct {
 	// file itself, which takes longer.
 	NoLog error
 
-	// CheckpointErr is why the log cannot be taken into the file at the moment, or nil.
+	// CheckpointErr is why the log cannot be merged into the file at the moment, or nil.
 	// Writing goes on until the log is as long as it may be.
 	CheckpointErr error
 }
 
-// Stats returns what s knows of itself. It waits for an Update that runs, but not for the disk.
+// Stats returns the Stats of s. It waits for an Update that runs, but not for the disk.
 func (s *Store) Stats() Stats {
 	s.turn.Take()
 	defer s.turn.Give()
@@ -35,7 +35,7 @@ func (s *Store) Stats() Stats {
 		Tokens: s.table.Len(), Damaged: len(s.damaged), Unsaved: s.table.Unsaved(), Repaired: s.repaired,
 		Commits: s.tally.commits, Writes: s.tally.writes, Failed: s.tally.failed, Err: s.cause,
 	}
-	st.Unsaved += int(s.unflushed.Load()) // read after the table's number: a renewal that a flush takes in between counts twice, not never
+	st.Unsaved += int(s.unflushed.Load()) // read after the table's number: a renewal that a flush begins to write in between counts twice, not never
 	if s.tree != nil {
 		st.FileSize = s.tree.Length.Load()
 	}

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// sweepStep is how many records one op of Sweep looks at: other writers wait for no more.
+// sweepStep is how many records one op of Sweep looks at: another writer waits for one such op.
 const sweepStep = 512
 
-// Sweep implements storage.Store. The deletions are written together with what others write.
-// A record is out of sight as soon as it is found dead. A crash before its deletion is on the
-// disk brings the record back, still dead.
+// Sweep implements storage.Store. The deletions are written together with the writes of other
+// calls. A record is out of sight as soon as it is found dead. A crash before its deletion is on
+// the disk brings the record back, still dead.
 func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (deleted int, err error) {
 	if err := s.writable(ctx); err != nil {
 		return 0, err
@@ -32,8 +32,9 @@ func (s *Store) Sweep(ctx context.Context, deadBefore time.Time, limit int) (del
 	return deleted, nil
 }
 
-// stageSweep deletes at most n records, which are owed then. more is false when no record is left to
-// look at; the op waits for the deletions, and is nil when no record was found dead.
+// stageSweep deletes at most n records from the table, which are owed then. The op waits until the
+// deletions are durable, and is nil when no record was found dead. more is false when no record is
+// left to look at.
 func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (o *op, deleted int, more bool, err error) {
 	if err := s.acquire(ctx, s.turn); err != nil {
 		return nil, 0, false, err

@@ -10,9 +10,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Update implements storage.Store. Updates run one at a time, whatever their subject, and see
-// what those before them put. Get and List show an Update once it is durable, and may show one
-// of its records before another.
+// Update implements storage.Store. Updates run one at a time, also those of different subjects,
+// and each sees the writes of those before. Get and List show an Update once it is durable, and may
+// show one of its records before another.
 //
 // A context that ends while the Update waits means no effect. One that ends while the disk is
 // writing makes the outcome ErrOutcomeUnknown (S28).
@@ -27,8 +27,8 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 }
 
 // stageUpdate runs fn and enqueues its writes. The op is nil where the call has nothing to wait
-// for. The op has no writes where fn has put nothing, or failed, and may have read writes that are
-// not durable yet.
+// for. Where fn failed or has put nothing, but may have read writes that are not durable yet, the
+// op has no writes.
 func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage.Tx) error) (*op, error) {
 	if err := s.acquire(ctx, s.turn); err != nil {
 		return nil, err
@@ -61,11 +61,11 @@ func (s *Store) owes() bool {
 	return len(s.owed) > 0 || s.writing != nil && len(s.writing.owed) > 0
 }
 
-// roomFor reports whether n more records are within MaxTokens. The first count is cheap and has
-// records that are being revealed twice; the second one is exact.
+// roomFor reports whether n more records are within MaxTokens. The first count is cheap, and counts
+// a record twice while it is being revealed; the second count is exact.
 func (s *Store) roomFor(n int) bool {
 	most := s.opts.MaxTokens - n
-	if s.cause != nil { // or the group of the n records, if it is written, has what is owed with it
+	if s.cause != nil { // otherwise the group of the n records writes the owed ones with it, or fails
 		most -= len(s.owed)
 	}
 	return s.table.Len()+s.stage.Created() <= most || s.stage.Records() <= most
@@ -85,8 +85,8 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 		return s.touchNow(ctx, id, use)
 	}
 	if s.table.Touch(id, use) {
-		if !s.timed.Load() { // waking the flusher costs as much as all the rest
-			ring(s.alarm)
+		if !s.timerRuns.Load() { // waking the flusher costs as much as all the rest
+			wake(s.alarm)
 		}
 		return s.ready(context.Background()) // ErrClosed if Close may have flushed before this Touch
 	}
