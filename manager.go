@@ -35,7 +35,7 @@ type Manager struct {
 	strict    bool           // GuardStrict
 	admission func(ctx context.Context, tok Token) error
 	observe   func(context.Context, Event)
-	keys      []bearer.Key  // of Config.Keys, the one in use first
+	keys      []bearer.Key // of Config.Keys, the one in use first
 	holds     *hold.Scheduler
 	rules     *sessionRules // of the Pairs that this Manager belongs to, or nil
 	refreshes bool          // its texts refresh the sessions of those Pairs
