@@ -1,59 +1,99 @@
 package lapse
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/hold"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// outlook is what becomes of the connections of a token, by what the store says.
-type outlook struct {
-	also  []ID    // the tokens that it was delegated from, which decide as well
-	due   instant // when it runs out; of a session, when its access secret does
-	floor uint32  // the least generation by which a connection may be held
-	cause error   // why it is over, if so
-	blind bool    // the store could not tell
+const defaultPollHolds = 5 * time.Second // Config.PollHolds
+
+// holdConfig returns what the scheduler of held connections needs of m. cfg has the
+// intervals.
+func (m *Manager) holdConfig(cfg *Config) hold.Config {
+	_, elapses := m.clock.(steady.Elapser)
+	h := hold.Config{
+		Recheck:      cfg.Recheck,
+		Poll:         cmp.Or(cfg.PollHolds, defaultPollHolds),
+		Elapses:      elapses,
+		Marks:        m.marks,
+		Now:          m.now,
+		After:        m.clock.After,
+		FollowClock:  m.followClockHeld,
+		Read:         m.holdState,
+		Check:        m.checkHeld,
+		CheckFailed:  m.tellCheckFailed,
+		Exhaust:      m.exhaust,
+		RanOut:       heldRanOut,
+		Replaced:     heldReplaced,
+		ByGeneration: ofGeneration,
+	}
+	if watcher, ok := m.store.(storage.Watcher); ok {
+		h.Watch = watchHeld(watcher)
+	}
+	return h
 }
 
-// outlook reads the token of id, and those above it. The answer is about an instant
-// while it ran.
-func (m *Manager) outlook(ctx context.Context, id ID) (o outlook) {
-	o.due = unknown
+// watchHeld returns watcher.Watch with errors that this package may show to its callers.
+func watchHeld(watcher storage.Watcher) func(context.Context) iter.Seq2[storage.Change, error] {
+	return func(ctx context.Context) iter.Seq2[storage.Change, error] {
+		return func(yield func(storage.Change, error) bool) {
+			for change, err := range watcher.Watch(ctx) {
+				if err != nil {
+					err = storeError("hold", err)
+				}
+				if !yield(change, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// holdState reads the token of id and its ancestors, and returns what that means for the
+// connections of the token. The state was true at some instant during the call.
+func (m *Manager) holdState(ctx context.Context, id ID) (st hold.State) {
 	rec, err := m.record(ctx, id)
 	switch {
 	case errors.Is(err, errGone):
-		o.cause = &Rejection{Err: ErrUnknown, ID: id}
-		return o
+		st.Cause = &Rejection{Err: ErrUnknown, ID: id}
+		return st
 	case errors.Is(err, ErrClosed):
-		o.cause = storeError("hold", err)
-		return o
+		st.Cause = storeError("hold", err)
+		return st
 	case err != nil:
-		o.blind = true
-		return o
+		st.Unreadable = true
+		return st
 	}
 	tok := m.token(&rec)
 	if !tok.EndedAt.IsZero() {
-		o.cause = expired(&tok, tok.Generation)
-		return o
+		st.Cause = expired(&tok, tok.Generation)
+		return st
 	}
-	if err := o.takeParents(ctx, m, &tok); err != nil {
-		o.blind = true
+	if st.Ancestors, st.Cause, err = m.underHeld(ctx, &tok); err != nil {
+		st.Unreadable = true
 	}
-	if o.blind || o.cause != nil {
-		return o
+	if st.Unreadable || st.Cause != nil {
+		return st
 	}
-	o.floor, o.due = floorOf(&rec), at(capped(tok.ExpiresAt, accessEnd(&rec)))
-	if at(m.now()) >= o.due {
+	st.Floor, st.ExpiresAt = floorOf(&rec), capped(tok.ExpiresAt, accessEnd(&rec))
+	if !m.now().Before(st.ExpiresAt) {
 		why := expired(&tok, tok.Generation)
-		why.At = o.due.time()
-		o.cause = why
+		why.At = st.ExpiresAt
+		st.Cause = why
 	}
-	return o
+	return st
 }
 
-// accessEnd returns when the access secret of rec, if it is a session, runs out.
+// accessEnd returns when the access secret of rec expires, or the zero time if rec is no
+// session.
 func accessEnd(rec *storage.Record) (end time.Time) {
 	if s, ok := sessionOf(rec); ok && rec.Kind == KindSession {
 		end = s.accessExpires()
@@ -61,18 +101,77 @@ func accessEnd(rec *storage.Record) (end time.Time) {
 	return end
 }
 
-// takeParents adds those that tok was delegated from, and makes of tok what they leave of
-// it. The end of one of them may be seen before that of tok, with which it came.
-func (o *outlook) takeParents(ctx context.Context, m *Manager, tok *Token) error {
+// underHeld reads the ancestors of tok, limits tok by them, and returns their IDs. cause is
+// not nil if an ancestor was ended: the records of its delegates may show that later.
+func (m *Manager) underHeld(ctx context.Context, tok *Token) (ancestors []ID, cause, err error) {
 	if tok.Parent == (ID{}) {
-		return nil
+		return nil, nil, nil
 	}
-	_, err := m.under(tok, func(id ID) (storage.Record, error) {
-		o.also = append(o.also, id)
+	_, err = m.under(tok, func(id ID) (storage.Record, error) {
+		ancestors = append(ancestors, id)
 		return m.store.Get(ctx, id)
 	})
 	if err == nil && !tok.EndedAt.IsZero() {
-		o.cause = expired(tok, tok.Generation)
+		cause = expired(tok, tok.Generation)
 	}
-	return err
+	return ancestors, cause, err
+}
+
+// checkHeld asks Admit about the token of id as it is stored now. If Admit refuses, refused
+// is the cause for the connections of the token. If Admit could not tell, failed says why.
+func (m *Manager) checkHeld(ctx context.Context, id ID, subject string) (refused, failed error) {
+	err := m.admitAgain(ctx, id)
+	if errors.Is(err, ErrRefused) {
+		return &Rejection{Err: fromOutside(err, ErrUnauthenticated, ErrRefused), ID: id, Subject: subject}, nil
+	}
+	return nil, err
+}
+
+// admitAgain returns what Admit says of the token of id as it is stored now. It returns nil
+// and does not ask Admit if the token is dead: that cuts the connections by itself.
+func (m *Manager) admitAgain(ctx context.Context, id ID) error {
+	rec, err := m.record(ctx, id)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	if err != nil {
+		return storeError("hold", err)
+	}
+	m.endedByClock(&rec)
+	m.viewText(&rec, currentText)
+	tok := rec.Token
+	if _, err := m.underStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
+		return err
+	}
+	return m.admission(ctx, tok)
+}
+
+// tellCheckFailed tells Observe that Admit, asked about the token of id, could not tell.
+func (m *Manager) tellCheckFailed(id ID, subject string, err error) {
+	m.tellApart(Event{Kind: EventHookFailed, At: m.now(), Token: Token{ID: id, Subject: subject},
+		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
+}
+
+// heldRanOut returns the cause for the connections of a token that expired while the store
+// could not be read.
+func heldRanOut(id ID, subject string, expiry time.Time) error {
+	return &Rejection{Err: ErrExpired, ID: id, Subject: subject, At: expiry}
+}
+
+// heldReplaced returns the cause for a connection whose text had a secret of generation,
+// which was replaced with an overlap of 0.
+func heldReplaced(id ID, subject string, generation uint32) error {
+	return &Rejection{Err: ErrReplaced, ID: id, Subject: subject, Generation: generation}
+}
+
+// ofGeneration returns cause, of a token, for a connection whose text had a secret of
+// generation.
+func ofGeneration(cause error, generation uint32) error {
+	r, ok := cause.(*Rejection)
+	if !ok || r.Generation == generation {
+		return cause
+	}
+	own := *r
+	own.Generation = generation
+	return &own
 }
