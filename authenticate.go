@@ -71,8 +71,8 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 	}
 	now := m.now()
 	p, found := presented{cred: c, sum: &sum, prefix: prefix, generation: rec.Generation}, currentText
-	if err != nil || !m.plainly(&rec, &p) {
-		if found, err = m.works(ctx, verb, &p, &rec, err, now); err != nil {
+	if err != nil || !m.isCurrentPlain(&rec, &p) {
+		if found, err = m.proveWorking(ctx, verb, &p, &rec, err, now); err != nil {
 			return 0, err
 		}
 	}
@@ -111,10 +111,10 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 	return generation, nil
 }
 
-// plainly reports whether p is the current text of rec, a token of m's prefix that was
+// isCurrentPlain reports whether p is the current text of rec, a token of m's prefix that was
 // never rotated, as verify would find. It saves such a check 3 percent, which is within
 // the bound of bench/README.md, "Two versions", because of that.
-func (m *Manager) plainly(rec *storage.Record, p *presented) bool {
+func (m *Manager) isCurrentPlain(rec *storage.Record, p *presented) bool {
 	return rec.Digest.Matches(storage.SHA256, p.sum) && rec.ID == p.cred.ID() && rec.Kind == KindPlain &&
 		rec.Sealed.Len() == 0 && p.prefix == m.prefix && rec.Prefix == m.prefix && !m.refreshes
 }
@@ -127,8 +127,8 @@ func (m *Manager) refuseDead(ctx context.Context, c *bearer.Credential, tok *Tok
 }
 
 // works is verify that refuses a spent text as well.
-func (m *Manager) works(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
-	found, err := m.verify(ctx, verb, p, rec, err, now)
+func (m *Manager) proveWorking(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
+	found, err := m.proveRecord(ctx, verb, p, rec, err, now)
 	if err == nil && found == spentText {
 		err = m.refuse(ctx, replaced(rec, p))
 	}
@@ -138,7 +138,7 @@ func (m *Manager) works(ctx context.Context, verb string, p *presented, rec *sto
 // verify says what the text p is to rec, which the store returned for its ID with err: a
 // secret that it has, or had. Any other text is refused. Each of them pays for one
 // digest and one tag, whether or not there is a record.
-func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
+func (m *Manager) proveRecord(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
 	if err == nil && rec.ID != p.cred.ID() {
 		err = errWrongRecord
 	}
@@ -149,9 +149,9 @@ func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *st
 		payTag(p.cred, m.binding)
 		return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 	}
-	found, err := m.stands(rec, p, now)
+	found, err := m.match(rec, p, now)
 	if err == nil && found == aheadText {
-		found, err = m.standsNow(ctx, p, rec, now)
+		found, err = m.matchStored(ctx, p, rec, now)
 	}
 	switch {
 	case err != nil:
@@ -164,15 +164,15 @@ func (m *Manager) verify(ctx context.Context, verb string, p *presented, rec *st
 	return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 }
 
-// standsNow is stands of the record as a transaction reads it, past any cache, which it
+// matchStored is stands of the record as a transaction reads it, past any cache, which it
 // sets rec to.
-func (m *Manager) standsNow(ctx context.Context, p *presented, rec *storage.Record, now time.Time) (found standing, err error) {
+func (m *Manager) matchStored(ctx context.Context, p *presented, rec *storage.Record, now time.Time) (found standing, err error) {
 	kept := p.keep()
 	var read storage.Record
 	var gone bool
 	err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) (err error) {
 		if read, err = getIn(tx, kept.cred.ID()); err == nil {
-			found, err = m.stands(&read, kept, now)
+			found, err = m.match(&read, kept, now)
 		}
 		gone = errors.Is(err, errGone)
 		return err
@@ -213,11 +213,11 @@ func (m *Manager) judge(ctx context.Context, verb string, tok *Token, by uint32,
 	if !alive(tok, now) {
 		return m.refuse(ctx, expired(tok, by))
 	}
-	return m.permit(ctx, verb, tok, by)
+	return m.askAdmit(ctx, verb, tok, by)
 }
 
 // permit asks Admit about tok, which has no ID where there is no token yet.
-func (m *Manager) permit(ctx context.Context, verb string, tok *Token, by uint32) error {
+func (m *Manager) askAdmit(ctx context.Context, verb string, tok *Token, by uint32) error {
 	if m.admission == nil {
 		return nil
 	}

@@ -50,14 +50,14 @@ const (
 // GuardOff. The marks are those that the store keeps, or lets the Managers of this
 // process share, or else shared, or else the Manager's own.
 func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Duration, shared *storage.Marks) (*storage.Marks, *steady.Time, error) {
-	numbers := steady.Numbers{Tolerance: defaultTolerance, Settle: defaultSettle}
+	limits := steady.Limits{Tolerance: defaultTolerance, Settle: defaultSettle}
 	for _, n := range []struct {
 		name  string
 		value time.Duration
 		to    *time.Duration
 	}{
-		{"ClockTolerance", cfg.ClockTolerance, &numbers.Tolerance},
-		{"ClockSettle", cfg.ClockSettle, &numbers.Settle},
+		{"ClockTolerance", cfg.ClockTolerance, &limits.Tolerance},
+		{"ClockSettle", cfg.ClockSettle, &limits.Settle},
 	} {
 		if err := checkDuration(n.value, false); err != nil {
 			return nil, nil, fmt.Errorf("%w: %s: %w", ErrInvalidConfig, n.name, err)
@@ -66,7 +66,7 @@ func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Durati
 			*n.to = n.value.Truncate(time.Millisecond)
 		}
 	}
-	numbers.Leap = max(numbers.Tolerance, min(retention, steady.Quiet))
+	limits.MaxJump = max(limits.Tolerance, min(retention, steady.Quiet))
 	marker, kept := store.(storage.Marker)
 	switch {
 	case cfg.ClockGuard > GuardOff:
@@ -87,14 +87,14 @@ func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Durati
 	if cfg.ClockGuard == GuardOff {
 		return marks, nil, nil
 	}
-	return marks, steady.New(clock, marks, kept, numbers), nil
+	return marks, steady.New(clock, marks, kept, limits), nil
 }
 
 // claim begins a new epoch in New if the store has lost its mark, since then it cannot
 // be known which tokens an earlier one ended. It also does if the clock was behind when
 // the store was used last, and would have settled by what it says itself: tokens might
 // live longer by all the time that the store was closed.
-func (m *Manager) claim() {
+func (m *Manager) checkMark() {
 	mark, at := m.marks.Mark(), steady.Normalise(m.clock.Now())
 	lost := mark.Epoch > 0 && mark.Since.IsZero()
 	overdue := m.guarded && !m.strict && m.time.Overdue(at.UnixMilli(), mark)

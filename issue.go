@@ -38,21 +38,21 @@ func (m *Manager) issue(ctx context.Context, verb string, g *Grant, i *Issued) e
 		d.stores = d.store
 	}
 	d.m, d.grant = m, *g
-	if err := d.run(ctx, verb, d.stores); err != nil {
+	if err := d.transact(ctx, verb, d.stores); err != nil {
 		return err
 	}
-	d.tell(ctx, i)
+	d.report(ctx, i)
 	*d = draft{stores: d.stores} // nobody else's, and no secret
 	m.drafts.Put(d)
 	return nil
 }
 
 // issue draws the credential, and the TTL where it is spread, and stores the record.
-func (d *draft) issue(ctx context.Context, verb string) error { return d.run(ctx, verb, d.store) }
+func (d *draft) issue(ctx context.Context, verb string) error { return d.transact(ctx, verb, d.store) }
 
 // run draws the random parts and runs fn in a transaction of the subject, in an epoch
 // that lasts until then.
-func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error) error {
+func (d *draft) transact(ctx context.Context, verb string, fn func(storage.Tx) error) error {
 	if err := d.grant.spread(&d.m.policy); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error)
 
 func (d *draft) attempt(ctx context.Context, verb string, fn func(storage.Tx) error) (err error) {
 	for range mintAttempts {
-		if err = d.draw(d.m.now(), d.grant.Subject); err != nil {
+		if err = d.mint(d.m.now(), d.grant.Subject); err != nil {
 			return err
 		}
 		err = updateError(verb, d.m.store.Update(ctx, d.grant.Subject, fn))
@@ -76,7 +76,7 @@ func (d *draft) attempt(ctx context.Context, verb string, fn func(storage.Tx) er
 }
 
 // draw draws the ID and the secret of a token that is issued at now.
-func (d *draft) draw(now time.Time, subject string) error {
+func (d *draft) mint(now time.Time, subject string) error {
 	if err := d.cred.Mint(now, subject); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ type draft struct {
 	rec     storage.Record
 	evicted []Token
 
-	tie     func(tx storage.Tx, d *draft) error // ties rec to the token that it is delegated from; nil: to none
+	link    func(tx storage.Tx, d *draft) error // ties rec to the token that it is delegated from; nil: to none
 	above   *lineage                            // of a delegate, which tie says
 	reduced []string                            // what those above made smaller
 }
@@ -123,7 +123,7 @@ func (d *draft) put(tx storage.Tx) error {
 	d.grant.record(&d.rec, &d.m.policy, d.m.prefix, d.now)
 	d.rec.ID, d.rec.Digest, d.rec.Sealed = d.cred.ID(), d.digest, d.sealed
 	d.rec.Epoch = d.epoch
-	if f, ok := tx.(fitter); ok && d.tie == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1, d.now) {
+	if f, ok := tx.(fitter); ok && d.link == nil && f.PutIfFits(&d.rec, d.m.policy.MaxTokens-1, d.now) {
 		return nil
 	}
 	if _, err := getIn(tx, d.rec.ID); err == nil {
@@ -131,14 +131,14 @@ func (d *draft) put(tx storage.Tx) error {
 	} else if err != errGone {
 		return err
 	}
-	if d.tie != nil {
-		if err := d.tie(tx, d); err != nil {
+	if d.link != nil {
+		if err := d.link(tx, d); err != nil {
 			return err
 		}
 		return putIn(tx, &d.rec)
 	}
-	r := room{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix}
-	if err := r.make(tx, d.now); err != nil {
+	r := tokenLimit{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix}
+	if err := r.makeRoom(tx, d.now); err != nil {
 		return err
 	}
 	d.evicted = r.evicted
@@ -149,12 +149,12 @@ var errTakenID = fmt.Errorf("%w: the random source repeats itself", ErrConflict)
 
 // issued is what Issue returns once the draft is stored.
 func (d *draft) issued(ctx context.Context) (i Issued) {
-	d.tell(ctx, &i)
+	d.report(ctx, &i)
 	return i
 }
 
 // tell sets i to issued, and tells whoever observes.
-func (d *draft) tell(ctx context.Context, i *Issued) {
+func (d *draft) report(ctx context.Context, i *Issued) {
 	d.answer(i)
 	d.m.tellEnded(ctx, d.evicted)
 	if d.m.observe != nil { // an Event is large
@@ -164,7 +164,7 @@ func (d *draft) tell(ctx context.Context, i *Issued) {
 
 // answer sets i to what there is to say of a draft that is stored.
 func (d *draft) answer(i *Issued) {
-	d.m.show(&d.rec, &i.Token)
+	d.m.tokenInto(&d.rec, &i.Token)
 	i.Bearer, i.Reduced = d.cred.TextAfter(d.m.prefix, d.m.begun), d.reduced
 	d.above.lower(&i.Token)
 	for _, tok := range d.evicted {

@@ -10,7 +10,7 @@ import (
 
 // room is a limit on the live tokens or sessions of a subject, and what it takes to stay
 // within the limit. Delegates take no room: Policy.MaxDelegates limits them.
-type room struct {
+type tokenLimit struct {
 	m      *Manager // whose connections count as uses, and as whom tokens are seen
 	policy *Policy  // whose MaxTokens and AtLimit
 	kind   Kind
@@ -21,9 +21,9 @@ type room struct {
 }
 
 // make ends what AtLimit says so that one more has room at now, or returns ErrLimit.
-func (r *room) make(tx storage.Tx, now time.Time) error {
-	r.evicted = nil
-	if r.policy.MaxTokens == NoTokenLimit {
+func (l *tokenLimit) makeRoom(tx storage.Tx, now time.Time) error {
+	l.evicted = nil
+	if l.policy.MaxTokens == NoTokenLimit {
 		return nil
 	}
 	var live []Token
@@ -31,38 +31,38 @@ func (r *room) make(tx storage.Tx, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if !r.counts(&rec) {
+		if !l.counts(&rec) {
 			continue
 		}
-		if tok := r.m.token(&rec); tok.Live(now) {
+		if tok := l.m.token(&rec); tok.Live(now) {
 			live = append(live, tok)
 		}
 	}
-	if len(live) < r.policy.MaxTokens {
+	if len(live) < l.policy.MaxTokens {
 		return nil
 	}
-	if r.policy.AtLimit == LimitRefuse {
-		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), r.policy.MaxTokens))
+	if l.policy.AtLimit == LimitRefuse {
+		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), l.policy.MaxTokens))
 	}
-	for _, tok := range r.policy.evict(live, len(live)+1-r.policy.MaxTokens, r.m.holds.holding) {
-		ended, err := r.m.endTied(tx, tok.ID, EndEvicted, now)
+	for _, tok := range l.policy.evict(live, len(live)+1-l.policy.MaxTokens, l.m.holds.holding) {
+		ended, err := l.m.endTied(tx, tok.ID, EndEvicted, now)
 		if err != nil {
 			return err
 		}
-		r.evicted = append(r.evicted, ended...)
+		l.evicted = append(l.evicted, ended...)
 	}
 	return nil
 }
 
 // counts reports whether rec takes room while it lives.
-func (r *room) counts(rec *storage.Record) bool {
-	if spent(rec) && !r.m.holds.holding(rec.ID) {
+func (l *tokenLimit) counts(rec *storage.Record) bool {
+	if spent(rec) && !l.m.holds.holding(rec.ID) {
 		return false
 	}
-	if rec.Kind != r.kind || rec.Prefix != r.prefix || rec.Parent != (ID{}) {
+	if rec.Kind != l.kind || rec.Prefix != l.prefix || rec.Parent != (ID{}) {
 		return false
 	}
-	return r.rules == nil || r.rules.made(rec)
+	return l.rules == nil || l.rules.made(rec)
 }
 
 // readable leaves out the damaged records of a loop, which are denied as they are.

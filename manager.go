@@ -161,7 +161,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		recheck:   cfg.Recheck,
 		poll:      cmp.Or(cfg.PollHolds, defaultPollHolds),
 	}
-	m.claim()
+	m.checkMark()
 	return m, nil
 }
 
@@ -206,12 +206,12 @@ func (m *Manager) verdict(ctx context.Context, id ID, err error) error {
 // token returns what everyone sees of rec. This Manager's cap is for the tokens
 // of its own prefix; those of another one it only administers.
 func (m *Manager) token(rec *storage.Record) (tok Token) {
-	m.show(rec, &tok)
+	m.tokenInto(rec, &tok)
 	return tok
 }
 
 // show sets tok to token of rec.
-func (m *Manager) show(rec *storage.Record, tok *Token) {
+func (m *Manager) tokenInto(rec *storage.Record, tok *Token) {
 	if *tok = rec.Token; m.earlier(rec) {
 		seen := *rec
 		m.endedByClock(&seen)

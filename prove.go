@@ -20,13 +20,13 @@ type proved struct {
 // prove returns the record whose secret text holds, or once held, dead or alive.
 func (m *Manager) prove(ctx context.Context, verb, text string) (p proved, err error) {
 	p.cred, p.sum = new(bearer.Credential), new([sha256.Size]byte)
-	p.stands, p.now, err = m.proveTo(ctx, verb, text, &p.presented, &p.rec)
+	p.stands, p.now, err = m.proveInto(ctx, verb, text, &p.presented, &p.rec)
 	return p, err
 }
 
-// proveTo is prove that sets p, which has room for a text, and rec. It keeps neither, so
+// proveInto is prove that sets p, which has room for a text, and rec. It keeps neither, so
 // that a refusal allocates its answer alone (TestRefusedTextsAllocateTheirAnswer).
-func (m *Manager) proveTo(ctx context.Context, verb, text string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
+func (m *Manager) proveInto(ctx context.Context, verb, text string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
 	ok := false
 	if p.prefix, ok = p.cred.Parse(text, m.prefix, m.begun); !ok {
 		return unknownText, now, m.refuse(ctx, ErrMalformed)
@@ -39,21 +39,21 @@ func (m *Manager) proveTo(ctx context.Context, verb, text string, p *presented, 
 		*rec, err = m.store.Get(ctx, p.cred.ID())
 	}
 	now = m.now()
-	found, err = m.verify(ctx, verb, p, rec, err, now)
+	found, err = m.proveRecord(ctx, verb, p, rec, err, now)
 	return found, now, err
 }
 
 // good is prove, and returns what everyone sees of the token by that text, if it is good
 // now.
-func (m *Manager) good(ctx context.Context, verb, bearer string) (p proved, tok Token, err error) {
+func (m *Manager) proveLive(ctx context.Context, verb, bearer string) (p proved, tok Token, err error) {
 	if p, err = m.prove(ctx, verb, bearer); err == nil {
-		tok, err = m.admitProved(ctx, verb, &p.presented, &p.rec, p.stands, p.now)
+		tok, err = m.requireLive(ctx, verb, &p.presented, &p.rec, p.stands, p.now)
 	}
 	return p, tok, err
 }
 
-// admitProved is good for a text that has been proved to be what found says.
-func (m *Manager) admitProved(ctx context.Context, verb string, p *presented, rec *storage.Record, found standing, now time.Time) (tok Token, err error) {
+// requireLive is good for a text that has been proved to be what found says.
+func (m *Manager) requireLive(ctx context.Context, verb string, p *presented, rec *storage.Record, found standing, now time.Time) (tok Token, err error) {
 	if found == spentText {
 		return tok, m.refuse(ctx, replaced(rec, p))
 	}
@@ -78,13 +78,13 @@ type judged struct {
 	stands standing // currentText or previousText
 }
 
-// goodIn judges the text p by what tx reads, at now. A text that is good no more is a
+// proveLiveIn judges the text p by what tx reads, at now. A text that is good no more is a
 // *Rejection.
-func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, err error) {
+func (m *Manager) proveLiveIn(tx storage.Tx, p *presented, now time.Time) (j judged, err error) {
 	if j.rec, err = getIn(tx, p.cred.ID()); err != nil {
 		return j, err
 	}
-	if j.stands, err = m.stands(&j.rec, p, now); err != nil {
+	if j.stands, err = m.match(&j.rec, p, now); err != nil {
 		return j, err
 	}
 	switch j.stands {
@@ -193,7 +193,7 @@ func (m *Manager) refreshesRecord(rec *storage.Record) bool {
 
 // stands says what p is to rec, which m owns, at now, and sets its generation. A text
 // that does not work pays for one tag.
-func (m *Manager) stands(rec *storage.Record, p *presented, now time.Time) (standing, error) {
+func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (standing, error) {
 	p.generation = rec.Generation
 	if (rec.Kind == KindPlain || m.refreshes) && rec.Digest.Matches(storage.SHA256, p.sum) {
 		if !legible(rec) {

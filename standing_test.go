@@ -54,7 +54,7 @@ func TestByGeneration(t *testing.T) {
 // p for.
 func standsFor(rec *storage.Record, p *presented, b binding, refreshes bool) (standing, error) {
 	m := Manager{binding: b, refreshes: refreshes}
-	return m.stands(rec, p, testInstant)
+	return m.match(rec, p, testInstant)
 }
 
 // TestRejectionsNameTheGeneration of the text that was replaced.

@@ -42,22 +42,22 @@ type Cached interface {
 type Time struct {
 	clock   Clock
 	elapses Elapser // clock, or nil if it does not know what has elapsed
-	glances Cached  // clock, or nil
+	cached  Cached  // clock, or nil
 	marks   *storage.Marks
-	numbers Numbers
+	limits  Limits
 	epochs  bool // the marks are kept, so that a new epoch is one for everybody
 
-	line    atomic.Pointer[line]
-	settled atomic.Bool // wall has been behind for longer than the settle time
+	baseline atomic.Pointer[baseline]
+	settled  atomic.Bool // wall has been behind for longer than the settle time
 
-	mu     sync.Mutex
-	level  int64         // time less what had elapsed, when sweeping was last put off, or at the beginning
-	behind bool          // wall is, by more than the tolerance
-	from   time.Duration // what had elapsed when that began
+	mu          sync.Mutex
+	offset      int64         // time less what had elapsed, when sweeping was last put off, or at the beginning
+	behind      bool          // wall is, by more than the tolerance
+	behindSince time.Duration // what had elapsed when that began
 }
 
 // line is the least that time is, in one epoch. It is not changed once it is in use.
-type line struct {
+type baseline struct {
 	epoch uint32
 	base  int64         // in milliseconds
 	since time.Duration // what had elapsed then
@@ -65,15 +65,15 @@ type line struct {
 }
 
 // at is where l is, once so much has elapsed.
-func (l *line) at(elapsed time.Duration) int64 {
+func (l *baseline) at(elapsed time.Duration) int64 {
 	return min(l.base+max(0, elapsed-l.since).Milliseconds(), LastInstant)
 }
 
-// Numbers say when a Time takes its clock for wrong.
-type Numbers struct {
+// Limits say when a Time takes its clock for wrong.
+type Limits struct {
 	Tolerance time.Duration // how far the clock may be behind
 	Settle    time.Duration // for how long, until it was time that was wrong
-	Leap      time.Duration // from which on what is ahead of what elapsed is not to be swept by
+	MaxJump   time.Duration // from which on what is ahead of what elapsed is not to be swept by
 }
 
 // LookEvery is how much may pass, and how far time may leave its line, in
@@ -92,7 +92,7 @@ const longAgo = 30 * 24 * time.Hour
 func Plausible(milli int64) bool { return 978307200_000 <= milli && milli < 7258118400_000 }
 
 // follow returns the later of wall and t, but t if that is plausible and wall is not.
-func follow(wall, t int64) int64 {
+func laterPlausible(wall, t int64) int64 {
 	if Plausible(t) && !Plausible(wall) {
 		return t
 	}
@@ -101,17 +101,17 @@ func follow(wall, t int64) int64 {
 
 // New returns the Time of clock and marks. With epochs the marks are kept by a store, and
 // Restart may begin a new epoch.
-func New(clock Clock, marks *storage.Marks, epochs bool, numbers Numbers) *Time {
-	e := &Time{clock: clock, marks: marks, epochs: epochs, numbers: numbers}
+func New(clock Clock, marks *storage.Marks, epochs bool, limits Limits) *Time {
+	e := &Time{clock: clock, marks: marks, epochs: epochs, limits: limits}
 	e.elapses, _ = clock.(Elapser)
-	e.glances, _ = clock.(Cached)
+	e.cached, _ = clock.(Cached)
 	mark, wall := marks.Mark(), e.wall()
 	if !mark.At.IsZero() && Plausible(wall) && wall-mark.At.UnixMilli() > longAgo.Milliseconds() {
 		marks.Hush(Add(time.UnixMilli(wall), Quiet))
 	}
-	mark.At = time.UnixMilli(follow(wall, mark.At.UnixMilli()))
-	e.begin(mark)
-	if !mark.Behind.IsZero() && e.late(wall, mark.At.UnixMilli()) {
+	mark.At = time.UnixMilli(laterPlausible(wall, mark.At.UnixMilli()))
+	e.beginEpoch(mark)
+	if !mark.Behind.IsZero() && e.isBehind(wall, mark.At.UnixMilli()) {
 		e.Look() // what was before counts, too
 	}
 	return e
@@ -121,32 +121,32 @@ func New(clock Clock, marks *storage.Marks, epochs bool, numbers Numbers) *Time 
 // settle time since mark.Behind. A clock that is behind by less than the tolerance of
 // this Manager, and by more than that of another one here, is for the other one to judge.
 func (e *Time) Overdue(wall int64, mark storage.Mark) bool {
-	if mark.Behind.IsZero() || e.elapses == nil || !Plausible(wall) || wall-mark.Behind.UnixMilli() <= e.numbers.Settle.Milliseconds() {
+	if mark.Behind.IsZero() || e.elapses == nil || !Plausible(wall) || wall-mark.Behind.UnixMilli() <= e.limits.Settle.Milliseconds() {
 		return false
 	}
-	if t := mark.At.UnixMilli(); !e.late(wall, t) {
-		e.lag(wall, t)
+	if t := mark.At.UnixMilli(); !e.isBehind(wall, t) {
+		e.noteLag(wall, t)
 		return !e.marks.Lagging()
 	}
 	return true
 }
 
 func (e *Time) wall() int64 {
-	if e.glances != nil {
-		return e.glances.WallMilli()
+	if e.cached != nil {
+		return e.cached.WallMilli()
 	}
 	return Milli(e.clock.Now())
 }
 
 // begin draws the line anew, from mark on.
-func (e *Time) begin(mark storage.Mark) {
-	l := &line{epoch: mark.Epoch, base: mark.At.UnixMilli()}
+func (e *Time) beginEpoch(mark storage.Mark) {
+	l := &baseline{epoch: mark.Epoch, base: mark.At.UnixMilli()}
 	if e.elapses != nil {
 		l.since = e.elapses.Elapsed()
 	}
-	e.level, e.behind = l.base-l.since.Milliseconds(), false
+	e.offset, e.behind = l.base-l.since.Milliseconds(), false
 	e.settled.Store(false)
-	e.line.Store(l)
+	e.baseline.Store(l)
 }
 
 // Epochs reports whether time can begin a new epoch, as New was told.
@@ -158,9 +158,9 @@ func (e *Time) Settled() bool { return e.settled.Load() }
 
 // Now returns the time in UTC, in whole milliseconds. It never goes back within an epoch.
 func (e *Time) Now() time.Time {
-	l := e.line.Load() // before the clock: what that said in an earlier epoch is not to be followed
-	wall, elapsed := e.read()
-	t, ok := e.glance(l, wall, elapsed)
+	l := e.baseline.Load() // before the clock: what that said in an earlier epoch is not to be followed
+	wall, elapsed := e.readClock()
+	t, ok := e.fastTime(l, wall, elapsed)
 	if !ok {
 		t = e.Look()
 	}
@@ -168,28 +168,28 @@ func (e *Time) Now() time.Time {
 }
 
 // read returns what the clock says and, if it is a glancer, what has elapsed.
-func (e *Time) read() (wall int64, elapsed time.Duration) {
-	if e.glances != nil {
-		return e.glances.ReadCached()
+func (e *Time) readClock() (wall int64, elapsed time.Duration) {
+	if e.cached != nil {
+		return e.cached.ReadCached()
 	}
 	return e.wall(), 0
 }
 
 // glance returns the time where no closer look is called for, as is nearly always so.
 // It reads At before Epoch: l is of the epoch that this At is of.
-func (e *Time) glance(l *line, wall int64, elapsed time.Duration) (t int64, ok bool) {
+func (e *Time) fastTime(l *baseline, wall int64, elapsed time.Duration) (t int64, ok bool) {
 	seen := e.marks.At()
 	if e.marks.Epoch() != l.epoch {
 		return 0, false
 	}
 	t = max(wall, seen)
 	switch {
-	case e.glances != nil:
-		line := l.at(elapsed)
-		if elapsed >= l.until || t-line >= LookEvery {
+	case e.cached != nil:
+		lowest := l.at(elapsed)
+		if elapsed >= l.until || t-lowest >= LookEvery {
 			return 0, false
 		}
-		t = max(t, line)
+		t = max(t, lowest)
 	case e.elapses != nil:
 		return 0, false
 	}
@@ -200,29 +200,29 @@ func (e *Time) glance(l *line, wall int64, elapsed time.Duration) (t int64, ok b
 func (e *Time) Look() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t, _ := e.see()
+	t, _ := e.look()
 	return t
 }
 
 // see is Look for whoever holds e.mu. It also returns what the clock says.
-func (e *Time) see() (t, wall int64) {
+func (e *Time) look() (t, wall int64) {
 	mark := e.marks.Mark()
-	if mark.Epoch != e.line.Load().epoch { // somebody else has found the clock right
-		e.begin(mark)
+	if mark.Epoch != e.baseline.Load().epoch { // somebody else has found the clock right
+		e.beginEpoch(mark)
 	}
-	l := *e.line.Load()
+	l := *e.baseline.Load()
 	t, wall = mark.At.UnixMilli(), e.wall() // after the epoch, as in Now
 	if e.elapses != nil {
 		elapsed := e.elapses.Elapsed()
-		line := l.at(elapsed)
-		t = follow(wall, max(t, line))
-		e.hush(t, line, elapsed, mark.Quiet)
-		if t > line {
+		lowest := l.at(elapsed)
+		t = laterPlausible(wall, max(t, lowest))
+		e.delaySweep(t, lowest, elapsed, mark.Quiet)
+		if t > lowest {
 			l.base, l.since = t, elapsed
 		}
 		l.until = elapsed + LookEvery*time.Millisecond
-		e.line.Store(&l)
-		e.judge(wall, t, elapsed)
+		e.baseline.Store(&l)
+		e.judgeClock(wall, t, elapsed)
 	} else {
 		t = max(wall, t)
 	}
@@ -231,25 +231,25 @@ func (e *Time) see() (t, wall int64) {
 
 // hush puts sweeping off, before anybody sees t, if what has elapsed does not explain t.
 // A quiet time that has begun gets longer by what t leaves out of it.
-func (e *Time) hush(t, line int64, elapsed time.Duration, until time.Time) {
-	level := t - elapsed.Milliseconds()
-	if level-e.level > e.numbers.Leap.Milliseconds() {
-		e.level = level
+func (e *Time) delaySweep(t, lowest int64, elapsed time.Duration, until time.Time) {
+	offset := t - elapsed.Milliseconds()
+	if offset-e.offset > e.limits.MaxJump.Milliseconds() {
+		e.offset = offset
 		e.marks.Hush(Add(time.UnixMilli(t), Quiet))
 	}
-	if leap := t - line; leap > e.numbers.Tolerance.Milliseconds() && line < until.UnixMilli() {
-		e.marks.Hush(Normalise(time.UnixMilli(until.UnixMilli() + leap)))
+	if jump := t - lowest; jump > e.limits.Tolerance.Milliseconds() && lowest < until.UnixMilli() {
+		e.marks.Hush(Normalise(time.UnixMilli(until.UnixMilli() + jump)))
 	}
 }
 
 // late reports whether wall is behind t by more than the tolerance.
-func (e *Time) late(wall, t int64) bool { return t-wall > e.numbers.Tolerance.Milliseconds() }
+func (e *Time) isBehind(wall, t int64) bool { return t-wall > e.limits.Tolerance.Milliseconds() }
 
 // lag notes in the marks how far wall is behind t, and returns the Behind that was noted
 // before.
-func (e *Time) lag(wall, t int64) (noted time.Time) {
+func (e *Time) noteLag(wall, t int64) (noted time.Time) {
 	by := time.Duration(max(0, min(t-wall, maxLag))) * time.Millisecond
-	return e.marks.Lag(time.UnixMilli(wall).UTC(), by, e.numbers.Tolerance)
+	return e.marks.Lag(time.UnixMilli(wall).UTC(), by, e.limits.Tolerance)
 }
 
 // maxLag is the most that a Duration can say, in milliseconds.
@@ -259,22 +259,22 @@ const maxLag = math.MaxInt64 / int64(time.Millisecond)
 // before, this one counts from there; and if nothing is noted any more, some other clock
 // keeps up, and it is too early to say who is right. A clock that is not plausible is not
 // judged by.
-func (e *Time) judge(wall, t int64, elapsed time.Duration) {
-	late := e.late(wall, t)
+func (e *Time) judgeClock(wall, t int64, elapsed time.Duration) {
+	late := e.isBehind(wall, t)
 	if late && !Plausible(wall) {
 		e.settled.Store(false)
 		return
 	}
-	noted := e.lag(wall, t)
+	noted := e.noteLag(wall, t)
 	switch {
 	case late && noted.IsZero():
-		e.from = elapsed
+		e.behindSince = elapsed
 	case late && !e.behind:
-		since := max(0, min(wall-noted.UnixMilli(), e.numbers.Settle.Milliseconds()+1, maxLag/2))
-		e.from = elapsed - time.Duration(since)*time.Millisecond
+		since := max(0, min(wall-noted.UnixMilli(), e.limits.Settle.Milliseconds()+1, maxLag/2))
+		e.behindSince = elapsed - time.Duration(since)*time.Millisecond
 	}
 	e.behind = late
-	e.settled.Store(late && elapsed-e.from > e.numbers.Settle)
+	e.settled.Store(late && elapsed-e.behindSince > e.limits.Settle)
 }
 
 // Restart has time follow the clock from now on, in a new epoch, if it has been behind
@@ -283,11 +283,11 @@ func (e *Time) judge(wall, t int64, elapsed time.Duration) {
 func (e *Time) Restart(accept bool) (at time.Time, done bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t, wall := e.see()
+	t, wall := e.look()
 	at = time.UnixMilli(wall).UTC()
-	if e.epochs && (e.settled.Load() || accept && e.late(wall, t)) {
-		done = e.marks.Restart(at, Add(at, Quiet), e.line.Load().epoch)
-		e.begin(e.marks.Mark())
+	if e.epochs && (e.settled.Load() || accept && e.isBehind(wall, t)) {
+		done = e.marks.Restart(at, Add(at, Quiet), e.baseline.Load().epoch)
+		e.beginEpoch(e.marks.Mark())
 	}
 	return at, done
 }
