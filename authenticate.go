@@ -66,9 +66,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 	}
 	sum := h.Sum(m.binding) // before the look-up, which does not wait for it: a processor does both at once
 	var rec storage.Record
-	if !m.reader.Get(ctx, c.ID(), &rec) { // or the store would tell the same
-		rec, err = m.store.Get(ctx, c.ID())
-	}
+	err = m.load(ctx, c.ID(), &rec)
 	now := m.now()
 	p, found := presented{cred: c, sum: &sum, prefix: prefix, generation: rec.Generation}, currentText
 	if err != nil || !m.isCurrentPlain(&rec, &p) {
@@ -86,11 +84,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 	}
 	var above *lineage
 	if m.admission != nil || rec.Parent != (ID{}) { // or there is nothing to ask
-		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err == nil {
-			err = m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, generation) // Admit may have taken its time
-		}
-		if err != nil {
-			payTag(c, m.binding)
+		if above, err = m.admitText(ctx, verb, c, &rec, generation, now); err != nil {
 			return 0, err
 		}
 	}
@@ -191,29 +185,31 @@ var (
 	errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
 )
 
-// admit says why a token, of which a secret of generation by has been proved, is not good
-// at now, if so. It makes of a delegate what everyone sees of it.
-func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) error {
-	_, err := m.admitUnder(ctx, verb, tok, by, now)
-	return err
+// admitText is admit for rec, which the text c has been proved to be of. It refuses a token that a
+// new epoch has ended while Admit ran.
+func (m *Manager) admitText(ctx context.Context, verb string, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *lineage, err error) {
+	if above, err = m.admit(ctx, verb, &rec.Token, by, now); err == nil {
+		err = m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, by)
+	}
+	if err != nil {
+		payTag(c, m.binding)
+		return nil, err
+	}
+	return above, nil
 }
 
-// admitUnder is admit, and returns who is above tok.
-func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *lineage, err error) {
+// admit says why a token, of which a secret of generation by has been proved, is not good
+// at now, if so. It makes of a delegate what everyone sees of it.
+func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *lineage, err error) {
 	if alive(tok, now) {
 		if above, err = m.underStored(ctx, verb, tok); err != nil {
 			return nil, err
 		}
 	}
-	return above, m.judge(ctx, verb, tok, by, now)
-}
-
-// judge is what is left of admit once tok is what everyone sees of it.
-func (m *Manager) judge(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) error {
 	if !alive(tok, now) {
-		return m.refuse(ctx, expired(tok, by))
+		return above, m.refuse(ctx, expired(tok, by))
 	}
-	return m.askAdmit(ctx, verb, tok, by)
+	return above, m.askAdmit(ctx, verb, tok, by)
 }
 
 // permit asks Admit about tok, which has no ID where there is no token yet.

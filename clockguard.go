@@ -47,9 +47,29 @@ const (
 )
 
 // guard returns the marks that a Manager goes by, and what keeps its time: nil with
-// GuardOff. The marks are those that the store keeps, or lets the Managers of this
-// process share, or else shared, or else the Manager's own.
+// GuardOff.
 func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Duration, shared *storage.Marks) (*storage.Marks, *steady.Time, error) {
+	limits, err := cfg.clockLimits(retention)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, kept := store.(storage.Marker)
+	switch {
+	case cfg.ClockGuard > GuardOff:
+		return nil, nil, fmt.Errorf("%w: ClockGuard: %d is none of GuardDefault, GuardStrict, GuardOff", ErrInvalidConfig, cfg.ClockGuard)
+	case cfg.ClockGuard == GuardStrict && !kept:
+		return nil, nil, fmt.Errorf("%w: ClockGuard: GuardStrict needs a store that is a storage.Marker, as memory and bolt are", ErrInvalidConfig)
+	}
+	marks := marksOf(store, shared)
+	if cfg.ClockGuard == GuardOff {
+		return marks, nil, nil
+	}
+	return marks, steady.New(clock, marks, kept, limits), nil
+}
+
+// clockLimits returns when the clock is taken for wrong, or ErrInvalidConfig with the name of the
+// field.
+func (cfg *Config) clockLimits(retention time.Duration) (steady.Limits, error) {
 	limits := steady.Limits{Tolerance: defaultTolerance, Settle: defaultSettle}
 	for _, n := range []struct {
 		name  string
@@ -60,34 +80,29 @@ func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Durati
 		{"ClockSettle", cfg.ClockSettle, &limits.Settle},
 	} {
 		if err := checkDuration(n.value, false); err != nil {
-			return nil, nil, fmt.Errorf("%w: %s: %w", ErrInvalidConfig, n.name, err)
+			return limits, fmt.Errorf("%w: %s: %w", ErrInvalidConfig, n.name, err)
 		}
 		if n.value > 0 {
 			*n.to = n.value.Truncate(time.Millisecond)
 		}
 	}
 	limits.MaxJump = max(limits.Tolerance, min(retention, steady.Quiet))
-	marker, kept := store.(storage.Marker)
-	switch {
-	case cfg.ClockGuard > GuardOff:
-		return nil, nil, fmt.Errorf("%w: ClockGuard: %d is none of GuardDefault, GuardStrict, GuardOff", ErrInvalidConfig, cfg.ClockGuard)
-	case cfg.ClockGuard == GuardStrict && !kept:
-		return nil, nil, fmt.Errorf("%w: ClockGuard: GuardStrict needs a store that is a storage.Marker, as memory and bolt are", ErrInvalidConfig)
+	return limits, nil
+}
+
+// marksOf returns the marks that store keeps, or else those that it lets the Managers of this
+// process share, or else shared. If there are none, it makes marks for one Manager.
+func marksOf(store storage.Store, shared *storage.Marks) *storage.Marks {
+	if marker, ok := store.(storage.Marker); ok {
+		return marker.Marks()
 	}
-	marks := shared
 	if sharer, ok := store.(storage.MarkSharer); ok {
-		marks = sharer.SharedMarks()
+		shared = sharer.SharedMarks()
 	}
-	switch {
-	case kept:
-		marks = marker.Marks()
-	case marks == nil:
-		marks = storage.NewMarks(storage.Mark{}, nil)
+	if shared == nil {
+		return storage.NewMarks(storage.Mark{}, nil)
 	}
-	if cfg.ClockGuard == GuardOff {
-		return marks, nil, nil
-	}
-	return marks, steady.New(clock, marks, kept, limits), nil
+	return shared
 }
 
 // claim begins a new epoch in New if the store has lost its mark, since then it cannot

@@ -131,18 +131,23 @@ func (d *draft) put(tx storage.Tx) error {
 	} else if err != errGone {
 		return err
 	}
-	if d.link != nil {
-		if err := d.link(tx, d); err != nil {
-			return err
-		}
-		return putIn(tx, &d.rec)
-	}
-	r := tokenLimit{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix}
-	if err := r.makeRoom(tx, d.now); err != nil {
+	if err := d.takePlace(tx); err != nil {
 		return err
 	}
-	d.evicted = r.evicted
 	return putIn(tx, &d.rec)
+}
+
+// takePlace links a delegate to its parent, and makes room for any other token.
+func (d *draft) takePlace(tx storage.Tx) error {
+	if d.link != nil {
+		return d.link(tx, d)
+	}
+	limit := tokenLimit{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix}
+	if err := limit.makeRoom(tx, d.now); err != nil {
+		return err
+	}
+	d.evicted = limit.evicted
+	return nil
 }
 
 var errTakenID = fmt.Errorf("%w: the random source repeats itself", ErrConflict)

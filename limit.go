@@ -26,10 +26,23 @@ func (l *tokenLimit) makeRoom(tx storage.Tx, now time.Time) error {
 	if l.policy.MaxTokens == NoTokenLimit {
 		return nil
 	}
-	var live []Token
+	live, err := l.live(tx, now)
+	switch {
+	case err != nil:
+		return err
+	case len(live) < l.policy.MaxTokens:
+		return nil
+	case l.policy.AtLimit == LimitRefuse:
+		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), l.policy.MaxTokens))
+	}
+	return l.evict(tx, live, now)
+}
+
+// live returns the tokens that count and are alive at now.
+func (l *tokenLimit) live(tx storage.Tx, now time.Time) (live []Token, err error) {
 	for rec, err := range readable(tx.Living(now)) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !l.counts(&rec) {
 			continue
@@ -38,12 +51,11 @@ func (l *tokenLimit) makeRoom(tx storage.Tx, now time.Time) error {
 			live = append(live, tok)
 		}
 	}
-	if len(live) < l.policy.MaxTokens {
-		return nil
-	}
-	if l.policy.AtLimit == LimitRefuse {
-		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), l.policy.MaxTokens))
-	}
+	return live, nil
+}
+
+// evict ends as many of live, which are MaxTokens or more, as one more token needs.
+func (l *tokenLimit) evict(tx storage.Tx, live []Token, now time.Time) error {
 	for _, tok := range l.policy.evict(live, len(live)+1-l.policy.MaxTokens, l.m.holds.holding) {
 		ended, err := l.m.endTied(tx, tok.ID, EndEvicted, now)
 		if err != nil {

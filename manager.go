@@ -128,12 +128,9 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 	if err := cfg.checkIntervals(); err != nil {
 		return nil, err
 	}
-	clock := cfg.Clock
-	switch {
-	case clock == nil:
-		clock = steady.NewSystem()
-	case isNil(clock):
-		return nil, fmt.Errorf("%w: Clock is a nil %T", ErrInvalidConfig, clock)
+	clock, err := cfg.clock()
+	if err != nil {
+		return nil, err
 	}
 	keys, err := newKeys(cfg.Keys)
 	if err != nil {
@@ -163,6 +160,17 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 	}
 	m.checkMark()
 	return m, nil
+}
+
+// clock returns Config.Clock, or the system clock if that is nil.
+func (cfg *Config) clock() (Clock, error) {
+	switch {
+	case cfg.Clock == nil:
+		return steady.NewSystem(), nil
+	case isNil(cfg.Clock):
+		return nil, fmt.Errorf("%w: Clock is a nil %T", ErrInvalidConfig, cfg.Clock)
+	}
+	return cfg.Clock, nil
 }
 
 // checkIntervals refuses what a hold cannot keep to.

@@ -67,23 +67,8 @@ const (
 // withDefaults returns p with every zero replaced by its default and every
 // duration in whole milliseconds, or ErrInvalidConfig with the field's name.
 func (p Policy) withDefaults() (Policy, error) {
-	durations := []struct {
-		name    string
-		value   *time.Duration
-		noLimit bool
-	}{
-		{"TTL", &p.TTL, false},
-		{"MaxTTL", &p.MaxTTL, true},
-		{"RenewEvery", &p.RenewEvery, false},
-		{"Retention", &p.Retention, true},
-	}
-	for _, d := range durations {
-		if err := checkDuration(*d.value, d.noLimit); err != nil {
-			return p, fmt.Errorf("%w: Policy.%s: %w", ErrInvalidConfig, d.name, err)
-		}
-		if *d.value != NoLimit {
-			*d.value = d.value.Truncate(time.Millisecond)
-		}
+	if err := p.truncateDurations(); err != nil {
+		return p, err
 	}
 	p.TTL = cmp.Or(p.TTL, defaultTTL)
 	p.MaxTTL = cmp.Or(p.MaxTTL, max(defaultMaxTTL, p.TTL))
@@ -92,19 +77,46 @@ func (p Policy) withDefaults() (Policy, error) {
 	p.Retention = cmp.Or(p.Retention, defaultRetention)
 	p.Renewal = cmp.Or(p.Renewal, RenewOnUse)
 	p.AtLimit = cmp.Or(p.AtLimit, LimitRefuse)
+	return p, p.check()
+}
+
+// truncateDurations makes every duration of p one in whole milliseconds.
+func (p *Policy) truncateDurations() error {
+	for _, d := range []struct {
+		name    string
+		value   *time.Duration
+		noLimit bool
+	}{
+		{"TTL", &p.TTL, false},
+		{"MaxTTL", &p.MaxTTL, true},
+		{"RenewEvery", &p.RenewEvery, false},
+		{"Retention", &p.Retention, true},
+	} {
+		if err := checkDuration(*d.value, d.noLimit); err != nil {
+			return fmt.Errorf("%w: Policy.%s: %w", ErrInvalidConfig, d.name, err)
+		}
+		if *d.value != NoLimit {
+			*d.value = d.value.Truncate(time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// check returns ErrInvalidConfig if a field of p, which has no zeros, is out of its limits.
+func (p *Policy) check() error {
 	switch {
 	case p.MaxTTL < p.TTL:
-		return p, fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)
+		return fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)
 	case p.MaxTokens < 0:
-		return p, fmt.Errorf("%w: Policy.MaxTokens: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxTokens)
+		return fmt.Errorf("%w: Policy.MaxTokens: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxTokens)
 	case p.MaxDelegates < 0:
-		return p, fmt.Errorf("%w: Policy.MaxDelegates: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxDelegates)
+		return fmt.Errorf("%w: Policy.MaxDelegates: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxDelegates)
 	case p.Renewal > RenewNever:
-		return p, fmt.Errorf("%w: Policy.Renewal: %d is none of RenewOnUse, RenewOnRequest, RenewNever", ErrInvalidConfig, p.Renewal)
+		return fmt.Errorf("%w: Policy.Renewal: %d is none of RenewOnUse, RenewOnRequest, RenewNever", ErrInvalidConfig, p.Renewal)
 	case p.AtLimit > LimitEndIdlest:
-		return p, fmt.Errorf("%w: Policy.AtLimit: %d is none of LimitRefuse, LimitEndOldest, LimitEndIdlest", ErrInvalidConfig, p.AtLimit)
+		return fmt.Errorf("%w: Policy.AtLimit: %d is none of LimitRefuse, LimitEndOldest, LimitEndIdlest", ErrInvalidConfig, p.AtLimit)
 	}
-	return p, nil
+	return nil
 }
 
 // checkDuration refuses what is neither zero nor at least a millisecond, and
@@ -211,11 +223,9 @@ func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (expires tim
 // to LimitEndIdlest that counts as a use now.
 func (p *Policy) evict(live []Token, n int, held func(ID) bool) []Token {
 	since := func(t *Token) time.Time { return t.IssuedAt }
-	if p.AtLimit == LimitEndIdlest {
-		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
-	}
 	inUse := make(map[ID]bool)
 	if p.AtLimit == LimitEndIdlest {
+		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
 		for i := range live {
 			inUse[live[i].ID] = held(live[i].ID)
 		}

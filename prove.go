@@ -35,12 +35,18 @@ func (m *Manager) proveInto(ctx context.Context, verb, text string, p *presented
 		return unknownText, now, err
 	}
 	*p.sum = p.cred.Sum(m.binding)
-	if !m.reader.Get(ctx, p.cred.ID(), rec) { // or the store would tell the same
-		*rec, err = m.store.Get(ctx, p.cred.ID())
-	}
+	err = m.load(ctx, p.cred.ID(), rec)
 	now = m.now()
 	found, err = m.proveRecord(ctx, verb, p, rec, err, now)
 	return found, now, err
+}
+
+// load sets rec to the record of id, or returns the error of the store.
+func (m *Manager) load(ctx context.Context, id ID, rec *storage.Record) (err error) {
+	if !m.reader.Get(ctx, id, rec) {
+		*rec, err = m.store.Get(ctx, id)
+	}
+	return err
 }
 
 // good is prove, and returns what everyone sees of the token by that text, if it is good
@@ -61,7 +67,7 @@ func (m *Manager) requireLive(ctx context.Context, verb string, p *presented, re
 	m.endedByClock(&seen)
 	m.viewText(&seen, found)
 	tok = seen.Token
-	if err = m.admit(ctx, verb, &tok, p.generation, now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
+	if _, err = m.admit(ctx, verb, &tok, p.generation, now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
 		err = m.refuse(ctx, exhausted(&tok, p.generation))
 	}
 	if err != nil {

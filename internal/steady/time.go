@@ -210,23 +210,29 @@ func (e *Time) look() (t, wall int64) {
 	if mark.Epoch != e.baseline.Load().epoch { // somebody else has found the clock right
 		e.beginEpoch(mark)
 	}
-	l := *e.baseline.Load()
 	t, wall = mark.At.UnixMilli(), e.wall() // after the epoch, as in Now
-	if e.elapses != nil {
-		elapsed := e.elapses.Elapsed()
-		lowest := l.at(elapsed)
-		t = laterPlausible(wall, max(t, lowest))
-		e.delaySweep(t, lowest, elapsed, mark.Quiet)
-		if t > lowest {
-			l.base, l.since = t, elapsed
-		}
-		l.until = elapsed + LookEvery*time.Millisecond
-		e.baseline.Store(&l)
-		e.judgeClock(wall, t, elapsed)
-	} else {
+	if e.elapses == nil {
 		t = max(wall, t)
+	} else {
+		t = e.advance(t, wall, mark.Quiet)
 	}
 	return max(t, e.marks.Raise(t, mark.Epoch)), wall
+}
+
+// advance returns the time by the baseline, seen and wall, moves the baseline there, and judges
+// the clock. The caller has locked e.mu.
+func (e *Time) advance(seen, wall int64, quiet time.Time) (t int64) {
+	l, elapsed := *e.baseline.Load(), e.elapses.Elapsed()
+	lowest := l.at(elapsed)
+	t = laterPlausible(wall, max(seen, lowest))
+	e.delaySweep(t, lowest, elapsed, quiet)
+	if t > lowest {
+		l.base, l.since = t, elapsed
+	}
+	l.until = elapsed + LookEvery*time.Millisecond
+	e.baseline.Store(&l)
+	e.judgeClock(wall, t, elapsed)
+	return t
 }
 
 // hush puts sweeping off, before anybody sees t, if what has elapsed does not explain t.
