@@ -8,19 +8,20 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// room is a limit on the live tokens or sessions of a subject, and what it takes to stay
-// within the limit. Delegates take no room: Policy.MaxDelegates limits them.
+// tokenLimit keeps the live tokens, or the live sessions, of a subject within
+// Policy.MaxTokens. Delegates do not count: Policy.MaxDelegates limits them.
 type tokenLimit struct {
-	m      *Manager // whose connections count as uses, and as whom tokens are seen
-	policy *Policy  // whose MaxTokens and AtLimit
+	m      *Manager // its held connections count as uses, and its policy says what is alive
+	policy *Policy  // its MaxTokens and AtLimit apply
 	kind   Kind
 	prefix string        // of the tokens that count
 	rules  *sessionRules // of the sessions that count; nil for plain tokens
 
-	evicted []Token
+	evicted []Token // by makeRoom
 }
 
-// make ends what AtLimit says so that one more has room at now, or returns ErrLimit.
+// makeRoom ends the tokens that AtLimit names, so that one more may be put at now. It returns
+// ErrLimit if AtLimit is LimitRefuse and there are MaxTokens already.
 func (l *tokenLimit) makeRoom(tx storage.Tx, now time.Time) error {
 	l.evicted = nil
 	if l.policy.MaxTokens == NoTokenLimit {
@@ -66,7 +67,8 @@ func (l *tokenLimit) evict(tx storage.Tx, live []Token, now time.Time) error {
 	return nil
 }
 
-// counts reports whether rec takes room while it lives.
+// counts reports whether rec counts while it is alive. A token with no uses left counts only
+// while a connection is held by it here.
 func (l *tokenLimit) counts(rec *storage.Record) bool {
 	if spent(rec) && !l.m.holds.holding(rec.ID) {
 		return false
@@ -77,7 +79,7 @@ func (l *tokenLimit) counts(rec *storage.Record) bool {
 	return l.rules == nil || l.rules.made(rec)
 }
 
-// readable leaves out the damaged records of a loop, which are denied as they are.
+// readable leaves the damaged records out of a loop over records.
 func readable(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		for rec, err := range records {
@@ -88,6 +90,6 @@ func readable(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record
 	}
 }
 
-// spent reports whether rec has no uses left. It may be alive for what is held by it, or
-// for the grace of its last use, and takes room only while it is held here.
+// spent reports whether rec has a budget and no uses left. It may still be alive: for the
+// connections that are held by it, or for the grace of its last use.
 func spent(rec *storage.Record) bool { return rec.MaxUses != 0 && rec.UsesLeft <= 0 }

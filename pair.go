@@ -161,7 +161,7 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 	if err := p.check(&g); err != nil {
 		return TokenPair{}, err
 	}
-	if err := g.spread(&p.access.policy); err != nil {
+	if err := g.drawTTL(&p.access.policy); err != nil {
 		return TokenPair{}, err
 	}
 	l := login{p: p, grant: g}

@@ -9,26 +9,26 @@ import (
 // follows the bubble's time.
 type System struct {
 	start       time.Time     // with a monotonic reading
-	sleptBefore time.Duration // how long the machine had been suspended by then, at most
-	slept       atomic.Int64  // how long it has been since, as far as is known
+	sleptBefore time.Duration // the longest that the machine can have been suspended before start
+	slept       atomic.Int64  // how long it has been suspended since, as far as is known
 
-	wallOffset atomic.Int64 // the clock, in Unix nanoseconds, less the time since start
-	wallReadAt atomic.Int64 // the time since start when that was found
+	wallOffset atomic.Int64 // the clock in Unix nanoseconds less the time since start
+	wallReadAt atomic.Int64 // the time since start when wallOffset was read
 }
 
-// wallTTL is how long what the system's clock was set to is taken for what it is set to.
-// To ask for both costs twice as much as to ask how much time has passed.
+// wallTTL is how long a cached offset of the wall clock is used. To read the wall clock at each
+// check makes BenchmarkAuthenticate 24 percent slower.
 const wallTTL = time.Millisecond
 
-// maxReadGap is how far apart the two readings that a Time is made of can be for it to be
-// gone by: a machine that is busy may stop between them.
+// maxReadGap is how far apart the two readings of time.Now, wall and monotonic, may be. An offset
+// from readings further apart is not cached: a busy machine may stop between them.
 const maxReadGap = 20 * time.Microsecond
 
 // NewSystem returns a System whose Elapsed counts from now.
 func NewSystem() *System {
 	_, slept := suspended()
 	s := &System{start: time.Now(), sleptBefore: slept}
-	s.wallReadAt.Store(-int64(wallTTL)) // and not yet asked
+	s.wallReadAt.Store(-int64(wallTTL)) // not read yet
 	return s
 }
 
@@ -38,9 +38,8 @@ func (*System) Now() time.Time { return time.Now() }
 // After is time.After.
 func (*System) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-// Elapsed is the time since s was made. Go's own monotonic clock stands still while
-// the machine is suspended, on most systems; that is added. It is asked for apart, so
-// that in a bubble, whose time is its own, nothing is.
+// Elapsed returns the time since s was made. On most systems Go's monotonic clock stands still
+// while the machine is suspended, so Elapsed adds that time.
 func (s *System) Elapsed() time.Duration {
 	if least, _ := suspended(); least > s.sleptBefore {
 		s.slept.Store(int64(least - s.sleptBefore))
@@ -48,7 +47,7 @@ func (s *System) Elapsed() time.Duration {
 	return s.withSuspended(time.Since(s.start))
 }
 
-// withSuspended adds to what has passed what is known to have passed besides.
+// withSuspended adds to passed the time that the machine is known to have been suspended.
 func (s *System) withSuspended(passed time.Duration) time.Duration {
 	return passed + time.Duration(s.slept.Load())
 }
@@ -56,7 +55,7 @@ func (s *System) withSuspended(passed time.Duration) time.Duration {
 // ReadCached implements Cached.
 func (s *System) ReadCached() (wall int64, elapsed time.Duration) {
 	passed := time.Since(s.start)
-	if ago := passed - time.Duration(s.wallReadAt.Load()); ago < 0 || ago >= wallTTL { // less than 0 out of a bubble
+	if ago := passed - time.Duration(s.wallReadAt.Load()); ago < 0 || ago >= wallTTL { // below 0 if a synctest bubble made that reading
 		return s.readWall(passed)
 	}
 	return (s.wallOffset.Load() + int64(passed)) / int64(time.Millisecond), s.withSuspended(passed)
@@ -68,9 +67,9 @@ func (s *System) WallMilli() int64 {
 	return wall
 }
 
-// read is ReadCached, once so much has passed, where the clock may have been set meanwhile.
-// What it finds out is kept, ahead first: who sees when it was asked sees that, or
-// something newer.
+// readWall is ReadCached with a new reading of the clock, which it caches; passed is the time
+// since start. It stores the offset before the instant of the reading, so that a reader of the
+// instant sees that offset or a newer one.
 func (s *System) readWall(passed time.Duration) (wall int64, elapsed time.Duration) {
 	now := time.Now()
 	since := now.Sub(s.start)
