@@ -157,8 +157,8 @@ const (
 	currentText                  // its secret is the current one
 )
 
-// slot is what a record keeps of the earlier secrets of one kind. isSum reads its digests.
-type slot struct {
+// oldSecrets are what a record keeps of the earlier secrets of one kind. isSum reads its digests.
+type oldSecrets struct {
 	kind            bearer.Kind
 	key             bearer.TagKey // zeros where there is none
 	previous, first string        // the digests of the previous secret, and of the first one if that has no tag
@@ -166,24 +166,24 @@ type slot struct {
 	before          uint32        // the generation of the previous secret
 }
 
-// slot returns the slot of rec for the texts that m takes. The error is ErrCorrupt for a
+// oldSecrets returns the old secrets of rec for the texts that m takes. The error is ErrCorrupt for a
 // record whose secrets cannot be read.
-func (m *Manager) slot(rec *storage.Record) (slot, error) {
+func (m *Manager) oldSecrets(rec *storage.Record) (oldSecrets, error) {
 	if rec.Kind == KindPlain && !m.refreshes {
-		return plainSlot(rec)
+		return plainOldSecrets(rec)
 	}
 	s, ok := sessionOf(rec)
 	switch {
 	case rec.Kind != KindSession || !ok:
-		return slot{}, errSecrets
+		return oldSecrets{}, errSecrets
 	case m.refreshes:
-		return slot{kind: bearer.RefreshSecret, key: s.key(), previous: s.previousRefresh(), until: rec.PreviousUntil, before: rec.Generation - 1}, nil
+		return oldSecrets{kind: bearer.RefreshSecret, key: s.key(), previous: s.previousRefresh(), until: rec.PreviousUntil, before: rec.Generation - 1}, nil
 	}
-	return slot{kind: bearer.AccessSecret, key: s.key(), previous: s.previousAccess(), until: s.previousUntil(), before: rec.Generation - 1}, nil
+	return oldSecrets{kind: bearer.AccessSecret, key: s.key(), previous: s.previousAccess(), until: s.previousUntil(), before: rec.Generation - 1}, nil
 }
 
-// plainSlot is slot for a plain token. It shares the memory of rec.Sealed.
-func plainSlot(rec *storage.Record) (s slot, err error) {
+// plainOldSecrets is oldSecrets for a plain token. It shares the memory of rec.Sealed.
+func plainOldSecrets(rec *storage.Record) (s oldSecrets, err error) {
 	s.kind = bearer.PlainSecret
 	switch {
 	case !legible(rec):
@@ -227,7 +227,7 @@ func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (stand
 	if kept, ok := sessionOf(rec); ok && rec.Kind == KindSession && !m.refreshes && isSum(kept.access(), p.sum) {
 		return currentText, nil // without this the row text/1e3/access of bench takes 10 percent longer
 	}
-	s, err := m.slot(rec)
+	s, err := m.oldSecrets(rec)
 	if err != nil {
 		return unknownText, err
 	}
@@ -254,7 +254,7 @@ func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (stand
 // byGeneration says what a text of rec is whose tag is right and whose digest is not in s. A
 // generation whose digest is in s belongs to another text. So this one is forged, or was made
 // after the backup that was restored.
-func (s *slot) byGeneration(rec *storage.Record, generation uint32) standing {
+func (s *oldSecrets) byGeneration(rec *storage.Record, generation uint32) standing {
 	kept := s.previous != "" && s.previous != noSum
 	switch {
 	case generation > rec.Generation:

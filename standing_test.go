@@ -40,7 +40,7 @@ func TestByGeneration(t *testing.T) {
 		{"after the first", 0, 0, 1, false, aheadText},
 	} {
 		rec := storage.Record{Token: Token{Generation: row.current}}
-		kept := slot{before: row.previous, previous: string(make([]byte, 32))}
+		kept := oldSecrets{before: row.previous, previous: string(make([]byte, 32))}
 		if row.kept {
 			kept.previous = strings.Repeat("d", 32)
 		}
