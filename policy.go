@@ -77,7 +77,7 @@ func (p Policy) withDefaults() (Policy, error) {
 	p.Retention = cmp.Or(p.Retention, defaultRetention)
 	p.Renewal = cmp.Or(p.Renewal, RenewOnUse)
 	p.AtLimit = cmp.Or(p.AtLimit, LimitRefuse)
-	return p, p.check()
+	return p, p.checkLimits()
 }
 
 // truncateDurations rounds every duration of p down to whole milliseconds. It returns
@@ -103,9 +103,9 @@ func (p *Policy) truncateDurations() error {
 	return nil
 }
 
-// check returns ErrInvalidConfig if a field is out of its limits. withDefaults has replaced the
+// checkLimits returns ErrInvalidConfig if a field is out of its limits. withDefaults has replaced the
 // zeros.
-func (p *Policy) check() error {
+func (p *Policy) checkLimits() error {
 	switch {
 	case p.MaxTTL < p.TTL:
 		return fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)

@@ -157,7 +157,7 @@ const (
 	currentText                  // its secret is the current one
 )
 
-// oldSecrets are what a record keeps of the earlier secrets of one kind. isSum reads its digests.
+// oldSecrets are what a record keeps of the earlier secrets of one kind. isSum reads the digests.
 type oldSecrets struct {
 	kind            bearer.Kind
 	key             bearer.TagKey // zeros where there is none
@@ -231,24 +231,29 @@ func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (stand
 	if err != nil {
 		return unknownText, err
 	}
+	return s.match(rec, p, m.binding, now), nil
+}
+
+// match is Manager.match for a text that is not the current one of rec.
+func (s *oldSecrets) match(rec *storage.Record, p *presented, b bearer.Binding, now time.Time) standing {
 	p.generation = s.before
 	previous := isSum(s.previous, p.sum)
 	if previous && now.Before(s.until) {
-		return previousText, nil
+		return previousText
 	}
-	right := p.cred.Tagged(&s.key, m.binding, s.kind)
+	right := p.cred.Tagged(&s.key, b, s.kind)
 	if previous {
-		return spentText, nil
+		return spentText
 	}
 	p.generation = 0
 	if isSum(s.first, p.sum) {
-		return spentText, nil
+		return spentText
 	}
 	p.generation = p.cred.Generation()
 	if !right || s.key == (bearer.TagKey{}) {
-		return unknownText, nil
+		return unknownText
 	}
-	return s.byGeneration(rec, p.generation), nil
+	return s.byGeneration(rec, p.generation)
 }
 
 // byGeneration says what a text of rec is whose tag is right and whose digest is not in s. A
