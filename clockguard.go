@@ -9,17 +9,19 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// ClockGuard says what happens when the clock proves to have been wrong: it stays
-// behind the time that tokens were judged by, for longer than Config.ClockSettle and by
-// more than Config.ClockTolerance. Each user loses one log-in by each
-// wrong setting of the clock at most; a jump away and the correction are two. Under every guard
-// but GuardOff time never goes back until then: see Time in the package comment.
+// ClockGuard says what happens when the clock proves to have been wrong: when it stays behind
+// the time that tokens were judged by, by more than Config.ClockTolerance and for longer than
+// Config.ClockSettle. Each wrong setting of the clock costs each user at most one log-in. A
+// jump away and the correction are two settings. Until then time never goes back, except under
+// GuardOff: see Time in the package comment.
 //
-// It takes a Clock that knows how much time has passed (Elapsed), as the system's
-// does, and a store that is a storage.Marker, as memory and bolt are. Without them time
-// goes on, or with a Clock without Elapsed waits, until the clock has caught up. The
-// settle time counts from the instant at which any Manager of the store first found the
-// clock behind. A verb during which that time ends judges again, by the time of after.
+// The guard needs a Clock that knows how much time has passed (Elapsed), as the system clock
+// does, and a store that is a storage.Marker, as memory and bolt are. On another store time
+// goes on until the clock has caught up. With a Clock without Elapsed time stands still until
+// then.
+//
+// The settle time counts from the instant at which any Manager of the store first found the
+// clock behind. If it ends while a verb runs, the verb decides once more, by the new time.
 //
 //	              a clock that has stayed behind                  one set back meanwhile
 //	GuardDefault  tokens of before end, time follows it           changes nothing
@@ -28,16 +30,16 @@ import (
 type ClockGuard uint8
 
 const (
-	// GuardDefault: tokens issued before end, with EndClock, and time follows the
-	// clock from then on. Everybody logs in once more and nobody is locked out.
+	// GuardDefault ends the tokens issued before, with EndClock, and from then on time
+	// follows the clock. Each user logs in once more, and none is locked out.
 	GuardDefault ClockGuard = iota
 
-	// GuardStrict: every verb answers ErrClock until the clock is right, or
-	// somebody calls AcceptClock.
+	// GuardStrict has every verb return ErrClock until the clock is right or AcceptClock is
+	// called.
 	GuardStrict
 
-	// GuardOff: the clock is trusted as it is, and time goes back with it. What
-	// ran out meanwhile lives again.
+	// GuardOff trusts the clock, and time goes back with it. Tokens that ran out meanwhile
+	// live again.
 	GuardOff
 )
 
@@ -46,55 +48,69 @@ const (
 	defaultSettle    = 10 * time.Minute
 )
 
-// guard returns the marks that a Manager goes by, and what keeps its time: nil with
-// GuardOff. The marks are those that the store keeps, or lets the Managers of this
-// process share, or else shared, or else the Manager's own.
+// guard returns the marks of a Manager, and its steady.Time, which is nil under GuardOff.
 func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Duration, shared *storage.Marks) (*storage.Marks, *steady.Time, error) {
-	numbers := steady.Numbers{Tolerance: defaultTolerance, Settle: defaultSettle}
-	for _, n := range []struct {
-		name  string
-		value time.Duration
-		to    *time.Duration
-	}{
-		{"ClockTolerance", cfg.ClockTolerance, &numbers.Tolerance},
-		{"ClockSettle", cfg.ClockSettle, &numbers.Settle},
-	} {
-		if err := checkDuration(n.value, false); err != nil {
-			return nil, nil, fmt.Errorf("%w: %s: %w", ErrInvalidConfig, n.name, err)
-		}
-		if n.value > 0 {
-			*n.to = n.value.Truncate(time.Millisecond)
-		}
+	limits, err := cfg.clockLimits(retention)
+	if err != nil {
+		return nil, nil, err
 	}
-	numbers.Leap = max(numbers.Tolerance, min(retention, steady.Quiet))
-	marker, kept := store.(storage.Marker)
+	_, kept := store.(storage.Marker)
 	switch {
 	case cfg.ClockGuard > GuardOff:
 		return nil, nil, fmt.Errorf("%w: ClockGuard: %d is none of GuardDefault, GuardStrict, GuardOff", ErrInvalidConfig, cfg.ClockGuard)
 	case cfg.ClockGuard == GuardStrict && !kept:
 		return nil, nil, fmt.Errorf("%w: ClockGuard: GuardStrict needs a store that is a storage.Marker, as memory and bolt are", ErrInvalidConfig)
 	}
-	marks := shared
-	if sharer, ok := store.(storage.MarkSharer); ok {
-		marks = sharer.SharedMarks()
-	}
-	switch {
-	case kept:
-		marks = marker.Marks()
-	case marks == nil:
-		marks = storage.NewMarks(storage.Mark{}, nil)
-	}
+	marks := marksOf(store, shared)
 	if cfg.ClockGuard == GuardOff {
 		return marks, nil, nil
 	}
-	return marks, steady.New(clock, marks, kept, numbers), nil
+	return marks, steady.New(clock, marks, kept, limits), nil
 }
 
-// claim begins a new epoch in New if the store has lost its mark, since then it cannot
-// be known which tokens an earlier one ended. It also does if the clock was behind when
-// the store was used last, and would have settled by what it says itself: tokens might
-// live longer by all the time that the store was closed.
-func (m *Manager) claim() {
+// clockLimits returns the limits within which the clock is taken for right, or ErrInvalidConfig
+// with the name of the field.
+func (cfg *Config) clockLimits(retention time.Duration) (steady.Limits, error) {
+	limits := steady.Limits{Tolerance: defaultTolerance, Settle: defaultSettle}
+	for _, n := range []struct {
+		name  string
+		value time.Duration
+		to    *time.Duration
+	}{
+		{"ClockTolerance", cfg.ClockTolerance, &limits.Tolerance},
+		{"ClockSettle", cfg.ClockSettle, &limits.Settle},
+	} {
+		if err := checkDuration(n.value, false); err != nil {
+			return limits, fmt.Errorf("%w: %s: %w", ErrInvalidConfig, n.name, err)
+		}
+		if n.value > 0 {
+			*n.to = n.value.Truncate(time.Millisecond)
+		}
+	}
+	limits.MaxJump = max(limits.Tolerance, min(retention, steady.Quiet))
+	return limits, nil
+}
+
+// marksOf returns the marks that store keeps, or else those that it lets the Managers of this
+// process share, or else shared. If there are none, it makes marks for one Manager.
+func marksOf(store storage.Store, shared *storage.Marks) *storage.Marks {
+	if marker, ok := store.(storage.Marker); ok {
+		return marker.Marks()
+	}
+	if sharer, ok := store.(storage.MarkSharer); ok {
+		shared = sharer.SharedMarks()
+	}
+	if shared == nil {
+		return storage.NewMarks(storage.Mark{}, nil)
+	}
+	return shared
+}
+
+// checkMark begins a new epoch, when a Manager is made, in two cases. The store has lost its
+// mark: then the tokens that an earlier epoch ended are not known. Or the clock was behind when
+// the store was last used, and by its own reading it has been behind for the settle time:
+// then tokens might live longer by the time that the store was closed.
+func (m *Manager) checkMark() {
 	mark, at := m.marks.Mark(), steady.Normalise(m.clock.Now())
 	lost := mark.Epoch > 0 && mark.Since.IsZero()
 	overdue := m.guarded && !m.strict && m.time.Overdue(at.UnixMilli(), mark)
@@ -103,12 +119,13 @@ func (m *Manager) claim() {
 	}
 }
 
-// lagging reports whether a Manager of this store has found its clock behind, so that it
-// may have settled by now. It is nearly always false, and costs next to nothing then.
+// lagging reports whether a Manager of this store has found its clock behind, so that the
+// settle time may have passed. It is nearly always false.
 func (m *Manager) lagging() bool { return m.guarded && m.marks.Lagging() }
 
-// ready is called at the beginning of every verb, outside of transactions. It says why
-// nothing can be done, if the clock is the reason, or has time follow the clock.
+// ready is called at the beginning of every verb, outside transactions. Where the clock has been
+// behind for the settle time, it lets time follow the clock, or returns ErrClock under
+// GuardStrict.
 func (m *Manager) ready(ctx context.Context, verb string) (err error) {
 	if m.lagging() {
 		err = m.settle(ctx, verb)
@@ -116,8 +133,8 @@ func (m *Manager) ready(ctx context.Context, verb string) (err error) {
 	return err
 }
 
-// settle is ready while a clock is behind. It looks at the clock each time: a verb that
-// began by the time of before would act in an epoch that the next verb ends.
+// settle is ready while a clock is behind. It reads the clock at every call: a verb that began
+// with an earlier reading would act in an epoch that the next verb ends.
 func (m *Manager) settle(ctx context.Context, verb string) error {
 	if !m.strict {
 		m.followClock(ctx, false)
@@ -129,12 +146,12 @@ func (m *Manager) settle(ctx context.Context, verb string) error {
 	return fmt.Errorf("lapse: %s: %w", verb, ErrClock)
 }
 
-// AcceptClock says that the clock is right now, although it is behind the time that
-// tokens were judged by, by more than Config.ClockTolerance: tokens issued before end,
-// with EndClock, and time follows the clock. It does nothing if the clock is not behind,
-// with GuardOff, or with a store that is no storage.Marker. It is for an administrator,
-// under GuardStrict above all. The store writes it with what it writes next, and bolt
-// within Options.FlushEvery.
+// AcceptClock tells lapse that the clock is right, although it is behind the time that tokens
+// were judged by, by more than Config.ClockTolerance. Tokens issued before end, with EndClock,
+// and time follows the clock. AcceptClock does nothing if the clock is not behind, under
+// GuardOff, or with a store that is no storage.Marker. It is for an administrator, above all
+// under GuardStrict. The store writes the new epoch with its next write, and bolt within
+// Options.FlushEvery. The error is that of the context.
 func (m *Manager) AcceptClock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return storeError("accept clock", err)
@@ -145,6 +162,8 @@ func (m *Manager) AcceptClock(ctx context.Context) error {
 	return nil
 }
 
+// followClock begins a new epoch if the clock has been behind for the settle time, or if it is
+// behind and accept says that it is right.
 func (m *Manager) followClock(ctx context.Context, accept bool) {
 	if at, done := m.time.Restart(accept); done {
 		m.tell(ctx, Event{Kind: EventClock, At: at})

@@ -31,7 +31,7 @@ const MaxDelegation = 4
 // of them is damaged, the error is ErrCorrupt. Other errors are those of Authenticate and
 // Issue, and ErrNotDelegable for a token with a budget of uses or MaxDelegation deep.
 func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued, error) {
-	p, parent, err := m.good(ctx, "delegate", bearer)
+	p, parent, err := m.proveLive(ctx, "delegate", bearer)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -45,7 +45,7 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued,
 	if err := Require(parent, words(g.Scope)...); err != nil {
 		return Issued{}, err
 	}
-	d := draft{m: m, grant: g, tie: func(tx storage.Tx, d *draft) error { return d.delegateFrom(tx, &p.presented) }}
+	d := draft{m: m, grant: g, link: func(tx storage.Tx, d *draft) error { return d.delegateFrom(tx, &p.presented) }}
 	if err := d.issue(ctx, "delegate"); err != nil {
 		return Issued{}, m.verdict(ctx, parent.ID, err)
 	}
@@ -54,7 +54,7 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued,
 
 // delegateFrom ties the draft to the token whose text p is, if that is still good.
 func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
-	j, err := d.m.goodIn(tx, p, d.now)
+	j, err := d.m.proveLiveIn(tx, p, d.now)
 	if err != nil {
 		return err
 	}

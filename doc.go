@@ -5,8 +5,7 @@
 // [Manager.Issue] and hands the bearer text to the client. With every request, message or
 // connection it calls [Manager.Authenticate] with the text that came back. To log out it
 // calls [Manager.ExpireBearer], and once an hour [Manager.Sweep]. The example shows the
-// main job. No transport is assumed: lapse knows neither HTTP nor
-// cookies, and sends nothing anywhere.
+// main job. No transport is assumed: lapse knows neither HTTP nor cookies, and sends nothing.
 //
 // # Life of a token
 //
@@ -16,15 +15,15 @@
 // instant of expiry is dead: a token is alive at now if it has not been ended and now is
 // before Token.ExpiresAt. Every verb, list and limit asks exactly that (Live, a method of
 // [Token], at [Manager.Now]). A token with a budget that is alive and has no uses left is
-// [ErrExhausted], and takes no room under a limit.
+// [ErrExhausted], and does not count under a limit.
 //
 // Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and for
-// good. Its record stays, says when and why, and makes a later refusal explain itself,
-// until [Manager.Sweep] deletes it after Policy.Retention.
+// good. Its record stays, says when and why, and explains a later refusal, until
+// [Manager.Sweep] deletes it after Policy.Retention.
 //
-// Verbs that take a bearer work under the prefix of their Manager alone. Verbs that take an
+// Verbs that take a bearer work only under the prefix of their Manager. Verbs that take an
 // ID or a subject are for administrators, and reach the tokens of every prefix in the
-// store: to log out everywhere leaves no session behind.
+// store: ExpireSubject leaves no session behind.
 //
 // A token is an identity, and its secret is replaceable. Rotate, Refresh and Obtain replace
 // the secret of a record that stays: the same ID, place in the limit, connections,
@@ -36,20 +35,20 @@
 // [Login] asks verifiers whose credentials it was given, and issues a plain token.
 // [Manager.Obtain] gives the subject the token it has, with the same bearer, or issues one.
 // [Pairs] make sessions: one record with a short-lived access text, and a refresh text that
-// gets both replaced; a refresh text that comes back late ends the session. A log-in with
+// replaces both; a refresh text that comes back late ends the session. A log-in with
 // Pairs is [Identify] and then [Pairs.Issue]. [Manager.Rotate] gives a long-lived token a
-// new text without a gap. Grant.MaxUses is a budget, of which each use is spent durably: 1
-// makes a one-time token. [Manager.Delegate] makes a token that may do less and lives no
-// longer; an end of the first reaches the second. [Require] asks a token for scopes,
+// new text without a gap. Grant.MaxUses is a budget, whose uses are spent durably: 1 makes
+// a one-time token. [Manager.Delegate] makes a token that may do less and lives no longer;
+// the end of the first also ends the second. [Require] asks a token for scopes,
 // [Policy.Timeline] says what a policy does before it is in use, and [Manager.Expiring]
 // finds the tokens that run out soon.
 //
 // # Connections
 //
 // [Manager.Hold] is Authenticate for a connection that lasts. The context of the [Hold]
-// ends when the life of the token does, by any cause, and says which. To have the peer see
-// a close code and not a connection that broke, close from context.AfterFunc of that
-// context, and read and write with another one.
+// ends when the token dies, by any cause, and says which. Close the connection from
+// context.AfterFunc of that context, and read and write with another context: then the
+// peer sees a close code and not a broken connection.
 //
 // # Time
 //
@@ -74,22 +73,22 @@
 //   - Any other error means that lapse could not tell, or could not do it, now: answer 503,
 //     and let the client keep its token.
 //
-// Authenticate and Peek know the first kind and the last alone: a store that is down logs
+// Authenticate and Peek return only the first kind and the last: a store that is down logs
 // no user out.
 //
 // A refusal carries a [*Rejection] for errors.As, with what may be logged. ErrInvalidGrant
-// carries a [*GrantError], and ErrScope a [*ScopeError]. A write whose fate is unknown says
-// so, with [ErrOutcomeUnknown]. Any other error means that nothing was written, except that
-// Sweep had deleted as many records as it says. No error or event of this package holds a
-// secret, a digest or a checksum. Nor does what is printed of its values, except where
+// carries a [*GrantError], and ErrScope a [*ScopeError]. A write whose outcome is unknown is
+// [ErrOutcomeUnknown]. Any other error means that nothing was written, except that Sweep
+// returns how many records it had deleted. No error or event of this package contains a
+// secret, a digest or a checksum. Neither does the printed form of its values, except where
 // [Issued] says so of fmt.
 //
 // # Concurrency
 //
 // A Manager and both stores are safe for concurrent use. A Manager has goroutines and
-// state of its own only while connections are held; several may share a store. What must
-// hold across several tokens of a subject, limits and logging out everywhere, is decided
-// in one transaction over the subject.
+// state of its own only while connections are held. Several Managers may share a store.
+// Decisions about several tokens of a subject, as limits and ExpireSubject, are made in one
+// transaction over the subject.
 //
 // # Stores
 //

@@ -79,7 +79,7 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 			return err
 		}
 		why := EndRevoked
-		switch found, err = m.stands(&rec, &p.presented, now); {
+		switch found, err = m.match(&rec, &p.presented, now); {
 		case err != nil:
 			return err
 		case found == unknownText, found == aheadText:

@@ -16,32 +16,32 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Grant says for whom and for what Issue makes a token. Lengths are in bytes. What is out
-// of limits is ErrInvalidGrant, with a *GrantError that names the field.
+// Grant says for whom and for what Issue makes a token. Lengths are in bytes. A field that is
+// out of its limits is ErrInvalidGrant, with a *GrantError that names the field.
 //
-// Subject and Name end up in logs, terminals and lists, where no character may forge a
-// line, turn around the text after it, or stand unseen. So both are valid UTF-8, and of
-// graphic characters (unicode.IsGraphic): no controls, no U+2028 and U+2029, no
-// bidirectional and zero-width characters, no fillers, no private use, nothing that this
-// version of Go knows no character for. The joiner U+200D may stand between two symbols,
-// as people expect of emoji, and in no word; variation selectors may stand anywhere.
-// ClipName makes a Name of any text. Tokens that an earlier version let in live on, and
-// their subject lists and ends them.
+// Subject and Name end up in logs, terminals and lists, where no character may forge a line,
+// reverse the text after it, or be invisible. So both are valid UTF-8 of graphic characters
+// (unicode.IsGraphic): no controls, no U+2028 and U+2029, no bidirectional and zero-width
+// characters, no fillers, no private use, and no code points that this version of Go does not
+// know. The joiner U+200D is allowed between two symbols, as in emoji, and not within words.
+// Variation selectors are allowed anywhere. ClipName makes a Name of any text. Tokens with
+// other subjects, which an earlier version issued, live on, and are listed and ended by their
+// subject.
 type Grant struct {
 	Subject    string        // required: 1 to 255 bytes; compared byte for byte, and not normalised
 	Name       string        // for people: "Ana's laptop"; at most 255 bytes
 	Scope      string        // words with one space between them, as in RFC 6749 section 3.3; at most 1,024 bytes
-	Data       string        // the caller's own, opaque; at most 4,096 bytes
-	TTL        time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant, never clamped
-	MaxUses    int           // how often it can be used in all, each use spent durably; 0: as often as it lives; 1: a one-time token
-	UseGrace   time.Duration // with MaxUses: for how long after the last use a text of the token is good again, as Token.Repeated tells, except to Hold; 0: not at all; at most a minute
-	SessionTTL time.Duration // of a log-in with Pairs: how long it lives after the log-in and after each refresh; 0: the policy's; a plain token has none
-	MinLeft    time.Duration // of Obtain: the least that is left of the life of a token that is given again; 0: a tenth of the TTL; over half of the TTL: ErrInvalidGrant
-	Jitter     float64       // 0 to 0.5: the TTL, of renewals too, is shorter by a random share, this one at most; the cap stays
+	Data       string        // opaque bytes of the caller; at most 4,096
+	TTL        time.Duration // 0: the policy's; over its MaxTTL, negative or under a millisecond: ErrInvalidGrant
+	MaxUses    int           // the number of uses in all, each spent durably; 0: no limit; 1: a one-time token
+	UseGrace   time.Duration // with MaxUses: how long after the last use a text of the token is good again (Token.Repeated), except for Hold; 0: not at all; at most a minute
+	SessionTTL time.Duration // of a session: how long it lives from the log-in and from each refresh; 0: the policy's; a plain token has none
+	MinLeft    time.Duration // of Obtain: how much life is left at least of a token that is given again; 0: a tenth of the TTL; over half of the TTL: ErrInvalidGrant
+	Jitter     float64       // 0 to 0.5: the TTL, also of renewals, is shorter by a random share of at most Jitter; the cap is not
 }
 
-// check returns ErrInvalidGrant with the name of the first field out of limits, for a
-// plain token.
+// check returns ErrInvalidGrant, with the name of the first field that is out of its limits,
+// unless g is good for a plain token.
 func (g *Grant) check(p *Policy) error {
 	if err := checkSubject(g.Subject); err != nil {
 		return err
@@ -49,6 +49,7 @@ func (g *Grant) check(p *Policy) error {
 	return g.checkPlain(p)
 }
 
+// errMinLeft is the error of a MinLeft for a token that Obtain does not issue.
 func errMinLeft(g *Grant) error {
 	return invalidGrant("MinLeft", "%v; Obtain alone gives a token again, leave it 0", g.MinLeft)
 }
@@ -70,7 +71,7 @@ func (g *Grant) checkObtain(p *Policy) error {
 	return nil
 }
 
-// minLeft returns how much of its life a token has left at least that Obtain gives again.
+// minLeft returns how much life is left at least of a token that Obtain gives again.
 func (g *Grant) minLeft(p *Policy) time.Duration { return cmp.Or(g.MinLeft, g.ttl(p)/10) }
 
 // checkPlain is check for every field except Subject.
@@ -89,7 +90,7 @@ func (g *Grant) checkToken(p *Policy) error {
 	return g.checkAll(p)
 }
 
-// checkAll is checkToken for the fields that a session has, too.
+// checkAll is checkToken for the fields that a session has as well.
 func (g *Grant) checkAll(p *Policy) error {
 	if err := checkText("Name", g.Name, storage.MaxName); err != nil {
 		return err
@@ -117,7 +118,8 @@ func (g *Grant) checkAll(p *Policy) error {
 	return checkJitter(g.Jitter)
 }
 
-// checkUseGrace returns ErrInvalidGrant unless UseGrace is one of a budget, or 0.
+// checkUseGrace returns ErrInvalidGrant unless UseGrace is 0, or within its limits and beside a
+// MaxUses.
 func (g *Grant) checkUseGrace() error {
 	if err := checkDuration(g.UseGrace, false); err != nil {
 		return invalidGrant("UseGrace", "%v", err)
@@ -131,6 +133,7 @@ func (g *Grant) checkUseGrace() error {
 	return nil
 }
 
+// tooLong is the error of a value of more bytes than limit.
 func tooLong(field, value string, limit int) error {
 	return invalidGrant(field, "%d bytes are more than %d", len(value), limit)
 }
@@ -159,8 +162,7 @@ func isWord(s string) bool {
 	return s != ""
 }
 
-// record sets rec to what is stored of a token granted by g at now, without its ID
-// and digest.
+// record sets *rec to the record of a token that g grants at now, without its ID and digest.
 func (g *Grant) record(rec *storage.Record, p *Policy, prefix string, now time.Time) {
 	*rec = storage.Record{TTL: g.ttl(p)}
 	rec.Prefix, rec.Subject, rec.Name, rec.Scope, rec.Data = prefix, g.Subject, g.Name, g.Scope, g.Data
@@ -169,16 +171,16 @@ func (g *Grant) record(rec *storage.Record, p *Policy, prefix string, now time.T
 	rec.MaxUses, rec.UsesLeft, rec.UseGrace = g.MaxUses, g.MaxUses, g.UseGrace.Truncate(time.Millisecond)
 }
 
-// ttl returns the life, in whole milliseconds, that g asks for.
+// ttl returns the TTL that g asks for, in whole milliseconds.
 func (g *Grant) ttl(p *Policy) time.Duration { return cmp.Or(g.TTL.Truncate(time.Millisecond), p.TTL) }
 
-// GrantError is what errors.As finds in an ErrInvalidGrant: which field is out of its
-// limits. An OAuth endpoint answers invalid_scope where Field is "Scope", and
-// invalid_request otherwise (RFC 6749 section 5.2). It holds nothing of the field's value
-// but lengths, numbers, durations and, of Subject and Name, the number of a character.
+// GrantError says which field is out of its limits. errors.As finds it in an ErrInvalidGrant.
+// An OAuth endpoint answers invalid_scope where Field is "Scope", and invalid_request
+// otherwise (RFC 6749 section 5.2). Of the value of the field a GrantError contains only
+// lengths, numbers and durations, and of Subject and Name the code point of one character.
 type GrantError struct {
-	Field string // of Grant, as "Scope" or "TTL"; "Subject" and "overlap" also where they were given by themselves
-	Limit string // what is wrong and what the limit is, in words
+	Field string // of Grant, as "Scope" or "TTL"; "Subject" and "overlap" also for an argument of that name
+	Limit string // what is wrong, and the limit, in words
 }
 
 // invalidGrant returns the GrantError of a field, with its limit as fmt.Sprintf writes it.
@@ -197,17 +199,17 @@ func (e *GrantError) Unwrap() error { return ErrInvalidGrant }
 // maxJitter is the most that Grant.Jitter can be: half of a life.
 const maxJitter = 0.5
 
-// checkJitter returns ErrInvalidGrant for a share that is out of limits, or none.
+// checkJitter returns ErrInvalidGrant unless share is between 0 and maxJitter.
 func checkJitter(share float64) error {
-	if share >= 0 && share <= maxJitter { // which NaN is not
+	if share >= 0 && share <= maxJitter { // false for NaN
 		return nil
 	}
 	return invalidGrant("Jitter", "%v is not between 0 and %v", share, maxJitter)
 }
 
-// spread draws the TTL of a token under p, once, where g spreads it: any whole number
-// of milliseconds that Jitter lets it have, each as likely as the others.
-func (g *Grant) spread(p *Policy) error {
+// drawTTL draws the TTL of a token under p if g has a Jitter, and removes the Jitter. Every
+// whole number of milliseconds within the Jitter is equally likely.
+func (g *Grant) drawTTL(p *Policy) error {
 	if g.Jitter == 0 {
 		return nil
 	}
@@ -222,7 +224,7 @@ func (g *Grant) spread(p *Policy) error {
 	return nil
 }
 
-// leastTTL returns the shortest life that spread can draw.
+// leastTTL returns the shortest TTL that drawTTL can draw.
 func (g *Grant) leastTTL(p *Policy) time.Duration {
 	ttl := g.ttl(p)
 	return ttl - time.Duration(float64(ttl.Milliseconds())*g.Jitter)*time.Millisecond

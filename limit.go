@@ -8,64 +8,78 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// room is a limit on the live tokens or sessions of a subject, and what it takes to stay
-// within the limit. Delegates take no room: Policy.MaxDelegates limits them.
-type room struct {
-	m      *Manager // whose connections count as uses, and as whom tokens are seen
-	policy *Policy  // whose MaxTokens and AtLimit
+// tokenLimit keeps the live tokens, or the live sessions, of a subject within
+// Policy.MaxTokens. Delegates do not count: Policy.MaxDelegates limits them.
+type tokenLimit struct {
+	m      *Manager // its held connections count as uses, and its policy says what is alive
+	policy *Policy  // its MaxTokens and AtLimit apply
 	kind   Kind
 	prefix string        // of the tokens that count
 	rules  *sessionRules // of the sessions that count; nil for plain tokens
 
-	evicted []Token
+	evicted []Token // by makeRoom
 }
 
-// make ends what AtLimit says so that one more has room at now, or returns ErrLimit.
-func (r *room) make(tx storage.Tx, now time.Time) error {
-	r.evicted = nil
-	if r.policy.MaxTokens == NoTokenLimit {
+// makeRoom ends the tokens that AtLimit names, so that one more may be put at now. It returns
+// ErrLimit if AtLimit is LimitRefuse and there are MaxTokens already.
+func (l *tokenLimit) makeRoom(tx storage.Tx, now time.Time) error {
+	l.evicted = nil
+	if l.policy.MaxTokens == NoTokenLimit {
 		return nil
 	}
-	var live []Token
+	live, err := l.live(tx, now)
+	switch {
+	case err != nil:
+		return err
+	case len(live) < l.policy.MaxTokens:
+		return nil
+	case l.policy.AtLimit == LimitRefuse:
+		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), l.policy.MaxTokens))
+	}
+	return l.evict(tx, live, now)
+}
+
+// live returns the tokens that count and are alive at now.
+func (l *tokenLimit) live(tx storage.Tx, now time.Time) (live []Token, err error) {
 	for rec, err := range readable(tx.Living(now)) {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !r.counts(&rec) {
+		if !l.counts(&rec) {
 			continue
 		}
-		if tok := r.m.token(&rec); tok.Live(now) {
+		if tok := l.m.token(&rec); tok.Live(now) {
 			live = append(live, tok)
 		}
 	}
-	if len(live) < r.policy.MaxTokens {
-		return nil
-	}
-	if r.policy.AtLimit == LimitRefuse {
-		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), r.policy.MaxTokens))
-	}
-	for _, tok := range r.policy.evict(live, len(live)+1-r.policy.MaxTokens, r.m.holds.Holding) {
-		ended, err := r.m.endTied(tx, tok.ID, EndEvicted, now)
+	return live, nil
+}
+
+// evict ends as many of live, which are MaxTokens or more, as one more token needs.
+func (l *tokenLimit) evict(tx storage.Tx, live []Token, now time.Time) error {
+	for _, tok := range l.policy.evict(live, len(live)+1-l.policy.MaxTokens, l.m.holds.Holding) {
+		ended, err := l.m.endTied(tx, tok.ID, EndEvicted, now)
 		if err != nil {
 			return err
 		}
-		r.evicted = append(r.evicted, ended...)
+		l.evicted = append(l.evicted, ended...)
 	}
 	return nil
 }
 
-// counts reports whether rec takes room while it lives.
-func (r *room) counts(rec *storage.Record) bool {
-	if spent(rec) && !r.m.holds.Holding(rec.ID) {
+// counts reports whether rec counts while it is alive. A token with no uses left counts only
+// while a connection is held by it here.
+func (l *tokenLimit) counts(rec *storage.Record) bool {
+	if spent(rec) && !l.m.holds.Holding(rec.ID) {
 		return false
 	}
-	if rec.Kind != r.kind || rec.Prefix != r.prefix || rec.Parent != (ID{}) {
+	if rec.Kind != l.kind || rec.Prefix != l.prefix || rec.Parent != (ID{}) {
 		return false
 	}
-	return r.rules == nil || r.rules.made(rec)
+	return l.rules == nil || l.rules.made(rec)
 }
 
-// readable leaves out the damaged records of a loop, which are denied as they are.
+// readable leaves the damaged records out of a loop over records.
 func readable(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		for rec, err := range records {
@@ -76,6 +90,6 @@ func readable(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record
 	}
 }
 
-// spent reports whether rec has no uses left. It may be alive for what is held by it, or
-// for the grace of its last use, and takes room only while it is held here.
+// spent reports whether rec has a budget and no uses left. It may still be alive: for the
+// connections that are held by it, or for the grace of its last use.
 func spent(rec *storage.Record) bool { return rec.MaxUses != 0 && rec.UsesLeft <= 0 }

@@ -129,7 +129,7 @@ func identify[C any](ctx context.Context, m *Manager, verb string, about Token, 
 			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb, err)
 		}
 		about.Subject = subject
-		if err := m.permit(ctx, verb, &about, 0); err != nil {
+		if err := m.askAdmit(ctx, verb, &about, 0); err != nil {
 			return "", err
 		}
 		return subject, nil
@@ -154,7 +154,7 @@ type login struct {
 
 	epoch uint32 // of the transaction
 	rec   storage.Record
-	room  room
+	room  tokenLimit
 }
 
 // run draws the random parts and stores the session, in an epoch that lasts until then.
@@ -204,7 +204,7 @@ func (l *login) store(tx storage.Tx) error {
 // put makes room if it must, and puts the session.
 func (l *login) put(tx storage.Tx, now time.Time) error {
 	p := l.p
-	l.room = room{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
+	l.room = tokenLimit{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
 	l.make(now, l.epoch)
 	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
 		return nil
@@ -214,7 +214,7 @@ func (l *login) put(tx storage.Tx, now time.Time) error {
 	} else if err != errGone {
 		return err
 	}
-	if err := l.room.make(tx, now); err != nil {
+	if err := l.room.makeRoom(tx, now); err != nil {
 		return err
 	}
 	return putIn(tx, &l.rec)

@@ -43,7 +43,7 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 	if err := o.rotation.draw(); err != nil {
 		return Issued{}, err
 	}
-	if err := o.draft.run(ctx, "obtain", o.decide); err != nil {
+	if err := o.draft.transact(ctx, "obtain", o.decide); err != nil {
 		return Issued{}, err
 	}
 	if !o.found {

@@ -161,7 +161,7 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 	if err := p.check(&g); err != nil {
 		return TokenPair{}, err
 	}
-	if err := g.spread(&p.access.policy); err != nil {
+	if err := g.drawTTL(&p.access.policy); err != nil {
 		return TokenPair{}, err
 	}
 	l := login{p: p, grant: g}
@@ -257,7 +257,7 @@ func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, e
 // grace, and the session lives on. A new text that is shown to Peek alone counts as not
 // presented. Errors are otherwise those of Refresh.
 func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
-	_, tok, err := p.refresh.good(ctx, "peek pair", refreshToken)
+	_, tok, err := p.refresh.proveLive(ctx, "peek pair", refreshToken)
 	if err != nil {
 		return Token{}, err
 	}

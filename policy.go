@@ -17,22 +17,22 @@ const NoLimit time.Duration = math.MaxInt64
 // NoTokenLimit lifts Policy.MaxTokens.
 const NoTokenLimit int = math.MaxInt
 
-// Policy says how long tokens live and what renews them. The zero Policy is a
-// token of 30 minutes that each use renews, for 30 days at most. Zero always
-// means the default given here, never "for ever". Durations are rounded down to
-// whole milliseconds.
+// Policy says how long tokens live and what renews them. Under the zero Policy a token
+// lives for 30 minutes from its issue and from each use, and for 30 days at most. A zero
+// field means the default given here, never "for ever". Durations are rounded down to whole
+// milliseconds.
 //
-// TTL and the cap are copied onto each token at issue: a later policy changes
-// neither upwards, and a lower MaxTTL applies at once. The other fields apply as
-// they are now. A RenewEvery at or above a token's TTL means that no use renews it.
+// TTL and the cap are copied onto each token at issue: a later policy lengthens neither,
+// and a lower MaxTTL applies at once. The other fields apply as they are now. A RenewEvery
+// at or above a token's TTL means that no use renews it.
 type Policy struct {
 	TTL          time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
 	MaxTTL       time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
 	Renewal      Renewal       // what renews a token; zero value: RenewOnUse
-	RenewEvery   time.Duration // least time between two recorded uses, due when at least this much has passed; 0: every use
-	MaxTokens    int           // live tokens per subject and prefix, without delegates and those with no uses left; 0: 100; NoTokenLimit lifts it
+	RenewEvery   time.Duration // least time between two recorded uses; 0: every use is recorded
+	MaxTokens    int           // live tokens of a subject under one prefix, not counting delegates and tokens with no uses left; 0: 100; NoTokenLimit lifts it
 	AtLimit      AtLimit       // what Issue does when MaxTokens are live; zero value: LimitRefuse
-	MaxDelegates int           // live tokens that one token has delegated to; 0: 100; NoTokenLimit lifts it
+	MaxDelegates int           // live delegates of one token; 0: 100; NoTokenLimit lifts it
 	Retention    time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it
 }
 
@@ -52,8 +52,8 @@ type AtLimit uint8
 const (
 	LimitDefault   AtLimit = iota // LimitRefuse in New, LimitEndIdlest for Refresh in NewPairs
 	LimitRefuse                   // fail with ErrLimit
-	LimitEndOldest                // end the one that logged in first, of two at the same millisecond either
-	LimitEndIdlest                // end the one unused for longest, counted from log-in, refresh or rotation if that is later
+	LimitEndOldest                // end the token issued first; either of two that were issued in the same millisecond
+	LimitEndIdlest                // end the token unused for longest, counted from log-in, refresh or rotation if that is later
 )
 
 const (
@@ -64,26 +64,11 @@ const (
 	defaultRetention = 24 * time.Hour
 )
 
-// withDefaults returns p with every zero replaced by its default and every
-// duration in whole milliseconds, or ErrInvalidConfig with the field's name.
+// withDefaults returns p with every zero replaced by its default and every duration in
+// whole milliseconds, or ErrInvalidConfig with the name of the field.
 func (p Policy) withDefaults() (Policy, error) {
-	durations := []struct {
-		name    string
-		value   *time.Duration
-		noLimit bool
-	}{
-		{"TTL", &p.TTL, false},
-		{"MaxTTL", &p.MaxTTL, true},
-		{"RenewEvery", &p.RenewEvery, false},
-		{"Retention", &p.Retention, true},
-	}
-	for _, d := range durations {
-		if err := checkDuration(*d.value, d.noLimit); err != nil {
-			return p, fmt.Errorf("%w: Policy.%s: %w", ErrInvalidConfig, d.name, err)
-		}
-		if *d.value != NoLimit {
-			*d.value = d.value.Truncate(time.Millisecond)
-		}
+	if err := p.truncateDurations(); err != nil {
+		return p, err
 	}
 	p.TTL = cmp.Or(p.TTL, defaultTTL)
 	p.MaxTTL = cmp.Or(p.MaxTTL, max(defaultMaxTTL, p.TTL))
@@ -92,23 +77,52 @@ func (p Policy) withDefaults() (Policy, error) {
 	p.Retention = cmp.Or(p.Retention, defaultRetention)
 	p.Renewal = cmp.Or(p.Renewal, RenewOnUse)
 	p.AtLimit = cmp.Or(p.AtLimit, LimitRefuse)
-	switch {
-	case p.MaxTTL < p.TTL:
-		return p, fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)
-	case p.MaxTokens < 0:
-		return p, fmt.Errorf("%w: Policy.MaxTokens: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxTokens)
-	case p.MaxDelegates < 0:
-		return p, fmt.Errorf("%w: Policy.MaxDelegates: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxDelegates)
-	case p.Renewal > RenewNever:
-		return p, fmt.Errorf("%w: Policy.Renewal: %d is none of RenewOnUse, RenewOnRequest, RenewNever", ErrInvalidConfig, p.Renewal)
-	case p.AtLimit > LimitEndIdlest:
-		return p, fmt.Errorf("%w: Policy.AtLimit: %d is none of LimitRefuse, LimitEndOldest, LimitEndIdlest", ErrInvalidConfig, p.AtLimit)
-	}
-	return p, nil
+	return p, p.checkLimits()
 }
 
-// checkDuration refuses what is neither zero nor at least a millisecond, and
-// NoLimit where it has no meaning.
+// truncateDurations rounds every duration of p down to whole milliseconds. It returns
+// ErrInvalidConfig for one that checkDuration refuses.
+func (p *Policy) truncateDurations() error {
+	for _, d := range []struct {
+		name    string
+		value   *time.Duration
+		noLimit bool
+	}{
+		{"TTL", &p.TTL, false},
+		{"MaxTTL", &p.MaxTTL, true},
+		{"RenewEvery", &p.RenewEvery, false},
+		{"Retention", &p.Retention, true},
+	} {
+		if err := checkDuration(*d.value, d.noLimit); err != nil {
+			return fmt.Errorf("%w: Policy.%s: %w", ErrInvalidConfig, d.name, err)
+		}
+		if *d.value != NoLimit {
+			*d.value = d.value.Truncate(time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// checkLimits returns ErrInvalidConfig if a field is out of its limits. withDefaults has replaced the
+// zeros.
+func (p *Policy) checkLimits() error {
+	switch {
+	case p.MaxTTL < p.TTL:
+		return fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)
+	case p.MaxTokens < 0:
+		return fmt.Errorf("%w: Policy.MaxTokens: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxTokens)
+	case p.MaxDelegates < 0:
+		return fmt.Errorf("%w: Policy.MaxDelegates: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxDelegates)
+	case p.Renewal > RenewNever:
+		return fmt.Errorf("%w: Policy.Renewal: %d is none of RenewOnUse, RenewOnRequest, RenewNever", ErrInvalidConfig, p.Renewal)
+	case p.AtLimit > LimitEndIdlest:
+		return fmt.Errorf("%w: Policy.AtLimit: %d is none of LimitRefuse, LimitEndOldest, LimitEndIdlest", ErrInvalidConfig, p.AtLimit)
+	}
+	return nil
+}
+
+// checkDuration returns an error unless d is 0 or at least a millisecond. NoLimit is an error
+// unless noLimit is true.
 func checkDuration(d time.Duration, noLimit bool) error {
 	switch {
 	case d == NoLimit && !noLimit:
@@ -121,8 +135,8 @@ func checkDuration(d time.Duration, noLimit bool) error {
 	return nil
 }
 
-// capFrom returns the instant that a token issued at the given one cannot pass,
-// zero for none.
+// capFrom returns the instant that no renewal of a token issued at issued passes. Zero means
+// that there is none.
 func (p *Policy) capFrom(issued time.Time) time.Time {
 	if p.MaxTTL == NoLimit {
 		return time.Time{}
@@ -130,19 +144,19 @@ func (p *Policy) capFrom(issued time.Time) time.Time {
 	return steady.Add(issued, p.MaxTTL)
 }
 
-// view makes of a record's token what everyone sees of it: its expiry is the one
-// that decides, under the cap of the record or of the policy, whichever is
-// earlier. Whether it is good at an instant is Token.Live of that, everywhere.
+// view changes t, the token of a record, into what callers see. Its cap becomes the earlier one
+// of the cap of the record and the cap of the policy, and its expiry does not pass that cap.
+// Everywhere in lapse the token is alive at an instant if Token.Live of the result says so.
 //
-// The cap counts from the last rotation of a plain token, and from the log-in of a
-// session. view writes what changes alone: a copy of t that follows need not wait for it.
+// The cap of the policy counts from the last rotation of a plain token, and from the log-in of
+// a session. view compares milliseconds, because only a cap that is earlier needs capFrom.
 func (p *Policy) view(t *Token) {
 	from := &t.IssuedAt
 	if t.Generation != 0 && t.Kind == KindPlain {
 		from = &t.RotatedAt
 	}
 	if p.MaxTTL != NoLimit && (t.MaxExpiresAt.IsZero() ||
-		from.UnixMilli()+p.MaxTTL.Milliseconds() < t.MaxExpiresAt.UnixMilli()) { // capFrom costs more
+		from.UnixMilli()+p.MaxTTL.Milliseconds() < t.MaxExpiresAt.UnixMilli()) {
 		t.MaxExpiresAt = p.capFrom(*from)
 	}
 	if !t.MaxExpiresAt.IsZero() && t.MaxExpiresAt.Before(t.ExpiresAt) {
@@ -150,10 +164,10 @@ func (p *Policy) view(t *Token) {
 	}
 }
 
-// alive is t.Live(now) without a copy of t, which is large.
+// alive is t.Live(now) without a copy of the token.
 func alive(t *Token, now time.Time) bool { return t.EndedAt.IsZero() && now.Before(t.ExpiresAt) }
 
-// earlierCap returns the earlier of two caps, where zero means none.
+// earlierCap returns the earlier of two caps. Zero means that there is no cap.
 func earlierCap(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -161,7 +175,7 @@ func earlierCap(a, b time.Time) time.Time {
 	return a
 }
 
-// capped returns t, or the cap if there is one and t lies behind it.
+// capped returns the earlier of t and limit, or t if limit is zero.
 func capped(t, limit time.Time) time.Time {
 	if !limit.IsZero() && limit.Before(t) {
 		return limit
@@ -169,8 +183,8 @@ func capped(t, limit time.Time) time.Time {
 	return t
 }
 
-// renewal returns what renewing t at now records. Raising r by it may change
-// nothing: at the cap, or when the clock has stepped back.
+// renewal returns what renewing t at now records. At the cap, and when the clock has stepped
+// back, that may change nothing.
 func renewal(t *Token, ttl time.Duration, now time.Time) storage.Use {
 	return storage.Use{At: now, ExpiresAt: renewedUntil(t, ttl, now)}
 }
@@ -180,15 +194,16 @@ func renewedUntil(t *Token, ttl time.Duration, now time.Time) time.Time {
 	return capped(steady.Add(now, ttl), t.MaxExpiresAt)
 }
 
-// due reports whether RenewEvery has passed, at now, since the last use of t that was
-// recorded, or since its issue.
+// due reports whether at now RenewEvery has passed since the last recorded use of t, or since
+// its issue if none was recorded.
 func (p *Policy) due(t *Token, now time.Time) bool {
 	since := now.UnixMilli() - p.RenewEvery.Milliseconds()
 	return t.IssuedAt.UnixMilli() <= since && t.LastUsedAt.UnixMilli() <= since
 }
 
-// use returns what a successful use of t at now records, and whether that is due and
-// raises something. The last use is recorded whatever renews the token.
+// use returns what a successful use of t at now records, and whether the record changes by it:
+// whether a use is due, and is later than the last one or moves the expiry. Uses are recorded
+// whatever Renewal is.
 func (p *Policy) use(t *Token, ttl time.Duration, now time.Time) (storage.Use, bool) {
 	if !p.due(t, now) {
 		return storage.Use{}, false
@@ -197,25 +212,23 @@ func (p *Policy) use(t *Token, ttl time.Duration, now time.Time) (storage.Use, b
 	return storage.Use{At: now, ExpiresAt: expires}, raises
 }
 
-// dueUse returns the ExpiresAt of use where that is known to be due. A storage.Use on its
-// way through memory would show in the cost of a check.
+// dueUse returns the ExpiresAt of use, and whether the record changes, where a use is known to
+// be due. ExpiresAt is zero if a use does not renew t.
 func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (expires time.Time, raises bool) {
-	if p.Renewal == RenewOnUse && t.Kind == KindPlain { // Refresh alone moves the end of a session
+	if p.Renewal == RenewOnUse && t.Kind == KindPlain { // only Refresh moves the expiry of a session
 		expires = renewedUntil(t, ttl, now)
 	}
 	return expires, now.After(t.LastUsedAt) || expires.After(t.ExpiresAt)
 }
 
-// evict returns the n of the subject's live tokens that end so that another one has
-// room, the first to go first. held reports whether a connection is held by a token:
-// to LimitEndIdlest that counts as a use now.
+// evict returns the n tokens of live that AtLimit ends first, in that order. held reports
+// whether a connection is held by a token: for LimitEndIdlest that counts as a use now. evict
+// sorts live.
 func (p *Policy) evict(live []Token, n int, held func(ID) bool) []Token {
 	since := func(t *Token) time.Time { return t.IssuedAt }
-	if p.AtLimit == LimitEndIdlest {
-		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
-	}
 	inUse := make(map[ID]bool)
 	if p.AtLimit == LimitEndIdlest {
+		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
 		for i := range live {
 			inUse[live[i].ID] = held(live[i].ID)
 		}
@@ -232,7 +245,7 @@ func (p *Policy) evict(live []Token, n int, held func(ID) bool) []Token {
 	return live[:min(n, len(live))]
 }
 
-// latest returns the latest of instants.
+// latest returns the latest of t and more.
 func latest(t time.Time, more ...time.Time) time.Time {
 	for _, u := range more {
 		if u.After(t) {

@@ -37,13 +37,13 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	m := p.refresh
 	var rec storage.Record
 	text := presented{cred: new(bearer.Credential), sum: new([sha256.Size]byte)}
-	found, now, err := m.proveTo(ctx, "refresh", refreshToken, &text, &rec)
+	found, now, err := m.proveInto(ctx, "refresh", refreshToken, &text, &rec)
 	if err != nil {
 		return TokenPair{}, err
 	}
 	asked := ""
 	if found != spentText {
-		tok, err := m.admitProved(ctx, "refresh", &text, &rec, found, now)
+		tok, err := m.requireLive(ctx, "refresh", &text, &rec, found, now)
 		if err == nil {
 			asked, err = narrowed(&tok, scope)
 		}
@@ -133,7 +133,7 @@ func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, err
 // the first has it replaced, and the others are given the same again.
 func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	r.now, r.ended = now, nil
-	r.judged, err = r.p.refresh.goodIn(tx, r.text, now)
+	r.judged, err = r.p.refresh.proveLiveIn(tx, r.text, now)
 	switch kept, _ := sessionOf(&r.rec); {
 	case r.spent && r.stands >= spentText, r.stands == spentText:
 		r.stands = spentText // whatever the clock says by now: Admit was not asked

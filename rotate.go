@@ -44,7 +44,7 @@ func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Durati
 	case p.rec.Kind == KindSession:
 		return Issued{}, errRotateSession
 	}
-	if _, err := m.admitProved(ctx, "rotate", &p.presented, &p.rec, p.stands, p.now); err != nil {
+	if _, err := m.requireLive(ctx, "rotate", &p.presented, &p.rec, p.stands, p.now); err != nil {
 		return Issued{}, err
 	}
 	return m.rotate(ctx, "rotate", p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
@@ -173,7 +173,7 @@ func (r *rotation) run(tx storage.Tx, now time.Time) error {
 // judge finds the token, which must be good, by the text or by its ID.
 func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
 	if r.text != nil {
-		return r.m.goodIn(tx, r.text, now)
+		return r.m.proveLiveIn(tx, r.text, now)
 	}
 	if j.rec, err = getIn(tx, r.id); err != nil {
 		return j, err

@@ -40,7 +40,7 @@ func TestByGeneration(t *testing.T) {
 		{"after the first", 0, 0, 1, false, aheadText},
 	} {
 		rec := storage.Record{Token: Token{Generation: row.current}}
-		kept := slot{before: row.previous, previous: string(make([]byte, 32))}
+		kept := oldSecrets{before: row.previous, previous: string(make([]byte, 32))}
 		if row.kept {
 			kept.previous = strings.Repeat("d", 32)
 		}
@@ -54,7 +54,7 @@ func TestByGeneration(t *testing.T) {
 // p for.
 func standsFor(rec *storage.Record, p *presented, b binding, refreshes bool) (standing, error) {
 	m := Manager{binding: b, refreshes: refreshes}
-	return m.stands(rec, p, testInstant)
+	return m.match(rec, p, testInstant)
 }
 
 // TestRejectionsNameTheGeneration of the text that was replaced.

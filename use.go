@@ -23,7 +23,7 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 	kept := p.keep()
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
 		renewed, later = false, false
-		j, err := m.goodIn(tx, kept, now)
+		j, err := m.proveLiveIn(tx, kept, now)
 		if repeated = err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeats(&j.rec, use); repeated {
 			tok, epoch = j.tok, j.rec.Epoch // another caller had the last use meanwhile
 			tok.UsesLeft = -1
@@ -154,7 +154,7 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 	var renewed bool
 	kept := p.keep()
 	err := m.update(ctx, verb, tok.Subject, func(tx storage.Tx, now time.Time) error {
-		j, err := m.goodIn(tx, kept, now)
+		j, err := m.proveLiveIn(tx, kept, now)
 		if err != nil || j.stands != currentText {
 			return err
 		}
@@ -218,7 +218,7 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 	if m.policy.Renewal == RenewNever {
 		return Token{}, ErrNotRenewable
 	}
-	p, tok, err := m.good(ctx, "renew", bearer)
+	p, tok, err := m.proveLive(ctx, "renew", bearer)
 	switch {
 	case err != nil:
 		return Token{}, err
@@ -231,7 +231,7 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 	var epoch uint32
 	err = m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
 		at = time.Time{}
-		j, err := m.goodIn(tx, &p.presented, now)
+		j, err := m.proveLiveIn(tx, &p.presented, now)
 		if tok, epoch = j.tok, j.rec.Epoch; err != nil || j.stands != currentText {
 			return err
 		}

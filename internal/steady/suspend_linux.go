@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// suspended returns how long the machine has been suspended since it was started: by
-// how much CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, which stands still meanwhile.
-// They are read one after the other, so it is known to lie between two bounds.
+// suspended returns two bounds of how long the machine has been suspended since it was started.
+// That is how far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, which stands still while the
+// machine is suspended. The bounds differ because the clocks are read one after the other.
 func suspended() (least, most time.Duration) {
 	const clockMonotonic, clockBoottime = 1, 7
 	before, ok1 := kernelClock(clockMonotonic)

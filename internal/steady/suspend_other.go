@@ -4,6 +4,6 @@ package steady
 
 import "time"
 
-// suspended is not known here. On Windows Go's monotonic clock goes on while the
-// machine sleeps; elsewhere what it sleeps counts once the clock of the day says so.
+// suspended returns 0: the time is not known here. On Windows Go's monotonic clock goes on while
+// the machine sleeps. On other systems that time counts once the wall clock shows it.
 func suspended() (least, most time.Duration) { return 0, 0 }

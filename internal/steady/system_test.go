@@ -15,9 +15,9 @@ func TestGlanceFollowsTheClock(t *testing.T) {
 		stale bool
 	}{
 		{"at once", 0, true},
-		{"1 ns before a millisecond", goodFor - 1, true},
-		{"a millisecond later", goodFor, false},
-		{"1 ns later than that", goodFor + 1, false},
+		{"1 ns before a millisecond", wallTTL - 1, true},
+		{"a millisecond later", wallTTL, false},
+		{"1 ns later than that", wallTTL + 1, false},
 		{"a day later", 24 * time.Hour, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestGlanceFollowsTheClock(t *testing.T) {
 				if wall, elapsed := s.ReadCached(); wall != time.Now().UnixMilli() || elapsed != s.Elapsed() {
 					t.Fatalf("the first glance: %d after %v, want %d after %v", wall, elapsed, time.Now().UnixMilli(), s.Elapsed())
 				}
-				s.ahead.Add(-int64(time.Hour)) // as if the clock had been an hour behind until now
+				s.wallOffset.Add(-int64(time.Hour)) // as if the clock had been an hour behind until now
 				time.Sleep(tt.after)
 				want := time.Now()
 				if tt.stale {
@@ -46,7 +46,7 @@ func TestGlanceAfterAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSystem()
 		s.ReadCached()
-		s.ahead.Add(int64(time.Hour)) // as if the clock had been an hour ahead until now
+		s.wallOffset.Add(int64(time.Hour)) // as if the clock had been an hour ahead until now
 		now := s.WallMilli()
 		if wall, _ := s.ReadCached(); wall != now || now != time.Now().UnixMilli() {
 			t.Errorf("asked %d, then %d; want %d", now, wall, time.Now().UnixMilli())
@@ -60,15 +60,15 @@ func TestGlanceBetweenTwoReadings(t *testing.T) {
 	for _, tt := range []struct {
 		took time.Duration
 		kept bool
-	}{{0, true}, {atOnce - 1, true}, {atOnce, false}, {time.Second, false}} {
+	}{{0, true}, {maxReadGap - 1, true}, {maxReadGap, false}, {time.Second, false}} {
 		synctest.Test(t, func(t *testing.T) {
 			s := NewSystem()
 			time.Sleep(time.Hour)
-			wall, _ := s.read(time.Since(s.start) - tt.took)
+			wall, _ := s.readWall(time.Since(s.start) - tt.took)
 			if wall != time.Now().UnixMilli() {
 				t.Errorf("after %v: %d, want %d", tt.took, wall, time.Now().UnixMilli())
 			}
-			if kept := s.asked.Load() == int64(time.Hour); kept != tt.kept {
+			if kept := s.wallReadAt.Load() == int64(time.Hour); kept != tt.kept {
 				t.Errorf("after %v: kept %v, want %v", tt.took, kept, tt.kept)
 			}
 		})
@@ -104,7 +104,7 @@ func TestGlanceOutOfABubble(t *testing.T) {
 			if wall, _ := s.ReadCached(); wall != time.Now().UnixMilli() {
 				t.Errorf("in the bubble: %d, want %d", wall, time.Now().UnixMilli())
 			}
-			time.Sleep(goodFor / 2)
+			time.Sleep(wallTTL / 2)
 		}
 	})
 	wantNow(t, s)
@@ -120,7 +120,7 @@ func TestGlanceNeverKeepsFarYears(t *testing.T) {
 			if wall != time.Now().UnixMilli() {
 				t.Errorf("%v: %d, want %d", time.Now().UTC(), wall, time.Now().UnixMilli())
 			}
-			if now := s.asked.Load() == int64(time.Since(s.start)); now != kept {
+			if now := s.wallReadAt.Load() == int64(time.Since(s.start)); now != kept {
 				t.Errorf("%v: kept %v, want %v", time.Now().UTC(), now, kept)
 			}
 			time.Sleep(2 * 24 * time.Hour)
