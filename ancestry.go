@@ -94,9 +94,9 @@ func (m *Manager) underStored(ctx context.Context, verb string, tok *Token) (*li
 	return above, nil
 }
 
-// lasts reports whether rec is alive at now by what the records say, its own and those
+// liveByRecord reports whether rec is alive at now by what the records say, its own and those
 // above it, whatever a policy makes of them. One above that is damaged may be alive.
-func lasts(rec *storage.Record, now time.Time, get func(ID) (storage.Record, error)) (bool, error) {
+func liveByRecord(rec *storage.Record, now time.Time, get func(ID) (storage.Record, error)) (bool, error) {
 	if !rec.Live(now) || rec.Parent == (ID{}) {
 		return rec.Live(now), nil
 	}

@@ -260,23 +260,23 @@ func (r *refusal) MarshalJSON() ([]byte, error) {
 // LogValue is the text of the refusal.
 func (r *refusal) LogValue() slog.Value { return slog.StringValue(r.Error()) }
 
-// failure is an error in an Event that would else have no JSON.
-type failure struct{ error }
+// jsonError is an error in an Event that would else have no JSON.
+type jsonError struct{ error }
 
-// told returns err with a JSON that says its reason.
-func told(err error) error {
+// withJSON returns err with a JSON that says its reason.
+func withJSON(err error) error {
 	if _, ok := err.(json.Marshaler); ok || err == nil {
 		return err
 	}
-	return failure{err}
+	return jsonError{err}
 }
 
-func (f failure) Unwrap() error { return f.error }
+func (f jsonError) Unwrap() error { return f.error }
 
 // MarshalJSON writes code and error as the JSON of a Rejection has them.
-func (f failure) MarshalJSON() ([]byte, error) {
+func (f jsonError) MarshalJSON() ([]byte, error) {
 	return json.Marshal(reason{Code: Code(f.error), Error: f.Error()})
 }
 
 // LogValue is the text of the error.
-func (f failure) LogValue() slog.Value { return slog.StringValue(f.Error()) }
+func (f jsonError) LogValue() slog.Value { return slog.StringValue(f.Error()) }

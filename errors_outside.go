@@ -29,15 +29,15 @@ func storeError(verb string, err error) error {
 
 // absent reports whether err, which a store returned for an ID, says that there is no such
 // record, and nothing else.
-func absent(err error) bool { return says(err, ErrNotFound) }
+func absent(err error) bool { return isOnly(err, ErrNotFound) }
 
 // damaged reports whether err, which a store returned for a record, says that the record
 // is damaged, and nothing else.
-func damaged(err error) bool { return says(err, ErrCorrupt) }
+func damaged(err error) bool { return isOnly(err, ErrCorrupt) }
 
-// says reports whether err is of that kind and of no other one that Code knows. What says
+// isOnly reports whether err is of that kind and of no other one that Code knows. What says
 // more, as that a deadline has passed while nothing was found, could not tell.
-func says(err, kind error) bool {
+func isOnly(err, kind error) bool {
 	if err == kind || !errors.Is(err, kind) {
 		return err == kind
 	}

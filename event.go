@@ -48,14 +48,14 @@ type Event struct {
 
 func (m *Manager) tell(ctx context.Context, e Event) {
 	if m.observe != nil {
-		e.Err = told(e.Err)
+		e.Err = withJSON(e.Err)
 		m.observe(ctx, e)
 	}
 }
 
-// mostApart is how many goroutines tell Observe of what happened to held connections, at
+// maxTellApart is how many goroutines tell Observe of what happened to held connections, at
 // a time: with an Observe that hangs there are no more, and the rest is not told.
-const mostApart = 64
+const maxTellApart = 64
 
 // tellApart is tell in a goroutine of its own, for those that serve held connections: an
 // Observe that hangs or panics keeps none of them.
@@ -63,7 +63,7 @@ func (m *Manager) tellApart(e Event) {
 	if m.observe == nil {
 		return
 	}
-	if m.apart.Add(1) > mostApart {
+	if m.apart.Add(1) > maxTellApart {
 		m.apart.Add(-1)
 		return
 	}
@@ -85,7 +85,7 @@ func (m *Manager) refuse(ctx context.Context, err error) error {
 	if m.observe == nil {
 		return err
 	}
-	e := Event{Kind: EventRejected, At: m.now(), Err: told(err)}
+	e := Event{Kind: EventRejected, At: m.now(), Err: withJSON(err)}
 	if r, ok := err.(*Rejection); ok {
 		e.Token.ID, e.Token.Subject, e.Token.Generation = r.ID, r.Subject, r.Generation
 		if r.Err == ErrReplaced || r.Err == ErrReused {

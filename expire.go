@@ -89,7 +89,7 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 		case found == spentText && rec.Kind == KindPlain:
 			return replaced(&rec, &p.presented)
 		}
-		tok, all, err = m.endIn(tx, &rec, why, now)
+		tok, all, err = m.endIfLive(tx, &rec, why, now)
 		return err
 	})
 	if err != nil {
@@ -102,17 +102,17 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 	return tok, nil
 }
 
-// endIn ends the token of rec, which tx has read, and what was delegated from it, if it
+// endIfLive ends the token of rec, which tx has read, and what was delegated from it, if it
 // lasts. It returns the token as it is then, and all that it ended. That a policy keeps a
 // token out is no end: another policy would let it in again.
-func (m *Manager) endIn(tx storage.Tx, rec *storage.Record, why EndReason, now time.Time) (tok Token, all []Token, err error) {
+func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, why EndReason, now time.Time) (tok Token, all []Token, err error) {
 	m.endedByClock(rec)
-	alive, err := lasts(rec, now, tx.Get)
+	alive, err := liveByRecord(rec, now, tx.Get)
 	if err != nil {
 		return tok, nil, err
 	}
 	if alive {
-		if all, err = m.endTied(tx, rec.ID, why, now); err != nil {
+		if all, err = m.endWithDelegates(tx, rec.ID, why, now); err != nil {
 			return tok, nil, err
 		}
 		return all[0], all, nil
@@ -134,7 +134,7 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ende
 		if err != nil {
 			return err
 		}
-		_, all, err = m.endIn(tx, &rec, EndRevoked, now)
+		_, all, err = m.endIfLive(tx, &rec, EndRevoked, now)
 		return err
 	})
 	if err != nil {
@@ -164,7 +164,7 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	var tokens []Token
 	err = m.update(ctx, "expire subject", subject, func(tx storage.Tx, now time.Time) error {
 		tokens = nil
-		ids, err := m.lasting(tx, now)
+		ids, err := m.liveIDs(tx, now)
 		if err != nil {
 			return err
 		}
@@ -191,14 +191,14 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	return len(tokens), nil
 }
 
-// lasting returns the IDs of the subject's tokens that last.
-func (m *Manager) lasting(tx storage.Tx, now time.Time) (ids []ID, err error) {
+// liveIDs returns the IDs of the subject's tokens that last.
+func (m *Manager) liveIDs(tx storage.Tx, now time.Time) (ids []ID, err error) {
 	for rec, err := range readable(tx.Living(now)) { // a damaged one is denied as it is
 		if err != nil {
 			return nil, err
 		}
 		m.endedByClock(&rec)
-		alive, err := lasts(&rec, now, tx.Get)
+		alive, err := liveByRecord(&rec, now, tx.Get)
 		if err != nil {
 			return nil, err
 		}
@@ -223,10 +223,10 @@ func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token
 	return m.token(&rec), nil
 }
 
-// endTied is end for the token of id and, with EndParent, for every token that was
+// endWithDelegates is end for the token of id and, with EndParent, for every token that was
 // delegated from it, near or far. It returns them as they are then, the token of id
 // first.
-func (m *Manager) endTied(tx storage.Tx, id ID, why EndReason, now time.Time) ([]Token, error) {
+func (m *Manager) endWithDelegates(tx storage.Tx, id ID, why EndReason, now time.Time) ([]Token, error) {
 	tok, err := m.end(tx, id, why, now)
 	if err != nil {
 		return nil, err
@@ -257,9 +257,9 @@ func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]T
 	return ended, nil
 }
 
-// endDelegatesOf ends what was delegated from the token of id, which lives on under
+// endRotatedDelegates ends what was delegated from the token of id, which lives on under
 // another secret: its own delegates with EndRotated, theirs with EndParent.
-func (m *Manager) endDelegatesOf(tx storage.Tx, id ID, now time.Time) (ended []Token, err error) {
+func (m *Manager) endRotatedDelegates(tx storage.Tx, id ID, now time.Time) (ended []Token, err error) {
 	delegates, err := delegatesIn(tx, now)
 	if err != nil {
 		return nil, err

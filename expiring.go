@@ -36,9 +36,9 @@ func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[
 			yield(Token{}, fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within))
 			return
 		}
-		var s soon
+		var s expiringList
 		err := m.outlive(ctx, "expiring", new([]Token), func() (uint32, error) {
-			s = soon{m: m, ctx: ctx}
+			s = expiringList{m: m, ctx: ctx}
 			err := s.collect(within)
 			return s.epoch, err
 		})
@@ -59,37 +59,37 @@ func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[
 	}
 }
 
-// soon is what expires soon, as it is being collected.
-type soon struct {
+// expiringList is what expires soon, as it is being collected.
+type expiringList struct {
 	m       *Manager
 	ctx     context.Context
 	now     time.Time
 	epoch   uint32 // of now
 	tokens  []Token
-	damaged []damage
+	damaged []damagedRecord
 }
 
-// damage is a record that cannot be judged, and why.
-type damage struct {
+// damagedRecord is a record that cannot be judged, and why.
+type damagedRecord struct {
 	id  ID
 	err error
 }
 
-func (s *soon) collect(within time.Duration) error {
+func (s *expiringList) collect(within time.Duration) error {
 	s.now, s.epoch = s.m.stamp()
 	var filter storage.Filter // no store has to know an instant behind the last one
 	if last := steady.Add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < steady.LastInstant {
 		filter.ExpiresBefore = last.Add(time.Millisecond)
 	}
 	for rec, err := range s.m.store.List(s.ctx, filter) {
-		if err := s.found(&rec, err); err != nil {
+		if err := s.addRecord(&rec, err); err != nil {
 			return err
 		}
 	}
 	all := s.tokens
 	s.tokens = all[:0] // never ahead of what is judged
 	for i := range all {
-		if err := s.judge(&all[i]); err != nil {
+		if err := s.addLive(&all[i]); err != nil {
 			return err
 		}
 	}
@@ -99,10 +99,10 @@ func (s *soon) collect(within time.Duration) error {
 	return nil
 }
 
-// found keeps what the record alone says expires soon.
-func (s *soon) found(rec *storage.Record, err error) error {
+// addRecord keeps what the record alone says expires soon.
+func (s *expiringList) addRecord(rec *storage.Record, err error) error {
 	if err != nil {
-		return s.failed(rec.ID, storeError("expiring", err))
+		return s.addDamaged(rec.ID, storeError("expiring", err))
 	}
 	if tok := s.m.token(rec); tok.Live(s.now) && !spent(rec) {
 		s.tokens = append(s.tokens, tok)
@@ -110,20 +110,20 @@ func (s *soon) found(rec *storage.Record, err error) error {
 	return nil
 }
 
-// failed notes a damaged record, and returns any other error.
-func (s *soon) failed(id ID, err error) error {
+// addDamaged notes a damaged record, and returns any other error.
+func (s *expiringList) addDamaged(id ID, err error) error {
 	if !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	s.damaged = append(s.damaged, damage{id, err})
+	s.damaged = append(s.damaged, damagedRecord{id, err})
 	return nil
 }
 
-// judge keeps tok if the records that it was delegated from agree.
-func (s *soon) judge(tok *Token) error {
+// addLive keeps tok if the records that it was delegated from agree.
+func (s *expiringList) addLive(tok *Token) error {
 	if tok.Parent != (ID{}) {
 		if _, err := s.m.underStored(s.ctx, "expiring", tok); err != nil {
-			return s.failed(tok.ID, err)
+			return s.addDamaged(tok.ID, err)
 		}
 		if !tok.Live(s.now) {
 			return nil

@@ -45,7 +45,7 @@ func (r *room) make(tx storage.Tx, now time.Time) error {
 		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), r.policy.MaxTokens))
 	}
 	for _, tok := range r.policy.evict(live, len(live)+1-r.policy.MaxTokens, r.m.holds.holding) {
-		ended, err := r.m.endTied(tx, tok.ID, EndEvicted, now)
+		ended, err := r.m.endWithDelegates(tx, tok.ID, EndEvicted, now)
 		if err != nil {
 			return err
 		}

@@ -144,8 +144,8 @@ func (m *Manager) badCredentials(ctx context.Context, err error) error {
 	return &Rejection{Err: err}
 }
 
-// login is a session on its way into the store.
-type login struct {
+// sessionDraft is a session on its way into the store.
+type sessionDraft struct {
 	p     *Pairs
 	grant Grant
 
@@ -157,15 +157,15 @@ type login struct {
 	room  room
 }
 
-// run draws the random parts and stores the session, in an epoch that lasts until then.
-func (l *login) run(ctx context.Context) error {
+// save draws the random parts and stores the session, in an epoch that lasts until then.
+func (l *sessionDraft) save(ctx context.Context) error {
 	return l.p.refresh.outlive(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
 		err := l.attempt(ctx)
 		return l.epoch, err
 	})
 }
 
-func (l *login) attempt(ctx context.Context) (err error) {
+func (l *sessionDraft) attempt(ctx context.Context) (err error) {
 	for range mintAttempts {
 		if err = l.draw(l.p.refresh.now()); err != nil {
 			return err
@@ -179,7 +179,7 @@ func (l *login) attempt(ctx context.Context) (err error) {
 }
 
 // draw draws the ID, the key and both secrets of a session that begins at now.
-func (l *login) draw(now time.Time) error {
+func (l *sessionDraft) draw(now time.Time) error {
 	if err := l.refresh.Mint(now, l.grant.Subject); err != nil {
 		return err
 	}
@@ -195,17 +195,17 @@ func (l *login) draw(now time.Time) error {
 }
 
 // store is the transaction.
-func (l *login) store(tx storage.Tx) error {
+func (l *sessionDraft) store(tx storage.Tx) error {
 	now, epoch := l.p.refresh.stamp()
 	l.epoch = epoch
 	return l.p.refresh.judged(epoch, l.put(tx, now))
 }
 
 // put makes room if it must, and puts the session.
-func (l *login) put(tx storage.Tx, now time.Time) error {
+func (l *sessionDraft) put(tx storage.Tx, now time.Time) error {
 	p := l.p
 	l.room = room{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
-	l.make(now, l.epoch)
+	l.makeRecord(now, l.epoch)
 	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
 		return nil
 	}
@@ -220,8 +220,8 @@ func (l *login) put(tx storage.Tx, now time.Time) error {
 	return putIn(tx, &l.rec)
 }
 
-// make sets the record of a session that begins at now.
-func (l *login) make(now time.Time, epoch uint32) {
+// makeRecord sets the record of a session that begins at now.
+func (l *sessionDraft) makeRecord(now time.Time, epoch uint32) {
 	p, g := l.p, l.grant
 	ttl := g.ttl(&p.access.policy)
 	g.TTL, g.SessionTTL = g.SessionTTL, 0

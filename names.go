@@ -20,7 +20,7 @@ func checkText(field, value string, limit int) error {
 	}
 	last := rune(0)
 	for at, c := range value {
-		if !mayStand(last, c, first(value[at+utf8.RuneLen(c):])) {
+		if !allowed(last, c, first(value[at+utf8.RuneLen(c):])) {
 			return invalidGrant(field, "%U may not stand here; leave it out, as ClipName does", c)
 		}
 		last = c
@@ -63,8 +63,8 @@ const (
 	emojiVariant = '\ufe0f' // VARIATION SELECTOR-16
 )
 
-// mayStand reports whether c may stand in a Subject or a Name, after last and before next.
-func mayStand(last, c, next rune) bool {
+// allowed reports whether c may stand in a Subject or a Name, after last and before next.
+func allowed(last, c, next rune) bool {
 	if c == joiner {
 		return (symbol(last) || last == emojiVariant) && symbol(next)
 	}
@@ -104,7 +104,7 @@ func ClipName(text string) string {
 		text = text[size:]
 		next := first(text)
 		switch {
-		case mayStand(last, c, next):
+		case allowed(last, c, next):
 		case unicode.IsSpace(c) && last != ' ':
 			c = ' '
 		default:

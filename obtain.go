@@ -40,10 +40,10 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 		return Issued{}, err
 	}
 	o := obtaining{asked: g, draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m}}
-	if err := o.rotation.draw(); err != nil {
+	if err := o.rotation.drawRandom(); err != nil {
 		return Issued{}, err
 	}
-	if err := o.draft.run(ctx, "obtain", o.decide); err != nil {
+	if err := o.draft.run(ctx, "obtain", o.inTx); err != nil {
 		return Issued{}, err
 	}
 	if !o.found {
@@ -56,7 +56,7 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 	if !o.renewedAt.IsZero() {
 		m.tell(ctx, Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
 	}
-	return Issued{Token: o.token, Bearer: o.held.Text(m.prefix), Existing: true, Reduced: o.reduced}, nil
+	return Issued{Token: o.token, Bearer: o.cred.Text(m.prefix), Existing: true, Reduced: o.reduced}, nil
 }
 
 // obtaining is a draft that is not needed if the subject has its token already.
@@ -66,15 +66,15 @@ type obtaining struct {
 	rotation rotation // of a token whose key is retired, or which is about to die
 
 	found     bool // the rest is about what was found
-	held      bearer.Credential
+	cred      bearer.Credential
 	token     Token
 	renewedAt time.Time // zero: not renewed
 	rotated   bool
 	reduced   []string
 }
 
-// decide is the transaction.
-func (o *obtaining) decide(tx storage.Tx) error {
+// inTx is the transaction.
+func (o *obtaining) inTx(tx storage.Tx) error {
 	d := &o.draft
 	d.now, d.epoch = d.m.stamp()
 	return d.m.judged(d.epoch, o.choose(tx, d.now))
@@ -92,15 +92,15 @@ func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
 		return d.put(tx)
 	}
 	o.token = d.m.token(&rec)
-	if !d.m.reveal(&rec, &o.held) {
-		return o.replace(tx, rec.ID, 0, now)
+	if !d.m.derive(&rec, &o.cred) {
+		return o.rotate(tx, rec.ID, 0, now)
 	}
 	until := o.token.ExpiresAt
 	if d.m.policy.Renewal != RenewNever {
 		until = latest(until, renewedUntil(&o.token, rec.TTL, now))
 	}
 	if until.Sub(now) < o.asked.minLeft(&d.m.policy) {
-		return o.replace(tx, rec.ID, o.token.ExpiresAt.Sub(now), now)
+		return o.rotate(tx, rec.ID, o.token.ExpiresAt.Sub(now), now)
 	}
 	if rec.TTL < o.asked.leastTTL(&d.m.policy) || rec.TTL > o.asked.ttl(&d.m.policy) {
 		o.reduced = []string{"TTL"}
@@ -108,14 +108,14 @@ func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
 	return o.renew(tx, &rec, now)
 }
 
-// replace gives the token of id a new secret, and the life that was asked for.
-func (o *obtaining) replace(tx storage.Tx, id ID, overlap time.Duration, now time.Time) error {
+// rotate gives the token of id a new secret, and the life that was asked for.
+func (o *obtaining) rotate(tx storage.Tx, id ID, overlap time.Duration, now time.Time) error {
 	r := &o.rotation
 	r.id, r.overlap, r.life = id, overlap, o.draft.grant.ttl(&o.draft.m.policy)
-	if err := r.run(tx, now); err != nil {
+	if err := r.apply(tx, now); err != nil {
 		return err
 	}
-	o.token, o.held, o.rotated, o.draft.evicted = r.token, r.cred, true, r.ended
+	o.token, o.cred, o.rotated, o.draft.evicted = r.token, r.cred, true, r.ended
 	if o.token.ExpiresAt.After(steady.Add(now, r.life)) { // a renewal shortens no life
 		o.reduced = []string{"TTL"}
 	}
@@ -140,7 +140,7 @@ func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, e
 		if err != nil {
 			return storage.Record{}, err
 		}
-		if !d.fits(&rec) || !madeByObtain(&rec) {
+		if !d.matches(&rec) || !madeByObtain(&rec) {
 			continue
 		}
 		if tok := d.m.token(&rec); tok.Live(now) && !rec.IssuedAt.Before(found.IssuedAt) {
@@ -150,11 +150,11 @@ func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, e
 	return found, nil
 }
 
-// fits reports whether rec is what the draft's grant asks for, and can still be used.
-func (d *draft) fits(rec *storage.Record) bool {
+// matches reports whether rec is what the draft's grant asks for, and can still be used.
+func (d *draft) matches(rec *storage.Record) bool {
 	g := &d.grant
 	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Data == g.Data &&
-		within(rec.Scope, g.Scope) && within(g.Scope, rec.Scope) &&
+		scopeWithin(rec.Scope, g.Scope) && scopeWithin(g.Scope, rec.Scope) &&
 		rec.MaxUses == g.MaxUses && rec.UseGrace == g.UseGrace.Truncate(time.Millisecond) && (rec.MaxUses == 0 || rec.UsesLeft > 0)
 }
 
@@ -204,11 +204,11 @@ func newKeys(keys []Key) ([]bearer.Key, error) {
 	return derive, nil
 }
 
-// obtained is how what is sealed in the record of a token made by Obtain begins: a
+// obtainedLabel is how what is sealed in the record of a token made by Obtain begins: a
 // kind and its version. The salt follows.
 const (
-	obtained    = "o1"
-	obtainedLen = len(obtained) + bearer.SecretLen
+	obtainedLabel = "o1"
+	obtainedLen   = len(obtainedLabel) + bearer.SecretLen
 )
 
 // obtainedSecret makes c's secret, which is random, the salt of one that k derives, and
@@ -217,13 +217,13 @@ func obtainedSecret(c *bearer.Credential, k bearer.Key, b bearer.Binding) storag
 	salt := string(c[bearer.IDLen:])
 	secret := k.First(c.ID(), b, salt)
 	copy(c[bearer.IDLen:], secret[:])
-	return storage.NewSealed(obtained + salt)
+	return storage.NewSealed(obtainedLabel + salt)
 }
 
 // saltOf returns the salt of the first secret of a token made by Obtain, and whether rec
 // is of one that still has it.
 func saltOf(rec *storage.Record) (salt string, ok bool) {
-	salt, ok = strings.CutPrefix(rec.Sealed.Text(), obtained)
+	salt, ok = strings.CutPrefix(rec.Sealed.Text(), obtainedLabel)
 	return salt, ok && len(salt) == bearer.SecretLen
 }
 
@@ -236,16 +236,16 @@ func madeByObtain(rec *storage.Record) bool {
 	if _, ok := saltOf(rec); ok {
 		return true
 	}
-	r, _, err := rotatedOf(rec)
+	r, _, err := rotationOf(rec)
 	return err == nil && r.obtained
 }
 
-// reveal sets c to what the holder of a token made by Obtain presents, and reports
+// derive sets c to what the holder of a token made by Obtain presents, and reports
 // whether one of the keys still derives it.
-func (m *Manager) reveal(rec *storage.Record, c *bearer.Credential) bool {
+func (m *Manager) derive(rec *storage.Record, c *bearer.Credential) bool {
 	copy(c[:], rec.ID[:])
 	salt, first := saltOf(rec)
-	r, was, err := rotatedOf(rec)
+	r, was, err := rotationOf(rec)
 	if !first && (err != nil || !was || !r.obtained) {
 		return false
 	}

@@ -164,13 +164,13 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 	if err := g.spread(&p.access.policy); err != nil {
 		return TokenPair{}, err
 	}
-	l := login{p: p, grant: g}
-	if err := l.run(ctx); err != nil {
+	l := sessionDraft{p: p, grant: g}
+	if err := l.save(ctx); err != nil {
 		return TokenPair{}, err
 	}
 	p.refresh.tellEnded(ctx, l.room.evicted)
 	p.refresh.tell(ctx, Event{Kind: EventIssued, At: l.rec.IssuedAt, Token: p.refresh.token(&l.rec)})
-	c := p.credentials(&l.rec, &l.access, &l.refresh, l.rec.IssuedAt)
+	c := p.pair(&l.rec, &l.access, &l.refresh, l.rec.IssuedAt)
 	for _, tok := range l.room.evicted {
 		c.Refresh.Evicted = append(c.Refresh.Evicted, tok.ID)
 	}
@@ -206,8 +206,8 @@ func (p *Pairs) check(g *Grant) error {
 	return nil
 }
 
-// credentials returns what the client of the session rec gets at now.
-func (p *Pairs) credentials(rec *storage.Record, access, refresh *bearer.Credential, now time.Time) TokenPair {
+// pair returns what the client of the session rec gets at now.
+func (p *Pairs) pair(rec *storage.Record, access, refresh *bearer.Credential, now time.Time) TokenPair {
 	seen := *rec
 	var c TokenPair
 	c.Refresh.Token, c.Refresh.Bearer = p.refresh.token(rec), refresh.TextAfter(p.refresh.prefix, p.refresh.begun)

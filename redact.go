@@ -46,8 +46,8 @@ func (c TokenPair) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()
 // LogValue is everything but the secrets.
 func (c TokenPair) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
 
-// shownConfig is what is worth printing of a Config.
-type shownConfig struct {
+// printedConfig is what is worth printing of a Config.
+type printedConfig struct {
 	Policy  Policy
 	Prefix  string
 	Clock   string // its type
@@ -61,13 +61,13 @@ type shownConfig struct {
 	ClockTolerance, ClockSettle time.Duration
 }
 
-func (c *Config) shown() shownConfig {
-	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.Admit != nil, c.Observe != nil, len(c.Keys), c.Recheck, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
+func (c *Config) printed() printedConfig {
+	return printedConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.Admit != nil, c.Observe != nil, len(c.Keys), c.Recheck, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
 }
 
 // Format writes the Config with the number of its Keys, and of its functions whether
 // there is one.
-func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
+func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.printed()) }
 
 // LogValue is what Format writes.
-func (c Config) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
+func (c Config) LogValue() slog.Value { return slog.AnyValue(c.printed()) }

@@ -45,12 +45,12 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	if found != spentText {
 		tok, err := m.admitProved(ctx, "refresh", &text, &rec, found, now)
 		if err == nil {
-			asked, err = narrowed(&tok, scope)
+			asked, err = narrowScope(&tok, scope)
 		}
 		if err != nil {
 			return TokenPair{}, err
 		}
-	} else if !m.lasts(&rec, now) { // an end is final: there is nothing to write
+	} else if !m.sessionLives(&rec, now) { // an end is final: there is nothing to write
 		tok := m.token(&rec)
 		return TokenPair{}, m.refuse(ctx, reused(&tok, &text))
 	}
@@ -58,9 +58,9 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	return r.answer(ctx, rec.Subject)
 }
 
-// narrowed returns the words of tok's scope that asked holds, in their order, or all
+// narrowScope returns the words of tok's scope that asked holds, in their order, or all
 // of them if asked holds none.
-func narrowed(tok *Token, asked []string) (string, error) {
+func narrowScope(tok *Token, asked []string) (string, error) {
 	length := -1
 	for _, scope := range asked {
 		if scope != "" {
@@ -107,7 +107,7 @@ func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, err
 	if err := bearer.Draw(r.salt[:]); err != nil {
 		return TokenPair{}, err
 	}
-	if err := m.update(ctx, "refresh", subject, r.run); err != nil {
+	if err := m.update(ctx, "refresh", subject, r.apply); err != nil {
 		return TokenPair{}, m.verdict(ctx, r.text.cred.ID(), err)
 	}
 	m.tellEnded(ctx, r.ended)
@@ -124,14 +124,14 @@ func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, err
 		}
 		m.tell(ctx, Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
 	}
-	c := p.credentials(&r.rec, &r.access, &r.refresh, r.now)
+	c := p.pair(&r.rec, &r.access, &r.refresh, r.now)
 	c.Repeated = r.stands == previousText
 	return c, nil
 }
 
-// run decides by what is stored as the transaction runs: of many that present one text
+// apply decides by what is stored as the transaction runs: of many that present one text
 // the first has it replaced, and the others are given the same again.
-func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
+func (r *refreshing) apply(tx storage.Tx, now time.Time) (err error) {
 	r.now, r.ended = now, nil
 	r.judged, err = r.p.refresh.goodIn(tx, r.text, now)
 	switch kept, _ := sessionOf(&r.rec); {
@@ -141,15 +141,15 @@ func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
 	case err != nil:
 		return err
 	case r.stands == previousText:
-		return r.repeat(kept)
+		return r.giveAgain(kept)
 	default:
 		return r.replace(tx, kept)
 	}
 }
 
-// lasts reports whether the session of rec is alive at now by its record, whatever a
+// sessionLives reports whether the session of rec is alive at now by its record, whatever a
 // policy makes of it: another policy would let it in.
-func (m *Manager) lasts(rec *storage.Record, now time.Time) bool {
+func (m *Manager) sessionLives(rec *storage.Record, now time.Time) bool {
 	seen := *rec
 	m.endedByClock(&seen)
 	return seen.Live(now)
@@ -158,17 +158,17 @@ func (m *Manager) lasts(rec *storage.Record, now time.Time) bool {
 // reuse ends the session, unless it is dead.
 func (r *refreshing) reuse(tx storage.Tx) (err error) {
 	m := r.p.refresh
-	if r.tok = m.token(&r.rec); !m.lasts(&r.rec, r.now) {
+	if r.tok = m.token(&r.rec); !m.sessionLives(&r.rec, r.now) {
 		return nil
 	}
-	if r.ended, err = m.endTied(tx, r.rec.ID, EndReused, r.now); err == nil {
+	if r.ended, err = m.endWithDelegates(tx, r.rec.ID, EndReused, r.now); err == nil {
 		r.tok = r.ended[0]
 	}
 	return err
 }
 
-// make sets both secrets of a generation, for the salt that they are derived with.
-func (r *refreshing) make(key bearer.TagKey, generation uint32, salt []byte) {
+// makeSecrets sets both secrets of a generation, for the salt that they are derived with.
+func (r *refreshing) makeSecrets(key bearer.TagKey, generation uint32, salt []byte) {
 	p := r.p
 	for _, part := range []struct {
 		cred    *bearer.Credential
@@ -184,12 +184,12 @@ func (r *refreshing) make(key bearer.TagKey, generation uint32, salt []byte) {
 	}
 }
 
-// repeat gives the current secrets again, by the previous text.
-func (r *refreshing) repeat(kept session) error {
+// giveAgain gives the current secrets again, by the previous text.
+func (r *refreshing) giveAgain(kept session) error {
 	if r.scope != kept.accessScope() {
 		return decide(repeatedScope(r.scope, kept.accessScope()))
 	}
-	r.make(kept.key(), r.rec.Generation, []byte(kept.salt()))
+	r.makeSecrets(kept.key(), r.rec.Generation, []byte(kept.salt()))
 	sum := r.access.Sum(r.p.access.binding)
 	if !r.refresh.Proves(r.p.refresh.binding, &r.rec.Digest) || !isSum(kept.access(), &sum) {
 		return errSecrets
@@ -203,7 +203,7 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	if rec.Generation == math.MaxUint32 {
 		return errGenerations
 	}
-	r.make(kept.key(), rec.Generation+1, r.salt[:])
+	r.makeSecrets(kept.key(), rec.Generation+1, r.salt[:])
 	rec.MaxExpiresAt = r.tok.MaxExpiresAt // never after that of the policy, which it was seen under
 	rec.ExpiresAt = capped(latest(r.tok.ExpiresAt, steady.Add(now, rec.TTL)), rec.MaxExpiresAt)
 	next := sessionParts{
@@ -219,7 +219,7 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 		rec.PreviousUntil = steady.Add(now, min(p.grace, kept.accessTTL())) // a retry gets no dead access text
 		sum := rec.Digest.Sum()
 		next.previousRefresh, next.salt = string(sum[:]), r.salt[:]
-		if within(r.scope, kept.accessScope()) {
+		if scopeWithin(r.scope, kept.accessScope()) {
 			next.previousAccess = kept.access()
 			next.previousUntil = capped(rec.PreviousUntil, kept.accessExpires())
 		}
@@ -229,13 +229,13 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	return putIn(tx, rec)
 }
 
-// within reports whether every word of scope is one of those that other has.
-func within(scope, other string) bool {
-	return scope == other || len(lacking(other, scope)) == 0
+// scopeWithin reports whether every word of scope is one of those that other has.
+func scopeWithin(scope, other string) bool {
+	return scope == other || len(missingWords(other, scope)) == 0
 }
 
-// lacking returns the words of scope that other has not.
-func lacking(other, scope string) []string {
+// missingWords returns the words of scope that other has not.
+func missingWords(other, scope string) []string {
 	has := words(other)
 	return slices.DeleteFunc(words(scope), func(w string) bool { return slices.Contains(has, w) })
 }

@@ -89,10 +89,10 @@ func (p *Policy) checkOverlap(overlap time.Duration) error {
 
 // rotate draws what r needs, and runs it in a transaction of the subject.
 func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation) (Issued, error) {
-	if err := r.draw(); err != nil {
+	if err := r.drawRandom(); err != nil {
 		return Issued{}, err
 	}
-	err := m.update(ctx, verb, subject, r.run)
+	err := m.update(ctx, verb, subject, r.apply)
 	if err == nil {
 		m.tellEnded(ctx, r.ended)
 		err = m.overtaken(&r.token, r.epoch, r.by)
@@ -133,7 +133,7 @@ type rotation struct {
 	repeated bool // the text had been given before
 }
 
-func (r *rotation) draw() error {
+func (r *rotation) drawRandom() error {
 	var b [len(bearer.TagKey{}) + bearer.SaltLen + bearer.RandomLen]byte
 	if err := bearer.Draw(b[:]); err != nil {
 		return err
@@ -144,10 +144,10 @@ func (r *rotation) draw() error {
 	return nil
 }
 
-// run is the transaction.
-func (r *rotation) run(tx storage.Tx, now time.Time) error {
+// apply is the transaction.
+func (r *rotation) apply(tx storage.Tx, now time.Time) error {
 	r.ended, r.repeated = nil, false
-	j, err := r.judge(tx, now)
+	j, err := r.find(tx, now)
 	if r.epoch, r.by = j.rec.Epoch, j.rec.Generation; r.text != nil {
 		r.by = r.text.generation
 	}
@@ -157,21 +157,21 @@ func (r *rotation) run(tx storage.Tx, now time.Time) error {
 	case j.rec.Kind == KindSession:
 		return errRotateSession
 	}
-	state, was, err := rotatedOf(&j.rec)
+	state, was, err := rotationOf(&j.rec)
 	if err != nil {
 		return err
 	}
 	if j.stands == previousText && r.overlap != 0 {
-		return r.repeat(&j, &state)
+		return r.giveAgain(&j, &state)
 	}
 	if !was {
-		state = rotated{key: r.key, first: j.rec.Digest.Sum()}
+		state = rotationState{key: r.key, first: j.rec.Digest.Sum()}
 	}
 	return r.replace(tx, &j, &state, now)
 }
 
-// judge finds the token, which must be good, by the text or by its ID.
-func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
+// find returns the token, which must be good, by the text or by its ID.
+func (r *rotation) find(tx storage.Tx, now time.Time) (j judged, err error) {
 	if r.text != nil {
 		return r.m.goodIn(tx, r.text, now)
 	}
@@ -194,13 +194,13 @@ func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
 	return j, err
 }
 
-// repeat gives the current secret again, by the previous text.
-func (r *rotation) repeat(j *judged, state *rotated) error {
+// giveAgain gives the current secret again, by the previous text.
+func (r *rotation) giveAgain(j *judged, state *rotationState) error {
 	if !state.unused || state.salt == ([bearer.SaltLen]byte{}) {
 		return decide(ErrRotated)
 	}
 	if state.obtained {
-		if !r.m.reveal(&j.rec, &r.cred) {
+		if !r.m.derive(&j.rec, &r.cred) {
 			return decide(ErrRotated) // its key is retired
 		}
 	} else {
@@ -216,7 +216,7 @@ func (r *rotation) repeat(j *judged, state *rotated) error {
 }
 
 // replace gives the record of j another secret, and a new life from now.
-func (r *rotation) replace(tx storage.Tx, j *judged, state *rotated, now time.Time) error {
+func (r *rotation) replace(tx storage.Tx, j *judged, state *rotationState, now time.Time) error {
 	rec := &j.rec
 	if rec.Generation == math.MaxUint32 {
 		return errGenerations
@@ -237,7 +237,7 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotated, now time.Ti
 	if r.overlap != 0 || rec.Family == (ID{}) {
 		return nil
 	}
-	ended, err := r.m.endDelegatesOf(tx, rec.ID, now)
+	ended, err := r.m.endRotatedDelegates(tx, rec.ID, now)
 	r.ended = ended
 	return err
 }
@@ -245,7 +245,7 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotated, now time.Ti
 // keepPrevious says in state which secret works beside the one to come: none with an
 // overlap of 0; else the current one. But a current one that RotateID finds unused gives
 // way, and leaves the one before as it is.
-func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
+func (r *rotation) keepPrevious(j *judged, state *rotationState, now time.Time) {
 	switch {
 	case r.overlap == 0:
 		state.previous, state.before = [len(state.previous)]byte{}, 0
@@ -259,7 +259,7 @@ func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
 
 // makeSecret sets the secret of rec's generation, and in state what it is made of: one of
 // Config.Keys for a token of Obtain, the text presented, or nothing but chance.
-func (r *rotation) makeSecret(rec *storage.Record, state *rotated) {
+func (r *rotation) makeSecret(rec *storage.Record, state *rotationState) {
 	binding := r.m.binding
 	state.unused, state.salt = r.overlap != 0, [bearer.SaltLen]byte{}
 	state.obtained = madeByObtain(rec) && len(r.m.keys) > 0

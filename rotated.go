@@ -12,7 +12,7 @@ import (
 
 // rotated is what the record of a plain token keeps sealed once its secret has been
 // replaced.
-type rotated struct {
+type rotationState struct {
 	key      bearer.TagKey        // of the tags of its secrets
 	floor    uint32               // the least generation by which a connection may still be held
 	before   uint32               // the generation of the previous secret
@@ -65,14 +65,14 @@ func legible(rec *storage.Record) bool {
 	case rotatedLen:
 		return strings.HasPrefix(text, rotatedLabel)
 	case obtainedLen:
-		return strings.HasPrefix(text, obtained)
+		return strings.HasPrefix(text, obtainedLabel)
 	}
 	return false
 }
 
-// rotatedOf returns what rec, of a plain token, says of its rotations. ok is false where
+// rotationOf returns what rec, of a plain token, says of its rotations. ok is false where
 // there is nothing: the token was never rotated.
-func rotatedOf(rec *storage.Record) (r rotated, ok bool, err error) {
+func rotationOf(rec *storage.Record) (r rotationState, ok bool, err error) {
 	switch {
 	case !legible(rec):
 		return r, false, errSecrets
@@ -94,7 +94,7 @@ func uint32At(text string, at int) uint32 {
 }
 
 // seal returns the form of r.
-func (r *rotated) seal() storage.Sealed {
+func (r *rotationState) seal() storage.Sealed {
 	var flags byte
 	if r.unused {
 		flags |= flagUnused
@@ -116,7 +116,7 @@ func useSecret(rec *storage.Record) (changed bool, err error) {
 	if !unusedSecret(rec) {
 		return false, nil
 	}
-	r, _, err := rotatedOf(rec)
+	r, _, err := rotationOf(rec)
 	if err != nil {
 		return false, err
 	}

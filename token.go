@@ -125,7 +125,7 @@ func missingScope(missing []string) *ScopeError {
 // repeatedScope returns the ScopeError of a repeat within the grace that asks for another
 // scope than the first time.
 func repeatedScope(asked, first string) *ScopeError {
-	e := missingScope(lacking(first, asked))
+	e := missingScope(missingWords(first, asked))
 	e.Limit = "within the grace Refresh repeats its answer, with the scope that was asked for first"
 	return e
 }

@@ -24,7 +24,7 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
 		renewed, later = false, false
 		j, err := m.goodIn(tx, kept, now)
-		if repeated = err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeats(&j.rec, use); repeated {
+		if repeated = err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeatable(&j.rec, use); repeated {
 			tok, epoch = j.tok, j.rec.Epoch // another caller had the last use meanwhile
 			tok.UsesLeft = -1
 			return nil
@@ -66,14 +66,14 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 	return tok, nil
 }
 
-// repeats reports whether a text of rec, which is alive and has no uses left, is good again
+// repeatable reports whether a text of rec, which is alive and has no uses left, is good again
 // for use since the last one was within Grant.UseGrace: with that one ends its life.
-func repeats(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 && use != useHeld }
+func repeatable(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 && use != useHeld }
 
 // repeat sets tok to the answer to c, a text of rec, which is alive and has no uses left,
 // if its last use may be repeated, and else refuses c.
 func (m *Manager) repeat(ctx context.Context, c *bearer.Credential, rec *storage.Record, by uint32, use usage, tok *Token) error {
-	if !repeats(rec, use) {
+	if !repeatable(rec, use) {
 		payTag(c, m.binding)
 		return m.refuse(ctx, exhausted(&rec.Token, by))
 	}
@@ -117,7 +117,7 @@ func (m *Manager) exhaust(id ID, subject string) {
 		now := m.now() // whatever the epoch: the use is spent
 		rec, err := getIn(tx, id)
 		if err == nil && spent(&rec) {
-			_, tokens, err = m.endIn(tx, &rec, EndExhausted, now)
+			_, tokens, err = m.endIfLive(tx, &rec, EndExhausted, now)
 		}
 		return err
 	})
@@ -141,7 +141,7 @@ func (m *Manager) useNow(ctx context.Context, verb string, p *presented, rec *st
 	case rec.Generation != 0 && unusedSecret(rec):
 		m.firstUse(ctx, verb, p, &rec.Token)
 	case m.policy.due(&rec.Token, now):
-		m.used(ctx, &rec.Token, rec.TTL, now, above)
+		m.touch(ctx, &rec.Token, rec.TTL, now, above)
 	}
 	return m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, p.generation)
 }
@@ -181,10 +181,10 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 	}
 }
 
-// used records that tok was used at now, which is due, if that raises something, and
+// touch records that tok was used at now, which is due, if that raises something, and
 // brings tok up to what everyone sees then. That it could not be stored does not unmake
 // the use.
-func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *lineage) {
+func (m *Manager) touch(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *lineage) {
 	expires, raises := m.policy.dueUse(tok, ttl, now)
 	if !raises || m.admission != nil && !tok.Live(m.now()) { // Admit took too long to renew by
 		return
