@@ -8,9 +8,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// lineage is what those that a delegate came from, near or far, make of it. A nil
-// lineage is that of a token that is nobody's delegate, or was ended itself.
-type lineage struct {
+// ancestry is what those that a delegate came from, near or far, make of it. A nil
+// ancestry is that of a token that is nobody's delegate, or was ended itself.
+type ancestry struct {
 	until time.Time // when the first of them runs out
 	limit time.Time // the earliest of their caps, zero for none
 	ended time.Time // when the first of them was ended, zero if none was
@@ -18,35 +18,35 @@ type lineage struct {
 	ids   [MaxDelegation]ID
 }
 
-// lower makes of tok, as its own record has it, what everyone sees of it: it lives no
+// clamp makes of tok, as its own record has it, what everyone sees of it: it lives no
 // longer than any of those above, and it was ended when one of them was.
-func (l *lineage) lower(tok *Token) {
+func (l *ancestry) clamp(tok *Token) {
 	if l == nil || !tok.EndedAt.IsZero() {
 		return
 	}
 	tok.MaxExpiresAt = earlierCap(tok.MaxExpiresAt, l.limit)
-	tok.ExpiresAt = l.soonest(tok.ExpiresAt)
+	tok.ExpiresAt = l.earliest(tok.ExpiresAt)
 	if !l.ended.IsZero() {
 		tok.EndedAt, tok.EndReason = l.ended, EndParent
 	}
 }
 
-// soonest returns t, or when the first of those above runs out if that is earlier.
-func (l *lineage) soonest(t time.Time) time.Time {
+// earliest returns t, or when the first of those above runs out if that is earlier.
+func (l *ancestry) earliest(t time.Time) time.Time {
 	if l != nil && l.until.Before(t) {
 		return l.until
 	}
 	return t
 }
 
-// lineageOf reads those above tok with get, and takes of each what see makes of it.
+// ancestryOf reads those above tok with get, and takes of each what see makes of it.
 // One that is gone has long been dead, and more than Delegate puts above each other
 // are no good either: then nothing is left of the life of tok.
-func lineageOf(tok *Token, see func(*storage.Record) Token, get func(ID) (storage.Record, error)) (*lineage, error) {
+func ancestryOf(tok *Token, see func(*storage.Record) Token, get func(ID) (storage.Record, error)) (*ancestry, error) {
 	if tok.Parent == (ID{}) || !tok.EndedAt.IsZero() {
 		return nil, nil
 	}
-	l := new(lineage)
+	l := new(ancestry)
 	for id := tok.Parent; id != (ID{}); l.depth++ {
 		if l.depth == MaxDelegation {
 			l.until = time.Time{}
@@ -74,20 +74,20 @@ func lineageOf(tok *Token, see func(*storage.Record) Token, get func(ID) (storag
 	return l, nil
 }
 
-// under lowers tok, which m.token returned, by those above it, which get returns. The
+// clamp lowers tok, which m.token returned, by those above it, which get returns. The
 // error leaves tok as it is: it is that of get, or ErrCorrupt.
-func (m *Manager) under(tok *Token, get func(ID) (storage.Record, error)) (*lineage, error) {
-	above, err := lineageOf(tok, m.token, get)
-	above.lower(tok)
+func (m *Manager) clamp(tok *Token, get func(ID) (storage.Record, error)) (*ancestry, error) {
+	above, err := ancestryOf(tok, m.token, get)
+	above.clamp(tok)
 	return above, err
 }
 
-// underStored is under by what the store says now.
-func (m *Manager) underStored(ctx context.Context, verb string, tok *Token) (*lineage, error) {
+// clampStored is clamp by what the store says now.
+func (m *Manager) clampStored(ctx context.Context, verb string, tok *Token) (*ancestry, error) {
 	if tok.Parent == (ID{}) {
 		return nil, nil
 	}
-	above, err := m.under(tok, func(id ID) (storage.Record, error) { return m.store.Get(ctx, id) })
+	above, err := m.clamp(tok, func(id ID) (storage.Record, error) { return m.store.Get(ctx, id) })
 	if err != nil {
 		return nil, storeError(verb, err)
 	}
@@ -101,10 +101,10 @@ func liveByRecord(rec *storage.Record, now time.Time, get func(ID) (storage.Reco
 		return rec.Live(now), nil
 	}
 	tok := rec.Token
-	above, err := lineageOf(&tok, func(r *storage.Record) Token { return r.Token }, get)
+	above, err := ancestryOf(&tok, func(r *storage.Record) Token { return r.Token }, get)
 	if err != nil && !errors.Is(err, ErrCorrupt) {
 		return false, err
 	}
-	above.lower(&tok)
+	above.clamp(&tok)
 	return tok.Live(now), nil
 }

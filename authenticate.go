@@ -77,14 +77,14 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 		}
 	}
 	generation = p.generation
-	if m.earlier(&rec) {
-		m.endedByClock(&rec)
+	if m.fromEarlierEpoch(&rec) {
+		m.showClockEnd(&rec)
 	}
 	m.viewText(&rec, found)
 	if !alive(&rec.Token, now) {
 		return 0, m.refuseDead(ctx, c, &rec.Token, generation)
 	}
-	var above *lineage
+	var above *ancestry
 	if m.admission != nil || rec.Parent != (ID{}) { // or there is nothing to ask
 		if above, err = m.admitUnder(ctx, verb, &rec.Token, generation, now); err == nil {
 			err = m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, generation) // Admit may have taken its time
@@ -103,7 +103,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 		return generation, err
 	}
 	if use != useNone && found == currentText && (rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)) { // or there is nothing to record
-		if err = m.useNow(ctx, verb, &p, &rec, now, above); err != nil {
+		if err = m.recordUse(ctx, verb, &p, &rec, now, above); err != nil {
 			return 0, err
 		}
 	}
@@ -199,9 +199,9 @@ func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32,
 }
 
 // admitUnder is admit, and returns who is above tok.
-func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *lineage, err error) {
+func (m *Manager) admitUnder(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *ancestry, err error) {
 	if alive(tok, now) {
-		if above, err = m.underStored(ctx, verb, tok); err != nil {
+		if above, err = m.clampStored(ctx, verb, tok); err != nil {
 			return nil, err
 		}
 	}

@@ -75,7 +75,7 @@ func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
 	}
 	d.rec.Family, d.rec.Parent = j.rec.Family, j.rec.ID
 	until := j.until()
-	d.under(&lineage{until: until, limit: earlierCap(j.tok.MaxExpiresAt, j.leftOf(until))})
+	d.limitBy(&ancestry{until: until, limit: earlierCap(j.tok.MaxExpiresAt, j.leftOf(until))})
 	return nil
 }
 
@@ -132,13 +132,13 @@ func (m *Manager) roomForDelegate(tx storage.Tx, id ID, now time.Time) error {
 	return nil
 }
 
-// under puts the draft under those above it, and says what that took.
-func (d *draft) under(above *lineage) {
+// limitBy puts the draft under those above it, and says what that took.
+func (d *draft) limitBy(above *ancestry) {
 	asked := d.rec.ExpiresAt
 	d.rec.MaxExpiresAt = earlierCap(d.rec.MaxExpiresAt, above.limit)
 	d.rec.ExpiresAt = capped(asked, d.rec.MaxExpiresAt)
 	d.above = above
-	if above.soonest(d.rec.ExpiresAt).Before(asked) {
+	if above.earliest(d.rec.ExpiresAt).Before(asked) {
 		d.reduced = []string{"TTL"}
 	}
 }

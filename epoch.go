@@ -44,13 +44,13 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 func (m *Manager) inEpoch(fn func(tx storage.Tx, now time.Time) error) func(storage.Tx) error {
 	return func(tx storage.Tx) error {
 		now, epoch := m.stamp()
-		return m.judged(epoch, fn(tx, now))
+		return m.checkEpoch(epoch, fn(tx, now))
 	}
 }
 
-// judged returns what a transaction that came to err in epoch is to return: errEpoch if
+// checkEpoch returns what a transaction that came to err in epoch is to return: errEpoch if
 // that epoch is over or about to be.
-func (m *Manager) judged(epoch uint32, err error) error {
+func (m *Manager) checkEpoch(epoch uint32, err error) error {
 	if m.lagging() {
 		m.time.Look() // it may have settled while the transaction ran
 	}
@@ -63,10 +63,10 @@ func (m *Manager) judged(epoch uint32, err error) error {
 	return &fromTx{err}
 }
 
-// outlive runs act, which judges by an epoch and returns it, again if that is over by
+// retryOnNewEpoch runs act, which judges by an epoch and returns it, again if that is over by
 // then: a token that was issued would be dead before any client has its text. It tells of
 // what act has evicted, unless that was the last time, which is for its caller to tell.
-func (m *Manager) outlive(ctx context.Context, verb string, evicted *[]Token, act func() (epoch uint32, err error)) (err error) {
+func (m *Manager) retryOnNewEpoch(ctx context.Context, verb string, evicted *[]Token, act func() (epoch uint32, err error)) (err error) {
 	var epoch uint32
 	for n := range epochAttempts {
 		unready := m.ready(ctx, verb)
@@ -98,11 +98,11 @@ func (m *Manager) outlive(ctx context.Context, verb string, evicted *[]Token, ac
 func (m *Manager) overtaken(tok *Token, epoch uint32, by uint32) error {
 	rec := storage.Record{Epoch: epoch}
 	rec.EndedAt = tok.EndedAt
-	if !m.earlier(&rec) {
+	if !m.fromEarlierEpoch(&rec) {
 		return nil
 	}
 	rec.Token = *tok
-	m.endedByClock(&rec)
+	m.showClockEnd(&rec)
 	return expired(&rec.Token, by)
 }
 
@@ -128,15 +128,15 @@ func (m *Manager) stamp() (now time.Time, epoch uint32) {
 	}
 }
 
-// earlier reports whether rec is of an earlier epoch, and so ended. The time to judge
+// fromEarlierEpoch reports whether rec is of an earlier epoch, and so ended. The time to judge
 // it by is read before this is asked.
-func (m *Manager) earlier(rec *storage.Record) bool {
+func (m *Manager) fromEarlierEpoch(rec *storage.Record) bool {
 	return rec.Epoch < m.marks.Epoch() && rec.EndedAt.IsZero()
 }
 
-// endedByClock makes of a token of an earlier epoch what everyone sees of it.
-func (m *Manager) endedByClock(rec *storage.Record) {
-	if m.earlier(rec) {
+// showClockEnd makes of a token of an earlier epoch what everyone sees of it.
+func (m *Manager) showClockEnd(rec *storage.Record) {
+	if m.fromEarlierEpoch(rec) {
 		rec.EndedAt, rec.EndReason = steady.Normalise(m.marks.Mark().Since), EndClock
 	}
 }
@@ -149,17 +149,17 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 		return nil
 	}
 	for rec, err := range m.store.List(ctx, storage.Filter{}) {
-		if damaged(err) || err == nil && !m.earlier(&rec) {
+		if damaged(err) || err == nil && !m.fromEarlierEpoch(&rec) {
 			continue
 		}
 		if err == nil {
 			id := rec.ID
 			err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) error {
 				rec, err := getIn(tx, id)
-				if errors.Is(err, errGone) || err == nil && !m.earlier(&rec) {
+				if errors.Is(err, errGone) || err == nil && !m.fromEarlierEpoch(&rec) {
 					return nil
 				}
-				m.endedByClock(&rec)
+				m.showClockEnd(&rec)
 				return putIn(tx, &rec)
 			})
 		}

@@ -57,7 +57,7 @@ func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token,
 	tok, err := m.logOut(ctx, verb, &p)
 	if errors.Is(err, errGone) { // swept meanwhile
 		tok = m.token(&p.rec)
-		if _, err = m.underStored(ctx, verb, &tok); errors.Is(err, ErrCorrupt) {
+		if _, err = m.clampStored(ctx, verb, &tok); errors.Is(err, ErrCorrupt) {
 			err = nil
 		}
 	}
@@ -106,7 +106,7 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 // lasts. It returns the token as it is then, and all that it ended. That a policy keeps a
 // token out is no end: another policy would let it in again.
 func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, why EndReason, now time.Time) (tok Token, all []Token, err error) {
-	m.endedByClock(rec)
+	m.showClockEnd(rec)
 	alive, err := liveByRecord(rec, now, tx.Get)
 	if err != nil {
 		return tok, nil, err
@@ -118,7 +118,7 @@ func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, why EndReason, n
 		return all[0], all, nil
 	}
 	tok = m.token(rec)
-	if _, err := m.under(&tok, tx.Get); !errors.Is(err, ErrCorrupt) { // it is dead, whatever is above it
+	if _, err := m.clamp(&tok, tx.Get); !errors.Is(err, ErrCorrupt) { // it is dead, whatever is above it
 		return tok, nil, err
 	}
 	return tok, nil, nil
@@ -197,7 +197,7 @@ func (m *Manager) liveIDs(tx storage.Tx, now time.Time) (ids []ID, err error) {
 		if err != nil {
 			return nil, err
 		}
-		m.endedByClock(&rec)
+		m.showClockEnd(&rec)
 		alive, err := liveByRecord(&rec, now, tx.Get)
 		if err != nil {
 			return nil, err

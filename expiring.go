@@ -37,7 +37,7 @@ func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[
 			return
 		}
 		var s expiringList
-		err := m.outlive(ctx, "expiring", new([]Token), func() (uint32, error) {
+		err := m.retryOnNewEpoch(ctx, "expiring", new([]Token), func() (uint32, error) {
 			s = expiringList{m: m, ctx: ctx}
 			err := s.collect(within)
 			return s.epoch, err
@@ -122,7 +122,7 @@ func (s *expiringList) addDamaged(id ID, err error) error {
 // addLive keeps tok if the records that it was delegated from agree.
 func (s *expiringList) addLive(tok *Token) error {
 	if tok.Parent != (ID{}) {
-		if _, err := s.m.underStored(s.ctx, "expiring", tok); err != nil {
+		if _, err := s.m.clampStored(s.ctx, "expiring", tok); err != nil {
 			return s.addDamaged(tok.ID, err)
 		}
 		if !tok.Live(s.now) {

@@ -122,10 +122,10 @@ func (r *holdRun) admitAgain(ctx context.Context, t *heldToken) error {
 	if err != nil {
 		return storeError("hold", err)
 	}
-	m.endedByClock(&rec)
+	m.showClockEnd(&rec)
 	m.viewText(&rec, currentText)
 	tok := rec.Token
-	if _, err := m.underStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
+	if _, err := m.clampStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
 		return err
 	}
 	return m.admission(ctx, tok)

@@ -67,7 +67,7 @@ func (o *outlook) takeParents(ctx context.Context, m *Manager, tok *Token) error
 	if tok.Parent == (ID{}) {
 		return nil
 	}
-	_, err := m.under(tok, func(id ID) (storage.Record, error) {
+	_, err := m.clamp(tok, func(id ID) (storage.Record, error) {
 		o.also = append(o.also, id)
 		return m.store.Get(ctx, id)
 	})

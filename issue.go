@@ -56,7 +56,7 @@ func (d *draft) run(ctx context.Context, verb string, fn func(storage.Tx) error)
 	if err := d.grant.spread(&d.m.policy); err != nil {
 		return err
 	}
-	return d.m.outlive(ctx, verb, &d.evicted, func() (uint32, error) {
+	return d.m.retryOnNewEpoch(ctx, verb, &d.evicted, func() (uint32, error) {
 		err := d.attempt(ctx, verb, fn)
 		return d.epoch, err
 	})
@@ -107,14 +107,14 @@ type draft struct {
 	evicted []Token
 
 	tie     func(tx storage.Tx, d *draft) error // ties rec to the token that it is delegated from; nil: to none
-	above   *lineage                            // of a delegate, which tie says
+	above   *ancestry                           // of a delegate, which tie says
 	reduced []string                            // what those above made smaller
 }
 
 // store is the transaction.
 func (d *draft) store(tx storage.Tx) error {
 	d.now, d.epoch = d.m.stamp()
-	return d.m.judged(d.epoch, d.put(tx))
+	return d.m.checkEpoch(d.epoch, d.put(tx))
 }
 
 // put makes room if it must, and puts the new record.
@@ -166,7 +166,7 @@ func (d *draft) tell(ctx context.Context, i *Issued) {
 func (d *draft) answer(i *Issued) {
 	d.m.show(&d.rec, &i.Token)
 	i.Bearer, i.Reduced = d.cred.TextAfter(d.m.prefix, d.m.begun), d.reduced
-	d.above.lower(&i.Token)
+	d.above.clamp(&i.Token)
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)
 	}

@@ -21,7 +21,7 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 		return Token{}, recordError("token", err)
 	}
 	tok := m.token(&rec)
-	if _, err := m.underStored(ctx, "token", &tok); err != nil {
+	if _, err := m.clampStored(ctx, "token", &tok); err != nil {
 		return Token{}, err
 	}
 	return tok, nil
@@ -61,7 +61,7 @@ func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(
 			if err != nil {
 				err = storeError(verb, err)
 			} else {
-				_, err = m.underStored(ctx, verb, &tok)
+				_, err = m.clampStored(ctx, verb, &tok)
 			}
 			if err != nil {
 				tok = Token{ID: rec.ID}

@@ -212,9 +212,9 @@ func (m *Manager) token(rec *storage.Record) (tok Token) {
 
 // show sets tok to token of rec.
 func (m *Manager) show(rec *storage.Record, tok *Token) {
-	if *tok = rec.Token; m.earlier(rec) {
+	if *tok = rec.Token; m.fromEarlierEpoch(rec) {
 		seen := *rec
-		m.endedByClock(&seen)
+		m.showClockEnd(&seen)
 		*tok = seen.Token
 	}
 	m.view(rec, tok)

@@ -77,7 +77,7 @@ type obtaining struct {
 func (o *obtaining) inTx(tx storage.Tx) error {
 	d := &o.draft
 	d.now, d.epoch = d.m.stamp()
-	return d.m.judged(d.epoch, o.choose(tx, d.now))
+	return d.m.checkEpoch(d.epoch, o.choose(tx, d.now))
 }
 
 // choose finds the token to give again, or issues one.

@@ -238,7 +238,7 @@ func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, e
 	return func(yield func(Token, error) bool) {
 		var now time.Time
 		ours := func(rec *storage.Record) bool {
-			now = p.access.now() // before the record is judged, as Manager.earlier demands
+			now = p.access.now() // before the record is judged, as Manager.fromEarlierEpoch demands
 			return p.refresh.owns(rec)
 		}
 		for tok, err := range p.access.tokens(ctx, "sessions", subject, ours) {

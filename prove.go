@@ -58,7 +58,7 @@ func (m *Manager) admitProved(ctx context.Context, verb string, p *presented, re
 		return tok, m.refuse(ctx, replaced(rec, p))
 	}
 	seen := *rec
-	m.endedByClock(&seen)
+	m.showClockEnd(&seen)
 	m.viewText(&seen, found)
 	tok = seen.Token
 	if err = m.admit(ctx, verb, &tok, p.generation, now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
@@ -73,9 +73,9 @@ func (m *Manager) admitProved(ctx context.Context, verb string, p *presented, re
 // judged is what a transaction finds of a text that is good.
 type judged struct {
 	rec    storage.Record
-	tok    Token    // what everyone sees of it by that text
-	above  *lineage // those that it was delegated from
-	stands standing // currentText or previousText
+	tok    Token     // what everyone sees of it by that text
+	above  *ancestry // those that it was delegated from
+	stands standing  // currentText or previousText
 }
 
 // goodIn judges the text p by what tx reads, at now. A text that is good no more is a
@@ -94,10 +94,10 @@ func (m *Manager) goodIn(tx storage.Tx, p *presented, now time.Time) (j judged, 
 		return j, &Rejection{Err: ErrUnknown, ID: j.rec.ID}
 	}
 	seen := j.rec
-	m.endedByClock(&seen)
+	m.showClockEnd(&seen)
 	m.viewText(&seen, j.stands)
 	j.tok = seen.Token
-	if j.above, err = m.under(&j.tok, tx.Get); err != nil {
+	if j.above, err = m.clamp(&j.tok, tx.Get); err != nil {
 		return j, err
 	}
 	switch {

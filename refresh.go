@@ -151,7 +151,7 @@ func (r *refreshing) apply(tx storage.Tx, now time.Time) (err error) {
 // policy makes of it: another policy would let it in.
 func (m *Manager) sessionLives(rec *storage.Record, now time.Time) bool {
 	seen := *rec
-	m.endedByClock(&seen)
+	m.showClockEnd(&seen)
 	return seen.Live(now)
 }
 

@@ -182,7 +182,7 @@ func (r *rotation) find(tx storage.Tx, now time.Time) (j judged, err error) {
 		return j, errGone
 	}
 	j.stands, j.tok = currentText, r.m.token(&j.rec)
-	if j.above, err = r.m.under(&j.tok, tx.Get); err != nil {
+	if j.above, err = r.m.clamp(&j.tok, tx.Get); err != nil {
 		return j, err
 	}
 	switch {
@@ -233,7 +233,7 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotationState, now t
 		return err
 	}
 	r.token = r.m.token(rec)
-	j.above.lower(&r.token)
+	j.above.clamp(&r.token)
 	if r.overlap != 0 || rec.Family == (ID{}) {
 		return nil
 	}

@@ -155,7 +155,7 @@ type sessionDraft struct {
 
 // save draws the random parts and stores the session, in an epoch that lasts until then.
 func (l *sessionDraft) save(ctx context.Context) error {
-	return l.p.refresh.outlive(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
+	return l.p.refresh.retryOnNewEpoch(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
 		err := l.attempt(ctx)
 		return l.epoch, err
 	})
@@ -194,7 +194,7 @@ func (l *sessionDraft) draw(now time.Time) error {
 func (l *sessionDraft) store(tx storage.Tx) error {
 	now, epoch := l.p.refresh.stamp()
 	l.epoch = epoch
-	return l.p.refresh.judged(epoch, l.put(tx, now))
+	return l.p.refresh.checkEpoch(epoch, l.put(tx, now))
 }
 
 // put makes room if it must, and puts the session.

@@ -42,7 +42,7 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 		m.policy.spend(&j, now, use, held)
 		later = held && j.rec.UseGrace == 0 && spentByHold(&j.rec.Token)
 		at, tok = now, m.token(&j.rec)
-		j.above.lower(&tok)
+		j.above.clamp(&tok)
 		renewed = tok.EndedAt.IsZero() && tok.ExpiresAt.After(j.tok.ExpiresAt)
 		epoch = j.rec.Epoch
 		return putIn(tx, &j.rec)
@@ -134,9 +134,9 @@ func exhausted(tok *Token, by uint32) *Rejection {
 	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: by}
 }
 
-// useNow records that the current secret of rec, which p presents, was used at now. It
+// recordUse records that the current secret of rec, which p presents, was used at now. It
 // refuses p if a new epoch has begun meanwhile.
-func (m *Manager) useNow(ctx context.Context, verb string, p *presented, rec *storage.Record, now time.Time, above *lineage) error {
+func (m *Manager) recordUse(ctx context.Context, verb string, p *presented, rec *storage.Record, now time.Time, above *ancestry) error {
 	switch {
 	case rec.Generation != 0 && unusedSecret(rec):
 		m.firstUse(ctx, verb, p, &rec.Token)
@@ -165,7 +165,7 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 		use, _ := m.policy.use(&j.tok, j.rec.TTL, now)
 		use.Raise(&j.rec)
 		used = m.token(&j.rec)
-		j.above.lower(&used)
+		j.above.clamp(&used)
 		renewed = used.ExpiresAt.After(j.tok.ExpiresAt)
 		return putIn(tx, &j.rec)
 	})
@@ -184,7 +184,7 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 // touch records that tok was used at now, which is due, if that raises something, and
 // brings tok up to what everyone sees then. That it could not be stored does not unmake
 // the use.
-func (m *Manager) touch(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *lineage) {
+func (m *Manager) touch(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *ancestry) {
 	expires, raises := m.policy.dueUse(tok, ttl, now)
 	if !raises || m.admission != nil && !tok.Live(m.now()) { // Admit took too long to renew by
 		return
@@ -193,7 +193,7 @@ func (m *Manager) touch(ctx context.Context, tok *Token, ttl time.Duration, now 
 		m.tell(ctx, Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
 		return
 	}
-	expires = above.soonest(expires)
+	expires = above.earliest(expires)
 	renewed := expires.After(tok.ExpiresAt)
 	if now.After(tok.LastUsedAt) {
 		tok.LastUsedAt = now
@@ -240,7 +240,7 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		}
 		renewal(&tok, j.rec.TTL, now).Raise(&j.rec)
 		at, tok = now, m.token(&j.rec)
-		j.above.lower(&tok)
+		j.above.clamp(&tok)
 		return putIn(tx, &j.rec)
 	})
 	if err == nil {
