@@ -13,26 +13,27 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Rotate gives the token whose text bearer is a new secret, and a new life from now by
-// the policy. The token stays what it is: its ID, its place in MaxTokens, its connections
-// and its delegates. It is durable before it returns, and Issued.Bearer is the new text.
+// Rotate gives the token whose text is bearer a new secret, and a new life from now by the
+// policy. The token keeps its ID, its place in MaxTokens, its connections and its delegates.
+// The rotation is durable before Rotate returns, and Issued.Bearer is the new text.
 //
 // The previous text works until now plus overlap, or until the expiry that the token had,
-// whichever is earlier; it records no use and renews nothing. Rotating again within an
-// overlap ends it. Until the new text has been used (Peek is no use), Rotate with the
-// previous text gives the same answer again; after that it is ErrRotated, and once the
-// previous text has ended ErrReplaced, of which Observe is told.
+// whichever is earlier. It records no use and renews nothing. Another rotation within the
+// overlap ends that text. Until the new text has been used (Peek is no use), Rotate with the
+// previous text gives the same answer again; after that the error is ErrRotated. Once the
+// previous text has ended, the error is ErrReplaced, and Observe is told.
 //
-// An overlap of 0 is for a text that has leaked: every older text ends at once, what was
-// delegated from the token ends with EndRotated, and the connections that an older text
-// opened are cut. With the previous text, too, it makes a new secret.
+// An overlap of 0 is for a text that has leaked: every older text ends at once, the delegates
+// of the token end with EndRotated, and the connections that an older text opened are cut.
+// Rotate with the previous text and overlap 0 makes a new secret, too.
 //
-// Obtain gives the new text of a token of its own. A delegate keeps its cap.
+// After a rotation Obtain gives the new text, if the token is one of Obtain's. A delegate keeps
+// its cap.
 //
 // Errors are those of Authenticate; ErrRotated; ErrNotRenewable for an access text, which
-// Refresh replaces; and ErrInvalidGrant for an overlap that is negative, under a
-// millisecond but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown call again;
-// if the overlap was 0 and that is ErrReplaced, issue a token instead.
+// Refresh replaces; and ErrInvalidGrant for an overlap that is negative, under a millisecond
+// but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown call Rotate again. If the
+// overlap was 0 and the second call returns ErrReplaced, issue a token instead.
 func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
@@ -50,13 +51,13 @@ func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Durati
 	return m.rotate(ctx, "rotate", p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
 }
 
-// RotateID is Rotate for administrators, who have no text of the token of id. The text
-// in use becomes the previous one. There is no repeat: called again before the new text
-// was used, RotateID replaces that text and leaves the previous one as it is.
+// RotateID is Rotate for administrators, who have no text of the token of id. The text in use
+// becomes the previous one. RotateID never gives the same answer again: called before the new
+// text was used, it replaces that text and leaves the previous one as it is.
 //
-// Admit is not asked. Errors are ErrNotFound if there is no such token of this
-// Manager's prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable
-// for a session; ErrInvalidGrant as from Rotate; or the store's.
+// Admit is not asked. The error is ErrNotFound if there is no such token of this Manager's
+// prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable for a
+// session; ErrInvalidGrant as from Rotate; or the store's.
 func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
@@ -76,7 +77,7 @@ var (
 	errGenerations   = decide(fmt.Errorf("%w: it has had as many secrets as a token can have", ErrNotRenewable))
 )
 
-// checkOverlap returns ErrInvalidGrant unless overlap can be one.
+// checkOverlap returns ErrInvalidGrant unless overlap is within its limits.
 func (p *Policy) checkOverlap(overlap time.Duration) error {
 	if err := checkDuration(overlap, false); err != nil {
 		return invalidGrant("overlap", "%v", err)
@@ -87,7 +88,8 @@ func (p *Policy) checkOverlap(overlap time.Duration) error {
 	return nil
 }
 
-// rotate draws what r needs, and runs it in a transaction of the subject.
+// rotate draws the random parts of r, applies it in a transaction of the subject, and tells
+// Observe. The error is a *Rejection, and told as one, if r has the text of a dead token.
 func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation) (Issued, error) {
 	if err := r.drawRandom(); err != nil {
 		return Issued{}, err
@@ -112,27 +114,30 @@ func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation)
 	return Issued{Token: r.token, Bearer: r.cred.TextAfter(m.prefix, m.begun)}, nil
 }
 
-// rotation replaces the secret of a plain token. Its transaction may run more than once,
-// and sets what it finds each time.
+// rotation replaces the secret of a plain token. Its transaction may run more than once, and
+// sets the results each time.
 type rotation struct {
 	m       *Manager
 	id      ID
-	text    *presented // by which it was asked for; nil: by an administrator or Obtain
+	text    *presented // of the token; nil: RotateID or Obtain asks
 	overlap time.Duration
-	life    time.Duration // the TTL that Obtain asks for; 0: as it is
+	life    time.Duration // the TTL that Obtain asks for; 0: the token keeps its TTL
 
-	key    bearer.TagKey // drawn before the transaction
+	// The random parts are drawn before the transaction.
+	key    bearer.TagKey
 	salt   [bearer.SaltLen]byte
 	random [bearer.RandomLen]byte
 
+	// The results of the transaction.
 	token    Token
-	epoch    uint32            // of its record
-	by       uint32            // the generation of the text, or of the secret that RotateID replaces
-	cred     bearer.Credential // the text that is given
-	ended    []Token
-	repeated bool // the text had been given before
+	epoch    uint32            // of the record
+	by       uint32            // the generation of text, or without one of the secret that was replaced
+	cred     bearer.Credential // of the new text
+	ended    []Token           // the delegates that an overlap of 0 ended
+	repeated bool              // the new text had been given before
 }
 
+// drawRandom sets the random parts, or returns bearer.ErrNoRandomness.
 func (r *rotation) drawRandom() error {
 	var b [len(bearer.TagKey{}) + bearer.SaltLen + bearer.RandomLen]byte
 	if err := bearer.Draw(b[:]); err != nil {
@@ -170,7 +175,7 @@ func (r *rotation) apply(tx storage.Tx, now time.Time) error {
 	return r.replace(tx, &j, &state, now)
 }
 
-// find returns the token, which must be good, by the text or by its ID.
+// find reads the token by its text or its ID, and returns an error unless the token is alive.
 func (r *rotation) find(tx storage.Tx, now time.Time) (j judged, err error) {
 	if r.text != nil {
 		return r.m.goodIn(tx, r.text, now)
@@ -194,7 +199,8 @@ func (r *rotation) find(tx storage.Tx, now time.Time) (j judged, err error) {
 	return j, err
 }
 
-// giveAgain gives the current secret again, by the previous text.
+// giveAgain sets cred to the current text again, for a caller that has the previous one. The
+// error is ErrRotated if the current text is in use, or can no longer be derived.
 func (r *rotation) giveAgain(j *judged, state *rotationState) error {
 	if !state.unused || state.salt == ([bearer.SaltLen]byte{}) {
 		return decide(ErrRotated)
@@ -215,7 +221,7 @@ func (r *rotation) giveAgain(j *judged, state *rotationState) error {
 	return nil
 }
 
-// replace gives the record of j another secret, and a new life from now.
+// replace stores the record of j with a new secret and a new life from now.
 func (r *rotation) replace(tx storage.Tx, j *judged, state *rotationState, now time.Time) error {
 	rec := &j.rec
 	if rec.Generation == math.MaxUint32 {
@@ -242,9 +248,9 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotationState, now t
 	return err
 }
 
-// keepPrevious says in state which secret works beside the one to come: none with an
-// overlap of 0; else the current one. But a current one that RotateID finds unused gives
-// way, and leaves the one before as it is.
+// keepPrevious sets in state which secret works beside the next one. With an overlap of 0 that
+// is none. Else it is the current secret, unless RotateID finds that unused: then the previous
+// secret stays.
 func (r *rotation) keepPrevious(j *judged, state *rotationState, now time.Time) {
 	switch {
 	case r.overlap == 0:
@@ -257,8 +263,9 @@ func (r *rotation) keepPrevious(j *judged, state *rotationState, now time.Time) 
 	}
 }
 
-// makeSecret sets the secret of rec's generation, and in state what it is made of: one of
-// Config.Keys for a token of Obtain, the text presented, or nothing but chance.
+// makeSecret sets cred to the text of rec's generation, and in state what its secret derives
+// from: one of Config.Keys for a token of Obtain, or else the text presented. Without either the
+// secret is random.
 func (r *rotation) makeSecret(rec *storage.Record, state *rotationState) {
 	binding := r.m.binding
 	state.unused, state.salt = r.overlap != 0, [bearer.SaltLen]byte{}
@@ -280,8 +287,8 @@ func (r *rotation) makeSecret(rec *storage.Record, state *rotationState) {
 	r.cred.SetTagged(&state.key, binding, bearer.PlainSecret, rec.Generation, random)
 }
 
-// renew begins a new life of the token. A delegate keeps its cap, which may be that of
-// an access text.
+// renew begins a new life of the token at now. A delegate keeps its cap, which may be the end
+// of an access text.
 func (r *rotation) renew(j *judged, now time.Time) {
 	rec, limit := &j.rec, r.m.policy.capFrom(now)
 	rec.TTL = cmp.Or(r.life, rec.TTL)
