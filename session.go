@@ -13,15 +13,15 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// session is what the record of a session keeps sealed: a label with a version, then
-// these, instants and durations in milliseconds, big-endian.
+// session is the text of Record.Sealed of a session: a label with a version, then these fields.
+// Instants and durations are in milliseconds, numbers are big-endian.
 //
 //	1   length of the prefix of refresh texts
 //	2   length of the scope of the access secret
 //	16  key of the tags
-//	8   when the access secret runs out
+//	8   the instant when the access secret runs out
 //	8   how long an access secret lives
-//	8   until when the previous access secret works
+//	8   the instant when the previous access secret ends
 //	32  digest of the access secret
 //	32  digest of the previous access secret
 //	32  digest of the previous refresh secret
@@ -29,8 +29,8 @@ import (
 //	…   the prefix of refresh texts
 //	…   the scope of the access secret
 //
-// Zeros stand for no digest and for no salt. A session is read where it lies, since
-// every check of an access text reads one.
+// Zeros stand for no digest and for no salt. The fields are read in place, without a copy, since
+// every check of an access text reads some.
 type session string
 
 const (
@@ -49,8 +49,8 @@ const (
 	atTexts          = atSalt + bearer.SaltLen
 )
 
-// sessionOf returns what rec keeps sealed, and whether that is the form of a session.
-func sessionOf(rec *storage.Record) (session, bool) {
+// sessionOf returns what rec keeps sealed. ok is false unless that has the form of a session.
+func sessionOf(rec *storage.Record) (s session, ok bool) {
 	text := rec.Sealed.Text()
 	if len(text) < atTexts || text[:len(sessionLabel)] != sessionLabel {
 		return "", false
@@ -82,7 +82,7 @@ func int64At(s session) int64 {
 
 func instantAt(s session) time.Time { return time.UnixMilli(int64At(s)).UTC() }
 
-// sessionParts are the parts of a session that is written.
+// sessionParts are the fields of a session that is to be written.
 type sessionParts struct {
 	refreshPrefix, accessScope string
 	key                        bearer.TagKey
@@ -95,7 +95,7 @@ type sessionParts struct {
 	salt                            []byte    // nil for none
 }
 
-// seal returns the form of p.
+// seal returns p in the form that a record keeps.
 func (p *sessionParts) seal() storage.Sealed {
 	var fixed [atTexts]byte
 	copy(fixed[:], sessionLabel)
@@ -117,14 +117,15 @@ func (p *sessionParts) seal() storage.Sealed {
 	return storage.NewSealed(b.String())
 }
 
-// sessionRules are what Pairs and their Managers know of sessions that they made.
+// sessionRules are what Pairs and their two Managers share about the sessions that they made.
 type sessionRules struct {
 	policy  Policy // of PairConfig.Refresh
 	access  string // the prefixes
 	refresh string
 }
 
-// made reports whether rec is of a session made by Pairs with these prefixes.
+// made reports whether rec is of a session made by Pairs with these prefixes. It is false on a
+// nil s.
 func (s *sessionRules) made(rec *storage.Record) bool {
 	if s == nil || rec.Kind != KindSession || rec.Prefix != s.access {
 		return false
@@ -133,19 +134,20 @@ func (s *sessionRules) made(rec *storage.Record) bool {
 	return ok && kept.refreshPrefix() == s.refresh
 }
 
-// refreshes reports whether the refresh texts of rec, a session, have the prefix of s. A
-// session that cannot be read may be one.
+// refreshes reports whether the refresh texts of rec, a session, have the prefix of s. It is
+// true for a session that cannot be read, since that may be one.
 func (s *sessionRules) refreshes(rec *storage.Record) bool {
 	kept, ok := sessionOf(rec)
 	return !ok || kept.refreshPrefix() == s.refresh
 }
 
-// sessionDraft is a session on its way into the store.
+// sessionDraft is a session between Pairs.Issue and its transaction.
 type sessionDraft struct {
 	p     *Pairs
 	grant Grant
 
-	key             bearer.TagKey // drawn before the transaction, as the ID and the secrets
+	// The key, the ID and the secrets are drawn before the transaction.
+	key             bearer.TagKey
 	access, refresh bearer.Credential
 
 	epoch uint32 // of the transaction
@@ -153,7 +155,8 @@ type sessionDraft struct {
 	room  room
 }
 
-// save draws the random parts and stores the session, in an epoch that lasts until then.
+// save draws the random parts and stores the session. The epoch of the record is still the
+// current one when save returns without an error.
 func (l *sessionDraft) save(ctx context.Context) error {
 	return l.p.refresh.retryOnNewEpoch(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
 		err := l.attempt(ctx)
@@ -161,6 +164,7 @@ func (l *sessionDraft) save(ctx context.Context) error {
 	})
 }
 
+// attempt draws the random parts and runs the transaction, again while the ID is taken.
 func (l *sessionDraft) attempt(ctx context.Context) (err error) {
 	for range mintAttempts {
 		if err = l.draw(l.p.refresh.now()); err != nil {
@@ -174,7 +178,8 @@ func (l *sessionDraft) attempt(ctx context.Context) (err error) {
 	return err
 }
 
-// draw draws the ID, the key and both secrets of a session that begins at now.
+// draw draws the ID, the key and both secrets of a session that begins at now. The error is
+// bearer.ErrNoRandomness.
 func (l *sessionDraft) draw(now time.Time) error {
 	if err := l.refresh.Mint(now, l.grant.Subject); err != nil {
 		return err
@@ -197,7 +202,7 @@ func (l *sessionDraft) store(tx storage.Tx) error {
 	return l.p.refresh.checkEpoch(epoch, l.put(tx, now))
 }
 
-// put makes room if it must, and puts the session.
+// put puts the session. If the subject is at its limit, it makes room or returns ErrLimit.
 func (l *sessionDraft) put(tx storage.Tx, now time.Time) error {
 	p := l.p
 	l.room = room{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
@@ -216,7 +221,7 @@ func (l *sessionDraft) put(tx storage.Tx, now time.Time) error {
 	return putIn(tx, &l.rec)
 }
 
-// makeRecord sets the record of a session that begins at now.
+// makeRecord sets rec to the record of a session that begins at now.
 func (l *sessionDraft) makeRecord(now time.Time, epoch uint32) {
 	p, g := l.p, l.grant
 	ttl := g.ttl(&p.access.policy)
