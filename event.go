@@ -53,6 +53,12 @@ func (m *Manager) tell(ctx context.Context, e Event) {
 	}
 }
 
+func (m *Manager) tellEnded(ctx context.Context, tokens []Token) {
+	for _, tok := range tokens {
+		m.tell(ctx, Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+	}
+}
+
 // maxTellApart is how many goroutines tell Observe of what happened to held connections, at
 // a time: with an Observe that hangs there are no more, and the rest is not told.
 const maxTellApart = 64

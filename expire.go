@@ -291,9 +291,3 @@ func delegatesIn(tx storage.Tx, now time.Time) (map[ID][]ID, error) {
 	}
 	return delegates, nil
 }
-
-func (m *Manager) tellEnded(ctx context.Context, tokens []Token) {
-	for _, tok := range tokens {
-		m.tell(ctx, Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
-	}
-}
