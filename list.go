@@ -9,9 +9,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Token returns the token of id, dead or alive and of whatever prefix, for people
-// who administer. Token.Live at Manager.Now tells whether it is alive. ErrNotFound if
-// there is none, or no longer; ErrCorrupt if its record is damaged, or one above a delegate.
+// Token returns the token of id, dead or alive and of any prefix, for administrators. Token.Live
+// at Manager.Now tells whether it is alive. The error is ErrNotFound if there is no such record,
+// or no longer; ErrCorrupt if the record is damaged, or one above it; or another of the store's.
 func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 	if err := m.ready(ctx, "token"); err != nil {
 		return Token{}, err
@@ -27,19 +27,20 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 	return tok, nil
 }
 
-// Tokens yields the subject's tokens of every prefix, dead ones too until they
-// are swept, in the order of their IDs. That is the order in which their issues began,
-// to the millisecond; sort by IssuedAt for the order in which they were stored.
-// Token.Live at Manager.Now tells which are alive. The loop body may call any verb.
+// Tokens yields the subject's tokens of every prefix, also dead ones until they are swept, in the
+// order of their IDs. That is the order in which their issues began, to the millisecond; sort by
+// IssuedAt for the order in which they were stored. Token.Live at Manager.Now tells which are
+// alive. The loop body may call any verb.
 //
-// An error that wraps ErrCorrupt stands for one record that is damaged, or is a
-// delegate's under one that is, and the loop goes on; any other error is the last pair.
+// An error that wraps ErrCorrupt stands for one record that is damaged, or that is a delegate's
+// with a damaged record above it, and the loop goes on. Any other error is the last pair.
 // ErrInvalidGrant means that no token can have such a subject.
 func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, error] {
 	return m.tokens(ctx, "tokens", subject, func(*storage.Record) bool { return true })
 }
 
-// tokens is Tokens for the records that wanted lets pass.
+// tokens is Tokens for the records for which wanted returns true. verb is the name that errors
+// have.
 func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if err := checkStoredSubject(subject); err != nil {
@@ -54,18 +55,7 @@ func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(
 			if err == nil && !wanted(&rec) {
 				continue
 			}
-			if err == nil && rec.Kind == KindSession && !legible(&rec) {
-				err = errSecrets
-			}
-			tok := m.token(&rec)
-			if err != nil {
-				err = storeError(verb, err)
-			} else {
-				_, err = m.clampStored(ctx, verb, &tok)
-			}
-			if err != nil {
-				tok = Token{ID: rec.ID}
-			}
+			tok, err := m.listed(ctx, verb, &rec, err)
 			if !yield(tok, err) || err != nil && !errors.Is(err, ErrCorrupt) {
 				return
 			}
@@ -73,22 +63,40 @@ func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(
 	}
 }
 
+// listed returns the token of rec, which the store yielded with err. With an error it returns a
+// token with the ID alone.
+func (m *Manager) listed(ctx context.Context, verb string, rec *storage.Record, err error) (Token, error) {
+	if err == nil && rec.Kind == KindSession && !legible(rec) {
+		err = errSecrets
+	}
+	tok := m.token(rec)
+	if err != nil {
+		err = storeError(verb, err)
+	} else {
+		_, err = m.clampStored(ctx, verb, &tok)
+	}
+	if err != nil {
+		tok = Token{ID: rec.ID}
+	}
+	return tok, err
+}
+
 // sweepBatch is how many records one step of Sweep deletes at most.
 const sweepBatch = 500
 
-// Sweep deletes the records of tokens that have been dead for longer than
-// Policy.Retention by what the record itself says, of every prefix, in batches
-// between which others get their turn, and says how many it deleted. It ends when
-// none is left or ctx ends; what it deleted by then stays deleted and is counted. A
-// token that is alive, or was renewed while Sweep ran, is never deleted.
+// Sweep deletes the records, of every prefix, of tokens that have been dead by their own record
+// for longer than Policy.Retention, and returns how many it deleted. It deletes in batches, so
+// that other writers of the store get their turn in between. It returns when there is no more to
+// delete, or with an error when ctx ends; deleted is right then, too. Sweep never deletes a token
+// that is alive, or that is renewed while Sweep runs.
 //
-// Within 24 hours after the clock proved to be wrong (Config.ClockGuard), nothing is
-// deleted, and that is no error. The same holds after a Clock with Elapsed, as the
-// system's is, leapt ahead by more than the retention. A leap of any other Clock is not
-// told from time that passed, and Sweep goes by it at once: so tests travel in time.
+// For 24 hours after the clock proved to be wrong (Config.ClockGuard), Sweep deletes nothing, and
+// that is no error. The same holds after a Clock with Elapsed, such as the system's, jumped ahead
+// by more than the retention. A jump of any other Clock looks like time that passed, and Sweep
+// goes by it at once: so tests can travel in time.
 //
-// Call it from a loop of your own, hourly for instance. Managers that share a
-// store sweep the same records: the shortest Retention among them holds.
+// Call Sweep in a loop of your own, hourly for instance. Managers that share a store sweep the
+// same records: the shortest Retention among them holds.
 func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 	if err := m.ready(ctx, "sweep"); err != nil {
 		return 0, err
@@ -109,7 +117,7 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 		}
 	}
 	before := steady.Normalise(now.Add(-m.policy.Retention))
-	for m.marks.Epoch() == epoch { // or before is by the wrong clock
+	for m.marks.Epoch() == epoch { // in another epoch before would be by the wrong clock
 		n, err := m.store.Sweep(ctx, before, sweepBatch)
 		deleted += n
 		if err != nil {
