@@ -13,23 +13,22 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Expiring yields the tokens, of every subject and prefix, that are alive now and will
-// not be when the time within has passed unless something renews them, soonest first,
-// those that expire together in the order of their IDs. It is for notices to their owners.
-// NoLimit finds every token that is alive.
+// Expiring yields the tokens, of every subject and prefix, that are alive now and, unless they
+// are renewed, dead when the time within has passed. The token that expires first comes first;
+// tokens that expire together come in the order of their IDs. Expiring is for notices to the
+// owners of tokens. With NoLimit it yields every live token.
 //
-// A session expires when it would run out without another refresh, whatever its access
-// text does. A delegate expires with the token that it was delegated from, if that is
-// sooner.
+// A session expires when it runs out without another refresh; the end of its access text does
+// not count. A delegate expires no later than its parent.
 //
-// All of them are read when the loop begins, as of that instant, and held in memory until
-// it ends: about 300 bytes each, and their texts. What is found is what expires in time by
-// its own record: one whose record promises more is not found, even if a MaxTTL that has
-// been lowered since, or the token that it was delegated from, ends it sooner.
+// The loop reads all these tokens when it begins, as of that instant, and keeps them in memory
+// until it ends: about 300 bytes each, and their texts. It finds tokens by the expiry in their
+// own record. A token with a later expiry there is not found, even if a MaxTTL that was lowered
+// since, or its parent, ends it sooner.
 //
-// An error that wraps ErrCorrupt stands for one damaged record; such pairs come first.
-// Any other error is the only pair: ErrInvalidConfig for a within of less than a
-// millisecond, or the store's. The loop body may call any verb.
+// An error that wraps ErrCorrupt stands for one damaged record; such pairs come first. Any other
+// error is the only pair: ErrInvalidConfig for a within of less than a millisecond, or the
+// store's. The loop body may call any verb.
 func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if within < time.Millisecond {
@@ -59,7 +58,7 @@ func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[
 	}
 }
 
-// expiringList is what expires soon, as it is being collected.
+// expiringList collects the tokens that Expiring yields.
 type expiringList struct {
 	m       *Manager
 	ctx     context.Context
@@ -69,15 +68,16 @@ type expiringList struct {
 	damaged []damagedRecord
 }
 
-// damagedRecord is a record that cannot be judged, and why.
+// damagedRecord is a record that cannot be read, or that has such a record above it.
 type damagedRecord struct {
 	id  ID
 	err error
 }
 
+// collect sets tokens and damaged. It returns any error that does not wrap ErrCorrupt.
 func (s *expiringList) collect(within time.Duration) error {
 	s.now, s.epoch = s.m.stamp()
-	var filter storage.Filter // no store has to know an instant behind the last one
+	var filter storage.Filter // which takes no instant after steady.LastInstant
 	if last := steady.Add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < steady.LastInstant {
 		filter.ExpiresBefore = last.Add(time.Millisecond)
 	}
@@ -87,7 +87,7 @@ func (s *expiringList) collect(within time.Duration) error {
 		}
 	}
 	all := s.tokens
-	s.tokens = all[:0] // never ahead of what is judged
+	s.tokens = all[:0] // addLive appends no further than the loop has come
 	for i := range all {
 		if err := s.addLive(&all[i]); err != nil {
 			return err
@@ -99,7 +99,7 @@ func (s *expiringList) collect(within time.Duration) error {
 	return nil
 }
 
-// addRecord keeps what the record alone says expires soon.
+// addRecord adds rec, which the store listed with err, if it is alive by itself and has uses left.
 func (s *expiringList) addRecord(rec *storage.Record, err error) error {
 	if err != nil {
 		return s.addDamaged(rec.ID, storeError("expiring", err))
@@ -110,7 +110,7 @@ func (s *expiringList) addRecord(rec *storage.Record, err error) error {
 	return nil
 }
 
-// addDamaged notes a damaged record, and returns any other error.
+// addDamaged adds the record of id to the damaged ones if err wraps ErrCorrupt, or returns err.
 func (s *expiringList) addDamaged(id ID, err error) error {
 	if !errors.Is(err, ErrCorrupt) {
 		return err
@@ -119,7 +119,7 @@ func (s *expiringList) addDamaged(id ID, err error) error {
 	return nil
 }
 
-// addLive keeps tok if the records that it was delegated from agree.
+// addLive adds tok if it is alive by the records above it, too.
 func (s *expiringList) addLive(tok *Token) error {
 	if tok.Parent != (ID{}) {
 		if _, err := s.m.clampStored(s.ctx, "expiring", tok); err != nil {
