@@ -13,7 +13,7 @@ import (
 // rotationState is kept in Record.Sealed of a plain token whose secret has been replaced.
 type rotationState struct {
 	key      bearer.TagKey        // of the tags of its secrets
-	floor    uint32               // as in docs/glossary.md
+	floor    uint32               // the least generation of secret by which a connection may still be held
 	before   uint32               // the generation of the previous secret
 	first    [sha256.Size]byte    // the digest of the first secret, which has no tag
 	previous [sha256.Size]byte    // the digest of the previous secret; zero: none works

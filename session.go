@@ -75,7 +75,7 @@ func (s session) previousAccess() string  { return string(s[atPreviousAccess:atP
 func (s session) previousRefresh() string { return string(s[atPrevious:atSalt]) }
 
 func int64At(s session) int64 {
-	_ = s[7] // one load, and not eight
+	_ = s[7] // so that the compiler reads all eight bytes with one load
 	return int64(s[0])<<56 | int64(s[1])<<48 | int64(s[2])<<40 | int64(s[3])<<32 |
 		int64(s[4])<<24 | int64(s[5])<<16 | int64(s[6])<<8 | int64(s[7])
 }

@@ -185,7 +185,7 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 		return putIn(tx, &j.rec)
 	})
 	switch {
-	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was judged
+	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was found good
 	case err != nil:
 		m.tell(ctx, Event{Kind: EventRenewalFailed, At: m.now(), Token: *tok, Err: err})
 	case used.ID != (ID{}):
@@ -201,7 +201,7 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 // cannot be stored, the use is good all the same and Observe is told.
 func (m *Manager) touch(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *ancestry) {
 	expires, raises := m.policy.dueUse(tok, ttl, now)
-	if !raises || m.admission != nil && !tok.Live(m.now()) { // Admit took too long to renew by
+	if !raises || m.admission != nil && !tok.Live(m.now()) { // the token died while Admit was asked
 		return
 	}
 	if err := m.store.Touch(ctx, tok.ID, storage.Use{At: now, ExpiresAt: expires}); err != nil {
