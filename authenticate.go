@@ -81,14 +81,14 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 			return 0, err
 		}
 	}
-	if m.earlier(&rec) {
-		m.endedByClock(&rec)
+	if m.fromEarlierEpoch(&rec) {
+		m.showClockEnd(&rec)
 	}
 	m.viewText(&rec, found)
 	if !alive(&rec.Token, now) {
 		return 0, m.refuseDead(ctx, c, &rec.Token, p.generation)
 	}
-	var above *lineage
+	var above *ancestry
 	if m.admission != nil || rec.Parent != (ID{}) {
 		if above, err = m.admitText(ctx, verb, c, &rec, p.generation, now); err != nil {
 			return 0, err
@@ -99,7 +99,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 
 // useText spends a use of the budget of rec, or records the use where that is due, and sets
 // *tok. The text p of rec is good at now, and above are the tokens above a delegate.
-func (m *Manager) useText(ctx context.Context, verb string, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *lineage, tok *Token) (err error) {
+func (m *Manager) useText(ctx context.Context, verb string, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *ancestry, tok *Token) (err error) {
 	switch {
 	case rec.MaxUses == 0:
 	case rec.UsesLeft <= 0:
@@ -109,7 +109,7 @@ func (m *Manager) useText(ctx context.Context, verb string, p *presented, rec *s
 		return err
 	}
 	if use != useNone && found == currentText && m.mayRecord(rec, now) {
-		err = m.useNow(ctx, verb, p, rec, now, above)
+		err = m.recordUse(ctx, verb, p, rec, now, above)
 	}
 	if err == nil {
 		*tok = rec.Token
@@ -204,7 +204,7 @@ var (
 
 // admitText is admit for rec, which the text c has been proved to be of. It refuses a token that a
 // new epoch has ended while Admit ran.
-func (m *Manager) admitText(ctx context.Context, verb string, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *lineage, err error) {
+func (m *Manager) admitText(ctx context.Context, verb string, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *ancestry, err error) {
 	if above, err = m.admit(ctx, verb, &rec.Token, by, now); err == nil {
 		err = m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, by)
 	}
@@ -218,9 +218,9 @@ func (m *Manager) admitText(ctx context.Context, verb string, c *bearer.Credenti
 // admit returns nil as its error if tok is alive at now and Admit lets it pass. A secret of
 // generation by of tok has been proved. admit reads the tokens above a delegate, returns
 // them, and gives tok the end and the expiry that it has by them.
-func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *lineage, err error) {
+func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *ancestry, err error) {
 	if alive(tok, now) {
-		if above, err = m.underStored(ctx, verb, tok); err != nil {
+		if above, err = m.clampStored(ctx, verb, tok); err != nil {
 			return nil, err
 		}
 	}

@@ -61,7 +61,7 @@ var (
 	_ steady.Cached  = quick{}
 )
 
-// disk is a store whose records outlive a crash, and whose mark is what was written
+// disk is a store whose records retryOnNewEpoch a crash, and whose mark is what was written
 // last.
 type disk struct {
 	storage.Store

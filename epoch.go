@@ -10,17 +10,18 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// epochAttempts is how often a verb is begun that a new epoch has overtaken. One epoch
-// takes the settle time of a clock, or an administrator: three in one verb are none.
+// epochAttempts is how often a verb is begun if a new epoch begins while it runs. A new epoch
+// takes the settle time of a clock, or an administrator, so three in one verb do not happen.
 const epochAttempts = 3
 
-// errEpoch is what a transaction returns that a new epoch has overtaken. It is for
-// another attempt, and a caller sees it after the last one.
+// errEpoch is the error of a transaction during which a new epoch began. The verb is attempted
+// again, and a caller sees errEpoch after the last attempt.
 var errEpoch = fmt.Errorf("%w: the clock was accepted or followed while it ran, several times; try again", ErrUnavailable)
 
-// update runs fn in a transaction over one subject, at the instant at which that runs:
-// what has died while it waited for its turn is dead to it. All that fn does falls in the
-// epoch of that instant, or it has done nothing, and runs again in the next epoch.
+// update runs fn in a transaction over one subject. It reads now inside the transaction, so a
+// token that died while the transaction waited for its turn is dead to fn. If a new epoch begins
+// meanwhile, fn has no effect and runs again. The error names the verb, except that a decision
+// or a *Rejection of fn is returned as it is.
 func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx storage.Tx, now time.Time) error) error {
 	var err error
 	for n := range epochAttempts {
@@ -31,7 +32,7 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 		}
 		err = updateError(verb, m.store.Update(ctx, subject, m.inEpoch(fn)))
 		if err == nil && m.lagging() && !m.strict {
-			m.followClock(ctx, false) // if it has settled since: what fn did is dead then
+			m.followClock(ctx, false) // the clock may have settled, and then what fn did is dead
 		}
 		if err != errEpoch {
 			return err
@@ -40,19 +41,19 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 	return storeError(verb, err)
 }
 
-// inEpoch returns fn at an instant, and in the epoch of that instant, as a transaction.
+// inEpoch returns fn as a transaction that reads the time and fails if a new epoch begins.
 func (m *Manager) inEpoch(fn func(tx storage.Tx, now time.Time) error) func(storage.Tx) error {
 	return func(tx storage.Tx) error {
 		now, epoch := m.stamp()
-		return m.judged(epoch, fn(tx, now))
+		return m.checkEpoch(epoch, fn(tx, now))
 	}
 }
 
-// judged returns what a transaction that came to err in epoch is to return: errEpoch if
-// that epoch is over or about to be.
-func (m *Manager) judged(epoch uint32, err error) error {
+// checkEpoch returns the error of a transaction that began in epoch and came to err. That is
+// errEpoch if the epoch is over, or is to be ended because the clock has settled.
+func (m *Manager) checkEpoch(epoch uint32, err error) error {
 	if m.lagging() {
-		m.time.Look() // it may have settled while the transaction ran
+		m.time.Look() // the clock may have settled while the transaction ran
 	}
 	if m.marks.Epoch() != epoch || m.lagging() && m.time.Settled() {
 		err = errEpoch
@@ -63,17 +64,17 @@ func (m *Manager) judged(epoch uint32, err error) error {
 	return &fromTx{err}
 }
 
-// outlive runs act, which judges by an epoch and returns it, again if that is over by
-// then: a token that was issued would be dead before any client has its text. It tells of
-// what act has evicted, unless that was the last time, which is for its caller to tell.
-func (m *Manager) outlive(ctx context.Context, verb string, evicted *[]Token, act func() (epoch uint32, err error)) (err error) {
+// retryOnNewEpoch runs act, which returns its epoch, again if that epoch is over when act returns:
+// a token that act issued would be dead before any client has its text. It tells Observe of the
+// tokens that act evicted, except in the last attempt, which the caller tells of.
+func (m *Manager) retryOnNewEpoch(ctx context.Context, verb string, evicted *[]Token, act func() (epoch uint32, err error)) (err error) {
 	var epoch uint32
 	for n := range epochAttempts {
 		unready := m.ready(ctx, verb)
 		if n > 0 && err == nil && m.marks.Epoch() == epoch {
 			return nil // what act did is done, and stays good
 		}
-		m.tellEnded(ctx, *evicted) // by an attempt before, which was stored
+		m.tellEnded(ctx, *evicted) // by the attempt before, which was stored
 		*evicted = nil
 		if unready != nil {
 			return unready
@@ -92,21 +93,20 @@ func (m *Manager) outlive(ctx context.Context, verb string, evicted *[]Token, ac
 	return storeError(verb, errEpoch)
 }
 
-// overtaken says why tok, whose record is of epoch, is no good any more to a secret of
-// generation by, if a new epoch has begun since a verb found tok good: the answer would
-// be dead.
+// overtaken returns nil, or the refusal of tok to a secret of generation by if a new epoch has
+// ended tok since a verb found it good. epoch is that of the record of tok.
 func (m *Manager) overtaken(tok *Token, epoch uint32, by uint32) error {
 	rec := storage.Record{Epoch: epoch}
 	rec.EndedAt = tok.EndedAt
-	if !m.earlier(&rec) {
+	if !m.fromEarlierEpoch(&rec) {
 		return nil
 	}
 	rec.Token = *tok
-	m.endedByClock(&rec)
+	m.showClockEnd(&rec)
 	return expired(&rec.Token, by)
 }
 
-// refuseOvertaken is overtaken for a text, and tells of the refusal.
+// refuseOvertaken is overtaken, and tells Observe of the refusal.
 func (m *Manager) refuseOvertaken(ctx context.Context, tok *Token, epoch uint32, by uint32) error {
 	err := m.overtaken(tok, epoch, by)
 	if err != nil {
@@ -115,9 +115,9 @@ func (m *Manager) refuseOvertaken(ctx context.Context, tok *Token, epoch uint32,
 	return err
 }
 
-// stamp returns the time for a record that is made now, and the epoch that it is of. It
-// must not come to a time from before a new epoch with that epoch's number: such a
-// token would live by the wrong clock.
+// stamp returns the time and the epoch for a record that is made now. It never returns a time
+// from before a new epoch with the number of that epoch: a token with both would live by the
+// wrong clock.
 func (m *Manager) stamp() (now time.Time, epoch uint32) {
 	for {
 		epoch = m.marks.Epoch()
@@ -128,38 +128,38 @@ func (m *Manager) stamp() (now time.Time, epoch uint32) {
 	}
 }
 
-// earlier reports whether rec is of an earlier epoch, and so ended. The time to judge
-// it by is read before this is asked.
-func (m *Manager) earlier(rec *storage.Record) bool {
+// fromEarlierEpoch reports whether rec is of an earlier epoch and has no other end, so that the
+// current epoch ended it. A caller that compares rec with a time reads that time first.
+func (m *Manager) fromEarlierEpoch(rec *storage.Record) bool {
 	return rec.Epoch < m.marks.Epoch() && rec.EndedAt.IsZero()
 }
 
-// endedByClock makes of a token of an earlier epoch what everyone sees of it.
-func (m *Manager) endedByClock(rec *storage.Record) {
-	if m.earlier(rec) {
+// showClockEnd sets the end of rec, with EndClock, if it is of an earlier epoch.
+func (m *Manager) showClockEnd(rec *storage.Record) {
+	if m.fromEarlierEpoch(rec) {
 		rec.EndedAt, rec.EndReason = steady.Normalise(m.marks.Mark().Since), EndClock
 	}
 }
 
-// endEarlierEpochs ends, in their records, the tokens of earlier epochs, which are dead
-// already: those would be kept for as long as the wrong clock let them live.
+// endEarlierEpochs stores the end of the tokens of earlier epochs, which are dead already. Without
+// an end their records would be kept for as long as the wrong clock let them live.
 func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 	epoch := m.marks.Epoch()
 	if m.ended.Load() == epoch {
 		return nil
 	}
 	for rec, err := range m.store.List(ctx, storage.Filter{}) {
-		if damaged(err) || err == nil && !m.earlier(&rec) {
+		if damaged(err) || err == nil && !m.fromEarlierEpoch(&rec) {
 			continue
 		}
 		if err == nil {
 			id := rec.ID
 			err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) error {
 				rec, err := getIn(tx, id)
-				if errors.Is(err, errGone) || err == nil && !m.earlier(&rec) {
+				if errors.Is(err, errGone) || err == nil && !m.fromEarlierEpoch(&rec) {
 					return nil
 				}
-				m.endedByClock(&rec)
+				m.showClockEnd(&rec)
 				return putIn(tx, &rec)
 			})
 		}

@@ -11,103 +11,100 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// ErrUnauthenticated is wrapped by every error that means "this token is no
-// good": answer 401, close code 4001, codes.Unauthenticated. From Authenticate and
-// Peek any other error means "could not tell": answer 503 and let the client keep
-// its token. Every refusal carries a *Rejection for errors.As.
+// ErrUnauthenticated is wrapped by every error that means "this token is no good": answer 401,
+// close code 4001, codes.Unauthenticated. Any other error of Authenticate and Peek means "could
+// not tell": answer 503, so that the client keeps its token. Every refusal carries a *Rejection
+// for errors.As.
 var ErrUnauthenticated = errors.New("lapse: unauthenticated")
 
-// Why a token is no good. All wrap ErrUnauthenticated and are matched with
-// errors.Is. Tell them apart in logs; to the client they are one answer.
+// Why a token is no good. All wrap ErrUnauthenticated; compare with errors.Is. Tell them apart in
+// logs, and give the client the same answer for all.
 var (
 	// ErrMalformed: the text is not a token. Nothing was looked up.
 	ErrMalformed error = &refusal{"malformed token"}
 
-	// ErrUnknown: there is no such token. An absent ID, a wrong secret and
-	// another Manager's prefix are not told apart: in each case there is one
-	// read, and the secret is hashed and compared.
+	// ErrUnknown: there is no such token. An absent ID, a wrong secret and another prefix give
+	// the same answer after the same work: one read, one digest and one tag.
 	ErrUnknown error = &refusal{"unknown token"}
 
 	// ErrExpired: the token ran out.
 	ErrExpired error = &refusal{"token expired"}
 
-	// ErrRevoked: the token was ended before it ran out. The Rejection says when, and by
+	// ErrRevoked: the token was ended before it ran out. At of the Rejection says when, and
 	// Reason why.
 	ErrRevoked error = &refusal{"token revoked"}
 
-	// ErrReplaced: the text's secret was replaced, by Rotate, RotateID, Obtain or
-	// Refresh, and works no more. The token itself may live: who holds it has the new
-	// text.
+	// ErrReplaced: the secret of the text was replaced, by Rotate, RotateID, Obtain or
+	// Refresh, and works no more. The token itself may be alive, with a new text.
 	ErrReplaced error = &refusal{"token replaced"}
 
-	// ErrRefused: the token is good, but Config.Admit refused it. Admit returns this,
-	// wrapped if it has more to say.
+	// ErrRefused: the token is good, but Config.Admit refused it. Admit returns this error, or
+	// one that wraps it.
 	ErrRefused error = &refusal{"refused"}
 
-	// ErrExhausted: the token had a budget (Grant.MaxUses), and its last use is
-	// spent.
+	// ErrExhausted: the token had a budget (Grant.MaxUses), and its last use is spent.
 	ErrExhausted error = &refusal{"token has no uses left"}
 
-	// ErrReused: a refresh text was presented again after it had been replaced, by its
-	// holder or by a thief. Its session has been ended: log in again.
+	// ErrReused: a refresh text was presented again after it had been replaced, by the client
+	// or by a thief. Its session has been ended: log in again.
 	ErrReused error = &refusal{"refresh token reused"}
 
-	// ErrBadCredentials: a Verifier knows the credentials for wrong, or no Verifier
-	// knows them for its own. A Verifier returns it, wrapped if it has more to say.
+	// ErrBadCredentials: a Verifier found that the credentials are wrong, or they are for no
+	// Verifier. A Verifier returns this error, or one that wraps it.
 	ErrBadCredentials error = &refusal{"bad credentials"}
 )
 
-// What was asked for cannot be.
+// Why a verb cannot do what it was asked for.
 var (
-	// ErrInvalidConfig: New or NewPairs was given a nil store, or a Config out of its
-	// limits, or Login or Identify no Manager or no Verifier, or Expiring no time to
-	// look ahead. The text names the field and the limit.
+	// ErrInvalidConfig: New or NewPairs was given a nil store, or a Config out of its limits;
+	// Login or Identify no Manager or no Verifier; or Expiring less than a millisecond. The
+	// text names the field and the limit.
 	ErrInvalidConfig = errors.New("lapse: invalid config")
 
-	// ErrInvalidGrant: a Grant, or a subject or an overlap given by itself, is out of
-	// its limits. The *GrantError that errors.As finds in it names the field and the
-	// limit, and so does the text.
+	// ErrInvalidGrant: a Grant, or a subject or an overlap given by itself, is out of its
+	// limits. It is a *GrantError, for errors.As; that and the text name the field and the
+	// limit.
 	ErrInvalidGrant = errors.New("lapse: invalid grant")
 
 	// ErrLimit: the subject has Policy.MaxTokens live tokens, or the token
 	// Policy.MaxDelegates live delegates. End one of them, or let AtLimit do it.
 	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may; end one first")
 
-	// ErrNotRenewable: the policy is RenewNever; issue a new token instead. Or Renew,
-	// Rotate or RotateID was given a session; refresh it. Or a token has had as many
-	// secrets as it can have.
+	// ErrNotRenewable: the policy is RenewNever, so issue a new token instead. Or Renew, Rotate
+	// or RotateID was given a session, so refresh that. Or the token has had as many secrets as
+	// a token can have.
 	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy; issue a new one")
 
-	// ErrNotDelegable: a token with a budget of uses delegates nothing, nor does
-	// one that is MaxDelegation delegations deep. Issue a token instead.
+	// ErrNotDelegable: the token has a budget of uses, or is MaxDelegation delegations deep,
+	// and so can have no delegate. Issue a token instead.
 	ErrNotDelegable = errors.New("lapse: the token cannot be delegated from; issue one instead")
 
-	// ErrRotated: Rotate was given the previous text of a token whose current text is in
-	// use, or was given to an administrator. Rotate with that text.
+	// ErrRotated: Rotate was given the previous text of a token, and the current text is in
+	// use, or RotateID returned it. Rotate with the current text.
 	ErrRotated = errors.New("lapse: the token has been rotated and its new text is in use; rotate with that one")
 
-	// ErrScope: a token's scope lacks words that are asked for. The *ScopeError that
-	// errors.As finds in it names them, and so does the text. Answer 403. The token itself is good: this does not wrap ErrUnauthenticated.
+	// ErrScope: a token's scope lacks words that are asked for. It is a *ScopeError, for
+	// errors.As; that and the text name the words. Answer 403. The token itself is good:
+	// ErrScope does not wrap ErrUnauthenticated.
 	ErrScope = errors.New("lapse: insufficient scope")
 
-	// ErrClock: the clock has stayed behind the time that tokens were judged by, and
-	// Config.ClockGuard is GuardStrict. Set the clock right, or call AcceptClock.
+	// ErrClock: the clock has stayed behind the mark of the store, and Config.ClockGuard is
+	// GuardStrict. Set the clock right, or call AcceptClock.
 	ErrClock = errors.New("lapse: the clock is behind; set it right, or accept it with AcceptClock")
 
 	// ErrNoKeys: Obtain was called on a Manager without Config.Keys.
 	ErrNoKeys = errors.New("lapse: Obtain needs Config.Keys; give at least one of 32 random bytes")
 
-	// ErrNotMine: what a Verifier returns for credentials that are another's to
-	// verify. Login asks the next one.
+	// ErrNotMine: a Verifier returns it for credentials that are not for this Verifier. Login
+	// asks the next one.
 	ErrNotMine = errors.New("lapse: not this verifier's credentials")
 
 	// ErrInvalidID: ParseID was given something else than a token's ID.
 	ErrInvalidID = storage.ErrInvalidID
 )
 
-// The store's errors, under the names that applications need; package storage
-// says what each means and what to do. None of them wraps ErrUnauthenticated: a
-// store that is down must not log anybody out.
+// The store's errors. Package storage says what each means and what to do. None of them wraps
+// ErrUnauthenticated: a store that is down must log no client out.
 var (
 	ErrNotFound       = storage.ErrNotFound
 	ErrConflict       = storage.ErrConflict
@@ -118,8 +115,8 @@ var (
 	ErrLocked         = storage.ErrLocked
 )
 
-// refusal is a sentinel that also answers errors.As for a *Rejection, so that
-// refusing a malformed token finds one there and yet costs no allocation.
+// refusal is an error in which errors.As finds a *Rejection, although none is allocated to refuse
+// a malformed token.
 type refusal struct{ text string }
 
 func (r *refusal) Error() string { return ErrUnauthenticated.Error() + ": " + r.text }
@@ -132,10 +129,10 @@ func (r *refusal) As(target any) bool {
 	return ok
 }
 
-// Rejection says why a token was refused, for logs and for the decision what to
-// tell its owner. It holds no secret, no digest and no checksum.
+// Rejection says why a token was refused, for logs, and for programs that tell its owner more
+// than the client. It contains no secret, no digest and no checksum.
 type Rejection struct {
-	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrExhausted, ErrReused, or what Admit or a Verifier said
+	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrExhausted, ErrReused, or the error of Admit or a Verifier
 	ID         ID        // zero if the text was malformed, or if credentials were refused
 	Subject    string    // set once the secret has been proved, as are the three below
 	Generation uint32    // of the secret of the text that was refused
@@ -174,11 +171,11 @@ func (r *Rejection) Unwrap() error {
 	return r.Err
 }
 
-// codes are the words of Code, those that say more first.
+// codes are the words of Code. Of two errors that one error wraps, the more special comes first.
 var codes = [...]struct {
 	err  error
 	word string
-	own  bool // an error of this package, which nothing from outside passes for
+	own  bool // an error of this package, which fromOutside hides
 }{
 	{ErrRefused, "refused", true},
 	{ErrBadCredentials, "bad_credentials", true},
@@ -212,12 +209,11 @@ var codes = [...]struct {
 	{context.DeadlineExceeded, "unavailable", false},
 }
 
-// Code returns one word for each way to fail, for metrics and logs: that of the error of
-// this package that err wraps, in lower case with underscores, as "expired", "revoked",
-// "replaced", "reused" or "unavailable". It is "ok" for nil, "canceled" for
-// context.Canceled, "unavailable" for context.DeadlineExceeded, and "internal" for an
-// error that wraps none of them. The words do not
-// change between versions. They are no error codes of RFC 6749.
+// Code returns the word of the error of this package that err wraps, for metrics and logs, in
+// lower case with underscores: "expired", "revoked", "replaced", "reused", "unavailable" and so
+// on. It returns "ok" for nil, "canceled" for context.Canceled, "unavailable" for
+// context.DeadlineExceeded, and "internal" for any other error. The words do not change between
+// versions. They are not the error codes of RFC 6749.
 func Code(err error) string {
 	if err == nil {
 		return "ok"
@@ -230,8 +226,8 @@ func Code(err error) string {
 	return "internal"
 }
 
-// reason is the JSON of an error: what Code says of it, and its text. What else there is to
-// say is a Rejection's.
+// reason is the JSON of an error: its Code and its text. The other fields are those of a
+// Rejection.
 type reason struct {
 	Code       string    `json:"code"`
 	Error      string    `json:"error"`
@@ -242,41 +238,41 @@ type reason struct {
 	Reason     EndReason `json:"reason,omitempty"`
 }
 
-// MarshalJSON writes code, which is what Code returns, error, which is the text of Error,
-// and of id, subject, generation, at and reason those that are set. The error is always
-// nil. JSON of a struct that embeds a Rejection is this alone.
+// MarshalJSON writes code, the result of Code, and error, the text of Error, and of id, subject,
+// generation, at and reason those that are set. The error is always nil. JSON of a struct that
+// embeds a Rejection has these fields alone.
 func (r Rejection) MarshalJSON() ([]byte, error) {
 	return json.Marshal(reason{Code(&r), r.Error(), r.ID, r.Subject, r.Generation, r.At, r.Reason})
 }
 
-// LogValue is the text of Error.
+// LogValue returns the text of Error.
 func (r Rejection) LogValue() slog.Value { return slog.StringValue(r.Error()) }
 
-// MarshalJSON writes code and error as the JSON of a Rejection has them.
+// MarshalJSON writes code and error, as for a Rejection.
 func (r *refusal) MarshalJSON() ([]byte, error) {
 	return json.Marshal(reason{Code: Code(r), Error: r.Error()})
 }
 
-// LogValue is the text of the refusal.
+// LogValue returns the text of Error.
 func (r *refusal) LogValue() slog.Value { return slog.StringValue(r.Error()) }
 
-// failure is an error in an Event that would else have no JSON.
-type failure struct{ error }
+// jsonError gives an error in an Event the JSON of a reason.
+type jsonError struct{ error }
 
-// told returns err with a JSON that says its reason.
-func told(err error) error {
+// withJSON returns err, as a jsonError unless it has a JSON of its own.
+func withJSON(err error) error {
 	if _, ok := err.(json.Marshaler); ok || err == nil {
 		return err
 	}
-	return failure{err}
+	return jsonError{err}
 }
 
-func (f failure) Unwrap() error { return f.error }
+func (f jsonError) Unwrap() error { return f.error }
 
-// MarshalJSON writes code and error as the JSON of a Rejection has them.
-func (f failure) MarshalJSON() ([]byte, error) {
+// MarshalJSON writes code and error, as for a Rejection.
+func (f jsonError) MarshalJSON() ([]byte, error) {
 	return json.Marshal(reason{Code: Code(f.error), Error: f.Error()})
 }
 
-// LogValue is the text of the error.
-func (f failure) LogValue() slog.Value { return slog.StringValue(f.Error()) }
+// LogValue returns the text of the error.
+func (f jsonError) LogValue() slog.Value { return slog.StringValue(f.Error()) }

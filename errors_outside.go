@@ -9,14 +9,14 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// storeErrors are the kinds of errors that a store may return from any of its methods.
+// storeErrors are the kinds of errors that any method of a store may return.
 var storeErrors = []error{
 	ErrConflict, ErrUnavailable, ErrOutcomeUnknown, ErrClosed, ErrCorrupt, ErrLocked, context.Canceled,
 }
 
-// storeError says which verb an error of the store stopped, and of which kind it
-// is: one that names no kind, a deadline that passed included, means that the
-// store could not answer.
+// storeError returns err, which a store returned, with the verb and a kind of storeErrors. An err
+// without a kind, such as a deadline that passed, means that the store could not answer: that is
+// ErrUnavailable.
 func storeError(verb string, err error) error {
 	err = fromOutside(err, storeErrors...)
 	for _, kind := range storeErrors {
@@ -27,17 +27,17 @@ func storeError(verb string, err error) error {
 	return fmt.Errorf("lapse: %s: %w: %w", verb, ErrUnavailable, err)
 }
 
-// absent reports whether err, which a store returned for an ID, says that there is no such
+// absent reports whether err, which a store returned for an ID, means that there is no such
 // record, and nothing else.
-func absent(err error) bool { return says(err, ErrNotFound) }
+func absent(err error) bool { return isOnly(err, ErrNotFound) }
 
-// damaged reports whether err, which a store returned for a record, says that the record
-// is damaged, and nothing else.
-func damaged(err error) bool { return says(err, ErrCorrupt) }
+// damaged reports whether err, which a store returned for a record, means that the record is
+// damaged, and nothing else.
+func damaged(err error) bool { return isOnly(err, ErrCorrupt) }
 
-// says reports whether err is of that kind and of no other one that Code knows. What says
-// more, as that a deadline has passed while nothing was found, could not tell.
-func says(err, kind error) bool {
+// isOnly reports whether err is of that kind and of no other kind that Code knows. An error of two
+// kinds, such as ErrNotFound after a deadline has passed, means that the store could not tell.
+func isOnly(err, kind error) bool {
 	if err == kind || !errors.Is(err, kind) {
 		return err == kind
 	}
@@ -49,25 +49,27 @@ func says(err, kind error) bool {
 	return true
 }
 
-// decision is an error that this package decided on inside a transaction.
+// decision is an error that a transaction of this package returns to end the verb, and that the
+// store had no part in.
 type decision struct{ error }
 
+// decide returns err as a decision.
 func decide(err error) error { return decision{err} }
 
 func (d decision) Unwrap() error { return d.error }
 
-// errGone is what a transaction decides if the record that it is about is absent.
+// errGone is the decision of a transaction whose record is absent.
 var errGone = decide(ErrNotFound)
 
-// fromTx is an error that a transaction of this package returned to the store. Any other
-// error that an Update returns is the store's own.
+// fromTx marks an error that a transaction of this package returned to the store. An error of
+// Update without that mark is the store's own.
 type fromTx struct{ error }
 
 // Unwrap returns the error.
 func (t *fromTx) Unwrap() error { return t.error }
 
-// updateError returns what this package decided inside a transaction as it is, and makes
-// a storeError of the rest.
+// updateError returns err, which an Update returned. A decision, a *Rejection and errEpoch of a
+// transaction of this package are returned as they are, any other error as a storeError.
 func updateError(verb string, err error) error {
 	if err == nil {
 		return nil
@@ -84,7 +86,7 @@ func updateError(verb string, err error) error {
 	return storeError(verb, err)
 }
 
-// recordError is storeError for what record returned: without a record ErrNotFound.
+// recordError is storeError for an error of Manager.record: errGone becomes ErrNotFound.
 func recordError(verb string, err error) error {
 	if errors.Is(err, errGone) {
 		return fmt.Errorf("lapse: %s: %w", verb, ErrNotFound)
@@ -92,14 +94,14 @@ func recordError(verb string, err error) error {
 	return storeError(verb, err)
 }
 
-// putIn has tx put rec. Its error is no decision.
+// putIn puts rec in tx. Its error is never a decision.
 func putIn(tx storage.Tx, rec *storage.Record) error {
 	return fromOutside(tx.Put(*rec), storeErrors...)
 }
 
-// fromOutside returns err, which a store or a hook returned. Of the errors of this package
-// what it returns wraps those of may alone: a directory that Admit asks may have refused a
-// token of its own, and that says nothing about the token at hand.
+// fromOutside returns err, which a store or a hook returned, so that it wraps no error of this
+// package that is not in may. Admit may ask another service that uses lapse: if that refuses a
+// token of its own, its error must not refuse the token of this call.
 func fromOutside(err error, may ...error) error {
 	if err == nil {
 		return nil
@@ -115,17 +117,16 @@ func fromOutside(err error, may ...error) error {
 	return &outside{err, may}
 }
 
-// outside is an error that wraps what err does, except for the errors of this package that
-// are not among may.
+// outside wraps err, and hides those errors of this package in it that are not in may.
 type outside struct {
 	err error
 	may []error
 }
 
-// Error returns the text of the error.
+// Error returns the text of err.
 func (o *outside) Error() string { return o.err.Error() }
 
-// Is hides the errors of this package.
+// Is reports whether target is in err and not hidden.
 func (o *outside) Is(target error) bool {
 	switch target.(type) {
 	case *Rejection, *GrantError, *ScopeError, decision:
@@ -139,7 +140,8 @@ func (o *outside) Is(target error) bool {
 	return errors.Is(o.err, target)
 }
 
-// As hides a Rejection, a GrantError and a ScopeError: another Manager made them.
+// As sets target from err, unless target is for a *Rejection, a *GrantError or a *ScopeError:
+// another Manager made those.
 func (o *outside) As(target any) bool {
 	switch target.(type) {
 	case **Rejection, **GrantError, **ScopeError:

@@ -54,7 +54,7 @@ func (s *refusedScene) plain(t *testing.T) {
 	made(s.m.Authenticate(ctx, fourth.Bearer))
 	s.token = first.ID
 	rec := made(s.store.Get(ctx, first.ID))
-	r, _, err := rotatedOf(&rec)
+	r, _, err := rotationOf(&rec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// EventKind says what an Event tells of.
+// EventKind says what happened.
 type EventKind uint8
 
 const (
-	EventIssued        EventKind = 1 + iota // a token was stored, by whatever verb makes one
-	EventRenewed                            // Renew or Obtain stored it, or a use moved its expiry
-	EventEnded                              // it was ended; Token.EndReason says why
-	EventRejected                           // a bearer was refused, or a log-in; Err holds the *Rejection
-	EventRenewalFailed                      // a use could not be recorded; it stands, Err says why
+	EventIssued        EventKind = 1 + iota // a token was stored, by any verb that makes one
+	EventRenewed                            // the token was renewed, by Renew, Obtain or a use
+	EventEnded                              // the token was ended; Token.EndReason says why
+	EventRejected                           // a bearer or a log-in was refused; Err holds the *Rejection
+	EventRenewalFailed                      // a use was good and could not be recorded; Err says why
 	EventClock                              // the clock was behind, and is followed now: earlier tokens are ended with EndClock
-	EventRotated                            // its secret was replaced: by Rotate, RotateID, Obtain or Refresh
-	EventSpent                              // a text was refused whose secret had been replaced; Err is ErrReplaced or ErrReused
-	EventAhead                              // a text has a right tag of a generation that the store has not come to: an older copy of it may have been put back
-	EventHookFailed                         // Admit, asked again about a held connection, could not tell and cuts none, or Observe panicked while connections are held; Err says which
+	EventRotated                            // the secret was replaced, by Rotate, RotateID, Obtain or Refresh
+	EventSpent                              // a text was refused because its secret had been replaced; Err is ErrReplaced or ErrReused
+	EventAhead                              // a text has a right tag of a later generation than the store: the store may have been replaced by an older copy
+	EventHookFailed                         // about held connections, Admit could not tell, which cuts none, or Observe panicked; Err says which
 )
 
 var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed"}
@@ -35,35 +35,43 @@ func (k EventKind) String() string {
 // MarshalText returns the words of String. The error is always nil.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// Event is what Config.Observe is told. It never holds a secret, and all of it may be
-// logged: JSON of an Event, and a slog.JSONHandler, write Err as its code, as Code returns
-// it, and its text. A token that runs out makes no event of its own: the first one that
-// tells of it is the rejection of a text of that token.
+// Event is the argument of Config.Observe. It never contains a secret, and all of it may be
+// logged: JSON of an Event, and a slog.JSONHandler, write Err as its text and its code, as Code
+// returns that. A token that runs out makes no event; a later text of it that is refused makes
+// one.
 type Event struct {
 	Kind  EventKind `json:"kind"`
 	At    time.Time `json:"at"`
-	Token Token     `json:"token,omitzero"` // as it is after the effect; of a rejected one what the Rejection knows
-	Err   error     `json:"err,omitempty"`  // why, for EventRejected, EventSpent, EventRenewalFailed and EventHookFailed; for errors.Is and errors.As
+	Token Token     `json:"token,omitzero"` // as it is after the effect; of a refusal the fields that the Rejection has
+	Err   error     `json:"err,omitempty"`  // why, of EventRejected, EventSpent, EventRenewalFailed and EventHookFailed; for errors.Is and errors.As
 }
 
+// tell calls Config.Observe, if there is one.
 func (m *Manager) tell(ctx context.Context, e Event) {
 	if m.observe != nil {
-		e.Err = told(e.Err)
+		e.Err = withJSON(e.Err)
 		m.observe(ctx, e)
 	}
 }
 
-// mostApart is how many goroutines tell Observe of what happened to held connections, at
-// a time: with an Observe that hangs there are no more, and the rest is not told.
-const mostApart = 64
+// tellEnded tells Observe of the end of each of tokens.
+func (m *Manager) tellEnded(ctx context.Context, tokens []Token) {
+	for _, tok := range tokens {
+		m.tell(ctx, Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+	}
+}
 
-// tellApart is tell in a goroutine of its own, for those that serve held connections: an
-// Observe that hangs or panics keeps none of them.
+// maxTellApart is how many goroutines of tellApart can run at a time. If Observe hangs in so many
+// of them, it is told no more by tellApart.
+const maxTellApart = 64
+
+// tellApart is tell in a goroutine of its own. The goroutines that serve held connections use it,
+// so that an Observe that hangs or panics does not stop them.
 func (m *Manager) tellApart(e Event) {
 	if m.observe == nil {
 		return
 	}
-	if m.apart.Add(1) > mostApart {
+	if m.apart.Add(1) > maxTellApart {
 		m.apart.Add(-1)
 		return
 	}
@@ -80,12 +88,12 @@ func (m *Manager) tellApart(e Event) {
 
 var errObservePanicked = errors.New("lapse: hold: Observe panicked")
 
-// refuse tells of a rejection and returns it: a *Rejection, or ErrMalformed.
+// refuse tells Observe of a refusal, and returns err: a *Rejection, or ErrMalformed.
 func (m *Manager) refuse(ctx context.Context, err error) error {
 	if m.observe == nil {
 		return err
 	}
-	e := Event{Kind: EventRejected, At: m.now(), Err: told(err)}
+	e := Event{Kind: EventRejected, At: m.now(), Err: withJSON(err)}
 	if r, ok := err.(*Rejection); ok {
 		e.Token.ID, e.Token.Subject, e.Token.Generation = r.ID, r.Subject, r.Generation
 		if r.Err == ErrReplaced || r.Err == ErrReused {

@@ -10,12 +10,12 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Expire ends the token or session of id, of whatever prefix, with all that was delegated from it
-// in the same transaction, and says whether that took anything: a token that has been
-// ended or has run out already, or is unknown, is false and no error, so it may be
-// repeated. (A delegate has run out with any of those above it.) One that a lowered
-// MaxTTL keeps out is ended for good. It is durable before it returns. The record stays
-// and says EndRevoked.
+// Expire ends the token or session of id, of any prefix, and all its delegates, in one
+// transaction. The end is durable before Expire returns. The record stays, with EndRevoked.
+//
+// Expire reports whether it ended the token. For a token that is unknown, has been ended, or has
+// run out by its record or one above it, it returns false and no error, so it may be called
+// again. It also ends a token that only a lowered MaxTTL keeps out.
 func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	if err := m.ready(ctx, "expire"); err != nil {
 		return false, err
@@ -34,21 +34,20 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	return ended, err
 }
 
-// ExpireBearer ends the token whose text bearer is, with all that was delegated from
-// it, as its holder logs out; by an access text it ends the session, whose refresh text
-// then works no more either. It returns the token as it is then. The previous text of a
-// rotated token, and any access text that was replaced, end it as the current one does.
-// A token that is dead already is no error. Admit is not asked. It is durable
-// before it returns.
+// ExpireBearer logs a client out: it ends the token whose text is bearer, and all its delegates.
+// By an access text it ends the session, so that the refresh text is dead as well. It returns
+// the token as it is then. The previous text of a rotated token, and any replaced access text,
+// end it as the current text does. It is no error if the token is dead already. Admit is not
+// asked. The end is durable before ExpireBearer returns.
 //
-// Errors are ErrMalformed, ErrUnknown, ErrReplaced for a text of a plain token that was
-// replaced, which ends nothing, or the store's, ErrOutcomeUnknown among them. (RFC 7009
-// section 2.2 answers the first three like a success.)
+// Errors are ErrMalformed, ErrUnknown, ErrReplaced for a replaced text of a plain token, which
+// ends nothing, or the store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the
+// first three like a success.)
 func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
 	return m.expireBearer(ctx, "expire bearer", bearer)
 }
 
-// expireBearer is ExpireBearer for a verb of that name.
+// expireBearer is ExpireBearer. verb is the name that errors have.
 func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token, error) {
 	p, err := m.prove(ctx, verb, bearer)
 	if err != nil {
@@ -57,7 +56,7 @@ func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token,
 	tok, err := m.logOut(ctx, verb, &p)
 	if errors.Is(err, errGone) { // swept meanwhile
 		tok = m.token(&p.rec)
-		if _, err = m.underStored(ctx, verb, &tok); errors.Is(err, ErrCorrupt) {
+		if _, err = m.clampStored(ctx, verb, &tok); errors.Is(err, ErrCorrupt) {
 			err = nil
 		}
 	}
@@ -67,8 +66,9 @@ func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token,
 	return tok, nil
 }
 
-// logOut ends the token that p proves, unless p is a spent text of a plain token. By a
-// spent refresh text the session ends as by its reuse, and Observe is told.
+// logOut ends the token that p proves and returns it, unless p is a spent text of a plain token:
+// then the error is ErrReplaced. A spent refresh text ends its session with EndReused, and
+// Observe is told of the reuse.
 func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token, err error) {
 	var all []Token
 	var found standing
@@ -89,7 +89,7 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 		case found == spentText && rec.Kind == KindPlain:
 			return replaced(&rec, &p.presented)
 		}
-		tok, all, err = m.endIn(tx, &rec, why, now)
+		tok, all, err = m.endIfLive(tx, &rec, why, now)
 		return err
 	})
 	if err != nil {
@@ -102,30 +102,30 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 	return tok, nil
 }
 
-// endIn ends the token of rec, which tx has read, and what was delegated from it, if it
-// lasts. It returns the token as it is then, and all that it ended. That a policy keeps a
-// token out is no end: another policy would let it in again.
-func (m *Manager) endIn(tx storage.Tx, rec *storage.Record, why EndReason, now time.Time) (tok Token, all []Token, err error) {
-	m.endedByClock(rec)
-	alive, err := lasts(rec, now, tx.Get)
+// endIfLive ends the token of rec, which tx has read, and its delegates, if its records say that
+// it is alive. It applies no policy, because another policy may accept the token. It returns the
+// token as it is then, and all tokens that it ended.
+func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, why EndReason, now time.Time) (tok Token, all []Token, err error) {
+	m.showClockEnd(rec)
+	alive, err := liveByRecord(rec, now, tx.Get)
 	if err != nil {
 		return tok, nil, err
 	}
 	if alive {
-		if all, err = m.endTied(tx, rec.ID, why, now); err != nil {
+		if all, err = m.endWithDelegates(tx, rec.ID, why, now); err != nil {
 			return tok, nil, err
 		}
 		return all[0], all, nil
 	}
 	tok = m.token(rec)
-	if _, err := m.under(&tok, tx.Get); !errors.Is(err, ErrCorrupt) { // it is dead, whatever is above it
+	if _, err := m.clamp(&tok, tx.Get); !errors.Is(err, ErrCorrupt) { // a damaged record above does not matter to a dead one
 		return tok, nil, err
 	}
 	return tok, nil, nil
 }
 
-// expire ends the token of id, and what was delegated from it, if it lasts, and reports
-// whether it did.
+// expire ends the token of id and its delegates, and reports whether the token was alive. The
+// error is errGone if there is no such token.
 func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ended bool, err error) {
 	var all []Token
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
@@ -134,7 +134,7 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ende
 		if err != nil {
 			return err
 		}
-		_, all, err = m.endIn(tx, &rec, EndRevoked, now)
+		_, all, err = m.endIfLive(tx, &rec, EndRevoked, now)
 		return err
 	})
 	if err != nil {
@@ -144,16 +144,17 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ende
 	return len(all) > 0, nil
 }
 
-// ExpireSubject logs subject out everywhere: it ends all of its tokens that have
-// neither been ended nor run out, of every prefix, but those named in keep, in one
-// transaction, and says how many it ended: a session counts once. The ID of a session or
-// token is the same after each refresh and rotation, so keep may name IDs that were noted
-// long ago. One to keep that was delegated from one that
-// ends is ended all the same. Tokens issued later live. A damaged
-// record is denied as it is and left alone. It is durable before it returns.
+// ExpireSubject logs subject out everywhere: it ends all live tokens of subject, of every prefix,
+// except those that keep names, in one transaction, and returns how many it ended. A session
+// counts as one. The ends are durable before ExpireSubject returns. Tokens that are issued later
+// live.
 //
-// ErrInvalidGrant means that no token can have such a subject. An error means
-// that none was ended, unless it is ErrOutcomeUnknown.
+// keep may name IDs that were noted long ago, because a refresh or a rotation changes no ID. A
+// delegate of a token that ends is ended even if keep names it. A damaged record is left alone,
+// and every verb refuses its token.
+//
+// ErrInvalidGrant means that no token can have such a subject. An error means that no token was
+// ended, unless it is ErrOutcomeUnknown.
 func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID) (ended int, err error) {
 	if err := checkStoredSubject(subject); err != nil {
 		return 0, err
@@ -162,26 +163,8 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 		return 0, err
 	}
 	var tokens []Token
-	err = m.update(ctx, "expire subject", subject, func(tx storage.Tx, now time.Time) error {
-		tokens = nil
-		ids, err := m.lasting(tx, now)
-		if err != nil {
-			return err
-		}
-		tokens = make([]Token, 0, len(ids)) // which are large: growing cost a fifth of this, for 100,000
-		for _, id := range ids {
-			if slices.Contains(keep, id) {
-				continue
-			}
-			tok, err := m.end(tx, id, EndSubject, now)
-			if err != nil {
-				return err
-			}
-			tokens = append(tokens, tok)
-		}
-		if len(keep) > 0 {
-			tokens, err = m.endDelegates(tx, tokens, now)
-		}
+	err = m.update(ctx, "expire subject", subject, func(tx storage.Tx, now time.Time) (err error) {
+		tokens, err = m.endAll(tx, keep, now)
 		return err
 	})
 	if err != nil {
@@ -191,14 +174,38 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	return len(tokens), nil
 }
 
-// lasting returns the IDs of the subject's tokens that last.
-func (m *Manager) lasting(tx storage.Tx, now time.Time) (ids []ID, err error) {
-	for rec, err := range readable(tx.Living(now)) { // a damaged one is denied as it is
+// endAll ends the live tokens of the subject, except those in keep, and the delegates of what it
+// ended. It returns them all.
+func (m *Manager) endAll(tx storage.Tx, keep []ID, now time.Time) (ended []Token, err error) {
+	ids, err := m.liveIDs(tx, now)
+	if err != nil {
+		return nil, err
+	}
+	ended = make([]Token, 0, len(ids)) // tokens are large: growing cost a fifth of this, for 100,000
+	for _, id := range ids {
+		if slices.Contains(keep, id) {
+			continue
+		}
+		tok, err := m.end(tx, id, EndSubject, now)
 		if err != nil {
 			return nil, err
 		}
-		m.endedByClock(&rec)
-		alive, err := lasts(&rec, now, tx.Get)
+		ended = append(ended, tok)
+	}
+	if len(keep) == 0 {
+		return ended, nil
+	}
+	return m.endDelegates(tx, ended, now)
+}
+
+// liveIDs returns the IDs of the subject's tokens that are alive by their records.
+func (m *Manager) liveIDs(tx storage.Tx, now time.Time) (ids []ID, err error) {
+	for rec, err := range readable(tx.Living(now)) {
+		if err != nil {
+			return nil, err
+		}
+		m.showClockEnd(&rec)
+		alive, err := liveByRecord(&rec, now, tx.Get)
 		if err != nil {
 			return nil, err
 		}
@@ -209,8 +216,8 @@ func (m *Manager) lasting(tx storage.Tx, now time.Time) (ids []ID, err error) {
 	return ids, nil
 }
 
-// end is the only way to die but running out: the record stays, with the instant
-// and the reason. It returns the token as it is then.
+// end stores the end of the token of id, at now and with the reason why, and returns the token
+// as it is then. Every end but running out is stored here.
 func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token, error) {
 	rec, err := getIn(tx, id)
 	if err != nil {
@@ -223,23 +230,22 @@ func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token
 	return m.token(&rec), nil
 }
 
-// endTied is end for the token of id and, with EndParent, for every token that was
-// delegated from it, near or far. It returns them as they are then, the token of id
-// first.
-func (m *Manager) endTied(tx storage.Tx, id ID, why EndReason, now time.Time) ([]Token, error) {
+// endWithDelegates ends the token of id with the reason why, and its delegates and theirs with
+// EndParent. It returns them as they are then, the token of id first.
+func (m *Manager) endWithDelegates(tx storage.Tx, id ID, why EndReason, now time.Time) ([]Token, error) {
 	tok, err := m.end(tx, id, why, now)
 	if err != nil {
 		return nil, err
 	}
 	ended := []Token{tok}
-	if tok.Family == (ID{}) { // then nothing was delegated from it
+	if tok.Family == (ID{}) { // it has no delegates
 		return ended, nil
 	}
 	return m.endDelegates(tx, ended, now)
 }
 
-// endDelegates ends, with EndParent, what was delegated from those that have been
-// ended and still lives by its record, near or far, and appends it to them.
+// endDelegates ends, with EndParent, the delegates of ended, and theirs, that are alive by their
+// records. It returns ended with all of them appended.
 func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]Token, error) {
 	delegates, err := delegatesIn(tx, now)
 	if err != nil {
@@ -257,9 +263,9 @@ func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]T
 	return ended, nil
 }
 
-// endDelegatesOf ends what was delegated from the token of id, which lives on under
-// another secret: its own delegates with EndRotated, theirs with EndParent.
-func (m *Manager) endDelegatesOf(tx storage.Tx, id ID, now time.Time) (ended []Token, err error) {
+// endRotatedDelegates ends the delegates of the token of id, which has a new secret, with
+// EndRotated, and their delegates with EndParent.
+func (m *Manager) endRotatedDelegates(tx storage.Tx, id ID, now time.Time) (ended []Token, err error) {
 	delegates, err := delegatesIn(tx, now)
 	if err != nil {
 		return nil, err
@@ -277,8 +283,8 @@ func (m *Manager) endDelegatesOf(tx storage.Tx, id ID, now time.Time) (ended []T
 	return m.endDelegates(tx, ended, now)
 }
 
-// delegatesIn returns the IDs of the delegates that live by their records, by parent. A
-// damaged record is denied as it is.
+// delegatesIn returns, by parent, the IDs of all delegates of the subject that are alive by their
+// records. It skips damaged records.
 func delegatesIn(tx storage.Tx, now time.Time) (map[ID][]ID, error) {
 	delegates := make(map[ID][]ID)
 	for rec, err := range readable(tx.Living(now)) {
@@ -290,10 +296,4 @@ func delegatesIn(tx storage.Tx, now time.Time) (map[ID][]ID, error) {
 		}
 	}
 	return delegates, nil
-}
-
-func (m *Manager) tellEnded(ctx context.Context, tokens []Token) {
-	for _, tok := range tokens {
-		m.tell(ctx, Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
-	}
 }

@@ -79,7 +79,7 @@ func TestExpiringLooksAhead(t *testing.T) {
 	}
 }
 
-// TestExpiringOrder: soonest first, then by ID, whoever's they are and of whatever
+// TestExpiringOrder: earliest first, then by ID, whoever's they are and of whatever
 // prefix; the dead are no news.
 func TestExpiringOrder(t *testing.T) {
 	f := newFixture(t, lapse.Config{})

@@ -107,7 +107,7 @@ func (m *Manager) underHeld(ctx context.Context, tok *Token) (ancestors []ID, ca
 	if tok.Parent == (ID{}) {
 		return nil, nil, nil
 	}
-	_, err = m.under(tok, func(id ID) (storage.Record, error) {
+	_, err = m.clamp(tok, func(id ID) (storage.Record, error) {
 		ancestors = append(ancestors, id)
 		return m.store.Get(ctx, id)
 	})
@@ -137,10 +137,10 @@ func (m *Manager) admitAgain(ctx context.Context, id ID) error {
 	if err != nil {
 		return storeError("hold", err)
 	}
-	m.endedByClock(&rec)
+	m.showClockEnd(&rec)
 	m.viewText(&rec, currentText)
 	tok := rec.Token
-	if _, err := m.underStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
+	if _, err := m.clampStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
 		return err
 	}
 	return m.admission(ctx, tok)

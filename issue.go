@@ -57,7 +57,7 @@ func (d *draft) transact(ctx context.Context, verb string, fn func(storage.Tx) e
 	if err := d.grant.drawTTL(&d.m.policy); err != nil {
 		return err
 	}
-	return d.m.outlive(ctx, verb, &d.evicted, func() (uint32, error) {
+	return d.m.retryOnNewEpoch(ctx, verb, &d.evicted, func() (uint32, error) {
 		err := d.attempt(ctx, verb, fn)
 		return d.epoch, err
 	})
@@ -109,14 +109,14 @@ type draft struct {
 	evicted []Token
 
 	link    func(tx storage.Tx, d *draft) error // sets parent and family of rec and ends its life with the parent; nil: no delegate
-	above   *lineage                            // the tokens above a delegate, set by link
+	above   *ancestry                           // the tokens above a delegate, set by link
 	reduced []string                            // the fields of the Grant that those above made smaller
 }
 
 // store is the transaction.
 func (d *draft) store(tx storage.Tx) error {
 	d.now, d.epoch = d.m.stamp()
-	return d.m.judged(d.epoch, d.put(tx))
+	return d.m.checkEpoch(d.epoch, d.put(tx))
 }
 
 // put puts the new record, after it has made room under the limit.
@@ -173,7 +173,7 @@ func (d *draft) report(ctx context.Context, i *Issued) {
 func (d *draft) answer(i *Issued) {
 	d.m.tokenInto(&d.rec, &i.Token)
 	i.Bearer, i.Reduced = d.cred.TextAfter(d.m.prefix, d.m.begun), d.reduced
-	d.above.lower(&i.Token)
+	d.above.clamp(&i.Token)
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)
 	}

@@ -123,7 +123,7 @@ func TestRevealNeedsEverything(t *testing.T) {
 		change(&r, changed)
 		var c credential
 		want := name == "nothing" || name == "the order"
-		if got := changed.reveal(&r, &c); got != want || want && c.Text("lapse") != issued.Bearer {
+		if got := changed.derive(&r, &c); got != want || want && c.Text("lapse") != issued.Bearer {
 			t.Errorf("changed: %s: revealed: %v; want %v", name, got, want)
 		}
 	}
@@ -242,7 +242,7 @@ func TestNoKeyIsStored(t *testing.T) {
 	if found := secretsOfKey(keys[0]).leaks(string(file)); found != nil {
 		t.Errorf("the file holds the %s", found[0])
 	}
-	if strings.Count(string(file), obtained) < 3 {
+	if strings.Count(string(file), obtainedLabel) < 3 {
 		t.Error("the file does not even hold the salts: the search sees nothing")
 	}
 	for _, bearer := range bearers[:3] {

@@ -58,7 +58,7 @@ func (l *tokenLimit) live(tx storage.Tx, now time.Time) (live []Token, err error
 // evict ends as many of live, which are MaxTokens or more, as one more token needs.
 func (l *tokenLimit) evict(tx storage.Tx, live []Token, now time.Time) error {
 	for _, tok := range l.policy.evict(live, len(live)+1-l.policy.MaxTokens, l.m.holds.Holding) {
-		ended, err := l.m.endTied(tx, tok.ID, EndEvicted, now)
+		ended, err := l.m.endWithDelegates(tx, tok.ID, EndEvicted, now)
 		if err != nil {
 			return err
 		}

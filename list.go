@@ -1,17 +1,21 @@
 package lapse
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"slices"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Token returns the token of id, dead or alive and of whatever prefix, for people
-// who administer. Token.Live at Manager.Now tells whether it is alive. ErrNotFound if
-// there is none, or no longer; ErrCorrupt if its record is damaged, or one above a delegate.
+// Token returns the token of id, dead or alive and of any prefix, for administrators. Token.Live
+// at Manager.Now tells whether it is alive. The error is ErrNotFound if there is no such record,
+// or no longer; ErrCorrupt if the record is damaged, or one above it; or another of the store's.
 func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 	if err := m.ready(ctx, "token"); err != nil {
 		return Token{}, err
@@ -21,25 +25,26 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 		return Token{}, recordError("token", err)
 	}
 	tok := m.token(&rec)
-	if _, err := m.underStored(ctx, "token", &tok); err != nil {
+	if _, err := m.clampStored(ctx, "token", &tok); err != nil {
 		return Token{}, err
 	}
 	return tok, nil
 }
 
-// Tokens yields the subject's tokens of every prefix, dead ones too until they
-// are swept, in the order of their IDs. That is the order in which their issues began,
-// to the millisecond; sort by IssuedAt for the order in which they were stored.
-// Token.Live at Manager.Now tells which are alive. The loop body may call any verb.
+// Tokens yields the subject's tokens of every prefix, also dead ones until they are swept, in the
+// order of their IDs. That is the order in which their issues began, to the millisecond; sort by
+// IssuedAt for the order in which they were stored. Token.Live at Manager.Now tells which are
+// alive. The loop body may call any verb.
 //
-// An error that wraps ErrCorrupt stands for one record that is damaged, or is a
-// delegate's under one that is, and the loop goes on; any other error is the last pair.
+// An error that wraps ErrCorrupt stands for one record that is damaged, or that is a delegate's
+// with a damaged record above it, and the loop goes on. Any other error is the last pair.
 // ErrInvalidGrant means that no token can have such a subject.
 func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, error] {
 	return m.tokens(ctx, "tokens", subject, func(*storage.Record) bool { return true })
 }
 
-// tokens is Tokens for the records that wanted lets pass.
+// tokens is Tokens for the records for which wanted returns true. verb is the name that errors
+// have.
 func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if err := checkStoredSubject(subject); err != nil {
@@ -54,18 +59,7 @@ func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(
 			if err == nil && !wanted(&rec) {
 				continue
 			}
-			if err == nil && rec.Kind == KindSession && !legible(&rec) {
-				err = errSecrets
-			}
-			tok := m.token(&rec)
-			if err != nil {
-				err = storeError(verb, err)
-			} else {
-				_, err = m.underStored(ctx, verb, &tok)
-			}
-			if err != nil {
-				tok = Token{ID: rec.ID}
-			}
+			tok, err := m.listed(ctx, verb, &rec, err)
 			if !yield(tok, err) || err != nil && !errors.Is(err, ErrCorrupt) {
 				return
 			}
@@ -73,22 +67,40 @@ func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(
 	}
 }
 
+// listed returns the token of rec, which the store yielded with err. With an error it returns a
+// token with the ID alone.
+func (m *Manager) listed(ctx context.Context, verb string, rec *storage.Record, err error) (Token, error) {
+	if err == nil && rec.Kind == KindSession && !legible(rec) {
+		err = errSecrets
+	}
+	tok := m.token(rec)
+	if err != nil {
+		err = storeError(verb, err)
+	} else {
+		_, err = m.clampStored(ctx, verb, &tok)
+	}
+	if err != nil {
+		tok = Token{ID: rec.ID}
+	}
+	return tok, err
+}
+
 // sweepBatch is how many records one step of Sweep deletes at most.
 const sweepBatch = 500
 
-// Sweep deletes the records of tokens that have been dead for longer than
-// Policy.Retention by what the record itself says, of every prefix, in batches
-// between which others get their turn, and says how many it deleted. It ends when
-// none is left or ctx ends; what it deleted by then stays deleted and is counted. A
-// token that is alive, or was renewed while Sweep ran, is never deleted.
+// Sweep deletes the records, of every prefix, of tokens that have been dead by their own record
+// for longer than Policy.Retention, and returns how many it deleted. It deletes in batches, so
+// that other writers of the store get their turn in between. It returns when there is no more to
+// delete, or with an error when ctx ends; deleted is right then, too. Sweep never deletes a token
+// that is alive, or that is renewed while Sweep runs.
 //
-// Within 24 hours after the clock proved to be wrong (Config.ClockGuard), nothing is
-// deleted, and that is no error. The same holds after a Clock with Elapsed, as the
-// system's is, leapt ahead by more than the retention. A leap of any other Clock is not
-// told from time that passed, and Sweep goes by it at once: so tests travel in time.
+// For 24 hours after the clock proved to be wrong (Config.ClockGuard), Sweep deletes nothing, and
+// that is no error. The same holds after a Clock with Elapsed, such as the system's, jumped ahead
+// by more than the retention. A jump of any other Clock looks like time that passed, and Sweep
+// goes by it at once: so tests can travel in time.
 //
-// Call it from a loop of your own, hourly for instance. Managers that share a
-// store sweep the same records: the shortest Retention among them holds.
+// Call Sweep in a loop of your own, hourly for instance. Managers that share a store sweep the
+// same records: the shortest Retention among them holds.
 func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 	if err := m.ready(ctx, "sweep"); err != nil {
 		return 0, err
@@ -109,7 +121,7 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 		}
 	}
 	before := steady.Normalise(now.Add(-m.policy.Retention))
-	for m.marks.Epoch() == epoch { // or before is by the wrong clock
+	for m.marks.Epoch() == epoch { // in another epoch before would be by the wrong clock
 		n, err := m.store.Sweep(ctx, before, sweepBatch)
 		deleted += n
 		if err != nil {
@@ -120,4 +132,124 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 		}
 	}
 	return deleted, nil
+}
+
+// Expiring yields the tokens, of every subject and prefix, that are alive now and, unless they
+// are renewed, dead when the time within has passed. The token that expires first comes first;
+// tokens that expire together come in the order of their IDs. Expiring is for notices to the
+// owners of tokens. With NoLimit it yields every live token.
+//
+// A session expires when it runs out without another refresh; the end of its access text does
+// not count. A delegate expires no later than its parent.
+//
+// The loop reads all these tokens when it begins, as of that instant, and keeps them in memory
+// until it ends: about 300 bytes each, and their texts. It finds tokens by the expiry in their
+// own record. A token with a later expiry there is not found, even if a MaxTTL that was lowered
+// since, or its parent, ends it sooner.
+//
+// An error that wraps ErrCorrupt stands for one damaged record; such pairs come first. Any other
+// error is the only pair: ErrInvalidConfig for a within of less than a millisecond, or the
+// store's. The loop body may call any verb.
+func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		if within < time.Millisecond {
+			yield(Token{}, fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within))
+			return
+		}
+		var s expiringList
+		err := m.retryOnNewEpoch(ctx, "expiring", new([]Token), func() (uint32, error) {
+			s = expiringList{m: m, ctx: ctx}
+			err := s.collect(within)
+			return s.epoch, err
+		})
+		if err != nil {
+			yield(Token{}, err)
+			return
+		}
+		for _, d := range s.damaged {
+			if !yield(Token{ID: d.id}, d.err) {
+				return
+			}
+		}
+		for _, tok := range s.tokens {
+			if !yield(tok, nil) {
+				return
+			}
+		}
+	}
+}
+
+// expiringList collects the tokens that Expiring yields.
+type expiringList struct {
+	m       *Manager
+	ctx     context.Context
+	now     time.Time
+	epoch   uint32 // of now
+	tokens  []Token
+	damaged []damagedRecord
+}
+
+// damagedRecord is a record that cannot be read, or that has such a record above it.
+type damagedRecord struct {
+	id  ID
+	err error
+}
+
+// collect sets tokens and damaged. It returns any error that does not wrap ErrCorrupt.
+func (s *expiringList) collect(within time.Duration) error {
+	s.now, s.epoch = s.m.stamp()
+	var filter storage.Filter // which takes no instant after steady.LastInstant
+	if last := steady.Add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < steady.LastInstant {
+		filter.ExpiresBefore = last.Add(time.Millisecond)
+	}
+	for rec, err := range s.m.store.List(s.ctx, filter) {
+		if err := s.addRecord(&rec, err); err != nil {
+			return err
+		}
+	}
+	all := s.tokens
+	s.tokens = all[:0] // addLive appends no further than the loop has come
+	for i := range all {
+		if err := s.addLive(&all[i]); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(s.tokens, func(a, b Token) int {
+		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), a.ID.Compare(b.ID))
+	})
+	return nil
+}
+
+// addRecord adds rec, which the store listed with err, if it is alive by itself and has uses left.
+func (s *expiringList) addRecord(rec *storage.Record, err error) error {
+	if err != nil {
+		return s.addDamaged(rec.ID, storeError("expiring", err))
+	}
+	if tok := s.m.token(rec); tok.Live(s.now) && !spent(rec) {
+		s.tokens = append(s.tokens, tok)
+	}
+	return nil
+}
+
+// addDamaged adds the record of id to the damaged ones if err wraps ErrCorrupt, or returns err.
+func (s *expiringList) addDamaged(id ID, err error) error {
+	if !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	s.damaged = append(s.damaged, damagedRecord{id, err})
+	return nil
+}
+
+// addLive adds tok if it is alive by the records above it, too.
+func (s *expiringList) addLive(tok *Token) error {
+	if tok.Parent != (ID{}) {
+		if _, err := s.m.clampStored(s.ctx, "expiring", tok); err != nil {
+			return s.addDamaged(tok.ID, err)
+		}
+		if !tok.Live(s.now) {
+			return nil
+		}
+	}
+	s.tokens = append(s.tokens, *tok)
+	return nil
 }

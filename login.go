@@ -4,29 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	"github.com/seed-55daa01a/lapse/internal/bearer"
-	"github.com/seed-55daa01a/lapse/internal/steady"
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Verifier knows who holds some credentials of type C: a password, a signed
-// certificate, a code from a mail. It must be safe for concurrent use.
+// Verifier verifies credentials of type C: a password, a signed certificate, a code from a mail.
+// It must be safe for concurrent use.
 //
 // Verify returns the subject whose credentials they are, or
-//   - ErrNotMine, wrapped or not: it does not know such credentials. The next
-//     Verifier is asked.
-//   - ErrBadCredentials, wrapped or not: it knows them for wrong. Nobody else is asked.
-//   - any other error: it could not tell. Nobody else is asked, and nobody is refused.
+//   - ErrNotMine, wrapped or not: they are not for this Verifier. The next Verifier is
+//     asked.
+//   - ErrBadCredentials, wrapped or not: they are wrong. No other Verifier is asked, and the
+//     log-in is refused.
+//   - any other error: the Verifier could not tell. No other Verifier is asked, and the
+//     log-in is not refused, but fails with that error.
 //
-// What it returns reaches the caller of Login as it is, so it should not repeat the
-// credentials. That an account exists and is suspended is for Config.Admit to say.
+// Login returns the error of Verify with its text, so that text should not quote the
+// credentials. Verify returns the subject of a suspended account, too: Config.Admit refuses
+// that.
 type Verifier[C any] interface {
 	Verify(ctx context.Context, credentials C) (subject string, err error)
 }
 
-// VerifierFunc is a function that is a Verifier.
+// VerifierFunc is a function as a Verifier.
 type VerifierFunc[C any] func(ctx context.Context, credentials C) (subject string, err error)
 
 // Verify calls f.
@@ -34,25 +32,26 @@ func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, err
 	return f(ctx, credentials)
 }
 
-// Login issues a plain token of m to the subject that the first Verifier to know the
-// credentials names. To log in with Pairs, call Identify and then Pairs.Issue.
+// Login issues a plain token of m to the subject that the verifiers name for the credentials. To
+// log in with Pairs, call Identify and then Pairs.Issue.
 //
-// Grant.Subject is that subject, or empty. Login does, in this order and stopping at the
-// first that fails:
+// Grant.Subject is that subject, or empty. Login takes these steps in order, and the first that
+// fails ends it:
 //
-//  1. Is there a Manager, and a Verifier, and none of them nil? ErrInvalidConfig.
-//  2. Is the Grant within its limits? ErrInvalidGrant.
-//  3. Under GuardStrict, is the clock right? ErrClock.
-//  4. The verifiers, as long as ctx has not ended. ErrBadCredentials if one says so, or if
-//     none knows the credentials; any other error means that it could not be told.
-//  5. Is the subject one that a token can have? ErrInvalidGrant.
-//  6. Config.Admit. ErrRefused, or that it could not be told.
-//  7. Is the subject that of the Grant? ErrInvalidGrant.
+//  1. m is not nil, and there is at least one Verifier and no nil one. Else ErrInvalidConfig.
+//  2. g is within its limits. Else ErrInvalidGrant.
+//  3. Under GuardStrict the clock is right. Else ErrClock.
+//  4. The verifiers are asked in order, as long as ctx has not ended. ErrBadCredentials means
+//     that one returned it, or that all returned ErrNotMine; any other error means that a
+//     Verifier could not tell.
+//  5. A token can have the subject. Else ErrInvalidGrant.
+//  6. Config.Admit is asked. ErrRefused, or an error that means that it could not tell.
+//  7. Grant.Subject is the subject or empty. Else ErrInvalidGrant.
 //  8. Issue, durably, with its errors.
 //
-// ErrBadCredentials and ErrRefused wrap ErrUnauthenticated and carry a *Rejection without
-// an ID. Observe is told of both, and nothing of what a Verifier said. Until step 8
-// nothing is written, and a Verifier that panics ends Login with its panic.
+// ErrBadCredentials and ErrRefused wrap ErrUnauthenticated and carry a *Rejection without an ID.
+// Observe is told of both, but not what a Verifier returned. Until step 8 nothing is written. A
+// Verifier that panics ends Login with its panic.
 func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verifiers ...Verifier[C]) (Issued, error) {
 	if err := checkVerifiers(m, verifiers); err != nil {
 		return Issued{}, err
@@ -79,10 +78,10 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 	return i, err
 }
 
-// Identify returns the subject that Login would issue a token to, and issues none: steps 1
-// and 3 to 6 of Login. It is for a program that then gives out something else than a new
-// plain token: a session by Pairs.Issue, or the token there is by Manager.Obtain. For Pairs,
-// m is Pairs.Access.
+// Identify returns the subject to which Login would issue a token, and issues none: it takes
+// steps 1 and 3 to 6 of Login. It is for a program that gives out something else than a new
+// plain token: a session by Pairs.Issue, or the existing token by Manager.Obtain. For Pairs, m
+// is Pairs.Access.
 func Identify[C any](ctx context.Context, m *Manager, credentials C, verifiers ...Verifier[C]) (subject string, err error) {
 	if err := checkVerifiers(m, verifiers); err != nil {
 		return "", err
@@ -90,7 +89,7 @@ func Identify[C any](ctx context.Context, m *Manager, credentials C, verifiers .
 	return identify(ctx, m, "identify", Token{Prefix: m.prefix}, credentials, verifiers)
 }
 
-// checkVerifiers returns ErrInvalidConfig for what only a programmer can mend.
+// checkVerifiers returns ErrInvalidConfig if m is nil, or if there is no Verifier or a nil one.
 func checkVerifiers[C any](m *Manager, verifiers []Verifier[C]) error {
 	switch {
 	case m == nil:
@@ -106,8 +105,8 @@ func checkVerifiers[C any](m *Manager, verifiers []Verifier[C]) error {
 	return nil
 }
 
-// identify returns the subject that the first verifier to know the credentials names, if
-// Admit lets about with that subject pass.
+// identify returns the subject that the first Verifier without ErrNotMine returns, if Admit
+// accepts the token about with that subject.
 func identify[C any](ctx context.Context, m *Manager, verb string, about Token, credentials C, verifiers []Verifier[C]) (string, error) {
 	if err := m.ready(ctx, verb); err != nil {
 		return "", err
@@ -137,104 +136,9 @@ func identify[C any](ctx context.Context, m *Manager, verb string, about Token, 
 	return "", m.badCredentials(ctx, fmt.Errorf("%w: no Verifier knows them for its own", ErrBadCredentials))
 }
 
-// badCredentials refuses. What a Verifier has to say may repeat what it was given, and
-// reaches the caller alone: no event holds a secret.
+// badCredentials returns the refusal with err, and tells Observe of it without err: the error of
+// a Verifier may quote the credentials, and no event may contain a secret.
 func (m *Manager) badCredentials(ctx context.Context, err error) error {
 	_ = m.refuse(ctx, &Rejection{Err: ErrBadCredentials})
 	return &Rejection{Err: err}
-}
-
-// login is a session on its way into the store.
-type login struct {
-	p     *Pairs
-	grant Grant
-
-	key             bearer.TagKey // drawn before the transaction, as the ID and the secrets
-	access, refresh bearer.Credential
-
-	epoch uint32 // of the transaction
-	rec   storage.Record
-	room  tokenLimit
-}
-
-// run draws the random parts and stores the session, in an epoch that lasts until then.
-func (l *login) run(ctx context.Context) error {
-	return l.p.refresh.outlive(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
-		err := l.attempt(ctx)
-		return l.epoch, err
-	})
-}
-
-func (l *login) attempt(ctx context.Context) (err error) {
-	for range mintAttempts {
-		if err = l.draw(l.p.refresh.now()); err != nil {
-			return err
-		}
-		err = updateError("issue pair", l.p.refresh.store.Update(ctx, l.grant.Subject, l.store))
-		if !errors.Is(err, ErrConflict) || errors.Is(err, ErrOutcomeUnknown) {
-			break
-		}
-	}
-	return err
-}
-
-// draw draws the ID, the key and both secrets of a session that begins at now.
-func (l *login) draw(now time.Time) error {
-	if err := l.refresh.Mint(now, l.grant.Subject); err != nil {
-		return err
-	}
-	var b [len(bearer.TagKey{}) + 2*bearer.RandomLen]byte
-	if err := bearer.Draw(b[:]); err != nil {
-		return err
-	}
-	n := copy(l.key[:], b[:])
-	copy(l.access[:], l.refresh[:bearer.IDLen])
-	l.refresh.SetTagged(&l.key, l.p.refresh.binding, bearer.RefreshSecret, 0, b[n:])
-	l.access.SetTagged(&l.key, l.p.access.binding, bearer.AccessSecret, 0, b[n+bearer.RandomLen:])
-	return nil
-}
-
-// store is the transaction.
-func (l *login) store(tx storage.Tx) error {
-	now, epoch := l.p.refresh.stamp()
-	l.epoch = epoch
-	return l.p.refresh.judged(epoch, l.put(tx, now))
-}
-
-// put makes room if it must, and puts the session.
-func (l *login) put(tx storage.Tx, now time.Time) error {
-	p := l.p
-	l.room = tokenLimit{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
-	l.make(now, l.epoch)
-	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
-		return nil
-	}
-	if _, err := getIn(tx, l.rec.ID); err == nil {
-		return errTakenID
-	} else if err != errGone {
-		return err
-	}
-	if err := l.room.makeRoom(tx, now); err != nil {
-		return err
-	}
-	return putIn(tx, &l.rec)
-}
-
-// make sets the record of a session that begins at now.
-func (l *login) make(now time.Time, epoch uint32) {
-	p, g := l.p, l.grant
-	ttl := g.ttl(&p.access.policy)
-	g.TTL, g.SessionTTL = g.SessionTTL, 0
-	g.record(&l.rec, &p.rules.policy, p.access.prefix, now)
-	l.rec.ID, l.rec.Kind, l.rec.Epoch = l.refresh.ID(), KindSession, epoch
-	l.rec.Digest = l.refresh.Digest(p.refresh.binding)
-	kept := sessionParts{
-		refreshPrefix: p.refresh.prefix,
-		accessScope:   g.Scope,
-		key:           l.key,
-		accessExpires: capped(steady.Add(now, ttl), l.rec.ExpiresAt),
-		accessTTL:     ttl,
-		access:        l.access.Sum(p.access.binding),
-	}
-	l.rec.Sealed = kept.seal()
 }

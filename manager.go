@@ -219,9 +219,9 @@ func (m *Manager) token(rec *storage.Record) (tok Token) {
 
 // tokenInto sets *tok to the token of rec as callers see it.
 func (m *Manager) tokenInto(rec *storage.Record, tok *Token) {
-	if *tok = rec.Token; m.earlier(rec) {
+	if *tok = rec.Token; m.fromEarlierEpoch(rec) {
 		seen := *rec
-		m.endedByClock(&seen)
+		m.showClockEnd(&seen)
 		*tok = seen.Token
 	}
 	m.view(rec, tok)
@@ -242,7 +242,7 @@ func (m *Manager) view(rec *storage.Record, tok *Token) {
 
 // viewText changes rec, which m owns, into what callers see for a text that found describes.
 // For the access text of a session these are the expiry and the scope of that text. The
-// caller has called endedByClock.
+// caller has called showClockEnd.
 func (m *Manager) viewText(rec *storage.Record, found standing) {
 	if rec.Kind == KindPlain {
 		m.policy.view(&rec.Token)

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// checkText returns a GrantError of field unless value can be one: a Subject or a Name.
+// checkText returns a *GrantError unless value can be the field, which is Subject or Name.
 func checkText(field, value string, limit int) error {
 	switch {
 	case len(value) > limit:
@@ -20,7 +20,7 @@ func checkText(field, value string, limit int) error {
 	}
 	last := rune(0)
 	for at, c := range value {
-		if !mayStand(last, c, first(value[at+utf8.RuneLen(c):])) {
+		if !allowed(last, c, first(value[at+utf8.RuneLen(c):])) {
 			return invalidGrant(field, "%U may not stand here; leave it out, as ClipName does", c)
 		}
 		last = c
@@ -36,8 +36,8 @@ func checkSubject(subject string) error {
 	return checkText("Subject", subject, storage.MaxSubject)
 }
 
-// checkStoredSubject returns ErrInvalidGrant unless some version has let a token have
-// subject: until it is swept such a token is listed, and can be ended.
+// checkStoredSubject returns ErrInvalidGrant unless this version, or an earlier one, lets a token
+// have subject. Until they are swept, the tokens of earlier versions can be listed and ended.
 func checkStoredSubject(subject string) error {
 	switch {
 	case subject == "" || len(subject) > storage.MaxSubject || !utf8.ValidString(subject):
@@ -48,7 +48,7 @@ func checkStoredSubject(subject string) error {
 	return nil
 }
 
-// printable reports whether all of s is printable ASCII, as most subjects are.
+// printable reports whether all of s is printable ASCII. Most subjects are.
 func printable(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < 0x20 || c > 0x7e {
@@ -63,19 +63,19 @@ const (
 	emojiVariant = '\ufe0f' // VARIATION SELECTOR-16
 )
 
-// mayStand reports whether c may stand in a Subject or a Name, after last and before next.
-func mayStand(last, c, next rune) bool {
+// allowed reports whether c may stand in a Subject or a Name, after last and before next.
+func allowed(last, c, next rune) bool {
 	if c == joiner {
 		return (symbol(last) || last == emojiVariant) && symbol(next)
 	}
 	return unicode.IsGraphic(c) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, c) && !blank(c)
 }
 
-// blank reports whether c is a graphic character that shows nothing, and no space: a
-// Braille pattern without dots, a null notehead or the Khitan filler.
+// blank reports whether c is a graphic character that shows nothing and is no space: a Braille
+// pattern without dots, a null notehead or the Khitan filler.
 func blank(c rune) bool { return c == 0x2800 || c == 0x1d159 || c == 0x16fe4 }
 
-// symbol reports whether c is a symbol that emoji are made of.
+// symbol reports whether c is a symbol that an emoji can consist of.
 func symbol(c rune) bool { return c > unicode.MaxLatin1 && unicode.IsSymbol(c) }
 
 // first returns the first character of s, or 0 if there is none.
@@ -87,12 +87,12 @@ func first(s string) rune {
 	return c
 }
 
-// ClipName returns text as a Grant.Name can hold it, for a text of another's making,
-// as a User-Agent. Of the characters that may not stand in a Name, line feeds, tabs and
-// other white space become one space, and all else is left out; a byte that is not valid
-// UTF-8 becomes U+FFFD. A longer text than storage.MaxName bytes, 255, is cut before the
-// first character that has no room, and a joined emoji before its joiner. A text that can
-// be a Name stays as it is.
+// ClipName returns text as a valid Grant.Name, for a text from outside such as a User-Agent. A
+// text that is a valid Name is returned as it is. White space that may not stand in a Name, such
+// as line feeds and tabs, becomes one space, and other such characters are left out. A byte that
+// is not valid UTF-8 becomes U+FFFD. A text longer than storage.MaxName, 255 bytes, is cut before
+// the first character that does not fit, or before the joiner of an emoji whose next part does
+// not fit.
 func ClipName(text string) string {
 	if len(text) <= storage.MaxName && printable(text) {
 		return text
@@ -104,7 +104,7 @@ func ClipName(text string) string {
 		text = text[size:]
 		next := first(text)
 		switch {
-		case mayStand(last, c, next):
+		case allowed(last, c, next):
 		case unicode.IsSpace(c) && last != ' ':
 			c = ' '
 		default:

@@ -13,25 +13,25 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Obtain returns the subject's live token for a grant like g, or issues one where there
-// is none; Issued.Existing says which. It is the log-in of programs that keep one token for
-// each subject, or each device (by Name): however many log in at once, all get the same
-// text. It is durable before it returns.
+// Obtain returns the subject's live token for a grant like g, or issues a token if there is
+// none; Issued.Existing says which. It is the log-in of programs that keep one token for each
+// subject, or for each device (by Name): however many callers log in at once, all get the same
+// text. All that Obtain does is durable before it returns.
 //
-// A token is like g if Name, Data, MaxUses and UseGrace are those of g, and Scope has the
-// same words in any order. Another TTL is told in Issued.Reduced. Obtain gives only tokens
-// of its own making and of its Manager's prefix, of several the newest. Secrets derive from
-// Config.Keys, the ID and a stored salt: who has a key and the records can make them.
+// A token is like g if Name, Data, MaxUses and UseGrace are those of g, and Scope has the same
+// words in any order. Issued.Reduced says if its TTL differs. Obtain returns only tokens that
+// Obtain made and that have its Manager's prefix, of several the newest. Their secrets derive
+// from Config.Keys, the ID and a stored salt: a key and the records suffice to make them.
 //
-// A token given again is renewed as by Renew, under RenewOnRequest too, but not under
-// RenewNever. If less than Grant.MinLeft of its life is left then, its secret is replaced
-// as by Rotate, with the TTL of g, and the old text works until the expiry that it had. If
-// its key is gone from Config.Keys, the secret is replaced as with overlap 0. Neither needs
-// room, nor spends a use. After Rotate, Obtain gives the new text. As for Issue, Admit is
-// not asked, and AtLimit decides whether there is room for a new token.
+// A token that is given again is renewed as by Renew, under RenewOnRequest too, but not under
+// RenewNever. If less than Grant.MinLeft of its life is left then, its secret is replaced as by
+// Rotate, with the TTL of g, and the old text works until the expiry that it had. If the key of
+// its secret is no longer in Config.Keys, the secret is replaced as with overlap 0. Neither
+// counts towards MaxTokens, nor spends a use. After Rotate, Obtain gives the new text. Admit is
+// not asked, and AtLimit decides whether there is room for a new token, both as for Issue.
 //
-// Errors are ErrNoKeys and those of Issue. After ErrOutcomeUnknown, Obtain gives the token
-// that it may have made; any other error has changed nothing.
+// Errors are ErrNoKeys and those of Issue. After ErrOutcomeUnknown a token may have been made,
+// and Obtain gives that one; any other error has changed nothing.
 func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 	if len(m.keys) == 0 {
 		return Issued{}, ErrNoKeys
@@ -40,10 +40,10 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 		return Issued{}, err
 	}
 	o := obtaining{asked: g, draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m}}
-	if err := o.rotation.draw(); err != nil {
+	if err := o.rotation.drawRandom(); err != nil {
 		return Issued{}, err
 	}
-	if err := o.draft.transact(ctx, "obtain", o.decide); err != nil {
+	if err := o.draft.transact(ctx, "obtain", o.inTx); err != nil {
 		return Issued{}, err
 	}
 	if !o.found {
@@ -56,31 +56,32 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
 	if !o.renewedAt.IsZero() {
 		m.tell(ctx, Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
 	}
-	return Issued{Token: o.token, Bearer: o.held.Text(m.prefix), Existing: true, Reduced: o.reduced}, nil
+	return Issued{Token: o.token, Bearer: o.cred.Text(m.prefix), Existing: true, Reduced: o.reduced}, nil
 }
 
-// obtaining is a draft that is not needed if the subject has its token already.
+// obtaining is one Obtain: the draft of a token, unless the subject has a token like it.
 type obtaining struct {
-	asked    Grant // of which draft draws the TTL
+	asked    Grant // as given; the TTL of the draft's is drawn from it
 	draft    draft
 	rotation rotation // of a token whose key is retired, or which is about to die
 
-	found     bool // the rest is about what was found
-	held      bearer.Credential
+	found     bool // the subject has a token, and the fields below are about that
+	cred      bearer.Credential
 	token     Token
-	renewedAt time.Time // zero: not renewed
+	renewedAt time.Time // zero: the token was not renewed
 	rotated   bool
 	reduced   []string
 }
 
-// decide is the transaction.
-func (o *obtaining) decide(tx storage.Tx) error {
+// inTx is the transaction.
+func (o *obtaining) inTx(tx storage.Tx) error {
 	d := &o.draft
 	d.now, d.epoch = d.m.stamp()
-	return d.m.judged(d.epoch, o.choose(tx, d.now))
+	return d.m.checkEpoch(d.epoch, o.choose(tx, d.now))
 }
 
-// choose finds the token to give again, or issues one.
+// choose finds the token to give again, and renews or rotates it if it must. Without such a
+// token it puts a new one.
 func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
 	d := &o.draft
 	o.renewedAt, o.rotated, o.reduced, d.evicted = time.Time{}, false, nil, nil
@@ -92,15 +93,15 @@ func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
 		return d.put(tx)
 	}
 	o.token = d.m.token(&rec)
-	if !d.m.reveal(&rec, &o.held) {
-		return o.replace(tx, rec.ID, 0, now)
+	if !d.m.derive(&rec, &o.cred) {
+		return o.rotate(tx, rec.ID, 0, now)
 	}
 	until := o.token.ExpiresAt
 	if d.m.policy.Renewal != RenewNever {
 		until = latest(until, renewedUntil(&o.token, rec.TTL, now))
 	}
 	if until.Sub(now) < o.asked.minLeft(&d.m.policy) {
-		return o.replace(tx, rec.ID, o.token.ExpiresAt.Sub(now), now)
+		return o.rotate(tx, rec.ID, o.token.ExpiresAt.Sub(now), now)
 	}
 	if rec.TTL < o.asked.leastTTL(&d.m.policy) || rec.TTL > o.asked.ttl(&d.m.policy) {
 		o.reduced = []string{"TTL"}
@@ -108,21 +109,21 @@ func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
 	return o.renew(tx, &rec, now)
 }
 
-// replace gives the token of id a new secret, and the life that was asked for.
-func (o *obtaining) replace(tx storage.Tx, id ID, overlap time.Duration, now time.Time) error {
+// rotate gives the token of id a new secret, and a life of the TTL that was asked for.
+func (o *obtaining) rotate(tx storage.Tx, id ID, overlap time.Duration, now time.Time) error {
 	r := &o.rotation
 	r.id, r.overlap, r.life = id, overlap, o.draft.grant.ttl(&o.draft.m.policy)
-	if err := r.run(tx, now); err != nil {
+	if err := r.apply(tx, now); err != nil {
 		return err
 	}
-	o.token, o.held, o.rotated, o.draft.evicted = r.token, r.cred, true, r.ended
+	o.token, o.cred, o.rotated, o.draft.evicted = r.token, r.cred, true, r.ended
 	if o.token.ExpiresAt.After(steady.Add(now, r.life)) { // a renewal shortens no life
 		o.reduced = []string{"TTL"}
 	}
 	return nil
 }
 
-// renew gives rec, which is live, a new TTL unless the policy is RenewNever.
+// renew begins a new life of rec, which is live, unless the policy is RenewNever.
 func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) error {
 	m := o.draft.m
 	if m.policy.Renewal == RenewNever {
@@ -133,14 +134,14 @@ func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) err
 	return putIn(tx, rec)
 }
 
-// candidate returns the newest of the live tokens that were made by Obtain for a grant
-// like the draft's, or a record without ID. One that is damaged is denied, so it is none.
+// candidate returns the newest of the live tokens that were made by Obtain for a grant like the
+// draft's, or a record without ID. It skips damaged records.
 func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, err error) {
 	for rec, err := range readable(tx.Living(now)) {
 		if err != nil {
 			return storage.Record{}, err
 		}
-		if !d.fits(&rec) || !madeByObtain(&rec) {
+		if !d.matches(&rec) || !madeByObtain(&rec) {
 			continue
 		}
 		if tok := d.m.token(&rec); tok.Live(now) && !rec.IssuedAt.Before(found.IssuedAt) {
@@ -150,28 +151,28 @@ func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, e
 	return found, nil
 }
 
-// fits reports whether rec is what the draft's grant asks for, and can still be used.
-func (d *draft) fits(rec *storage.Record) bool {
+// matches reports whether rec is of a grant like the draft's, and has uses left.
+func (d *draft) matches(rec *storage.Record) bool {
 	g := &d.grant
 	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Data == g.Data &&
-		within(rec.Scope, g.Scope) && within(g.Scope, rec.Scope) &&
+		scopeWithin(rec.Scope, g.Scope) && scopeWithin(g.Scope, rec.Scope) &&
 		rec.MaxUses == g.MaxUses && rec.UseGrace == g.UseGrace.Truncate(time.Millisecond) && (rec.MaxUses == 0 || rec.UsesLeft > 0)
 }
 
-// Key is one of Config.Keys. It never prints: no printer and no encoder finds the bytes in
-// it, by reflection either. The zero Key has none, and New refuses it.
+// Key is one of Config.Keys. It never prints: no printer and no encoder finds its bytes, not by
+// reflection either. The zero Key has no bytes, and New refuses it.
 type Key struct {
 	material func() []byte // a function, because reflection sees nothing but its address
 }
 
-// NewKey returns a copy of b as a Key. New returns ErrInvalidConfig for one that is not 32
-// random bytes.
+// NewKey returns a Key with a copy of b. New returns ErrInvalidConfig for a Key that has not 32
+// bytes, or only zeros.
 func NewKey(b []byte) Key {
 	b = bytes.Clone(b)
 	return Key{func() []byte { return b }}
 }
 
-// bytes returns what NewKey was given.
+// bytes returns the bytes that NewKey copied, or nil for the zero Key.
 func (k Key) bytes() []byte {
 	if k.material == nil {
 		return nil
@@ -182,8 +183,8 @@ func (k Key) bytes() []byte {
 // Format writes a placeholder.
 func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, "[key]") }
 
-// newKeys returns what derives by each of keys, or ErrInvalidConfig with the place of
-// the first that is out of limits, and nothing of what it is.
+// newKeys returns a bearer.Key for each of keys, or ErrInvalidConfig with the index of the first
+// that is out of limits, and none of its bytes.
 func newKeys(keys []Key) ([]bearer.Key, error) {
 	var derive []bearer.Key
 	for i, k := range keys {
@@ -204,26 +205,26 @@ func newKeys(keys []Key) ([]bearer.Key, error) {
 	return derive, nil
 }
 
-// obtained is how what is sealed in the record of a token made by Obtain begins: a
-// kind and its version. The salt follows.
+// Record.Sealed of a token made by Obtain is this label with a version, and a salt, until the
+// token is rotated.
 const (
-	obtained    = "o1"
-	obtainedLen = len(obtained) + bearer.SecretLen
+	obtainedLabel = "o1"
+	obtainedLen   = len(obtainedLabel) + bearer.SecretLen
 )
 
-// obtainedSecret makes c's secret, which is random, the salt of one that k derives, and
-// returns what to seal in the record.
+// obtainedSecret replaces c's secret, which is random, by one that k derives with the random
+// bytes as salt. It returns the salt in the form that the record keeps.
 func obtainedSecret(c *bearer.Credential, k bearer.Key, b bearer.Binding) storage.Sealed {
 	salt := string(c[bearer.IDLen:])
 	secret := k.First(c.ID(), b, salt)
 	copy(c[bearer.IDLen:], secret[:])
-	return storage.NewSealed(obtained + salt)
+	return storage.NewSealed(obtainedLabel + salt)
 }
 
-// saltOf returns the salt of the first secret of a token made by Obtain, and whether rec
-// is of one that still has it.
+// saltOf returns the salt in rec, and whether there is one: rec is of a token that Obtain made
+// and that was never rotated.
 func saltOf(rec *storage.Record) (salt string, ok bool) {
-	salt, ok = strings.CutPrefix(rec.Sealed.Text(), obtained)
+	salt, ok = strings.CutPrefix(rec.Sealed.Text(), obtainedLabel)
 	return salt, ok && len(salt) == bearer.SecretLen
 }
 
@@ -236,16 +237,16 @@ func madeByObtain(rec *storage.Record) bool {
 	if _, ok := saltOf(rec); ok {
 		return true
 	}
-	r, _, err := rotatedOf(rec)
+	r, _, err := rotationOf(rec)
 	return err == nil && r.obtained
 }
 
-// reveal sets c to what the holder of a token made by Obtain presents, and reports
-// whether one of the keys still derives it.
-func (m *Manager) reveal(rec *storage.Record, c *bearer.Credential) bool {
+// derive sets c to the current text of rec, a token made by Obtain, and reports whether one of
+// Config.Keys still derives that text.
+func (m *Manager) derive(rec *storage.Record, c *bearer.Credential) bool {
 	copy(c[:], rec.ID[:])
 	salt, first := saltOf(rec)
-	r, was, err := rotatedOf(rec)
+	r, was, err := rotationOf(rec)
 	if !first && (err != nil || !was || !r.obtained) {
 		return false
 	}

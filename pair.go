@@ -12,8 +12,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// NoGrace is the PairConfig.Grace of those who give no client the same credentials
-// again: a client that loses the answer to a Refresh has to log in again.
+// NoGrace is the PairConfig.Grace with which Refresh gives no answer twice: a client that loses
+// the answer to a Refresh has to log in again.
 const NoGrace time.Duration = math.MinInt64
 
 const (
@@ -24,52 +24,57 @@ const (
 	defaultRefreshMaxTTL = 90 * 24 * time.Hour
 )
 
-// PairConfig says how Pairs works. The zero PairConfig serves a web or mobile log-in:
-// access texts live 15 minutes; a session lives 30 days after its last refresh, and 90
-// days in all; and with 100 sessions of a subject the idlest makes room for another.
+// PairConfig says how Pairs work. The zero PairConfig serves a web or mobile log-in: access
+// texts live 15 minutes; a session lives 30 days after its last refresh, and 90 days in all; and
+// when a subject has 100 sessions, a new one ends the idlest.
 type PairConfig struct {
-	// Access is for the access texts, and its Prefix "" means "lapse". Policy.TTL is how
-	// long an access secret lives, and 0 means 15 minutes. Policy.Renewal and MaxTTL are
-	// for plain tokens that Pairs.Access() issues, and RenewDefault means RenewNever.
-	// MaxTokens must be 0 or NoTokenLimit, since Refresh.Policy.MaxTokens limits
-	// sessions: plain tokens are not limited.
+	// Access is for the access texts, and its Prefix "" means "lapse". Policy.TTL is how long
+	// an access secret lives, and 0 means 15 minutes. Policy.Renewal and MaxTTL are for plain
+	// tokens that Pairs.Access() issues, and RenewDefault means RenewNever. MaxTokens must be
+	// 0 or NoTokenLimit: Refresh.Policy.MaxTokens limits the sessions, and plain tokens are
+	// not limited.
 	Access Config
 
-	// Refresh is for the sessions and their refresh texts. Prefix "" means
-	// "lapse_refresh"; it must differ from that of Access. Pairs that differ in either
-	// prefix refresh no session of each other. Policy.TTL is how long a session lives
-	// after the log-in and after each refresh, and 0 means 30 days; MaxTTL is how long
-	// it lives in all, and 0 means 90 days, or TTL if longer. MaxTokens is how many
-	// sessions a subject has; LimitDefault means LimitEndIdlest. Renewal, RenewEvery and
-	// MaxDelegates have no meaning, nor has Retention, since Sweep of Access sweeps all.
-	// A nil Clock, Admit or Observe is that of Access, and so is what is zero of
-	// ClockGuard, ClockTolerance and ClockSettle. Both sides go by one time: leave Clock
-	// and ClockGuard to Access.
+	// Refresh is for the sessions and their refresh texts. Prefix "" means "lapse_refresh";
+	// the two prefixes must differ. Pairs refresh only sessions of Pairs with the same two
+	// prefixes.
+	//
+	// Policy.TTL is how long a session lives after the log-in and after each refresh, and 0
+	// means 30 days. MaxTTL is how long it lives in all, and 0 means 90 days, or TTL if that
+	// is longer. MaxTokens is how many live sessions a subject can have, and LimitDefault
+	// means LimitEndIdlest. Renewal, RenewEvery, MaxDelegates and Retention have no meaning:
+	// Sweep of Access sweeps sessions, too.
+	//
+	// A nil Clock, Admit or Observe means that of Access, and so does a zero ClockGuard,
+	// ClockTolerance or ClockSettle. Both Managers must have one time: leave Clock and
+	// ClockGuard to Access.
 	Refresh Config
 
-	// Grace is for how long a refresh text that has been replaced gives the same
-	// credentials again, to a client that lost the answer and to each of many that ask at
-	// once, and the access text from before it still works; where the new access scope has
-	// a word that the old one lacked, the old access text ends at once. Each refresh stores
-	// the instant at which its grace ends, which is dead, and a repetition starts no new
-	// one, writes nothing and is told to no observer. 0 means 10 seconds, or
-	// Access.Policy.TTL if that is shorter; 60 seconds, and that TTL, are the most; NoGrace
-	// is none. A session with a shorter Grant.TTL has a grace of that.
+	// Grace is how long, after a refresh, the replaced refresh text gives the same answer
+	// again: to a client that lost the answer, and to each of many that ask at once. The
+	// replaced access text still works for as long. But it ends at once if the new access
+	// scope has a word that the old one lacks.
+	//
+	// Each refresh stores the instant at which its grace ends; at that instant the texts are
+	// dead. A repeated answer does not prolong the grace, writes nothing and is not told to
+	// Observe. 0 means 10 seconds, or Access.Policy.TTL if that is shorter. The most is 60
+	// seconds, or that TTL if shorter. NoGrace is none. If the Grant.TTL of a session is
+	// shorter than the grace, it is its grace.
 	Grace time.Duration
 }
 
-// Pairs makes sessions. A session is one record with two secrets: a short-lived access
-// text authenticates, and a refresh text gets both replaced. The two texts have the ID of
-// the session, and it ends as one, by either. Pairs is safe for concurrent use and has no
-// state of its own.
+// Pairs make sessions. A session is one record with two secrets: a short-lived access text
+// authenticates, and a refresh text replaces both secrets. Both texts contain the ID of the
+// session, and ending the session by either ends both. Pairs are safe for concurrent use and
+// have no state of their own.
 type Pairs struct {
 	access, refresh *Manager
 	rules           *sessionRules
 	grace           time.Duration // zero: none
 }
 
-// NewPairs returns Pairs that keep their sessions in store. PairConfig is validated
-// once and never read again. ErrInvalidConfig names the field and its limit.
+// NewPairs returns Pairs that keep their sessions in store. NewPairs validates PairConfig, and
+// nothing reads it again. ErrInvalidConfig names the field and its limit.
 func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	a := cfg.Access
 	if n := a.Policy.MaxTokens; n != 0 && n != NoTokenLimit {
@@ -99,7 +104,7 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	return &Pairs{access, refresh, rules, grace}, nil
 }
 
-// refreshConfig returns Refresh with its defaults, and what it takes from Access.
+// refreshConfig returns Refresh with its defaults, some of which are the values of Access.
 func (cfg *PairConfig) refreshConfig() Config {
 	r := cfg.Refresh
 	r.Prefix = cmp.Or(r.Prefix, "lapse_refresh")
@@ -121,7 +126,8 @@ func (cfg *PairConfig) refreshConfig() Config {
 	return r
 }
 
-// checkGrace returns how long the grace is where access secrets live for ttl.
+// checkGrace returns how long the grace d is if access secrets live for ttl, 0 for none. It
+// returns ErrInvalidConfig if d is out of its limits.
 func checkGrace(d, ttl time.Duration) (time.Duration, error) {
 	if d == NoGrace {
 		return 0, nil
@@ -139,24 +145,26 @@ func checkGrace(d, ttl time.Duration) (time.Duration, error) {
 	return cmp.Or(d, min(defaultGrace, ttl)), nil
 }
 
-// Access returns the Manager of the access texts, to authenticate them with. Its verbs
-// by ID and by bearer end a session as Pairs do.
+// Access returns the Manager that authenticates the access texts. Its verbs end sessions, too,
+// by ID or by access text.
 func (p *Pairs) Access() *Manager { return p.access }
 
-// Issue stores a new session for g, which is a log-in. It is durable before it returns.
-// Issue checks no credentials and does not ask Admit: call Identify first.
+// Issue stores a new session for g: it logs a client in. The session is durable before Issue
+// returns. Issue checks no credentials and does not ask Admit: call Identify first.
 //
-// Scope is that of the session, and of its access texts unless Refresh narrows them.
-// Grant.TTL is the life of every access secret, 0 that of Access.Policy as it is now;
-// Grant.SessionTTL is how long the session lives after the log-in and after each
-// refresh, 0 that of Refresh.Policy. Each is ErrInvalidGrant over the MaxTTL of
-// Refresh.Policy, and TTL over that of Access.Policy; so is any MaxUses. No access secret
-// outlives the session.
+// Grant.Scope is the scope of the session, and of its access texts unless Refresh narrows it.
+// Grant.TTL is how long every access secret lives; 0 means the TTL of Access.Policy.
+// Grant.SessionTTL is how long the session lives after the log-in and after each refresh; 0
+// means the TTL of Refresh.Policy. No access secret outlives the session.
 //
-// ErrLimit means that there is no room under Refresh.Policy, and nothing has changed. Of
-// the store's errors, ErrOutcomeUnknown means that a session may exist, until it runs
-// out, of which no client has a text. Its cost grows with the live records of the
-// subject, unless MaxTokens is NoTokenLimit.
+// ErrInvalidGrant names the field: TTL and SessionTTL may not be over the MaxTTL of
+// Refresh.Policy, nor TTL over that of Access.Policy, and MaxUses must be 0. ErrLimit means that
+// the subject has MaxTokens sessions. Neither has changed anything. Of the store's errors,
+// ErrOutcomeUnknown means that a session may exist, until it runs out, of which no client has a
+// text.
+//
+// The cost of Issue grows with the live records of the subject, unless MaxTokens is
+// NoTokenLimit.
 func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 	if err := p.check(&g); err != nil {
 		return TokenPair{}, err
@@ -164,19 +172,20 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 	if err := g.drawTTL(&p.access.policy); err != nil {
 		return TokenPair{}, err
 	}
-	l := login{p: p, grant: g}
-	if err := l.run(ctx); err != nil {
+	l := sessionDraft{p: p, grant: g}
+	if err := l.save(ctx); err != nil {
 		return TokenPair{}, err
 	}
 	p.refresh.tellEnded(ctx, l.room.evicted)
 	p.refresh.tell(ctx, Event{Kind: EventIssued, At: l.rec.IssuedAt, Token: p.refresh.token(&l.rec)})
-	c := p.credentials(&l.rec, &l.access, &l.refresh, l.rec.IssuedAt)
+	c := p.pair(&l.rec, &l.access, &l.refresh, l.rec.IssuedAt)
 	for _, tok := range l.room.evicted {
 		c.Refresh.Evicted = append(c.Refresh.Evicted, tok.ID)
 	}
 	return c, nil
 }
 
+// check returns ErrInvalidGrant unless g can be that of a session.
 func (p *Pairs) check(g *Grant) error {
 	if g.UseGrace != 0 {
 		return invalidGrant("UseGrace", "%v; a session has no budget of uses", g.UseGrace)
@@ -206,8 +215,8 @@ func (p *Pairs) check(g *Grant) error {
 	return nil
 }
 
-// credentials returns what the client of the session rec gets at now.
-func (p *Pairs) credentials(rec *storage.Record, access, refresh *bearer.Credential, now time.Time) TokenPair {
+// pair returns the answer to the client of the session rec at now.
+func (p *Pairs) pair(rec *storage.Record, access, refresh *bearer.Credential, now time.Time) TokenPair {
 	seen := *rec
 	var c TokenPair
 	c.Refresh.Token, c.Refresh.Bearer = p.refresh.token(rec), refresh.TextAfter(p.refresh.prefix, p.refresh.begun)
@@ -217,7 +226,7 @@ func (p *Pairs) credentials(rec *storage.Record, access, refresh *bearer.Credent
 	return c
 }
 
-// left returns how long tok lives from now.
+// left returns how long tok has to live at now, 0 if it is dead.
 func left(tok *Token, now time.Time) time.Duration {
 	if !tok.Live(now) {
 		return 0
@@ -225,20 +234,19 @@ func left(tok *Token, now time.Time) time.Duration {
 	return tok.ExpiresAt.Sub(now)
 }
 
-// Sessions yields the live sessions of subject that these Pairs made, in the order of
-// their IDs. Of each it tells when it was logged in (IssuedAt), last refreshed
-// (RotatedAt), last used (LastUsedAt), until when it lives unless it is refreshed
-// (ExpiresAt), and which device it is (Name). Token.ID is what Manager.Expire and the
-// keep of ExpireSubject take. The loop body may call any verb.
+// Sessions yields the live sessions of subject that these Pairs made, in the order of their IDs.
+// Each tells the instants of its log-in (IssuedAt), last refresh (RotatedAt) and last use
+// (LastUsedAt), until when it lives unless it is refreshed (ExpiresAt), and the name of its
+// device (Name). Manager.Expire and the keep of ExpireSubject take its ID. The loop body may
+// call any verb.
 //
-// An error that wraps ErrCorrupt stands for one record that is damaged, and the loop goes
-// on; any other error is the last pair. ErrInvalidGrant means that no session can have
-// such a subject.
+// An error that wraps ErrCorrupt stands for one damaged record, and the loop goes on; any other
+// error is the last pair. ErrInvalidGrant means that no session can have such a subject.
 func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		var now time.Time
 		ours := func(rec *storage.Record) bool {
-			now = p.access.now() // before the record is judged, as Manager.earlier demands
+			now = p.access.now() // before p.access.token, as Manager.fromEarlierEpoch demands
 			return p.refresh.owns(rec)
 		}
 		for tok, err := range p.access.tokens(ctx, "sessions", subject, ours) {
@@ -252,10 +260,10 @@ func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, e
 	}
 }
 
-// Peek judges a refresh text as Refresh would, and changes nothing: it returns the
-// session whose text it is. A text that was replaced is ErrReplaced, except within its
-// grace, and the session lives on. A new text that is shown to Peek alone counts as not
-// presented. Errors are otherwise those of Refresh.
+// Peek returns the session whose refresh text it is given, if Refresh would accept that text,
+// and changes nothing. The error for a replaced text is ErrReplaced, except within its grace,
+// and the session lives on. A new text that only Peek was given counts as not presented. Other
+// errors are those of Refresh.
 func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
 	_, tok, err := p.refresh.proveLive(ctx, "peek pair", refreshToken)
 	if err != nil {
@@ -264,22 +272,22 @@ func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
 	return tok, nil
 }
 
-// ExpireBearer ends the session whose text bearer is, access or refresh text, as its client
-// logs out: with EndRevoked, and what was delegated from it with EndParent, in one
-// transaction. A text that was replaced ends the session as well; a replaced refresh text
-// does so with EndReused. It returns the session as it is then. To end what is dead
-// already is no error. Admit is not asked. It is durable before it returns. Of a plain
-// token of the access prefix it is Manager.ExpireBearer.
+// ExpireBearer logs a client out: it ends the session whose access or refresh text is bearer,
+// with EndRevoked, and the delegates of the session with EndParent, in one transaction. A
+// replaced text ends the session as well; a replaced refresh text ends it with EndReused.
+// ExpireBearer returns the session as it is then. It is no error if the session is dead already.
+// Admit is not asked. The end is durable before ExpireBearer returns. For a plain token of the
+// access prefix it is Manager.ExpireBearer.
 //
-// Errors are ErrMalformed and ErrUnknown, ErrReplaced as from Manager.ExpireBearer, or
-// the store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the first
-// three like a success.)
+// Errors are ErrMalformed and ErrUnknown, ErrReplaced as from Manager.ExpireBearer, or the
+// store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the first three like a
+// success.)
 func (p *Pairs) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
 	return p.managerOf(bearer).expireBearer(ctx, "expire bearer", bearer)
 }
 
-// managerOf returns the Manager whose prefix text has: that of access texts where it has
-// another one, or is malformed.
+// managerOf returns the Manager of the refresh texts if text has its prefix, or else that of the
+// access texts.
 func (p *Pairs) managerOf(text string) *Manager {
 	var c bearer.Credential
 	if prefix, ok := c.Parse(text, p.access.prefix, p.access.begun); ok && prefix == p.refresh.prefix {

@@ -79,7 +79,7 @@ func (m *Manager) requireLive(ctx context.Context, verb string, p *presented, re
 		return tok, m.refuse(ctx, replaced(rec, p))
 	}
 	seen := *rec
-	m.endedByClock(&seen)
+	m.showClockEnd(&seen)
 	m.viewText(&seen, found)
 	tok = seen.Token
 	if _, err = m.admit(ctx, verb, &tok, p.generation, now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
@@ -94,9 +94,9 @@ func (m *Manager) requireLive(ctx context.Context, verb string, p *presented, re
 // judged is what a transaction finds for a bearer text.
 type judged struct {
 	rec    storage.Record
-	tok    Token    // the token as the text shows it
-	above  *lineage // the tokens that it was delegated from
-	stands standing // currentText or previousText
+	tok    Token     // the token as the text shows it
+	above  *ancestry // the tokens that it was delegated from
+	stands standing  // currentText or previousText
 }
 
 // proveLiveIn checks the text p at now by what tx reads. Where the text does not work, or the
@@ -116,10 +116,10 @@ func (m *Manager) proveLiveIn(tx storage.Tx, p *presented, now time.Time) (j jud
 		return j, &Rejection{Err: ErrUnknown, ID: j.rec.ID}
 	}
 	seen := j.rec
-	m.endedByClock(&seen)
+	m.showClockEnd(&seen)
 	m.viewText(&seen, j.stands)
 	j.tok = seen.Token
-	if j.above, err = m.under(&j.tok, tx.Get); err != nil {
+	if j.above, err = m.clamp(&j.tok, tx.Get); err != nil {
 		return j, err
 	}
 	switch {

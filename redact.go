@@ -17,13 +17,13 @@ type shown struct {
 
 func (i *Issued) shown() shown { return shown{i.Token, i.Evicted, i.Existing, i.Reduced} }
 
-// Format writes the token and what was evicted, whatever the verb.
+// Format writes i without its Bearer, under any verb.
 func (i Issued) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", i.shown()) }
 
-// LogValue is the token and what was evicted.
+// LogValue returns i without its Bearer.
 func (i Issued) LogValue() slog.Value { return slog.AnyValue(i.shown()) }
 
-// GobEncode refuses: what would be stored is the secret.
+// GobEncode returns an error, because a gob would store the secret.
 func (i Issued) GobEncode() ([]byte, error) {
 	return nil, errors.New("lapse: an Issued is shown once and not to be stored; encode its Token")
 }
@@ -40,14 +40,14 @@ func (c *TokenPair) shown() shownPair {
 	return shownPair{c.Access.shown(), c.Refresh.shown(), time.Duration(c.ExpiresIn), c.Repeated}
 }
 
-// Format writes everything but the secrets, whatever the verb.
+// Format writes c without its secrets, under any verb.
 func (c TokenPair) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
 
-// LogValue is everything but the secrets.
+// LogValue returns c without its secrets.
 func (c TokenPair) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
 
-// shownConfig is what is worth printing of a Config.
-type shownConfig struct {
+// printedConfig is the printed form of a Config.
+type printedConfig struct {
 	Policy  Policy
 	Prefix  string
 	Clock   string // its type
@@ -61,13 +61,12 @@ type shownConfig struct {
 	ClockTolerance, ClockSettle time.Duration
 }
 
-func (c *Config) shown() shownConfig {
-	return shownConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.Admit != nil, c.Observe != nil, len(c.Keys), c.Recheck, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
+func (c *Config) printed() printedConfig {
+	return printedConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.Admit != nil, c.Observe != nil, len(c.Keys), c.Recheck, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
 }
 
-// Format writes the Config with the number of its Keys, and of its functions whether
-// there is one.
-func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
+// Format writes c with the number of its Keys, and says of each function whether it is set.
+func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.printed()) }
 
-// LogValue is what Format writes.
-func (c Config) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
+// LogValue returns the form that Format writes.
+func (c Config) LogValue() slog.Value { return slog.AnyValue(c.printed()) }

@@ -14,25 +14,25 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Refresh replaces both secrets of a session in one transaction, durable before it
-// returns. The session lives for its TTL from now, never past its cap, and stays what it
-// is: its ID, its place in MaxTokens, its connections, its delegates.
+// Refresh replaces both secrets of a session in one transaction, which is durable before Refresh
+// returns. The session lives for its TTL from now, never past its cap. It keeps its ID, its
+// place in MaxTokens, its connections and its delegates.
 //
-// scope narrows that of the new access text to words of the session's scope, which stays
-// as it is; each argument may hold several. None, or empty ones, are all of it. A word
-// that the session lacks is ErrScope, and nothing is spent.
+// scope narrows the scope of the new access text to words of the session's scope, which does not
+// change; each argument may hold several words. No argument, or empty ones, means the whole
+// scope. The error for a word that the session lacks is ErrScope, and nothing is replaced.
 //
-// A replaced text gives the same answer again within the grace (PairConfig.Grace), until
-// the new refresh text has been presented; for another scope than the first time it is
-// ErrScope. After that the client cannot be told from a thief: the session ends with
-// EndReused, what was delegated from it with EndParent, and the error is ErrReused.
+// A replaced text gives the same answer again within the grace (PairConfig.Grace), until the new
+// refresh text has been presented. The error is ErrScope if the scope differs from that of the
+// first time. After that a client cannot be told from a thief: the session ends with EndReused,
+// its delegates end with EndParent, and the error is ErrReused.
 //
 // Errors that wrap ErrUnauthenticated carry a *Rejection: ErrMalformed; ErrUnknown, which
-// changes nothing; ErrExpired and ErrRevoked of a dead session; ErrReused; ErrRefused.
-// Admit is not asked about reuse. ErrNotRenewable is for a session that has had as many
-// secrets as one can have. Any other error is the store's, the context's or Admit's, and
-// nothing has happened unless it is ErrOutcomeUnknown: call Refresh again with the same
-// text, while the grace lasts.
+// changes nothing; ErrExpired and ErrRevoked of a dead session; ErrReused; ErrRefused. Admit is
+// not asked about reuse. ErrNotRenewable means that the session has had as many secrets as a
+// session can have. Any other error is the store's, the context's or Admit's. Then nothing has
+// happened, except that after ErrOutcomeUnknown the secrets may have been replaced: call Refresh
+// again with the same text while the grace lasts.
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (TokenPair, error) {
 	m := p.refresh
 	var rec storage.Record
@@ -45,12 +45,12 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	if found != spentText {
 		tok, err := m.requireLive(ctx, "refresh", &text, &rec, found, now)
 		if err == nil {
-			asked, err = narrowed(&tok, scope)
+			asked, err = narrowScope(&tok, scope)
 		}
 		if err != nil {
 			return TokenPair{}, err
 		}
-	} else if !m.lasts(&rec, now) { // an end is final: there is nothing to write
+	} else if !m.sessionLives(&rec, now) { // an end is final: there is nothing to write
 		tok := m.token(&rec)
 		return TokenPair{}, m.refuse(ctx, reused(&tok, &text))
 	}
@@ -58,9 +58,9 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 	return r.answer(ctx, rec.Subject)
 }
 
-// narrowed returns the words of tok's scope that asked holds, in their order, or all
-// of them if asked holds none.
-func narrowed(tok *Token, asked []string) (string, error) {
+// narrowScope returns those words of tok's scope that are in asked, in the order of that scope,
+// or all of them if asked has no word. It returns a *ScopeError for a word that tok lacks.
+func narrowScope(tok *Token, asked []string) (string, error) {
 	length := -1
 	for _, scope := range asked {
 		if scope != "" {
@@ -81,33 +81,34 @@ func narrowed(tok *Token, asked []string) (string, error) {
 	return strings.Join(slices.DeleteFunc(has, func(w string) bool { return !slices.Contains(want, w) }), " "), Require(*tok, want...)
 }
 
-// reused refuses the replaced text of a session that is tok, dead or about to be.
+// reused returns the refusal of a spent text of the session tok, which is dead.
 func reused(tok *Token, p *presented) *Rejection {
 	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.Generation(), At: deadFrom(tok), Reason: tok.EndReason}
 }
 
-// refreshing is one Refresh. Its transaction may run more than once, and sets what it
-// finds each time.
+// refreshing is one Refresh. Its transaction may run more than once, and sets the results each
+// time.
 type refreshing struct {
 	p     *Pairs
 	text  *presented
-	scope string // of the access text that is asked for
-	spent bool   // text had been replaced when it was judged before the transaction
+	scope string // of the new access text
+	spent bool   // text was found to be spent before the transaction
 	salt  [bearer.SaltLen]byte
 
+	// The results of the transaction.
 	judged
 	access, refresh bearer.Credential
 	now             time.Time
 	ended           []Token
 }
 
-// answer runs the transaction, and says what came of it.
+// answer runs the transaction, tells Observe, and returns what Refresh returns.
 func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, error) {
 	p, m := r.p, r.p.refresh
 	if err := bearer.Draw(r.salt[:]); err != nil {
 		return TokenPair{}, err
 	}
-	if err := m.update(ctx, "refresh", subject, r.run); err != nil {
+	if err := m.update(ctx, "refresh", subject, r.apply); err != nil {
 		return TokenPair{}, m.verdict(ctx, r.text.cred.ID(), err)
 	}
 	m.tellEnded(ctx, r.ended)
@@ -117,58 +118,54 @@ func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, err
 	if err := m.refuseOvertaken(ctx, &r.rec.Token, r.rec.Epoch, r.text.generation); err != nil {
 		return TokenPair{}, err
 	}
-	switch r.stands {
-	case currentText:
-		if m.observe == nil { // an Event is large
-			break
-		}
+	if r.stands == currentText && m.observe != nil { // an Event is large
 		m.tell(ctx, Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
 	}
-	c := p.credentials(&r.rec, &r.access, &r.refresh, r.now)
+	c := p.pair(&r.rec, &r.access, &r.refresh, r.now)
 	c.Repeated = r.stands == previousText
 	return c, nil
 }
 
-// run decides by what is stored as the transaction runs: of many that present one text
-// the first has it replaced, and the others are given the same again.
-func (r *refreshing) run(tx storage.Tx, now time.Time) (err error) {
+// apply is the transaction. Of many callers that present the same text, the first has both
+// secrets replaced, and the others are given that answer again.
+func (r *refreshing) apply(tx storage.Tx, now time.Time) (err error) {
 	r.now, r.ended = now, nil
 	r.judged, err = r.p.refresh.proveLiveIn(tx, r.text, now)
 	switch kept, _ := sessionOf(&r.rec); {
 	case r.spent && r.stands >= spentText, r.stands == spentText:
-		r.stands = spentText // whatever the clock says by now: Admit was not asked
+		r.stands = spentText // even if the clock went back into the grace: Admit was not asked
 		return r.reuse(tx)
 	case err != nil:
 		return err
 	case r.stands == previousText:
-		return r.repeat(kept)
+		return r.giveAgain(kept)
 	default:
 		return r.replace(tx, kept)
 	}
 }
 
-// lasts reports whether the session of rec is alive at now by its record, whatever a
-// policy makes of it: another policy would let it in.
-func (m *Manager) lasts(rec *storage.Record, now time.Time) bool {
+// sessionLives reports whether the session of rec is alive at now by its record. It applies no
+// policy, because another policy may accept the session.
+func (m *Manager) sessionLives(rec *storage.Record, now time.Time) bool {
 	seen := *rec
-	m.endedByClock(&seen)
+	m.showClockEnd(&seen)
 	return seen.Live(now)
 }
 
-// reuse ends the session, unless it is dead.
+// reuse ends the session and its delegates, unless it is dead.
 func (r *refreshing) reuse(tx storage.Tx) (err error) {
 	m := r.p.refresh
-	if r.tok = m.token(&r.rec); !m.lasts(&r.rec, r.now) {
+	if r.tok = m.token(&r.rec); !m.sessionLives(&r.rec, r.now) {
 		return nil
 	}
-	if r.ended, err = m.endTied(tx, r.rec.ID, EndReused, r.now); err == nil {
+	if r.ended, err = m.endWithDelegates(tx, r.rec.ID, EndReused, r.now); err == nil {
 		r.tok = r.ended[0]
 	}
 	return err
 }
 
-// make sets both secrets of a generation, for the salt that they are derived with.
-func (r *refreshing) make(key bearer.TagKey, generation uint32, salt []byte) {
+// makeSecrets sets both secrets of a generation. They derive from the text and salt.
+func (r *refreshing) makeSecrets(key bearer.TagKey, generation uint32, salt []byte) {
 	p := r.p
 	for _, part := range []struct {
 		cred    *bearer.Credential
@@ -184,12 +181,13 @@ func (r *refreshing) make(key bearer.TagKey, generation uint32, salt []byte) {
 	}
 }
 
-// repeat gives the current secrets again, by the previous text.
-func (r *refreshing) repeat(kept session) error {
+// giveAgain sets both current secrets again, for a caller that has the previous text. The error
+// is a *ScopeError if another scope is asked for, or errSecrets if the record does not match.
+func (r *refreshing) giveAgain(kept session) error {
 	if r.scope != kept.accessScope() {
 		return decide(repeatedScope(r.scope, kept.accessScope()))
 	}
-	r.make(kept.key(), r.rec.Generation, []byte(kept.salt()))
+	r.makeSecrets(kept.key(), r.rec.Generation, []byte(kept.salt()))
 	sum := r.access.Sum(r.p.access.binding)
 	if !r.refresh.Proves(r.p.refresh.binding, &r.rec.Digest) || !isSum(kept.access(), &sum) {
 		return errSecrets
@@ -197,14 +195,14 @@ func (r *refreshing) repeat(kept session) error {
 	return nil
 }
 
-// replace gives the session, which is alive, new secrets and a new life from now.
+// replace stores the session, which is alive, with new secrets and a new life from now.
 func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	rec, p, now := &r.rec, r.p, r.now
 	if rec.Generation == math.MaxUint32 {
 		return errGenerations
 	}
-	r.make(kept.key(), rec.Generation+1, r.salt[:])
-	rec.MaxExpiresAt = r.tok.MaxExpiresAt // never after that of the policy, which it was seen under
+	r.makeSecrets(kept.key(), rec.Generation+1, r.salt[:])
+	rec.MaxExpiresAt = r.tok.MaxExpiresAt // never after that of the policy, which r.tok has been given
 	rec.ExpiresAt = capped(latest(r.tok.ExpiresAt, steady.Add(now, rec.TTL)), rec.MaxExpiresAt)
 	next := sessionParts{
 		refreshPrefix: p.refresh.prefix,
@@ -216,26 +214,33 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	}
 	rec.PreviousUntil = time.Time{}
 	if p.grace > 0 {
-		rec.PreviousUntil = steady.Add(now, min(p.grace, kept.accessTTL())) // a retry gets no dead access text
-		sum := rec.Digest.Sum()
-		next.previousRefresh, next.salt = string(sum[:]), r.salt[:]
-		if within(r.scope, kept.accessScope()) {
-			next.previousAccess = kept.access()
-			next.previousUntil = capped(rec.PreviousUntil, kept.accessExpires())
-		}
+		r.keepPrevious(kept, &next)
 	}
 	rec.Generation, rec.RotatedAt = rec.Generation+1, now
 	rec.Digest, rec.Sealed = r.refresh.Digest(p.refresh.binding), next.seal()
 	return putIn(tx, rec)
 }
 
-// within reports whether every word of scope is one of those that other has.
-func within(scope, other string) bool {
-	return scope == other || len(lacking(other, scope)) == 0
+// keepPrevious sets in the record and in next that the current texts work, as the previous ones,
+// for the grace.
+func (r *refreshing) keepPrevious(kept session, next *sessionParts) {
+	rec := &r.rec
+	rec.PreviousUntil = steady.Add(r.now, min(r.p.grace, kept.accessTTL())) // a retry gets no dead access text
+	sum := rec.Digest.Sum()
+	next.previousRefresh, next.salt = string(sum[:]), r.salt[:]
+	if scopeWithin(r.scope, kept.accessScope()) {
+		next.previousAccess = kept.access()
+		next.previousUntil = capped(rec.PreviousUntil, kept.accessExpires())
+	}
 }
 
-// lacking returns the words of scope that other has not.
-func lacking(other, scope string) []string {
+// scopeWithin reports whether every word of scope is in other.
+func scopeWithin(scope, other string) bool {
+	return scope == other || len(missingWords(other, scope)) == 0
+}
+
+// missingWords returns the words of scope that are not in other.
+func missingWords(other, scope string) []string {
 	has := words(other)
 	return slices.DeleteFunc(words(scope), func(w string) bool { return slices.Contains(has, w) })
 }

@@ -281,7 +281,7 @@ func TestSessionBoundaries(t *testing.T) {
 	}
 }
 
-// TestDelegatesOfAnAccessText never outlive the end that the text had, by renewals
+// TestDelegatesOfAnAccessText never retryOnNewEpoch the end that the text had, by renewals
 // either, and a refresh ends none of them.
 func TestDelegatesOfAnAccessText(t *testing.T) {
 	p := newPairs(t, memory.New(), lapse.PairConfig{Access: lapse.Config{Policy: lapse.Policy{TTL: time.Minute, Renewal: lapse.RenewOnUse}}})

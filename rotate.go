@@ -13,26 +13,27 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Rotate gives the token whose text bearer is a new secret, and a new life from now by
-// the policy. The token stays what it is: its ID, its place in MaxTokens, its connections
-// and its delegates. It is durable before it returns, and Issued.Bearer is the new text.
+// Rotate gives the token whose text is bearer a new secret, and a new life from now by the
+// policy. The token keeps its ID, its place in MaxTokens, its connections and its delegates.
+// The rotation is durable before Rotate returns, and Issued.Bearer is the new text.
 //
 // The previous text works until now plus overlap, or until the expiry that the token had,
-// whichever is earlier; it records no use and renews nothing. Rotating again within an
-// overlap ends it. Until the new text has been used (Peek is no use), Rotate with the
-// previous text gives the same answer again; after that it is ErrRotated, and once the
-// previous text has ended ErrReplaced, of which Observe is told.
+// whichever is earlier. It records no use and renews nothing. Another rotation within the
+// overlap ends that text. Until the new text has been used (Peek is no use), Rotate with the
+// previous text gives the same answer again; after that the error is ErrRotated. Once the
+// previous text has ended, the error is ErrReplaced, and Observe is told.
 //
-// An overlap of 0 is for a text that has leaked: every older text ends at once, what was
-// delegated from the token ends with EndRotated, and the connections that an older text
-// opened are cut. With the previous text, too, it makes a new secret.
+// An overlap of 0 is for a text that has leaked: every older text ends at once, the delegates
+// of the token end with EndRotated, and the connections that an older text opened are cut.
+// Rotate with the previous text and overlap 0 makes a new secret, too.
 //
-// Obtain gives the new text of a token of its own. A delegate keeps its cap.
+// After a rotation Obtain gives the new text, if the token is one of Obtain's. A delegate keeps
+// its cap.
 //
 // Errors are those of Authenticate; ErrRotated; ErrNotRenewable for an access text, which
-// Refresh replaces; and ErrInvalidGrant for an overlap that is negative, under a
-// millisecond but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown call again;
-// if the overlap was 0 and that is ErrReplaced, issue a token instead.
+// Refresh replaces; and ErrInvalidGrant for an overlap that is negative, under a millisecond
+// but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown call Rotate again. If the
+// overlap was 0 and the second call returns ErrReplaced, issue a token instead.
 func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
@@ -50,13 +51,13 @@ func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Durati
 	return m.rotate(ctx, "rotate", p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
 }
 
-// RotateID is Rotate for administrators, who have no text of the token of id. The text
-// in use becomes the previous one. There is no repeat: called again before the new text
-// was used, RotateID replaces that text and leaves the previous one as it is.
+// RotateID is Rotate for administrators, who have no text of the token of id. The text in use
+// becomes the previous one. RotateID never gives the same answer again: called before the new
+// text was used, it replaces that text and leaves the previous one as it is.
 //
-// Admit is not asked. Errors are ErrNotFound if there is no such token of this
-// Manager's prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable
-// for a session; ErrInvalidGrant as from Rotate; or the store's.
+// Admit is not asked. The error is ErrNotFound if there is no such token of this Manager's
+// prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable for a
+// session; ErrInvalidGrant as from Rotate; or the store's.
 func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
@@ -76,7 +77,7 @@ var (
 	errGenerations   = decide(fmt.Errorf("%w: it has had as many secrets as a token can have", ErrNotRenewable))
 )
 
-// checkOverlap returns ErrInvalidGrant unless overlap can be one.
+// checkOverlap returns ErrInvalidGrant unless overlap is within its limits.
 func (p *Policy) checkOverlap(overlap time.Duration) error {
 	if err := checkDuration(overlap, false); err != nil {
 		return invalidGrant("overlap", "%v", err)
@@ -87,12 +88,13 @@ func (p *Policy) checkOverlap(overlap time.Duration) error {
 	return nil
 }
 
-// rotate draws what r needs, and runs it in a transaction of the subject.
+// rotate draws the random parts of r, applies it in a transaction of the subject, and tells
+// Observe. The error is a *Rejection, and told as one, if r has the text of a dead token.
 func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation) (Issued, error) {
-	if err := r.draw(); err != nil {
+	if err := r.drawRandom(); err != nil {
 		return Issued{}, err
 	}
-	err := m.update(ctx, verb, subject, r.run)
+	err := m.update(ctx, verb, subject, r.apply)
 	if err == nil {
 		m.tellEnded(ctx, r.ended)
 		err = m.overtaken(&r.token, r.epoch, r.by)
@@ -112,28 +114,31 @@ func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation)
 	return Issued{Token: r.token, Bearer: r.cred.TextAfter(m.prefix, m.begun)}, nil
 }
 
-// rotation replaces the secret of a plain token. Its transaction may run more than once,
-// and sets what it finds each time.
+// rotation replaces the secret of a plain token. Its transaction may run more than once, and
+// sets the results each time.
 type rotation struct {
 	m       *Manager
 	id      ID
-	text    *presented // by which it was asked for; nil: by an administrator or Obtain
+	text    *presented // of the token; nil: RotateID or Obtain asks
 	overlap time.Duration
-	life    time.Duration // the TTL that Obtain asks for; 0: as it is
+	life    time.Duration // the TTL that Obtain asks for; 0: the token keeps its TTL
 
-	key    bearer.TagKey // drawn before the transaction
+	// The random parts are drawn before the transaction.
+	key    bearer.TagKey
 	salt   [bearer.SaltLen]byte
 	random [bearer.RandomLen]byte
 
+	// The results of the transaction.
 	token    Token
-	epoch    uint32            // of its record
-	by       uint32            // the generation of the text, or of the secret that RotateID replaces
-	cred     bearer.Credential // the text that is given
-	ended    []Token
-	repeated bool // the text had been given before
+	epoch    uint32            // of the record
+	by       uint32            // the generation of text, or without one of the secret that was replaced
+	cred     bearer.Credential // of the new text
+	ended    []Token           // the delegates that an overlap of 0 ended
+	repeated bool              // the new text had been given before
 }
 
-func (r *rotation) draw() error {
+// drawRandom sets the random parts, or returns bearer.ErrNoRandomness.
+func (r *rotation) drawRandom() error {
 	var b [len(bearer.TagKey{}) + bearer.SaltLen + bearer.RandomLen]byte
 	if err := bearer.Draw(b[:]); err != nil {
 		return err
@@ -144,10 +149,10 @@ func (r *rotation) draw() error {
 	return nil
 }
 
-// run is the transaction.
-func (r *rotation) run(tx storage.Tx, now time.Time) error {
+// apply is the transaction.
+func (r *rotation) apply(tx storage.Tx, now time.Time) error {
 	r.ended, r.repeated = nil, false
-	j, err := r.judge(tx, now)
+	j, err := r.find(tx, now)
 	if r.epoch, r.by = j.rec.Epoch, j.rec.Generation; r.text != nil {
 		r.by = r.text.generation
 	}
@@ -157,21 +162,21 @@ func (r *rotation) run(tx storage.Tx, now time.Time) error {
 	case j.rec.Kind == KindSession:
 		return errRotateSession
 	}
-	state, was, err := rotatedOf(&j.rec)
+	state, was, err := rotationOf(&j.rec)
 	if err != nil {
 		return err
 	}
 	if j.stands == previousText && r.overlap != 0 {
-		return r.repeat(&j, &state)
+		return r.giveAgain(&j, &state)
 	}
 	if !was {
-		state = rotated{key: r.key, first: j.rec.Digest.Sum()}
+		state = rotationState{key: r.key, first: j.rec.Digest.Sum()}
 	}
 	return r.replace(tx, &j, &state, now)
 }
 
-// judge finds the token, which must be good, by the text or by its ID.
-func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
+// find reads the token by its text or its ID, and returns an error unless the token is alive.
+func (r *rotation) find(tx storage.Tx, now time.Time) (j judged, err error) {
 	if r.text != nil {
 		return r.m.proveLiveIn(tx, r.text, now)
 	}
@@ -182,7 +187,7 @@ func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
 		return j, errGone
 	}
 	j.stands, j.tok = currentText, r.m.token(&j.rec)
-	if j.above, err = r.m.under(&j.tok, tx.Get); err != nil {
+	if j.above, err = r.m.clamp(&j.tok, tx.Get); err != nil {
 		return j, err
 	}
 	switch {
@@ -194,13 +199,14 @@ func (r *rotation) judge(tx storage.Tx, now time.Time) (j judged, err error) {
 	return j, err
 }
 
-// repeat gives the current secret again, by the previous text.
-func (r *rotation) repeat(j *judged, state *rotated) error {
+// giveAgain sets cred to the current text again, for a caller that has the previous one. The
+// error is ErrRotated if the current text is in use, or can no longer be derived.
+func (r *rotation) giveAgain(j *judged, state *rotationState) error {
 	if !state.unused || state.salt == ([bearer.SaltLen]byte{}) {
 		return decide(ErrRotated)
 	}
 	if state.obtained {
-		if !r.m.reveal(&j.rec, &r.cred) {
+		if !r.m.derive(&j.rec, &r.cred) {
 			return decide(ErrRotated) // its key is retired
 		}
 	} else {
@@ -215,8 +221,8 @@ func (r *rotation) repeat(j *judged, state *rotated) error {
 	return nil
 }
 
-// replace gives the record of j another secret, and a new life from now.
-func (r *rotation) replace(tx storage.Tx, j *judged, state *rotated, now time.Time) error {
+// replace stores the record of j with a new secret and a new life from now.
+func (r *rotation) replace(tx storage.Tx, j *judged, state *rotationState, now time.Time) error {
 	rec := &j.rec
 	if rec.Generation == math.MaxUint32 {
 		return errGenerations
@@ -233,19 +239,19 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotated, now time.Ti
 		return err
 	}
 	r.token = r.m.token(rec)
-	j.above.lower(&r.token)
+	j.above.clamp(&r.token)
 	if r.overlap != 0 || rec.Family == (ID{}) {
 		return nil
 	}
-	ended, err := r.m.endDelegatesOf(tx, rec.ID, now)
+	ended, err := r.m.endRotatedDelegates(tx, rec.ID, now)
 	r.ended = ended
 	return err
 }
 
-// keepPrevious says in state which secret works beside the one to come: none with an
-// overlap of 0; else the current one. But a current one that RotateID finds unused gives
-// way, and leaves the one before as it is.
-func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
+// keepPrevious sets in state which secret works beside the next one. With an overlap of 0 that
+// is none. Else it is the current secret, unless RotateID finds that unused: then the previous
+// secret stays.
+func (r *rotation) keepPrevious(j *judged, state *rotationState, now time.Time) {
 	switch {
 	case r.overlap == 0:
 		state.previous, state.before = [len(state.previous)]byte{}, 0
@@ -257,9 +263,10 @@ func (r *rotation) keepPrevious(j *judged, state *rotated, now time.Time) {
 	}
 }
 
-// makeSecret sets the secret of rec's generation, and in state what it is made of: one of
-// Config.Keys for a token of Obtain, the text presented, or nothing but chance.
-func (r *rotation) makeSecret(rec *storage.Record, state *rotated) {
+// makeSecret sets cred to the text of rec's generation, and in state what its secret derives
+// from: one of Config.Keys for a token of Obtain, or else the text presented. Without either the
+// secret is random.
+func (r *rotation) makeSecret(rec *storage.Record, state *rotationState) {
 	binding := r.m.binding
 	state.unused, state.salt = r.overlap != 0, [bearer.SaltLen]byte{}
 	state.obtained = madeByObtain(rec) && len(r.m.keys) > 0
@@ -280,8 +287,8 @@ func (r *rotation) makeSecret(rec *storage.Record, state *rotated) {
 	r.cred.SetTagged(&state.key, binding, bearer.PlainSecret, rec.Generation, random)
 }
 
-// renew begins a new life of the token. A delegate keeps its cap, which may be that of
-// an access text.
+// renew begins a new life of the token at now. A delegate keeps its cap, which may be the end
+// of an access text.
 func (r *rotation) renew(j *judged, now time.Time) {
 	rec, limit := &j.rec, r.m.policy.capFrom(now)
 	rec.TTL = cmp.Or(r.life, rec.TTL)

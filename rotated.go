@@ -10,21 +10,20 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// rotated is what the record of a plain token keeps sealed once its secret has been
-// replaced.
-type rotated struct {
+// rotationState is kept in Record.Sealed of a plain token whose secret has been replaced.
+type rotationState struct {
 	key      bearer.TagKey        // of the tags of its secrets
-	floor    uint32               // the least generation by which a connection may still be held
+	floor    uint32               // the least generation of secret by which a connection may still be held
 	before   uint32               // the generation of the previous secret
 	first    [sha256.Size]byte    // the digest of the first secret, which has no tag
 	previous [sha256.Size]byte    // the digest of the previous secret; zero: none works
-	salt     [bearer.SaltLen]byte // what the current secret was derived with; zero: it is not given again
+	salt     [bearer.SaltLen]byte // that the current secret was derived with; zero: that secret is not given again
 	obtained bool                 // the current secret is derived from one of Config.Keys
 	unused   bool                 // the current secret has not been used yet
 }
 
-// The form of rotated is a label with a version, a byte of flags, and the fields in
-// their order.
+// A sealed rotationState is a label with a version, a byte of flags, and the fields in this
+// order.
 const (
 	rotatedLabel = "p1"
 
@@ -41,19 +40,21 @@ const (
 	rotatedLen      = rotatedSalt + bearer.SaltLen
 )
 
+// errSecrets says that what a record keeps sealed cannot be read.
 var errSecrets = fmt.Errorf("%w: what a record says of its secrets is damaged", ErrCorrupt)
 
-// wasRotated reports whether rec, of a plain token, keeps what rotated holds.
+// wasRotated reports whether rec, of a plain token, has a rotationState.
 func wasRotated(rec *storage.Record) bool { return strings.HasPrefix(rec.Sealed.Text(), rotatedLabel) }
 
-// unusedSecret reports whether the current secret of rec has not been used yet.
+// unusedSecret reports whether rec has been rotated and its current secret has not been used
+// yet.
 func unusedSecret(rec *storage.Record) bool {
 	text := rec.Sealed.Text()
 	return len(text) == rotatedLen && wasRotated(rec) && text[rotatedFlags]&flagUnused != 0
 }
 
-// legible reports whether what rec keeps sealed has a form that this version knows: of a
-// plain token nothing, that of rotated, or that of Obtain.
+// legible reports whether rec.Sealed has a form that this version knows. For a plain token that
+// is nothing, a rotationState, or the salt of Obtain.
 func legible(rec *storage.Record) bool {
 	if rec.Kind != KindPlain {
 		_, ok := sessionOf(rec)
@@ -65,14 +66,14 @@ func legible(rec *storage.Record) bool {
 	case rotatedLen:
 		return strings.HasPrefix(text, rotatedLabel)
 	case obtainedLen:
-		return strings.HasPrefix(text, obtained)
+		return strings.HasPrefix(text, obtainedLabel)
 	}
 	return false
 }
 
-// rotatedOf returns what rec, of a plain token, says of its rotations. ok is false where
-// there is nothing: the token was never rotated.
-func rotatedOf(rec *storage.Record) (r rotated, ok bool, err error) {
+// rotationOf returns the rotationState of rec, which is of a plain token. ok is false if the
+// token was never rotated. The error is errSecrets if rec.Sealed has no known form.
+func rotationOf(rec *storage.Record) (r rotationState, ok bool, err error) {
 	switch {
 	case !legible(rec):
 		return r, false, errSecrets
@@ -89,12 +90,13 @@ func rotatedOf(rec *storage.Record) (r rotated, ok bool, err error) {
 	return r, true, nil
 }
 
+// uint32At reads a big-endian number at an offset of text, without a copy of text.
 func uint32At(text string, at int) uint32 {
 	return uint32(text[at])<<24 | uint32(text[at+1])<<16 | uint32(text[at+2])<<8 | uint32(text[at+3])
 }
 
-// seal returns the form of r.
-func (r *rotated) seal() storage.Sealed {
+// seal returns r in the form that a record keeps.
+func (r *rotationState) seal() storage.Sealed {
 	var flags byte
 	if r.unused {
 		flags |= flagUnused
@@ -110,13 +112,13 @@ func (r *rotated) seal() storage.Sealed {
 	return storage.NewSealed(string(b))
 }
 
-// use notes in rec that its current secret has been used: from now on no rotation gives
-// it again. It reports whether that changes rec.
+// useSecret marks the current secret of rec as used: from now on no rotation gives it again. It
+// reports whether that changes rec. The error is that of rotationOf.
 func useSecret(rec *storage.Record) (changed bool, err error) {
 	if !unusedSecret(rec) {
 		return false, nil
 	}
-	r, _, err := rotatedOf(rec)
+	r, _, err := rotationOf(rec)
 	if err != nil {
 		return false, err
 	}
@@ -127,7 +129,8 @@ func useSecret(rec *storage.Record) (changed bool, err error) {
 	return true, nil
 }
 
-// floorOf returns the least generation by which a connection of rec may still be held.
+// floorOf returns the floor of rec, 0 if it has none: the least generation of secret by which a
+// connection may still be held.
 func floorOf(rec *storage.Record) uint32 {
 	if rec.Kind != KindPlain || !legible(rec) || !wasRotated(rec) {
 		return 0
@@ -135,11 +138,11 @@ func floorOf(rec *storage.Record) uint32 {
 	return uint32At(rec.Sealed.Text(), rotatedFloor)
 }
 
-// noSum is what is kept of a digest where there is none.
+// noSum stands in a record where there is no digest.
 const noSum = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-// isSum reports whether text is the digest sum, in a time that does not depend on where
-// they differ. A text of zeros stands for no digest.
+// isSum reports whether text is the digest sum, in a time that does not depend on where the two
+// differ. noSum is no digest.
 func isSum(text string, sum *[sha256.Size]byte) bool {
 	if len(text) != len(sum) {
 		return false

@@ -13,20 +13,20 @@ import (
 )
 
 // rotatedExtremes are what a record of a rotated token can keep.
-func rotatedExtremes() []rotated {
-	full := rotated{floor: math.MaxUint32, before: math.MaxUint32 - 1, unused: true, obtained: true}
+func rotatedExtremes() []rotationState {
+	full := rotationState{floor: math.MaxUint32, before: math.MaxUint32 - 1, unused: true, obtained: true}
 	for _, part := range [][]byte{full.key[:], full.first[:], full.previous[:], full.salt[:]} {
 		for i := range part {
 			part[i] = 0xff
 		}
 	}
-	some := rotated{key: tagKeyOf(3), floor: 1, before: 0x01020304}
+	some := rotationState{key: tagKeyOf(3), floor: 1, before: 0x01020304}
 	copy(some.first[:], credentialOf(1)[:])
 	copy(some.previous[:], credentialOf(2)[:])
 	copy(some.salt[:], credentialOf(3)[:])
 	unused, obtained := some, some
 	unused.unused, obtained.obtained = true, true
-	return []rotated{{}, full, some, unused, obtained}
+	return []rotationState{{}, full, some, unused, obtained}
 }
 
 func plainWith(sealed string) *storage.Record {
@@ -37,7 +37,7 @@ func plainWith(sealed string) *storage.Record {
 func TestRotatedRoundTrip(t *testing.T) {
 	for n, want := range rotatedExtremes() {
 		rec := plainWith(want.seal().Text())
-		got, was, err := rotatedOf(rec)
+		got, was, err := rotationOf(rec)
 		if got != want || !was || err != nil || rec.Sealed.Len() != rotatedLen {
 			t.Errorf("%d: %+v, %v, %v of %d bytes; want %+v", n, got, was, err, rec.Sealed.Len(), want)
 		}
@@ -67,7 +67,7 @@ func TestRotatedRefusesWhatIsDamaged(t *testing.T) {
 	whole := rotatedExtremes()[3]
 	for _, form := range damagedForms(whole.seal().Text()) {
 		rec := plainWith(form)
-		if _, was, err := rotatedOf(rec); was || !errors.Is(err, ErrCorrupt) {
+		if _, was, err := rotationOf(rec); was || !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%.4q of %d bytes: %v, %v", form, len(form), was, err)
 		}
 		if unusedSecret(rec) || floorOf(rec) != 0 || madeByObtain(rec) {
@@ -97,7 +97,7 @@ func TestUseSecret(t *testing.T) {
 			want.salt = [saltLen]byte{}
 		}
 		changed, err := useSecret(rec)
-		if got, _, _ := rotatedOf(rec); got != want || changed != r.unused || err != nil {
+		if got, _, _ := rotationOf(rec); got != want || changed != r.unused || err != nil {
 			t.Errorf("%d: %+v, %v, %v; want %+v", n, got, changed, err, want)
 		}
 		if changed, err := useSecret(rec); changed || err != nil {

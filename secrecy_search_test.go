@@ -107,7 +107,7 @@ func (s secrets) addRecord(rec *storage.Record) {
 		s.addLong("salt", []byte(kept.salt()))
 		return
 	}
-	if r, ok, err := rotatedOf(rec); ok && err == nil {
+	if r, ok, err := rotationOf(rec); ok && err == nil {
 		s.addLong("key of the tags", r.key[:])
 		s.addLong("sealed digest", r.first[:])
 		s.addLong("sealed digest", r.previous[:])

@@ -24,7 +24,7 @@ func TestSearchFindsWhatLeaks(t *testing.T) {
 	s := secretsOf(bearer)
 	type open struct{ Secret any }
 	sum, refreshing := c.Sum(newBinding("lapse")), c.Sum(newRefreshBinding("lapse"))
-	r := rotated{key: tagKey([]byte("the key of tags!")), salt: [saltLen]byte([]byte("what it is from."))}
+	r := rotationState{key: tagKey([]byte("the key of tags!")), salt: [saltLen]byte([]byte("what it is from."))}
 	s.addRecord(&storage.Record{Sealed: r.seal()})
 	for name, planted := range map[string]any{
 		"bearer": bearer, "bearer in bytes": []byte(bearer), "digits of the secret": bearer[28:72], "tail": bearer[66:],

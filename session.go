@@ -1,24 +1,27 @@
 package lapse
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"strings"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// session is what the record of a session keeps sealed: a label with a version, then
-// these, instants and durations in milliseconds, big-endian.
+// session is the text of Record.Sealed of a session: a label with a version, then these fields.
+// Instants and durations are in milliseconds, numbers are big-endian.
 //
 //	1   length of the prefix of refresh texts
 //	2   length of the scope of the access secret
 //	16  key of the tags
-//	8   when the access secret runs out
+//	8   the instant when the access secret runs out
 //	8   how long an access secret lives
-//	8   until when the previous access secret works
+//	8   the instant when the previous access secret ends
 //	32  digest of the access secret
 //	32  digest of the previous access secret
 //	32  digest of the previous refresh secret
@@ -26,8 +29,8 @@ import (
 //	…   the prefix of refresh texts
 //	…   the scope of the access secret
 //
-// Zeros stand for no digest and for no salt. A session is read where it lies, since
-// every check of an access text reads one.
+// Zeros stand for no digest and for no salt. The fields are read in place, without a copy, since
+// every check of an access text reads some.
 type session string
 
 const (
@@ -46,8 +49,8 @@ const (
 	atTexts          = atSalt + bearer.SaltLen
 )
 
-// sessionOf returns what rec keeps sealed, and whether that is the form of a session.
-func sessionOf(rec *storage.Record) (session, bool) {
+// sessionOf returns what rec keeps sealed. ok is false unless that has the form of a session.
+func sessionOf(rec *storage.Record) (s session, ok bool) {
 	text := rec.Sealed.Text()
 	if len(text) < atTexts || text[:len(sessionLabel)] != sessionLabel {
 		return "", false
@@ -72,14 +75,14 @@ func (s session) previousAccess() string  { return string(s[atPreviousAccess:atP
 func (s session) previousRefresh() string { return string(s[atPrevious:atSalt]) }
 
 func int64At(s session) int64 {
-	_ = s[7] // one load, and not eight
+	_ = s[7] // so that the compiler reads all eight bytes with one load
 	return int64(s[0])<<56 | int64(s[1])<<48 | int64(s[2])<<40 | int64(s[3])<<32 |
 		int64(s[4])<<24 | int64(s[5])<<16 | int64(s[6])<<8 | int64(s[7])
 }
 
 func instantAt(s session) time.Time { return time.UnixMilli(int64At(s)).UTC() }
 
-// sessionParts are the parts of a session that is written.
+// sessionParts are the fields of a session that is to be written.
 type sessionParts struct {
 	refreshPrefix, accessScope string
 	key                        bearer.TagKey
@@ -92,7 +95,7 @@ type sessionParts struct {
 	salt                            []byte    // nil for none
 }
 
-// seal returns the form of p.
+// seal returns p in the form that a record keeps.
 func (p *sessionParts) seal() storage.Sealed {
 	var fixed [atTexts]byte
 	copy(fixed[:], sessionLabel)
@@ -114,14 +117,15 @@ func (p *sessionParts) seal() storage.Sealed {
 	return storage.NewSealed(b.String())
 }
 
-// sessionRules are what Pairs and their Managers know of sessions that they made.
+// sessionRules are what Pairs and their two Managers share about the sessions that they made.
 type sessionRules struct {
 	policy  Policy // of PairConfig.Refresh
 	access  string // the prefixes
 	refresh string
 }
 
-// made reports whether rec is of a session made by Pairs with these prefixes.
+// made reports whether rec is of a session made by Pairs with these prefixes. It is false on a
+// nil s.
 func (s *sessionRules) made(rec *storage.Record) bool {
 	if s == nil || rec.Kind != KindSession || rec.Prefix != s.access {
 		return false
@@ -130,9 +134,108 @@ func (s *sessionRules) made(rec *storage.Record) bool {
 	return ok && kept.refreshPrefix() == s.refresh
 }
 
-// refreshes reports whether the refresh texts of rec, a session, have the prefix of s. A
-// session that cannot be read may be one.
+// refreshes reports whether the refresh texts of rec, a session, have the prefix of s. It is
+// true for a session that cannot be read, since that may be one.
 func (s *sessionRules) refreshes(rec *storage.Record) bool {
 	kept, ok := sessionOf(rec)
 	return !ok || kept.refreshPrefix() == s.refresh
+}
+
+// sessionDraft is a session between Pairs.Issue and its transaction.
+type sessionDraft struct {
+	p     *Pairs
+	grant Grant
+
+	// The key, the ID and the secrets are drawn before the transaction.
+	key             bearer.TagKey
+	access, refresh bearer.Credential
+
+	epoch uint32 // of the transaction
+	rec   storage.Record
+	room  tokenLimit
+}
+
+// save draws the random parts and stores the session. The epoch of the record is still the
+// current one when save returns without an error.
+func (l *sessionDraft) save(ctx context.Context) error {
+	return l.p.refresh.retryOnNewEpoch(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
+		err := l.attempt(ctx)
+		return l.epoch, err
+	})
+}
+
+// attempt draws the random parts and runs the transaction, again while the ID is taken.
+func (l *sessionDraft) attempt(ctx context.Context) (err error) {
+	for range mintAttempts {
+		if err = l.draw(l.p.refresh.now()); err != nil {
+			return err
+		}
+		err = updateError("issue pair", l.p.refresh.store.Update(ctx, l.grant.Subject, l.store))
+		if !errors.Is(err, ErrConflict) || errors.Is(err, ErrOutcomeUnknown) {
+			break
+		}
+	}
+	return err
+}
+
+// draw draws the ID, the key and both secrets of a session that begins at now. The error is
+// bearer.ErrNoRandomness.
+func (l *sessionDraft) draw(now time.Time) error {
+	if err := l.refresh.Mint(now, l.grant.Subject); err != nil {
+		return err
+	}
+	var b [len(bearer.TagKey{}) + 2*bearer.RandomLen]byte
+	if err := bearer.Draw(b[:]); err != nil {
+		return err
+	}
+	n := copy(l.key[:], b[:])
+	copy(l.access[:], l.refresh[:bearer.IDLen])
+	l.refresh.SetTagged(&l.key, l.p.refresh.binding, bearer.RefreshSecret, 0, b[n:])
+	l.access.SetTagged(&l.key, l.p.access.binding, bearer.AccessSecret, 0, b[n+bearer.RandomLen:])
+	return nil
+}
+
+// store is the transaction.
+func (l *sessionDraft) store(tx storage.Tx) error {
+	now, epoch := l.p.refresh.stamp()
+	l.epoch = epoch
+	return l.p.refresh.checkEpoch(epoch, l.put(tx, now))
+}
+
+// put puts the session. If the subject is at its limit, it makes room or returns ErrLimit.
+func (l *sessionDraft) put(tx storage.Tx, now time.Time) error {
+	p := l.p
+	l.room = tokenLimit{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
+	l.makeRecord(now, l.epoch)
+	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
+		return nil
+	}
+	if _, err := getIn(tx, l.rec.ID); err == nil {
+		return errTakenID
+	} else if err != errGone {
+		return err
+	}
+	if err := l.room.makeRoom(tx, now); err != nil {
+		return err
+	}
+	return putIn(tx, &l.rec)
+}
+
+// makeRecord sets rec to the record of a session that begins at now.
+func (l *sessionDraft) makeRecord(now time.Time, epoch uint32) {
+	p, g := l.p, l.grant
+	ttl := g.ttl(&p.access.policy)
+	g.TTL, g.SessionTTL = g.SessionTTL, 0
+	g.record(&l.rec, &p.rules.policy, p.access.prefix, now)
+	l.rec.ID, l.rec.Kind, l.rec.Epoch = l.refresh.ID(), KindSession, epoch
+	l.rec.Digest = l.refresh.Digest(p.refresh.binding)
+	kept := sessionParts{
+		refreshPrefix: p.refresh.prefix,
+		accessScope:   g.Scope,
+		key:           l.key,
+		accessExpires: capped(steady.Add(now, ttl), l.rec.ExpiresAt),
+		accessTTL:     ttl,
+		access:        l.access.Sum(p.access.binding),
+	}
+	l.rec.Sealed = kept.seal()
 }

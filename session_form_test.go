@@ -98,7 +98,7 @@ func TestKindsAreNotTaken(t *testing.T) {
 	for name, rec := range map[string]*storage.Record{
 		"a session's in a plain token":     plainWith(session.seal().Text()),
 		"a plain token's in a session":     sessionWith(plain.seal().Text()),
-		"an obtained token's in a session": sessionWith(obtained + strings.Repeat("s", secretLen)),
+		"an obtained token's in a session": sessionWith(obtainedLabel + strings.Repeat("s", secretLen)),
 		"a kind that is not known":         unknownKind,
 	} {
 		if found, err := standsFor(rec, &presented{cred: c, sum: &sum, prefix: "lapse"}, b, false); found != unknownText || !errors.Is(err, ErrCorrupt) {

@@ -163,7 +163,7 @@ func FuzzSealed(f *testing.F) {
 		f.Add(p.seal().Text(), byte(KindSession), uint32(3), int64(1000))
 		f.Add(p.seal().Text(), byte(KindPlain), uint32(3), int64(1000))
 	}
-	f.Add(obtained+string(credentialOf(3)[:secretLen]), byte(KindPlain), uint32(0), int64(0))
+	f.Add(obtainedLabel+string(credentialOf(3)[:secretLen]), byte(KindPlain), uint32(0), int64(0))
 	f.Add("", byte(2), uint32(math.MaxUint32), int64(-1))
 	f.Fuzz(func(t *testing.T, sealed string, kind byte, generation uint32, until int64) {
 		if len(sealed) > storage.MaxSealed || kind > byte(KindSession)+1 || until < -1e12 || until > 1e12 {

@@ -190,7 +190,7 @@ func (s *textScene) key() tagKey {
 	if kept, ok := sessionOf(&rec); ok {
 		return kept.key()
 	}
-	r, _, err := rotatedOf(&rec)
+	r, _, err := rotationOf(&rec)
 	s.need(err)
 	return r.key
 }

@@ -119,7 +119,7 @@ func (s *textScene) renewed(r *storage.Record) {
 
 // used clears what was kept to give the current secret again.
 func (s *textScene) used(r *storage.Record) {
-	state, was, err := rotatedOf(r)
+	state, was, err := rotationOf(r)
 	s.need(err)
 	if was && state.unused {
 		if state.unused = false; s.kind != "obtained" {

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Token says what a program may know of a token: a flat value without secret or digest.
+// Token is all that a program may know of a token: a flat value without secret or digest.
 // Instants are in UTC, to the millisecond, and the zero Time means "not set". The fields are
 //
 //	ID           ID        // the public name; it never changes
@@ -45,7 +45,7 @@ type Token = storage.Token
 // [github.com/seed-55daa01a/lapse/storage.ID].
 type ID = storage.ID
 
-// Kind says what a Token is of.
+// Kind says whether a token is a plain one or a session.
 type Kind = storage.Kind
 
 // The kinds of tokens.
@@ -62,20 +62,20 @@ const (
 	EndRevoked   = storage.EndRevoked   // by Expire or ExpireBearer, of a Manager or Pairs
 	EndSubject   = storage.EndSubject   // with every token of its subject, by ExpireSubject
 	EndEvicted   = storage.EndEvicted   // to make room for another one, by Policy.AtLimit
-	EndRotated   = storage.EndRotated   // a delegate, when Rotate replaced the secret above it with overlap 0; or by an earlier version
-	EndReused    = storage.EndReused    // a session, when a refresh text that had been replaced was presented again
+	EndRotated   = storage.EndRotated   // of a delegate, when a rotation with overlap 0 replaced its parent's secret; or by an earlier version
+	EndReused    = storage.EndReused    // of a session, when a replaced refresh text was presented again
 	EndExhausted = storage.EndExhausted // by its last use, of Grant.MaxUses
-	EndParent    = storage.EndParent    // with the token that it was delegated from
-	EndClock     = storage.EndClock     // with all issued before the clock proved to have been wrong
+	EndParent    = storage.EndParent    // of a delegate, with its parent
+	EndClock     = storage.EndClock     // with all tokens that were issued before the clock proved to be wrong
 )
 
-// ParseID reads the 22 characters that an ID prints as. It returns ErrInvalidID
-// for anything else: nothing is trimmed or folded.
+// ParseID reads the 22 characters that an ID prints as. It returns ErrInvalidID for any other
+// text: it trims and folds nothing.
 func ParseID(s string) (ID, error) { return storage.ParseID(s) }
 
-// Require returns nil if tok has every one of scopes (Token.Has), or else ErrScope, with a
-// *ScopeError that names those that are missing. Call it on what Authenticate returned: the
-// bearer is who it says it is, and may not do this (RFC 6750 section 3.1, 403).
+// Require returns nil if tok has every word of scopes (Token.Has), or else a *ScopeError, which
+// wraps ErrScope and names the missing words. Call it with a token that Authenticate returned:
+// an error means that the bearer is good and may not do this (RFC 6750 section 3.1, 403).
 func Require(tok Token, scopes ...string) error {
 	missing := slices.DeleteFunc(slices.Clone(scopes), tok.Has)
 	if len(missing) == 0 {
@@ -87,19 +87,19 @@ func Require(tok Token, scopes ...string) error {
 // words returns the words of a valid scope.
 func words(scope string) []string { return strings.Fields(scope) }
 
-// ScopeError is what errors.As finds in an ErrScope: which words are missing.
+// ScopeError is the error that wraps ErrScope, for errors.As. It says which words are missing.
 type ScopeError struct {
-	// Missing are the words that were asked for and are not had, in the order in which
-	// they were asked for: 16 at most, each cut at 64 bytes. A word that cannot be one
-	// of a scope (RFC 6749 section 3.3), or that may hold a part of a token, since 40
-	// letters and digits follow each other in it, or 24 with a digit, stands as "[N bytes]".
+	// Missing are the words that were asked for and are missing, in the order in which they
+	// were asked for: 16 at most, each cut at 64 bytes. "[N bytes]" stands for a word that no
+	// scope can have (RFC 6749 section 3.3), or that may contain a part of a token: 40 letters
+	// and digits in a row, or 24 with a digit among them.
 	Missing []string
 
-	// More is how many words are missing besides those.
+	// More is how many words are missing besides those in Missing.
 	More int
 
-	// Limit says what is wrong where it is not, or not only, that words are missing: that
-	// too much is asked for, or another scope than within the grace before.
+	// Limit is set if something else is wrong, too: more is asked for than a scope can have,
+	// or, within the grace, another scope than the first time.
 	Limit string
 }
 
@@ -107,13 +107,12 @@ const (
 	maxMissing     = 16
 	maxMissingWord = 64
 
-	// secretRun is how many letters and digits in a row may hold a secret, and partRun how
-	// many with a digit among them, of a text that was cut in two: the text of a token ends
-	// in 72.
+	// So many letters and digits in a row may contain a secret: secretRun, or partRun with a
+	// digit among them, which may be a half of a text. The text of a token ends in 72.
 	secretRun, partRun = 40, 24
 )
 
-// missingScope returns the ScopeError of the words that are missing.
+// missingScope returns the ScopeError for the missing words.
 func missingScope(missing []string) *ScopeError {
 	e := &ScopeError{More: max(0, len(missing)-maxMissing)}
 	for _, word := range missing[:len(missing)-e.More] {
@@ -122,15 +121,15 @@ func missingScope(missing []string) *ScopeError {
 	return e
 }
 
-// repeatedScope returns the ScopeError of a repeat within the grace that asks for another
+// repeatedScope returns the ScopeError for a Refresh that, within the grace, asks for another
 // scope than the first time.
 func repeatedScope(asked, first string) *ScopeError {
-	e := missingScope(lacking(first, asked))
+	e := missingScope(missingWords(first, asked))
 	e.Limit = "within the grace Refresh repeats its answer, with the scope that was asked for first"
 	return e
 }
 
-// Error is the text of ErrScope, and the words that are missing or what else is wrong.
+// Error returns the text of ErrScope with Limit, or else with the missing words.
 func (e *ScopeError) Error() string {
 	text := ErrScope.Error() + ": " + e.Limit
 	switch {
@@ -145,8 +144,7 @@ func (e *ScopeError) Error() string {
 // Unwrap returns ErrScope.
 func (e *ScopeError) Unwrap() error { return ErrScope }
 
-// shownWord returns what an error may show of a word that a caller gave for one of a
-// scope.
+// shownWord returns word, which a caller asked for, as an error may show it.
 func shownWord(word string) string {
 	if len(word) > storage.MaxScope || !isWord(word) || mayHoldSecret(word) {
 		return fmt.Sprintf("[%d bytes]", len(word))
@@ -154,8 +152,8 @@ func shownWord(word string) string {
 	return word[:min(len(word), maxMissingWord)]
 }
 
-// mayHoldSecret reports whether so many ASCII letters and digits follow each other in s
-// that they may be those of a secret.
+// mayHoldSecret reports whether s has so many ASCII letters and digits in a row that they may be
+// a part of a secret.
 func mayHoldSecret(s string) bool {
 	run, digit := 0, false
 	for _, c := range []byte(s) {

@@ -7,49 +7,47 @@ import (
 	"time"
 )
 
-// TokenPair are a pair of tokens with their secret texts. Their JSON is the answer
-// of RFC 6749 section 5.1, secrets included, since it is made to be sent to the
-// client: access_token, token_type, expires_in, refresh_token and, unless it is empty,
-// scope. Send it with Cache-Control: no-store. A struct that embeds TokenPair adds its
-// own fields to that answer.
+// TokenPair is a session seen as two tokens, with their secret texts. Its JSON is the answer of
+// RFC 6749 section 5.1, made for the client and with the secrets: access_token, token_type,
+// expires_in, refresh_token and, unless it is empty, scope. Send it with Cache-Control:
+// no-store. A struct that embeds TokenPair adds its own fields to that answer.
 //
-// A client reads such an answer of any server into a TokenPair. Only Access.Bearer,
-// ExpiresIn, Refresh.Bearer and Scope are set, and what the answer leaves out stays as it
-// was: an answer to a refresh without a refresh_token means that the old one goes on
-// (section 6). Other names are passed over, so look at the status of the answer first.
+// A client can read such an answer of any server into a TokenPair. That sets Access.Bearer,
+// ExpiresIn, Refresh.Bearer and Scope alone, and fields that the answer lacks keep their values:
+// an answer to a refresh without a refresh_token means that the old refresh token stays in use
+// (section 6). Other names are ignored, so look at the status of the answer first.
 //
-// What writes JSON of a value that holds a TokenPair, as a slog.JSONHandler or a script in
-// html/template, writes that answer. Every other encoder and printer leaves the secrets
-// out, or refuses, as far as those of Issued do. fmt and slog print nothing else of a
-// struct that embeds TokenPair.
+// An encoder of JSON, such as a slog.JSONHandler or a script in html/template, writes that
+// answer, also for a value that contains a TokenPair. Every other encoder and printer leaves the
+// secrets out, or refuses, as far as those of Issued do. fmt and slog print only the TokenPair
+// of a struct that embeds one.
 type TokenPair struct {
 	Access    IssuedText `json:"access_token"`
 	TokenType TokenType  `json:"token_type"`
 
-	// ExpiresIn is what is left to live of the access token at the instant of the
-	// answer, zero if nothing.
+	// ExpiresIn is how long the access token has to live at the instant of the answer, zero
+	// if it is dead.
 	ExpiresIn Seconds `json:"expires_in"`
 
 	Refresh IssuedText `json:"refresh_token,omitzero"`
 	Scope   string     `json:"scope,omitempty"` // of the access token
 
-	// Repeated says that these are the credentials that an earlier Refresh of the
-	// same token made: the client asked again within the grace.
+	// Repeated says that an earlier Refresh with the same text made these texts: the client
+	// asked again within the grace.
 	Repeated bool `json:"-"`
 }
 
 // IssuedText is an Issued whose JSON is its Bearer, and nothing else.
 type IssuedText struct{ Issued }
 
-// IsZero reports whether there is no Bearer, and the JSON of a TokenPair leaves the text
-// out.
+// IsZero reports whether Bearer is empty. Then the JSON of a TokenPair leaves the field out.
 func (i IssuedText) IsZero() bool { return i.Bearer == "" }
 
 // MarshalJSON writes the Bearer. The error is always nil.
 func (i IssuedText) MarshalJSON() ([]byte, error) { return json.Marshal(i.Bearer) }
 
-// UnmarshalJSON sets the Bearer and empties every other field. It is an error if text is
-// no string, and null changes nothing.
+// UnmarshalJSON sets the Bearer and empties every other field. null changes nothing. It returns
+// an error if text is neither null nor a string.
 func (i *IssuedText) UnmarshalJSON(text []byte) error {
 	var bearer *string
 	if json.Unmarshal(text, &bearer) != nil {
@@ -61,7 +59,7 @@ func (i *IssuedText) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// TokenType is the token_type of RFC 6749 section 5.1. There is one: Bearer, of RFC 6750.
+// TokenType is the token_type of RFC 6749 section 5.1. Its only value is Bearer, of RFC 6750.
 type TokenType struct{}
 
 // String returns "Bearer".
@@ -70,7 +68,7 @@ func (TokenType) String() string { return "Bearer" }
 // MarshalText returns "Bearer". The error is always nil.
 func (TokenType) MarshalText() ([]byte, error) { return []byte("Bearer"), nil }
 
-// UnmarshalText returns an error if text is anything but Bearer, in whatever case.
+// UnmarshalText returns an error unless text is Bearer, in upper or lower case.
 func (TokenType) UnmarshalText(text []byte) error {
 	if !strings.EqualFold(string(text), "Bearer") {
 		return errNotBearer
@@ -78,15 +76,15 @@ func (TokenType) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Seconds is a time.Duration whose JSON is a number of whole seconds, as expires_in is.
+// Seconds is a time.Duration whose JSON is a number of whole seconds, like expires_in.
 type Seconds time.Duration
 
 // String returns the form of time.Duration.
 func (s Seconds) String() string { return time.Duration(s).String() }
 
-// MarshalJSON writes whole seconds, rounded down, but 1 for less than one: clients take 0
-// for a token that does not expire. It writes 0 for what is not above zero. The error is
-// always nil.
+// MarshalJSON writes whole seconds, rounded down. A positive s of less than a second is written
+// as 1, because clients take 0 for a token that does not expire. A negative s is written as 0.
+// The error is always nil.
 func (s Seconds) MarshalJSON() ([]byte, error) {
 	n := max(0, int64(time.Duration(s)/time.Second))
 	if s > 0 {
@@ -95,9 +93,9 @@ func (s Seconds) MarshalJSON() ([]byte, error) {
 	return json.Marshal(n)
 }
 
-// UnmarshalJSON reads a number of seconds, or a string that holds one, as some servers
-// send it, and rounds down. What is negative becomes 0, and what is too large the most
-// seconds that fit. It is an error if text is neither, and null changes nothing.
+// UnmarshalJSON reads a number of seconds, or a string with a number, as some servers send it,
+// and rounds down. A negative number becomes 0, and a number that is too large becomes the most
+// seconds that fit. null changes nothing. It returns an error for any other text.
 func (s *Seconds) UnmarshalJSON(text []byte) error {
 	if string(text) == "null" {
 		return nil
@@ -112,7 +110,7 @@ func (s *Seconds) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// The errors of a TokenPair that is read repeat nothing of the answer, which holds secrets.
+// The errors of reading a TokenPair quote nothing of the answer, because it contains secrets.
 var (
 	errBearerText = errors.New("lapse: not an answer of RFC 6749 section 5.1: want a string as token")
 	errNotBearer  = errors.New("lapse: not an answer of RFC 6749 section 5.1: want token_type Bearer")

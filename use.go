@@ -11,69 +11,82 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// spend takes one use off the budget of the token whose text p is, which is good, and
-// renews it where the policy says so, durably and in one transaction: of many callers
-// with one use left between them one succeeds. The last use ends the token, and renews
-// nothing; while connections are held by the token here, the last of them ends it when it
-// is released. The previous text of a rotated token spends a use and renews nothing.
-func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject string, use usage) (tok Token, err error) {
-	var at time.Time
-	var renewed, repeated, later bool
-	var epoch uint32
-	kept := p.keep()
-	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
-		renewed, later = false, false
-		j, err := m.proveLiveIn(tx, kept, now)
-		if repeated = err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeats(&j.rec, use); repeated {
-			tok, epoch = j.tok, j.rec.Epoch // another caller had the last use meanwhile
-			tok.UsesLeft = -1
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if j.stands == currentText {
-			_, err = useSecret(&j.rec)
-		}
-		if err != nil {
-			return err
-		}
-		held := m.holds.Holding(j.rec.ID)
-		m.policy.spend(&j, now, use, held)
-		later = held && j.rec.UseGrace == 0 && spentByHold(&j.rec.Token)
-		at, tok = now, m.token(&j.rec)
-		j.above.lower(&tok)
-		renewed = tok.EndedAt.IsZero() && tok.ExpiresAt.After(j.tok.ExpiresAt)
-		epoch = j.rec.Epoch
-		return putIn(tx, &j.rec)
-	})
+// spend takes one use off the budget of the token whose text is p, durably and in one
+// transaction, and renews the token if the policy says so: of several callers for one last use,
+// one succeeds. The last use renews nothing and ends the token. While this Manager holds
+// connections by the token, it ends later, with the last of them. The previous text of a rotated
+// token spends a use and renews nothing.
+func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject string, use usage) (Token, error) {
+	s := spending{m: m, text: p.keep(), use: use}
+	err := m.update(ctx, verb, subject, s.inTx)
 	if err == nil {
-		err = m.overtaken(&tok, epoch, kept.generation)
+		err = m.overtaken(&s.token, s.epoch, s.text.generation)
 	}
 	switch {
 	case err != nil:
-		if (use == useHeld || later) && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last one
-			m.holds.EndLater(kept.cred.ID(), subject)
+		if (use == useHeld || s.later) && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last use
+			m.holds.EndLater(s.text.cred.ID(), subject)
 		}
 		return Token{}, m.verdict(ctx, p.cred.ID(), err)
-	case later && !m.holds.EndLater(tok.ID, subject):
-		m.exhaust(tok.ID, subject)
-	case renewed:
-		m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: tok})
-	case !tok.EndedAt.IsZero():
-		m.tellEnded(ctx, []Token{tok})
+	case s.later && !m.holds.EndLater(s.token.ID, subject):
+		m.exhaust(s.token.ID, subject)
+	case s.renewed:
+		m.tell(ctx, Event{Kind: EventRenewed, At: s.at, Token: s.token})
+	case !s.token.EndedAt.IsZero():
+		m.tellEnded(ctx, []Token{s.token})
 	}
-	return tok, nil
+	return s.token, nil
 }
 
-// repeats reports whether a text of rec, which is alive and has no uses left, is good again
-// for use since the last one was within Grant.UseGrace: with that one ends its life.
-func repeats(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 && use != useHeld }
+// spending is one use of a budget. Its transaction may run more than once, and sets the results
+// each time.
+type spending struct {
+	m    *Manager
+	text *presented
+	use  usage
 
-// repeat sets tok to the answer to c, a text of rec, which is alive and has no uses left,
-// if its last use may be repeated, and else refuses c.
+	// The results of the transaction.
+	token   Token
+	epoch   uint32 // of the record
+	at      time.Time
+	renewed bool
+	later   bool // the token ends with the last of its connections
+}
+
+// inTx is the transaction. A caller that finds the last use spent by another one is given a
+// repetition of that, if there may be one.
+func (s *spending) inTx(tx storage.Tx, now time.Time) error {
+	m := s.m
+	s.renewed, s.later = false, false
+	j, err := m.proveLiveIn(tx, s.text, now)
+	if err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeatable(&j.rec, s.use) {
+		s.token, s.epoch = j.tok, j.rec.Epoch
+		s.token.UsesLeft = -1
+		return nil
+	}
+	if err == nil && j.stands == currentText {
+		_, err = useSecret(&j.rec)
+	}
+	if err != nil {
+		return err
+	}
+	held := m.holds.Holding(j.rec.ID)
+	m.policy.spend(&j, now, s.use, held)
+	s.later = held && j.rec.UseGrace == 0 && spentByHold(&j.rec.Token)
+	s.at, s.token, s.epoch = now, m.token(&j.rec), j.rec.Epoch
+	j.above.clamp(&s.token)
+	s.renewed = s.token.EndedAt.IsZero() && s.token.ExpiresAt.After(j.tok.ExpiresAt)
+	return putIn(tx, &j.rec)
+}
+
+// repeatable reports whether use may be a repetition of the last use of rec, which is alive and
+// has no uses left. With a UseGrace, rec is alive until that has passed since its last use.
+func repeatable(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 && use != useHeld }
+
+// repeat answers c, a text of rec, which is alive and has no uses left. It sets tok to the
+// repetition of the last use, or refuses c if use may be none. by is the generation of c.
 func (m *Manager) repeat(ctx context.Context, c *bearer.Credential, rec *storage.Record, by uint32, use usage, tok *Token) error {
-	if !repeats(rec, use) {
+	if !repeatable(rec, use) {
 		payTag(c, m.binding)
 		return m.refuse(ctx, exhausted(&rec.Token, by))
 	}
@@ -82,9 +95,9 @@ func (m *Manager) repeat(ctx context.Context, c *bearer.Credential, rec *storage
 	return nil
 }
 
-// spend records a use at now of j: one less of its budget, and by the current text what
-// any use records besides. The last one ends the token, now or with its grace, or leaves
-// that to the last of its connections if held says that there are any.
+// spend records in j a use at now: one use less and, by the current text, all that a use without
+// a budget records. The last use ends the token at once, or after its UseGrace. If held says that
+// connections are held by the token, the last use leaves its end to them.
 func (p *Policy) spend(j *judged, now time.Time, use usage, held bool) {
 	rec := &j.rec
 	rec.UsesLeft--
@@ -107,8 +120,9 @@ func (p *Policy) spend(j *judged, now time.Time, use usage, held bool) {
 	}
 }
 
-// exhaust ends the token of id, whose last use was spent by Hold, when the last of its
-// connections is released. That it could not be ended changes nothing for its texts.
+// exhaust ends the token of id, whose last use was spent while connections were held by it. It
+// is called when the last of them is released. An error changes nothing for a caller, because
+// every text of the token is refused already.
 func (m *Manager) exhaust(id ID, subject string) {
 	defer func() { _ = recover() }() // a store that panics would end the process here
 	var tokens []Token
@@ -117,7 +131,7 @@ func (m *Manager) exhaust(id ID, subject string) {
 		now := m.now() // whatever the epoch: the use is spent
 		rec, err := getIn(tx, id)
 		if err == nil && spent(&rec) {
-			_, tokens, err = m.endIn(tx, &rec, EndExhausted, now)
+			_, tokens, err = m.endIfLive(tx, &rec, EndExhausted, now)
 		}
 		return err
 	})
@@ -129,25 +143,26 @@ func (m *Manager) exhaust(id ID, subject string) {
 	}
 }
 
-// exhausted refuses a secret of generation by of tok, which has no uses left.
+// exhausted returns the refusal of tok, which has no uses left, to a secret of generation by.
 func exhausted(tok *Token, by uint32) *Rejection {
 	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: by}
 }
 
-// useNow records that the current secret of rec, which p presents, was used at now. It
-// refuses p if a new epoch has begun meanwhile.
-func (m *Manager) useNow(ctx context.Context, verb string, p *presented, rec *storage.Record, now time.Time, above *lineage) error {
+// recordUse records that the current secret of rec, which p presents, was used at now. It returns
+// a refusal of p if a new epoch has begun since p was found good.
+func (m *Manager) recordUse(ctx context.Context, verb string, p *presented, rec *storage.Record, now time.Time, above *ancestry) error {
 	switch {
 	case rec.Generation != 0 && unusedSecret(rec):
 		m.firstUse(ctx, verb, p, &rec.Token)
 	case m.policy.due(&rec.Token, now):
-		m.used(ctx, &rec.Token, rec.TTL, now, above)
+		m.touch(ctx, &rec.Token, rec.TTL, now, above)
 	}
 	return m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, p.generation)
 }
 
-// firstUse records the first use of the current secret of tok, which p presents: no
-// rotation gives that secret again. That it could not be stored does not unmake the use.
+// firstUse records the first use of the current secret of tok, which p presents, so that no
+// rotation gives that secret again. If the record cannot be stored, the use is good all the same
+// and Observe is told.
 func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *Token) {
 	var at time.Time
 	var used Token
@@ -165,12 +180,12 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 		use, _ := m.policy.use(&j.tok, j.rec.TTL, now)
 		use.Raise(&j.rec)
 		used = m.token(&j.rec)
-		j.above.lower(&used)
+		j.above.clamp(&used)
 		renewed = used.ExpiresAt.After(j.tok.ExpiresAt)
 		return putIn(tx, &j.rec)
 	})
 	switch {
-	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was judged
+	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was found good
 	case err != nil:
 		m.tell(ctx, Event{Kind: EventRenewalFailed, At: m.now(), Token: *tok, Err: err})
 	case used.ID != (ID{}):
@@ -181,19 +196,19 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 	}
 }
 
-// used records that tok was used at now, which is due, if that raises something, and
-// brings tok up to what everyone sees then. That it could not be stored does not unmake
-// the use.
-func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *lineage) {
+// touch records, without a transaction, that tok was used at now, and sets tok to what callers
+// then see. It does nothing if the use raises neither the last use nor the expiry. If the record
+// cannot be stored, the use is good all the same and Observe is told.
+func (m *Manager) touch(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *ancestry) {
 	expires, raises := m.policy.dueUse(tok, ttl, now)
-	if !raises || m.admission != nil && !tok.Live(m.now()) { // Admit took too long to renew by
+	if !raises || m.admission != nil && !tok.Live(m.now()) { // the token died while Admit was asked
 		return
 	}
 	if err := m.store.Touch(ctx, tok.ID, storage.Use{At: now, ExpiresAt: expires}); err != nil {
 		m.tell(ctx, Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
 		return
 	}
-	expires = above.soonest(expires)
+	expires = above.earliest(expires)
 	renewed := expires.After(tok.ExpiresAt)
 	if now.After(tok.LastUsedAt) {
 		tok.LastUsedAt = now
@@ -206,14 +221,12 @@ func (m *Manager) used(ctx context.Context, tok *Token, ttl time.Duration, now t
 	}
 }
 
-// Renew gives the token a new TTL from now, up to its cap, because its holder
-// asks for it. It is durable before it returns, and it fails if it could not be
-// stored. Renewing never shortens a life. By the previous text of a rotated token it
-// changes nothing and returns the token as it is.
+// Renew gives the token whose text is bearer its TTL again from now, up to its cap. The renewal
+// is durable before Renew returns; if it cannot be stored, Renew fails. It never shortens a
+// life. With the previous text of a rotated token it changes nothing and returns the token.
 //
-// Renew spends no use of a budget. Errors are those of Authenticate, ErrNotRenewable if
-// the policy is RenewNever or bearer is an access text of a session, and
-// ErrOutcomeUnknown.
+// Renew spends no use of a budget. Errors are those of Authenticate, ErrNotRenewable if the
+// policy is RenewNever or bearer is an access text of a session, and ErrOutcomeUnknown.
 func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 	if m.policy.Renewal == RenewNever {
 		return Token{}, ErrNotRenewable
@@ -227,9 +240,15 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 	case p.stands == previousText:
 		return tok, nil
 	}
+	return m.storeRenewal(ctx, &p)
+}
+
+// storeRenewal renews the token that p proves, if p is still its current text, tells Observe,
+// and returns the token.
+func (m *Manager) storeRenewal(ctx context.Context, p *proved) (tok Token, err error) {
 	var at time.Time
 	var epoch uint32
-	err = m.update(ctx, "renew", tok.Subject, func(tx storage.Tx, now time.Time) error {
+	err = m.update(ctx, "renew", p.rec.Subject, func(tx storage.Tx, now time.Time) error {
 		at = time.Time{}
 		j, err := m.proveLiveIn(tx, &p.presented, now)
 		if tok, epoch = j.tok, j.rec.Epoch; err != nil || j.stands != currentText {
@@ -240,7 +259,7 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 		}
 		renewal(&tok, j.rec.TTL, now).Raise(&j.rec)
 		at, tok = now, m.token(&j.rec)
-		j.above.lower(&tok)
+		j.above.clamp(&tok)
 		return putIn(tx, &j.rec)
 	})
 	if err == nil {

@@ -11,12 +11,12 @@ import (
 // KeyLen is the length of a key of NewKey, in bytes.
 const KeyLen = 32
 
-// Key derives secrets. It is a function, since reflection sees of that its address alone,
-// and no printer finds the bytes.
+// Key derives secrets. It is a function, because reflection sees only the address of a function:
+// so no printer finds the bytes of the key.
 type Key func(label string, parts ...[]byte) [sha256.Size]byte
 
-// NewKey returns a Key that is HMAC-SHA-256 over a label and parts of fixed lengths, so
-// that no two tokens, formats or prefixes have the same message.
+// NewKey returns a Key that computes HMAC-SHA-256 over a label and parts. All parts but the last
+// have a fixed length for each label, so that two lists of parts never make the same message.
 func NewKey(material [KeyLen]byte) Key {
 	return func(label string, parts ...[]byte) [sha256.Size]byte {
 		mac := hmac.New(sha256.New, material[:])
@@ -28,12 +28,13 @@ func NewKey(material [KeyLen]byte) Key {
 	}
 }
 
-// First returns the first secret of a token, which has no tag.
+// First returns the first secret of a token for salt. It has no tag.
 func (k Key) First(id storage.ID, b Binding, salt string) [SecretLen]byte {
 	return k("lapse secret by Obtain, version 1", b[:], id[:], []byte(salt))
 }
 
-// Rotated returns the random bytes of the secret of a later generation.
+// Rotated returns the random bytes of the secret of a later generation for salt. SetTagged takes
+// them.
 func (k Key) Rotated(id storage.ID, b Binding, generation uint32, salt []byte) [sha256.Size]byte {
 	return k("lapse secret by Obtain, version 2", b[:], id[:], binary.BigEndian.AppendUint32(nil, generation), salt)
 }

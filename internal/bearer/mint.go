@@ -9,20 +9,21 @@ import (
 	"time"
 )
 
-// ErrNoRandomness is what Mint and Draw return where the random source fails.
+// ErrNoRandomness is the error of Mint and Draw if the random source fails, or gives zeros.
 var ErrNoRandomness = errors.New("lapse: the operating system's random source gave nothing usable; no token was issued")
 
-// mintLen is how many random bytes Mint draws: no more than it needs, for they cost more
-// than anything else about a token.
+// mintLen is how many random bytes Mint draws. They cost more than anything else about a token,
+// so Mint draws no more than it needs.
 const mintLen = IDLen/2 + SecretLen
 
-// Mint fills c with a fresh ID for subject, laid out as a UUID of version 7
-// (RFC 9562 section 5.7) whose last 16 bits are the shard tag, and a fresh secret.
+// Mint fills c with a new ID for subject and a new random secret. The ID has the layout of a UUID
+// of version 7 (RFC 9562 section 5.7), with the millisecond of now, and its last 16 bits are the
+// shard tag.
 func (c *Credential) Mint(now time.Time, subject string) error {
 	if _, err := io.ReadFull(rand.Reader, c[len(c)-mintLen:]); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoRandomness, err)
 	}
-	copy(c[6:8], c[IDLen-2:]) // which the tag replaces
+	copy(c[6:8], c[IDLen-2:]) // the shard tag replaces these two bytes below
 	if [SecretLen]byte(c[IDLen:]) == ([SecretLen]byte{}) {
 		return ErrNoRandomness
 	}
@@ -36,8 +37,8 @@ func (c *Credential) Mint(now time.Time, subject string) error {
 	return nil
 }
 
-// shardTag returns 16 bits that are the same for all tokens of a subject: its FNV-1a
-// of 32 bits, the halves XORed. Engines route by it, so it can never be another one.
+// shardTag returns 16 bits that are the same for all tokens of a subject: the 32-bit FNV-1a of the
+// subject, both halves combined by XOR. Stores may route by it, so it can never change.
 func shardTag(subject string) [2]byte {
 	h := uint32(2166136261)
 	for i := range len(subject) {
@@ -47,7 +48,7 @@ func shardTag(subject string) [2]byte {
 	return [2]byte{byte(h >> 8), byte(h)}
 }
 
-// Draw fills b with random bytes.
+// Draw fills b with random bytes, or returns ErrNoRandomness.
 func Draw(b []byte) error {
 	if _, err := io.ReadFull(rand.Reader, b); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoRandomness, err)

@@ -6,9 +6,9 @@ import (
 	"encoding/binary"
 )
 
-// A tagged secret is a generation, random bytes, and a tag that proves that lapse made
-// the two for this record. Every secret of a session is tagged, and every secret that a
-// rotation made. The first secret of a plain token is random bytes alone.
+// A tagged secret is a generation, random bytes, and a tag. The tag proves that lapse made the
+// generation and the random bytes for this record. Every secret of a session has a tag, and so
+// has every secret that a rotation made. The first secret of a plain token is random bytes alone.
 const (
 	GenerationLen = 4 // bytes
 	RandomLen     = 20
@@ -25,20 +25,20 @@ const (
 	RefreshSecret                 // of a session, to refresh it
 )
 
-// TagKey is the key of the tags of one record. A thief of it can make texts that are
-// taken for spent ones, and none that authenticates.
+// TagKey is the key of the tags of one record. A thief who has it can make texts that pass for
+// spent ones, but no text that authenticates.
 type TagKey [16]byte
 
-// What the messages begin with, so that none is taken for another. They are short: with
-// its label, each message and a block of the key are two blocks of SHA-256.
+// Each message begins with one of these labels, so that no message is taken for one of another
+// use. The labels are short: a message and the block of the key are two blocks of SHA-256.
 const (
 	tagLabel       = "lapse:t1"
 	successorLabel = "lapse:r1"
 )
 
-// tag is HMAC-SHA-256 (RFC 2104), cut to tagLen bytes, over a label, the binding, the
-// kind, and of c the ID, the generation and the random bytes. It is computed for every
-// text that is refused, so it allocates nothing.
+// tag returns HMAC-SHA-256 (RFC 2104), cut to tagLen bytes, over a label, the binding, the kind,
+// and the ID, the generation and the random bytes of c. Every refusal computes a tag, so it
+// allocates nothing.
 func (k *TagKey) tag(b Binding, c *Credential, kind Kind) [tagLen]byte {
 	m := append(make([]byte, 0, maxMessage), tagLabel...)
 	m = append(append(m, b[:]...), byte(kind))
@@ -49,9 +49,9 @@ func (k *TagKey) tag(b Binding, c *Credential, kind Kind) [tagLen]byte {
 // maxMessage is the length of the longest message that shortMAC takes.
 const maxMessage = 55
 
-// shortMAC is HMAC-SHA-256 (RFC 2104) of a message of at most maxMessage bytes, by a key
-// of at most a block. It allocates nothing; with crypto/hmac a BenchmarkRefresh/one takes
-// a fifth more.
+// shortMAC returns HMAC-SHA-256 (RFC 2104) of a message of at most maxMessage bytes, by a key of
+// at most a block. It allocates nothing: with crypto/hmac BenchmarkRefresh/one takes a fifth more
+// time.
 func shortMAC(key, message []byte) [sha256.Size]byte {
 	var inner [sha256.BlockSize + maxMessage]byte
 	var outer [sha256.BlockSize + sha256.Size]byte
@@ -67,7 +67,8 @@ func shortMAC(key, message []byte) [sha256.Size]byte {
 	return sha256.Sum256(outer[:])
 }
 
-// SetTagged makes c's secret the tagged one of a generation with the given random bytes.
+// SetTagged sets c's secret to the generation, the first RandomLen bytes of random, and their tag.
+// c has its ID already.
 func (c *Credential) SetTagged(k *TagKey, b Binding, kind Kind, generation uint32, random []byte) {
 	binary.BigEndian.PutUint32(c[IDLen:], generation)
 	copy(c[IDLen+GenerationLen:], random[:RandomLen])
@@ -75,22 +76,22 @@ func (c *Credential) SetTagged(k *TagKey, b Binding, kind Kind, generation uint3
 	copy(c[IDLen+GenerationLen+RandomLen:], tag[:])
 }
 
-// Generation returns the generation that a tagged secret says it is of.
+// Generation returns the generation in c's secret. It means nothing unless Tagged is true.
 func (c *Credential) Generation() uint32 { return binary.BigEndian.Uint32(c[IDLen:]) }
 
-// Tagged reports whether c has the tag that k makes, in a time that does not depend on
-// where the two differ.
+// Tagged reports whether c's secret has the tag that k makes, in a time that does not depend on
+// where the two tags differ.
 func (c *Credential) Tagged(k *TagKey, b Binding, kind Kind) bool {
 	tag := k.tag(b, c, kind)
 	return subtle.ConstantTimeCompare(tag[:], c[IDLen+GenerationLen+RandomLen:]) == 1
 }
 
-// SaltLen is the length of the salt that the next secret is derived with.
+// SaltLen is the length, in bytes, of the salt with which the next secret is derived.
 const SaltLen = 16
 
-// Successor returns the random bytes of the secret that replaces c's, for the salt and
-// the generation of the new one: HMAC-SHA-256 keyed by the old secret. A caller that presents
-// the old text again can be given the new one, and the record alone opens neither.
+// Successor returns the random bytes of the secret that replaces c's, for the generation and the
+// salt of the new secret: HMAC-SHA-256 keyed by the old secret. So the old text and the record
+// together give the new text again, and the record alone gives neither.
 func (c *Credential) Successor(b Binding, kind Kind, generation uint32, salt []byte) [sha256.Size]byte {
 	m := append(make([]byte, 0, maxMessage), successorLabel...)
 	m = append(append(m, b[:]...), c[:IDLen]...)
