@@ -24,6 +24,7 @@ const (
 type haltedClock struct {
 	from    time.Time
 	started atomic.Pointer[time.Time]
+	timers  sync.Map // of its channels
 }
 
 func (c *haltedClock) Now() time.Time {
@@ -33,7 +34,28 @@ func (c *haltedClock) Now() time.Time {
 	return c.from
 }
 
-func (c *haltedClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+// After returns a channel that fires after d, and as the clock starts.
+func (c *haltedClock) After(d time.Duration) <-chan time.Time {
+	fires := make(chan time.Time, 1)
+	time.AfterFunc(d, func() { fire(fires) })
+	c.timers.Store(fires, nil)
+	return fires
+}
+
+func fire(c chan time.Time) {
+	select {
+	case c <- time.Now():
+	default:
+	}
+}
+
+func (c *haltedClock) start() {
+	now := time.Now()
+	c.started.Store(&now)
+	for fires := range c.timers.Range {
+		fire(fires.(chan time.Time))
+	}
+}
 
 // readings counts how often a store in memory is read.
 type readings struct {
@@ -100,12 +122,6 @@ func (c *crowd) hold(ctxs []context.Context) {
 	}
 }
 
-func (c *crowd) start() {
-	now := time.Now()
-	c.clock.started.Store(&now)
-	ring(c.m.holds.run.wake)
-}
-
 // awaitAll begins with the last, so as not to be woken by each.
 func awaitAll(held []context.Context) {
 	for _, ctx := range slices.Backward(held) {
@@ -125,7 +141,7 @@ func BenchmarkHold(b *testing.B) {
 		begin := time.Now()
 		c.hold(ctxs)
 		setUp += time.Since(begin)
-		c.start()
+		c.clock.start()
 		awaitAll(c.held)
 		cut += c.clock.Now().Sub(c.clock.from.Add(ttl))
 		c.release()

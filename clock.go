@@ -26,18 +26,6 @@ type Clock interface {
 // agrees with Authenticate, and Config.Clock does not.
 func (m *Manager) Now() time.Time { return m.now() }
 
-// heartbeat returns what has c read again every so often, if c does not know how much time
-// has passed: it may have been set, and the machine may have slept. A mock stops at each
-// timer of its own, so the ticker is one of package time. No decision depends on when it
-// fires.
-func heartbeat(c Clock, every time.Duration) (beat <-chan time.Time, stop func()) {
-	if _, ok := c.(steady.Elapser); ok {
-		return nil, func() {} // holdRun.next has a timer of c for that
-	}
-	ticker := time.NewTicker(every)
-	return ticker.C, ticker.Stop
-}
-
 // now is the only reader of the clock, and what it returns the only time that
 // decisions see: it never goes back but under GuardOff. Without a monotonic reading a
 // suspended machine cannot lengthen a life, and whole milliseconds are what every store

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/hold"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
@@ -133,7 +134,7 @@ func TestHoldsAreCutByTheClock(t *testing.T) {
 			if held[0].Err() != nil || held[1].Err() != nil {
 				t.Fatal("cut before it has settled")
 			}
-			time.Sleep(6 * wakeEvery) // it is noticed, judged, told and looked at, each at one of them
+			time.Sleep(6 * hold.WakeEvery) // it is noticed, judged, told and looked at, each at one of them
 			for _, h := range held {
 				var why *Rejection
 				if got := errors.As(context.Cause(h), &why) && why.Reason == EndClock; got != cut {

@@ -151,12 +151,12 @@ func (m *Manager) followClock(ctx context.Context, accept bool) {
 	}
 }
 
-// followClock is Manager.ready for connections that are held.
-func (r *holdRun) followClock() {
-	if r.m.strict || !r.m.lagging() {
+// followClockHeld is Manager.ready for connections that are held.
+func (m *Manager) followClockHeld() {
+	if m.strict || !m.lagging() {
 		return
 	}
-	if at, done := r.m.time.Restart(false); done {
-		r.m.tellApart(Event{Kind: EventClock, At: at})
+	if at, done := m.time.Restart(false); done {
+		m.tellApart(Event{Kind: EventClock, At: at})
 	}
 }

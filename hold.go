@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/hold"
 )
 
 // Hold is a connection that is held open by a token. Manager.Hold makes one.
@@ -25,15 +26,7 @@ type Hold struct {
 	m     *Manager
 	ctx   context.Context
 	token Token
-
-	of         *heldToken // nil while h is not registered
-	prev, next *Hold
-	cancel     context.CancelCauseFunc
-	stop       func() bool // lets go of the caller's context
-	cause      error       // why h was cut before it was armed
-	generation uint32      // of the secret that opened h; set before h is armed
-	armed      bool        // h is known to be good: until then Manager.Hold says what became of h
-	over       bool
+	conn  hold.Conn
 }
 
 // Context returns the context that ends when the connection is to: with the life of the
@@ -47,8 +40,8 @@ func (h *Hold) Token() Token { return h.token }
 // Release ends Context, with the cause context.Canceled, and lets go of the token. It may
 // be called more than once, and after the connection was cut.
 func (h *Hold) Release() {
-	h.m.release(h)
-	h.end(context.Canceled)
+	h.m.holds.Drop(&h.conn)
+	h.conn.End(context.Canceled)
 }
 
 // Hold is Authenticate for a connection that lasts: Context of the Hold that it returns
@@ -66,13 +59,12 @@ func (h *Hold) Release() {
 // Errors are those of Authenticate, and there is no Hold then.
 func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
 	h := &Hold{m: m}
-	h.ctx, h.cancel = context.WithCancelCause(ctx)
-	h.stop = context.AfterFunc(ctx, func() { m.release(h) })
+	h.ctx = h.conn.Open(ctx, func() { m.holds.Drop(&h.conn) })
 	err := context.Canceled // should the store or Admit panic
 	defer func() {
 		if err != nil {
-			m.release(h)
-			h.end(err)
+			m.holds.Drop(&h.conn)
+			h.conn.End(err)
 		}
 	}()
 	if h.token, err = m.hold(ctx, h, bearer); err != nil {
@@ -87,12 +79,13 @@ func (m *Manager) hold(ctx context.Context, h *Hold, text string) (tok Token, er
 	if _, ok := c.Parse(text, m.prefix, m.begun); !ok {
 		return tok, m.refuse(ctx, ErrMalformed)
 	}
-	m.holds.add(m, h, c.ID())
-	if h.generation, err = m.authenticate(ctx, "hold", text, useHeld, &tok); err != nil {
+	m.holds.Add(&h.conn, c.ID())
+	generation, err := m.authenticate(ctx, "hold", text, useHeld, &tok)
+	if err != nil {
 		return Token{}, err
 	}
-	over, cause := m.holds.arm(h, &tok, at(m.now()))
-	if (over || cause != nil) && spentByHold(&tok) && !m.holds.endLater(tok.ID, tok.Subject) {
+	over, cause := m.holds.Arm(&h.conn, &tok, generation, spentByHold(&tok))
+	if (over || cause != nil) && spentByHold(&tok) && !m.holds.EndLater(tok.ID, tok.Subject) {
 		go m.exhaust(tok.ID, tok.Subject) // the store may take its time
 	}
 	switch _, rejected := cause.(*Rejection); {
@@ -110,12 +103,4 @@ func (m *Manager) hold(ctx context.Context, h *Hold, text string) (tok Token, er
 // by that and was left to be ended later.
 func spentByHold(tok *Token) bool {
 	return tok.MaxUses != 0 && tok.UsesLeft == 0 && tok.EndedAt.IsZero()
-}
-
-// release lets go of h, and ends its token if that had its last use spent by Hold and
-// this was its last connection.
-func (m *Manager) release(h *Hold) {
-	if t := m.holds.drop(h); t != nil {
-		go m.exhaust(t.id, t.subject) // the store may take its time
-	}
 }

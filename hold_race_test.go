@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/hold"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -56,36 +57,34 @@ func properly(ctx context.Context, m *Manager, bearer string) (context.Context, 
 
 // tooLate is the fault that the harness must find: it registers what it has read.
 func tooLate(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
-	held, cancel := context.WithCancelCause(ctx)
-	h := &Hold{cancel: cancel}
-	h.stop = context.AfterFunc(ctx, func() { m.holds.drop(h) })
+	c := new(hold.Conn)
+	held := c.Open(ctx, func() { m.holds.Drop(c) })
 	tok, err := m.Authenticate(ctx, bearer)
 	if err != nil {
-		cancel(err)
+		c.End(err)
 		return held, tok, err
 	}
-	m.holds.add(m, h, tok.ID)
-	m.holds.arm(h, &tok, at(m.now()))
+	m.holds.Add(c, tok.ID)
+	m.holds.Arm(c, &tok, tok.Generation, false)
 	return held, tok, nil
 }
 
 // newest is another fault: it takes each connection for one that the newest text opened,
 // so that no rotation cuts any.
 func newest(ctx context.Context, m *Manager, bearer string) (context.Context, Token, error) {
-	held, cancel := context.WithCancelCause(ctx)
-	h := &Hold{cancel: cancel, generation: math.MaxUint32}
-	h.stop = context.AfterFunc(ctx, func() { m.holds.drop(h) })
-	var c credential
-	c.Parse(bearer, m.prefix, m.begun)
-	m.holds.add(m, h, c.ID())
+	c := new(hold.Conn)
+	held := c.Open(ctx, func() { m.holds.Drop(c) })
+	var cred credential
+	cred.Parse(bearer, m.prefix, m.begun)
+	m.holds.Add(c, cred.ID())
 	tok, err := m.Authenticate(ctx, bearer)
 	over := err != nil
 	if !over {
-		over, err = m.holds.arm(h, &tok, at(m.now()))
+		over, err = m.holds.Arm(c, &tok, math.MaxUint32, false)
 	}
 	if over || err != nil {
-		m.holds.drop(h)
-		cancel(err)
+		m.holds.Drop(c)
+		c.End(err)
 	}
 	return held, tok, err
 }

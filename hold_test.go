@@ -969,7 +969,9 @@ func (h *holder) holdAndRelease(bearer string, times int) {
 // serving returns how many goroutines serve holds.
 func serving() int {
 	buf := make([]byte, 1<<20)
-	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "created by github.com/seed-55daa01a/lapse.")
+	stacks := string(buf[:runtime.Stack(buf, true)])
+	const created = "created by github.com/seed-55daa01a/lapse"
+	return strings.Count(stacks, created+".") + strings.Count(stacks, created+"/internal/hold.")
 }
 
 func heap() int64 {

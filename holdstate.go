@@ -1,54 +1,93 @@
 package lapse
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/hold"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// outlook is what becomes of the connections of a token, by what the store says.
-type outlook struct {
-	also  []ID    // the tokens that it was delegated from, which decide as well
-	due   instant // when it runs out; of a session, when its access secret does
-	floor uint32  // the least generation by which a connection may be held
-	cause error   // why it is over, if so
-	blind bool    // the store could not tell
+const defaultPollHolds = 5 * time.Second
+
+// holdConfig returns what the scheduler of held connections needs of m. Intervals are
+// those of cfg.
+func (m *Manager) holdConfig(cfg *Config) hold.Config {
+	_, elapses := m.clock.(steady.Elapser)
+	h := hold.Config{
+		Recheck:      cfg.Recheck,
+		Poll:         cmp.Or(cfg.PollHolds, defaultPollHolds),
+		Elapses:      elapses,
+		Marks:        m.marks,
+		Now:          m.now,
+		After:        m.clock.After,
+		FollowClock:  m.followClockHeld,
+		Read:         m.outlook,
+		Check:        m.checkHeld,
+		CheckFailed:  m.tellFailed,
+		Exhaust:      m.exhaust,
+		RanOut:       ranOut,
+		Replaced:     replacedHeld,
+		ByGeneration: ofGeneration,
+	}
+	if watcher, ok := m.store.(storage.Watcher); ok {
+		h.Watch = watchHeld(watcher)
+	}
+	return h
 }
 
-// outlook reads the token of id, and those above it. The answer is about an instant
-// while it ran.
-func (m *Manager) outlook(ctx context.Context, id ID) (o outlook) {
-	o.due = unknown
+// watchHeld returns Watch of watcher with errors that are causes of this package.
+func watchHeld(watcher storage.Watcher) func(context.Context) iter.Seq2[storage.Change, error] {
+	return func(ctx context.Context) iter.Seq2[storage.Change, error] {
+		return func(yield func(storage.Change, error) bool) {
+			for change, err := range watcher.Watch(ctx) {
+				if err != nil {
+					err = storeError("hold", err)
+				}
+				if !yield(change, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// outlook reads the token of id, and those above it, and returns what becomes of its
+// connections by what the store says. The answer is about an instant while it ran.
+func (m *Manager) outlook(ctx context.Context, id ID) (o hold.State) {
 	rec, err := m.record(ctx, id)
 	switch {
 	case errors.Is(err, errGone):
-		o.cause = &Rejection{Err: ErrUnknown, ID: id}
+		o.Cause = &Rejection{Err: ErrUnknown, ID: id}
 		return o
 	case errors.Is(err, ErrClosed):
-		o.cause = storeError("hold", err)
+		o.Cause = storeError("hold", err)
 		return o
 	case err != nil:
-		o.blind = true
+		o.Unreadable = true
 		return o
 	}
 	tok := m.token(&rec)
 	if !tok.EndedAt.IsZero() {
-		o.cause = expired(&tok, tok.Generation)
+		o.Cause = expired(&tok, tok.Generation)
 		return o
 	}
-	if err := o.takeParents(ctx, m, &tok); err != nil {
-		o.blind = true
+	if o.Ancestors, o.Cause, err = m.takeParents(ctx, &tok); err != nil {
+		o.Unreadable = true
 	}
-	if o.blind || o.cause != nil {
+	if o.Unreadable || o.Cause != nil {
 		return o
 	}
-	o.floor, o.due = floorOf(&rec), at(capped(tok.ExpiresAt, accessEnd(&rec)))
-	if at(m.now()) >= o.due {
+	o.Floor, o.ExpiresAt = floorOf(&rec), capped(tok.ExpiresAt, accessEnd(&rec))
+	if !m.now().Before(o.ExpiresAt) {
 		why := expired(&tok, tok.Generation)
-		why.At = o.due.time()
-		o.cause = why
+		why.At = o.ExpiresAt
+		o.Cause = why
 	}
 	return o
 }
@@ -61,18 +100,76 @@ func accessEnd(rec *storage.Record) (end time.Time) {
 	return end
 }
 
-// takeParents adds those that tok was delegated from, and makes of tok what they leave of
-// it. The end of one of them may be seen before that of tok, with which it came.
-func (o *outlook) takeParents(ctx context.Context, m *Manager, tok *Token) error {
+// takeParents returns those that tok was delegated from, and makes of tok what they leave
+// of it. The end of one of them may be seen before that of tok, with which it came: then
+// cause is that.
+func (m *Manager) takeParents(ctx context.Context, tok *Token) (also []ID, cause, err error) {
 	if tok.Parent == (ID{}) {
-		return nil
+		return nil, nil, nil
 	}
-	_, err := m.under(tok, func(id ID) (storage.Record, error) {
-		o.also = append(o.also, id)
+	_, err = m.under(tok, func(id ID) (storage.Record, error) {
+		also = append(also, id)
 		return m.store.Get(ctx, id)
 	})
 	if err == nil && !tok.EndedAt.IsZero() {
-		o.cause = expired(tok, tok.Generation)
+		cause = expired(tok, tok.Generation)
 	}
-	return err
+	return also, cause, err
+}
+
+// checkHeld asks Admit about the token of id as it is stored now. refused is the refusal,
+// and failed says why Admit could not tell.
+func (m *Manager) checkHeld(ctx context.Context, id ID, subject string) (refused, failed error) {
+	err := m.admitAgain(ctx, id)
+	if errors.Is(err, ErrRefused) {
+		return &Rejection{Err: fromOutside(err, ErrUnauthenticated, ErrRefused), ID: id, Subject: subject}, nil
+	}
+	return nil, err
+}
+
+// admitAgain returns what Admit says of the token of id as it is stored now. Of a token
+// that is dead Admit is not asked: its connections are cut for that.
+func (m *Manager) admitAgain(ctx context.Context, id ID) error {
+	rec, err := m.record(ctx, id)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	if err != nil {
+		return storeError("hold", err)
+	}
+	m.endedByClock(&rec)
+	m.viewText(&rec, currentText)
+	tok := rec.Token
+	if _, err := m.underStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
+		return err
+	}
+	return m.admission(ctx, tok)
+}
+
+// tellFailed tells Observe that Admit could not tell about the token of id.
+func (m *Manager) tellFailed(id ID, subject string, err error) {
+	m.tellApart(Event{Kind: EventHookFailed, At: m.now(), Token: Token{ID: id, Subject: subject},
+		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
+}
+
+// ranOut is the cause for those whose token could not be read when it was due.
+func ranOut(id ID, subject string, due time.Time) error {
+	return &Rejection{Err: ErrExpired, ID: id, Subject: subject, At: due}
+}
+
+// replacedHeld is the cause for a connection that was opened by a text of that generation,
+// which was replaced with an overlap of 0.
+func replacedHeld(id ID, subject string, generation uint32) error {
+	return &Rejection{Err: ErrReplaced, ID: id, Subject: subject, Generation: generation}
+}
+
+// ofGeneration returns cause with the generation of the text that opened a connection.
+func ofGeneration(cause error, generation uint32) error {
+	r, ok := cause.(*Rejection)
+	if !ok || r.Generation == generation {
+		return cause
+	}
+	own := *r
+	own.Generation = generation
+	return &own
 }

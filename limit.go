@@ -44,7 +44,7 @@ func (r *room) make(tx storage.Tx, now time.Time) error {
 	if r.policy.AtLimit == LimitRefuse {
 		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), r.policy.MaxTokens))
 	}
-	for _, tok := range r.policy.evict(live, len(live)+1-r.policy.MaxTokens, r.m.holds.holding) {
+	for _, tok := range r.policy.evict(live, len(live)+1-r.policy.MaxTokens, r.m.holds.Holding) {
 		ended, err := r.m.endTied(tx, tok.ID, EndEvicted, now)
 		if err != nil {
 			return err
@@ -56,7 +56,7 @@ func (r *room) make(tx storage.Tx, now time.Time) error {
 
 // counts reports whether rec takes room while it lives.
 func (r *room) counts(rec *storage.Record) bool {
-	if spent(rec) && !r.m.holds.holding(rec.ID) {
+	if spent(rec) && !r.m.holds.Holding(rec.ID) {
 		return false
 	}
 	if rec.Kind != r.kind || rec.Prefix != r.prefix || rec.Parent != (ID{}) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/hold"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -34,10 +35,8 @@ type Manager struct {
 	strict    bool           // GuardStrict
 	admission func(ctx context.Context, tok Token) error
 	observe   func(context.Context, Event)
-	keys      []bearer.Key  // of Config.Keys, the one in use first
-	recheck   time.Duration // Config.Recheck
-	poll      time.Duration // Config.PollHolds, with its default
-	holds     holds
+	keys      []bearer.Key // of Config.Keys, the one in use first
+	holds     *hold.Scheduler
 	rules     *sessionRules // of the Pairs that this Manager belongs to, or nil
 	refreshes bool          // its texts refresh the sessions of those Pairs
 	drafts    sync.Pool     // of *draft, for issue
@@ -158,9 +157,8 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		admission: cfg.Admit,
 		observe:   cfg.Observe,
 		keys:      keys,
-		recheck:   cfg.Recheck,
-		poll:      cmp.Or(cfg.PollHolds, defaultPollHolds),
 	}
+	m.holds = hold.New(m.holdConfig(&cfg))
 	m.claim()
 	return m, nil
 }

@@ -38,7 +38,7 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 		if err != nil {
 			return err
 		}
-		held := m.holds.holding(j.rec.ID)
+		held := m.holds.Holding(j.rec.ID)
 		m.policy.spend(&j, now, use, held)
 		later = held && j.rec.UseGrace == 0 && spentByHold(&j.rec.Token)
 		at, tok = now, m.token(&j.rec)
@@ -53,10 +53,10 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 	switch {
 	case err != nil:
 		if (use == useHeld || later) && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last one
-			m.holds.endLater(kept.cred.ID(), subject)
+			m.holds.EndLater(kept.cred.ID(), subject)
 		}
 		return Token{}, m.verdict(ctx, p.cred.ID(), err)
-	case later && !m.holds.endLater(tok.ID, subject):
+	case later && !m.holds.EndLater(tok.ID, subject):
 		m.exhaust(tok.ID, subject)
 	case renewed:
 		m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: tok})

@@ -14,7 +14,7 @@ import (
 // may read the clock or start a timer.
 var wallClockAllowed = exceptions{
 	"internal/steady/system.go":  "the one place where lapse reads the time",
-	"clock.go":                   "it paces the reading of a Clock that does not know how much time has passed",
+	"internal/hold/timer.go":     "it paces the reading of a Clock that does not know how much time has passed",
 	"storage/bolt/flush.go":      "it paces the flush of renewals, and decides nothing about life",
 	"storage/bolt/checkpoint.go": "it paces what has failed, and decides nothing about life",
 	"internal/localfile/lock.go": "it waits for another process to close a file",

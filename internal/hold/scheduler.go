@@ -1,66 +1,35 @@
-package lapse
+package hold
 
 import (
 	"container/heap"
 	"slices"
 	"sync"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // holds are the connections that one Manager holds. The zero value holds none.
 // Nothing of anybody else's is called while mu is locked.
-type holds struct {
+type Scheduler struct {
+	cfg    Config
 	mu     sync.Mutex
-	tokens map[ID]*heldToken              // by the ID of the bearer
-	tied   map[ID]map[*heldToken]struct{} // by the other IDs that decide
-	queue  holdQueue                      // those whose end is known and not reached
-	run    *holdRun                       // nil while there are none
-	timers []*holdTimer                   // that have not fired; the next run has use for them
-	asked  int                            // how many calls of Admit have not returned
+	tokens map[storage.ID]*heldToken              // by the ID of the bearer
+	tied   map[storage.ID]map[*heldToken]struct{} // by the other IDs that decide
+	queue  holdQueue                              // those whose end is known and not reached
+	run    *holdRun                               // nil while there are none
+	timers []*holdTimer                           // that have not fired; the next run has use for them
+	asked  int                                    // how many calls of Admit have not returned
 }
 
-// end ends the context of h. Nobody's lock is held, since others may wait for that.
-func (h *Hold) end(cause error) {
-	h.stop()
-	h.cancel(cause)
-}
-
-// endAll ends the contexts of h and of those behind it, which nobody else knows.
-func (h *Hold) endAll(cause error) {
-	for h != nil {
-		next := h.next
-		h.next = nil
-		h.end(h.own(cause))
-		h = next
-	}
-}
-
-// own returns cause with the generation of the text that opened h.
-func (h *Hold) own(cause error) error {
-	r, ok := cause.(*Rejection)
-	if !ok || r.Generation == h.generation {
-		return cause
-	}
-	own := *r
-	own.Generation = h.generation
-	return &own
-}
-
-// endEach is endAll with the cause of each.
-func (h *Hold) endEach() {
-	for h != nil {
-		next := h.next
-		h.next = nil
-		h.end(h.cause)
-		h = next
-	}
-}
+// New returns a Scheduler without connections.
+func New(cfg Config) *Scheduler { return &Scheduler{cfg: cfg} }
 
 // heldToken is a token that connections are held by.
 type heldToken struct {
-	id       ID
-	subject  string // once it is known
-	also     []ID   // the tokens that it was delegated from, which decide as well
-	first    *Hold
+	id       storage.ID
+	subject  string       // once it is known
+	also     []storage.ID // the tokens that it was delegated from, which decide as well
+	first    *Conn
 	floor    uint32  // the least generation by which a connection may be held, as far as is known
 	due      instant // when it will have run out, as far as is known
 	checkAt  instant // when to ask Admit again
@@ -73,16 +42,16 @@ type heldToken struct {
 	spent    bool    // its last use was spent by a hold, so it is to be ended with the last one
 }
 
-// add registers h for the token of id, whose end is not known yet.
-func (s *holds) add(m *Manager, h *Hold, id ID) {
+// Add registers h for the token of id, whose end is not known yet.
+func (s *Scheduler) Add(h *Conn, id storage.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h.over { // its context has ended meanwhile
 		return
 	}
 	if s.run == nil {
-		s.tokens, s.tied = make(map[ID]*heldToken), make(map[ID]map[*heldToken]struct{})
-		s.run = startHolds(m)
+		s.tokens, s.tied = make(map[storage.ID]*heldToken), make(map[storage.ID]map[*heldToken]struct{})
+		s.run = startHolds(s)
 	}
 	t := s.tokens[id]
 	if t == nil {
@@ -96,37 +65,39 @@ func (s *holds) add(m *Manager, h *Hold, id ID) {
 	t.first = h
 }
 
-// arm sets the end of the token of h to what tok says, unless h is over already. Then
-// it returns why it was cut, if it was.
-func (s *holds) arm(h *Hold, tok *Token, now instant) (over bool, cause error) {
+// Arm sets the end of the token of h to what tok says, unless h is over already. Then
+// it returns why it was cut, if it was. A secret of generation opened h. spent says that
+// the last use of tok was spent by that, so that tok is to be ended with the last one.
+func (s *Scheduler) Arm(h *Conn, tok *storage.Token, generation uint32, spent bool) (over bool, cause error) {
+	now := at(s.cfg.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, r := h.of, s.run
 	if t == nil {
 		return true, h.cause
 	}
-	t.subject = tok.Subject
+	t.subject, h.generation = tok.Subject, generation
 	if h.generation < t.floor { // its text was replaced since it was read
-		return true, t.replaced(h)
+		return true, s.replaced(t, h)
 	}
 	h.armed = true
 	known, due := t.due, at(tok.ExpiresAt)
 	t.due, t.overdue = max(known, due), false
-	t.spent = t.spent || spentByHold(tok)
-	if r.m.recheck > 0 && t.checkAt == noInstant {
-		t.checkAt = now.plus(r.m.recheck)
+	t.spent = t.spent || spent
+	if s.cfg.Recheck > 0 && t.checkAt == noInstant {
+		t.checkAt = now.plus(s.cfg.Recheck)
 	}
 	s.file(t)
 	r.wakeFor(t)
-	if tok.Parent != (ID{}) || known != unknown && known != due || h.generation != tok.Generation {
+	if tok.Parent != (storage.ID{}) || known != unknown && known != due || h.generation != tok.Generation {
 		r.lookLater(t) // there is more to know, tok is not the newest, or its text is the previous one
 	}
 	return false, nil
 }
 
-// endLater has the token of id, which has no uses left, ended with the last of its
+// EndLater has the token of id, which has no uses left, ended with the last of its
 // connections, and reports whether there are any.
-func (s *holds) endLater(id ID, subject string) bool {
+func (s *Scheduler) EndLater(id storage.ID, subject string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tokens[id]
@@ -139,12 +110,12 @@ func (s *holds) endLater(id ID, subject string) bool {
 
 // replaced is the cause for h, which was opened by a text of t that was replaced with an
 // overlap of 0.
-func (t *heldToken) replaced(h *Hold) error {
-	return &Rejection{Err: ErrReplaced, ID: t.id, Subject: t.subject, Generation: h.generation}
+func (s *Scheduler) replaced(t *heldToken, h *Conn) error {
+	return s.cfg.Replaced(t.id, t.subject, h.generation)
 }
 
-// holding reports whether a connection is held by the token of id.
-func (s *holds) holding(id ID) bool {
+// Holding reports whether a connection is held by the token of id.
+func (s *Scheduler) Holding(id storage.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tokens[id]
@@ -159,9 +130,17 @@ func (s *holds) holding(id ID) bool {
 	return false
 }
 
+// Drop forgets h, and has its token ended if that has no uses left and h was its last
+// connection.
+func (s *Scheduler) Drop(h *Conn) {
+	if t := s.drop(h); t != nil {
+		go s.cfg.Exhaust(t.id, t.subject) // the store may take its time
+	}
+}
+
 // drop forgets h. It returns the token to be ended, if h was the last connection of a
 // token without uses left, and otherwise nil.
-func (s *holds) drop(h *Hold) (spent *heldToken) {
+func (s *Scheduler) drop(h *Conn) (spent *heldToken) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.over = true
@@ -181,7 +160,7 @@ func (s *holds) drop(h *Hold) (spent *heldToken) {
 }
 
 // unlink takes h from the connections of its token.
-func (s *holds) unlink(h *Hold) {
+func (s *Scheduler) unlink(h *Conn) {
 	if h.prev != nil {
 		h.prev.next = h.next
 	} else {
@@ -195,12 +174,12 @@ func (s *holds) unlink(h *Hold) {
 
 // below takes out the armed connections of t that were opened by a secret below its
 // floor, and forgets t if none is left.
-func (s *holds) below(t *heldToken) (first *Hold) {
+func (s *Scheduler) below(t *heldToken) (first *Conn) {
 	for h := t.first; h != nil; {
 		next := h.next
 		if h.armed && h.generation < t.floor {
 			s.unlink(h)
-			h.over, h.cause = true, t.replaced(h)
+			h.over, h.cause = true, s.replaced(t, h)
 			h.next, first = first, h
 		}
 		h = next
@@ -212,10 +191,10 @@ func (s *holds) below(t *heldToken) (first *Hold) {
 }
 
 // knows reports whether anybody is held by t.
-func (s *holds) knows(t *heldToken) bool { return s.tokens[t.id] == t }
+func (s *Scheduler) knows(t *heldToken) bool { return s.tokens[t.id] == t }
 
 // forget lets go of a token by which nobody is held any more.
-func (s *holds) forget(t *heldToken) {
+func (s *Scheduler) forget(t *heldToken) {
 	delete(s.tokens, t.id)
 	s.untie(t)
 	if t.place > 0 {
@@ -229,8 +208,8 @@ func (s *holds) forget(t *heldToken) {
 
 // tie has t hear of those that it was delegated from, and reports whether any of them is
 // new.
-func (s *holds) tie(t *heldToken, also []ID) (more bool) {
-	more = slices.ContainsFunc(also, func(id ID) bool { return !slices.Contains(t.also, id) })
+func (s *Scheduler) tie(t *heldToken, also []storage.ID) (more bool) {
+	more = slices.ContainsFunc(also, func(id storage.ID) bool { return !slices.Contains(t.also, id) })
 	s.untie(t)
 	t.also = also
 	for _, id := range also {
@@ -242,7 +221,7 @@ func (s *holds) tie(t *heldToken, also []ID) (more bool) {
 	return more
 }
 
-func (s *holds) untie(t *heldToken) {
+func (s *Scheduler) untie(t *heldToken) {
 	for _, id := range t.also {
 		delete(s.tied[id], t)
 		if len(s.tied[id]) == 0 {
@@ -254,7 +233,7 @@ func (s *holds) untie(t *heldToken) {
 
 // detach forgets t and returns the holds whose contexts are to be ended; those that
 // are not armed learn cause when they are to be.
-func (s *holds) detach(t *heldToken, cause error) (first *Hold) {
+func (s *Scheduler) detach(t *heldToken, cause error) (first *Conn) {
 	if !s.knows(t) {
 		return nil
 	}
@@ -274,13 +253,13 @@ func (s *holds) detach(t *heldToken, cause error) (first *Hold) {
 }
 
 // cut ends all connections that t holds.
-func (s *holds) cut(t *heldToken, cause error) {
+func (s *Scheduler) cut(t *heldToken, cause error) {
 	s.mu.Lock()
-	spent, run := t.spent && s.knows(t), s.run
+	spent := t.spent && s.knows(t)
 	first := s.detach(t, cause)
 	s.mu.Unlock()
-	first.endAll(cause)
+	s.endAll(first, cause)
 	if spent { // in a goroutine of its own: the store may take its time
-		go run.m.exhaust(t.id, t.subject)
+		go s.cfg.Exhaust(t.id, t.subject)
 	}
 }

@@ -1,4 +1,4 @@
-package lapse
+package hold
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 const (
@@ -25,11 +27,12 @@ var (
 
 // asking is one call of Admit about a token that is held.
 type asking struct {
-	t      *heldToken
-	tok    Token   // its ID and subject: those of t are under the lock
-	until  instant // when it is given up
-	giveUp context.CancelFunc
-	lost   bool // it has been given up
+	t       *heldToken
+	id      storage.ID
+	subject string  // that of t is under the lock
+	until   instant // when it is given up
+	giveUp  context.CancelFunc
+	lost    bool // it has been given up
 }
 
 // checkLater has Admit asked about t again.
@@ -37,7 +40,7 @@ func (r *holdRun) checkLater(t *heldToken) {
 	if t.checking {
 		return
 	}
-	if s := &r.m.holds; len(r.check) > 2*len(s.tokens) { // while calls hang
+	if s := r.s; len(r.check) > 2*len(s.tokens) { // while calls hang
 		r.check = slices.DeleteFunc(r.check, func(t *heldToken) bool { return !s.knows(t) })
 	}
 	t.checking = true
@@ -47,7 +50,7 @@ func (r *holdRun) checkLater(t *heldToken) {
 // startChecks asks about as many as may be asked about at a time. Its caller has the
 // lock.
 func (r *holdRun) startChecks(now instant) {
-	s := &r.m.holds
+	s := r.s
 	for len(r.check) > 0 && len(r.asks)-r.lost < askers && s.asked < askersMost {
 		t := r.check[0]
 		r.check = r.check[1:]
@@ -56,7 +59,7 @@ func (r *holdRun) startChecks(now instant) {
 		}
 		s.asked++
 		ctx, giveUp := context.WithCancel(r.ctx)
-		a := &asking{t: t, tok: Token{ID: t.id, Subject: t.subject}, until: now.plus(askWithin), giveUp: giveUp}
+		a := &asking{t: t, id: t.id, subject: t.subject, until: now.plus(askWithin), giveUp: giveUp}
 		r.asks[a] = struct{}{}
 		go r.ask(ctx, a)
 	}
@@ -83,18 +86,18 @@ func (r *holdRun) ask(ctx context.Context, a *asking) {
 	defer func() {
 		_ = recover() // err says so
 		if lost := r.asked(a); err != nil && !lost && r.ctx.Err() == nil {
-			r.tellFailed(a, err)
+			r.s.cfg.CheckFailed(a.id, a.subject, err)
 		}
 	}()
-	if err = r.admitAgain(ctx, a.t); errors.Is(err, ErrRefused) {
-		r.m.holds.cut(a.t, &Rejection{Err: fromOutside(err, ErrUnauthenticated, ErrRefused), ID: a.tok.ID, Subject: a.tok.Subject})
-		err = nil
+	var refused error
+	if refused, err = r.s.cfg.Check(ctx, a.id, a.subject); refused != nil {
+		r.s.cut(a.t, refused)
 	}
 }
 
 // asked notes that a has returned, and reports whether it had been given up.
 func (r *holdRun) asked(a *asking) (lost bool) {
-	s, now := &r.m.holds, at(r.m.now())
+	s, now := r.s, at(r.s.cfg.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.giveUp()
@@ -109,30 +112,4 @@ func (r *holdRun) asked(a *asking) (lost bool) {
 		ring(s.run.wake) // for what was started may have to be given up
 	}
 	return a.lost
-}
-
-// admitAgain returns what Admit says of t as it is stored now. Of a token that is dead
-// Admit is not asked: its connections are cut for that.
-func (r *holdRun) admitAgain(ctx context.Context, t *heldToken) error {
-	m := r.m
-	rec, err := m.record(ctx, t.id)
-	if errors.Is(err, errGone) {
-		return nil
-	}
-	if err != nil {
-		return storeError("hold", err)
-	}
-	m.endedByClock(&rec)
-	m.viewText(&rec, currentText)
-	tok := rec.Token
-	if _, err := m.underStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
-		return err
-	}
-	return m.admission(ctx, tok)
-}
-
-// tellFailed tells Observe that Admit could not tell about the token of a.
-func (r *holdRun) tellFailed(a *asking, err error) {
-	r.m.tellApart(Event{Kind: EventHookFailed, At: r.m.now(), Token: a.tok,
-		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
 }

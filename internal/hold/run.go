@@ -1,4 +1,4 @@
-package lapse
+package hold
 
 import (
 	"container/heap"
@@ -6,30 +6,25 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
-
-	"github.com/seed-55daa01a/lapse/internal/steady"
-	"github.com/seed-55daa01a/lapse/storage"
 )
 
 const (
-	// wakeEvery is how often the clock is read again although nothing is due: it may have
+	// WakeEvery is how often the clock is read again although nothing is due: it may have
 	// been set, and the machine may have slept.
-	wakeEvery = 15 * time.Second
+	WakeEvery = 15 * time.Second
 
 	// strikeEvery is how often it is noted that the store has not answered, and
 	// strikes how often in a row that is until it counts as silent. One note says
 	// little: this process may have been asleep.
 	strikeEvery = 100 * time.Millisecond
 	strikes     = 10
-
-	defaultPollHolds = 5 * time.Second
 )
 
 // holdRun is what serves the holds of m while there are any: one goroutine waits, one
 // reads, one listens to the store, and while Admit is to be asked some ask.
 // What is not atomic is under the lock of m.holds, but for what the waiting one notes.
 type holdRun struct {
-	m     *Manager
+	s     *Scheduler
 	ctx   context.Context // ends with the last hold
 	epoch uint32          // that the tokens held were seen alive in; for the waiting one
 	stop  context.CancelFunc
@@ -42,7 +37,6 @@ type holdRun struct {
 	asks    map[*asking]struct{}
 	lost    int     // how many of asks have been given up
 	deaf    bool    // the store tells nothing, so that it must be polled
-	elapses bool    // the clock knows how much time has passed
 	pollAt  instant // when, if so
 	now     instant // when what was due was last looked for
 
@@ -56,13 +50,12 @@ type holdRun struct {
 }
 
 // startHolds starts serving the holds of m, whose lock its caller has.
-func startHolds(m *Manager) *holdRun {
+func startHolds(s *Scheduler) *holdRun {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &holdRun{m: m, epoch: m.marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
+	r := &holdRun{s: s, epoch: s.cfg.Marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
 	r.deaf, r.pollAt, r.now, r.asks = true, noInstant, unknown, make(map[*asking]struct{})
-	_, r.elapses = m.clock.(steady.Elapser)
-	if watcher, ok := m.store.(storage.Watcher); ok {
-		go r.listen(watcher)
+	if s.cfg.Watch != nil {
+		go r.listen()
 	}
 	go r.readOn()
 	go r.wait()
@@ -71,15 +64,15 @@ func startHolds(m *Manager) *holdRun {
 
 // wait does what is due at each instant that comes.
 func (r *holdRun) wait() {
-	defer r.m.marks.OnRestart(func() { ring(r.wake) })()
-	beat, stop := heartbeat(r.m.clock, wakeEvery)
+	defer r.s.cfg.Marks.OnRestart(func() { ring(r.wake) })()
+	beat, stop := heartbeat(r.s.cfg.Elapses)
 	defer stop()
 	for r.ctx.Err() == nil {
-		if r.followClock(); r.m.marks.Epoch() != r.epoch { // and time may have gone back
-			r.epoch = r.m.marks.Epoch()
-			r.m.holds.lookAtAll()
+		if r.s.cfg.FollowClock(); r.s.cfg.Marks.Epoch() != r.epoch { // and time may have gone back
+			r.epoch = r.s.cfg.Marks.Epoch()
+			r.s.lookAtAll()
 		}
-		timer, due := r.m.holds.timer(r.m, r.tick(at(r.m.now())))
+		timer, due := r.s.timer(r.tick(at(r.s.cfg.Now())))
 		if due {
 			continue
 		}
@@ -89,7 +82,7 @@ func (r *holdRun) wait() {
 		}
 		select {
 		case <-fires:
-			r.m.holds.fired(timer, r)
+			r.s.fired(timer, r)
 		case <-beat:
 		case <-r.wake:
 		case <-r.ctx.Done():
@@ -99,7 +92,7 @@ func (r *holdRun) wait() {
 
 // tick does what is due at now, and returns when there will be more.
 func (r *holdRun) tick(now instant) (next instant) {
-	s := &r.m.holds
+	s := r.s
 	silent := r.silent(now)
 	s.mu.Lock()
 	if s.run != r {
@@ -107,8 +100,8 @@ func (r *holdRun) tick(now instant) (next instant) {
 		return noInstant
 	}
 	if now < r.now {
-		s.setBack(r.m, now)
-		r.pollAt = min(r.pollAt, now.plus(r.m.poll))
+		s.setBack(now)
+		r.pollAt = min(r.pollAt, now.plus(r.s.cfg.Poll))
 	}
 	r.now = now
 	r.due(now)
@@ -119,21 +112,21 @@ func (r *holdRun) tick(now instant) (next instant) {
 	next = r.next(now)
 	s.mu.Unlock()
 	for _, a := range given {
-		r.tellFailed(a, errHookSlow)
+		s.cfg.CheckFailed(a.id, a.subject, errHookSlow)
 	}
 	for _, e := range late {
-		e.first.endAll(e.cause)
+		s.endAll(e.first, e.cause)
 	}
 	return next
 }
 
 // due looks for the tokens whose time for something has come.
 func (r *holdRun) due(now instant) {
-	s := &r.m.holds
+	s := r.s
 	for len(s.queue) > 0 && s.queue[0].at <= now {
 		t := s.queue[0]
 		if t.checkAt <= now {
-			t.checkAt = now.plus(r.m.recheck)
+			t.checkAt = now.plus(r.s.cfg.Recheck)
 			r.checkLater(t)
 		}
 		if t.againAt <= now {
@@ -154,30 +147,30 @@ func (r *holdRun) due(now instant) {
 // poll looks at all where nothing is told.
 func (r *holdRun) poll(now instant) {
 	if r.pollAt == noInstant {
-		r.pollAt = now.plus(r.m.poll)
+		r.pollAt = now.plus(r.s.cfg.Poll)
 	}
 	if r.deaf && r.pollAt <= now {
-		r.pollAt = now.plus(r.m.poll)
+		r.pollAt = now.plus(r.s.cfg.Poll)
 		r.lookAtAll()
 	}
 }
 
 // ending is a cause, and those whose contexts it is to end.
 type ending struct {
-	first *Hold
+	first *Conn
 	cause error
 }
 
 // late returns whom to cut since a token is due, and the store, which may know of a
 // renewal, silent.
 func (r *holdRun) late(silent bool) (late []ending) {
-	s := &r.m.holds
+	s := r.s
 	r.overdue = slices.DeleteFunc(r.overdue, func(t *heldToken) bool { return !t.overdue || !s.knows(t) })
 	if !silent {
 		return nil
 	}
 	for _, t := range r.overdue {
-		cause := t.ranOut()
+		cause := s.ranOut(t)
 		late = append(late, ending{s.detach(t, cause), cause})
 	}
 	r.overdue = nil
@@ -185,8 +178,8 @@ func (r *holdRun) late(silent bool) (late []ending) {
 }
 
 // ranOut is the cause for those whose token could not be read when it was due.
-func (t *heldToken) ranOut() error {
-	return &Rejection{Err: ErrExpired, ID: t.id, Subject: t.subject, At: t.due.time()}
+func (s *Scheduler) ranOut(t *heldToken) error {
+	return s.cfg.RanOut(t.id, t.subject, t.due.time())
 }
 
 // silent notes at now whether the store has answered, and reports whether it has not
@@ -208,9 +201,9 @@ func (r *holdRun) silent(now instant) bool {
 
 // next returns when there will be more to do.
 func (r *holdRun) next(now instant) instant {
-	s, next := &r.m.holds, noInstant
-	if r.elapses {
-		next = now.plus(wakeEvery)
+	s, next := r.s, noInstant
+	if s.cfg.Elapses {
+		next = now.plus(WakeEvery)
 	}
 	if len(s.queue) > 0 {
 		next = min(next, s.queue[0].at)
@@ -231,7 +224,7 @@ func (r *holdRun) next(now instant) instant {
 
 // wakeFor wakes the one who waits if t is next.
 func (r *holdRun) wakeFor(t *heldToken) {
-	if r.m.holds.queue[0] == t {
+	if r.s.queue[0] == t {
 		ring(r.wake)
 	}
 }

@@ -1,4 +1,4 @@
-package lapse
+package hold
 
 import (
 	"context"
@@ -18,7 +18,7 @@ func (r *holdRun) lookLater(t *heldToken) {
 }
 
 // lookAtAll has all read again, if there are any.
-func (s *holds) lookAtAll() {
+func (s *Scheduler) lookAtAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.run != nil {
@@ -28,7 +28,7 @@ func (s *holds) lookAtAll() {
 
 // lookAtAll is that for whoever has the lock.
 func (r *holdRun) lookAtAll() {
-	for _, t := range r.m.holds.tokens {
+	for _, t := range r.s.tokens {
 		r.lookLater(t)
 	}
 }
@@ -57,7 +57,7 @@ func (r *holdRun) readOn() {
 // takeLooks returns what is to be read again, and whoever changes from now on is to
 // be read once more.
 func (r *holdRun) takeLooks() []*heldToken {
-	s := &r.m.holds
+	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	look := r.look
@@ -70,57 +70,57 @@ func (r *holdRun) takeLooks() []*heldToken {
 
 // lookAt reads t and what it is tied to, and cuts those it holds if it is over.
 func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
-	s := &r.m.holds
+	s := r.s
 	for more := true; more && r.ctx.Err() == nil; {
 		r.reading.Store(true)
 		o := r.see(ctx, t.id)
 		r.reading.Store(false)
 		more = false
 		switch {
-		case o.blind:
-			s.blind(t, at(r.m.now()))
+		case o.Unreadable:
+			s.blind(t, at(r.s.cfg.Now()))
 			return
-		case o.cause != nil:
-			s.cut(t, o.cause)
+		case o.Cause != nil:
+			s.cut(t, o.Cause)
 		default:
-			var below *Hold
+			var below *Conn
 			var spent bool
 			more, below, spent = s.renew(t, &o)
 			below.endEach()
 			if spent {
-				go r.m.exhaust(t.id, t.subject) // the store may take its time
+				go s.cfg.Exhaust(t.id, t.subject) // the store may take its time
 			}
 		}
 		r.read.Add(1)
 	}
 }
 
-// see is outlook that takes a store that panics for one that could not tell.
-func (r *holdRun) see(ctx context.Context, id ID) (o outlook) {
+// see is Config.Read that takes a store that panics for one that could not tell.
+func (r *holdRun) see(ctx context.Context, id storage.ID) (o State) {
 	defer func() {
 		if recover() != nil {
-			o = outlook{due: unknown, blind: true}
+			o = State{Unreadable: true}
 		}
 	}()
-	return r.m.outlook(ctx, id)
+	return r.s.cfg.Read(ctx, id)
 }
 
 // renew sets what o says of t. It reports whether to look once more, since a token
 // decides now of which changes were not heard before, and returns the connections below
 // the floor, which are to be ended. spent says that they were the last of a token without
 // uses left, which is to be ended as well.
-func (s *holds) renew(t *heldToken, o *outlook) (more bool, below *Hold, spent bool) {
+func (s *Scheduler) renew(t *heldToken, o *State) (more bool, below *Conn, spent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.knows(t) {
 		return false, nil, false
 	}
-	t.floor = max(t.floor, o.floor)
+	t.floor = max(t.floor, o.Floor)
 	if below = s.below(t); !s.knows(t) {
 		return false, below, t.spent
 	}
-	more = s.tie(t, o.also)
-	t.due, t.overdue, t.againAt = o.due, false, noInstant
+	more = s.tie(t, o.Ancestors)
+	t.due, t.overdue, t.againAt = at(o.ExpiresAt), false, noInstant
 	s.file(t)
 	s.run.wakeFor(t)
 	return more, below, false
@@ -128,21 +128,21 @@ func (s *holds) renew(t *heldToken, o *outlook) (more bool, below *Hold, spent b
 
 // blind has t, which could not be read, read again later, or cuts those it holds if it
 // is due.
-func (s *holds) blind(t *heldToken, now instant) {
+func (s *Scheduler) blind(t *heldToken, now instant) {
 	s.mu.Lock()
 	if !s.knows(t) {
 		s.mu.Unlock()
 		return
 	}
 	if t.overdue || t.due != unknown && t.due <= now {
-		cause := t.ranOut()
+		cause := s.ranOut(t)
 		first := s.detach(t, cause)
 		s.mu.Unlock()
-		first.endAll(cause)
+		s.endAll(first, cause)
 		return
 	}
 	defer s.mu.Unlock()
-	t.againAt = now.plus(s.run.m.poll)
+	t.againAt = now.plus(s.cfg.Poll)
 	if t.due == unknown { // nobody is armed yet
 		return
 	}
@@ -152,10 +152,10 @@ func (s *holds) blind(t *heldToken, now instant) {
 
 // listen marks what the store tells of. When it tells nothing more it is polled, and
 // asked to tell again.
-func (r *holdRun) listen(watcher storage.Watcher) {
+func (r *holdRun) listen() {
 	for {
 		var err error
-		for change, failed := range watcher.Watch(r.ctx) {
+		for change, failed := range r.s.cfg.Watch(r.ctx) {
 			if err = failed; err != nil {
 				break
 			}
@@ -165,10 +165,10 @@ func (r *holdRun) listen(watcher storage.Watcher) {
 			return
 		}
 		r.turnDeaf()
-		if errors.Is(err, ErrClosed) {
-			r.cutAll(storeError("hold", err))
+		if errors.Is(err, storage.ErrClosed) {
+			r.cutAll(err)
 		}
-		if !r.pause(min(r.m.poll, wakeEvery)) {
+		if !r.pause(min(r.s.cfg.Poll, WakeEvery)) {
 			return
 		}
 	}
@@ -177,7 +177,7 @@ func (r *holdRun) listen(watcher storage.Watcher) {
 // pause waits for d, and reports whether there still are any holds.
 func (r *holdRun) pause(d time.Duration) bool {
 	select {
-	case <-r.m.clock.After(d):
+	case <-r.s.cfg.After(d):
 		return true
 	case <-r.ctx.Done():
 		return false
@@ -186,7 +186,7 @@ func (r *holdRun) pause(d time.Duration) bool {
 
 // heard marks whom a change concerns.
 func (r *holdRun) heard(c storage.Change) {
-	s := &r.m.holds
+	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.run != r {
@@ -206,7 +206,7 @@ func (r *holdRun) heard(c storage.Change) {
 }
 
 func (r *holdRun) turnDeaf() {
-	s := &r.m.holds
+	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.deaf = true
@@ -214,9 +214,9 @@ func (r *holdRun) turnDeaf() {
 }
 
 func (r *holdRun) cutAll(cause error) {
-	s := &r.m.holds
+	s := r.s
 	s.mu.Lock()
-	var all []*Hold
+	var all []*Conn
 	if s.run == r {
 		for _, t := range s.tokens {
 			all = append(all, s.detach(t, cause))
@@ -224,6 +224,6 @@ func (r *holdRun) cutAll(cause error) {
 	}
 	s.mu.Unlock()
 	for _, first := range all {
-		first.endAll(cause)
+		s.endAll(first, cause)
 	}
 }

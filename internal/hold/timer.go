@@ -1,0 +1,87 @@
+package hold
+
+import (
+	"slices"
+	"time"
+)
+
+// holdTimer is a timer of Config.Clock that has not fired.
+type holdTimer struct {
+	at    instant // when it fires, at the latest
+	fires <-chan time.Time
+}
+
+const (
+	// armAttempts bounds how often a timer is set since the clock went on meanwhile: some
+	// clocks do whenever they are asked.
+	armAttempts = 3
+
+	// farthest is the longest that a timer is set for: a Duration cannot say much more.
+	farthest = 365 * 24 * time.Hour
+)
+
+// timer returns a timer that fires at next or before, or nil if next is noInstant. due
+// reports that next has come. Nothing cancels a timer of a Clock, and a mock stops at
+// each of them, so one is made only where none of s fires early enough.
+func (s *Scheduler) timer(next instant) (t *holdTimer, due bool) {
+	if next == noInstant {
+		return nil, false
+	}
+	for range armAttempts {
+		now := at(s.cfg.Now())
+		if next <= now {
+			return nil, true
+		}
+		if t = s.soonest(now); t != nil && t.at <= next {
+			return t, false
+		}
+		wait := min(next-now, instant(farthest.Milliseconds()))
+		fires := s.cfg.After(wait.sub(0))
+		t = &holdTimer{at: at(s.cfg.Now()) + wait, fires: fires} // a mock may have been moved since now
+		s.keep(t)
+	}
+	return t, false
+}
+
+func (s *Scheduler) keep(t *holdTimer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timers = append(s.timers, t)
+}
+
+// soonest returns the timer that fires first, or nil. It forgets those that should have
+// fired by now: the clock was set.
+func (s *Scheduler) soonest(now instant) (first *holdTimer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timers = slices.DeleteFunc(s.timers, func(t *holdTimer) bool { return t.at <= now })
+	for _, t := range s.timers {
+		if first == nil || t.at < first.at {
+			first = t
+		}
+	}
+	return first
+}
+
+// fired forgets t, which has fired. If that woke r, and connections are served by
+// another run meanwhile, the other one is woken.
+func (s *Scheduler) fired(t *holdTimer, r *holdRun) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timers = slices.DeleteFunc(s.timers, func(other *holdTimer) bool { return other == t })
+	if s.run != nil && s.run != r {
+		ring(s.run.wake)
+	}
+}
+
+// heartbeat returns what has the clock read again every so often, if it does not know how
+// much time has passed: it may have been set, and the machine may have slept. A mock stops
+// at each timer of its own, so the ticker is one of package time. No decision depends on
+// when it fires.
+func heartbeat(elapses bool) (beat <-chan time.Time, stop func()) {
+	if elapses {
+		return nil, func() {} // holdRun.next has a timer of the clock for that
+	}
+	ticker := time.NewTicker(WakeEvery)
+	return ticker.C, ticker.Stop
+}
