@@ -27,12 +27,12 @@ func (m *Manager) holdConfig(cfg *Config) hold.Config {
 		Now:          m.now,
 		After:        m.clock.After,
 		FollowClock:  m.followClockHeld,
-		Read:         m.outlook,
+		Read:         m.holdState,
 		Check:        m.checkHeld,
-		CheckFailed:  m.tellFailed,
+		CheckFailed:  m.tellCheckFailed,
 		Exhaust:      m.exhaust,
-		RanOut:       ranOut,
-		Replaced:     replacedHeld,
+		RanOut:       heldRanOut,
+		Replaced:     heldReplaced,
 		ByGeneration: ofGeneration,
 	}
 	if watcher, ok := m.store.(storage.Watcher); ok {
@@ -59,37 +59,37 @@ func watchHeld(watcher storage.Watcher) func(context.Context) iter.Seq2[storage.
 
 // outlook reads the token of id, and those above it, and returns what becomes of its
 // connections by what the store says. The answer is about an instant while it ran.
-func (m *Manager) outlook(ctx context.Context, id ID) (o hold.State) {
+func (m *Manager) holdState(ctx context.Context, id ID) (st hold.State) {
 	rec, err := m.record(ctx, id)
 	switch {
 	case errors.Is(err, errGone):
-		o.Cause = &Rejection{Err: ErrUnknown, ID: id}
-		return o
+		st.Cause = &Rejection{Err: ErrUnknown, ID: id}
+		return st
 	case errors.Is(err, ErrClosed):
-		o.Cause = storeError("hold", err)
-		return o
+		st.Cause = storeError("hold", err)
+		return st
 	case err != nil:
-		o.Unreadable = true
-		return o
+		st.Unreadable = true
+		return st
 	}
 	tok := m.token(&rec)
 	if !tok.EndedAt.IsZero() {
-		o.Cause = expired(&tok, tok.Generation)
-		return o
+		st.Cause = expired(&tok, tok.Generation)
+		return st
 	}
-	if o.Ancestors, o.Cause, err = m.takeParents(ctx, &tok); err != nil {
-		o.Unreadable = true
+	if st.Ancestors, st.Cause, err = m.underHeld(ctx, &tok); err != nil {
+		st.Unreadable = true
 	}
-	if o.Unreadable || o.Cause != nil {
-		return o
+	if st.Unreadable || st.Cause != nil {
+		return st
 	}
-	o.Floor, o.ExpiresAt = floorOf(&rec), capped(tok.ExpiresAt, accessEnd(&rec))
-	if !m.now().Before(o.ExpiresAt) {
+	st.Floor, st.ExpiresAt = floorOf(&rec), capped(tok.ExpiresAt, accessEnd(&rec))
+	if !m.now().Before(st.ExpiresAt) {
 		why := expired(&tok, tok.Generation)
-		why.At = o.ExpiresAt
-		o.Cause = why
+		why.At = st.ExpiresAt
+		st.Cause = why
 	}
-	return o
+	return st
 }
 
 // accessEnd returns when the access secret of rec, if it is a session, runs out.
@@ -103,18 +103,18 @@ func accessEnd(rec *storage.Record) (end time.Time) {
 // takeParents returns those that tok was delegated from, and makes of tok what they leave
 // of it. The end of one of them may be seen before that of tok, with which it came: then
 // cause is that.
-func (m *Manager) takeParents(ctx context.Context, tok *Token) (also []ID, cause, err error) {
+func (m *Manager) underHeld(ctx context.Context, tok *Token) (ancestors []ID, cause, err error) {
 	if tok.Parent == (ID{}) {
 		return nil, nil, nil
 	}
 	_, err = m.under(tok, func(id ID) (storage.Record, error) {
-		also = append(also, id)
+		ancestors = append(ancestors, id)
 		return m.store.Get(ctx, id)
 	})
 	if err == nil && !tok.EndedAt.IsZero() {
 		cause = expired(tok, tok.Generation)
 	}
-	return also, cause, err
+	return ancestors, cause, err
 }
 
 // checkHeld asks Admit about the token of id as it is stored now. refused is the refusal,
@@ -147,19 +147,19 @@ func (m *Manager) admitAgain(ctx context.Context, id ID) error {
 }
 
 // tellFailed tells Observe that Admit could not tell about the token of id.
-func (m *Manager) tellFailed(id ID, subject string, err error) {
+func (m *Manager) tellCheckFailed(id ID, subject string, err error) {
 	m.tellApart(Event{Kind: EventHookFailed, At: m.now(), Token: Token{ID: id, Subject: subject},
 		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
 }
 
 // ranOut is the cause for those whose token could not be read when it was due.
-func ranOut(id ID, subject string, due time.Time) error {
+func heldRanOut(id ID, subject string, due time.Time) error {
 	return &Rejection{Err: ErrExpired, ID: id, Subject: subject, At: due}
 }
 
 // replacedHeld is the cause for a connection that was opened by a text of that generation,
 // which was replaced with an overlap of 0.
-func replacedHeld(id ID, subject string, generation uint32) error {
+func heldReplaced(id ID, subject string, generation uint32) error {
 	return &Rejection{Err: ErrReplaced, ID: id, Subject: subject, Generation: generation}
 }
 

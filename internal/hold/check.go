@@ -13,66 +13,66 @@ import (
 const (
 	// askWithin is how long Admit may take over a connection that is held, until it
 	// counts as unable to tell.
-	askWithin = 10 * time.Second
+	checkTimeout = 10 * time.Second
 
 	// askers is how many such calls run at a time, and askersMost how many there are of a
 	// Manager at most with those that have taken too long and have not returned.
-	askers, askersMost = 8, 32
+	maxRunning, maxChecks = 8, 32
 )
 
 var (
-	errHookPanicked = errors.New("it panicked or ended its goroutine")
-	errHookSlow     = fmt.Errorf("it has not returned within %v", askWithin)
+	errCheckPanicked = errors.New("it panicked or ended its goroutine")
+	errCheckSlow     = fmt.Errorf("it has not returned within %v", checkTimeout)
 )
 
 // asking is one call of Admit about a token that is held.
-type asking struct {
-	t       *heldToken
-	id      storage.ID
-	subject string  // that of t is under the lock
-	until   instant // when it is given up
-	giveUp  context.CancelFunc
-	lost    bool // it has been given up
+type check struct {
+	t         *token
+	id        storage.ID
+	subject   string  // that of t is under the lock
+	until     instant // when it is given up
+	giveUp    context.CancelFunc
+	abandoned bool // it has been given up
 }
 
 // checkLater has Admit asked about t again.
-func (r *holdRun) checkLater(t *heldToken) {
-	if t.checking {
+func (r *run) checkLater(t *token) {
+	if t.toCheck {
 		return
 	}
-	if s := r.s; len(r.check) > 2*len(s.tokens) { // while calls hang
-		r.check = slices.DeleteFunc(r.check, func(t *heldToken) bool { return !s.knows(t) })
+	if s := r.s; len(r.toCheck) > 2*len(s.tokens) { // while calls hang
+		r.toCheck = slices.DeleteFunc(r.toCheck, func(t *token) bool { return !s.has(t) })
 	}
-	t.checking = true
-	r.check = append(r.check, t)
+	t.toCheck = true
+	r.toCheck = append(r.toCheck, t)
 }
 
 // startChecks asks about as many as may be asked about at a time. Its caller has the
 // lock.
-func (r *holdRun) startChecks(now instant) {
+func (r *run) startChecks(now instant) {
 	s := r.s
-	for len(r.check) > 0 && len(r.asks)-r.lost < askers && s.asked < askersMost {
-		t := r.check[0]
-		r.check = r.check[1:]
-		if !s.knows(t) {
+	for len(r.toCheck) > 0 && len(r.checks)-r.abandoned < maxRunning && s.checks < maxChecks {
+		t := r.toCheck[0]
+		r.toCheck = r.toCheck[1:]
+		if !s.has(t) {
 			continue
 		}
-		s.asked++
+		s.checks++
 		ctx, giveUp := context.WithCancel(r.ctx)
-		a := &asking{t: t, id: t.id, subject: t.subject, until: now.plus(askWithin), giveUp: giveUp}
-		r.asks[a] = struct{}{}
-		go r.ask(ctx, a)
+		a := &check{t: t, id: t.id, subject: t.subject, until: now.plus(checkTimeout), giveUp: giveUp}
+		r.checks[a] = struct{}{}
+		go r.runCheck(ctx, a)
 	}
 }
 
 // giveUpChecks gives up the calls of Admit that have taken too long, and returns
 // those. Its caller has the lock.
-func (r *holdRun) giveUpChecks(now instant) (slow []*asking) {
-	for a := range r.asks {
-		if !a.lost && a.until <= now {
+func (r *run) abandonChecks(now instant) (slow []*check) {
+	for a := range r.checks {
+		if !a.abandoned && a.until <= now {
 			a.giveUp()
-			a.lost = true
-			r.lost++
+			a.abandoned = true
+			r.abandoned++
 			slow = append(slow, a)
 		}
 	}
@@ -81,11 +81,11 @@ func (r *holdRun) giveUpChecks(now instant) (slow []*asking) {
 
 // ask asks Admit about a.t. A refusal cuts its connections, and nothing else that Admit
 // says or does.
-func (r *holdRun) ask(ctx context.Context, a *asking) {
-	err := errHookPanicked
+func (r *run) runCheck(ctx context.Context, a *check) {
+	err := errCheckPanicked
 	defer func() {
 		_ = recover() // err says so
-		if lost := r.asked(a); err != nil && !lost && r.ctx.Err() == nil {
+		if abandoned := r.checkReturned(a); err != nil && !abandoned && r.ctx.Err() == nil {
 			r.s.cfg.CheckFailed(a.id, a.subject, err)
 		}
 	}()
@@ -96,20 +96,20 @@ func (r *holdRun) ask(ctx context.Context, a *asking) {
 }
 
 // asked notes that a has returned, and reports whether it had been given up.
-func (r *holdRun) asked(a *asking) (lost bool) {
-	s, now := r.s, at(r.s.cfg.Now())
+func (r *run) checkReturned(a *check) (abandoned bool) {
+	s, now := r.s, instantOf(r.s.cfg.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.giveUp()
-	s.asked--
-	delete(r.asks, a)
-	if a.lost {
-		r.lost--
+	s.checks--
+	delete(r.checks, a)
+	if a.abandoned {
+		r.abandoned--
 	}
-	a.t.checking = false
+	a.t.toCheck = false
 	if s.run != nil { // another run may have waited for that
 		s.run.startChecks(now)
-		ring(s.run.wake) // for what was started may have to be given up
+		signal(s.run.wake) // for what was started may have to be given up
 	}
-	return a.lost
+	return a.abandoned
 }

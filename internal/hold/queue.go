@@ -10,11 +10,11 @@ import (
 type instant int64
 
 const (
-	unknown   instant = math.MinInt64
-	noInstant instant = math.MaxInt64
+	unknown instant = math.MinInt64
+	never   instant = math.MaxInt64
 )
 
-func at(t time.Time) instant { return instant(t.UnixMilli()) }
+func instantOf(t time.Time) instant { return instant(t.UnixMilli()) }
 
 func (i instant) time() time.Time { return time.UnixMilli(int64(i)).UTC() }
 
@@ -23,51 +23,51 @@ func (i instant) plus(d time.Duration) instant { return i + instant(d.Millisecon
 func (i instant) sub(j instant) time.Duration { return time.Duration(i-j) * time.Millisecond }
 
 // holdQueue is a heap of held tokens by what is next.
-type holdQueue []*heldToken
+type dueQueue []*token
 
-func (q holdQueue) Len() int           { return len(q) }
-func (q holdQueue) Less(i, j int) bool { return q[i].at < q[j].at }
-func (q holdQueue) Swap(i, j int) {
+func (q dueQueue) Len() int           { return len(q) }
+func (q dueQueue) Less(i, j int) bool { return q[i].next < q[j].next }
+func (q dueQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
-	q[i].place, q[j].place = int32(i+1), int32(j+1)
+	q[i].position, q[j].position = int32(i+1), int32(j+1)
 }
 
 // Push implements heap.Interface.
-func (q *holdQueue) Push(x any) {
-	t := x.(*heldToken)
+func (q *dueQueue) Push(x any) {
+	t := x.(*token)
 	*q = append(*q, t)
-	t.place = int32(len(*q))
+	t.position = int32(len(*q))
 }
 
 // Pop implements heap.Interface.
-func (q *holdQueue) Pop() any {
+func (q *dueQueue) Pop() any {
 	last := len(*q) - 1
 	t := (*q)[last]
 	(*q)[last] = nil
-	*q, t.place = (*q)[:last], 0
+	*q, t.position = (*q)[:last], 0
 	return t
 }
 
 // file puts t where its next instant belongs.
-func (s *Scheduler) file(t *heldToken) {
-	t.at = min(t.due, t.checkAt, t.againAt)
-	if t.place == 0 {
+func (s *Scheduler) reschedule(t *token) {
+	t.next = min(t.expires, t.checkAt, t.rereadAt)
+	if t.position == 0 {
 		heap.Push(&s.queue, t)
 	} else {
-		heap.Fix(&s.queue, int(t.place-1))
+		heap.Fix(&s.queue, int(t.position-1))
 	}
 }
 
 // setBack shortens what is yet to be waited for, since the clock was set back to now.
-func (s *Scheduler) setBack(now instant) {
+func (s *Scheduler) clockSetBack(now instant) {
 	for _, t := range s.queue {
-		if t.checkAt != noInstant {
+		if t.checkAt != never {
 			t.checkAt = min(t.checkAt, now.plus(s.cfg.Recheck))
 		}
-		if t.againAt != noInstant {
-			t.againAt = min(t.againAt, now.plus(s.cfg.Poll))
+		if t.rereadAt != never {
+			t.rereadAt = min(t.rereadAt, now.plus(s.cfg.Poll))
 		}
-		t.at = min(t.due, t.checkAt, t.againAt)
+		t.next = min(t.expires, t.checkAt, t.rereadAt)
 	}
 	heap.Init(&s.queue)
 }

@@ -9,97 +9,97 @@ import (
 )
 
 // lookLater has t read again, since somebody said that it may have changed.
-func (r *holdRun) lookLater(t *heldToken) {
-	if !t.looking {
-		t.looking = true
-		r.look = append(r.look, t)
-		ring(r.looks)
+func (r *run) readLater(t *token) {
+	if !t.toRead {
+		t.toRead = true
+		r.toRead = append(r.toRead, t)
+		signal(r.readSignal)
 	}
 }
 
 // lookAtAll has all read again, if there are any.
-func (s *Scheduler) lookAtAll() {
+func (s *Scheduler) readAllLater() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.run != nil {
-		s.run.lookAtAll()
+		s.run.readAllLater()
 	}
 }
 
 // lookAtAll is that for whoever has the lock.
-func (r *holdRun) lookAtAll() {
+func (r *run) readAllLater() {
 	for _, t := range r.s.tokens {
-		r.lookLater(t)
+		r.readLater(t)
 	}
 }
 
 // readOn reads what is to be read again.
-func (r *holdRun) readOn() {
+func (r *run) readLoop() {
 	ctx, giveUp := context.WithCancel(r.ctx)
 	defer func() { giveUp() }()
-	r.giveUp.Store(&giveUp)
+	r.cancelRead.Store(&giveUp)
 	for {
 		select {
-		case <-r.looks:
+		case <-r.readSignal:
 		case <-r.ctx.Done():
 			return
 		}
-		for _, t := range r.takeLooks() {
+		for _, t := range r.takeReads() {
 			if ctx.Err() != nil { // given up
 				ctx, giveUp = context.WithCancel(r.ctx)
-				r.giveUp.Store(&giveUp)
+				r.cancelRead.Store(&giveUp)
 			}
-			r.lookAt(ctx, t)
+			r.readToken(ctx, t)
 		}
 	}
 }
 
 // takeLooks returns what is to be read again, and whoever changes from now on is to
 // be read once more.
-func (r *holdRun) takeLooks() []*heldToken {
+func (r *run) takeReads() []*token {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	look := r.look
-	r.look = nil
+	look := r.toRead
+	r.toRead = nil
 	for _, t := range look {
-		t.looking = false
+		t.toRead = false
 	}
 	return look
 }
 
 // lookAt reads t and what it is tied to, and cuts those it holds if it is over.
-func (r *holdRun) lookAt(ctx context.Context, t *heldToken) {
+func (r *run) readToken(ctx context.Context, t *token) {
 	s := r.s
 	for more := true; more && r.ctx.Err() == nil; {
 		r.reading.Store(true)
-		o := r.see(ctx, t.id)
+		st := r.read(ctx, t.id)
 		r.reading.Store(false)
 		more = false
 		switch {
-		case o.Unreadable:
-			s.blind(t, at(r.s.cfg.Now()))
+		case st.Unreadable:
+			s.unreadable(t, instantOf(r.s.cfg.Now()))
 			return
-		case o.Cause != nil:
-			s.cut(t, o.Cause)
+		case st.Cause != nil:
+			s.cut(t, st.Cause)
 		default:
 			var below *Conn
 			var spent bool
-			more, below, spent = s.renew(t, &o)
+			more, below, spent = s.apply(t, &st)
 			below.endEach()
 			if spent {
 				go s.cfg.Exhaust(t.id, t.subject) // the store may take its time
 			}
 		}
-		r.read.Add(1)
+		r.reads.Add(1)
 	}
 }
 
 // see is Config.Read that takes a store that panics for one that could not tell.
-func (r *holdRun) see(ctx context.Context, id storage.ID) (o State) {
+func (r *run) read(ctx context.Context, id storage.ID) (st State) {
 	defer func() {
 		if recover() != nil {
-			o = State{Unreadable: true}
+			st = State{Unreadable: true}
 		}
 	}()
 	return r.s.cfg.Read(ctx, id)
@@ -109,32 +109,32 @@ func (r *holdRun) see(ctx context.Context, id storage.ID) (o State) {
 // decides now of which changes were not heard before, and returns the connections below
 // the floor, which are to be ended. spent says that they were the last of a token without
 // uses left, which is to be ended as well.
-func (s *Scheduler) renew(t *heldToken, o *State) (more bool, below *Conn, spent bool) {
+func (s *Scheduler) apply(t *token, st *State) (more bool, below *Conn, spent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.knows(t) {
+	if !s.has(t) {
 		return false, nil, false
 	}
-	t.floor = max(t.floor, o.Floor)
-	if below = s.below(t); !s.knows(t) {
+	t.floor = max(t.floor, st.Floor)
+	if below = s.takeBelowFloor(t); !s.has(t) {
 		return false, below, t.spent
 	}
-	more = s.tie(t, o.Ancestors)
-	t.due, t.overdue, t.againAt = at(o.ExpiresAt), false, noInstant
-	s.file(t)
-	s.run.wakeFor(t)
+	more = s.subscribe(t, st.Ancestors)
+	t.expires, t.overdue, t.rereadAt = instantOf(st.ExpiresAt), false, never
+	s.reschedule(t)
+	s.run.wakeIfNext(t)
 	return more, below, false
 }
 
 // blind has t, which could not be read, read again later, or cuts those it holds if it
 // is due.
-func (s *Scheduler) blind(t *heldToken, now instant) {
+func (s *Scheduler) unreadable(t *token, now instant) {
 	s.mu.Lock()
-	if !s.knows(t) {
+	if !s.has(t) {
 		s.mu.Unlock()
 		return
 	}
-	if t.overdue || t.due != unknown && t.due <= now {
+	if t.overdue || t.expires != unknown && t.expires <= now {
 		cause := s.ranOut(t)
 		first := s.detach(t, cause)
 		s.mu.Unlock()
@@ -142,40 +142,40 @@ func (s *Scheduler) blind(t *heldToken, now instant) {
 		return
 	}
 	defer s.mu.Unlock()
-	t.againAt = now.plus(s.cfg.Poll)
-	if t.due == unknown { // nobody is armed yet
+	t.rereadAt = now.plus(s.cfg.Poll)
+	if t.expires == unknown { // nobody is armed yet
 		return
 	}
-	s.file(t)
-	s.run.wakeFor(t)
+	s.reschedule(t)
+	s.run.wakeIfNext(t)
 }
 
 // listen marks what the store tells of. When it tells nothing more it is polled, and
 // asked to tell again.
-func (r *holdRun) listen() {
+func (r *run) watchLoop() {
 	for {
 		var err error
 		for change, failed := range r.s.cfg.Watch(r.ctx) {
 			if err = failed; err != nil {
 				break
 			}
-			r.heard(change)
+			r.changed(change)
 		}
 		if r.ctx.Err() != nil {
 			return
 		}
-		r.turnDeaf()
+		r.watchFailed()
 		if errors.Is(err, storage.ErrClosed) {
 			r.cutAll(err)
 		}
-		if !r.pause(min(r.s.cfg.Poll, WakeEvery)) {
+		if !r.waitFor(min(r.s.cfg.Poll, WakeEvery)) {
 			return
 		}
 	}
 }
 
 // pause waits for d, and reports whether there still are any holds.
-func (r *holdRun) pause(d time.Duration) bool {
+func (r *run) waitFor(d time.Duration) bool {
 	select {
 	case <-r.s.cfg.After(d):
 		return true
@@ -185,7 +185,7 @@ func (r *holdRun) pause(d time.Duration) bool {
 }
 
 // heard marks whom a change concerns.
-func (r *holdRun) heard(c storage.Change) {
+func (r *run) changed(c storage.Change) {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,27 +193,27 @@ func (r *holdRun) heard(c storage.Change) {
 		return
 	}
 	if c.Gap {
-		r.deaf = false
-		r.lookAtAll()
+		r.watchDown = false
+		r.readAllLater()
 		return
 	}
 	if t := s.tokens[c.ID]; t != nil {
-		r.lookLater(t)
+		r.readLater(t)
 	}
-	for t := range s.tied[c.ID] {
-		r.lookLater(t)
+	for t := range s.delegates[c.ID] {
+		r.readLater(t)
 	}
 }
 
-func (r *holdRun) turnDeaf() {
+func (r *run) watchFailed() {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.deaf = true
-	ring(r.wake)
+	r.watchDown = true
+	signal(r.wake)
 }
 
-func (r *holdRun) cutAll(cause error) {
+func (r *run) cutAll(cause error) {
 	s := r.s
 	s.mu.Lock()
 	var all []*Conn

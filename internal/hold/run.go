@@ -16,63 +16,63 @@ const (
 	// strikeEvery is how often it is noted that the store has not answered, and
 	// strikes how often in a row that is until it counts as silent. One note says
 	// little: this process may have been asleep.
-	strikeEvery = 100 * time.Millisecond
-	strikes     = 10
+	missEvery = 100 * time.Millisecond
+	maxMisses = 10
 )
 
 // holdRun is what serves the holds of m while there are any: one goroutine waits, one
 // reads, one listens to the store, and while Admit is to be asked some ask.
 // What is not atomic is under the lock of m.holds, but for what the waiting one notes.
-type holdRun struct {
-	s     *Scheduler
-	ctx   context.Context // ends with the last hold
-	epoch uint32          // that the tokens held were seen alive in; for the waiting one
-	stop  context.CancelFunc
-	wake  chan struct{} // the next instant is another one
-	looks chan struct{} // there is something to be read again
+type run struct {
+	s          *Scheduler
+	ctx        context.Context // ends with the last hold
+	epoch      uint32          // that the tokens held were seen alive in; for the waiting one
+	stop       context.CancelFunc
+	wake       chan struct{} // the next instant is another one
+	readSignal chan struct{} // there is something to be read again
 
-	look    []*heldToken // what is to be read again
-	overdue []*heldToken // and among it what is due
-	check   []*heldToken // of which Admit is to be asked again
-	asks    map[*asking]struct{}
-	lost    int     // how many of asks have been given up
-	deaf    bool    // the store tells nothing, so that it must be polled
-	pollAt  instant // when, if so
-	now     instant // when what was due was last looked for
+	toRead    []*token // what is to be read again
+	overdue   []*token // and among it what is due
+	toCheck   []*token // of which Admit is to be asked again
+	checks    map[*check]struct{}
+	abandoned int     // how many of asks have been given up
+	watchDown bool    // the store tells nothing, so that it must be polled
+	pollAt    instant // when, if so
+	lastTick  instant // when what was due was last looked for
 
-	reading atomic.Bool   // the store is being asked
-	read    atomic.Uint64 // how often it has answered
-	giveUp  atomic.Pointer[context.CancelFunc]
+	reading    atomic.Bool   // the store is being asked
+	reads      atomic.Uint64 // how often it has answered
+	cancelRead atomic.Pointer[context.CancelFunc]
 
-	noted    uint64 // read, when last looked at
-	struck   int    // how often in a row it was no more
-	strikeAt instant
+	readsSeen uint64 // read, when last looked at
+	misses    int    // how often in a row it was no more
+	missAt    instant
 }
 
 // startHolds starts serving the holds of m, whose lock its caller has.
-func startHolds(s *Scheduler) *holdRun {
+func startRun(s *Scheduler) *run {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &holdRun{s: s, epoch: s.cfg.Marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), looks: make(chan struct{}, 1)}
-	r.deaf, r.pollAt, r.now, r.asks = true, noInstant, unknown, make(map[*asking]struct{})
+	r := &run{s: s, epoch: s.cfg.Marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), readSignal: make(chan struct{}, 1)}
+	r.watchDown, r.pollAt, r.lastTick, r.checks = true, never, unknown, make(map[*check]struct{})
 	if s.cfg.Watch != nil {
-		go r.listen()
+		go r.watchLoop()
 	}
-	go r.readOn()
-	go r.wait()
+	go r.readLoop()
+	go r.tickLoop()
 	return r
 }
 
 // wait does what is due at each instant that comes.
-func (r *holdRun) wait() {
-	defer r.s.cfg.Marks.OnRestart(func() { ring(r.wake) })()
+func (r *run) tickLoop() {
+	defer r.s.cfg.Marks.OnRestart(func() { signal(r.wake) })()
 	beat, stop := heartbeat(r.s.cfg.Elapses)
 	defer stop()
 	for r.ctx.Err() == nil {
 		if r.s.cfg.FollowClock(); r.s.cfg.Marks.Epoch() != r.epoch { // and time may have gone back
 			r.epoch = r.s.cfg.Marks.Epoch()
-			r.s.lookAtAll()
+			r.s.readAllLater()
 		}
-		timer, due := r.s.timer(r.tick(at(r.s.cfg.Now())))
+		timer, due := r.s.timerFor(r.tick(instantOf(r.s.cfg.Now())))
 		if due {
 			continue
 		}
@@ -82,7 +82,7 @@ func (r *holdRun) wait() {
 		}
 		select {
 		case <-fires:
-			r.s.fired(timer, r)
+			r.s.timerFired(timer, r)
 		case <-beat:
 		case <-r.wake:
 		case <-r.ctx.Done():
@@ -91,28 +91,28 @@ func (r *holdRun) wait() {
 }
 
 // tick does what is due at now, and returns when there will be more.
-func (r *holdRun) tick(now instant) (next instant) {
+func (r *run) tick(now instant) (next instant) {
 	s := r.s
-	silent := r.silent(now)
+	silent := r.storeSilent(now)
 	s.mu.Lock()
 	if s.run != r {
 		s.mu.Unlock()
-		return noInstant
+		return never
 	}
-	if now < r.now {
-		s.setBack(now)
+	if now < r.lastTick {
+		s.clockSetBack(now)
 		r.pollAt = min(r.pollAt, now.plus(r.s.cfg.Poll))
 	}
-	r.now = now
-	r.due(now)
-	r.poll(now)
-	late := r.late(silent)
-	given := r.giveUpChecks(now)
+	r.lastTick = now
+	r.takeDue(now)
+	r.pollIfDown(now)
+	late := r.takeOverdue(silent)
+	slow := r.abandonChecks(now)
 	r.startChecks(now)
-	next = r.next(now)
+	next = r.nextTick(now)
 	s.mu.Unlock()
-	for _, a := range given {
-		s.cfg.CheckFailed(a.id, a.subject, errHookSlow)
+	for _, a := range slow {
+		s.cfg.CheckFailed(a.id, a.subject, errCheckSlow)
 	}
 	for _, e := range late {
 		s.endAll(e.first, e.cause)
@@ -121,37 +121,37 @@ func (r *holdRun) tick(now instant) (next instant) {
 }
 
 // due looks for the tokens whose time for something has come.
-func (r *holdRun) due(now instant) {
+func (r *run) takeDue(now instant) {
 	s := r.s
-	for len(s.queue) > 0 && s.queue[0].at <= now {
+	for len(s.queue) > 0 && s.queue[0].next <= now {
 		t := s.queue[0]
 		if t.checkAt <= now {
 			t.checkAt = now.plus(r.s.cfg.Recheck)
 			r.checkLater(t)
 		}
-		if t.againAt <= now {
-			t.againAt = noInstant
-			r.lookLater(t)
+		if t.rereadAt <= now {
+			t.rereadAt = never
+			r.readLater(t)
 		}
-		if t.due > now {
-			s.file(t)
+		if t.expires > now {
+			s.reschedule(t)
 			continue
 		}
 		heap.Remove(&s.queue, 0)
 		t.overdue = true
 		r.overdue = append(r.overdue, t)
-		r.lookLater(t)
+		r.readLater(t)
 	}
 }
 
 // poll looks at all where nothing is told.
-func (r *holdRun) poll(now instant) {
-	if r.pollAt == noInstant {
+func (r *run) pollIfDown(now instant) {
+	if r.pollAt == never {
 		r.pollAt = now.plus(r.s.cfg.Poll)
 	}
-	if r.deaf && r.pollAt <= now {
+	if r.watchDown && r.pollAt <= now {
 		r.pollAt = now.plus(r.s.cfg.Poll)
-		r.lookAtAll()
+		r.readAllLater()
 	}
 }
 
@@ -163,9 +163,9 @@ type ending struct {
 
 // late returns whom to cut since a token is due, and the store, which may know of a
 // renewal, silent.
-func (r *holdRun) late(silent bool) (late []ending) {
+func (r *run) takeOverdue(silent bool) (late []ending) {
 	s := r.s
-	r.overdue = slices.DeleteFunc(r.overdue, func(t *heldToken) bool { return !t.overdue || !s.knows(t) })
+	r.overdue = slices.DeleteFunc(r.overdue, func(t *token) bool { return !t.overdue || !s.has(t) })
 	if !silent {
 		return nil
 	}
@@ -178,59 +178,59 @@ func (r *holdRun) late(silent bool) (late []ending) {
 }
 
 // ranOut is the cause for those whose token could not be read when it was due.
-func (s *Scheduler) ranOut(t *heldToken) error {
-	return s.cfg.RanOut(t.id, t.subject, t.due.time())
+func (s *Scheduler) ranOut(t *token) error {
+	return s.cfg.RanOut(t.id, t.subject, t.expires.time())
 }
 
 // silent notes at now whether the store has answered, and reports whether it has not
 // for too long. It gives up what is being asked then.
-func (r *holdRun) silent(now instant) bool {
-	read := r.read.Load()
-	switch soon := now.plus(strikeEvery); {
-	case !r.reading.Load() || read != r.noted:
-		r.noted, r.struck, r.strikeAt = read, 0, soon
-	case now >= r.strikeAt || r.strikeAt > soon:
-		r.struck++
-		r.strikeAt = soon
-		if r.struck%strikes == 0 {
-			(*r.giveUp.Load())()
+func (r *run) storeSilent(now instant) bool {
+	reads := r.reads.Load()
+	switch soon := now.plus(missEvery); {
+	case !r.reading.Load() || reads != r.readsSeen:
+		r.readsSeen, r.misses, r.missAt = reads, 0, soon
+	case now >= r.missAt || r.missAt > soon:
+		r.misses++
+		r.missAt = soon
+		if r.misses%maxMisses == 0 {
+			(*r.cancelRead.Load())()
 		}
 	}
-	return r.struck >= strikes
+	return r.misses >= maxMisses
 }
 
 // next returns when there will be more to do.
-func (r *holdRun) next(now instant) instant {
-	s, next := r.s, noInstant
+func (r *run) nextTick(now instant) instant {
+	s, next := r.s, never
 	if s.cfg.Elapses {
 		next = now.plus(WakeEvery)
 	}
 	if len(s.queue) > 0 {
-		next = min(next, s.queue[0].at)
+		next = min(next, s.queue[0].next)
 	}
-	if r.deaf {
+	if r.watchDown {
 		next = min(next, r.pollAt)
 	}
-	for a := range r.asks {
-		if !a.lost {
+	for a := range r.checks {
+		if !a.abandoned {
 			next = min(next, a.until)
 		}
 	}
 	if len(r.overdue) > 0 || r.reading.Load() {
-		next = min(next, now.plus(strikeEvery))
+		next = min(next, now.plus(missEvery))
 	}
 	return next
 }
 
 // wakeFor wakes the one who waits if t is next.
-func (r *holdRun) wakeFor(t *heldToken) {
+func (r *run) wakeIfNext(t *token) {
 	if r.s.queue[0] == t {
-		ring(r.wake)
+		signal(r.wake)
 	}
 }
 
 // ring sends without waiting: whoever listens asks for everything that there is.
-func ring(c chan struct{}) {
+func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

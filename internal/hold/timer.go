@@ -6,9 +6,9 @@ import (
 )
 
 // holdTimer is a timer of Config.Clock that has not fired.
-type holdTimer struct {
-	at    instant // when it fires, at the latest
-	fires <-chan time.Time
+type timer struct {
+	firesAt instant // when it fires, at the latest
+	fires   <-chan time.Time
 }
 
 const (
@@ -23,27 +23,27 @@ const (
 // timer returns a timer that fires at next or before, or nil if next is noInstant. due
 // reports that next has come. Nothing cancels a timer of a Clock, and a mock stops at
 // each of them, so one is made only where none of s fires early enough.
-func (s *Scheduler) timer(next instant) (t *holdTimer, due bool) {
-	if next == noInstant {
+func (s *Scheduler) timerFor(next instant) (t *timer, due bool) {
+	if next == never {
 		return nil, false
 	}
 	for range armAttempts {
-		now := at(s.cfg.Now())
+		now := instantOf(s.cfg.Now())
 		if next <= now {
 			return nil, true
 		}
-		if t = s.soonest(now); t != nil && t.at <= next {
+		if t = s.firstTimer(now); t != nil && t.firesAt <= next {
 			return t, false
 		}
 		wait := min(next-now, instant(farthest.Milliseconds()))
 		fires := s.cfg.After(wait.sub(0))
-		t = &holdTimer{at: at(s.cfg.Now()) + wait, fires: fires} // a mock may have been moved since now
-		s.keep(t)
+		t = &timer{firesAt: instantOf(s.cfg.Now()) + wait, fires: fires} // a mock may have been moved since now
+		s.keepTimer(t)
 	}
 	return t, false
 }
 
-func (s *Scheduler) keep(t *holdTimer) {
+func (s *Scheduler) keepTimer(t *timer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timers = append(s.timers, t)
@@ -51,12 +51,12 @@ func (s *Scheduler) keep(t *holdTimer) {
 
 // soonest returns the timer that fires first, or nil. It forgets those that should have
 // fired by now: the clock was set.
-func (s *Scheduler) soonest(now instant) (first *holdTimer) {
+func (s *Scheduler) firstTimer(now instant) (first *timer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timers = slices.DeleteFunc(s.timers, func(t *holdTimer) bool { return t.at <= now })
+	s.timers = slices.DeleteFunc(s.timers, func(t *timer) bool { return t.firesAt <= now })
 	for _, t := range s.timers {
-		if first == nil || t.at < first.at {
+		if first == nil || t.firesAt < first.firesAt {
 			first = t
 		}
 	}
@@ -65,12 +65,12 @@ func (s *Scheduler) soonest(now instant) (first *holdTimer) {
 
 // fired forgets t, which has fired. If that woke r, and connections are served by
 // another run meanwhile, the other one is woken.
-func (s *Scheduler) fired(t *holdTimer, r *holdRun) {
+func (s *Scheduler) timerFired(t *timer, r *run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timers = slices.DeleteFunc(s.timers, func(other *holdTimer) bool { return other == t })
+	s.timers = slices.DeleteFunc(s.timers, func(other *timer) bool { return other == t })
 	if s.run != nil && s.run != r {
-		ring(s.run.wake)
+		signal(s.run.wake)
 	}
 }
 
