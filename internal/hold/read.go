@@ -2,8 +2,6 @@ package hold
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -148,82 +146,4 @@ func (s *Scheduler) unreadable(t *token, now instant) {
 	}
 	s.reschedule(t)
 	s.run.wakeIfNext(t)
-}
-
-// listen marks what the store tells of. When it tells nothing more it is polled, and
-// asked to tell again.
-func (r *run) watchLoop() {
-	for {
-		var err error
-		for change, failed := range r.s.cfg.Watch(r.ctx) {
-			if err = failed; err != nil {
-				break
-			}
-			r.changed(change)
-		}
-		if r.ctx.Err() != nil {
-			return
-		}
-		r.watchFailed()
-		if errors.Is(err, storage.ErrClosed) {
-			r.cutAll(err)
-		}
-		if !r.waitFor(min(r.s.cfg.Poll, WakeEvery)) {
-			return
-		}
-	}
-}
-
-// pause waits for d, and reports whether there still are any holds.
-func (r *run) waitFor(d time.Duration) bool {
-	select {
-	case <-r.s.cfg.After(d):
-		return true
-	case <-r.ctx.Done():
-		return false
-	}
-}
-
-// heard marks whom a change concerns.
-func (r *run) changed(c storage.Change) {
-	s := r.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.run != r {
-		return
-	}
-	if c.Gap {
-		r.watchDown = false
-		r.readAllLater()
-		return
-	}
-	if t := s.tokens[c.ID]; t != nil {
-		r.readLater(t)
-	}
-	for t := range s.delegates[c.ID] {
-		r.readLater(t)
-	}
-}
-
-func (r *run) watchFailed() {
-	s := r.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r.watchDown = true
-	signal(r.wake)
-}
-
-func (r *run) cutAll(cause error) {
-	s := r.s
-	s.mu.Lock()
-	var all []*Conn
-	if s.run == r {
-		for _, t := range s.tokens {
-			all = append(all, s.detach(t, cause))
-		}
-	}
-	s.mu.Unlock()
-	for _, first := range all {
-		s.endAll(first, cause)
-	}
 }

@@ -177,11 +177,6 @@ func (r *run) takeOverdue(silent bool) (late []ending) {
 	return late
 }
 
-// ranOut is the cause for those whose token could not be read when it was due.
-func (s *Scheduler) ranOut(t *token) error {
-	return s.cfg.RanOut(t.id, t.subject, t.expires.time())
-}
-
 // silent notes at now whether the store has answered, and reports whether it has not
 // for too long. It gives up what is being asked then.
 func (r *run) storeSilent(now instant) bool {

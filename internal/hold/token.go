@@ -1,0 +1,142 @@
+package hold
+
+import (
+	"container/heap"
+	"slices"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// heldToken is a token that connections are held by.
+type token struct {
+	id        storage.ID
+	subject   string       // once it is known
+	ancestors []storage.ID // the tokens that it was delegated from, which decide as well
+	conns     *Conn
+	floor     uint32  // the least generation by which a connection may be held, as far as is known
+	expires   instant // when it will have run out, as far as is known
+	checkAt   instant // when to ask Admit again
+	rereadAt  instant // when to read it again, since it could not be read
+	next      instant // the first of these; the key in queue
+	position  int32   // in queue, from 1; 0: not there
+	toRead    bool    // it waits to be read again
+	overdue   bool    // it waits for that since it is due
+	toCheck   bool    // it waits for Admit
+	spent     bool    // its last use was spent by a hold, so it is to be ended with the last one
+}
+
+// unlink takes h from the connections of its token.
+func (s *Scheduler) unlink(c *Conn) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		c.of.conns = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.of, c.prev, c.next = nil, nil, nil
+}
+
+// below takes out the armed connections of t that were opened by a secret below its
+// floor, and forgets t if none is left.
+func (s *Scheduler) takeBelowFloor(t *token) (first *Conn) {
+	for c := t.conns; c != nil; {
+		next := c.next
+		if c.armed && c.generation < t.floor {
+			s.unlink(c)
+			c.closed, c.cause = true, s.replaced(t, c)
+			c.next, first = first, c
+		}
+		c = next
+	}
+	if t.conns == nil {
+		s.forget(t)
+	}
+	return first
+}
+
+// knows reports whether anybody is held by t.
+func (s *Scheduler) has(t *token) bool { return s.tokens[t.id] == t }
+
+// forget lets go of a token by which nobody is held any more.
+func (s *Scheduler) forget(t *token) {
+	delete(s.tokens, t.id)
+	s.unsubscribe(t)
+	if t.position > 0 {
+		heap.Remove(&s.queue, int(t.position-1))
+	}
+	if len(s.tokens) == 0 {
+		s.run.stop()
+		s.tokens, s.delegates, s.queue, s.run = nil, nil, nil, nil
+	}
+}
+
+// tie has t hear of those that it was delegated from, and reports whether any of them is
+// new.
+func (s *Scheduler) subscribe(t *token, ancestors []storage.ID) (more bool) {
+	more = slices.ContainsFunc(ancestors, func(id storage.ID) bool { return !slices.Contains(t.ancestors, id) })
+	s.unsubscribe(t)
+	t.ancestors = ancestors
+	for _, id := range ancestors {
+		if s.delegates[id] == nil {
+			s.delegates[id] = make(map[*token]struct{})
+		}
+		s.delegates[id][t] = struct{}{}
+	}
+	return more
+}
+
+func (s *Scheduler) unsubscribe(t *token) {
+	for _, id := range t.ancestors {
+		delete(s.delegates[id], t)
+		if len(s.delegates[id]) == 0 {
+			delete(s.delegates, id)
+		}
+	}
+	t.ancestors = nil
+}
+
+// detach forgets t and returns the holds whose contexts are to be ended; those that
+// are not armed learn cause when they are to be.
+func (s *Scheduler) detach(t *token, cause error) (first *Conn) {
+	if !s.has(t) {
+		return nil
+	}
+	for c := t.conns; c != nil; {
+		next := c.next
+		c.of, c.prev, c.next, c.closed = nil, nil, nil, true
+		if c.armed {
+			c.next, first = first, c
+		} else {
+			c.cause = cause
+		}
+		c = next
+	}
+	t.conns = nil
+	s.forget(t)
+	return first
+}
+
+// cut ends all connections that t holds.
+func (s *Scheduler) cut(t *token, cause error) {
+	s.mu.Lock()
+	spent := t.spent && s.has(t)
+	first := s.detach(t, cause)
+	s.mu.Unlock()
+	s.endAll(first, cause)
+	if spent { // in a goroutine of its own: the store may take its time
+		go s.cfg.Exhaust(t.id, t.subject)
+	}
+}
+
+// replaced is the cause for h, which was opened by a text of t that was replaced with an
+// overlap of 0.
+func (s *Scheduler) replaced(t *token, c *Conn) error {
+	return s.cfg.Replaced(t.id, t.subject, c.generation)
+}
+
+// ranOut is the cause for those whose token could not be read when it was due.
+func (s *Scheduler) ranOut(t *token) error {
+	return s.cfg.RanOut(t.id, t.subject, t.expires.time())
+}
