@@ -29,22 +29,12 @@ func (c *Conn) End(cause error) {
 	c.cancel(cause)
 }
 
-// endAll ends the contexts of h and of those behind it, which nobody else knows.
-func (s *Scheduler) endAll(c *Conn, cause error) {
+// endAll ends the contexts of c and of those behind it, which nobody else knows.
+func (s *Scheduler) endAll(c *Conn) {
 	for c != nil {
 		next := c.next
 		c.next = nil
-		c.End(s.cfg.ByGeneration(cause, c.generation))
-		c = next
-	}
-}
-
-// endEach is endAll with the cause of each.
-func (c *Conn) endEach() {
-	for c != nil {
-		next := c.next
-		c.next = nil
-		c.End(c.cause)
+		c.End(s.cfg.ByGeneration(c.cause, c.generation))
 		c = next
 	}
 }

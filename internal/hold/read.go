@@ -84,7 +84,7 @@ func (r *run) readToken(ctx context.Context, t *token) {
 			var below *Conn
 			var spent bool
 			more, below, spent = s.apply(t, &st)
-			below.endEach()
+			s.endAll(below)
 			if spent {
 				go s.cfg.Exhaust(t.id, t.subject) // the store may take its time
 			}
@@ -133,10 +133,9 @@ func (s *Scheduler) unreadable(t *token, now instant) {
 		return
 	}
 	if t.overdue || t.expires != unknown && t.expires <= now {
-		cause := s.ranOut(t)
-		first := s.detach(t, cause)
+		first := s.detach(t, s.ranOut(t))
 		s.mu.Unlock()
-		s.endAll(first, cause)
+		s.endAll(first)
 		return
 	}
 	defer s.mu.Unlock()

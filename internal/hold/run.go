@@ -114,8 +114,8 @@ func (r *run) tick(now instant) (next instant) {
 	for _, a := range slow {
 		s.cfg.CheckFailed(a.id, a.subject, errCheckSlow)
 	}
-	for _, e := range late {
-		s.endAll(e.first, e.cause)
+	for _, first := range late {
+		s.endAll(first)
 	}
 	return next
 }
@@ -155,23 +155,16 @@ func (r *run) pollIfDown(now instant) {
 	}
 }
 
-// ending is a cause, and those whose contexts it is to end.
-type ending struct {
-	first *Conn
-	cause error
-}
-
 // late returns whom to cut since a token is due, and the store, which may know of a
 // renewal, silent.
-func (r *run) takeOverdue(silent bool) (late []ending) {
+func (r *run) takeOverdue(silent bool) (late []*Conn) {
 	s := r.s
 	r.overdue = slices.DeleteFunc(r.overdue, func(t *token) bool { return !t.overdue || !s.has(t) })
 	if !silent {
 		return nil
 	}
 	for _, t := range r.overdue {
-		cause := s.ranOut(t)
-		late = append(late, ending{s.detach(t, cause), cause})
+		late = append(late, s.detach(t, s.ranOut(t)))
 	}
 	r.overdue = nil
 	return late

@@ -105,11 +105,9 @@ func (s *Scheduler) detach(t *token, cause error) (first *Conn) {
 	}
 	for c := t.conns; c != nil; {
 		next := c.next
-		c.of, c.prev, c.next, c.closed = nil, nil, nil, true
+		c.of, c.prev, c.next, c.closed, c.cause = nil, nil, nil, true, cause
 		if c.armed {
 			c.next, first = first, c
-		} else {
-			c.cause = cause
 		}
 		c = next
 	}
@@ -124,7 +122,7 @@ func (s *Scheduler) cut(t *token, cause error) {
 	spent := t.spent && s.has(t)
 	first := s.detach(t, cause)
 	s.mu.Unlock()
-	s.endAll(first, cause)
+	s.endAll(first)
 	if spent { // in a goroutine of its own: the store may take its time
 		go s.cfg.Exhaust(t.id, t.subject)
 	}

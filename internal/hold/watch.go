@@ -81,6 +81,6 @@ func (r *run) cutAll(cause error) {
 	}
 	s.mu.Unlock()
 	for _, first := range all {
-		s.endAll(first, cause)
+		s.endAll(first)
 	}
 }
