@@ -153,8 +153,8 @@ func (m *Manager) tellCheckFailed(id ID, subject string, err error) {
 }
 
 // ranOut is the cause for those whose token could not be read when it was due.
-func heldRanOut(id ID, subject string, due time.Time) error {
-	return &Rejection{Err: ErrExpired, ID: id, Subject: subject, At: due}
+func heldRanOut(id ID, subject string, expiry time.Time) error {
+	return &Rejection{Err: ErrExpired, ID: id, Subject: subject, At: expiry}
 }
 
 // replacedHeld is the cause for a connection that was opened by a text of that generation,

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	// askWithin is how long Admit may take over a connection that is held, until it
-	// counts as unable to tell.
+	// checkTimeout is how long a check may take. After that it is abandoned: its context is
+	// canceled, and it counts as a check that could not tell.
 	checkTimeout = 10 * time.Second
 
-	// askers is how many such calls run at a time, and askersMost how many there are of a
-	// Manager at most with those that have taken too long and have not returned.
+	// maxRunning is how many checks run at a time, without the abandoned ones. maxChecks
+	// is how many checks of a Scheduler have not returned, with the abandoned ones.
 	maxRunning, maxChecks = 8, 32
 )
 
@@ -28,11 +28,11 @@ var (
 // asking is one call of Admit about a token that is held.
 type check struct {
 	t         *token
-	id        storage.ID
-	subject   string  // that of t is under the lock
-	until     instant // when it is given up
-	giveUp    context.CancelFunc
-	abandoned bool // it has been given up
+	id        storage.ID // of t
+	subject   string     // of t when the check started
+	until     instant    // when the check is abandoned
+	cancel    context.CancelFunc
+	abandoned bool
 }
 
 // checkLater has Admit asked about t again.
@@ -40,7 +40,7 @@ func (r *run) checkLater(t *token) {
 	if t.toCheck {
 		return
 	}
-	if s := r.s; len(r.toCheck) > 2*len(s.tokens) { // while calls hang
+	if s := r.s; len(r.toCheck) > 2*len(s.tokens) { // many tokens were forgotten while checks hang
 		r.toCheck = slices.DeleteFunc(r.toCheck, func(t *token) bool { return !s.has(t) })
 	}
 	t.toCheck = true
@@ -58,22 +58,22 @@ func (r *run) startChecks(now instant) {
 			continue
 		}
 		s.checks++
-		ctx, giveUp := context.WithCancel(r.ctx)
-		a := &check{t: t, id: t.id, subject: t.subject, until: now.plus(checkTimeout), giveUp: giveUp}
-		r.checks[a] = struct{}{}
-		go r.runCheck(ctx, a)
+		ctx, cancel := context.WithCancel(r.ctx)
+		c := &check{t: t, id: t.id, subject: t.subject, until: now.plus(checkTimeout), cancel: cancel}
+		r.checks[c] = struct{}{}
+		go r.runCheck(ctx, c)
 	}
 }
 
 // giveUpChecks gives up the calls of Admit that have taken too long, and returns
 // those. Its caller has the lock.
 func (r *run) abandonChecks(now instant) (slow []*check) {
-	for a := range r.checks {
-		if !a.abandoned && a.until <= now {
-			a.giveUp()
-			a.abandoned = true
+	for c := range r.checks {
+		if !c.abandoned && c.until <= now {
+			c.cancel()
+			c.abandoned = true
 			r.abandoned++
-			slow = append(slow, a)
+			slow = append(slow, c)
 		}
 	}
 	return slow
@@ -81,35 +81,35 @@ func (r *run) abandonChecks(now instant) (slow []*check) {
 
 // ask asks Admit about a.t. A refusal cuts its connections, and nothing else that Admit
 // says or does.
-func (r *run) runCheck(ctx context.Context, a *check) {
+func (r *run) runCheck(ctx context.Context, c *check) {
 	err := errCheckPanicked
 	defer func() {
-		_ = recover() // err says so
-		if abandoned := r.checkReturned(a); err != nil && !abandoned && r.ctx.Err() == nil {
-			r.s.cfg.CheckFailed(a.id, a.subject, err)
+		_ = recover() // err is errCheckPanicked
+		if abandoned := r.checkReturned(c); err != nil && !abandoned && r.ctx.Err() == nil {
+			r.s.cfg.CheckFailed(c.id, c.subject, err)
 		}
 	}()
 	var refused error
-	if refused, err = r.s.cfg.Check(ctx, a.id, a.subject); refused != nil {
-		r.s.cut(a.t, refused)
+	if refused, err = r.s.cfg.Check(ctx, c.id, c.subject); refused != nil {
+		r.s.cut(c.t, refused)
 	}
 }
 
 // asked notes that a has returned, and reports whether it had been given up.
-func (r *run) checkReturned(a *check) (abandoned bool) {
+func (r *run) checkReturned(c *check) (abandoned bool) {
 	s, now := r.s, instantOf(r.s.cfg.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a.giveUp()
+	c.cancel()
 	s.checks--
-	delete(r.checks, a)
-	if a.abandoned {
+	delete(r.checks, c)
+	if c.abandoned {
 		r.abandoned--
 	}
-	a.t.toCheck = false
-	if s.run != nil { // another run may have waited for that
+	c.t.toCheck = false
+	if s.run != nil {
 		s.run.startChecks(now)
-		signal(s.run.wake) // for what was started may have to be given up
+		signal(s.run.wake) // the tick loop waits for the timeout of what was started
 	}
-	return a.abandoned
+	return c.abandoned
 }

@@ -4,14 +4,14 @@ import "context"
 
 // Conn is a connection that is held by a token.
 type Conn struct {
-	of         *token // nil while h is not registered
-	prev, next *Conn
+	of         *token // nil before Add and after the Scheduler has forgotten the Conn
+	prev, next *Conn  // in the list of the token, or in a list for endAll
 	cancel     context.CancelCauseFunc
-	stop       func() bool // lets go of the caller's context
-	cause      error       // why h was cut before it was armed
-	generation uint32      // of the secret that opened h; set as h is armed
-	armed      bool        // h is known to be good: until then the caller says what became of h
-	closed     bool
+	stop       func() bool // ends the watch of the parent context
+	cause      error       // why the Conn was cut
+	generation uint32      // of the secret that opened the Conn; Arm sets it
+	armed      bool        // the Scheduler ends the context; until then the caller does
+	closed     bool        // the Scheduler has forgotten the Conn, or was told to
 }
 
 // Open returns the context that ends when h does. gone is called in a goroutine of its

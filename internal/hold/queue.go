@@ -10,7 +10,7 @@ import (
 type instant int64
 
 const (
-	unknown instant = math.MinInt64
+	unknown instant = math.MinInt64 // of an expiry that has not been read
 	never   instant = math.MaxInt64
 )
 
@@ -46,6 +46,14 @@ func (q *dueQueue) Pop() any {
 	(*q)[last] = nil
 	*q, t.position = (*q)[:last], 0
 	return t
+}
+
+// schedule is reschedule for callers outside of the tick loop. It wakes that loop if t is
+// now the first in the queue.
+func (s *Scheduler) schedule(t *token) {
+	if s.reschedule(t); s.queue[0] == t {
+		signal(s.run.wake)
+	}
 }
 
 // file puts t where its next instant belongs.

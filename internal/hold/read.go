@@ -15,6 +15,13 @@ func (r *run) readLater(t *token) {
 	}
 }
 
+// lookAtAll is that for whoever has the lock.
+func (r *run) readAllLater() {
+	for _, t := range r.s.tokens {
+		r.readLater(t)
+	}
+}
+
 // lookAtAll has all read again, if there are any.
 func (s *Scheduler) readAllLater() {
 	s.mu.Lock()
@@ -24,18 +31,10 @@ func (s *Scheduler) readAllLater() {
 	}
 }
 
-// lookAtAll is that for whoever has the lock.
-func (r *run) readAllLater() {
-	for _, t := range r.s.tokens {
-		r.readLater(t)
-	}
-}
-
 // readOn reads what is to be read again.
 func (r *run) readLoop() {
-	ctx, giveUp := context.WithCancel(r.ctx)
-	defer func() { giveUp() }()
-	r.cancelRead.Store(&giveUp)
+	ctx, cancel := r.readContext()
+	defer func() { cancel() }()
 	for {
 		select {
 		case <-r.readSignal:
@@ -43,27 +42,32 @@ func (r *run) readLoop() {
 			return
 		}
 		for _, t := range r.takeReads() {
-			if ctx.Err() != nil { // given up
-				ctx, giveUp = context.WithCancel(r.ctx)
-				r.cancelRead.Store(&giveUp)
+			if ctx.Err() != nil {
+				ctx, cancel = r.readContext()
 			}
 			r.readToken(ctx, t)
 		}
 	}
 }
 
+// readContext returns a context for reads. storeSilent cancels it.
+func (r *run) readContext() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	r.cancelRead.Store(&cancel)
+	return ctx, cancel
+}
+
 // takeLooks returns what is to be read again, and whoever changes from now on is to
 // be read once more.
 func (r *run) takeReads() []*token {
-	s := r.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	look := r.toRead
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	tokens := r.toRead
 	r.toRead = nil
-	for _, t := range look {
+	for _, t := range tokens {
 		t.toRead = false
 	}
-	return look
+	return tokens
 }
 
 // lookAt reads t and what it is tied to, and cuts those it holds if it is over.
@@ -76,18 +80,12 @@ func (r *run) readToken(ctx context.Context, t *token) {
 		more = false
 		switch {
 		case st.Unreadable:
-			s.unreadable(t, instantOf(r.s.cfg.Now()))
+			s.unreadable(t, instantOf(s.cfg.Now()))
 			return
 		case st.Cause != nil:
 			s.cut(t, st.Cause)
 		default:
-			var below *Conn
-			var spent bool
-			more, below, spent = s.apply(t, &st)
-			s.endAll(below)
-			if spent {
-				go s.cfg.Exhaust(t.id, t.subject) // the store may take its time
-			}
+			more = s.apply(t, &st)
 		}
 		r.reads.Add(1)
 	}
@@ -107,42 +105,44 @@ func (r *run) read(ctx context.Context, id storage.ID) (st State) {
 // decides now of which changes were not heard before, and returns the connections below
 // the floor, which are to be ended. spent says that they were the last of a token without
 // uses left, which is to be ended as well.
-func (s *Scheduler) apply(t *token, st *State) (more bool, below *Conn, spent bool) {
+func (s *Scheduler) apply(t *token, st *State) (more bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !s.has(t) {
-		return false, nil, false
+		s.mu.Unlock()
+		return false
 	}
 	t.floor = max(t.floor, st.Floor)
-	if below = s.takeBelowFloor(t); !s.has(t) {
-		return false, below, t.spent
+	below, spent := s.takeBelowFloor(t), false
+	if s.has(t) {
+		more = s.subscribe(t, st.Ancestors)
+		t.expires, t.overdue, t.rereadAt = instantOf(st.ExpiresAt), false, never
+		s.schedule(t)
+	} else {
+		spent = t.spent
 	}
-	more = s.subscribe(t, st.Ancestors)
-	t.expires, t.overdue, t.rereadAt = instantOf(st.ExpiresAt), false, never
-	s.reschedule(t)
-	s.run.wakeIfNext(t)
-	return more, below, false
+	s.mu.Unlock()
+	s.endAll(below)
+	if spent {
+		s.exhaust(t)
+	}
+	return more
 }
 
 // blind has t, which could not be read, read again later, or cuts those it holds if it
 // is due.
 func (s *Scheduler) unreadable(t *token, now instant) {
+	var first *Conn
 	s.mu.Lock()
-	if !s.has(t) {
-		s.mu.Unlock()
-		return
+	switch {
+	case !s.has(t):
+	case t.overdue || t.expires != unknown && t.expires <= now:
+		first = s.detach(t, s.ranOut(t))
+	default:
+		t.rereadAt = now.plus(s.cfg.Poll)
+		if t.expires != unknown { // otherwise no connection is armed, and Arm will schedule t
+			s.schedule(t)
+		}
 	}
-	if t.overdue || t.expires != unknown && t.expires <= now {
-		first := s.detach(t, s.ranOut(t))
-		s.mu.Unlock()
-		s.endAll(first)
-		return
-	}
-	defer s.mu.Unlock()
-	t.rereadAt = now.plus(s.cfg.Poll)
-	if t.expires == unknown { // nobody is armed yet
-		return
-	}
-	s.reschedule(t)
-	s.run.wakeIfNext(t)
+	s.mu.Unlock()
+	s.endAll(first)
 }

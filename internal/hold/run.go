@@ -9,13 +9,14 @@ import (
 )
 
 const (
-	// WakeEvery is how often the clock is read again although nothing is due: it may have
-	// been set, and the machine may have slept.
+	// WakeEvery is how often the tick loop reads the clock although nothing is due. The
+	// clock may have been set, or the machine may have been suspended.
 	WakeEvery = 15 * time.Second
 
-	// strikeEvery is how often it is noted that the store has not answered, and
-	// strikes how often in a row that is until it counts as silent. One note says
-	// little: this process may have been asleep.
+	// missEvery is how often the tick loop looks whether the store has answered the read
+	// that runs. A look that finds no answer is a miss. After maxMisses misses in a row
+	// the store is silent. A single miss says little, since this process may have been
+	// suspended.
 	missEvery = 100 * time.Millisecond
 	maxMisses = 10
 )
@@ -24,36 +25,48 @@ const (
 // reads, one listens to the store, and while Admit is to be asked some ask.
 // What is not atomic is under the lock of m.holds, but for what the waiting one notes.
 type run struct {
-	s          *Scheduler
-	ctx        context.Context // ends with the last hold
-	epoch      uint32          // that the tokens held were seen alive in; for the waiting one
-	stop       context.CancelFunc
-	wake       chan struct{} // the next instant is another one
-	readSignal chan struct{} // there is something to be read again
+	s    *Scheduler
+	ctx  context.Context // ends with the run
+	stop context.CancelFunc
 
-	toRead    []*token // what is to be read again
-	overdue   []*token // and among it what is due
-	toCheck   []*token // of which Admit is to be asked again
-	checks    map[*check]struct{}
-	abandoned int     // how many of asks have been given up
-	watchDown bool    // the store tells nothing, so that it must be polled
-	pollAt    instant // when, if so
-	lastTick  instant // when what was due was last looked for
+	wake       chan struct{} // wakes the tick loop
+	readSignal chan struct{} // wakes the read loop
 
-	reading    atomic.Bool   // the store is being asked
-	reads      atomic.Uint64 // how often it has answered
+	toRead    []*token            // the tokens that the read loop reads next
+	overdue   []*token            // the tokens that expired and have not been read since
+	toCheck   []*token            // the tokens of which Admit is asked next
+	checks    map[*check]struct{} // the checks that run
+	abandoned int                 // how many of the checks have taken too long
+	watchDown bool                // no watch works, so the tick loop polls
+	pollAt    instant             // when it polls next, or would
+	lastTick  instant
+
+	reading    atomic.Bool   // a read of the store runs
+	reads      atomic.Uint64 // how many reads were answered
 	cancelRead atomic.Pointer[context.CancelFunc]
 
-	readsSeen uint64 // read, when last looked at
-	misses    int    // how often in a row it was no more
-	missAt    instant
+	// For the tick loop alone:
+	epoch     uint32  // the tokens were read, or will be, in this epoch of the clock
+	readsSeen uint64  // reads at the last look
+	misses    int     // how many looks in a row were misses
+	missAt    instant // when the next look is
 }
 
 // startHolds starts serving the holds of m, whose lock its caller has.
 func startRun(s *Scheduler) *run {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &run{s: s, epoch: s.cfg.Marks.Epoch(), ctx: ctx, stop: stop, wake: make(chan struct{}, 1), readSignal: make(chan struct{}, 1)}
-	r.watchDown, r.pollAt, r.lastTick, r.checks = true, never, unknown, make(map[*check]struct{})
+	r := &run{
+		s:          s,
+		ctx:        ctx,
+		stop:       stop,
+		wake:       make(chan struct{}, 1),
+		readSignal: make(chan struct{}, 1),
+		checks:     make(map[*check]struct{}),
+		watchDown:  true,
+		pollAt:     never,
+		lastTick:   unknown,
+		epoch:      s.cfg.Marks.Epoch(),
+	}
 	if s.cfg.Watch != nil {
 		go r.watchLoop()
 	}
@@ -64,15 +77,17 @@ func startRun(s *Scheduler) *run {
 
 // wait does what is due at each instant that comes.
 func (r *run) tickLoop() {
-	defer r.s.cfg.Marks.OnRestart(func() { signal(r.wake) })()
-	beat, stop := heartbeat(r.s.cfg.Elapses)
+	s := r.s
+	defer s.cfg.Marks.OnRestart(func() { signal(r.wake) })()
+	beat, stop := heartbeat(s.cfg.Elapses)
 	defer stop()
 	for r.ctx.Err() == nil {
-		if r.s.cfg.FollowClock(); r.s.cfg.Marks.Epoch() != r.epoch { // and time may have gone back
-			r.epoch = r.s.cfg.Marks.Epoch()
-			r.s.readAllLater()
+		s.cfg.FollowClock()
+		if epoch := s.cfg.Marks.Epoch(); epoch != r.epoch {
+			r.epoch = epoch
+			s.readAllLater()
 		}
-		timer, due := r.s.timerFor(r.tick(instantOf(r.s.cfg.Now())))
+		timer, due := s.timerFor(r.tick(instantOf(s.cfg.Now())))
 		if due {
 			continue
 		}
@@ -82,7 +97,7 @@ func (r *run) tickLoop() {
 		}
 		select {
 		case <-fires:
-			r.s.timerFired(timer, r)
+			s.timerFired(timer, r)
 		case <-beat:
 		case <-r.wake:
 		case <-r.ctx.Done():
@@ -101,20 +116,20 @@ func (r *run) tick(now instant) (next instant) {
 	}
 	if now < r.lastTick {
 		s.clockSetBack(now)
-		r.pollAt = min(r.pollAt, now.plus(r.s.cfg.Poll))
+		r.pollAt = min(r.pollAt, now.plus(s.cfg.Poll))
 	}
 	r.lastTick = now
 	r.takeDue(now)
 	r.pollIfDown(now)
-	late := r.takeOverdue(silent)
+	cut := r.takeOverdue(silent)
 	slow := r.abandonChecks(now)
 	r.startChecks(now)
 	next = r.nextTick(now)
 	s.mu.Unlock()
-	for _, a := range slow {
-		s.cfg.CheckFailed(a.id, a.subject, errCheckSlow)
+	for _, c := range slow {
+		s.cfg.CheckFailed(c.id, c.subject, errCheckSlow)
 	}
-	for _, first := range late {
+	for _, first := range cut {
 		s.endAll(first)
 	}
 	return next
@@ -126,7 +141,7 @@ func (r *run) takeDue(now instant) {
 	for len(s.queue) > 0 && s.queue[0].next <= now {
 		t := s.queue[0]
 		if t.checkAt <= now {
-			t.checkAt = now.plus(r.s.cfg.Recheck)
+			t.checkAt = now.plus(s.cfg.Recheck)
 			r.checkLater(t)
 		}
 		if t.rereadAt <= now {
@@ -157,17 +172,17 @@ func (r *run) pollIfDown(now instant) {
 
 // late returns whom to cut since a token is due, and the store, which may know of a
 // renewal, silent.
-func (r *run) takeOverdue(silent bool) (late []*Conn) {
+func (r *run) takeOverdue(silent bool) (cut []*Conn) {
 	s := r.s
 	r.overdue = slices.DeleteFunc(r.overdue, func(t *token) bool { return !t.overdue || !s.has(t) })
 	if !silent {
 		return nil
 	}
 	for _, t := range r.overdue {
-		late = append(late, s.detach(t, s.ranOut(t)))
+		cut = append(cut, s.detach(t, s.ranOut(t)))
 	}
 	r.overdue = nil
-	return late
+	return cut
 }
 
 // silent notes at now whether the store has answered, and reports whether it has not
@@ -177,7 +192,7 @@ func (r *run) storeSilent(now instant) bool {
 	switch soon := now.plus(missEvery); {
 	case !r.reading.Load() || reads != r.readsSeen:
 		r.readsSeen, r.misses, r.missAt = reads, 0, soon
-	case now >= r.missAt || r.missAt > soon:
+	case now >= r.missAt || r.missAt > soon: // in the second case the clock was set back
 		r.misses++
 		r.missAt = soon
 		if r.misses%maxMisses == 0 {
@@ -199,22 +214,15 @@ func (r *run) nextTick(now instant) instant {
 	if r.watchDown {
 		next = min(next, r.pollAt)
 	}
-	for a := range r.checks {
-		if !a.abandoned {
-			next = min(next, a.until)
+	for c := range r.checks {
+		if !c.abandoned {
+			next = min(next, c.until)
 		}
 	}
 	if len(r.overdue) > 0 || r.reading.Load() {
 		next = min(next, now.plus(missEvery))
 	}
 	return next
-}
-
-// wakeFor wakes the one who waits if t is next.
-func (r *run) wakeIfNext(t *token) {
-	if r.s.queue[0] == t {
-		signal(r.wake)
-	}
 }
 
 // ring sends without waiting: whoever listens asks for everything that there is.

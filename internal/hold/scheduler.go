@@ -9,14 +9,15 @@ import (
 // holds are the connections that one Manager holds. The zero value holds none.
 // Nothing of anybody else's is called while mu is locked.
 type Scheduler struct {
-	cfg       Config
-	mu        sync.Mutex
-	tokens    map[storage.ID]*token              // by the ID of the bearer
-	delegates map[storage.ID]map[*token]struct{} // by the other IDs that decide
-	queue     dueQueue                           // those whose end is known and not reached
-	run       *run                               // nil while there are none
-	timers    []*timer                           // that have not fired; the next run has use for them
-	checks    int                                // how many calls of Admit have not returned
+	cfg Config
+
+	mu        sync.Mutex                         // no function of a caller runs under it, except RanOut and Replaced
+	tokens    map[storage.ID]*token              // by their IDs
+	delegates map[storage.ID]map[*token]struct{} // by the IDs of their ancestors
+	queue     dueQueue                           // of the tokens whose expiry is known and not reached
+	run       *run                               // nil while there are no tokens
+	timers    []*timer                           // the timers that have not fired; a later run may use them
+	checks    int                                // how many calls of Config.Check have not returned, of all runs
 }
 
 // New returns a Scheduler without connections.
@@ -26,7 +27,7 @@ func New(cfg Config) *Scheduler { return &Scheduler{cfg: cfg} }
 func (s *Scheduler) Add(c *Conn, id storage.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.closed { // its context has ended meanwhile
+	if c.closed {
 		return
 	}
 	if s.run == nil {
@@ -52,12 +53,12 @@ func (s *Scheduler) Arm(c *Conn, tok *storage.Token, generation uint32, spent bo
 	now := instantOf(s.cfg.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, r := c.of, s.run
+	t := c.of
 	if t == nil {
 		return true, c.cause
 	}
 	t.subject, c.generation = tok.Subject, generation
-	if c.generation < t.floor { // its text was replaced since it was read
+	if generation < t.floor { // a rotation replaced the secret after the caller read the record
 		return true, s.replaced(t, c)
 	}
 	c.armed = true
@@ -67,10 +68,11 @@ func (s *Scheduler) Arm(c *Conn, tok *storage.Token, generation uint32, spent bo
 	if s.cfg.Recheck > 0 && t.checkAt == never {
 		t.checkAt = now.plus(s.cfg.Recheck)
 	}
-	s.reschedule(t)
-	r.wakeIfNext(t)
-	if tok.Parent != (storage.ID{}) || known != unknown && known != expires || c.generation != tok.Generation {
-		r.readLater(t) // there is more to know, tok is not the newest, or its text is the previous one
+	s.schedule(t)
+	// The ancestors of a delegate are not known yet. Two expiries that differ, or a secret
+	// that is not the current one, mean that tok may be older than the record is now.
+	if tok.Parent != (storage.ID{}) || known != unknown && known != expires || generation != tok.Generation {
+		s.run.readLater(t)
 	}
 	return false, nil
 }
@@ -107,28 +109,19 @@ func (s *Scheduler) Holding(id storage.ID) bool {
 // Drop forgets h, and has its token ended if that has no uses left and h was its last
 // connection.
 func (s *Scheduler) Drop(c *Conn) {
-	if t := s.drop(c); t != nil {
-		go s.cfg.Exhaust(t.id, t.subject) // the store may take its time
-	}
-}
-
-// drop forgets h. It returns the token to be ended, if h was the last connection of a
-// token without uses left, and otherwise nil.
-func (s *Scheduler) drop(c *Conn) (spent *token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.closed = true
 	t := c.of
 	if t == nil {
-		return nil
+		return
 	}
 	s.unlink(c)
 	if t.conns != nil {
-		return nil
+		return
 	}
 	s.forget(t)
 	if t.spent {
-		spent = t
+		s.exhaust(t)
 	}
-	return spent
 }

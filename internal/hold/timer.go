@@ -7,17 +7,17 @@ import (
 
 // holdTimer is a timer of Config.Clock that has not fired.
 type timer struct {
-	firesAt instant // when it fires, at the latest
+	firesAt instant // or earlier
 	fires   <-chan time.Time
 }
 
 const (
-	// armAttempts bounds how often a timer is set since the clock went on meanwhile: some
-	// clocks do whenever they are asked.
-	armAttempts = 3
+	// setAttempts bounds how often timerFor sets a timer because the clock moved on
+	// meanwhile. Some mocks move whenever they are read.
+	setAttempts = 3
 
-	// farthest is the longest that a timer is set for: a Duration cannot say much more.
-	farthest = 365 * 24 * time.Hour
+	// longestWait is the most that a timer waits. A Duration cannot hold much more.
+	longestWait = 365 * 24 * time.Hour
 )
 
 // timer returns a timer that fires at next or before, or nil if next is noInstant. due
@@ -27,7 +27,7 @@ func (s *Scheduler) timerFor(next instant) (t *timer, due bool) {
 	if next == never {
 		return nil, false
 	}
-	for range armAttempts {
+	for range setAttempts {
 		now := instantOf(s.cfg.Now())
 		if next <= now {
 			return nil, true
@@ -35,9 +35,9 @@ func (s *Scheduler) timerFor(next instant) (t *timer, due bool) {
 		if t = s.firstTimer(now); t != nil && t.firesAt <= next {
 			return t, false
 		}
-		wait := min(next-now, instant(farthest.Milliseconds()))
+		wait := min(next-now, instant(longestWait.Milliseconds()))
 		fires := s.cfg.After(wait.sub(0))
-		t = &timer{firesAt: instantOf(s.cfg.Now()) + wait, fires: fires} // a mock may have been moved since now
+		t = &timer{firesAt: instantOf(s.cfg.Now()) + wait, fires: fires} // a mock may have moved since now
 		s.keepTimer(t)
 	}
 	return t, false
@@ -80,7 +80,7 @@ func (s *Scheduler) timerFired(t *timer, r *run) {
 // when it fires.
 func heartbeat(elapses bool) (beat <-chan time.Time, stop func()) {
 	if elapses {
-		return nil, func() {} // holdRun.next has a timer of the clock for that
+		return nil, func() {}
 	}
 	ticker := time.NewTicker(WakeEvery)
 	return ticker.C, ticker.Stop

@@ -10,19 +10,35 @@ import (
 // heldToken is a token that connections are held by.
 type token struct {
 	id        storage.ID
-	subject   string       // once it is known
-	ancestors []storage.ID // the tokens that it was delegated from, which decide as well
-	conns     *Conn
-	floor     uint32  // the least generation by which a connection may be held, as far as is known
-	expires   instant // when it will have run out, as far as is known
-	checkAt   instant // when to ask Admit again
-	rereadAt  instant // when to read it again, since it could not be read
-	next      instant // the first of these; the key in queue
-	position  int32   // in queue, from 1; 0: not there
-	toRead    bool    // it waits to be read again
-	overdue   bool    // it waits for that since it is due
-	toCheck   bool    // it waits for Admit
-	spent     bool    // its last use was spent by a hold, so it is to be ended with the last one
+	subject   string       // "" until a connection is armed
+	ancestors []storage.ID // the tokens that this one was delegated from, as last read
+	conns     *Conn        // the first of the list
+	floor     uint32       // the least generation by which a connection may be held, as last read
+	expires   instant      // the expiry as last read, or unknown
+	checkAt   instant      // when Admit is asked again
+	rereadAt  instant      // when the token is read again because it was unreadable
+	next      instant      // the first of these three; the key in the queue
+	position  int32        // in the queue, from 1; 0 if the token is not there
+	toRead    bool         // the token is in run.toRead
+	overdue   bool         // the token expired and has not been read since
+	toCheck   bool         // the token is in run.toCheck, or a check of it runs
+	spent     bool         // the budget is used up: the token is ended with its last connection
+}
+
+// knows reports whether anybody is held by t.
+func (s *Scheduler) has(t *token) bool { return s.tokens[t.id] == t }
+
+// forget lets go of a token by which nobody is held any more.
+func (s *Scheduler) forget(t *token) {
+	delete(s.tokens, t.id)
+	s.unsubscribe(t)
+	if t.position > 0 {
+		heap.Remove(&s.queue, int(t.position-1))
+	}
+	if len(s.tokens) == 0 {
+		s.run.stop()
+		s.tokens, s.delegates, s.queue, s.run = nil, nil, nil, nil
+	}
 }
 
 // unlink takes h from the connections of its token.
@@ -56,47 +72,6 @@ func (s *Scheduler) takeBelowFloor(t *token) (first *Conn) {
 	return first
 }
 
-// knows reports whether anybody is held by t.
-func (s *Scheduler) has(t *token) bool { return s.tokens[t.id] == t }
-
-// forget lets go of a token by which nobody is held any more.
-func (s *Scheduler) forget(t *token) {
-	delete(s.tokens, t.id)
-	s.unsubscribe(t)
-	if t.position > 0 {
-		heap.Remove(&s.queue, int(t.position-1))
-	}
-	if len(s.tokens) == 0 {
-		s.run.stop()
-		s.tokens, s.delegates, s.queue, s.run = nil, nil, nil, nil
-	}
-}
-
-// tie has t hear of those that it was delegated from, and reports whether any of them is
-// new.
-func (s *Scheduler) subscribe(t *token, ancestors []storage.ID) (more bool) {
-	more = slices.ContainsFunc(ancestors, func(id storage.ID) bool { return !slices.Contains(t.ancestors, id) })
-	s.unsubscribe(t)
-	t.ancestors = ancestors
-	for _, id := range ancestors {
-		if s.delegates[id] == nil {
-			s.delegates[id] = make(map[*token]struct{})
-		}
-		s.delegates[id][t] = struct{}{}
-	}
-	return more
-}
-
-func (s *Scheduler) unsubscribe(t *token) {
-	for _, id := range t.ancestors {
-		delete(s.delegates[id], t)
-		if len(s.delegates[id]) == 0 {
-			delete(s.delegates, id)
-		}
-	}
-	t.ancestors = nil
-}
-
 // detach forgets t and returns the holds whose contexts are to be ended; those that
 // are not armed learn cause when they are to be.
 func (s *Scheduler) detach(t *token, cause error) (first *Conn) {
@@ -123,9 +98,38 @@ func (s *Scheduler) cut(t *token, cause error) {
 	first := s.detach(t, cause)
 	s.mu.Unlock()
 	s.endAll(first)
-	if spent { // in a goroutine of its own: the store may take its time
-		go s.cfg.Exhaust(t.id, t.subject)
+	if spent {
+		s.exhaust(t)
 	}
+}
+
+// exhaust has t ended in a goroutine of its own, since the store may be slow.
+func (s *Scheduler) exhaust(t *token) { go s.cfg.Exhaust(t.id, t.subject) }
+
+// tie has t hear of those that it was delegated from, and reports whether any of them is
+// new.
+func (s *Scheduler) subscribe(t *token, ancestors []storage.ID) (more bool) {
+	more = slices.ContainsFunc(ancestors, func(id storage.ID) bool { return !slices.Contains(t.ancestors, id) })
+	s.unsubscribe(t)
+	t.ancestors = ancestors
+	for _, id := range ancestors {
+		if s.delegates[id] == nil {
+			s.delegates[id] = make(map[*token]struct{})
+		}
+		s.delegates[id][t] = struct{}{}
+	}
+	return more
+}
+
+// unsubscribe undoes subscribe.
+func (s *Scheduler) unsubscribe(t *token) {
+	for _, id := range t.ancestors {
+		delete(s.delegates[id], t)
+		if len(s.delegates[id]) == 0 {
+			delete(s.delegates, id)
+		}
+	}
+	t.ancestors = nil
 }
 
 // replaced is the cause for h, which was opened by a text of t that was replaced with an

@@ -42,26 +42,27 @@ func (r *run) waitFor(d time.Duration) bool {
 }
 
 // heard marks whom a change concerns.
-func (r *run) changed(c storage.Change) {
+func (r *run) changed(change storage.Change) {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.run != r {
 		return
 	}
-	if c.Gap {
+	if change.Gap {
 		r.watchDown = false
 		r.readAllLater()
 		return
 	}
-	if t := s.tokens[c.ID]; t != nil {
+	if t := s.tokens[change.ID]; t != nil {
 		r.readLater(t)
 	}
-	for t := range s.delegates[c.ID] {
+	for t := range s.delegates[change.ID] {
 		r.readLater(t)
 	}
 }
 
+// watchFailed has the tick loop poll.
 func (r *run) watchFailed() {
 	s := r.s
 	s.mu.Lock()
@@ -70,6 +71,7 @@ func (r *run) watchFailed() {
 	signal(r.wake)
 }
 
+// cutAll ends every connection with cause.
 func (r *run) cutAll(cause error) {
 	s := r.s
 	s.mu.Lock()
