@@ -151,7 +151,7 @@ func (m *Manager) followClock(ctx context.Context, accept bool) {
 	}
 }
 
-// followClockHeld is Manager.ready for connections that are held.
+// followClockHeld is Manager.ready for the scheduler of held connections.
 func (m *Manager) followClockHeld() {
 	if m.strict || !m.lagging() {
 		return

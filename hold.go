@@ -9,19 +9,23 @@ import (
 
 // Hold is a connection that is held open by a token. Manager.Hold makes one.
 //
-// It follows the token. A renewal by any caller moves its end, which never comes early.
-// Rotating the token cuts no connection, except Rotate and RotateID with an overlap of 0:
-// those cut what an older text opened, with ErrReplaced. A connection that an access text
-// opened ends when the current access secret of the session runs out, and each refresh
-// moves that end. A token whose last use is spent while connections are held by it here is
-// ErrExhausted from then on, and ends with EndExhausted when the last of them does; until
-// then it can be ended, which cuts them. Another Manager's last use ends it at once.
+// The connection is cut when the token dies, and never earlier. A renewal by any caller
+// moves that instant. A connection that an access text opened is cut when the current access
+// secret of the session expires, and each refresh moves that instant. Rotate and RotateID
+// cut with ErrReplaced what an older text opened if their overlap is 0. With an overlap they
+// cut nothing.
 //
-// An end that returns after Manager.Hold was called cuts the connection, whatever the two
-// race: within 100 ms if it came from this process and the store is a storage.Watcher, or
-// else within Config.PollHolds. A token that runs out cuts it within a second, or 15
-// seconds after the machine woke or its clock was set. While the store cannot be read, a
-// connection is held until the end that is known, and no longer.
+// While connections of a Manager are held by a token, its last use by that Manager does not
+// end the token. Texts of the token are refused with ErrExhausted from then on. The token
+// ends with EndExhausted when the last of these connections does, and may be ended earlier,
+// which cuts them. The last use by another Manager ends the token at once.
+//
+// If a verb that ends the token returns after Manager.Hold was called, it cuts the
+// connection, even if both ran at the same time: within 100 ms if this process called the
+// verb and the store is a storage.Watcher, otherwise within Config.PollHolds. The expiry of
+// the token cuts the connection within a second, or within 15 seconds after the machine
+// woke or its clock was set. While the store cannot be read, the connection is held until
+// the expiry that is known, and no longer.
 type Hold struct {
 	m     *Manager
 	ctx   context.Context
@@ -29,38 +33,36 @@ type Hold struct {
 	conn  hold.Conn
 }
 
-// Context returns the context that ends when the connection is to: with the life of the
-// token, with Release, or with the context that Manager.Hold was given. context.Cause of
-// it says why.
+// Context returns the context of the connection. It ends when the token dies, by Release, or
+// with the context that Manager.Hold was given. context.Cause says why.
 func (h *Hold) Context() context.Context { return h.ctx }
 
-// Token returns the token as Manager.Hold found it. Later renewals do not show in it.
+// Token returns the token as Manager.Hold found it, without later renewals.
 func (h *Hold) Token() Token { return h.token }
 
-// Release ends Context, with the cause context.Canceled, and lets go of the token. It may
-// be called more than once, and after the connection was cut.
+// Release ends the hold: Context ends with the cause context.Canceled. Release may be called
+// more than once, and after the connection was cut.
 func (h *Hold) Release() {
 	h.m.holds.Drop(&h.conn)
 	h.conn.End(context.Canceled)
 }
 
-// Hold is Authenticate for a connection that lasts: Context of the Hold that it returns
-// ends when the life of bearer's token does, for whatever reason, or with ctx. Then
-// context.Cause of it is a *Rejection that says why, as Authenticate would (the token ran
-// out, or was ended, for what reason; Admit refused it), ErrClosed if the store was
-// closed, or the cause of ctx.
+// Hold is Authenticate for a connection that stays open. The context of the Hold ends when
+// the token of bearer dies, when Admit refuses it (Config.Recheck), when the store is
+// closed, or when ctx ends. Its cause is then a *Rejection as of Authenticate, an error
+// that wraps ErrClosed, or the cause of ctx.
 //
-// Call Release, or end ctx, when the connection ends: the hold lasts as long, and then
-// costs nothing more. Hold itself is a use as Authenticate is; that a connection stays
-// open is none. Authenticate the bearer again, on whatever the peer does, where that
-// should renew the token. To say goodbye before the connection is closed, use
-// context.AfterFunc with Context.
+// Call Release or end ctx when the connection ends. Until then the hold takes memory and,
+// with others, a few goroutines. Hold is a use of the token, as Authenticate is. That the
+// connection stays open is not a use: if messages of the peer should renew the token,
+// authenticate bearer at each of them. To tell the peer before the connection is closed,
+// use context.AfterFunc with the context.
 //
-// Errors are those of Authenticate, and there is no Hold then.
+// The errors are those of Authenticate. Hold returns no Hold with an error.
 func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
 	h := &Hold{m: m}
 	h.ctx = h.conn.Open(ctx, func() { m.holds.Drop(&h.conn) })
-	err := context.Canceled // should the store or Admit panic
+	err := context.Canceled // if the store or Admit panics
 	defer func() {
 		if err != nil {
 			m.holds.Drop(&h.conn)
@@ -73,7 +75,8 @@ func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
 	return h, nil
 }
 
-// hold registers h before it reads the token, so that no end falls between.
+// hold is Manager.Hold without the end of h on an error. It registers h before it reads the
+// token, so that h misses no end.
 func (m *Manager) hold(ctx context.Context, h *Hold, text string) (tok Token, err error) {
 	var c bearer.Credential
 	if _, ok := c.Parse(text, m.prefix, m.begun); !ok {
@@ -99,8 +102,8 @@ func (m *Manager) hold(ctx context.Context, h *Hold, text string) (tok Token, er
 	return tok, nil
 }
 
-// spentByHold reports whether tok, as a check by Hold returned it, had its last use spent
-// by that and was left to be ended later.
+// spentByHold reports whether the check that returned tok was its last use and did not end
+// tok, since connections are held by it.
 func spentByHold(tok *Token) bool {
 	return tok.MaxUses != 0 && tok.UsesLeft == 0 && tok.EndedAt.IsZero()
 }

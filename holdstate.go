@@ -13,10 +13,10 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-const defaultPollHolds = 5 * time.Second
+const defaultPollHolds = 5 * time.Second // Config.PollHolds
 
-// holdConfig returns what the scheduler of held connections needs of m. Intervals are
-// those of cfg.
+// holdConfig returns what the scheduler of held connections needs of m. cfg has the
+// intervals.
 func (m *Manager) holdConfig(cfg *Config) hold.Config {
 	_, elapses := m.clock.(steady.Elapser)
 	h := hold.Config{
@@ -41,7 +41,7 @@ func (m *Manager) holdConfig(cfg *Config) hold.Config {
 	return h
 }
 
-// watchHeld returns Watch of watcher with errors that are causes of this package.
+// watchHeld returns watcher.Watch with errors that this package may show to its callers.
 func watchHeld(watcher storage.Watcher) func(context.Context) iter.Seq2[storage.Change, error] {
 	return func(ctx context.Context) iter.Seq2[storage.Change, error] {
 		return func(yield func(storage.Change, error) bool) {
@@ -57,8 +57,8 @@ func watchHeld(watcher storage.Watcher) func(context.Context) iter.Seq2[storage.
 	}
 }
 
-// outlook reads the token of id, and those above it, and returns what becomes of its
-// connections by what the store says. The answer is about an instant while it ran.
+// holdState reads the token of id and its ancestors, and returns what that means for the
+// connections of the token. The state was true at some instant during the call.
 func (m *Manager) holdState(ctx context.Context, id ID) (st hold.State) {
 	rec, err := m.record(ctx, id)
 	switch {
@@ -92,7 +92,8 @@ func (m *Manager) holdState(ctx context.Context, id ID) (st hold.State) {
 	return st
 }
 
-// accessEnd returns when the access secret of rec, if it is a session, runs out.
+// accessEnd returns when the access secret of rec expires, or the zero time if rec is no
+// session.
 func accessEnd(rec *storage.Record) (end time.Time) {
 	if s, ok := sessionOf(rec); ok && rec.Kind == KindSession {
 		end = s.accessExpires()
@@ -100,9 +101,8 @@ func accessEnd(rec *storage.Record) (end time.Time) {
 	return end
 }
 
-// takeParents returns those that tok was delegated from, and makes of tok what they leave
-// of it. The end of one of them may be seen before that of tok, with which it came: then
-// cause is that.
+// underHeld reads the ancestors of tok, limits tok by them, and returns their IDs. cause is
+// not nil if an ancestor was ended: the records of its delegates may show that later.
 func (m *Manager) underHeld(ctx context.Context, tok *Token) (ancestors []ID, cause, err error) {
 	if tok.Parent == (ID{}) {
 		return nil, nil, nil
@@ -117,8 +117,8 @@ func (m *Manager) underHeld(ctx context.Context, tok *Token) (ancestors []ID, ca
 	return ancestors, cause, err
 }
 
-// checkHeld asks Admit about the token of id as it is stored now. refused is the refusal,
-// and failed says why Admit could not tell.
+// checkHeld asks Admit about the token of id as it is stored now. If Admit refuses, refused
+// is the cause for the connections of the token. If Admit could not tell, failed says why.
 func (m *Manager) checkHeld(ctx context.Context, id ID, subject string) (refused, failed error) {
 	err := m.admitAgain(ctx, id)
 	if errors.Is(err, ErrRefused) {
@@ -127,8 +127,8 @@ func (m *Manager) checkHeld(ctx context.Context, id ID, subject string) (refused
 	return nil, err
 }
 
-// admitAgain returns what Admit says of the token of id as it is stored now. Of a token
-// that is dead Admit is not asked: its connections are cut for that.
+// admitAgain returns what Admit says of the token of id as it is stored now. It returns nil
+// and does not ask Admit if the token is dead: that cuts the connections by itself.
 func (m *Manager) admitAgain(ctx context.Context, id ID) error {
 	rec, err := m.record(ctx, id)
 	if errors.Is(err, errGone) {
@@ -146,24 +146,26 @@ func (m *Manager) admitAgain(ctx context.Context, id ID) error {
 	return m.admission(ctx, tok)
 }
 
-// tellFailed tells Observe that Admit could not tell about the token of id.
+// tellCheckFailed tells Observe that Admit, asked about the token of id, could not tell.
 func (m *Manager) tellCheckFailed(id ID, subject string, err error) {
 	m.tellApart(Event{Kind: EventHookFailed, At: m.now(), Token: Token{ID: id, Subject: subject},
 		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
 }
 
-// ranOut is the cause for those whose token could not be read when it was due.
+// heldRanOut returns the cause for the connections of a token that expired while the store
+// could not be read.
 func heldRanOut(id ID, subject string, expiry time.Time) error {
 	return &Rejection{Err: ErrExpired, ID: id, Subject: subject, At: expiry}
 }
 
-// replacedHeld is the cause for a connection that was opened by a text of that generation,
+// heldReplaced returns the cause for a connection whose text had a secret of generation,
 // which was replaced with an overlap of 0.
 func heldReplaced(id ID, subject string, generation uint32) error {
 	return &Rejection{Err: ErrReplaced, ID: id, Subject: subject, Generation: generation}
 }
 
-// ofGeneration returns cause with the generation of the text that opened a connection.
+// ofGeneration returns cause, of a token, for a connection whose text had a secret of
+// generation.
 func ofGeneration(cause error, generation uint32) error {
 	r, ok := cause.(*Rejection)
 	if !ok || r.Generation == generation {

@@ -25,7 +25,7 @@ var (
 	errCheckSlow     = fmt.Errorf("it has not returned within %v", checkTimeout)
 )
 
-// asking is one call of Admit about a token that is held.
+// check is one call of Config.Check.
 type check struct {
 	t         *token
 	id        storage.ID // of t
@@ -35,7 +35,7 @@ type check struct {
 	abandoned bool
 }
 
-// checkLater has Admit asked about t again.
+// checkLater has t checked, unless t waits for that already. Its caller has the lock.
 func (r *run) checkLater(t *token) {
 	if t.toCheck {
 		return
@@ -47,8 +47,7 @@ func (r *run) checkLater(t *token) {
 	r.toCheck = append(r.toCheck, t)
 }
 
-// startChecks asks about as many as may be asked about at a time. Its caller has the
-// lock.
+// startChecks starts as many checks as may run. Its caller has the lock.
 func (r *run) startChecks(now instant) {
 	s := r.s
 	for len(r.toCheck) > 0 && len(r.checks)-r.abandoned < maxRunning && s.checks < maxChecks {
@@ -65,8 +64,8 @@ func (r *run) startChecks(now instant) {
 	}
 }
 
-// giveUpChecks gives up the calls of Admit that have taken too long, and returns
-// those. Its caller has the lock.
+// abandonChecks abandons the checks that have taken too long, and returns them. Its caller
+// has the lock.
 func (r *run) abandonChecks(now instant) (slow []*check) {
 	for c := range r.checks {
 		if !c.abandoned && c.until <= now {
@@ -79,8 +78,9 @@ func (r *run) abandonChecks(now instant) (slow []*check) {
 	return slow
 }
 
-// ask asks Admit about a.t. A refusal cuts its connections, and nothing else that Admit
-// says or does.
+// runCheck calls Config.Check. Only a refusal cuts connections. Any other error, a panic
+// and runtime.Goexit are told to Config.CheckFailed, unless the check was abandoned or the
+// run is over.
 func (r *run) runCheck(ctx context.Context, c *check) {
 	err := errCheckPanicked
 	defer func() {
@@ -95,7 +95,8 @@ func (r *run) runCheck(ctx context.Context, c *check) {
 	}
 }
 
-// asked notes that a has returned, and reports whether it had been given up.
+// checkReturned removes c, which has returned, and starts the checks that have waited for
+// that. They may be those of a later run. It reports whether c was abandoned.
 func (r *run) checkReturned(c *check) (abandoned bool) {
 	s, now := r.s, instantOf(r.s.cfg.Now())
 	s.mu.Lock()

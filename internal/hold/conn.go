@@ -2,7 +2,8 @@ package hold
 
 import "context"
 
-// Conn is a connection that is held by a token.
+// Conn is a connection that is held by a token. The zero Conn must be opened before it is
+// used. Its fields other than cancel and stop are under the lock of the Scheduler.
 type Conn struct {
 	of         *token // nil before Add and after the Scheduler has forgotten the Conn
 	prev, next *Conn  // in the list of the token, or in a list for endAll
@@ -14,8 +15,8 @@ type Conn struct {
 	closed     bool        // the Scheduler has forgotten the Conn, or was told to
 }
 
-// Open returns the context that ends when h does. gone is called in a goroutine of its
-// own when parent, or that context, has ended without End.
+// Open returns a context that ends with parent, or by End. If parent ends first, gone is
+// called in a goroutine of its own.
 func (c *Conn) Open(parent context.Context, gone func()) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	c.cancel = cancel
@@ -23,13 +24,15 @@ func (c *Conn) Open(parent context.Context, gone func()) context.Context {
 	return ctx
 }
 
-// End ends the context of h. Nobody's lock is held, since others may wait for that.
+// End ends the context with cause, if it has not ended. End must be called without locks:
+// the functions that a caller has registered on the context may run before End returns.
 func (c *Conn) End(cause error) {
 	c.stop()
 	c.cancel(cause)
 }
 
-// endAll ends the contexts of c and of those behind it, which nobody else knows.
+// endAll ends the contexts in the list that begins with c, each with its own cause. The
+// list is one that takeBelowFloor or detach returned, so no other goroutine has it.
 func (s *Scheduler) endAll(c *Conn) {
 	for c != nil {
 		next := c.next

@@ -1,7 +1,7 @@
-// Package hold schedules connections that are held open by tokens: it knows when the
-// token of a connection is read again, when Admit is asked again, and when the connection
-// is cut. The package knows no records and no errors of its caller. A Config gives it
-// both.
+// Package hold schedules the connections that are held open by tokens. It decides when each
+// token is read again and when Admit is asked again, and it cuts the connections of a token
+// that has died. It knows neither records nor the errors of package lapse: its caller gives
+// it both by the functions of a Config.
 package hold
 
 import (
@@ -18,8 +18,8 @@ import (
 type Config struct {
 	Recheck time.Duration  // how often Check is called for each token, 0 for never
 	Poll    time.Duration  // how often each token is read while no watch works
-	Elapses bool           // After's clock knows how much time has passed, so that it need not be polled
-	Marks   *storage.Marks // their epoch and its restarts
+	Elapses bool           // the clock knows how much time has passed (steady.Elapser)
+	Marks   *storage.Marks // tell which epoch it is, and when a new one begins
 
 	// Now returns the time that decisions see.
 	Now func() time.Time
@@ -33,9 +33,8 @@ type Config struct {
 	// Read returns what the store says of the token of id. It may panic.
 	Read func(ctx context.Context, id storage.ID) State
 
-	// Check asks Admit about the token of id. It returns an error as refused if the
-	// connections of the token are to be cut with that error, and as failed if Admit could
-	// not tell.
+	// Check asks Admit about the token of id. If Admit refuses, refused is the cause for
+	// the connections of the token. If Admit could not tell, failed says why. Check may panic.
 	Check func(ctx context.Context, id storage.ID, subject string) (refused, failed error)
 
 	// CheckFailed is told that a Check could not tell, panicked or took too long.

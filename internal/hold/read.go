@@ -6,7 +6,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// lookLater has t read again, since somebody said that it may have changed.
+// readLater has the read loop read t, unless t waits for that already. Its caller has the
+// lock.
 func (r *run) readLater(t *token) {
 	if !t.toRead {
 		t.toRead = true
@@ -15,14 +16,14 @@ func (r *run) readLater(t *token) {
 	}
 }
 
-// lookAtAll is that for whoever has the lock.
+// readAllLater has the read loop read all tokens. Its caller has the lock.
 func (r *run) readAllLater() {
 	for _, t := range r.s.tokens {
 		r.readLater(t)
 	}
 }
 
-// lookAtAll has all read again, if there are any.
+// readAllLater is that of the run, with the lock.
 func (s *Scheduler) readAllLater() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,7 +32,8 @@ func (s *Scheduler) readAllLater() {
 	}
 }
 
-// readOn reads what is to be read again.
+// readLoop reads one token after the other. If the tick loop has canceled a read, the next
+// read gets a new context.
 func (r *run) readLoop() {
 	ctx, cancel := r.readContext()
 	defer func() { cancel() }()
@@ -57,8 +59,8 @@ func (r *run) readContext() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// takeLooks returns what is to be read again, and whoever changes from now on is to
-// be read once more.
+// takeReads returns the tokens to read. A token that changes from then on is to be read
+// once more.
 func (r *run) takeReads() []*token {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -70,7 +72,8 @@ func (r *run) takeReads() []*token {
 	return tokens
 }
 
-// lookAt reads t and what it is tied to, and cuts those it holds if it is over.
+// readToken reads t and acts on its state. If the read shows an ancestor for the first
+// time, readToken reads t again: changes of the ancestor were not heard before.
 func (r *run) readToken(ctx context.Context, t *token) {
 	s := r.s
 	for more := true; more && r.ctx.Err() == nil; {
@@ -91,7 +94,7 @@ func (r *run) readToken(ctx context.Context, t *token) {
 	}
 }
 
-// see is Config.Read that takes a store that panics for one that could not tell.
+// read is Config.Read. A panic means that the token is unreadable.
 func (r *run) read(ctx context.Context, id storage.ID) (st State) {
 	defer func() {
 		if recover() != nil {
@@ -101,10 +104,8 @@ func (r *run) read(ctx context.Context, id storage.ID) (st State) {
 	return r.s.cfg.Read(ctx, id)
 }
 
-// renew sets what o says of t. It reports whether to look once more, since a token
-// decides now of which changes were not heard before, and returns the connections below
-// the floor, which are to be ended. spent says that they were the last of a token without
-// uses left, which is to be ended as well.
+// apply sets the fields of t from st, which says that t is live, and cuts the connections
+// below the floor. It returns true if t is to be read again.
 func (s *Scheduler) apply(t *token, st *State) (more bool) {
 	s.mu.Lock()
 	if !s.has(t) {
@@ -128,8 +129,8 @@ func (s *Scheduler) apply(t *token, st *State) (more bool) {
 	return more
 }
 
-// blind has t, which could not be read, read again later, or cuts those it holds if it
-// is due.
+// unreadable acts on a read of t that failed at now. If t has expired as far as is known,
+// its connections are cut. Otherwise t is read again after Config.Poll.
 func (s *Scheduler) unreadable(t *token, now instant) {
 	var first *Conn
 	s.mu.Lock()

@@ -21,9 +21,11 @@ const (
 	maxMisses = 10
 )
 
-// holdRun is what serves the holds of m while there are any: one goroutine waits, one
-// reads, one listens to the store, and while Admit is to be asked some ask.
-// What is not atomic is under the lock of m.holds, but for what the waiting one notes.
+// run is the life of a Scheduler from its first token to its last one. It has a tick loop,
+// which does what is due, a read loop, a watch loop, and a goroutine for each check.
+//
+// Its fields are under the lock of the Scheduler, except the channels, the atomics, and
+// the fields that only the tick loop uses.
 type run struct {
 	s    *Scheduler
 	ctx  context.Context // ends with the run
@@ -52,7 +54,7 @@ type run struct {
 	missAt    instant // when the next look is
 }
 
-// startHolds starts serving the holds of m, whose lock its caller has.
+// startRun starts a run of s. Its caller has the lock.
 func startRun(s *Scheduler) *run {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &run{
@@ -75,7 +77,9 @@ func startRun(s *Scheduler) *run {
 	return r
 }
 
-// wait does what is due at each instant that comes.
+// tickLoop ticks whenever something is due, the clock may have been set, or another
+// goroutine has scheduled something earlier. If a new epoch has begun, it has all tokens
+// read again.
 func (r *run) tickLoop() {
 	s := r.s
 	defer s.cfg.Marks.OnRestart(func() { signal(r.wake) })()
@@ -105,7 +109,7 @@ func (r *run) tickLoop() {
 	}
 }
 
-// tick does what is due at now, and returns when there will be more.
+// tick does what is due at now. It returns when the next tick is needed.
 func (r *run) tick(now instant) (next instant) {
 	s := r.s
 	silent := r.storeSilent(now)
@@ -135,7 +139,8 @@ func (r *run) tick(now instant) (next instant) {
 	return next
 }
 
-// due looks for the tokens whose time for something has come.
+// takeDue has every token in the queue that is due checked or read. A token that expired
+// leaves the queue until it has been read: the store may know of a renewal.
 func (r *run) takeDue(now instant) {
 	s := r.s
 	for len(s.queue) > 0 && s.queue[0].next <= now {
@@ -159,7 +164,7 @@ func (r *run) takeDue(now instant) {
 	}
 }
 
-// poll looks at all where nothing is told.
+// pollIfDown has all tokens read every Config.Poll while no watch works.
 func (r *run) pollIfDown(now instant) {
 	if r.pollAt == never {
 		r.pollAt = now.plus(r.s.cfg.Poll)
@@ -170,8 +175,8 @@ func (r *run) pollIfDown(now instant) {
 	}
 }
 
-// late returns whom to cut since a token is due, and the store, which may know of a
-// renewal, silent.
+// takeOverdue detaches the tokens that are overdue if the store is silent, and returns
+// their connections as lists for endAll.
 func (r *run) takeOverdue(silent bool) (cut []*Conn) {
 	s := r.s
 	r.overdue = slices.DeleteFunc(r.overdue, func(t *token) bool { return !t.overdue || !s.has(t) })
@@ -185,8 +190,8 @@ func (r *run) takeOverdue(silent bool) (cut []*Conn) {
 	return cut
 }
 
-// silent notes at now whether the store has answered, and reports whether it has not
-// for too long. It gives up what is being asked then.
+// storeSilent counts the misses, and reports whether the store is silent. After each
+// maxMisses misses it cancels the read that runs.
 func (r *run) storeSilent(now instant) bool {
 	reads := r.reads.Load()
 	switch soon := now.plus(missEvery); {
@@ -202,7 +207,7 @@ func (r *run) storeSilent(now instant) bool {
 	return r.misses >= maxMisses
 }
 
-// next returns when there will be more to do.
+// nextTick returns when the next tick after now is needed.
 func (r *run) nextTick(now instant) instant {
 	s, next := r.s, never
 	if s.cfg.Elapses {
@@ -225,7 +230,8 @@ func (r *run) nextTick(now instant) instant {
 	return next
 }
 
-// ring sends without waiting: whoever listens asks for everything that there is.
+// signal wakes the goroutine that receives from c, which has room for one signal. A signal
+// that waits already is enough: its receiver looks for all that there is to do.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

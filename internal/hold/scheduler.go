@@ -6,8 +6,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// holds are the connections that one Manager holds. The zero value holds none.
-// Nothing of anybody else's is called while mu is locked.
+// Scheduler cuts connections when their tokens die. It is safe for concurrent use. Its
+// goroutines start with the first connection and end with the last one. New makes a
+// Scheduler.
 type Scheduler struct {
 	cfg Config
 
@@ -23,7 +24,8 @@ type Scheduler struct {
 // New returns a Scheduler without connections.
 func New(cfg Config) *Scheduler { return &Scheduler{cfg: cfg} }
 
-// Add registers h for the token of id, whose end is not known yet.
+// Add registers c for the token of id before the token is read, so that c misses no end.
+// It does nothing if c was dropped already.
 func (s *Scheduler) Add(c *Conn, id storage.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,9 +48,12 @@ func (s *Scheduler) Add(c *Conn, id storage.ID) {
 	t.conns = c
 }
 
-// Arm sets the end of the token of h to what tok says, unless h is over already. Then
-// it returns why it was cut, if it was. A secret of generation opened h. spent says that
-// the last use of tok was spent by that, so that tok is to be ended with the last one.
+// Arm tells the Scheduler that the token of c was found live, as tok, by a secret of
+// generation. From then on the Scheduler ends c by itself. spent says that this check
+// used up the budget of tok: the token is then ended with the last of its connections.
+//
+// Arm returns true if c was dropped or cut since Add, and the cause if it was cut. The
+// caller ends c then.
 func (s *Scheduler) Arm(c *Conn, tok *storage.Token, generation uint32, spent bool) (over bool, cause error) {
 	now := instantOf(s.cfg.Now())
 	s.mu.Lock()
@@ -77,8 +82,8 @@ func (s *Scheduler) Arm(c *Conn, tok *storage.Token, generation uint32, spent bo
 	return false, nil
 }
 
-// EndLater has the token of id, which has no uses left, ended with the last of its
-// connections, and reports whether there are any.
+// EndLater marks the token of id, whose budget is used up, to be ended with the last of
+// its connections. It returns false if no connection is held by the token.
 func (s *Scheduler) EndLater(id storage.ID, subject string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +95,7 @@ func (s *Scheduler) EndLater(id storage.ID, subject string) bool {
 	return true
 }
 
-// Holding reports whether a connection is held by the token of id.
+// Holding reports whether an armed connection is held by the token of id.
 func (s *Scheduler) Holding(id storage.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,8 +111,9 @@ func (s *Scheduler) Holding(id storage.ID) bool {
 	return false
 }
 
-// Drop forgets h, and has its token ended if that has no uses left and h was its last
-// connection.
+// Drop forgets c without ending its context. If c was the last connection of a token that
+// is marked as spent, the token is ended by Config.Exhaust. Drop may be called more than
+// once, and before Add.
 func (s *Scheduler) Drop(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

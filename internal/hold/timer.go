@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// holdTimer is a timer of Config.Clock that has not fired.
+// timer is a timer of Config.After that has not fired.
 type timer struct {
 	firesAt instant // or earlier
 	fires   <-chan time.Time
@@ -20,9 +20,10 @@ const (
 	longestWait = 365 * 24 * time.Hour
 )
 
-// timer returns a timer that fires at next or before, or nil if next is noInstant. due
-// reports that next has come. Nothing cancels a timer of a Clock, and a mock stops at
-// each of them, so one is made only where none of s fires early enough.
+// timerFor returns a timer that fires at next or before, or nil if next is never. If next
+// has passed, timerFor returns true. A timer of Config.After cannot be stopped, and a mock
+// clock stops at each of its timers, so timerFor sets a new one only if every timer that
+// has not fired is too late.
 func (s *Scheduler) timerFor(next instant) (t *timer, due bool) {
 	if next == never {
 		return nil, false
@@ -49,8 +50,8 @@ func (s *Scheduler) keepTimer(t *timer) {
 	s.timers = append(s.timers, t)
 }
 
-// soonest returns the timer that fires first, or nil. It forgets those that should have
-// fired by now: the clock was set.
+// firstTimer returns the timer that fires first, or nil. It forgets the timers that should
+// have fired by now: they have not because the clock was set.
 func (s *Scheduler) firstTimer(now instant) (first *timer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,8 +64,8 @@ func (s *Scheduler) firstTimer(now instant) (first *timer) {
 	return first
 }
 
-// fired forgets t, which has fired. If that woke r, and connections are served by
-// another run meanwhile, the other one is woken.
+// timerFired forgets t, which has fired and woken r. If r is over, the run that has
+// replaced r may wait for t as well, so timerFired wakes that run.
 func (s *Scheduler) timerFired(t *timer, r *run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,10 +75,10 @@ func (s *Scheduler) timerFired(t *timer, r *run) {
 	}
 }
 
-// heartbeat returns what has the clock read again every so often, if it does not know how
-// much time has passed: it may have been set, and the machine may have slept. A mock stops
-// at each timer of its own, so the ticker is one of package time. No decision depends on
-// when it fires.
+// heartbeat returns a channel that has the clock read every WakeEvery, unless the clock
+// knows how much time has passed: for such a clock nextTick sets a timer. A mock clock
+// stops at each of its timers, so this ticker is one of package time. No decision depends
+// on when it fires.
 func heartbeat(elapses bool) (beat <-chan time.Time, stop func()) {
 	if elapses {
 		return nil, func() {}

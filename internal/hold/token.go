@@ -7,7 +7,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// heldToken is a token that connections are held by.
+// token is a token that connections are held by. Its fields other than id are under the
+// lock of the Scheduler.
 type token struct {
 	id        storage.ID
 	subject   string       // "" until a connection is armed
@@ -25,10 +26,10 @@ type token struct {
 	spent     bool         // the budget is used up: the token is ended with its last connection
 }
 
-// knows reports whether anybody is held by t.
+// has reports whether s has not forgotten t.
 func (s *Scheduler) has(t *token) bool { return s.tokens[t.id] == t }
 
-// forget lets go of a token by which nobody is held any more.
+// forget removes t, which has no connections, and stops the run if t was the last token.
 func (s *Scheduler) forget(t *token) {
 	delete(s.tokens, t.id)
 	s.unsubscribe(t)
@@ -41,7 +42,7 @@ func (s *Scheduler) forget(t *token) {
 	}
 }
 
-// unlink takes h from the connections of its token.
+// unlink removes c from the list of its token.
 func (s *Scheduler) unlink(c *Conn) {
 	if c.prev != nil {
 		c.prev.next = c.next
@@ -54,8 +55,8 @@ func (s *Scheduler) unlink(c *Conn) {
 	c.of, c.prev, c.next = nil, nil, nil
 }
 
-// below takes out the armed connections of t that were opened by a secret below its
-// floor, and forgets t if none is left.
+// takeBelowFloor removes the armed connections of t that a secret below the floor opened,
+// and returns them as a list for endAll. It forgets t if no connection remains.
 func (s *Scheduler) takeBelowFloor(t *token) (first *Conn) {
 	for c := t.conns; c != nil; {
 		next := c.next
@@ -72,8 +73,8 @@ func (s *Scheduler) takeBelowFloor(t *token) (first *Conn) {
 	return first
 }
 
-// detach forgets t and returns the holds whose contexts are to be ended; those that
-// are not armed learn cause when they are to be.
+// detach forgets t and all its connections, and sets their cause. It returns the armed
+// ones as a list for endAll. For the others, Arm will return the cause.
 func (s *Scheduler) detach(t *token, cause error) (first *Conn) {
 	if !s.has(t) {
 		return nil
@@ -91,7 +92,7 @@ func (s *Scheduler) detach(t *token, cause error) (first *Conn) {
 	return first
 }
 
-// cut ends all connections that t holds.
+// cut ends all connections of t with cause. If t is marked as spent, cut has it ended.
 func (s *Scheduler) cut(t *token, cause error) {
 	s.mu.Lock()
 	spent := t.spent && s.has(t)
@@ -106,8 +107,8 @@ func (s *Scheduler) cut(t *token, cause error) {
 // exhaust has t ended in a goroutine of its own, since the store may be slow.
 func (s *Scheduler) exhaust(t *token) { go s.cfg.Exhaust(t.id, t.subject) }
 
-// tie has t hear of those that it was delegated from, and reports whether any of them is
-// new.
+// subscribe has changes of the ancestors read t again. It returns true if an ancestor is
+// new: a change of it before this call was missed.
 func (s *Scheduler) subscribe(t *token, ancestors []storage.ID) (more bool) {
 	more = slices.ContainsFunc(ancestors, func(id storage.ID) bool { return !slices.Contains(t.ancestors, id) })
 	s.unsubscribe(t)
@@ -132,13 +133,12 @@ func (s *Scheduler) unsubscribe(t *token) {
 	t.ancestors = nil
 }
 
-// replaced is the cause for h, which was opened by a text of t that was replaced with an
-// overlap of 0.
+// replaced returns the cause for c, which a secret of t below its floor opened.
 func (s *Scheduler) replaced(t *token, c *Conn) error {
 	return s.cfg.Replaced(t.id, t.subject, c.generation)
 }
 
-// ranOut is the cause for those whose token could not be read when it was due.
+// ranOut returns the cause for the connections of t, which expired unread.
 func (s *Scheduler) ranOut(t *token) error {
 	return s.cfg.RanOut(t.id, t.subject, t.expires.time())
 }

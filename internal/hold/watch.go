@@ -7,8 +7,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// listen marks what the store tells of. When it tells nothing more it is polled, and
-// asked to tell again.
+// watchLoop has each token read again of which the store tells a change. When a watch
+// fails, the tick loop polls until the next watch works. If the store is closed,
+// watchLoop cuts every connection.
 func (r *run) watchLoop() {
 	for {
 		var err error
@@ -31,7 +32,7 @@ func (r *run) watchLoop() {
 	}
 }
 
-// pause waits for d, and reports whether there still are any holds.
+// waitFor returns true after d, or false as soon as the run ends.
 func (r *run) waitFor(d time.Duration) bool {
 	select {
 	case <-r.s.cfg.After(d):
@@ -41,7 +42,9 @@ func (r *run) waitFor(d time.Duration) bool {
 	}
 }
 
-// heard marks whom a change concerns.
+// changed has the tokens read again that change concerns: the token itself and its
+// delegates. The first change of a watch is a gap, which says that the watch works and
+// concerns every token.
 func (r *run) changed(change storage.Change) {
 	s := r.s
 	s.mu.Lock()
