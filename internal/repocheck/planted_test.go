@@ -243,8 +243,8 @@ package a
 import "time"
 
 var start = time.Now
--- clock.go --
-package lapse
+-- internal/hold/timer.go --
+package hold
 
 import "time"
 
