@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
@@ -24,7 +25,7 @@ func (c *tickingClock) After(time.Duration) <-chan time.Time { return nil }
 // allocations returns how many fn makes on average, once it has run a few times.
 func allocations(t *testing.T, fn func()) float64 {
 	t.Helper()
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates by itself")
 	}
 	for range 10 {

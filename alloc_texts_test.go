@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
@@ -63,7 +64,7 @@ func TestRefusedTextsAllocateTheirAnswer(t *testing.T) {
 // TestManyRefreshesTakeConstantSpace: however often a session was refreshed, it is one
 // record of 500 bytes at most, everything included.
 func TestManyRefreshesTakeConstantSpace(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates by itself")
 	}
 	const sessions, refreshes, budget = 10_000, 20, 500 // and one of them 10,000 times

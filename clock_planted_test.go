@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/race"
 )
 
 // highWater is a clock that remembers how far it has come, and what people have made of
@@ -49,7 +51,7 @@ func trusting(s *simulation) { s.hasty = true }
 // TestScriptsFindPlantedGuards: as few scripts as the test above plays find what is
 // wrong with each of these.
 func TestScriptsFindPlantedGuards(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	found := func(t *testing.T, want string, plant func(seed uint64) *simulation) {
 		t.Helper()
 		for seed := range uint64(200) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 )
 
@@ -65,7 +66,7 @@ func (s *simulation) checkTime() error {
 
 // TestClockScripts plays random scripts. -clocks=100000 is the long form.
 func TestClockScripts(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	covered := map[string]int{}
 	for seed := range uint64(*clockScripts) {
 		s := newSimulation(seed, realGuards[seed%2])

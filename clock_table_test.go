@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/race"
 )
 
 // shift is twelve hours of one machine, on which somebody uses a program all the time:
@@ -89,7 +91,7 @@ func (s *shift) second() {
 // TestClockAccidents plays accidents under the obvious guards and under this one, which
 // lets nobody in late and locks nobody out.
 func TestClockAccidents(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	truth := func(s *shift) time.Time { return s.machine.begun.Add(s.machine.truth) }
 	for _, row := range []struct {
 		name            string

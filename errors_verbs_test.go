@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -137,7 +138,7 @@ var verdictsNoRefusal = map[string]bool{nr: true, "ErrRotated": true}
 // TestEveryVerbOnEveryText: the error wraps its sentinel, and the umbrella if it refuses
 // the text, and nothing else. A refusal carries a Rejection, and anything else none.
 func TestEveryVerbOnEveryText(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	for text := range newRefusedScene(t).texts {
 		row, listed := textRows[text]
 		if !listed {

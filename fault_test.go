@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -68,7 +69,7 @@ func TestEveryVerbIsTried(t *testing.T) {
 
 // TestStorageFaults fails each call that each verb makes, in each way.
 func TestStorageFaults(t *testing.T) {
-	lapsetest.Alone(t)
+	race.Alone(t)
 	for _, verb := range verbs {
 		calls := len(callsOf(t, verb.do))
 		for n := 1; n <= calls; n++ {
@@ -311,7 +312,7 @@ func wantNoVerdict(t *testing.T, name string, err, cause error) {
 // TestFault19StoresDecideNothing: whatever a store returns from whichever call, a verb
 // answers that it could not tell, or is a use that is good all the same.
 func TestFault19StoresDecideNothing(t *testing.T) {
-	lapsetest.Alone(t)
+	race.Alone(t)
 	tries := 0
 	verdicts := maps.Clone(verdicts)
 	maps.Copy(verdicts, otherVerdicts(t))
@@ -345,7 +346,7 @@ func TestFault19StoresDecideNothing(t *testing.T) {
 
 // TestFault19StoresDecideNothingOfPairs: the same for Pairs.
 func TestFault19StoresDecideNothingOfPairs(t *testing.T) {
-	lapsetest.Alone(t)
+	race.Alone(t)
 	for _, verb := range pairVerbs {
 		s := newPairScene(t, nil)
 		verb.do(s.ctx, s)

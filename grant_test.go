@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -390,7 +391,7 @@ func TestFault3_OldTokensLiveOn(t *testing.T) {
 // TestJitterSpreads the lives of 10,000 tokens over the whole share, each part of it
 // as often as the others, in whole milliseconds and never outside.
 func TestJitterSpreads(t *testing.T) {
-	lapsetest.Alone(t)
+	race.Alone(t)
 	const tokens, parts = 10_000, 10
 	for _, share := range []float64{0.01, 0.1, 0.5} {
 		t.Run(fmt.Sprint(share), func(t *testing.T) {

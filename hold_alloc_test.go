@@ -6,13 +6,14 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 // TestBytesOfHold: a connection takes 1,200 bytes at most, all in all: the Hold with its
 // Token, what keeps it, and what of the caller's context it makes grow.
 func TestBytesOfHold(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates by itself")
 	}
 	const holds, budget = 20_000, 1200

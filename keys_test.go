@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 )
@@ -146,7 +147,7 @@ func TestKeySearchFindsWhatLeaks(t *testing.T) {
 
 // TestNoKeyIsPrinted, nor what is derived from it, whatever is printed how.
 func TestNoKeyIsPrinted(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	type pair struct{ Access, Refresh Config }
 	var told []Event
 	keys := [][]byte{randomKey(1), randomKey(2)}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/race"
 )
 
 var thiefSteps = flag.Int("thiefsteps", 5, "up to how many steps of a client and a thief are tried in every order; 8 takes a minute")
@@ -213,7 +214,7 @@ func firstFault(t *testing.T, r refresher, sequences iter.Seq[[]step]) (played i
 
 // TestClientAndThief plays all orders up to a few steps, and some of eight.
 func TestClientAndThief(t *testing.T) {
-	lapsetest.Alone(t)
+	race.Alone(t)
 	for n := 1; n <= *thiefSteps; n++ {
 		played, fault := firstFault(t, asItIs{}, orders(n))
 		if fault != nil {

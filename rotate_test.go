@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -509,7 +510,7 @@ func TestPreviousWithoutOverlap(t *testing.T) {
 // most two of them work, the newest and one before it, and every other is known for one
 // that was replaced.
 func TestRotateAtRandom(t *testing.T) {
-	lapsetest.Alone(t)
+	race.Alone(t)
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		f := newFixture(t, lapsetest.Keyed(lapse.Policy{RenewEvery: time.Minute, MaxTTL: 2 * time.Hour}, 1))

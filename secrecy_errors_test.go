@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -100,7 +101,7 @@ func (s *causeScene) quiet(t *testing.T, heard *said, want int, more ...string) 
 // TestNoErrorTellsASecret: every verb, on every token that is no good and on
 // every failure of the store.
 func TestNoErrorTellsASecret(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	t.Run("malformed", func(t *testing.T) {
 		s, heard := speaking(t)
 		for _, text := range nearMisses(s.issued.Bearer) {

@@ -22,6 +22,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -234,7 +235,7 @@ type hushPlanted struct {
 // nest, every printer and encoder of the standard library shows no secret, but of a bearer
 // text those of hushRemainder.
 func TestFault2_NothingPrintsASecret(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	values, s := hushValues(t)
 	for _, name := range slices.Concat(hushExported(t, "."), hushExported(t, "storage")) {
 		if values[name] == nil && !slices.Contains(strings.Fields(hushHarmless), name) {

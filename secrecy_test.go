@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -122,7 +123,7 @@ func (s secrets) shownBy(v any) (printers []string) {
 
 // TestNothingSecretIsPrinted, whatever is printed how.
 func TestNothingSecretIsPrinted(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	values, s := holders(t)
 	for name, shapes := range values {
 		t.Run(name, func(t *testing.T) {

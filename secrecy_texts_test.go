@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -33,7 +34,7 @@ func (s *refusedScene) addRecords(t *testing.T, all secrets) {
 
 // TestNoTextIsStored: of no text, of whatever standing, can the secret be read in a record.
 func TestNoTextIsStored(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	s := newRefusedScene(t)
 	for rec, err := range s.store.List(t.Context(), storage.Filter{}) {
 		if err != nil {
@@ -68,7 +69,7 @@ var togetherOn = [][]string{
 // TestNoTextIsTold: what every verb says and tells of every text, of a token and a session
 // that live and of such that are dead, holds no secret, no digest, no key and no salt.
 func TestNoTextIsTold(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	tried := 0
 	for _, verbs := range togetherOn {
 		tried += len(verbs)

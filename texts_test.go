@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -316,7 +317,7 @@ func playTable(w *textWorld, verbs []textVerb, pick func(c *textCell, kind strin
 // TestWhatEachTextDoes is the table: what each verb answers, what the record is then,
 // byte for byte, and what is told.
 func TestWhatEachTextDoes(t *testing.T) {
-	alone(t)
+	race.Alone(t)
 	played, wrong := playTable(newTextWorld(t, memory.New()), textVerbs(), func(*textCell, string) bool { return true })
 	for _, w := range wrong {
 		t.Error(w)

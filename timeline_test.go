@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
@@ -370,7 +371,7 @@ func compareTimelines(t *testing.T, rounds int, tell teller) (right map[lapse.St
 
 // TestTimelineIsWhatAuthenticateDoes, under thousands of policies.
 func TestTimelineIsWhatAuthenticateDoes(t *testing.T) {
-	lapsetest.Alone(t)
+	race.Alone(t)
 	rounds := 4_000
 	if testing.Short() {
 		rounds = 400

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -239,7 +240,7 @@ func TestJunkCostsNothing(t *testing.T) {
 		for _, unit := range []string{"a", ".", "_", "\x00", "a_"} {
 			junk := strings.Repeat(unit, size)
 			refuseText(t, junk)
-			if raceEnabled {
+			if race.Enabled {
 				continue
 			}
 			if n := testing.AllocsPerRun(3, func() { _, _ = m.Authenticate(t.Context(), junk) }); n != 0 {

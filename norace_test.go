@@ -1,5 +1,0 @@
-//go:build !race
-
-package lapse
-
-const raceEnabled = false
