@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -117,7 +116,7 @@ func (s secrets) shownBy(v any) (printers []string) {
 			printers = append(printers, printer)
 		}
 	}, v)
-	slices.SortFunc(printers, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	slices.SortFunc(printers, func(a, b string) int { return len(a) - len(b) })
 	return printers
 }
 

@@ -3,7 +3,7 @@ package lapse
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"errors"
 	"io"
 	"testing"
@@ -19,9 +19,9 @@ import (
 // until the test ends. Such a test must not be parallel.
 func replaceRandom(t *testing.T, r io.Reader) {
 	t.Helper()
-	original := rand.Reader
-	rand.Reader = r
-	t.Cleanup(func() { rand.Reader = original })
+	original := cryptorand.Reader
+	cryptorand.Reader = r
+	t.Cleanup(func() { cryptorand.Reader = original })
 }
 
 // endless repeats one byte.
@@ -75,7 +75,7 @@ func TestBrokenRandomSource(t *testing.T) {
 // TestSlowRandomSource: a source may give one byte at a time.
 func TestSlowRandomSource(t *testing.T) {
 	m, _ := managerOver(t, newTallyStore(), Config{})
-	replaceRandom(t, iotest.OneByteReader(rand.Reader))
+	replaceRandom(t, iotest.OneByteReader(cryptorand.Reader))
 	issued := issueTo(t, m, Grant{Subject: "ana"})
 	if _, err := m.Authenticate(t.Context(), issued.Bearer); err != nil {
 		t.Error(err)
