@@ -1,4 +1,4 @@
-package lapse_test
+package model
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/internal/race"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 var thiefSteps = flag.Int("thiefsteps", 5, "up to how many steps of a client and a thief are tried in every order; 8 takes a minute")
@@ -61,21 +62,39 @@ func (f *robbed) refresh(n int) (int, error) {
 	return f.tip, nil
 }
 
+// robbedPairs is a Pairs on memory, with its clock.
+type robbedPairs struct {
+	*lapse.Pairs
+	ctx   context.Context
+	clock *lapsetest.StepClock
+}
+
+func newRobbedPairs(t *testing.T) *robbedPairs {
+	t.Helper()
+	p := &robbedPairs{ctx: context.Background(), clock: lapsetest.NewClock()}
+	made, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: p.clock}, Grace: theftGrace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Pairs = made
+	return p
+}
+
 // refresher is Pairs, or something that is nearly as good.
 type refresher interface {
-	Refresh(p *pairs, text string) (lapse.TokenPair, error)
+	Refresh(p *robbedPairs, text string) (lapse.TokenPair, error)
 }
 
 type asItIs struct{}
 
-func (asItIs) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
+func (asItIs) Refresh(p *robbedPairs, text string) (lapse.TokenPair, error) {
 	return p.Refresh(p.ctx, text)
 }
 
 // act has the steps happen to p and to the model, and says where they part, or which
 // promise was broken.
-func act(p *pairs, r refresher, subject string, steps []step) error {
-	first, err := p.Pairs.Issue(p.ctx, lapse.Grant{Subject: subject})
+func act(p *robbedPairs, r refresher, subject string, steps []step) error {
+	first, err := p.Issue(p.ctx, lapse.Grant{Subject: subject})
 	if err != nil {
 		return err
 	}
@@ -124,13 +143,13 @@ func act(p *pairs, r refresher, subject string, steps []step) error {
 
 // out checks that once the session is dead none of its texts works, and that until then
 // the newest access text does.
-func out(p *pairs, f *robbed, all []lapse.TokenPair) error {
+func out(p *robbedPairs, f *robbed, all []lapse.TokenPair) error {
 	if !f.dead {
-		_, err := p.Manager.Peek(p.ctx, all[f.tip].Access.Bearer)
+		_, err := p.Access().Peek(p.ctx, all[f.tip].Access.Bearer)
 		return err
 	}
 	for n, c := range all {
-		if _, err := p.Manager.Peek(p.ctx, c.Access.Bearer); !errors.Is(err, lapse.ErrUnauthenticated) {
+		if _, err := p.Access().Peek(p.ctx, c.Access.Bearer); !errors.Is(err, lapse.ErrUnauthenticated) {
 			return fmt.Errorf("access text %d after reuse: %v", n, err)
 		}
 	}
@@ -202,7 +221,7 @@ func draws(rng *rand.Rand, count, n int) iter.Seq[[]step] {
 // firstFault plays each sequence with r, by a subject of its own, and returns how many
 // that were and the first that went wrong.
 func firstFault(t *testing.T, r refresher, sequences iter.Seq[[]step]) (played int, fault error) {
-	p := memoryPairs(t, lapse.PairConfig{Access: lapse.Config{Observe: func(context.Context, lapse.Event) {}}, Grace: theftGrace})
+	p := newRobbedPairs(t)
 	for steps := range sequences {
 		if err := act(p, r, fmt.Sprint("ana ", played), steps); err != nil {
 			return played, fmt.Errorf("%s: %w", steps, err)
@@ -242,7 +261,7 @@ type cached struct {
 	used    bool // what was given is given again although it has been used
 }
 
-func (c cached) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
+func (c cached) Refresh(p *robbedPairs, text string) (lapse.TokenPair, error) {
 	now := p.clock.Now()
 	if m := c.seen[text]; m != nil && now.Before(m.at.Add(theftGrace)) && (c.used || c.seen[m.given.Refresh.Bearer] == nil) {
 		if c.restart {
@@ -260,7 +279,7 @@ func (c cached) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
 // forgiving refuses a spent text without a consequence.
 type forgiving struct{ seen map[string]string }
 
-func (f forgiving) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
+func (f forgiving) Refresh(p *robbedPairs, text string) (lapse.TokenPair, error) {
 	if next := f.seen[text]; next != "" && f.seen[next] != "" {
 		return lapse.TokenPair{}, lapse.ErrReused
 	}
@@ -274,7 +293,7 @@ func (f forgiving) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
 // strict takes every replay for a theft, within the grace too.
 type strict struct{}
 
-func (strict) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
+func (strict) Refresh(p *robbedPairs, text string) (lapse.TokenPair, error) {
 	given, err := p.Refresh(p.ctx, text)
 	if err == nil && given.Repeated {
 		return lapse.TokenPair{}, errors.Join(lapse.ErrReused, lapsetest.LoggedOut(p.ExpireBearer(p.ctx, text)))
@@ -286,7 +305,7 @@ func (strict) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
 // out.
 type lossy struct{}
 
-func (lossy) Refresh(p *pairs, text string) (lapse.TokenPair, error) {
+func (lossy) Refresh(p *robbedPairs, text string) (lapse.TokenPair, error) {
 	given, err := p.Refresh(p.ctx, text)
 	if err == nil && given.Repeated {
 		return p.Refresh(p.ctx, given.Refresh.Bearer)
