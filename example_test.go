@@ -10,7 +10,10 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/benbjohnson/clock"
@@ -765,4 +768,423 @@ func ExampleIdentify() {
 	// Output:
 	// lapse: unauthenticated: bad credentials
 	// ana had 0
+}
+
+// A log-in: an access text for a quarter of an hour, and a refresh text that gets both
+// replaced.
+func ExamplePairs() {
+	ctx := context.Background()
+	mock := clock.NewMock()
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: mock}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	login, err := pairs.Issue(ctx, lapse.Grant{Subject: "ana", Scope: "read write"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, err := pairs.Access().Authenticate(ctx, login.Access.Bearer)
+	fmt.Println(session.Subject, login.ExpiresIn, err)
+
+	mock.Add(15 * time.Minute)
+	_, err = pairs.Access().Authenticate(ctx, login.Access.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrExpired))
+
+	next, err := pairs.Refresh(ctx, login.Refresh.Bearer)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(next.Access.ID == session.ID) // it is the same session
+
+	again, err := pairs.Refresh(ctx, login.Refresh.Bearer) // the first answer was lost
+	fmt.Println(again.Refresh.Bearer == next.Refresh.Bearer, err)
+
+	mock.Add(10 * time.Second) // the grace has ended: this may be a thief
+	_, err = pairs.Refresh(ctx, login.Refresh.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrReused))
+	_, err = pairs.Access().Authenticate(ctx, next.Access.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrRevoked))
+	// Output:
+	// ana 15m0s <nil>
+	// true
+	// true
+	// true <nil>
+	// true
+	// true
+}
+
+// A token endpoint answers with the JSON of the TokenPair, and never caches it.
+func ExamplePairs_Refresh() {
+	ctx := context.Background()
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: clock.NewMock()}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	login, err := pairs.Issue(ctx, lapse.Grant{Subject: "ana", Scope: "read write"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer := func(credentials lapse.TokenPair, err error) string {
+		var wrong *lapse.GrantError
+		switch {
+		case errors.Is(err, lapse.ErrScope), errors.As(err, &wrong) && wrong.Field == "Scope":
+			return `400 {"error":"invalid_scope"}`
+		case wrong != nil:
+			return `400 {"error":"invalid_request"}`
+		case errors.Is(err, lapse.ErrUnauthenticated):
+			return `400 {"error":"invalid_grant"}`
+		case err != nil:
+			return "503"
+		}
+		body, err := json.Marshal(credentials)
+		if err != nil {
+			return "500"
+		}
+		return "200 " + string(body)
+	}
+	got := answer(pairs.Refresh(ctx, login.Refresh.Bearer, "read"))
+	fmt.Println(got[:27], strings.Contains(got, `"token_type":"Bearer","expires_in":900,`), strings.HasSuffix(got, `"scope":"read"}`))
+	fmt.Println(answer(pairs.Refresh(ctx, login.Refresh.Bearer, "delete")))
+	fmt.Println(answer(pairs.Refresh(ctx, login.Access.Bearer)))
+	fmt.Println(answer(pairs.Issue(ctx, lapse.Grant{Subject: "ana", Scope: "a\tb"})))
+	fmt.Println(answer(pairs.Issue(ctx, lapse.Grant{Subject: "ana", TTL: -time.Minute})))
+	// Output:
+	// 200 {"access_token":"lapse_ true true
+	// 400 {"error":"invalid_scope"}
+	// 400 {"error":"invalid_grant"}
+	// 400 {"error":"invalid_scope"}
+	// 400 {"error":"invalid_request"}
+}
+
+// To log out, either text will do, as often as it is sent (RFC 7009).
+func ExamplePairs_ExpireBearer() {
+	ctx := context.Background()
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	login, err := pairs.Issue(ctx, lapse.Grant{Subject: "ana"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, bearer := range []string{login.Access.Bearer, login.Refresh.Bearer} {
+		session, err := pairs.ExpireBearer(ctx, bearer)
+		fmt.Println(session.EndReason, err)
+	}
+	_, err = pairs.Refresh(ctx, login.Refresh.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrRevoked))
+	// Output:
+	// revoked <nil>
+	// revoked <nil>
+	// true
+}
+
+// A page of devices: each line is a session, and its ID ends it, or keeps it when all the
+// others end.
+func ExamplePairs_Sessions() {
+	ctx := context.Background()
+	mock := clock.NewMock()
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: mock}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	laptop, err := pairs.Issue(ctx, lapse.Grant{Subject: "ana", Name: "laptop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := pairs.Issue(ctx, lapse.Grant{Subject: "ana", Name: "phone", SessionTTL: 24 * time.Hour}); err != nil {
+		log.Fatal(err)
+	}
+	mock.Add(time.Hour)
+	if _, err := pairs.Refresh(ctx, laptop.Refresh.Bearer); err != nil {
+		log.Fatal(err)
+	}
+	list := func() {
+		var lines []string
+		for s, err := range pairs.Sessions(ctx, "ana") {
+			if err != nil {
+				log.Fatal(err)
+			}
+			seen := s.IssuedAt // the latest of log-in and refresh
+			if s.RotatedAt.After(seen) {
+				seen = s.RotatedAt
+			}
+			lines = append(lines, fmt.Sprint(s.Name, ", seen at ", seen.Format(time.TimeOnly), ", until ", s.ExpiresAt.Format(time.DateOnly)))
+		}
+		slices.Sort(lines)
+		fmt.Println(strings.Join(lines, "\n"))
+	}
+	list()
+	ended, err := pairs.Access().ExpireSubject(ctx, "ana", laptop.Refresh.ID) // all others
+	fmt.Println(ended, err)
+	list()
+	// Output:
+	// laptop, seen at 01:00:00, until 1970-01-31
+	// phone, seen at 00:00:00, until 1970-01-02
+	// 1 <nil>
+	// laptop, seen at 01:00:00, until 1970-01-31
+}
+
+// A client asks whether its session still lives, and spends nothing by that.
+func ExamplePairs_Peek() {
+	ctx := context.Background()
+	mock := clock.NewMock()
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Clock: mock}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	login, err := pairs.Issue(ctx, lapse.Grant{Subject: "ana"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, err := pairs.Peek(ctx, login.Refresh.Bearer)
+	fmt.Println(session.Subject, session.ExpiresAt.Format(time.DateOnly), err)
+
+	next, err := pairs.Refresh(ctx, login.Refresh.Bearer)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mock.Add(10 * time.Second)
+	_, err = pairs.Peek(ctx, login.Refresh.Bearer) // Refresh would end the session
+	fmt.Println(errors.Is(err, lapse.ErrReplaced))
+	_, err = pairs.Peek(ctx, next.Refresh.Bearer)
+	fmt.Println(err)
+	// Output:
+	// ana 1970-01-31 <nil>
+	// true
+	// <nil>
+}
+
+func ExampleManager_Hold() {
+	// setup
+	ctx := context.Background()
+	tokens, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com"})
+	check(err)
+	bearer := issued.Bearer
+	// end setup
+	hold, err := tokens.Hold(ctx, bearer)
+	if err != nil { // as of Authenticate: answer 401, or 503
+		return
+	}
+	defer hold.Release() // when the connection ends
+	fmt.Println("connected:", hold.Token().Subject)
+
+	_, err = tokens.ExpireSubject(ctx, hold.Token().Subject) // log out everywhere
+	check(err)
+
+	<-hold.Context().Done() // at once; or when the token runs out
+	var why *lapse.Rejection
+	if errors.As(context.Cause(hold.Context()), &why) {
+		fmt.Println("cut:", why.Reason)
+	}
+	// Output:
+	// connected: ana@example.com
+	// cut: subject
+}
+
+// A peer of which only the context is heeded sees the connection break. Close it from
+// context.AfterFunc instead, and say why: a client that knows that it was logged out
+// does not connect again and again.
+func ExampleManager_Hold_goodbye() {
+	// setup
+	ctx := context.Background()
+	tokens, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com"})
+	check(err)
+	closed := make(chan struct{})
+	closeWith := func(code int, reason string) {
+		fmt.Println("close", code, reason)
+		close(closed)
+	}
+	// end setup
+	hold, err := tokens.Hold(ctx, issued.Bearer)
+	check(err)
+	held := hold.Context()
+	stop := context.AfterFunc(held, func() {
+		if errors.Is(context.Cause(held), lapse.ErrUnauthenticated) {
+			closeWith(4001, "sign in again")
+		} else {
+			closeWith(1001, "try again later") // the store was closed, or the server goes down
+		}
+	})
+	defer stop() // where the peer hangs up first
+
+	_, err = tokens.ExpireBearer(ctx, issued.Bearer)
+	check(err)
+	<-closed
+	// Output:
+	// close 4001 sign in again
+}
+
+func ExampleHold_Release() {
+	// setup
+	ctx := context.Background()
+	tokens, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com"})
+	check(err)
+	// end setup
+	hold, err := tokens.Hold(ctx, issued.Bearer)
+	check(err)
+	hold.Release() // the connection has ended: nothing is watched any more
+	fmt.Println(context.Cause(hold.Context()))
+	// Output: context canceled
+}
+
+// deskClock is a mock that also knows how much time has passed, as the system's clock
+// does, whatever somebody sets it to.
+type deskClock struct {
+	*clock.Mock
+	passed time.Duration
+}
+
+func newDeskClock() *deskClock {
+	c := &deskClock{Mock: clock.NewMock()}
+	c.Set(nineOClock)
+	return c
+}
+
+func (c *deskClock) Elapsed() time.Duration { return c.passed }
+
+func (c *deskClock) pass(d time.Duration) {
+	c.passed += d
+	c.Add(d)
+}
+
+// The clock is set back by two hours. That lengthens no life: time goes on as it passes.
+// A clock that is still behind after ten minutes was wrong before: whoever is logged in
+// logs in once more.
+func ExampleConfig_clockGuard() {
+	ctx := context.Background()
+	wall := newDeskClock()
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Clock:      wall,
+		ClockGuard: lapse.GuardDefault,
+		Observe: func(_ context.Context, e lapse.Event) {
+			if e.Kind == lapse.EventClock {
+				fmt.Println("the clock was behind, and is followed from", e.At.Format("15:04"))
+			}
+		},
+	})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+
+	wall.Set(nineOClock.Add(-2 * time.Hour))
+	tok, err := m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(tok.LastUsedAt.Format("15:04"), err)
+
+	wall.pass(9 * time.Minute)
+	tok, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(tok.LastUsedAt.Format("15:04"), err)
+
+	wall.pass(2 * time.Minute)
+	m.Authenticate(ctx, issued.Bearer) // sees that it has settled
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	var why *lapse.Rejection
+	fmt.Println(errors.As(err, &why) && why.Reason == lapse.EndClock)
+
+	again := logIn(m, "ana", "desk")
+	fmt.Println(again.IssuedAt.Format("15:04"))
+	// Output:
+	// 09:00 <nil>
+	// 09:09 <nil>
+	// the clock was behind, and is followed from 07:11
+	// true
+	// 07:11
+}
+
+// Under GuardStrict nobody is logged out by a clock: nothing works until it is right, or
+// somebody who administers says that it is.
+func ExampleManager_AcceptClock() {
+	ctx := context.Background()
+	wall := newDeskClock()
+	m, err := lapse.New(memory.New(), lapse.Config{Clock: wall, ClockGuard: lapse.GuardStrict})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+
+	wall.Set(nineOClock.Add(-2 * time.Hour))
+	m.Peek(ctx, issued.Bearer) // sees that it is behind
+	wall.pass(11 * time.Minute)
+	m.Peek(ctx, issued.Bearer) // sees that it still is
+	_, err = m.Peek(ctx, issued.Bearer)
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, lapse.ErrClock), errors.Is(err, lapse.ErrUnauthenticated))
+
+	check(m.AcceptClock(ctx))
+	_, err = m.Peek(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrRevoked))
+	_, err = m.Peek(ctx, logIn(m, "ana", "desk").Bearer)
+	fmt.Println(err)
+	// Output:
+	// lapse: peek: lapse: the clock is behind; set it right, or accept it with AcceptClock
+	// true false
+	// true
+	// <nil>
+}
+
+// The clock is set back after a token has run out. The time that decisions see has not
+// gone back, so Live of a listed token is asked at Now.
+func ExampleManager_Now() {
+	ctx := context.Background()
+	wall := newDeskClock()
+	m, err := lapse.New(memory.New(), lapse.Config{Clock: wall})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+	wall.pass(31 * time.Minute)
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrExpired))
+
+	wall.Set(nineOClock)
+	for tok, err := range m.Tokens(ctx, "ana") {
+		check(err)
+		fmt.Println(wall.Now().Format("15:04"), tok.Live(wall.Now()))
+		fmt.Println(m.Now().Format("15:04"), tok.Live(m.Now()))
+	}
+	// Output:
+	// true
+	// 09:00 true
+	// 09:31 false
+}
+
+// docs/time.md shows the body of this test.
+func TestSynctestExample(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens, _ := lapse.New(memory.New(), lapse.Config{})
+		issued, _ := tokens.Issue(t.Context(), lapse.Grant{Subject: "ana"})
+
+		time.Sleep(30 * time.Minute) // takes no time
+		_, err := tokens.Authenticate(t.Context(), issued.Bearer)
+		if !errors.Is(err, lapse.ErrExpired) {
+			t.Errorf("after 30 idle minutes: %v", err)
+		}
+	})
+}
+
+// What would a shorter cap do to somebody who works all morning? Nothing has to run
+// to find out.
+func ExamplePolicy_Timeline() {
+	p := lapse.Policy{TTL: 30 * time.Minute, MaxTTL: 2 * time.Hour, RenewEvery: 5 * time.Minute}
+
+	var uses []time.Time
+	for _, minutes := range []int{2, 25, 50, 79, 95, 119, 120} {
+		uses = append(uses, nineOClock.Add(time.Duration(minutes)*time.Minute))
+	}
+	steps, err := p.Timeline(nineOClock, uses...)
+	check(err)
+	for _, s := range steps {
+		fmt.Println(s.At.Format("15:04"), s.Kind, s.ExpiresAt.Format("15:04"))
+	}
+	fmt.Println(steps[0]) // with the date
+	// Output:
+	// 09:02 not due, lives until 09:30
+	// 09:25 renewed until 09:55
+	// 09:50 renewed until 10:20
+	// 10:19 renewed until 10:49
+	// 10:35 capped at 11:00
+	// 10:59 capped at 11:00
+	// 11:00 refused, at its cap since 11:00
+	// 2026-01-05T09:02:00Z not due, lives until 2026-01-05T09:30:00Z
 }

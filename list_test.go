@@ -3,6 +3,8 @@ package lapse_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -172,5 +174,378 @@ func TestSweepCountsWhatItDid(t *testing.T) {
 	lapsetest.WantIs(t, "Sweep", err, lapse.ErrUnavailable)
 	if n, err := f.Sweep(f.ctx); n != 100 || err != nil {
 		t.Errorf("swept %d, %v in the end; want 100", n, err)
+	}
+}
+
+// names returns the names of the tokens that seq yields, in order; one that is an error
+// stands as what it wraps.
+func names(seq iter.Seq2[lapse.Token, error]) (all []string) {
+	for tok, err := range seq {
+		switch {
+		case err == nil:
+			all = append(all, tok.Name)
+		case errors.Is(err, lapse.ErrCorrupt):
+			all = append(all, "corrupt")
+		default:
+			all = append(all, "failed")
+		}
+	}
+	return all
+}
+
+// TestExpiringBoundaries: (now, now+within], to the millisecond.
+func TestExpiringBoundaries(t *testing.T) {
+	const ms, hour = time.Millisecond, time.Hour
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{TTL: hour, MaxTTL: lapse.NoLimit})
+		for _, left := range []time.Duration{-ms, 0, ms, hour - ms, hour, hour + ms, 2 * hour} {
+			issueFor(t, m, lapse.Grant{Subject: "ana", Name: left.String(), TTL: 10*time.Minute + left})
+		}
+		clock.Add(10 * time.Minute)
+		for _, tt := range []struct {
+			within time.Duration
+			want   []string
+		}{
+			{ms, []string{"1ms"}},
+			{2*ms - 1, []string{"1ms"}},
+			{hour - 2*ms, []string{"1ms"}},
+			{hour - ms, []string{"1ms", "59m59.999s"}},
+			{hour, []string{"1ms", "59m59.999s", "1h0m0s"}},
+			{hour + ms - 1, []string{"1ms", "59m59.999s", "1h0m0s"}},
+			{hour + ms, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s"}},
+			{lapse.NoLimit - 1, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s", "2h0m0s"}},
+			{lapse.NoLimit, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s", "2h0m0s"}},
+		} {
+			lapsetest.WantDiff(t, fmt.Sprintf("within %v", tt.within), tt.want, names(m.Expiring(t.Context(), tt.within)))
+		}
+	})
+}
+
+// TestExpiringLooksAhead only forwards: a within that can find nothing is a mistake.
+func TestExpiringLooksAhead(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	f.issue(lapse.Grant{Subject: "ana"})
+	for _, within := range []time.Duration{0, 1, time.Millisecond - 1, -1, -time.Hour, -1 << 63} {
+		calls := f.calls(func() {
+			n := 0
+			for tok, err := range f.Expiring(f.ctx, within) {
+				n++
+				if lapsetest.WantIs(t, within.String(), err, lapse.ErrInvalidConfig); tok != (lapse.Token{}) {
+					t.Errorf("%v yields %+v", within, tok)
+				}
+			}
+			if n != 1 {
+				t.Errorf("%v yields %d pairs", within, n)
+			}
+		})
+		lapsetest.WantDiff(t, "calls", noCalls, calls)
+	}
+}
+
+// TestExpiringOrder: soonest first, then by ID, whoever's they are and of whatever
+// prefix; the dead are no news.
+func TestExpiringOrder(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	keys := f.manager(lapse.Config{Prefix: "key"})
+	issue := func(m *lapse.Manager, subject, name string, ttl time.Duration) lapse.Issued {
+		return issueFor(t, m, lapse.Grant{Subject: subject, Name: name, TTL: ttl})
+	}
+	issue(f.Manager, "ana", "third", 20*time.Minute)
+	issue(keys, "bob", "first", 5*time.Minute)
+	issue(f.Manager, "bob", "second", 10*time.Minute)
+	f.clock.Add(time.Minute)
+	issue(keys, "ana", "fourth", 19*time.Minute) // with the third, and issued later
+	ended := issue(f.Manager, "ana", "ended", 10*time.Minute)
+	if _, err := f.Expire(f.ctx, ended.ID); err != nil {
+		t.Fatal(err)
+	}
+	spent := issueFor(t, f.Manager, lapse.Grant{Subject: "ana", Name: "spent", TTL: 10 * time.Minute, MaxUses: 1})
+	if _, err := f.Authenticate(f.ctx, spent.Bearer); err != nil {
+		t.Fatal(err)
+	}
+	f.events = nil
+	calls := f.calls(func() {
+		lapsetest.WantDiff(t, "tokens", []string{"first", "second", "third", "fourth"}, names(f.Expiring(f.ctx, time.Hour)))
+	})
+	lapsetest.WantDiff(t, "calls", []storagetest.Op{storagetest.OpList}, calls)
+	for tok, err := range f.Expiring(f.ctx, time.Hour) {
+		if want := f.token(tok.ID); err != nil || tok != want || len(f.events) != 0 {
+			t.Errorf("yields %+v, %v; want what Token says: %+v", tok, err, want)
+		}
+	}
+}
+
+// TestExpiringAfterARenewal: what was renewed out of the time is not in it.
+func TestExpiringAfterARenewal(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	i := f.issue(lapse.Grant{Subject: "ana", Name: "renewed"})
+	f.issue(lapse.Grant{Subject: "ana", Name: "idle"})
+	f.clock.Add(20 * time.Minute)
+	lapsetest.WantDiff(t, "before", 2, len(names(f.Expiring(f.ctx, 10*time.Minute))))
+	if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
+		t.Fatal(err)
+	}
+	lapsetest.WantDiff(t, "after", []string{"idle"}, names(f.Expiring(f.ctx, 10*time.Minute)))
+}
+
+// TestExpiringUnderALoweredCap, as its comment says it.
+func TestExpiringUnderALoweredCap(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	f.issue(lapse.Grant{Subject: "ana", Name: "30 m"})
+	f.issue(lapse.Grant{Subject: "ana", Name: "2 h", TTL: 2 * time.Hour})
+	f.issue(lapse.Grant{Subject: "ana", Name: "5 h", TTL: 5 * time.Hour})
+	lowered := f.manager(lapse.Config{Policy: lapse.Policy{MaxTTL: time.Hour}})
+	lapsetest.WantDiff(t, "found by their records", []string{"30 m", "2 h"}, names(lowered.Expiring(f.ctx, 2*time.Hour)))
+	for tok := range lowered.Expiring(f.ctx, 2*time.Hour) {
+		if want := lapsetest.StartMilli.Add(time.Hour); tok.Name == "2 h" && !tok.ExpiresAt.Equal(want) {
+			t.Errorf("until %v, want the cap of now: %v", tok.ExpiresAt, want)
+		}
+	}
+	f.clock.Add(time.Hour)
+	lapsetest.WantDiff(t, "dead by the lowered cap", []string(nil), names(lowered.Expiring(f.ctx, 4*time.Hour)))
+	lapsetest.WantDiff(t, "and not by the old one", []string{"2 h", "5 h"}, names(f.Expiring(f.ctx, 4*time.Hour)))
+}
+
+// TestExpiringDamaged: one record that cannot be read is said to be so, and hides no
+// other.
+func TestExpiringDamaged(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	for _, name := range []string{"a", "b", "c"} {
+		f.issue(lapse.Grant{Subject: name, Name: name})
+		f.clock.Add(time.Millisecond)
+	}
+	id := f.contents()[1].ID
+	m, err := lapse.New(&damaged{Store: f.store, id: id}, lapse.Config{Clock: f.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "a", "c"}, names(m.Expiring(f.ctx, time.Hour)))
+	for tok, err := range m.Expiring(f.ctx, time.Hour) {
+		if tok != (lapse.Token{ID: id}) || errors.Is(err, lapse.ErrUnauthenticated) {
+			t.Errorf("%+v, %v", tok, err)
+		}
+		break
+	}
+}
+
+// TestExpiringBody may call any verb, and stop.
+func TestExpiringBody(t *testing.T) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
+		for range 3 {
+			issueFor(t, m, lapse.Grant{Subject: "ana"})
+		}
+		for range m.Expiring(t.Context(), time.Hour) {
+			break
+		}
+		n := 0
+		for tok, err := range m.Expiring(t.Context(), time.Hour) {
+			if n++; err != nil {
+				t.Fatal(err)
+			}
+			if ended, err := m.Expire(t.Context(), tok.ID); !ended || err != nil {
+				t.Errorf("Expire in the loop: %v, %v", ended, err)
+			}
+		}
+		if left := names(m.Expiring(t.Context(), time.Hour)); n != 3 || len(left) != 0 {
+			t.Errorf("%d yielded, %v left after their end", n, left)
+		}
+	})
+}
+
+// asked is a store that keeps what its List was asked for.
+type asked struct {
+	storage.Store
+	filter storage.Filter
+}
+
+func (a *asked) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
+	a.filter = f
+	return a.Store.List(ctx, f)
+}
+
+// TestExpiringAtTheEndOfTime: what lives until the last instant is found there, and
+// nobody is asked for what lies behind it.
+func TestExpiringAtTheEndOfTime(t *testing.T) {
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}})
+	i := f.issue(lapse.Grant{Subject: "ana", Name: "last"})
+	last := time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	f.change(i.ID, func(r *storage.Record) { r.ExpiresAt = last })
+	store := &asked{Store: f.store}
+	for _, tt := range []struct {
+		now    time.Time
+		within time.Duration
+		want   []string
+		before time.Time
+	}{
+		{lapsetest.StartMilli, lapse.NoLimit, []string{"last"}, time.Time{}},
+		{lapsetest.StartMilli, time.Hour, nil, lapsetest.StartMilli.Add(time.Hour + time.Millisecond)},
+		{lapsetest.StartMilli, lapse.NoLimit - 1, nil, lapsetest.StartMilli.Add((lapse.NoLimit - 1).Truncate(time.Millisecond)).Add(time.Millisecond)},
+		{last.Add(-time.Hour), time.Hour - time.Millisecond, nil, last},
+		{last.Add(-time.Hour), time.Hour, []string{"last"}, time.Time{}},
+		{last.Add(-time.Hour), 2 * time.Hour, []string{"last"}, time.Time{}},
+	} {
+		clock := &dialClock{tt.now}
+		m, err := lapse.New(store, lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}, Clock: clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		what := fmt.Sprintf("at %v, within %v", tt.now, tt.within)
+		lapsetest.WantDiff(t, what, tt.want, names(m.Expiring(f.ctx, tt.within)))
+		lapsetest.WantDiff(t, what+": asked for", storage.Filter{ExpiresBefore: tt.before}, store.filter)
+	}
+}
+
+// change rewrites the record of a token.
+func (f *fixture) change(id lapse.ID, change func(r *storage.Record)) {
+	f.t.Helper()
+	err := f.store.Update(f.ctx, f.token(id).Subject, func(tx storage.Tx) error {
+		r, err := tx.Get(id)
+		if err != nil {
+			return err
+		}
+		change(&r)
+		return tx.Put(r)
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// TestExpiringOfTheRotated: a token that was rotated is yielded once, and expires when its
+// new life does, whatever its previous text does.
+func TestExpiringOfTheRotated(t *testing.T) {
+	for _, overlap := range []time.Duration{0, time.Minute, 5 * time.Minute} {
+		f := newFixture(t, lapse.Config{})
+		i := f.issue(lapse.Grant{Subject: "ana", Name: "rotated"})
+		f.clock.Add(10 * time.Minute)
+		next, err := f.Rotate(f.ctx, i.Bearer, overlap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lapsetest.WantDiff(t, "until 1 ms before its end", []string(nil), names(f.Expiring(f.ctx, 30*time.Minute-time.Millisecond)))
+		for tok, err := range f.Expiring(f.ctx, 30*time.Minute) {
+			if err != nil || tok != f.token(i.ID) || !tok.ExpiresAt.Equal(next.ExpiresAt) {
+				t.Errorf("%+v, %v; want what Token says", tok, err)
+			}
+		}
+		lapsetest.WantDiff(t, "until its end", []string{"rotated"}, names(f.Expiring(f.ctx, 30*time.Minute)))
+	}
+}
+
+// TestExpiringOfSessions: a session expires when it would run out without another
+// refresh; its access secret and a grace have no say.
+func TestExpiringOfSessions(t *testing.T) {
+	const day = 24 * time.Hour
+	f := newFixture(t, lapse.Config{})
+	p, err := lapse.NewPairs(f.store, lapse.PairConfig{
+		Access:  lapse.Config{Clock: f.clock},
+		Refresh: lapse.Config{Policy: lapse.Policy{TTL: 10 * day, MaxTTL: 15 * day}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.Issue(f.ctx, lapse.Grant{Subject: "ana", Name: "session"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		after, left time.Duration // after how long it is refreshed, and what it has left then
+	}{{0, 10 * day}, {time.Hour, 10 * day}, {9 * day, 15*day - time.Hour - 9*day}} {
+		f.clock.Add(row.after)
+		if c, err = p.Refresh(f.ctx, c.Refresh.Bearer); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []*lapse.Manager{p.Access(), f.Manager} {
+			lapsetest.WantDiff(t, "1 ms too near", []string(nil), names(m.Expiring(f.ctx, row.left-time.Millisecond)))
+			lapsetest.WantDiff(t, "in time", []string{"session"}, names(m.Expiring(f.ctx, row.left)))
+		}
+	}
+	if _, err := p.Access().ExpireBearer(f.ctx, c.Access.Bearer); err != nil {
+		t.Fatal(err)
+	}
+	lapsetest.WantDiff(t, "once it is logged out", []string(nil), names(f.Expiring(f.ctx, lapse.NoLimit)))
+}
+
+// TestExpiringDelegates expire with those that they were delegated from.
+func TestExpiringDelegates(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	parent := f.issue(lapse.Grant{Subject: "ana", Name: "parent", TTL: 10 * time.Minute})
+	f.clock.Add(time.Millisecond) // so that its ID comes first
+	child, err := f.Delegate(f.ctx, parent.Bearer, lapse.Grant{Name: "child", TTL: 20 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.issue(lapse.Grant{Subject: "bob", Name: "bob's", TTL: 15 * time.Minute})
+	lapsetest.WantDiff(t, "both", []string{"parent", "child", "bob's"}, names(f.Expiring(f.ctx, 20*time.Minute)))
+	for tok, err := range f.Expiring(f.ctx, 20*time.Minute) {
+		if err != nil || tok.ID == child.ID && !tok.ExpiresAt.Equal(parent.ExpiresAt) {
+			t.Errorf("%s until %v, %v; want %v", tok.Name, tok.ExpiresAt, err, parent.ExpiresAt)
+		}
+	}
+	lapsetest.WantDiff(t, "the child's record promises more", []string{"parent", "bob's"}, names(f.Expiring(f.ctx, 15*time.Minute)))
+	f.clock.Set(parent.ExpiresAt)
+	lapsetest.WantDiff(t, "the parent ran out", []string{"bob's"}, names(f.Expiring(f.ctx, 20*time.Minute)))
+
+	store := &damaged{Store: f.store, id: parent.ID}
+	m, err := lapse.New(store, lapse.Config{Clock: f.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lapsetest.WantDiff(t, "the parent's record is damaged", []string{"corrupt", "corrupt", "bob's"}, names(m.Expiring(f.ctx, 20*time.Minute)))
+}
+
+// mixedUp is a store that answers with another token's record.
+type mixedUp struct {
+	storage.Store
+	asked, answered lapse.ID
+}
+
+func (s mixedUp) Get(ctx context.Context, id lapse.ID) (storage.Record, error) {
+	if id == s.asked {
+		id = s.answered
+	}
+	return s.Store.Get(ctx, id)
+}
+
+// TestExpiringTrustsNoOtherRecord: that some other token lives says nothing of a parent.
+func TestExpiringTrustsNoOtherRecord(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	parent, other := f.issue(lapse.Grant{Subject: "ana", Name: "parent"}), f.issue(lapse.Grant{Subject: "ana", TTL: time.Millisecond})
+	f.delegate(parent, lapse.Grant{Name: "child"})
+	f.clock.Add(time.Millisecond)
+	m, err := lapse.New(mixedUp{f.store, parent.ID, other.ID}, lapse.Config{Clock: f.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "parent"}, names(m.Expiring(f.ctx, time.Hour)))
+}
+
+// TestExpiringFailsWhole: the order of half a list would be a lie.
+func TestExpiringFailsWhole(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	parent := f.issue(lapse.Grant{Subject: "ana", Name: "parent"})
+	f.clock.Add(time.Millisecond) // so that its ID comes first
+	f.delegate(parent, lapse.Grant{Name: "child"})
+	calls := f.calls(func() {
+		lapsetest.WantDiff(t, "without a fault", []string{"parent", "child"}, names(f.Expiring(f.ctx, time.Hour)))
+	})
+	lapsetest.WantDiff(t, "calls", []storagetest.Op{storagetest.OpList, opGet}, calls)
+	for n := range calls {
+		f.store.Reset()
+		f.store.Inject(n+1, storagetest.FailBefore, errDisk)
+		lapsetest.WantDiff(t, fmt.Sprint("call ", n+1), []string{"failed"}, names(f.Expiring(f.ctx, time.Hour)))
+		f.store.Reset()
+		f.store.Inject(n+1, storagetest.FailBefore, errDisk)
+		for _, err := range f.Expiring(f.ctx, time.Hour) {
+			lapsetest.WantIs(t, "the only pair", err, errDisk)
+			lapsetest.WantIs(t, "the only pair", err, lapse.ErrUnavailable)
+		}
+	}
+	f.store.Reset()
+	ctx, cancel := context.WithCancel(f.ctx)
+	cancel()
+	for _, err := range f.Expiring(ctx, time.Hour) {
+		lapsetest.WantIs(t, "after the context", err, context.Canceled)
 	}
 }
