@@ -3,12 +3,14 @@ package lapse
 import (
 	"strings"
 	"testing"
+
+	"github.com/seed-55daa01a/lapse/internal/bearertest"
 )
 
 // parseSeeds are tokens, and what is nearly one.
 func parseSeeds() (valid, invalid []string) {
-	for _, answer := range knownAnswers {
-		valid = append(valid, answer.text)
+	for _, answer := range bearertest.KnownAnswers() {
+		valid = append(valid, answer.Text)
 	}
 	for _, prefix := range []string{"a", "lapse", "a_b", "acme_live_v2abcd"} {
 		valid = append(valid, credentialOf(42).Text(prefix))
@@ -77,8 +79,8 @@ func FuzzParse(f *testing.F) {
 
 // FuzzParseID: the same for the ID by itself.
 func FuzzParseID(f *testing.F) {
-	for _, answer := range knownAnswers {
-		f.Add(answer.id)
+	for _, answer := range bearertest.KnownAnswers() {
+		f.Add(answer.ID)
 	}
 	for _, text := range []string{"", "0", "LygHa16AHYG00000000000", strings.Repeat("z", 22), strings.Repeat("0", 23), "-000000000000000000000"} {
 		f.Add(text)
