@@ -75,11 +75,10 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 	var rec storage.Record
 	err = m.load(ctx, c.ID(), &rec)
 	now := m.now()
-	p, found := presented{cred: c, sum: &sum, prefix: prefix, generation: rec.Generation}, currentText
-	if err != nil || !m.isCurrentPlain(&rec, &p) {
-		if found, err = m.proveWorking(ctx, verb, &p, &rec, err, now); err != nil {
-			return 0, err
-		}
+	p := presented{cred: c, sum: &sum, prefix: prefix}
+	found, err := m.proveWorking(ctx, verb, &p, &rec, err, now)
+	if err != nil {
+		return 0, err
 	}
 	if m.fromEarlierEpoch(&rec) {
 		m.showClockEnd(&rec)
@@ -121,13 +120,6 @@ func (m *Manager) useText(ctx context.Context, verb string, p *presented, rec *s
 // as the first use of a secret that Rotate made, or because RenewEvery has passed.
 func (m *Manager) mayRecord(rec *storage.Record, now time.Time) bool {
 	return rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)
-}
-
-// isCurrentPlain reports whether p is the current text of rec, and rec a plain token of m's
-// prefix that was never rotated. For such a token it answers what proveWorking would.
-func (m *Manager) isCurrentPlain(rec *storage.Record, p *presented) bool {
-	return rec.Digest.Matches(storage.SHA256, p.sum) && rec.ID == p.cred.ID() && rec.Kind == KindPlain &&
-		rec.Sealed.Len() == 0 && p.prefix == m.prefix && rec.Prefix == m.prefix && !m.refreshes
 }
 
 // refuseDead refuses c, a text of generation by of tok, which is dead.

@@ -34,14 +34,6 @@ var worth = func() (t [4][256]uint32) {
 	return t
 }()
 
-// pairs holds the two digits of each value below 62*62.
-var pairs = func() (t [62 * 62][2]byte) {
-	for v := range t {
-		t[v] = [2]byte{alphabet[v/62], alphabet[v%62]}
-	}
-	return t
-}()
-
 // Append appends src to dst, 11 digits for each group of 8 bytes, leading zeros included. It
 // ignores bytes behind the last whole group.
 func Append(dst, src []byte) []byte {
@@ -75,7 +67,7 @@ func four(to *[4]byte, v uint32) {
 }
 
 // two fills to with the digits of v, which is below 62^2.
-func two(to *[2]byte, v uint32) { *to = pairs[v%(62*62)] }
+func two(to *[2]byte, v uint32) { to[0], to[1] = alphabet[v/62%62], alphabet[v%62] }
 
 // Decode fills dst, whole groups of 8 bytes, from as many groups of 11 digits at the start of src.
 // It returns false if src is too short, contains a byte outside the alphabet, or has a group above

@@ -216,23 +216,8 @@ func (x *subjectIndex) dropSubject() {
 	}
 }
 
-// splitSome splits splitsAtOnce buckets. It reads their leaders first: the first leader of each,
-// then the second one of each, and so on. Those cells lie anywhere in memory, and the processor
-// waits for many of them at once instead of for one after the other.
+// splitSome splits splitsAtOnce buckets.
 func (x *subjectIndex) splitSome() {
-	var ahead [splitsAtOnce]uint32
-	for i := range ahead {
-		n := x.buckets + uint32(i)
-		first, _ := x.bucket(n - highest(n))
-		ahead[i] = *first
-	}
-	for range 3 {
-		for i, ref := range ahead {
-			c := x.slabs.cell(ref) // cell 0 is always empty
-			c.load(wCap)           // one half of the hash lies in the other cache line
-			ahead[i] = c.subjectLink.prev &^ chained
-		}
-	}
 	for range splitsAtOnce {
 		x.split()
 	}
