@@ -129,7 +129,6 @@ var variablesAllowed = exceptions{
 	"storage: kinds":                 "lookup table, never written",
 	"storage: mask":                  "random bits of this process, drawn once, so that no digest prints; never written",
 	"internal/base62: worth":         "lookup table, never written",
-	"internal/base62: pairs":         "lookup table, never written",
 	"internal/oldfile: castagnoli":   "lookup table, never written",
 	"internal/wire: castagnoli":      "lookup table, never written",
 	"internal/wire: maxLens":         "lookup table, never written",

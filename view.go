@@ -1,0 +1,94 @@
+package lapse
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// verdict returns err, which a transaction over the token of id returned. It tells Observe if
+// err refuses the token. A record that is gone is ErrUnknown.
+func (m *Manager) verdict(ctx context.Context, id ID, err error) error {
+	switch {
+	case errors.Is(err, errGone): // swept since the text was proved, after it had long been dead
+		return m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: id})
+	case errors.Is(err, ErrUnauthenticated):
+		return m.refuse(ctx, err)
+	}
+	return err
+}
+
+// token returns the token of rec as callers see it. The policy of m applies to tokens of its
+// own prefix. Tokens of other prefixes keep the cap in their records.
+func (m *Manager) token(rec *storage.Record) (tok Token) {
+	m.tokenInto(rec, &tok)
+	return tok
+}
+
+// tokenInto sets *tok to the token of rec as callers see it.
+func (m *Manager) tokenInto(rec *storage.Record, tok *Token) {
+	if *tok = rec.Token; m.fromEarlierEpoch(rec) {
+		seen := *rec
+		m.showClockEnd(&seen)
+		*tok = seen.Token
+	}
+	m.view(rec, tok)
+}
+
+// view changes tok, the token of rec, into what callers see, in its place: its cap and its
+// expiry are those of the policy that applies.
+func (m *Manager) view(rec *storage.Record, tok *Token) {
+	switch {
+	case rec.Kind == KindSession && m.rules.made(rec):
+		m.rules.policy.view(tok)
+	case rec.Kind == KindPlain && tok.Prefix == m.prefix:
+		m.policy.view(tok)
+	default:
+		tok.ExpiresAt = capped(tok.ExpiresAt, tok.MaxExpiresAt)
+	}
+}
+
+// viewText changes rec, which m owns, into what callers see for a text that found describes.
+// For the access text of a session these are the expiry and the scope of that text. The
+// caller has called showClockEnd.
+func (m *Manager) viewText(rec *storage.Record, found standing) {
+	if rec.Kind == KindPlain {
+		m.policy.view(&rec.Token)
+		return
+	}
+	m.view(rec, &rec.Token)
+	s, ok := sessionOf(rec)
+	if !ok || m.refreshes || !rec.EndedAt.IsZero() {
+		return
+	}
+	until := s.accessExpires()
+	if found == previousText {
+		until = s.previousUntil()
+	}
+	rec.ExpiresAt, rec.Scope = capped(rec.ExpiresAt, until), s.accessScope()
+}
+
+// getIn returns the record of id in tx. The error is errGone if there is none, and
+// errWrongRecord if tx returned another record.
+func getIn(tx storage.Tx, id ID) (storage.Record, error) {
+	rec, err := tx.Get(id)
+	return rec, ofID(id, &rec, err)
+}
+
+// record returns the record of id in the store, with the errors of getIn.
+func (m *Manager) record(ctx context.Context, id ID) (storage.Record, error) {
+	rec, err := m.store.Get(ctx, id)
+	return rec, ofID(id, &rec, err)
+}
+
+// ofID returns nil if rec, which a store returned with err for id, is the record of id.
+func ofID(id ID, rec *storage.Record, err error) error {
+	switch {
+	case absent(err):
+		return errGone
+	case err == nil && rec.ID != id:
+		return errWrongRecord
+	}
+	return fromOutside(err, storeErrors...)
+}
