@@ -64,7 +64,7 @@ const (
 func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h bearer.Hashed
 	c := h.Credential()
-	prefix, ok := c.Parse(text, m.prefix, m.begun)
+	prefix, ok := c.Parse(text, m.prefix)
 	if !ok {
 		return 0, m.refuse(ctx, ErrMalformed)
 	}

@@ -87,7 +87,7 @@ func bareParts(b *testing.B, bearers []string) func(int) {
 	digests := make(map[ID]*[32]byte, len(bearers))
 	for _, bearer := range bearers {
 		var c credential
-		c.Parse(bearer, "lapse", begin("lapse"))
+		c.Parse(bearer, "lapse")
 		sum := sha256.Sum256(c[:])
 		digests[c.ID()] = &sum
 	}
@@ -160,7 +160,7 @@ func BenchmarkParse(b *testing.B) {
 	_, bearers := benchManager(b, 1_000, never, nil)
 	parse := func(i int) {
 		var c credential
-		if _, ok := c.Parse(bearers[i%len(bearers)], "lapse", begin("lapse")); !ok {
+		if _, ok := c.Parse(bearers[i%len(bearers)], "lapse"); !ok {
 			b.Fatal("refused")
 		}
 	}
@@ -225,14 +225,14 @@ func refusedTexts() []refused {
 		{"forged tag", ErrUnknown, func(s *textScene) string { return respelled(s.texts[3], "lapse", wrong) }},
 		{"wrong prefix", ErrUnknown, func(s *textScene) string {
 			var c credential
-			_, _ = c.Parse(s.texts[3], "lapse", begin("lapse"))
+			_, _ = c.Parse(s.texts[3], "lapse")
 			return c.Text("lapso")
 		}},
 		{"record of another prefix", ErrUnknown, func(s *textScene) string {
 			i, err := s.p.refresh.Issue(context.Background(), Grant{Subject: s.subject})
 			s.need(err)
 			var c credential
-			_, _ = c.Parse(i.Bearer, "lapse_refresh", begin("lapse_refresh"))
+			_, _ = c.Parse(i.Bearer, "lapse_refresh")
 			return c.Text("lapse")
 		}},
 		{"spent", ErrReplaced, func(s *textScene) string { return s.texts[1] }},

@@ -159,7 +159,7 @@ var refusals = []struct {
 // credential returns what the scene's token says.
 func (s *causeScene) credential() *credential {
 	var c credential
-	c.Parse(s.issued.Bearer, "lapse", begin("lapse"))
+	c.Parse(s.issued.Bearer, "lapse")
 	return &c
 }
 

@@ -79,7 +79,7 @@ func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
 // token, so that h misses no end.
 func (m *Manager) hold(ctx context.Context, h *Hold, text string) (tok Token, err error) {
 	var c bearer.Credential
-	if _, ok := c.Parse(text, m.prefix, m.begun); !ok {
+	if _, ok := c.Parse(text, m.prefix); !ok {
 		return tok, m.refuse(ctx, ErrMalformed)
 	}
 	m.holds.Add(&h.conn, c.ID())

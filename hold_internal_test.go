@@ -76,7 +76,7 @@ func newest(ctx context.Context, m *Manager, bearer string) (context.Context, To
 	c := new(hold.Conn)
 	held := c.Open(ctx, func() { m.holds.Drop(c) })
 	var cred credential
-	cred.Parse(bearer, m.prefix, m.begun)
+	cred.Parse(bearer, m.prefix)
 	m.holds.Add(c, cred.ID())
 	tok, err := m.Authenticate(ctx, bearer)
 	over := err != nil

@@ -172,7 +172,7 @@ func (d *draft) report(ctx context.Context, i *Issued) {
 // answer sets *i to the token of a draft that is stored.
 func (d *draft) answer(i *Issued) {
 	d.m.tokenInto(&d.rec, &i.Token)
-	i.Bearer, i.Reduced = d.cred.TextAfter(d.m.prefix, d.m.begun), d.reduced
+	i.Bearer, i.Reduced = d.cred.Text(d.m.prefix), d.reduced
 	d.above.clamp(&i.Token)
 	for _, tok := range d.evicted {
 		i.Evicted = append(i.Evicted, tok.ID)

@@ -24,7 +24,6 @@ type Manager struct {
 	policy    Policy        // with defaults
 	prefix    string
 	binding   bearer.Binding
-	begun     uint32 // bearer.PrefixChecksum(prefix)
 	clock     Clock
 	time      *steady.Time   // nil with GuardOff
 	marks     *storage.Marks // the store's, if it has any
@@ -84,7 +83,6 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		policy:    policy,
 		prefix:    prefix,
 		binding:   bearer.NewBinding(prefix),
-		begun:     bearer.PrefixChecksum(prefix),
 		clock:     clock,
 		time:      guard,
 		marks:     marks,

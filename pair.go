@@ -219,9 +219,9 @@ func (p *Pairs) check(g *Grant) error {
 func (p *Pairs) pair(rec *storage.Record, access, refresh *bearer.Credential, now time.Time) TokenPair {
 	seen := *rec
 	var c TokenPair
-	c.Refresh.Token, c.Refresh.Bearer = p.refresh.token(rec), refresh.TextAfter(p.refresh.prefix, p.refresh.begun)
+	c.Refresh.Token, c.Refresh.Bearer = p.refresh.token(rec), refresh.Text(p.refresh.prefix)
 	p.access.viewText(&seen, currentText)
-	c.Access.Token, c.Access.Bearer = seen.Token, access.TextAfter(p.access.prefix, p.access.begun)
+	c.Access.Token, c.Access.Bearer = seen.Token, access.Text(p.access.prefix)
 	c.ExpiresIn, c.Scope = Seconds(left(&c.Access.Token, now)), c.Access.Scope
 	return c
 }
@@ -290,7 +290,7 @@ func (p *Pairs) ExpireBearer(ctx context.Context, bearer string) (Token, error) 
 // access texts.
 func (p *Pairs) managerOf(text string) *Manager {
 	var c bearer.Credential
-	if prefix, ok := c.Parse(text, p.access.prefix, p.access.begun); ok && prefix == p.refresh.prefix {
+	if prefix, ok := c.Parse(text, p.access.prefix); ok && prefix == p.refresh.prefix {
 		return p.refresh
 	}
 	return p.access

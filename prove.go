@@ -42,7 +42,7 @@ func (m *Manager) prove(ctx context.Context, verb, text string) (p proved, err e
 // (TestRefusedTextsAllocateTheirAnswer).
 func (m *Manager) proveInto(ctx context.Context, verb, text string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
 	ok := false
-	if p.prefix, ok = p.cred.Parse(text, m.prefix, m.begun); !ok {
+	if p.prefix, ok = p.cred.Parse(text, m.prefix); !ok {
 		return unknownText, now, m.refuse(ctx, ErrMalformed)
 	}
 	if err := m.ready(ctx, verb); err != nil {

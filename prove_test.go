@@ -461,12 +461,12 @@ func authenticatingRows(until time.Duration) []textRow {
 		{"any other: of no ID", false, ms, func(s *textScene) string { return credentialOf(9).Text("lapse") }, unknownText},
 		{"any other: as one that refreshes", false, ms, func(s *textScene) string {
 			var c credential
-			_, _ = c.Parse(s.texts[3], "lapse", begin("lapse"))
+			_, _ = c.Parse(s.texts[3], "lapse")
 			return c.Text("lapse_refresh")
 		}, unknownText},
 		{"any other: under another prefix", false, ms, func(s *textScene) string {
 			var c credential
-			_, _ = c.Parse(s.texts[3], "lapse", begin("lapse"))
+			_, _ = c.Parse(s.texts[3], "lapse")
 			return c.Text("other")
 		}, unknownText},
 		{"any other: a tag of the other kind", false, ms, func(s *textScene) string {
@@ -503,7 +503,7 @@ func refreshRows() []textRow {
 		{"any other: forged, previous", false, ms, forged(2), unknownText},
 		{"any other: as one that authenticates", false, ms, func(s *textScene) string {
 			var c credential
-			_, _ = c.Parse(s.refresh[3], "lapse_refresh", begin("lapse_refresh"))
+			_, _ = c.Parse(s.refresh[3], "lapse_refresh")
 			return c.Text("lapse")
 		}, unknownText},
 		{"any other: under another ID", false, ms, func(s *textScene) string {
@@ -674,7 +674,7 @@ func (w *textWorld) scene(kind string, used bool) *textScene {
 func (s *textScene) issue(used bool) {
 	s.t.Helper()
 	ctx := context.Background()
-	_, _ = s.other.Parse(s.first("other").Bearer, "lapse", begin("lapse"))
+	_, _ = s.other.Parse(s.first("other").Bearer, "lapse")
 	issued := s.first("this one")
 	s.id, s.texts = issued.ID, []string{issued.Bearer}
 	for n := range 3 {
@@ -722,7 +722,7 @@ func (s *textScene) logIn() {
 	ctx := context.Background()
 	other, err := s.p.Issue(ctx, Grant{Subject: s.subject})
 	s.need(err)
-	_, _ = s.other.Parse(other.Access.Bearer, "lapse", begin("lapse"))
+	_, _ = s.other.Parse(other.Access.Bearer, "lapse")
 	c, err := s.p.Issue(ctx, Grant{Subject: s.subject, Scope: "read write"})
 	s.need(err)
 	s.id = c.Refresh.ID
@@ -784,7 +784,7 @@ func (s *textScene) forge(generation uint32, b binding, kind secretKind, prefix 
 // right.
 func respelled(text, prefix string, change func(c *credential)) string {
 	var c credential
-	if _, ok := c.Parse(text, prefix, begin(prefix)); !ok {
+	if _, ok := c.Parse(text, prefix); !ok {
 		panic("not a text: " + text)
 	}
 	change(&c)
@@ -877,7 +877,7 @@ func TestUnprovedRejectionsSayNothing(t *testing.T) {
 		_, err := s.m.Authenticate(t.Context(), text)
 		var r *Rejection
 		var c credential
-		_, _ = c.Parse(text, "lapse", begin("lapse"))
+		_, _ = c.Parse(text, "lapse")
 		if !errors.As(err, &r) || *r != (Rejection{Err: ErrUnknown, ID: c.ID()}) {
 			t.Errorf("%s: %v, %+v", row.name, err, r)
 		}
@@ -1160,7 +1160,7 @@ func TestTextsOfOneAreNoneOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	parsed := func(bearer string) (c credential) {
-		if _, ok := c.Parse(bearer, "lapse", begin("lapse")); !ok {
+		if _, ok := c.Parse(bearer, "lapse"); !ok {
 			t.Fatal("not a text")
 		}
 		return c

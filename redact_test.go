@@ -654,7 +654,7 @@ func (s secrets) leaks(output string) (found []string) {
 func secretsOf(bearer string) secrets {
 	s := secrets{}
 	var c credential
-	prefix, ok := c.Parse(bearer, "lapse", begin("lapse"))
+	prefix, ok := c.Parse(bearer, "lapse")
 	if !ok {
 		panic("not a token")
 	}
@@ -1224,7 +1224,7 @@ func mustSession(t *testing.T, rec *storage.Record) session {
 func refreshSecretsOf(bearer string) secrets {
 	s := secretsOf(bearer)
 	var c credential
-	prefix, _ := c.Parse(bearer, "lapse_refresh", begin("lapse_refresh"))
+	prefix, _ := c.Parse(bearer, "lapse_refresh")
 	sum := c.Sum(newRefreshBinding(prefix))
 	for at := 0; at < len(sum); at += 8 {
 		s.addBytes("digest", sum[at:][:8])

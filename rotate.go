@@ -111,7 +111,7 @@ func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation)
 	if !r.repeated {
 		m.tell(ctx, Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
 	}
-	return Issued{Token: r.token, Bearer: r.cred.TextAfter(m.prefix, m.begun)}, nil
+	return Issued{Token: r.token, Bearer: r.cred.Text(m.prefix)}, nil
 }
 
 // rotation replaces the secret of a plain token. Its transaction may run more than once, and

@@ -775,7 +775,6 @@ const (
 )
 
 var (
-	begin             = bearer.PrefixChecksum
 	checkPrefix       = bearer.CheckPrefix
 	newBinding        = bearer.NewBinding
 	newRefreshBinding = bearer.NewRefreshBinding

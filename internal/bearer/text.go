@@ -82,46 +82,35 @@ func (h *Hashed) Sum(b Binding) [sha256.Size]byte {
 }
 
 // Text returns the bearer text of c under prefix.
-func (c *Credential) Text(prefix string) string { return c.TextAfter(prefix, PrefixChecksum(prefix)) }
-
-// TextAfter is Text for a caller that has PrefixChecksum(prefix), which is prefixCRC.
-func (c *Credential) TextAfter(prefix string, prefixCRC uint32) string {
+func (c *Credential) Text(prefix string) string {
 	b := make([]byte, 0, len(prefix)+1+BodyLen)
 	b = append(append(b, prefix...), '_')
 	b = base62.Append(b, c[:])
-	b = base62.Append32(b, checksum(prefixCRC, unsafe.String(&b[len(prefix)+1], checksumStart)))
+	b = base62.Append32(b, checksum(unsafe.String(&b[0], len(b))))
 	return unsafe.String(&b[0], len(b)) // nothing changes b after this
 }
 
-// checksum returns the CRC-32 (IEEE) of text after a start whose checksum is crc. hash/crc32 does
-// not write to the bytes of text; a conversion to []byte would copy them to the heap.
-func checksum(crc uint32, text string) uint32 {
-	return crc32.Update(crc, crc32.IEEETable, unsafe.Slice(unsafe.StringData(text), len(text)))
+// checksum returns the CRC-32 (IEEE) of text. hash/crc32 does not write to the bytes of text; a
+// conversion to []byte would copy them to the heap.
+func checksum(text string) uint32 {
+	return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(text), len(text)))
 }
-
-// PrefixChecksum returns the checksum of the text before the body of a token: prefix and
-// underscore.
-func PrefixChecksum(prefix string) uint32 { return checksum(checksum(0, prefix), "_") }
 
 // Parse sets c from a bearer text and returns the prefix of the text. ok is false, and c means
 // nothing, unless Text returns that text for some valid prefix: Parse trims and folds nothing.
-// own is the prefix that is likely, and ownCRC is PrefixChecksum(own). Parse reads at most
+// own is a valid prefix, the one that is likely. Parse reads at most
 // maxBearer bytes of any text. It does no I/O and allocates nothing.
-func (c *Credential) Parse(bearer, own string, ownCRC uint32) (prefix string, ok bool) {
+func (c *Credential) Parse(bearer, own string) (prefix string, ok bool) {
 	under := len(bearer) - BodyLen - 1
 	if under < 1 || under > storage.MaxPrefix || bearer[under] != '_' {
 		return "", false
 	}
-	crc := ownCRC
-	if prefix = bearer[:under]; prefix != own {
-		if CheckPrefix(prefix) != nil {
-			return "", false
-		}
-		crc = PrefixChecksum(prefix)
+	if prefix = bearer[:under]; prefix != own && CheckPrefix(prefix) != nil {
+		return "", false
 	}
 	body := bearer[under+1:]
 	want, ok := base62.Decode32(body[checksumStart:])
-	if !ok || checksum(crc, body[:checksumStart]) != want {
+	if !ok || checksum(bearer[:under+1+checksumStart]) != want {
 		return "", false
 	}
 	return prefix, base62.Decode(c[:], body)
