@@ -271,8 +271,8 @@ func TestFault3_OneRuleForSubjectAndName(t *testing.T) {
 		{"\u0080", false}, {"\u0085", false}, {"\u009f", false}, {"\u00a0", true}, {"\u00ad", false}, {"é", true}, {"e\u0301", true}, {"漢字", true}, {"葛\U000e0100", true},
 		{"a\u200bb", false}, {"a\u200cb", false}, {"a\u200db", false}, {"a\u200eb", false}, {"\u2027", true}, {"\u2028", false}, {"\u2029", false}, {"\u202a", false}, {"\u202e", false},
 		{"\u2060", false}, {"\u2066", false}, {"\u2069", false}, {"\ufeff", false}, {"\ufffd", true}, {"\ue000", false}, {"\U0010ffff", false}, {"\u0378", false},
-		{"\u034f", false}, {"\u115f", false}, {"\u3164", false}, {"\u3000", true}, {"👩‍💻", true}, {"👩🏽‍💻", true}, {"👩‍❤️‍👩", true}, {"🙂‍↔️", true}, {"👩‍", false}, {"‍💻", false},
-		{"👩‍‍💻", false}, {"a‍💻", false}, {"👩‍a", false}, {"$‍$", false}, {"1️⃣", true}, {"\xff", false}, {"a\xc3", false}, {"\xed\xa0\x80", false},
+		{"\u034f", false}, {"\u115f", false}, {"\u3164", false}, {"\u3000", true}, {"👩\u200d💻", true}, {"👩🏽\u200d💻", true}, {"👩\u200d❤️\u200d👩", true}, {"🙂\u200d↔️", true}, {"👩\u200d", false}, {"\u200d💻", false},
+		{"👩\u200d\u200d💻", false}, {"a\u200d💻", false}, {"👩\u200da", false}, {"$\u200d$", false}, {"1️⃣", true}, {"\xff", false}, {"a\xc3", false}, {"\xed\xa0\x80", false},
 	} {
 		for field, g := range map[string]lapse.Grant{"Subject": {Subject: row.text}, "Name": {Subject: "ana", Name: row.text}} {
 			_, err := f.Issue(f.ctx, g)
@@ -310,7 +310,7 @@ func TestFault3_ClipName(t *testing.T) {
 	for _, row := range []struct{ text, want string }{
 		{"", ""}, {"Ana's laptop", "Ana's laptop"}, {"two  spaces", "two  spaces"}, {"Mozilla/5.0 (X11; Linux)\r\nSet-Cookie: a=b", "Mozilla/5.0 (X11; Linux) Set-Cookie: a=b"},
 		{"a\t\n\vb", "a b"}, {"a \nb", "a b"}, {"a\u2028b\u0085c", "a b c"}, {"a\x00\x1b[1mb", "a[1mb"}, {"ex\u202etxe.exe", "extxe.exe"}, {"a\u200bb\ufeff", "ab"},
-		{"M\xfcller", "M\ufffdller"}, {"a\xff\xfe", "a\ufffd\ufffd"}, {"👩‍💻 of Ana", "👩‍💻 of Ana"}, {"👩‍", "👩"}, {"می‌خواهم", "میخواهم"},
+		{"M\xfcller", "M\ufffdller"}, {"a\xff\xfe", "a\ufffd\ufffd"}, {"👩\u200d💻 of Ana", "👩\u200d💻 of Ana"}, {"👩\u200d", "👩"}, {"می\u200cخواهم", "میخواهم"},
 		{strings.Repeat("n", 255), strings.Repeat("n", 255)}, {strings.Repeat("n", 256), strings.Repeat("n", 255)},
 		{strings.Repeat("n", 254) + "é", strings.Repeat("n", 254)}, {strings.Repeat("n", 253) + "éa", strings.Repeat("n", 253) + "é"},
 		{strings.Repeat("n", 244) + "👩‍💻", strings.Repeat("n", 244) + "👩‍💻"}, {strings.Repeat("n", 245) + "👩‍💻", strings.Repeat("n", 245) + "👩"},

@@ -19,8 +19,8 @@ const (
 	day     = 24 * time.Hour
 )
 
-// longestMilli is what rounding leaves of longest.
-const longestMilli = longest / time.Millisecond * time.Millisecond
+// longestRounded is what rounding leaves of longest.
+const longestRounded = longest / time.Millisecond * time.Millisecond
 
 func TestPolicyDefaults(t *testing.T) {
 	want := Policy{
@@ -53,14 +53,14 @@ func TestPolicyValid(t *testing.T) {
 		{"TTL rounds down", Policy{TTL: 2e6 - 1}, with(func(p *Policy) { p.TTL = 1e6 })},
 		{"TTL at the default MaxTTL", Policy{TTL: 30 * day}, with(func(p *Policy) { p.TTL = 30 * day })},
 		{"TTL over the default MaxTTL raises it", Policy{TTL: 30*day + 1e6}, with(func(p *Policy) { p.TTL, p.MaxTTL = 30*day+1e6, 30*day+1e6 })},
-		{"longest TTL", Policy{TTL: longest}, with(func(p *Policy) { p.TTL, p.MaxTTL = longestMilli, longestMilli })},
+		{"longest TTL", Policy{TTL: longest}, with(func(p *Policy) { p.TTL, p.MaxTTL = longestRounded, longestRounded })},
 		{"MaxTTL at TTL", Policy{TTL: time.Hour, MaxTTL: time.Hour}, with(func(p *Policy) { p.TTL, p.MaxTTL = time.Hour, time.Hour })},
 		{"MaxTTL at the default TTL", Policy{MaxTTL: 30 * time.Minute}, with(func(p *Policy) { p.MaxTTL = 30 * time.Minute })},
 		{"both round before they are compared", Policy{TTL: 2e6 - 1, MaxTTL: 1e6}, with(func(p *Policy) { p.TTL, p.MaxTTL = 1e6, 1e6 })},
 		{"MaxTTL rounds down", Policy{MaxTTL: time.Hour + 1}, with(func(p *Policy) { p.MaxTTL = time.Hour })},
 		{"MaxTTL NoLimit", Policy{MaxTTL: NoLimit}, with(func(p *Policy) { p.MaxTTL = NoLimit })},
-		{"longest MaxTTL", Policy{MaxTTL: longest}, with(func(p *Policy) { p.MaxTTL = longestMilli })},
-		{"longest TTL under NoLimit", Policy{TTL: longest, MaxTTL: NoLimit}, with(func(p *Policy) { p.TTL, p.MaxTTL = longestMilli, NoLimit })},
+		{"longest MaxTTL", Policy{MaxTTL: longest}, with(func(p *Policy) { p.MaxTTL = longestRounded })},
+		{"longest TTL under NoLimit", Policy{TTL: longest, MaxTTL: NoLimit}, with(func(p *Policy) { p.TTL, p.MaxTTL = longestRounded, NoLimit })},
 		{"RenewEvery of a millisecond", Policy{RenewEvery: 1e6}, with(func(p *Policy) { p.RenewEvery = 1e6 })},
 		{"RenewEvery rounds down", Policy{RenewEvery: time.Minute + 999_999}, with(func(p *Policy) { p.RenewEvery = time.Minute })},
 		{"RenewEvery over TTL", Policy{RenewEvery: time.Hour}, with(func(p *Policy) { p.RenewEvery = time.Hour })},
@@ -274,12 +274,12 @@ func TestSaturation(t *testing.T) {
 		want time.Time
 	}{
 		{"year 1", time.UnixMilli(steady.FirstInstant).UTC(), time.Hour, time.UnixMilli(steady.FirstInstant + 3_600_000).UTC()},
-		{"1970", time.UnixMilli(0).UTC(), longestMilli, time.UnixMilli(longestMilli.Milliseconds()).UTC()},
+		{"1970", time.UnixMilli(0).UTC(), longestRounded, time.UnixMilli(longestRounded.Milliseconds()).UTC()},
 		{"2026", testInstant, 0, testInstant},
-		{"2300", time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC), longestMilli, time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC).Add(longestMilli)},
+		{"2300", time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC), longestRounded, time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC).Add(longestRounded)},
 		{"up to the last instant", last.Add(-time.Hour), time.Hour, last},
 		{"1 ms beyond it", last.Add(-time.Hour), time.Hour + time.Millisecond, last},
-		{"292 years beyond it", last, longestMilli, last},
+		{"292 years beyond it", last, longestRounded, last},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, steady.Add(tt.from, tt.d)); diff != "" {
@@ -323,7 +323,7 @@ func TestLongestLives(t *testing.T) {
 			m, mock := managerOver(t, newTallyStore(), Config{Policy: Policy{TTL: longest, MaxTTL: maxTTL}})
 			mock.Set(start)
 			issued := issueTo(t, m, Grant{Subject: "ana"})
-			want := steady.Add(start, longestMilli)
+			want := steady.Add(start, longestRounded)
 			if !issued.ExpiresAt.Equal(want) || !issued.ExpiresAt.After(start) {
 				t.Errorf("from %v under %v it lives until %v, want %v", start, maxTTL, issued.ExpiresAt, want)
 			}

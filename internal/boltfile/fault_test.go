@@ -59,16 +59,16 @@ func readings() map[string]func(f io.ReaderAt, size int64) error {
 
 // search has a reading fail at every read in turn, and returns what is wrong with its
 // error: that must be the error of the file, and damage exactly if the file ended.
-func search(file []byte, fails error, reading func(f io.ReaderAt, size int64) error) (wrong error, tried int) {
+func search(file []byte, fails error, reading func(f io.ReaderAt, size int64) error) (tried int, wrong error) {
 	damage := fails == io.EOF || fails == io.ErrUnexpectedEOF
 	for good := 0; ; good++ {
 		f := &faulty{Reader: bytes.NewReader(file), good: good, fails: fails}
 		err := reading(f, int64(len(file)))
 		switch {
 		case f.reads <= good:
-			return err, good
+			return good, err
 		case damage != errors.Is(err, ErrDamaged), damage == errors.Is(err, fails), !damage && err != fails:
-			return fmt.Errorf("read %d fails with %q, and it returns %v", good+1, fails, err), good
+			return good, fmt.Errorf("read %d fails with %q, and it returns %v", good+1, fails, err)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func TestReadErrors(t *testing.T) {
 	file := build(t, bbolt.Options{}, nest("outer", "inner", 100), fill(told, 0, 300, 60), fill(told, 50, 51, 9000))
 	for name, reading := range readings() {
 		for _, fails := range []error{syscall.EIO, syscall.ESTALE, errors.New("some error"), io.EOF, io.ErrUnexpectedEOF} {
-			wrong, tried := search(file, fails, reading)
+			tried, wrong := search(file, fails, reading)
 			if wrong != nil || tried < 2 {
 				t.Errorf("%s, %v: %d reads, %v", name, fails, tried, wrong)
 			}
@@ -96,7 +96,7 @@ func TestReadErrorsAreCaught(t *testing.T) {
 		"replaced":      func(err error) error { return errors.New(err.Error()) },
 		"swallowed":     func(error) error { return nil },
 	} {
-		wrong, _ := search(file, syscall.EIO, func(f io.ReaderAt, size int64) error {
+		_, wrong := search(file, syscall.EIO, func(f io.ReaderAt, size int64) error {
 			_, err := walked(f, size)
 			if err != nil {
 				err = plant(err)

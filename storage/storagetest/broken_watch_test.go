@@ -177,7 +177,7 @@ type polite struct {
 
 func (p polite) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
 	p.body.Lock()
-	p.body.Unlock()
+	p.body.Unlock() //lint:ignore SA2001 Update only waits
 	return p.toy.Update(ctx, subject, fn)
 }
 

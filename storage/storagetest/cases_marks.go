@@ -71,7 +71,7 @@ func checkOneMarks(e *env) error {
 	return together(4, func(int) error {
 		again, err := e.marks()
 		if err == nil && again != marks {
-			err = errors.New("Marks returned another one")
+			err = errors.New("a second call of Marks has returned other marks")
 		}
 		return err
 	})
