@@ -64,9 +64,10 @@ func (m *Manager) checkEpoch(epoch uint32, err error) error {
 	return &fromTx{err}
 }
 
-// retryOnNewEpoch runs act, which returns its epoch, again if that epoch is over when act returns:
-// a token that act issued would be dead before any client has its text. It tells Observe of the
-// tokens that act evicted, except in the last attempt, which the caller tells of.
+// retryOnNewEpoch runs act, which returns the epoch of the token that it issued. If that epoch is
+// over when act returns, the token is dead before any client has its text, and act runs again.
+// After a nil error evicted has the tokens that the last run evicted, and the caller tells Observe
+// of these. retryOnNewEpoch tells Observe of those that earlier runs evicted.
 func (m *Manager) retryOnNewEpoch(ctx context.Context, verb string, evicted *[]Token, act func() (epoch uint32, err error)) (err error) {
 	var epoch uint32
 	for n := range epochAttempts {

@@ -217,7 +217,8 @@ func (m *Manager) liveIDs(tx storage.Tx, now time.Time) (ids []ID, err error) {
 }
 
 // end stores the end of the token of id, at now and with the reason why, and returns the token
-// as it is then. Every end but running out is stored here.
+// as it is then. Two ends are stored elsewhere: EndExhausted with a last use, which Policy.spend records, and
+// EndClock, by endEarlierEpochs.
 func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token, error) {
 	rec, err := getIn(tx, id)
 	if err != nil {

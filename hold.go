@@ -54,8 +54,8 @@ func (h *Hold) Release() {
 //
 // Call Release or end ctx when the connection ends. Until then the hold takes memory and,
 // with others, a few goroutines. Hold is a use of the token, as Authenticate is. That the
-// connection stays open is not a use: if messages of the peer should renew the token,
-// authenticate bearer at each of them. To tell the peer before the connection is closed,
+// connection stays open is not a use. If the messages of the peer are to renew the token,
+// call Authenticate with bearer for each message. To tell the peer before the connection is closed,
 // use context.AfterFunc with the context.
 //
 // The errors are those of Authenticate. Hold returns no Hold with an error.

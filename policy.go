@@ -149,7 +149,8 @@ func (p *Policy) capFrom(issued time.Time) time.Time {
 // Everywhere in lapse the token is alive at an instant if Token.Live of the result says so.
 //
 // The cap of the policy counts from the last rotation of a plain token, and from the log-in of
-// a session. view compares milliseconds, because only a cap that is earlier needs capFrom.
+// a session. view compares the caps in milliseconds, and computes that of the policy with capFrom
+// only if it is the earlier one: mostly it is not.
 func (p *Policy) view(t *Token) {
 	from := &t.IssuedAt
 	if t.Generation != 0 && t.Kind == KindPlain {

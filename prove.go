@@ -95,7 +95,7 @@ func (m *Manager) requireLive(ctx context.Context, verb string, p *presented, re
 type judged struct {
 	rec    storage.Record
 	tok    Token     // the token as the text shows it
-	above  *ancestry // the tokens that it was delegated from
+	above  *ancestry // the tokens above tok
 	stands standing  // currentText or previousText
 }
 
@@ -139,8 +139,9 @@ type presented struct {
 	generation uint32 // of its secret, once match has found that it works or worked
 }
 
-// keep returns a copy of p without its prefix, on the heap. A transaction uses the copy: if
-// it used p itself, every check would allocate p.
+// keep returns a copy of p without its prefix, on the heap. A transaction gets the copy. A function
+// of a transaction that used p itself would move p to the heap in every check, also in the checks
+// that have no transaction.
 func (p *presented) keep() *presented {
 	cred, sum := *p.cred, *p.sum
 	return &presented{cred: &cred, sum: &sum}
@@ -256,9 +257,9 @@ func (s *oldSecrets) match(rec *storage.Record, p *presented, b bearer.Binding, 
 	return s.byGeneration(rec, p.generation)
 }
 
-// byGeneration says what a text of rec is whose tag is right and whose digest is not in s. A
-// generation whose digest is in s belongs to another text. So this one is forged, or was made
-// after the backup that was restored.
+// byGeneration says what a text of generation is to rec, if its tag is right and its digest is
+// neither in rec nor in s. Where rec or s has a digest of the same generation, that of another
+// text, the text is forged, or was made after the backup that was restored: it is unknownText.
 func (s *oldSecrets) byGeneration(rec *storage.Record, generation uint32) standing {
 	kept := s.previous != "" && s.previous != noSum
 	switch {

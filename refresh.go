@@ -133,7 +133,7 @@ func (r *refreshing) apply(tx storage.Tx, now time.Time) (err error) {
 	r.judged, err = r.p.refresh.proveLiveIn(tx, r.text, now)
 	switch kept, _ := sessionOf(&r.rec); {
 	case r.spent && r.stands >= spentText, r.stands == spentText:
-		r.stands = spentText // even if the clock went back into the grace: Admit was not asked
+		r.stands = spentText // also where the clock has gone back since, and the text is in its grace again: Admit was not asked
 		return r.reuse(tx)
 	case err != nil:
 		return err
@@ -221,11 +221,12 @@ func (r *refreshing) replace(tx storage.Tx, kept session) error {
 	return putIn(tx, rec)
 }
 
-// keepPrevious sets in the record and in next that the current texts work, as the previous ones,
-// for the grace.
+// keepPrevious sets in the record and in next that the current texts go on working for the grace, as
+// the previous ones. The grace is no longer than an access secret lives, so that a retry is not given
+// an access text that has expired.
 func (r *refreshing) keepPrevious(kept session, next *sessionParts) {
 	rec := &r.rec
-	rec.PreviousUntil = steady.Add(r.now, min(r.p.grace, kept.accessTTL())) // a retry gets no dead access text
+	rec.PreviousUntil = steady.Add(r.now, min(r.p.grace, kept.accessTTL()))
 	sum := rec.Digest.Sum()
 	next.previousRefresh, next.salt = string(sum[:]), r.salt[:]
 	if scopeWithin(r.scope, kept.accessScope()) {

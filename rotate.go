@@ -287,8 +287,8 @@ func (r *rotation) makeSecret(rec *storage.Record, state *rotationState) {
 	r.cred.SetTagged(&state.key, binding, bearer.PlainSecret, rec.Generation, random)
 }
 
-// renew begins a new life of the token at now. A delegate keeps its cap, which may be the end
-// of an access text.
+// renew begins a new life of the token at now. A delegate keeps its cap: a delegate of an access
+// text does not outlive that text, whatever the cap of the policy.
 func (r *rotation) renew(j *judged, now time.Time) {
 	rec, limit := &j.rec, r.m.policy.capFrom(now)
 	rec.TTL = cmp.Or(r.life, rec.TTL)

@@ -75,10 +75,13 @@ func (d *Digest) Matches(algorithm byte, sum *[32]byte) bool {
 // Format writes a placeholder, so that no digest reaches a log.
 func (d Digest) Format(f fmt.State, _ rune) { io.WriteString(f, "[digest]") }
 
-// Sealed is a text of at most MaxSealed bytes that a Manager keeps in a record. Only a bearer of
-// the token, or a key of the Manager, can decrypt it. A store keeps the bytes as they are. A Sealed
-// never prints: reflection shows an address and a length. Compare it with Equal; == does not
-// compile, and reflect.DeepEqual compares addresses.
+// Sealed is a text of at most MaxSealed bytes in which a Manager keeps what it must know of the
+// secrets of a token, besides the Digest: a salt, the digests of other secrets, the key of their
+// tags, and of a session the prefix, the scope and the times of its texts. Nothing in it is
+// encrypted. No text that authenticates can be made from it alone: that takes an earlier text of
+// the token as well, or a key of the Manager. A store keeps the bytes as they are. A Sealed never
+// prints: reflection shows an address and a length. Compare it with Equal; == does not compile, and
+// reflect.DeepEqual compares addresses.
 type Sealed struct {
 	_     [0]func()      // a struct with a func in it cannot be compared with ==
 	first unsafe.Pointer // to the first byte; nil for none

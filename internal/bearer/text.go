@@ -97,9 +97,9 @@ func checksum(text string) uint32 {
 }
 
 // Parse sets c from a bearer text and returns the prefix of the text. ok is false, and c means
-// nothing, unless Text returns that text for some valid prefix: Parse trims and folds nothing.
-// own is a valid prefix, the one that is likely. Parse reads at most
-// maxBearer bytes of any text. It does no I/O and allocates nothing.
+// nothing, unless Text returns that text for some valid prefix: Parse trims and folds nothing. own
+// is a valid prefix, the one that is likely. Parse reads at most maxBearer bytes of any text. It
+// does no I/O and allocates nothing.
 func (c *Credential) Parse(bearer, own string) (prefix string, ok bool) {
 	under := len(bearer) - BodyLen - 1
 	if under < 1 || under > storage.MaxPrefix || bearer[under] != '_' {

@@ -7,6 +7,7 @@
 // says that the log is superseded. A log that is missing, or of another store or time, is damage,
 // like a lost page. Damage is an error, unless Options.Repair passes it.
 //
-// Open writes nothing before it has found no damage, or has passed it. Then it converts a file of
-// an earlier schema, makes a repaired file whole, and removes a log that the tree does not need.
+// Open first removes the new files that a crash has left beside the store, such as that of a
+// Compact. It writes nothing else before it has found no damage, or has passed the damage. Then it
+// converts a file of an earlier schema, makes a repaired file whole, and removes a log that the tree does not need.
 package recovery

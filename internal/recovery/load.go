@@ -76,7 +76,10 @@ func (rec *Recovered) readNew() (err error) {
 	if err := rec.pass(failed); err != nil || failed == nil || rec.Dirty == nil {
 		return err
 	}
-	rec.Dirty = nil // the first groups of the log alone would undo the later ones, which a checkpoint may have merged
+	// Repair has passed damage of the log, after some of its groups were applied. A checkpoint may have
+	// merged later groups, and the applied ones would undo these. So the tree is read once more, without
+	// the log.
+	rec.Dirty = nil
 	return cmp.Or(rec.walk(), rec.readMark())
 }
 

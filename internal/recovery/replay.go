@@ -52,7 +52,7 @@ func (rec *Recovered) replay() (err error) {
 	st := &rec.State
 	switch {
 	case rec.Log.ID() == st.Log:
-	case rec.Log.ID() == st.Superseded && !st.NeedsLog: // if the tree needs a log, that log is missing
+	case rec.Log.ID() == st.Superseded && !st.NeedsLog: // a tree that needs a log needs another one: see default
 		return nil // no group of it counts
 	case !st.NeedsLog && rec.Log.Parent() == (log.Parent{Log: st.Log, Merged: st.Merged}):
 		st.Log, st.Merged = rec.Log.ID(), 0
@@ -64,7 +64,7 @@ func (rec *Recovered) replay() (err error) {
 		err = ErrLogShort
 	}
 	if err == nil {
-		rec.Table.TakeUnsaved(rec.Table.Len(), new(atomic.Int64)) // the first checkpoint writes them, because they are in rec.Dirty
+		rec.Table.TakeUnsaved(rec.Table.Len(), new(atomic.Int64)) // no flush has to write the renewals of the log: their records are in rec.Dirty, which the first checkpoint writes
 	}
 	return err
 }

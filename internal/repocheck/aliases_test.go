@@ -3,6 +3,9 @@ package repocheck
 import (
 	"fmt"
 	"go/ast"
+	"go/token"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -97,7 +100,8 @@ func listedFields(comment string) (fields []string) {
 
 func endReasons(t *tree) []violation {
 	var found []violation
-	words, stored, aliases := 0, map[string]string{}, map[string]bool{}
+	var words []string
+	want, stored, aliases := []string{""}, map[string]string{}, map[string]bool{}
 	for _, f := range t.code {
 		if f.test || f.dir != "." && f.dir != "storage" {
 			continue
@@ -111,6 +115,7 @@ func endReasons(t *tree) []violation {
 				switch exported := strings.HasPrefix(name.Name, "End"); {
 				case exported && f.dir == "storage":
 					stored[name.Name] = t.at(name)
+					want = append(want, strings.ToLower(strings.TrimPrefix(name.Name, "End")))
 				case exported:
 					aliases[name.Name] = true
 				case name.Name == "endReasons":
@@ -124,8 +129,8 @@ func endReasons(t *tree) []violation {
 			found = append(found, violation{at, name + " is not in package lapse"})
 		}
 	}
-	if words != len(stored)+1 && len(stored) > 0 {
-		found = append(found, violation{"storage", fmt.Sprintf("%d words in endReasons, want one for no reason and one for each of %d constants", words, len(stored))})
+	if len(stored) > 0 && !slices.Equal(words, want) {
+		found = append(found, violation{"storage", fmt.Sprintf("the words in endReasons are %q, want %q, by the names of the constants", words, want)})
 	}
 	return found
 }
@@ -140,13 +145,14 @@ func valueNames(d *ast.GenDecl) (names []*ast.Ident) {
 	return names
 }
 
-// elements returns how many elements the literal has that d declares.
-func elements(d *ast.GenDecl) (n int) {
+// elements returns the strings of the literal that d declares.
+func elements(d *ast.GenDecl) (words []string) {
 	ast.Inspect(d, func(x ast.Node) bool {
-		if lit, ok := x.(*ast.CompositeLit); ok {
-			n = len(lit.Elts)
+		if lit, ok := x.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			word, _ := strconv.Unquote(lit.Value)
+			words = append(words, word)
 		}
 		return true
 	})
-	return n
+	return words
 }

@@ -704,6 +704,22 @@ const (
 var endReasons = [...]string{"", "one"}
 `, []string{"storage", "storage/token.go:5"}},
 
+	{"end reasons", "two words exchanged", `
+-- token.go --
+package lapse
+
+const EndOne, EndTwo = storage.EndOne, storage.EndTwo
+-- storage/token.go --
+package storage
+
+const (
+	EndOne EndReason = 1 + iota
+	EndTwo
+)
+
+var endReasons = [...]string{"", "two", "one"}
+`, []string{"storage"}},
+
 	{"end reasons", "complete", `
 -- token.go --
 package lapse

@@ -126,7 +126,7 @@ var rules = []rule{
 	},
 	{
 		name:  "end reasons",
-		want:  "Each constant End... of package storage has a word in endReasons, and the same name in package lapse.",
+		want:  "Each constant End... of package storage has its own word in endReasons, in the order of the constants, and the same name in package lapse.",
 		check: endReasons,
 	},
 	{

@@ -22,7 +22,8 @@ type Stage struct {
 	// every update. nil means that no record is damaged.
 	Damaged func(storage.ID) bool
 
-	// Feed is told of each record that the table shows or deletes.
+	// Feed is told of each record that the table shows or deletes. storage/memory has its watchers
+	// here. storage/bolt has a feed of its own, since its committer must not wake a watcher.
 	Feed *feed.Feed
 
 	tx        Tx       // the transaction that runs; each Begin uses it again

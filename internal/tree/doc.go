@@ -5,7 +5,9 @@
 // file is whole:
 //
 //   - Write has a transaction with changes followed by one without. So both meta pages of bbolt lead
-//     to all changes, and the loss of one meta page undoes none.
+//     to all changes, and the loss of one meta page undoes none. The steps of a checkpoint use Update
+//     alone. They are safe without the second transaction, because the log keeps their groups until
+//     the Write at the end of the checkpoint: a step that is undone comes back from the log.
 //   - A read transaction, the pin, holds the state before the last commit, so bbolt does not write
 //     over the pages to which the older meta page leads.
 //   - The state has the sum of all records and the number of the transaction that wrote it. By these

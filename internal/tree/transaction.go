@@ -34,8 +34,8 @@ func (t *Tree) Write(changes []wire.Entry, next wire.State, mark *storage.Mark) 
 
 // Update makes changes, the state next and the mark durable in one transaction. A nil mark is not
 // written. After an error nothing was written, unless the error is ErrOutcomeUnknown. If bbolt's
-// map is too small for the file, Update has bbolt open the file again with a map of twice the
-// length.
+// map is too small for the file, the commit fails and t is suspect. Update then doubles t.space and
+// tries once more: bbolt opens the file again, with a map of that length.
 func (t *Tree) Update(changes []wire.Entry, next wire.State, mark *storage.Mark) error {
 	err := t.tryUpdate(changes, next, mark)
 	if errors.Is(err, berrors.ErrMaxSizeReached) { // the map is too small

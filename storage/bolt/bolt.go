@@ -3,13 +3,13 @@
 // every read. An Update that returned nil is on the disk; a Touch is there within
 // Options.FlushEvery.
 //
-// The file is an ordinary bbolt file, changed only through bbolt. While a store is open, a log
-// lies beside the file, under the name of the file and "-lapse". The log makes writes fast: a
-// group of writes becomes durable by one write and one sync of the log, and a checkpoint merges
-// the groups into the file from time to time. Close merges the last groups and removes the log. A
-// store that is open for a few writes only, or that cannot make a log, writes into the file at
-// once. So the file alone is the whole store while no process has it open; after a crash, file
-// and log belong together.
+// The file is an ordinary bbolt file, changed only through bbolt. The first groups of writes after
+// Open go into the file at once. Then the store makes a log beside the file, under the name of the
+// file and "-lapse". The log makes writes fast: a group of writes becomes durable by one write and
+// one sync of the log, and a checkpoint merges the groups into the file from time to time. Close
+// merges the last groups and removes the log. A store that can make no log, or must not by
+// Options.NoLog, goes on writing into the file. So the file alone is the whole store while no
+// process has it open; after a crash, file and log belong together.
 //
 // # Damage
 //
@@ -138,7 +138,7 @@ func (o *Options) withDefaults() (Options, error) {
 // a goroutine behind until the disk has answered.
 type Store struct {
 	opts    Options
-	table   *table.Table            // the durable records, with the Touches since
+	table   *table.Table            // what reads see: the durable records with the Touches since, with ends of unknown outcome, and without swept records
 	reader  table.Reader            // of the table; Close closes it first
 	damaged map[storage.ID]struct{} // records that could not be read when the file was opened
 	marks   *storage.Marks
@@ -148,7 +148,7 @@ type Store struct {
 	once    sync.Once
 
 	turn    *turn.Turn   // the lock of the fields up to tally; no holder waits for the disk
-	stage   *table.Stage // writes that are staged and not durable yet
+	stage   *table.Stage // writes that are not finished; the table shows some of them already
 	next    *group       // the group that gathers ops
 	writing *group       // the group that the committer writes; nil: none
 	owed    []storage.ID // records that the next group writes first, as the table shows them

@@ -50,8 +50,10 @@ func (s *Store) checkpoint(needsLog bool) error {
 // transaction changes stay in memory until its end, and the file grows by as many pages.
 const checkpointStep = 1024
 
-// checkpointNow is checkpoint for a caller that holds the turn of the tree. The last transaction
-// has whole groups: the table shows no group while the records for it are read.
+// checkpointNow is checkpoint for a caller that holds the turn of the tree. First it writes most
+// records in steps, while the table goes on showing groups. Then it holds revealing, so that the
+// table shows no other group while it takes the number of the last one and reads the records that
+// are dirty still. With these records the tree has every group up to that number as a whole.
 func (s *Store) checkpointNow(needsLog bool) error {
 	_, ids, _ := s.journal.takeDirty()
 	err := s.writeSteps(ids)

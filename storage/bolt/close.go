@@ -54,7 +54,11 @@ func (s *Store) closeTree() error {
 	t.Cut(storage.ErrClosed)
 	var err error
 	if l := s.journal.log; l != nil {
-		s.journal.number = max(s.journal.number, l.Highest()) // no group of the log above that number can ever count
+		// The log may have a group of unknown outcome that the table does not show as a whole. The
+		// checkpoint writes the owed records, as the table shows them. Its state says that all numbers
+		// tried so far are merged: if the log cannot be removed, the next Open does not apply that group
+		// over these records.
+		s.journal.number = max(s.journal.number, l.Highest())
 		s.journal.dirty = append(s.journal.dirty, s.owed...)
 		if err = s.checkpointNow(false); err != nil {
 			err = errors.Join(err, l.Close())

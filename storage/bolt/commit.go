@@ -136,9 +136,10 @@ func (g *group) encode(t *table.Table) error {
 }
 
 // entry returns the entry of write i of o. Where the write only ends a record as t shows it, or raises
-// its use, the entry is a short one. With whole records an end of 100,000 tokens would fill the log,
-// and a checkpoint would have a sixth of the renewals to take. If put has the record, an earlier write
-// of the group has changed it, and t does not show that: then the entry is a whole record.
+// its use, the entry is a short one. A whole record is about six times as long: the log would be full
+// after a sixth as many renewals, and after one end of 100,000 tokens. If put has the record, an
+// earlier write of the group has changed the record and t does not show that: then the entry is a
+// whole record.
 func (o *op) entry(t *table.Table, i int, put map[storage.ID]bool) wire.Entry {
 	r := &o.writes[i].Record
 	if o.values[i] == nil {

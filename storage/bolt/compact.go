@@ -7,10 +7,10 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/fault"
 )
 
-// Compact gives the free pages of the file back to the file system. It writes all records into a new file, makes the new file durable, and puts it in the
-// place of the old file in one step, so that a crash leaves one of the two whole. The new file
-// holds no record that was deleted before Compact was called. The log may still hold one, until
-// the place in the log is used again.
+// Compact gives the free pages of the file back to the file system. It writes all records into a
+// new file, makes the new file durable, and puts it in the place of the old file in one step, so
+// that a crash leaves one of the two whole. The new file holds no record that was deleted before
+// Compact was called. The log may still hold one, until the place in the log is used again.
 //
 // Reads go on meanwhile, and writes go on while the log has room for them. Compact needs room for
 // both files. If a crash leaves a new file behind, the next Open removes it. One Backup or Compact

@@ -78,7 +78,7 @@ func (s *Store) writeTree(g *group) error {
 	t.Turn.Take()
 	defer t.Turn.Give()
 	next := t.State
-	next.Merged++ // otherwise a log made later would seem to belong to an older copy of the file, too
+	next.Merged++ // an older copy of the file is then no parent of a log that is made after this write
 	return fault.Classify(t.Write(changes, next, &g.mark))
 }
 
