@@ -328,7 +328,7 @@ func TestCheckSubjectCouldNotTell(t *testing.T) {
 }
 
 // TestWrongRecord: a store that answers with another token's record has damaged
-// something. Nobody is let in, and nobody is logged out.
+// something. No token is let in, and no user is logged out.
 func TestWrongRecord(t *testing.T) {
 	s := newCauseScene(t)
 	bob := issueTo(t, s.Manager, Grant{Subject: "bob"})

@@ -324,7 +324,7 @@ func ExampleManager_Authenticate() {
 	// 401: no good
 }
 
-// A page that asks each second who is logged in keeps nobody logged in.
+// A page that asks each second who is logged in keeps no user logged in.
 func ExampleManager_Peek() {
 	ctx := context.Background()
 	m, mock := atNine(lapse.Policy{})
@@ -366,7 +366,7 @@ func ExampleManager_Expire() {
 	// false <nil>
 }
 
-// Log out: whoever holds the token may end it.
+// Log out: the holder of the token may end it.
 func ExampleManager_ExpireBearer() {
 	ctx := context.Background()
 	m, mock := atNine(lapse.Policy{})
@@ -743,7 +743,7 @@ func ExampleLogin() {
 	// 401
 }
 
-// Whoever gives out something else than a new token asks first who it is.
+// A program that gives out something else than a new token asks first who it is.
 func ExampleIdentify() {
 	ctx := context.Background()
 	m, _ := atNine(lapse.Policy{MaxTokens: 1})
