@@ -101,6 +101,9 @@ var (
 
 	// ErrInvalidID: ParseID was given something else than a token's ID.
 	ErrInvalidID = storage.ErrInvalidID
+
+	// ErrInvalidThumbprint: ParseThumbprint was given something else than a thumbprint.
+	ErrInvalidThumbprint = storage.ErrInvalidThumbprint
 )
 
 // The store's errors. Package storage says what each means and what to do. None of them wraps
@@ -190,6 +193,7 @@ var codes = [...]struct {
 	{ErrInvalidConfig, "bad_config", true},
 	{ErrInvalidGrant, "bad_grant", true},
 	{ErrInvalidID, "bad_id", true},
+	{ErrInvalidThumbprint, "bad_thumbprint", true},
 	{ErrLimit, "limit", true},
 	{ErrNotRenewable, "not_renewable", true},
 	{ErrNotDelegable, "not_delegable", true},
