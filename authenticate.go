@@ -17,7 +17,7 @@ import (
 // token records no use and renews nothing.
 //
 // For a text that is no good the error wraps ErrUnauthenticated and carries a *Rejection:
-// ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrExhausted or
+// ErrMalformed, ErrUnknown, ErrProof, ErrReplaced, ErrExpired, ErrRevoked, ErrExhausted or
 // ErrRefused. Then nothing has been written. Any other error is one of the store, of the
 // context or of Admit, and means that Authenticate could not tell.
 //
@@ -141,8 +141,8 @@ func (m *Manager) proveWorking(ctx context.Context, verb string, p *presented, r
 
 // proveRecord returns what the text p is to rec: its current text, its previous one, or one
 // that was replaced before. The store returned rec and err for the ID in p. Any other text
-// is refused as ErrUnknown. A refusal takes the time of one digest and one tag, whether or
-// not there is a record.
+// is refused as ErrUnknown, and then a text of a bound token as ErrProof unless ctx has the
+// proof. A refusal takes the time of one digest and one tag, whether or not there is a record.
 func (m *Manager) proveRecord(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
 	if err == nil && rec.ID != p.cred.ID() {
 		err = errWrongRecord
@@ -164,7 +164,10 @@ func (m *Manager) proveRecord(ctx context.Context, verb string, p *presented, re
 	case found == aheadText:
 		m.tell(ctx, Event{Kind: EventAhead, At: now, Token: m.token(rec)})
 	case found != unknownText:
-		return found, nil
+		if rec.Thumbprint != (Thumbprint{}) {
+			err = m.requireProof(ctx, p, rec, found)
+		}
+		return found, err
 	}
 	return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 }

@@ -99,9 +99,10 @@ func TestWhatSpendsNothing(t *testing.T) {
 	tampered := []byte(i.Bearer)
 	tampered[40]++
 	for name, do := range map[string]func() error{
-		"Peek":  func() error { _, err := f.Peek(f.ctx, i.Bearer); return err },
-		"Renew": func() error { _, err := f.Renew(f.ctx, i.Bearer); return err },
-		"Token": func() error { _, err := f.Token(f.ctx, i.ID); return err },
+		"Peek":    func() error { _, err := f.Peek(f.ctx, i.Bearer); return err },
+		"Renew":   func() error { _, err := f.Renew(f.ctx, i.Bearer); return err },
+		"Confirm": func() error { _, err := f.Confirm(f.ctx, i.Bearer); return err },
+		"Token":   func() error { _, err := f.Token(f.ctx, i.ID); return err },
 		"a wrong secret": func() error {
 			_, err := f.Authenticate(f.ctx, string(tampered))
 			return lapsetest.Ignore(err, lapse.ErrMalformed)
@@ -558,9 +559,10 @@ func TestFault15_NoGrace(t *testing.T) {
 	use(i.Bearer)
 	use(i.Bearer)
 	for name, do := range map[string]func() error{
-		"Renew":  func() error { _, err := f.Renew(f.ctx, i.Bearer); return err },
-		"Rotate": func() error { _, err := f.Rotate(f.ctx, i.Bearer, 0); return err },
-		"Hold":   func() error { _, err := f.Hold(f.ctx, i.Bearer); return err },
+		"Renew":   func() error { _, err := f.Renew(f.ctx, i.Bearer); return err },
+		"Confirm": func() error { _, err := f.Confirm(f.ctx, i.Bearer); return err },
+		"Rotate":  func() error { _, err := f.Rotate(f.ctx, i.Bearer, 0); return err },
+		"Hold":    func() error { _, err := f.Hold(f.ctx, i.Bearer); return err },
 	} {
 		lapsetest.WantIs(t, name, do(), lapse.ErrExhausted)
 	}
@@ -757,6 +759,7 @@ func bearerVerbs(m *lapse.Manager) map[string]func(context.Context, string) erro
 		"Authenticate": func(ctx context.Context, b string) error { _, err := m.Authenticate(ctx, b); return err },
 		"Peek":         func(ctx context.Context, b string) error { _, err := m.Peek(ctx, b); return err },
 		"Renew":        func(ctx context.Context, b string) error { _, err := m.Renew(ctx, b); return err },
+		"Confirm":      func(ctx context.Context, b string) error { _, err := m.Confirm(ctx, b); return err },
 		"Rotate":       func(ctx context.Context, b string) error { _, err := m.Rotate(ctx, b, time.Second); return err },
 		"Delegate": func(ctx context.Context, b string) error {
 			_, err := m.Delegate(ctx, b, lapse.Grant{})
@@ -813,7 +816,7 @@ func TestCheckSubject(t *testing.T) {
 		{"gave up", context.DeadlineExceeded, context.DeadlineExceeded, false},
 	} {
 		answer = row.answer
-		for _, name := range []string{"Authenticate", "Peek", "Renew", "Rotate", "Delegate"} {
+		for _, name := range []string{"Authenticate", "Peek", "Renew", "Rotate", "Delegate", "Confirm"} {
 			err := bearerVerbs(f.Manager)[name](f.ctx, i.Bearer)
 			lapsetest.WantIs(t, row.name+": "+name, err, row.want)
 			if got := errors.Is(err, lapse.ErrUnauthenticated); got != row.unauthorized {

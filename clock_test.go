@@ -466,6 +466,7 @@ func TestStrict(t *testing.T) {
 		"Authenticate":  func() error { _, err := g.Authenticate(ctx, i.Bearer); return err },
 		"Peek":          func() error { _, err := g.Peek(ctx, i.Bearer); return err },
 		"Renew":         func() error { _, err := g.Renew(ctx, i.Bearer); return err },
+		"Confirm":       func() error { _, err := g.Confirm(ctx, i.Bearer); return err },
 		"Delegate":      func() error { _, err := g.Delegate(ctx, i.Bearer, Grant{}); return err },
 		"Expire":        func() error { _, err := g.Expire(ctx, i.ID); return err },
 		"ExpireBearer":  func() error { _, err := g.ExpireBearer(ctx, i.Bearer); return err },

@@ -33,10 +33,10 @@ type Config struct {
 	// error that wraps ErrRefused refuses the token. Any other error means that Admit could
 	// not tell, and the verb returns it. nil lets every token pass.
 	//
-	// Authenticate, Peek, Hold, Renew, Rotate and Delegate ask once the token is known to be
-	// live, before the use counts, renews or is spent. Refresh of Pairs asks unless the text
-	// is reused. Login and Identify ask once the credentials are known to be good, about a
-	// Token without an ID. Issue, Obtain and the verbs that end tokens do not ask.
+	// Authenticate, Peek, Hold, Renew, Rotate, Delegate and Confirm ask once the token is known
+	// to be live, before the use counts, renews or is spent. Refresh of Pairs asks unless the
+	// text is reused. Login and Identify ask once the credentials are known to be good, about a
+	// Token without an ID whose AuthenticatedAt is the present. Issue, Obtain and the verbs that end tokens do not ask.
 	Admit func(ctx context.Context, tok Token) error
 
 	// Recheck is how often Admit is asked again about each token that connections are held

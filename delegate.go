@@ -19,7 +19,8 @@ const MaxDelegation = 4
 //
 // Grant.Subject is empty or that of the parent. Grant.Scope holds words of the parent's scope
 // only, or the error is ErrScope; an empty Scope is an empty scope. Name, Data and MaxUses are
-// the delegate's own, and so is each later renewal.
+// the delegate's own, and so is each later renewal. A delegate of a bound token is bound to the
+// same key, or to that of Grant.Thumbprint; its AuthenticatedAt is that of the parent now.
 //
 // ExpiresAt and MaxExpiresAt of a delegate are never later than those of its parent, also after
 // these have changed. If bearer is an access text or a previous text, they are never later than
@@ -75,6 +76,10 @@ func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
 		}
 	}
 	d.rec.Family, d.rec.Parent = j.rec.Family, j.rec.ID
+	d.rec.AuthenticatedAt = j.tok.AuthenticatedAt
+	if d.rec.Thumbprint == (Thumbprint{}) {
+		d.rec.Thumbprint = j.rec.Thumbprint
+	}
 	until := j.until()
 	d.limitBy(&ancestry{until: until, limit: earlierCap(j.tok.MaxExpiresAt, j.capOf(until))})
 	return nil

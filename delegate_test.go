@@ -80,6 +80,7 @@ func TestDelegate(t *testing.T) {
 		ID: got.ID, Prefix: "app", Subject: "ana", Name: "backup", Scope: "read", Data: "x",
 		IssuedAt: now, ExpiresAt: now.Add(10 * time.Minute), MaxExpiresAt: lapsetest.StartMilli.Add(30 * 24 * time.Hour),
 		Family: parent.ID, Parent: parent.ID, MaxUses: 3, UsesLeft: 3,
+		AuthenticatedAt: lapsetest.StartMilli,
 	}
 	lapsetest.WantDiff(t, "issued", want, got.Token)
 	lapsetest.WantDiff(t, "seen", want, f.seen(got))
@@ -1172,6 +1173,10 @@ func TestParentDiesBeforeTheTurn(t *testing.T) {
 	verbs := map[string]func(f *fixture, i lapse.Issued) error{
 		"Renew": func(f *fixture, i lapse.Issued) error {
 			_, err := f.Renew(f.ctx, i.Bearer)
+			return err
+		},
+		"Confirm": func(f *fixture, i lapse.Issued) error {
+			_, err := f.Confirm(f.ctx, i.Bearer)
 			return err
 		},
 		"Authenticate": func(f *fixture, i lapse.Issued) error {

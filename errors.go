@@ -42,6 +42,10 @@ var (
 	// one that wraps it.
 	ErrRefused error = &refusal{"refused"}
 
+	// ErrProof: the token is bound to a key (Grant.Thumbprint), and the context has no proof of
+	// that key. Verify the proof of the client, and pass it on by WithProof.
+	ErrProof error = &refusal{"no proof of the key that the token is bound to"}
+
 	// ErrExhausted: the token had a budget (Grant.MaxUses), and its last use is spent.
 	ErrExhausted error = &refusal{"token has no uses left"}
 
@@ -135,7 +139,7 @@ func (r *refusal) As(target any) bool {
 // Rejection says why a token was refused, for logs, and for programs that tell its owner more
 // than the client. It contains no secret, no digest and no checksum.
 type Rejection struct {
-	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrExhausted, ErrReused, or the error of Admit or a Verifier
+	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrProof, ErrExhausted, ErrReused, or the error of Admit or a Verifier
 	ID         ID        // zero if the text was malformed, or if credentials were refused
 	Subject    string    // set once the secret has been proved, as are the three below
 	Generation uint32    // of the secret of the text that was refused
@@ -188,6 +192,7 @@ var codes = [...]struct {
 	{ErrRevoked, "revoked", true},
 	{ErrReplaced, "replaced", true},
 	{ErrReused, "reused", true},
+	{ErrProof, "proof", true},
 	{ErrExhausted, "exhausted", true},
 	{ErrUnauthenticated, "unauthenticated", true},
 	{ErrInvalidConfig, "bad_config", true},

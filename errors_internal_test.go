@@ -22,7 +22,7 @@ var errOwnDisk = errors.New("disk on fire")
 // sentinels are all that errors.Is may be asked for.
 var sentinels = map[string]error{
 	"ErrUnauthenticated": ErrUnauthenticated, "ErrMalformed": ErrMalformed, "ErrUnknown": ErrUnknown,
-	"ErrExpired": ErrExpired, "ErrRevoked": ErrRevoked, "ErrRefused": ErrRefused, "ErrReplaced": ErrReplaced,
+	"ErrExpired": ErrExpired, "ErrRevoked": ErrRevoked, "ErrRefused": ErrRefused, "ErrProof": ErrProof, "ErrReplaced": ErrReplaced,
 	"ErrExhausted": ErrExhausted, "ErrReused": ErrReused, "ErrBadCredentials": ErrBadCredentials,
 	"ErrRotated": ErrRotated, "ErrNotDelegable": ErrNotDelegable, "ErrScope": ErrScope,
 	"ErrClock": ErrClock, "ErrNoKeys": ErrNoKeys, "ErrNotMine": ErrNotMine,
@@ -462,7 +462,7 @@ func TestUnknownIsOneAnswer(t *testing.T) {
 		}
 		calls = append(calls, map[string]int{"Get": s.store.calls["Get"], "all": len(s.store.calls)})
 	}
-	one := map[string]int{"Get": 6, "all": 1}
+	one := map[string]int{"Get": 7, "all": 1}
 	if diff := cmp.Diff([]map[string]int{one, one, one}, calls); diff != "" {
 		t.Errorf("calls of the store (-want +got):\n%s", diff)
 	}
@@ -719,6 +719,10 @@ var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text st
 		_, err := s.m.Renew(ctx, text)
 		return err
 	},
+	"Confirm": func(ctx context.Context, s *refusedScene, text string) error {
+		_, err := s.m.Confirm(ctx, text)
+		return err
+	},
 	"Rotate": func(ctx context.Context, s *refusedScene, text string) error {
 		_, err := s.m.Rotate(ctx, text, time.Second)
 		return err
@@ -747,7 +751,7 @@ var refusedVerbs = map[string]func(ctx context.Context, s *refusedScene, text st
 // verdicts are the sentinels that each verb says of a text, "" for good. What no column
 // names says the first.
 type verdicts struct {
-	use                         string // Authenticate, Peek, Hold, Delegate
+	use                         string // Authenticate, Peek, Hold, Delegate, Confirm
 	renew, rotate, rotateAtOnce string
 	expire                      string // ExpireBearer, and that of Pairs except for refresh texts
 	refresh, peekPair, expireIt string

@@ -279,7 +279,7 @@ func (takenTx) Get(id storage.ID) (storage.Record, error) {
 // can make it return.
 var verdicts = map[string]error{
 	"ErrUnauthenticated": lapse.ErrUnauthenticated, "ErrMalformed": lapse.ErrMalformed, "ErrUnknown": lapse.ErrUnknown,
-	"ErrExpired": lapse.ErrExpired, "ErrRevoked": lapse.ErrRevoked, "ErrReplaced": lapse.ErrReplaced, "ErrRefused": lapse.ErrRefused,
+	"ErrExpired": lapse.ErrExpired, "ErrRevoked": lapse.ErrRevoked, "ErrReplaced": lapse.ErrReplaced, "ErrRefused": lapse.ErrRefused, "ErrProof": lapse.ErrProof,
 	"ErrExhausted": lapse.ErrExhausted, "ErrReused": lapse.ErrReused, "ErrBadCredentials": lapse.ErrBadCredentials,
 	"ErrInvalidConfig": lapse.ErrInvalidConfig, "ErrInvalidGrant": lapse.ErrInvalidGrant, "ErrLimit": lapse.ErrLimit,
 	"ErrNotRenewable": lapse.ErrNotRenewable, "ErrNotDelegable": lapse.ErrNotDelegable, "ErrRotated": lapse.ErrRotated,
@@ -385,6 +385,7 @@ func TestFault19HooksDecideTheirOwn(t *testing.T) {
 		"Authenticate": func() error { _, err := f.Authenticate(f.ctx, i.Bearer); return err },
 		"Hold":         func() error { _, err := f.Hold(f.ctx, i.Bearer); return err },
 		"Renew":        func() error { _, err := f.Renew(f.ctx, i.Bearer); return err },
+		"Confirm":      func() error { _, err := f.Confirm(f.ctx, i.Bearer); return err },
 		"Rotate":       func() error { _, err := f.Rotate(f.ctx, i.Bearer, time.Minute); return err },
 		"Delegate":     func() error { _, err := f.Delegate(f.ctx, i.Bearer, lapse.Grant{}); return err },
 		"Identify, by Admit": func() error {
@@ -830,6 +831,14 @@ var verbs = []managerVerb{
 	}},
 	{"Renew", 0, func(ctx context.Context, s *scene) (string, error) {
 		tok, err := s.Renew(ctx, s.live.Bearer)
+		return tok.Subject, err
+	}},
+	{"Confirm", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Confirm(ctx, s.live.Bearer)
+		return tok.Subject, err
+	}},
+	{"Confirm of a delegate", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Confirm(ctx, s.family[2].Bearer)
 		return tok.Subject, err
 	}},
 	{"Expire", 0, func(ctx context.Context, s *scene) (string, error) {
@@ -1311,6 +1320,7 @@ func TestTransactionRunsAgain(t *testing.T) {
 		{"Issue into the last place", refuse, 0, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Issue after a fault", refuse, 3, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Renew", scenePolicy, 0, renewAgain, nil, 1801, []lapse.EventKind{lapse.EventRenewed}},
+		{"Confirm", scenePolicy, 0, confirmAgain, nil, 1, nil},
 		{"Delegate, which evicts nothing", scenePolicy, 0, delegateAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Delegate after a fault", refuse, 4, delegateAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Rotate", scenePolicy, 0, rotateAgain, nil, 1, []lapse.EventKind{lapse.EventRotated}},
@@ -1418,6 +1428,13 @@ func renewAgain(s *scene, m *lapse.Manager) (int, error) {
 	begin := s.clock.Now().Truncate(time.Millisecond)
 	tok, err := m.Renew(s.ctx, s.live.Bearer)
 	return int(tok.ExpiresAt.Sub(begin) / time.Second), err
+}
+
+// confirmAgain returns how many seconds after its call the user was present.
+func confirmAgain(s *scene, m *lapse.Manager) (int, error) {
+	begin := s.clock.Now().Truncate(time.Millisecond)
+	tok, err := m.Confirm(s.ctx, s.live.Bearer)
+	return int(tok.AuthenticatedAt.Sub(begin) / time.Second), err
 }
 
 func expireAgain(s *scene, m *lapse.Manager) (int, error) {

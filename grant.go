@@ -37,6 +37,7 @@ type Grant struct {
 	UseGrace   time.Duration // with MaxUses: how long after the last use a text of the token is good again (Token.Repeated), except for Hold; 0: not at all; at most a minute
 	SessionTTL time.Duration // of a session: how long it lives from the log-in and from each refresh; 0: the policy's; a plain token has none
 	MinLeft    time.Duration // of Obtain: how much life is left at least of a token that is given again; 0: a tenth of the TTL; over half of the TTL: ErrInvalidGrant
+	Thumbprint Thumbprint    // of the key that the token, or both texts of the session, are bound to (WithProof); zero: they are not bound
 	Jitter     float64       // 0 to 0.5: the TTL, also of renewals, is shorter by a random share of at most Jitter; the cap is not
 }
 
@@ -166,6 +167,7 @@ func isWord(s string) bool {
 func (g *Grant) record(rec *storage.Record, p *Policy, prefix string, now time.Time) {
 	*rec = storage.Record{TTL: g.ttl(p)}
 	rec.Prefix, rec.Subject, rec.Name, rec.Scope, rec.Data = prefix, g.Subject, g.Name, g.Scope, g.Data
+	rec.Thumbprint = g.Thumbprint
 	rec.IssuedAt, rec.MaxExpiresAt = now, p.capFrom(now)
 	rec.ExpiresAt = capped(steady.Add(now, rec.TTL), rec.MaxExpiresAt)
 	rec.MaxUses, rec.UsesLeft, rec.UseGrace = g.MaxUses, g.MaxUses, g.UseGrace.Truncate(time.Millisecond)

@@ -586,10 +586,10 @@ func TestFault21AdmitSeesTheToken(t *testing.T) {
 				t.Errorf("asked about %+v; want %+v", tok, i.Token)
 			}
 		}
-		_, err := lapse.Login(h.ctx, h.Manager, "secret", lapse.Grant{Name: "laptop", Scope: "read"}, lapse.Verifier[string](lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })))
+		_, err := lapse.Login(h.ctx, h.Manager, "secret", lapse.Grant{Name: "laptop", Scope: "read", Thumbprint: lapse.Thumbprint{7}}, lapse.Verifier[string](lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })))
 		lapsetest.WantIs(t, "Login", err, nil)
 		seen = asked.take()
-		if want := []lapse.Token{{Prefix: "lapse", Subject: "ana", Name: "laptop", Scope: "read"}}; len(seen) != 1 || seen[0] != want[0] {
+		if want := []lapse.Token{{Prefix: "lapse", Subject: "ana", Name: "laptop", Scope: "read", Thumbprint: lapse.Thumbprint{7}, AuthenticatedAt: h.Now()}}; len(seen) != 1 || seen[0] != want[0] {
 			t.Errorf("Login asks about %+v; want %+v", seen, want)
 		}
 	})

@@ -921,6 +921,7 @@ var costly = map[string]func(c *costs) error{
 	"Rotate":        func(c *costs) error { _, err := c.m.Rotate(c.ctx, c.parent.Bearer, 0); return err },
 	"RotateID":      func(c *costs) error { _, err := c.m.RotateID(c.ctx, c.parent.ID, 0); return err },
 	"Renew":         func(c *costs) error { _, err := c.m.Renew(c.ctx, c.child.Bearer); return err },
+	"Confirm":       func(c *costs) error { _, err := c.m.Confirm(c.ctx, c.child.Bearer); return err },
 	"the last use":  func(c *costs) error { _, err := c.m.Authenticate(c.ctx, c.budget.Bearer); return err },
 	"Expire":        func(c *costs) error { _, err := c.m.Expire(c.ctx, c.parent.ID); return err },
 	"ExpireBearer":  func(c *costs) error { _, err := c.m.ExpireBearer(c.ctx, c.parent.Bearer); return err },

@@ -64,7 +64,7 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 	if err := g.checkPlain(&m.policy); err != nil {
 		return Issued{}, err
 	}
-	about := Token{Prefix: m.prefix, Name: g.Name, Scope: g.Scope, Data: g.Data}
+	about := Token{Prefix: m.prefix, Name: g.Name, Scope: g.Scope, Data: g.Data, Thumbprint: g.Thumbprint}
 	subject, err := identify(ctx, m, "login", about, credentials, verifiers)
 	if err != nil {
 		return Issued{}, err
@@ -127,7 +127,7 @@ func identify[C any](ctx context.Context, m *Manager, verb string, about Token, 
 		if err := checkSubject(subject); err != nil {
 			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb, err)
 		}
-		about.Subject = subject
+		about.Subject, about.AuthenticatedAt = subject, m.now()
 		if err := m.askAdmit(ctx, verb, &about, 0); err != nil {
 			return "", err
 		}

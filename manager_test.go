@@ -88,6 +88,7 @@ func TestIssue(t *testing.T) {
 	want := lapse.Token{
 		ID: got.ID, Prefix: "app", Subject: "ana", Name: "laptop", Scope: "read write", Data: "\x00\xff",
 		IssuedAt: lapsetest.StartMilli, ExpiresAt: lapsetest.StartMilli.Add(30 * time.Minute), MaxExpiresAt: lapsetest.StartMilli.Add(30 * 24 * time.Hour),
+		AuthenticatedAt: lapsetest.StartMilli,
 	}
 	lapsetest.WantDiff(t, "issued", want, got.Token)
 	lapsetest.WantDiff(t, "stored", want, f.token(got.ID))
@@ -751,6 +752,7 @@ func TestConfigIsNeverReadAgain(t *testing.T) {
 	want := lapse.Token{
 		ID: issued.ID, Prefix: "before", Subject: "ana", IssuedAt: configStart,
 		ExpiresAt: configStart.Add(time.Hour), MaxExpiresAt: configStart.Add(30 * 24 * time.Hour),
+		AuthenticatedAt: configStart,
 	}
 	if diff := cmp.Diff(want, issued.Token); diff != "" {
 		t.Errorf("token (-want +got):\n%s", diff)

@@ -45,6 +45,7 @@ func TestObtain(t *testing.T) {
 	lapsetest.WantDiff(t, "issued", lapse.Token{
 		ID: first.ID, Prefix: "lapse", Subject: "ana", Name: "laptop", Data: "first",
 		IssuedAt: lapsetest.StartMilli, ExpiresAt: lapsetest.StartMilli.Add(10 * time.Minute), MaxExpiresAt: lapsetest.StartMilli.Add(30 * 24 * time.Hour),
+		AuthenticatedAt: lapsetest.StartMilli,
 	}, first.Token)
 	if first.Existing {
 		t.Error("a new token counts as found")

@@ -137,6 +137,7 @@ func TestPairIssue(t *testing.T) {
 	session := lapse.Token{
 		ID: got.Refresh.ID, Kind: lapse.KindSession, Prefix: "lapse", Subject: "ana", Name: "laptop", Scope: "read write", Data: "\x00\xff",
 		IssuedAt: lapsetest.StartMilli, ExpiresAt: lapsetest.StartMilli.Add(30 * 24 * time.Hour), MaxExpiresAt: lapsetest.StartMilli.Add(90 * 24 * time.Hour),
+		AuthenticatedAt: lapsetest.StartMilli,
 	}
 	access := session
 	access.ExpiresAt = lapsetest.StartMilli.Add(15 * time.Minute)
@@ -923,6 +924,7 @@ var textVerbs = []struct {
 	{"Manager.Peek", false, func(p *pairs, b string) error { _, err := p.Manager.Peek(p.ctx, b); return err }},
 	{"Hold", false, func(p *pairs, b string) error { _, _, err := lapsetest.Opened(p.Hold(p.ctx, b)); return err }},
 	{"Renew", false, func(p *pairs, b string) error { _, err := p.Renew(p.ctx, b); return err }},
+	{"Confirm", false, func(p *pairs, b string) error { _, err := p.Confirm(p.ctx, b); return err }},
 	{"Rotate", false, func(p *pairs, b string) error { _, err := p.Rotate(p.ctx, b, time.Second); return err }},
 	{"Rotate, overlap 0", false, func(p *pairs, b string) error { _, err := p.Rotate(p.ctx, b, 0); return err }},
 	{"Delegate", false, func(p *pairs, b string) error { _, err := p.Delegate(p.ctx, b, lapse.Grant{}); return err }},

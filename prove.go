@@ -12,8 +12,8 @@ import (
 // A bearer text is checked in grades. Each guarantees what the one before it does, and more.
 //
 //   - match compares the text with a record, and says what the text is to it.
-//   - prove guarantees that the secret is one that the record has or had. The token may be dead,
-//     and the secret replaced.
+//   - prove guarantees that the secret is one that the record has or had, and that the context
+//     proves the key of a bound token. The token may be dead, and the secret replaced.
 //   - proveWorking guarantees that the secret has not been replaced, or was replaced last and
 //     still works.
 //   - proveLive guarantees that the token is alive, that it has uses left, and that Admit lets
@@ -30,7 +30,8 @@ type proved struct {
 }
 
 // prove returns the record whose secret text holds, or once held. The token may be dead. It
-// refuses a text that is malformed, and one that was never a text of a record.
+// refuses a text that is malformed, one that was never a text of a record, and one of a bound
+// token whose key ctx does not prove.
 func (m *Manager) prove(ctx context.Context, verb, text string) (p proved, err error) {
 	p.cred, p.sum = new(bearer.Credential), new([sha256.Size]byte)
 	p.stands, p.now, err = m.proveInto(ctx, verb, text, &p.presented, &p.rec)

@@ -545,6 +545,7 @@ func textVerbs() []textVerb {
 		}},
 		{"Peek", 0, checks((*Manager).Peek)},
 		{"Renew", 0, checks((*Manager).Renew)},
+		{"Confirm", 0, checks((*Manager).Confirm)},
 		{"Delegate", 0, func(ctx context.Context, s *textScene, text string) ([]string, error) {
 			_, err := s.m.Delegate(ctx, text, Grant{})
 			return nil, err

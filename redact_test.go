@@ -868,7 +868,7 @@ func TestNoTextIsStored(t *testing.T) {
 
 // togetherOn are verbs that leave enough alive for each other to be tried on one scene.
 var togetherOn = [][]string{
-	{"Authenticate", "Peek", "Hold", "Delegate", "Renew", "Pairs.Peek", "Rotate", "Rotate, 0"},
+	{"Authenticate", "Peek", "Hold", "Delegate", "Renew", "Confirm", "Pairs.Peek", "Rotate", "Rotate, 0"},
 	{"Pairs.Refresh"},
 	{"ExpireBearer", "Pairs.ExpireBearer"},
 }

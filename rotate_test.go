@@ -55,6 +55,7 @@ func TestRotate(t *testing.T) {
 		ID: old.ID, Prefix: "lapse", Subject: "ana", Name: "key", Scope: "read write", Data: "data",
 		IssuedAt: lapsetest.StartMilli, LastUsedAt: lapsetest.StartMilli.Add(10 * time.Minute), Generation: 1, RotatedAt: at,
 		ExpiresAt: at.Add(2 * time.Hour), MaxExpiresAt: at.Add(10 * time.Hour),
+		AuthenticatedAt: lapsetest.StartMilli,
 	}
 	lapsetest.WantDiff(t, "the token", want, got.Token)
 	lapsetest.WantDiff(t, "what is stored", want, f.token(old.ID))
@@ -334,6 +335,7 @@ var afterRotations = []afterRotation{
 	{"Peek", func(f *fixture, _, next lapse.Issued) error { _, err := f.Peek(f.ctx, next.Bearer); return err }, nil},
 	{"a use of the previous text", func(f *fixture, old, _ lapse.Issued) error { _, err := f.Authenticate(f.ctx, old.Bearer); return err }, nil},
 	{"Renew by the previous text", func(f *fixture, old, _ lapse.Issued) error { _, err := f.Renew(f.ctx, old.Bearer); return err }, nil},
+	{"Confirm by the previous text", func(f *fixture, old, _ lapse.Issued) error { _, err := f.Confirm(f.ctx, old.Bearer); return err }, nil},
 	{"Delegate by the previous text", func(f *fixture, old, _ lapse.Issued) error {
 		_, err := f.Delegate(f.ctx, old.Bearer, lapse.Grant{})
 		return err
@@ -352,6 +354,7 @@ var afterRotations = []afterRotation{
 	{"Authenticate", func(f *fixture, _, next lapse.Issued) error { _, err := f.Authenticate(f.ctx, next.Bearer); return err }, lapse.ErrRotated},
 	{"Hold", func(f *fixture, _, next lapse.Issued) error { return f.holdOnce(next.Bearer) }, lapse.ErrRotated},
 	{"Renew", func(f *fixture, _, next lapse.Issued) error { _, err := f.Renew(f.ctx, next.Bearer); return err }, lapse.ErrRotated},
+	{"Confirm", func(f *fixture, _, next lapse.Issued) error { _, err := f.Confirm(f.ctx, next.Bearer); return err }, lapse.ErrRotated},
 	{"Delegate", func(f *fixture, _, next lapse.Issued) error {
 		i, err := f.Delegate(f.ctx, next.Bearer, lapse.Grant{})
 		f.Expire(f.ctx, i.ID) // that the delegate is gone makes no difference

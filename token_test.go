@@ -124,7 +124,7 @@ func TestExtremesAreWellFormed(t *testing.T) {
 					t.Errorf("%s = %v, want ErrUnknown", verb, err)
 				}
 			}
-			if diff := cmp.Diff(map[string]int{"Get": 6}, store.calls); diff != "" {
+			if diff := cmp.Diff(map[string]int{"Get": 7}, store.calls); diff != "" {
 				t.Errorf("calls of the store (-want +got):\n%s", diff)
 			}
 		})
@@ -392,10 +392,11 @@ func bearerVerbs(ctx context.Context, m *Manager, text string) map[string]error 
 	_, authenticate := m.Authenticate(ctx, text)
 	_, peek := m.Peek(ctx, text)
 	_, renew := m.Renew(ctx, text)
+	_, confirm := m.Confirm(ctx, text)
 	_, rotate := m.Rotate(ctx, text, time.Second)
 	_, delegate := m.Delegate(ctx, text, Grant{})
 	_, expire := m.ExpireBearer(ctx, text)
-	return map[string]error{"Rotate": rotate, "Delegate": delegate, "Authenticate": authenticate, "Peek": peek, "Renew": renew, "ExpireBearer": expire}
+	return map[string]error{"Rotate": rotate, "Delegate": delegate, "Authenticate": authenticate, "Peek": peek, "Renew": renew, "Confirm": confirm, "ExpireBearer": expire}
 }
 
 // replaceRandom gives every Reader of randomness in this process another source

@@ -37,8 +37,9 @@ func (m *Manager) tokenInto(rec *storage.Record, tok *Token) {
 }
 
 // view changes tok, the token of rec, into what callers see, in its place: its cap and its
-// expiry are those of the policy that applies.
+// expiry are those of the policy that applies, and AuthenticatedAt is set.
 func (m *Manager) view(rec *storage.Record, tok *Token) {
+	viewPresence(tok)
 	switch {
 	case rec.Kind == KindSession && m.rules.made(rec):
 		m.rules.policy.view(tok)
@@ -54,6 +55,7 @@ func (m *Manager) view(rec *storage.Record, tok *Token) {
 // caller has called showClockEnd.
 func (m *Manager) viewText(rec *storage.Record, found standing) {
 	if rec.Kind == KindPlain {
+		viewPresence(&rec.Token)
 		m.policy.view(&rec.Token)
 		return
 	}
