@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -243,6 +244,21 @@ func refusedTexts() []refused {
 			_ = i
 			return s.texts[3]
 		}},
+		{"bound", ErrProof, func(s *textScene) string { return s.boundTo(Thumbprint{7}).first("bound").Bearer }},
+		{"bound and rotated", ErrProof, func(s *textScene) string { return s.boundTo(Thumbprint{7}).scene("plain", true).texts[3] }},
+		{"bound, the previous", ErrProof, func(s *textScene) string { return s.boundTo(Thumbprint{7}).scene("plain", true).texts[2] }},
+		{"bound, spent", ErrProof, func(s *textScene) string { return s.boundTo(Thumbprint{7}).scene("plain", true).texts[1] }},
+		{"bound access text", ErrProof, func(s *textScene) string { return s.boundTo(Thumbprint{7}).scene("session", true).texts[3] }},
+		{"bound, spent access text", ErrProof, func(s *textScene) string { return s.boundTo(Thumbprint{7}).scene("session", true).texts[1] }},
+		{"bound and ended", ErrProof, func(s *textScene) string {
+			i := s.boundTo(Thumbprint{7}).first("ended")
+			_, err := s.m.Expire(context.Background(), i.ID)
+			s.need(err)
+			return i.Bearer
+		}},
+		{"bound, forged tag", ErrUnknown, func(s *textScene) string {
+			return respelled(s.boundTo(Thumbprint{7}).scene("plain", true).texts[3], "lapse", wrong)
+		}},
 		{"spent access text", ErrReplaced, func(s *textScene) string { return s.scene("session", true).texts[1] }},
 		{"forged access text", ErrUnknown, func(s *textScene) string { return respelled(s.scene("session", true).texts[3], "lapse", wrong) }},
 		{"ended", ErrRevoked, func(s *textScene) string {
@@ -272,6 +288,14 @@ func refusedTexts() []refused {
 	}
 }
 
+// boundTo returns a scene like s whose later tokens are bound to key, in a world of its own with the
+// same Managers.
+func (s *textScene) boundTo(key Thumbprint) *textScene {
+	w := &textWorld{t: s.t, store: s.store, clock: s.clock, p: s.p, m: s.m, scenes: s.scenes + 1000, bound: key}
+	s.scenes++
+	return &textScene{textWorld: w, kind: "plain", subject: s.subject}
+}
+
 // benchTexts returns a scene whose Managers have no Observe.
 func benchTexts(b *testing.B, kind string) *textScene {
 	b.Helper()
@@ -296,6 +320,14 @@ func BenchmarkWorkingTexts(b *testing.B) {
 			}
 		}
 	}
+	bound, proved := s.boundTo(Thumbprint{7}).first("bound").Bearer, WithProof(ctx, Thumbprint{7})
+	b.Run("bound/peer=plain", func(b *testing.B) {
+		ratio.Of(b, 200, func(int) {
+			if _, err := s.m.Authenticate(proved, bound); err != nil {
+				b.Fatal(err)
+			}
+		}, uses(plain.Bearer))
+	})
 	session := s.scene("session", true)
 	for _, row := range []struct{ name, text string }{
 		{"rotated", rotated.texts[3]},
@@ -819,19 +851,23 @@ func TestAuthenticateDoesNotGrow(t *testing.T) {
 // TestTextsAllocateNothing: to authenticate by a text of any standing that works allocates
 // nothing, and to refuse one allocates the Rejection alone.
 func TestTextsAllocateNothing(t *testing.T) {
-	for _, kind := range []string{"plain", "session", "obtained"} {
+	for _, kind := range []string{"plain", "session", "obtained", "bound plain", "bound session"} {
 		w := newTextWorld(t, memory.New())
-		s := w.scene(kind, true)
+		kind, bound := strings.CutPrefix(kind, "bound ")
+		if bound {
+			w.bound = Thumbprint{7}
+		}
+		s, ctx := w.scene(kind, true), w.ctx()
 		w.m.policy.RenewEvery, w.p.refresh.policy.RenewEvery = never, never
 		for name, text := range map[string]string{"current": s.texts[3], "previous": s.texts[2]} {
 			for verb, use := range map[string]func(context.Context, string) (Token, error){"Authenticate": s.m.Authenticate, "Peek": s.m.Peek} {
 				n := allocations(t, func() {
-					if _, err := use(context.Background(), text); err != nil {
+					if _, err := use(ctx, text); err != nil {
 						t.Fatal(err)
 					}
 				})
 				if n > 0 {
-					t.Errorf("%s, %s by the %s text makes %v allocations", kind, verb, name, n)
+					t.Errorf("%s, bound %v, %s by the %s text makes %v allocations", kind, bound, verb, name, n)
 				}
 			}
 		}

@@ -27,61 +27,61 @@ import (
 // whatTextsDo says what each verb makes of each text, by the words of effects. The rows
 // are those of textRows.
 const whatTextsDo = `
-plain                          | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
-current, unused                | renews             | good     | renews   | delegates | rotates  | rotates  | unknown  | unknown   | ends
-current, used                  | renews             | good     | renews   | delegates | rotates  | rotates  | unknown  | unknown   | ends
-previous, before               | good               | good     | good     | delegates | again    | rotates  | unknown  | unknown   | ends
-previous, before, current used | good               | good     | good     | delegates | taken    | rotates  | unknown  | unknown   | ends
-previous, at                   | replaced           | replaced | replaced | replaced  | replaced | replaced | unknown  | unknown   | replaced
-previous, after                | replaced           | replaced | replaced | replaced  | replaced | replaced | unknown  | unknown   | replaced
-spent                          | replaced           | replaced | replaced | replaced  | replaced | replaced | unknown  | unknown   | replaced
-spent, the first               | replaced           | replaced | replaced | replaced  | replaced | replaced | unknown  | unknown   | replaced
-ahead                          | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | unknown  | unknown   | ahead
-far ahead                      | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | unknown  | unknown   | ahead
-any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown   | unknown
+plain                          | Authenticate, Hold | Peek     | Renew    | Delegate  | Confirm  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
+current, unused                | renews             | good     | renews   | delegates | confirms | rotates  | rotates  | unknown  | unknown   | ends
+current, used                  | renews             | good     | renews   | delegates | confirms | rotates  | rotates  | unknown  | unknown   | ends
+previous, before               | good               | good     | good     | delegates | confirms | again    | rotates  | unknown  | unknown   | ends
+previous, before, current used | good               | good     | good     | delegates | confirms | taken    | rotates  | unknown  | unknown   | ends
+previous, at                   | replaced           | replaced | replaced | replaced  | replaced | replaced | replaced | unknown  | unknown   | replaced
+previous, after                | replaced           | replaced | replaced | replaced  | replaced | replaced | replaced | unknown  | unknown   | replaced
+spent                          | replaced           | replaced | replaced | replaced  | replaced | replaced | replaced | unknown  | unknown   | replaced
+spent, the first               | replaced           | replaced | replaced | replaced  | replaced | replaced | replaced | unknown  | unknown   | replaced
+ahead                          | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | ahead    | unknown  | unknown   | ahead
+far ahead                      | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | ahead    | unknown  | unknown   | ahead
+any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown  | unknown   | unknown
 
-budget                         | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
-current, unused                | spends             | good     | renews   | refused   | rotates  | rotates  | unknown  | unknown   | ends
-current, used                  | spends             | good     | renews   | refused   | rotates  | rotates  | unknown  | unknown   | ends
-previous, before               | spends alone       | good     | good     | refused   | again    | rotates  | unknown  | unknown   | ends
-previous, before, current used | spends alone       | good     | good     | refused   | taken    | rotates  | unknown  | unknown   | ends
+budget                         | Authenticate, Hold | Peek     | Renew    | Delegate  | Confirm  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
+current, unused                | spends             | good     | renews   | refused   | confirms | rotates  | rotates  | unknown  | unknown   | ends
+current, used                  | spends             | good     | renews   | refused   | confirms | rotates  | rotates  | unknown  | unknown   | ends
+previous, before               | spends alone       | good     | good     | refused   | confirms | again    | rotates  | unknown  | unknown   | ends
+previous, before, current used | spends alone       | good     | good     | refused   | confirms | taken    | rotates  | unknown  | unknown   | ends
 
-session                        | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
-access, current                | marks              | good     | refuses  | delegates | refuses  | refuses  | unknown  | unknown   | ends
-access, previous, before       | good               | good     | refuses  | delegates | refuses  | refuses  | unknown  | unknown   | ends
-access, previous, at           | replaced           | replaced | replaced | replaced  | refuses  | refuses  | unknown  | unknown   | ends
-access, previous, after        | replaced           | replaced | replaced | replaced  | refuses  | refuses  | unknown  | unknown   | ends
-access, spent                  | replaced           | replaced | replaced | replaced  | refuses  | refuses  | unknown  | unknown   | ends
-access, spent, the first       | replaced           | replaced | replaced | replaced  | refuses  | refuses  | unknown  | unknown   | ends
-access, ahead                  | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | unknown  | unknown   | ahead
-any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown   | unknown
+session                        | Authenticate, Hold | Peek     | Renew    | Delegate  | Confirm  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
+access, current                | marks              | good     | refuses  | delegates | confirms | refuses  | refuses  | unknown  | unknown   | ends
+access, previous, before       | good               | good     | refuses  | delegates | confirms | refuses  | refuses  | unknown  | unknown   | ends
+access, previous, at           | replaced           | replaced | replaced | replaced  | replaced | refuses  | refuses  | unknown  | unknown   | ends
+access, previous, after        | replaced           | replaced | replaced | replaced  | replaced | refuses  | refuses  | unknown  | unknown   | ends
+access, spent                  | replaced           | replaced | replaced | replaced  | replaced | refuses  | refuses  | unknown  | unknown   | ends
+access, spent, the first       | replaced           | replaced | replaced | replaced  | replaced | refuses  | refuses  | unknown  | unknown   | ends
+access, ahead                  | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | ahead    | unknown  | unknown   | ahead
+any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown  | unknown   | unknown
 
-refresh                        | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer | Expire pair
-current                        | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | rotates  | good      | unknown      | ends
-previous, before               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | again    | good      | unknown      | ends
-previous, at                   | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | reused   | replaced  | unknown      | ends reused
-previous, after                | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | reused   | replaced  | unknown      | ends reused
-spent                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | reused   | replaced  | unknown      | ends reused
-spent, the first               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | reused   | replaced  | unknown      | ends reused
-ahead                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | ahead    | ahead     | unknown      | ahead
-any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown   | unknown      | unknown
+refresh                        | Authenticate, Hold | Peek     | Renew    | Delegate  | Confirm  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer | Expire pair
+current                        | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | rotates  | good      | unknown      | ends
+previous, before               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | again    | good      | unknown      | ends
+previous, at                   | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | reused   | replaced  | unknown      | ends reused
+previous, after                | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | reused   | replaced  | unknown      | ends reused
+spent                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | reused   | replaced  | unknown      | ends reused
+spent, the first               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | reused   | replaced  | unknown      | ends reused
+ahead                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | ahead    | ahead     | unknown      | ahead
+any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown  | unknown   | unknown      | unknown
 
-plain, dead                    | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
-current, used                  | revoked            | revoked  | revoked  | revoked   | revoked  | revoked  | unknown  | unknown   | good
-previous, before               | revoked            | revoked  | revoked  | revoked   | revoked  | revoked  | unknown  | unknown   | good
-spent                          | replaced           | replaced | replaced | replaced  | replaced | replaced | unknown  | unknown   | replaced
-ahead                          | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | unknown  | unknown   | ahead
-any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown   | unknown
+plain, dead                    | Authenticate, Hold | Peek     | Renew    | Delegate  | Confirm  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
+current, used                  | revoked            | revoked  | revoked  | revoked   | revoked  | revoked  | revoked  | unknown  | unknown   | good
+previous, before               | revoked            | revoked  | revoked  | revoked   | revoked  | revoked  | revoked  | unknown  | unknown   | good
+spent                          | replaced           | replaced | replaced | replaced  | replaced | replaced | replaced | unknown  | unknown   | replaced
+ahead                          | ahead              | ahead    | ahead    | ahead     | ahead    | ahead    | ahead    | unknown  | unknown   | ahead
+any other                      | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | unknown  | unknown   | unknown
 
-session, dead                  | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
-access, current                | revoked            | revoked  | revoked  | revoked   | refuses  | refuses  | unknown  | unknown   | good
-access, previous, before       | revoked            | revoked  | revoked  | revoked   | refuses  | refuses  | unknown  | unknown   | good
-access, spent                  | replaced           | replaced | replaced | replaced  | refuses  | refuses  | unknown  | unknown   | good
+session, dead                  | Authenticate, Hold | Peek     | Renew    | Delegate  | Confirm  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer, Expire pair
+access, current                | revoked            | revoked  | revoked  | revoked   | revoked  | refuses  | refuses  | unknown  | unknown   | good
+access, previous, before       | revoked            | revoked  | revoked  | revoked   | revoked  | refuses  | refuses  | unknown  | unknown   | good
+access, spent                  | replaced           | replaced | replaced | replaced  | replaced | refuses  | refuses  | unknown  | unknown   | good
 
-refresh, dead                  | Authenticate, Hold | Peek     | Renew    | Delegate  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer | Expire pair
-current                        | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | revoked  | revoked   | unknown      | good
-previous, before               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | revoked  | revoked   | unknown      | good
-spent                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | was      | replaced  | unknown      | is told
+refresh, dead                  | Authenticate, Hold | Peek     | Renew    | Delegate  | Confirm  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer | Expire pair
+current                        | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | revoked  | revoked   | unknown      | good
+previous, before               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | revoked  | revoked   | unknown      | good
+spent                          | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | was      | replaced  | unknown      | is told
 `
 
 // effect is what one word of the table means.
@@ -100,6 +100,8 @@ func effects() map[string]effect {
 		"spends":       {nil, []EventKind{EventRenewed}, func(s *textScene, r *storage.Record) { s.renewed(r); r.UsesLeft-- }},
 		"spends alone": {nil, nil, func(_ *textScene, r *storage.Record) { r.UsesLeft-- }},
 		"delegates":    {nil, []EventKind{EventIssued}, (*textScene).delegated},
+		"confirms":     {nil, nil, (*textScene).confirmed},
+		"unproved":     {ErrProof, rejected, nil},
 		"refused":      {ErrNotDelegable, nil, nil},
 		"refuses":      {ErrNotRenewable, nil, nil},
 		"rotates":      {nil, []EventKind{EventRotated}, (*textScene).replaced},
@@ -139,6 +141,13 @@ func (s *textScene) delegated(r *storage.Record) {
 	if r.Family == (ID{}) {
 		r.Family = r.ID
 	}
+	if r.Kind == KindPlain && s.presents == currentText {
+		s.used(r)
+	}
+}
+
+func (s *textScene) confirmed(r *storage.Record) {
+	r.AuthenticatedAt = s.now()
 	if r.Kind == KindPlain && s.presents == currentText {
 		s.used(r)
 	}
@@ -219,7 +228,7 @@ func rowsOf(section string) (kinds []string, rows []textRow) {
 // play presents the text of row to verb, in a scene of its own, and says where what came
 // of it differs from word.
 func (w *textWorld) play(kind string, row *textRow, verb *textVerb, word string, dead bool) error {
-	ctx := context.Background()
+	ctx := w.ctx()
 	s := w.scene(kind, !row.unused)
 	text := row.text(s)
 	if dead {
@@ -230,7 +239,7 @@ func (w *textWorld) play(kind string, row *textRow, verb *textVerb, word string,
 	s.presents, s.overlap = row.stands, verb.overlap
 	before := s.records(s.subject)
 	s.events()
-	texts, err := verb.do(ctx, s, text)
+	texts, err := verb.do(w.presenting(), s, text)
 	told := s.events()
 	want, known := effects()[word]
 	if !known {
@@ -268,7 +277,7 @@ func (s *textScene) compare(before map[ID]storage.Record, want *effect) error {
 
 // wantTexts says what is wrong with the texts that a rotation or a refresh gave.
 func (s *textScene) wantTexts(word string, texts []string) error {
-	ctx := context.Background()
+	ctx := s.ctx()
 	switch word {
 	case "again":
 		want := []string{s.texts[3]}
@@ -310,6 +319,9 @@ func playTable(w *textWorld, verbs []textVerb, pick func(c *textCell, kind strin
 				}
 				verb := verbs[slices.IndexFunc(verbs, func(v textVerb) bool { return v.name == c.verb })]
 				played++
+				if w.words != nil {
+					c.word = w.words(c.word)
+				}
 				if err := w.play(kind, &row, &verb, c.word, strings.HasSuffix(c.section, "dead")); err != nil {
 					wrong = append(wrong, fmt.Sprintf("%s (%s): %s: %s: want %q: %v", c.section, kind, row.name, c.verb, c.word, err))
 				}
@@ -586,6 +598,10 @@ type textWorld struct {
 	m      *Manager // of the access texts, and of plain tokens
 	scenes int
 
+	bound Thumbprint                            // the key that all tokens are bound to
+	proof func(context.Context) context.Context // of the verbs that are played; nil: that of bound
+	words func(string) string                   // what the words of the table become; nil: themselves
+
 	mu   sync.Mutex
 	told []EventKind
 }
@@ -609,6 +625,22 @@ func newTextWorld(t testing.TB, store storage.Store) *textWorld {
 	}
 	w.p, w.m = p, p.Access()
 	return w
+}
+
+// ctx returns a context with the proof of the key, if there is one.
+func (w *textWorld) ctx() context.Context {
+	if w.bound == (Thumbprint{}) {
+		return context.Background()
+	}
+	return WithProof(context.Background(), w.bound)
+}
+
+// presenting returns the context of a verb that is played.
+func (w *textWorld) presenting() context.Context {
+	if w.proof == nil {
+		return w.ctx()
+	}
+	return w.proof(context.Background())
 }
 
 func (w *textWorld) wait(d time.Duration) { w.clock.milli.Add(d.Milliseconds()) }
@@ -674,7 +706,7 @@ func (w *textWorld) scene(kind string, used bool) *textScene {
 // issue makes a plain token.
 func (s *textScene) issue(used bool) {
 	s.t.Helper()
-	ctx := context.Background()
+	ctx := s.ctx()
 	_, _ = s.other.Parse(s.first("other").Bearer, "lapse")
 	issued := s.first("this one")
 	s.id, s.texts = issued.ID, []string{issued.Bearer}
@@ -696,8 +728,8 @@ func (s *textScene) issue(used bool) {
 // first makes a token of the scene's kind that has had one secret.
 func (s *textScene) first(name string) (i Issued) {
 	s.t.Helper()
-	ctx := context.Background()
-	g, err := Grant{Subject: s.subject, Name: name}, error(nil)
+	ctx := s.ctx()
+	g, err := Grant{Subject: s.subject, Name: name, Thumbprint: s.bound}, error(nil)
 	switch s.kind {
 	case "plain":
 		i, err = s.m.Issue(ctx, g)
@@ -720,11 +752,11 @@ func (s *textScene) first(name string) (i Issued) {
 // logIn makes a session.
 func (s *textScene) logIn() {
 	s.t.Helper()
-	ctx := context.Background()
-	other, err := s.p.Issue(ctx, Grant{Subject: s.subject})
+	ctx := s.ctx()
+	other, err := s.p.Issue(ctx, Grant{Subject: s.subject, Thumbprint: s.bound})
 	s.need(err)
 	_, _ = s.other.Parse(other.Access.Bearer, "lapse")
-	c, err := s.p.Issue(ctx, Grant{Subject: s.subject, Scope: "read write"})
+	c, err := s.p.Issue(ctx, Grant{Subject: s.subject, Scope: "read write", Thumbprint: s.bound})
 	s.need(err)
 	s.id = c.Refresh.ID
 	for n := range 4 {
