@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,6 +154,67 @@ func ExampleConfig_checkSubject() {
 }
 
 // An audit log is one function. No Event holds a secret.
+func ExampleConfig_allowList() {
+	// A handler puts the address of its peer into the context, and the token says in its Data from
+	// where it may be used. Admit is asked before the use counts: a thief elsewhere renews nothing.
+	type peerKey struct{}
+	tokens, err := lapse.New(memory.New(), lapse.Config{Admit: func(ctx context.Context, tok lapse.Token) error {
+		peer, known := ctx.Value(peerKey{}).(netip.Addr)
+		if tok.Data == "" { // it may be used from anywhere
+			return nil
+		}
+		allowed, err := netip.ParsePrefix(tok.Data)
+		if err != nil || !known || !allowed.Contains(peer) {
+			return lapse.ErrRefused
+		}
+		return nil
+	}})
+	check(err)
+	from := func(peer string) context.Context {
+		return context.WithValue(context.Background(), peerKey{}, netip.MustParseAddr(peer))
+	}
+	issued, err := tokens.Issue(context.Background(), lapse.Grant{Subject: "backup", Data: "10.1.0.0/16"})
+	check(err)
+	for _, ctx := range []context.Context{from("10.1.2.3"), from("192.0.2.7"), context.Background()} {
+		_, err := tokens.Authenticate(ctx, issued.Bearer)
+		fmt.Println(lapse.Code(err))
+	}
+	// Output:
+	// ok
+	// refused
+	// refused
+}
+
+// A token that is bound to a key of its client is worth nothing to a thief. An adapter verifies the
+// DPoP proof of each request (RFC 9449), and passes on the thumbprint of the key that signed it.
+func ExampleWithProof() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	key, err := lapse.ParseThumbprint("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs") // jkt
+	check(err)
+	issued, err := m.Issue(ctx, lapse.Grant{Subject: "ana", Thumbprint: key})
+	check(err)
+
+	_, err = m.Authenticate(ctx, issued.Bearer) // a thief has the text alone
+	fmt.Println(lapse.Code(err), errors.Is(err, lapse.ErrUnauthenticated))
+	tok, err := m.Authenticate(lapse.WithProof(ctx, key), issued.Bearer)
+	fmt.Println(lapse.Code(err), tok.Thumbprint == key)
+	// Output:
+	// proof true
+	// ok true
+}
+
+// The text is that of jkt (RFC 9449 section 6.1) and of x5t#S256 (RFC 8705 section 3.1).
+func ExampleParseThumbprint() {
+	key, err := lapse.ParseThumbprint("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
+	fmt.Println(key, err)
+	_, err = lapse.ParseThumbprint("NzbLsXh8uDCcd+6MNwXF4W/7noWXFZAfHkxZsRGC9Xs=")
+	fmt.Println(errors.Is(err, lapse.ErrInvalidThumbprint))
+	// Output:
+	// NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs <nil>
+	// true
+}
+
 func ExampleConfig_observe() {
 	ctx := context.Background()
 	m, err := lapse.New(memory.New(), lapse.Config{
@@ -349,6 +411,31 @@ func ExampleManager_Renew() {
 	check(err)
 	fmt.Println(used.ExpiresAt.Format("15:04"), renewed.ExpiresAt.Format("15:04"))
 	// Output: 09:30 09:55
+}
+
+// Step-up (RFC 9470): what costs money wants a user who was present in the last five minutes. The
+// client asks for the password again, and the server calls Confirm.
+func ExampleManager_Confirm() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+
+	transfer := func() string {
+		tok, err := m.Authenticate(ctx, issued.Bearer)
+		check(err)
+		if m.Now().Sub(tok.AuthenticatedAt) > 5*time.Minute {
+			return `401 error="insufficient_user_authentication", max_age=300`
+		}
+		return "transferred"
+	}
+	mock.Add(20 * time.Minute)
+	fmt.Println(transfer())
+	_, err := m.Confirm(ctx, issued.Bearer) // once the password is found to be right
+	check(err)
+	fmt.Println(transfer())
+	// Output:
+	// 401 error="insufficient_user_authentication", max_age=300
+	// transferred
 }
 
 // The ID is enough to end a token: no administrator has to know the secret.
