@@ -31,7 +31,7 @@ func (m *Manager) Confirm(ctx context.Context, bearer string) (Token, error) {
 		return Token{}, err
 	}
 	c := confirming{m: m, text: &p.presented}
-	err = m.update(ctx, "confirm", p.rec.Subject, c.inTx)
+	err = m.update(ctx, "confirm", p.rec.Subject, c.mark)
 	if err == nil {
 		err = m.overtaken(&c.token, c.epoch, p.generation)
 	}
@@ -52,8 +52,8 @@ type confirming struct {
 	epoch uint32 // of the record
 }
 
-// inTx is the transaction. It puts the record only if that changes.
-func (c *confirming) inTx(tx storage.Tx, now time.Time) error {
+// mark is the transaction. It puts the record only if that changes.
+func (c *confirming) mark(tx storage.Tx, now time.Time) error {
 	j, err := c.m.proveLiveIn(tx, c.text, now)
 	if err != nil {
 		return err
