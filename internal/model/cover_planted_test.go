@@ -21,6 +21,7 @@ type coverFault struct {
 	wrap   func(storage.Store) storage.Store
 	bearer func(w *world, m *model, a *deed, bearer string) string
 	after  func(w *world, m *model, a *deed, got *outcome)
+	skip   func(m *model, a *deed) bool // which deeds are given the right proof, whatever they have
 }
 
 // change does that to the record n, and nothing to one that is gone.
@@ -171,6 +172,39 @@ func coverFaults() []coverFault {
 				put.EndedAt, put.EndReason = time.Time{}, 0
 			}
 		})},
+		{name: "the proof of a spent text is not asked", in: boundSessionScenario(), skip: func(m *model, a *deed) bool {
+			return a.verb == "refresh" && m.standing(a.text) == isSpent
+		}},
+		{name: "a dead token says so without a proof", in: boundScenario(), skip: func(m *model, a *deed) bool {
+			return a.verb == "authenticate" && !m.lives(&m.records[a.text.record])
+		}},
+		{name: "another key is a proof of a previous text", in: boundScenario(), skip: func(m *model, a *deed) bool {
+			return a.verb == "rotate" && a.proof != 0 && m.standing(a.text) == isPrevious
+		}},
+		{name: "a log-out wants no proof", in: boundSessionScenario(), skip: func(_ *model, a *deed) bool { return a.verb == "expire pair" }},
+		{name: "Confirm survives no refresh", in: boundSessionScenario(), wrap: over(func(old, put *storage.Record) {
+			if old.Generation != put.Generation {
+				put.AuthenticatedAt = time.Time{}
+			}
+		})},
+		{name: "a use of the previous text takes Confirm back", in: boundScenario(), after: func(w *world, m *model, a *deed, _ *outcome) {
+			if a.verb == "authenticate" && m.standing(a.text) == isPrevious && a.proof == m.records[0].bound {
+				w.change(m, 0, func(r *storage.Record) { r.AuthenticatedAt = time.Time{} })
+			}
+		}},
+		{name: "a delegate forgets when its user was present", in: boundDelegateScenario(), wrap: puts(func(put *storage.Record) {
+			if put.Parent != (storage.ID{}) {
+				put.AuthenticatedAt = time.Time{}
+			}
+		})},
+		{name: "a delegate is not bound", in: boundDelegateScenario(), wrap: puts(func(put *storage.Record) {
+			if put.Parent != (storage.ID{}) {
+				put.Thumbprint = storage.Thumbprint{}
+			}
+		})},
+		{name: "Confirm goes by what it read before", in: gapConfirmScenario(), wrap: func(s storage.Store) storage.Store {
+			return &staleStore{s, map[storage.ID]storage.Record{}}
+		}},
 		{name: "a touch goes past the cap", in: plainScenario(), wrap: func(s storage.Store) storage.Store { return pastCap{s} }},
 	}
 }
@@ -187,7 +221,7 @@ func (f *coverFault) find(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.w.bearer, c.w.after = f.bearer, f.after
+	c.w.bearer, c.w.after, c.w.skip = f.bearer, f.after, f.skip
 	_, levels, err := c.run(7, time.Time{})
 	if err == nil {
 		t.Fatal("not found")

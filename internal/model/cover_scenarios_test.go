@@ -23,6 +23,7 @@ func scenarios() []scenario {
 		plainScenario(), budgetScenario(), sessionScenario(), delegateScenario(), leakScenario(), sessionDelegateScenario(),
 		limitScenario("the idlest ends", lapse.LimitEndIdlest), limitScenario("the oldest ends", lapse.LimitEndOldest),
 		limitScenario("a full house", lapse.LimitRefuse), plainLimitScenario(), gapScenario(), gapSessionScenario(), obtainScenario(), twoPairsScenario(),
+		boundScenario(), boundSessionScenario(), boundDelegateScenario(), gapConfirmScenario(),
 	}
 }
 

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,11 +51,17 @@ func (w *world) take(m *model, a *deed) error {
 	w.between = nil
 	if a.between != nil {
 		w.between = func() {
+			m.proof = a.proof
 			late = m.late(w, a)
 			failed = w.take(m, a.between)
 		}
 	}
+	m.proof, w.ctx = a.proof, proving(a.proof)
+	if w.skip != nil && w.skip(m, a) {
+		w.ctx = proving(m.records[a.text.record].bound)
+	}
 	got, bearers, err := v.real(w, a, id, bearer)
+	m.proof, w.ctx = a.proof, context.Background() // what happened between has set them
 	got.failed(err)
 	if w.after != nil {
 		w.after(w, m, a, &got)

@@ -18,6 +18,7 @@ type deed struct {
 	scope   string
 	grant   lapse.Grant
 	lost    bool  // the answer does not come to hand
+	proof   byte  // the key that its context proves; 0: none
 	between *deed // what happens between the reading and the writing of the verb
 }
 
@@ -37,7 +38,7 @@ func (a deed) String() string {
 	if a.between != nil {
 		s += " <" + a.between.String() + ">"
 	}
-	return s + fmt.Sprintf(", %d ms, scope %q, lost: %v", a.ms, a.scope, a.lost)
+	return s + fmt.Sprintf(", %d ms, scope %q, proof %d, lost: %v", a.ms, a.scope, a.proof, a.lost)
 }
 
 // coverVerb is what a verb does on both sides.
@@ -131,6 +132,12 @@ var plainVerbs = map[string]coverVerb{
 			return tokenOutcome(w.managers[a.by].Renew(w.ctx, bearer))
 		},
 		func(m *model, w *world, a *deed, _ lapse.ID) outcome { return m.renew(w.policies[a.by], a.text) },
+	},
+	"confirm": {
+		func(w *world, a *deed, _ lapse.ID, bearer string) (outcome, []string, error) {
+			return tokenOutcome(w.managers[a.by].Confirm(w.ctx, bearer))
+		},
+		func(m *model, w *world, a *deed, _ lapse.ID) outcome { return m.confirm(w.policies[a.by], a.text) },
 	},
 	"rotate": {
 		func(w *world, a *deed, _ lapse.ID, bearer string) (outcome, []string, error) {

@@ -36,6 +36,7 @@ type world struct {
 	between func() // what happens before the next write, once
 	bearer  func(w *world, m *model, a *deed, bearer string) string
 	after   func(w *world, m *model, a *deed, got *outcome)
+	skip    func(m *model, a *deed) bool
 }
 
 // worldClock is a clock that a world moves.
@@ -213,11 +214,11 @@ func (w *world) branch(m *model, n int) error {
 		w.texts = append(w.texts, heldText{modelText{record: n, kind: kind, generation: generation, twin: true}, bearer})
 	}
 	w.texts = slices.Clip(w.texts)
-	bearer := w.held(m.currentText(n, refreshText))
+	bearer, ctx := w.held(m.currentText(n, refreshText)), proving(r.bound)
 	for generation := r.generation + 1; generation <= r.generation+twins; generation++ {
 		if r.kind == lapse.KindSession {
 			p := slices.IndexFunc(w.setups, func(ps *modelPairs) bool { return ps.access.knows(r) })
-			c, err := w.twin.pairs[p].Refresh(w.ctx, bearer)
+			c, err := w.twin.pairs[p].Refresh(ctx, bearer)
 			if err != nil {
 				return fmt.Errorf("another future: %w", err)
 			}
@@ -261,7 +262,7 @@ func (g *gapped) Touch(ctx context.Context, id storage.ID, use storage.Use) erro
 
 // errorClasses are what errors are told apart by, the more particular ones first.
 var errorClasses = []error{
-	lapse.ErrMalformed, lapse.ErrUnknown, lapse.ErrExpired, lapse.ErrRevoked, lapse.ErrReplaced, lapse.ErrExhausted, lapse.ErrReused, lapse.ErrRefused,
+	lapse.ErrMalformed, lapse.ErrUnknown, lapse.ErrExpired, lapse.ErrRevoked, lapse.ErrReplaced, lapse.ErrExhausted, lapse.ErrReused, lapse.ErrRefused, lapse.ErrProof,
 	lapse.ErrInvalidGrant, lapse.ErrLimit, lapse.ErrNotRenewable, lapse.ErrNotDelegable, lapse.ErrRotated, lapse.ErrScope, lapse.ErrNoKeys,
 	lapse.ErrNotFound,
 }

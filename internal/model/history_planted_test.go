@@ -59,6 +59,12 @@ func historyFaults() map[string]lapsetest.Wrong {
 			}
 			return r
 		}},
+		"forgets when the user was present": {OnPut: changed(func(r *storage.Record) bool { return !r.AuthenticatedAt.IsZero() && r.Parent == (lapse.ID{}) }, func(r *storage.Record) {
+			r.AuthenticatedAt = time.Time{}
+		})},
+		"binds to another key": {OnGet: changed(func(r *storage.Record) bool { return r.Thumbprint != (lapse.Thumbprint{}) }, func(r *storage.Record) {
+			r.Thumbprint[0] ^= 3
+		})},
 		"Obtain does not know its own": {OnPut: changed(func(r *storage.Record) bool { return r.Sealed.Len() == 34 }, func(r *storage.Record) {
 			r.Sealed = storage.NewSealed("?" + r.Sealed.Text()[1:])
 		})},
@@ -71,7 +77,7 @@ func historyFaults() map[string]lapsetest.Wrong {
 func TestHistoriesFindPlantedFaults(t *testing.T) {
 	for name, fault := range historyFaults() {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(60) {
+			for seed := range uint64(200) {
 				store := fault
 				store.Store = memory.New()
 				if play(script(seed, 1500), &store, nil) != nil {

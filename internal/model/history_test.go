@@ -108,7 +108,7 @@ func (h *history) step() error {
 var (
 	historyMakes   = []string{"issue", "log in", "obtain", "issue", "log in"}
 	historyByID    = []string{"expire", "rotate ID", "expire subject", "sweep", "sessions"}
-	historyByText  = []string{"authenticate", "delegate", "rotate", "authenticate", "renew", "peek", "expire bearer", "expire pair", "rotate", "authenticate"}
+	historyByText  = []string{"authenticate", "delegate", "rotate", "authenticate", "renew", "peek", "expire bearer", "expire pair", "rotate", "authenticate", "confirm"}
 	historyByPairs = []string{"refresh", "refresh", "refresh", "peek pair", "expire pair"}
 )
 
@@ -119,6 +119,7 @@ func (h *history) deed() (a deed, ok bool) {
 	a.grant = lapse.Grant{
 		Subject: pick(h, "ana", "bob", "an"), Name: pick(h, "", "laptop"), Scope: pick(h, "a b", "", "a b", "a"),
 		TTL: ms(pick[int64](h, 0, minute, 0, hour, 1, 3*hour)), MaxUses: pick(h, 0, 0, 0, 0, 0, 2, 1),
+		Thumbprint: lapse.Thumbprint{pick[byte](h, 0, 0, 1, 0, 0, 0, 2, 0)},
 	}
 	switch h.next(6) {
 	case 0:
@@ -147,8 +148,12 @@ func (h *history) deed() (a deed, ok bool) {
 	return h.own(a), true
 }
 
-// own is a by a Manager that can do it, mostly.
+// own is a by a Manager that can do it, and with the proof of the key that it takes, mostly.
 func (h *history) own(a deed) deed {
+	if a.text != (modelText{}) {
+		bound := h.m.records[a.text.record].bound
+		a.proof = pick(h, bound, bound, 1, bound, bound, 0, bound, bound, 2, bound)
+	}
 	if _, plain := plainVerbs[a.verb]; !plain && !slices.Contains([]string{"expire", "expire bearer", "expire subject", "sweep"}, a.verb) {
 		a.by = 0 // of the Pairs
 		return a

@@ -63,7 +63,10 @@ func (m *model) delegate(p *modelPolicy, t modelText, g lapse.Grant, id lapse.ID
 	g.Subject = r.subject
 	d := m.draft(p, g)
 	asked := d.expires
-	d.family, d.parent = r.family, t.record
+	d.family, d.parent, d.confirmed = r.family, t.record, r.present()
+	if d.bound == 0 {
+		d.bound = r.bound
+	}
 	d.limit = min(d.limit, s.limit)
 	switch { // it outlives neither the token nor the text
 	case r.kind == lapse.KindSession:
@@ -121,7 +124,7 @@ func (m *model) obtained(p *modelPolicy, g *lapse.Grant) int {
 	found := nowhere
 	for _, n := range m.byID() {
 		r := &m.records[n]
-		fits := r.subject == g.Subject && r.prefix == p.prefix && r.name == g.Name && r.data == g.Data && common(r.scope, g.Scope) == r.scope && common(g.Scope, r.scope) == g.Scope && r.uses == g.MaxUses
+		fits := r.subject == g.Subject && r.prefix == p.prefix && r.name == g.Name && r.data == g.Data && r.bound == g.Thumbprint[0] && common(r.scope, g.Scope) == r.scope && common(g.Scope, r.scope) == g.Scope && r.uses == g.MaxUses
 		s := m.seen(p, r)
 		if !fits || r.key == 0 || r.uses > 0 && r.left == 0 || !s.live(m.now) {
 			continue

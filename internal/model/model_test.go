@@ -17,6 +17,7 @@ type model struct {
 	records []modelRecord // in the order in which they were made
 	holds   []modelHold
 	told    []string // what Observe is to be told of, in this step
+	proof   byte     // the key that the context of this step proves; 0: none
 }
 
 const (
@@ -40,6 +41,8 @@ type modelRecord struct {
 	prefix, subject, name, scope, data         string
 	issued, used, rotated, expires, limit, ttl int64
 	ended                                      int64
+	confirmed                                  int64 // unset until Confirm, except of a delegate
+	bound                                      byte  // the key that the token is bound to; 0: none
 	reason                                     lapse.EndReason
 	uses, left                                 int // of a budget; uses: 0, if there is none
 	parent, family                             int // places in model.records, or nowhere
@@ -99,7 +102,7 @@ func plus(a, b int64) int64 {
 
 // clone returns a model that m does not change.
 func (m *model) clone() *model {
-	return &model{now: m.now, records: slices.Clone(m.records), holds: slices.Clone(m.holds)}
+	return &model{now: m.now, records: slices.Clone(m.records), holds: slices.Clone(m.holds), proof: m.proof}
 }
 
 func (m *model) tell(what string) { m.told = append(m.told, what) }
@@ -109,7 +112,7 @@ func (m *model) draft(p *modelPolicy, g lapse.Grant) modelRecord {
 	r := modelRecord{
 		prefix: p.prefix, subject: g.Subject, name: g.Name, scope: g.Scope, data: g.Data, uses: g.MaxUses, left: g.MaxUses,
 		issued: m.now, ttl: cmp.Or(g.TTL.Milliseconds(), p.ttl), limit: plus(m.now, p.maxTTL),
-		parent: nowhere, family: nowhere, before: nowhere,
+		parent: nowhere, family: nowhere, before: nowhere, bound: g.Thumbprint[0],
 	}
 	r.expires = min(m.now+r.ttl, r.limit)
 	return r
@@ -213,8 +216,12 @@ func (m *model) token(r modelRecord) lapse.Token {
 		IssuedAt: instantOf(r.issued), LastUsedAt: instantOf(r.used), ExpiresAt: instantOf(r.expires), MaxExpiresAt: instantOf(r.limit),
 		EndedAt: instantOf(r.ended), EndReason: r.reason, Kind: r.kind, Generation: uint32(r.generation), RotatedAt: instantOf(r.rotated),
 		Family: m.idOf(r.family), Parent: m.idOf(r.parent), MaxUses: r.uses, UsesLeft: r.left,
+		AuthenticatedAt: instantOf(r.present()), Thumbprint: lapse.Thumbprint{r.bound},
 	}
 }
+
+// present is when the user of r was present last.
+func (r *modelRecord) present() int64 { return cmp.Or(r.confirmed, r.issued) }
 
 func (m *model) idOf(n int) lapse.ID {
 	if n == nowhere {
@@ -225,5 +232,7 @@ func (m *model) idOf(n int) lapse.ID {
 
 // stored is the record of r, without what a Manager keeps to itself.
 func (m *model) stored(r *modelRecord) storage.Record {
-	return storage.Record{Token: m.token(*r), TTL: ms(r.ttl), PreviousUntil: instantOf(r.until)}
+	rec := storage.Record{Token: m.token(*r), TTL: ms(r.ttl), PreviousUntil: instantOf(r.until)}
+	rec.AuthenticatedAt = instantOf(r.confirmed)
+	return rec
 }

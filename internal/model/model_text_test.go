@@ -134,6 +134,10 @@ func (m *model) proved(t modelText, kind secret, prefix string) (r *modelRecord,
 		m.tell("rejected")
 		return r, isUnknown, &outcome{err: lapse.ErrUnknown, rejected: lapse.Rejection{ID: m.named(t)}}
 	}
+	if r.bound != 0 && m.proof != r.bound {
+		o := m.refuse(lapse.ErrProof, r, t.generation, unset, 0)
+		return r, isUnknown, &o
+	}
 	return r, found, nil
 }
 

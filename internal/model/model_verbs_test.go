@@ -103,6 +103,21 @@ func (m *model) renew(p *modelPolicy, t modelText) outcome {
 	return outcome{token: m.token(m.seen(p, r))}
 }
 
+// confirm is Confirm.
+func (m *model) confirm(p *modelPolicy, t modelText) outcome {
+	r, found, _, refused := m.good(p, t)
+	if refused != nil {
+		return *refused
+	}
+	if found == isCurrent {
+		m.useSecret(r)
+	}
+	if m.now > r.present() {
+		r.confirmed = m.now
+	}
+	return outcome{token: m.token(m.by(p, r, found))}
+}
+
 // rotate is Rotate by the text t.
 func (m *model) rotate(p *modelPolicy, t modelText, overlap int64) outcome {
 	if overlap > p.maxTTL {
