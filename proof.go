@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"crypto/subtle"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -22,30 +21,20 @@ import (
 // A token that is not bound ignores proofs. The zero Thumbprint proves nothing, and takes away
 // what an outer context proves: of several calls the innermost counts.
 func WithProof(ctx context.Context, thumbprint Thumbprint) context.Context {
-	return context.WithValue(ctx, proofKey{}, thumbprint)
+	return context.WithValue(ctx, proofKey{}, &thumbprint)
 }
 
 // proofKey is the key of WithProof among the values of a context.
 type proofKey struct{}
 
-// requireProof returns nil if the token of rec is not bound, or if ctx has the proof of its key.
+// requireProof returns nil if ctx has the proof of the key that the token of rec is bound to.
 // Otherwise it refuses the text p, which is found of rec, and which takes the time of one tag.
 func (m *Manager) requireProof(ctx context.Context, p *presented, rec *storage.Record, found standing) error {
-	if proves(ctx, &rec.Thumbprint) {
+	if proved, ok := ctx.Value(proofKey{}).(*Thumbprint); ok && proved.Matches(&rec.Thumbprint) {
 		return nil
 	}
 	if found != spentText { // match has computed the tag of a spent text
 		payTag(p.cred, m.binding)
 	}
 	return m.refuse(ctx, &Rejection{Err: ErrProof, ID: rec.ID, Subject: rec.Subject, Generation: p.generation})
-}
-
-// proves reports whether ctx has the proof of the key of thumbprint, in a time that does not depend
-// on where two thumbprints differ. The zero Thumbprint wants no proof.
-func proves(ctx context.Context, thumbprint *Thumbprint) bool {
-	if *thumbprint == (Thumbprint{}) {
-		return true
-	}
-	proved, ok := ctx.Value(proofKey{}).(Thumbprint)
-	return ok && subtle.ConstantTimeCompare(proved[:], thumbprint[:]) == 1
 }

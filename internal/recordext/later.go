@@ -94,17 +94,27 @@ func readLater(mask byte, form string, tok *storage.Token) (rest string, ok bool
 		if len(rest) < len(tok.Thumbprint) {
 			return "", false
 		}
-		rest = rest[copy(tok.Thumbprint[:], rest):]
+		const half = len(tok.Thumbprint) / 2 // halves are copied without a call
+		copy(tok.Thumbprint[:half], rest[:half])
+		copy(tok.Thumbprint[half:], rest[half:2*half])
+		rest = rest[2*half:]
 	}
-	for i, text := range notes(tok) {
-		if mask&(hasEndedBy<<i) == 0 {
-			continue
-		}
-		if rest == "" || len(rest) <= int(rest[0]) {
-			return "", false
-		}
-		end := 1 + int(rest[0])
-		*text, rest = rest[1:end], rest[end:]
+	if ok = mask&^allLater == 0; ok && mask&hasEndedBy != 0 {
+		rest, ok = readNote(rest, &tok.EndedBy)
 	}
-	return rest, mask&^allLater == 0
+	if ok && mask&hasEndNote != 0 {
+		rest, ok = readNote(rest, &tok.EndNote)
+	}
+	return rest, ok
+}
+
+// readNote sets *text to the text at the beginning of form, and returns what is behind that. It
+// returns false for a form that is too short.
+func readNote(form string, text *string) (rest string, ok bool) {
+	if form == "" || len(form) <= int(form[0]) {
+		return "", false
+	}
+	end := 1 + int(form[0])
+	*text = form[1:end]
+	return form[end:], true
 }

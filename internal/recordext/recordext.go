@@ -93,11 +93,23 @@ func Len(r *storage.Record) int {
 
 // fixedLen returns the length of the parts in mask, except the parts of later.go and the sealed text.
 func fixedLen(mask byte) (n int) {
-	const idLen = len(storage.ID{})
-	for i, size := range [8]int{idLen, idLen, secretsLen, 0, usesLen, 0, epochLen, graceLen} {
-		if mask>>i&1 != 0 {
-			n += size
-		}
+	if mask&hasFamily != 0 {
+		n += len(storage.ID{})
+	}
+	if mask&hasParent != 0 {
+		n += len(storage.ID{})
+	}
+	if mask&hasSecrets != 0 {
+		n += secretsLen
+	}
+	if mask&hasUses != 0 {
+		n += usesLen
+	}
+	if mask&hasEpoch != 0 {
+		n += epochLen
+	}
+	if mask&hasUseGrace != 0 {
+		n += graceLen
 	}
 	return n
 }
@@ -170,7 +182,10 @@ func Read(form string, r *storage.Record) bool {
 	if len(rest) < fixedLen(mask) {
 		return false
 	}
-	rest, ok := readLater(second, readFixed(mask, rest, r), &r.Token)
+	rest, ok := readFixed(mask, rest, r), true
+	if second != 0 {
+		rest, ok = readLater(second, rest, &r.Token)
+	}
 	r.Sealed = storage.NewSealed(rest)
 	return ok
 }
@@ -179,10 +194,11 @@ func Read(form string, r *storage.Record) bool {
 // enough, and returns the text behind them.
 func readFixed(mask byte, form string, r *storage.Record) (rest string) {
 	rest = form
-	for i, id := range links(&r.Token) {
-		if mask&(hasFamily<<i) != 0 {
-			rest = rest[copy(id[:], rest):]
-		}
+	if mask&hasFamily != 0 {
+		rest = rest[copy(r.Family[:], rest[:len(r.Family)]):]
+	}
+	if mask&hasParent != 0 {
+		rest = rest[copy(r.Parent[:], rest[:len(r.Parent)]):]
 	}
 	if mask&hasUses != 0 {
 		r.MaxUses, r.UsesLeft, rest = number(rest), number(rest[4:]), rest[usesLen:]

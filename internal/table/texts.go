@@ -67,14 +67,15 @@ func (x *texts) decode(r *storage.Record, text, meta uint64, c *chunk) {
 	tok := &r.Token
 	at := int(text >> placeShift % chunkSize)
 	if meta&long != 0 {
-		lengths, form := c[at:at+headerLen], ""
-		at += headerLen
-		for i, s := range [6]*string{&tok.Prefix, &tok.Subject, &tok.Name, &tok.Scope, &tok.Data, &form} {
+		lengths := (*[headerLen]byte)(c[at:])
+		next := at + headerLen
+		text := func(i int) string {
 			n := int(binary.LittleEndian.Uint32(lengths[4*i:]))
-			*s = stringAt(c, at, n)
-			at += n
+			next += n
+			return stringAt(c, next-n, n)
 		}
-		recordext.Read(form, r)
+		tok.Prefix, tok.Subject, tok.Name, tok.Scope, tok.Data = text(0), text(1), text(2), text(3), text(4)
+		recordext.Read(text(5), r)
 		return
 	}
 	recordext.Clear(r)
