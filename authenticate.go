@@ -164,7 +164,7 @@ func (m *Manager) proveRecord(ctx context.Context, verb string, p *presented, re
 	case found == aheadText:
 		m.tell(ctx, Event{Kind: EventAhead, At: now, Token: m.token(rec)})
 	case found != unknownText:
-		if rec.Thumbprint != (Thumbprint{}) {
+		if !rec.Thumbprint.IsZero() {
 			err = m.requireProof(ctx, p, rec, found)
 		}
 		return found, err

@@ -77,7 +77,7 @@ func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
 	}
 	d.rec.Family, d.rec.Parent = j.rec.Family, j.rec.ID
 	d.rec.AuthenticatedAt = j.tok.AuthenticatedAt
-	if d.rec.Thumbprint == (Thumbprint{}) {
+	if d.rec.Thumbprint.IsZero() {
 		d.rec.Thumbprint = j.rec.Thumbprint
 	}
 	until := j.until()

@@ -27,7 +27,7 @@ func (p Thumbprint) String() string {
 
 // AppendText appends the text of String to b. The error is always nil.
 func (p Thumbprint) AppendText(b []byte) ([]byte, error) {
-	if p == (Thumbprint{}) {
+	if p.IsZero() {
 		return b, nil
 	}
 	return base64.RawURLEncoding.AppendEncode(b, p[:]), nil
@@ -50,6 +50,12 @@ func (p *Thumbprint) UnmarshalText(text []byte) error {
 		*p = parsed
 	}
 	return err
+}
+
+// IsZero reports whether p is the zero Thumbprint: that of a token that is not bound.
+func (p Thumbprint) IsZero() bool {
+	order := binary.LittleEndian
+	return order.Uint64(p[0:])|order.Uint64(p[8:])|order.Uint64(p[16:])|order.Uint64(p[24:]) == 0
 }
 
 // Matches reports whether p and other are the same thumbprint. Its time does not depend on where they

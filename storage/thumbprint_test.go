@@ -35,6 +35,17 @@ func TestThumbprintText(t *testing.T) {
 			t.Errorf("UnmarshalText(%q): %v, and it is %v now", bad, err, back)
 		}
 	}
+	for bit := range 8 * len(p) {
+		one, other := Thumbprint{}, p
+		one[bit/8] ^= 1 << (bit % 8)
+		other[bit/8] ^= 1 << (bit % 8)
+		if one.IsZero() || p.Matches(&other) || !one.Matches(&one) {
+			t.Errorf("bit %d counts for nothing", bit)
+		}
+	}
+	if !(Thumbprint{}).IsZero() || p.IsZero() || !p.Matches(&back) {
+		t.Errorf("%v is zero, or is not itself", p)
+	}
 	none, err := Thumbprint{}.MarshalText()
 	if err != nil || len(none) != 0 || (Thumbprint{}).String() != "" {
 		t.Errorf("the zero Thumbprint has the text %q, %v", none, err)

@@ -31,7 +31,7 @@ func later(tok *storage.Token) (mask byte) {
 	if !tok.AuthenticatedAt.IsZero() {
 		mask |= hasAuthenticated
 	}
-	if tok.Thumbprint != (storage.Thumbprint{}) {
+	if !tok.Thumbprint.IsZero() {
 		mask |= hasThumbprint
 	}
 	for i, text := range notes(tok) {
@@ -68,7 +68,7 @@ func appendLater(b []byte, tok *storage.Token) []byte {
 	if !tok.AuthenticatedAt.IsZero() {
 		b = binary.BigEndian.AppendUint64(b, uint64(tok.AuthenticatedAt.UnixMilli()))
 	}
-	if tok.Thumbprint != (storage.Thumbprint{}) {
+	if !tok.Thumbprint.IsZero() {
 		b = append(b, tok.Thumbprint[:]...)
 	}
 	for _, text := range notes(tok) {
