@@ -236,29 +236,34 @@ func TestConfirmAsksAdmit(t *testing.T) {
 // TestConfirmTogether: of callers that confirm, rotate and end one token at once, the end wins, and
 // no Confirm sets the instant of another one back.
 func TestConfirmTogether(t *testing.T) {
-	for range 20 {
-		f := newFixture(t, lapse.Config{})
-		i := f.issue(lapse.Grant{Subject: "ana"})
-		f.clock.Add(time.Minute)
-		lapsetest.Arrivals(f.store, 6, storagetest.OpUpdate)
-		errs := lapsetest.Together(6, func(n int) error {
-			switch n {
-			case 0:
-				_, err := f.Expire(f.ctx, i.ID)
-				return err
-			case 1:
-				_, err := f.RotateID(f.ctx, i.ID, time.Minute)
-				return lapsetest.Ignore(err, lapse.ErrRevoked)
-			default:
-				_, err := f.Confirm(f.ctx, i.Bearer)
-				return lapsetest.Ignore(err, lapse.ErrRevoked)
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		ctx := context.Background()
+		m, mock := lapsetest.GateManager(t, store, lapse.Policy{})
+		for range 10 {
+			i, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+			lapsetest.WantIs(t, "Issue", err, nil)
+			mock.Add(time.Minute)
+			lapsetest.Arrivals(store, 6, storagetest.OpUpdate)
+			errs := lapsetest.Together(6, func(n int) error {
+				switch n {
+				case 0:
+					_, err := m.Expire(ctx, i.ID)
+					return err
+				case 1:
+					_, err := m.RotateID(ctx, i.ID, time.Minute)
+					return lapsetest.Ignore(err, lapse.ErrRevoked)
+				default:
+					_, err := m.Confirm(ctx, i.Bearer)
+					return lapsetest.Ignore(err, lapse.ErrRevoked)
+				}
+			})
+			store.Before(nil)
+			lapsetest.WantIs(t, "together", errors.Join(errs...), nil)
+			tok, err := m.Token(ctx, i.ID)
+			lapsetest.WantIs(t, "Token", err, nil)
+			if tok.EndReason != lapse.EndRevoked || tok.AuthenticatedAt.Before(tok.IssuedAt) || tok.AuthenticatedAt.After(tok.EndedAt) {
+				t.Errorf("%+v", tok)
 			}
-		})
-		f.store.Before(nil)
-		lapsetest.WantIs(t, "together", errors.Join(errs...), nil)
-		tok := f.token(i.ID)
-		if tok.EndReason != lapse.EndRevoked || tok.AuthenticatedAt.Before(tok.IssuedAt) || tok.AuthenticatedAt.After(tok.EndedAt) {
-			t.Errorf("%+v", tok)
 		}
-	}
+	})
 }
