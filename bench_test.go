@@ -1024,7 +1024,7 @@ func TestFitsAfterARunThatMadeRoom(t *testing.T) {
 		t.Fatalf("the first run: %v, evicted %d", err, len(d.evicted))
 	}
 	d.grant.Subject = "bob"
-	if err := m.store.Update(t.Context(), "bob", d.store); err != nil || d.issued(t.Context()).Evicted != nil {
+	if err := m.store.Update(t.Context(), "bob", d.store); err != nil || d.issued(t.Context(), new(call)).Evicted != nil {
 		t.Errorf("the second run: %v, evicted %v", err, d.evicted)
 	}
 }

@@ -157,20 +157,20 @@ type sessionDraft struct {
 
 // save draws the random parts and stores the session. The epoch of the record is still the
 // current one when save returns without an error.
-func (l *sessionDraft) save(ctx context.Context) error {
-	return l.p.refresh.retryOnNewEpoch(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
-		err := l.attempt(ctx)
+func (l *sessionDraft) save(ctx context.Context, verb *call) error {
+	return l.p.refresh.retryOnNewEpoch(ctx, verb, &l.room.evicted, func() (uint32, error) {
+		err := l.attempt(ctx, verb.Verb)
 		return l.epoch, err
 	})
 }
 
 // attempt draws the random parts and runs the transaction, again while the ID is taken.
-func (l *sessionDraft) attempt(ctx context.Context) (err error) {
+func (l *sessionDraft) attempt(ctx context.Context, verb Verb) (err error) {
 	for range mintAttempts {
 		if err = l.draw(l.p.refresh.now()); err != nil {
 			return err
 		}
-		err = updateError("issue pair", l.p.refresh.store.Update(ctx, l.grant.Subject, l.store))
+		err = updateError(verb, l.p.refresh.store.Update(ctx, l.grant.Subject, l.store))
 		if !errors.Is(err, ErrConflict) || errors.Is(err, ErrOutcomeUnknown) {
 			break
 		}
