@@ -96,11 +96,12 @@ func (m *Manager) renewed(ctx context.Context, verb *call, at time.Time, before,
 	}
 }
 
-// repeated counts verb as one that gave an answer again, and tells Observe of tok.
-func (m *Manager) repeated(ctx context.Context, verb *call, tok *Token) {
+// repeated counts verb as one that gave an answer again, and tells Observe. at is the instant of the
+// decision to do so.
+func (m *Manager) repeated(ctx context.Context, verb *call, at time.Time, tok *Token) {
 	verb.outcome = outcomeRepeated
 	if m.observe != nil {
-		m.tell(ctx, verb, Event{Kind: EventRepeated, At: m.now(), Token: *tok})
+		m.tell(ctx, verb, Event{Kind: EventRepeated, At: at, Token: *tok})
 	}
 }
 

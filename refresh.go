@@ -125,7 +125,7 @@ func (r *refreshing) answer(ctx context.Context, verb *call, subject string) (To
 	}
 	c := p.pair(&r.rec, &r.access, &r.refresh, r.now)
 	if c.Repeated = r.stands == previousText; c.Repeated {
-		m.repeated(ctx, verb, &c.Refresh.Token)
+		m.repeated(ctx, verb, r.now, &c.Refresh.Token)
 	}
 	return c, nil
 }

@@ -113,7 +113,7 @@ func (m *Manager) rotate(ctx context.Context, verb *call, subject string, r *rot
 		return Issued{}, m.verdict(ctx, verb, r.id, err)
 	}
 	if r.repeated {
-		m.repeated(ctx, verb, &r.token)
+		m.repeated(ctx, verb, r.at, &r.token)
 	} else {
 		m.tell(ctx, verb, Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
 	}
@@ -135,6 +135,7 @@ type rotation struct {
 	random [bearer.RandomLen]byte
 
 	// The results of the transaction.
+	at       time.Time
 	token    Token
 	epoch    uint32            // of the record
 	by       uint32            // the generation of text, or without one of the secret that was replaced
@@ -157,7 +158,7 @@ func (r *rotation) drawRandom() error {
 
 // apply is the transaction.
 func (r *rotation) apply(tx storage.Tx, now time.Time) error {
-	r.ended, r.repeated = nil, false
+	r.at, r.ended, r.repeated = now, nil, false
 	j, err := r.find(tx, now)
 	if r.epoch, r.by = j.rec.Epoch, j.rec.Generation; r.text != nil {
 		r.by = r.text.generation

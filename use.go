@@ -31,7 +31,7 @@ func (m *Manager) spend(ctx context.Context, verb *call, p *presented, subject s
 	case s.later && !m.holds.EndLater(s.token.ID, subject):
 		m.exhaust(s.token.ID, subject)
 	case s.token.Repeated():
-		m.repeated(ctx, verb, &s.token)
+		m.repeated(ctx, verb, s.at, &s.token)
 	case s.renewed:
 		m.renewed(ctx, verb, s.at, &s.before, &s.token)
 	case !s.token.EndedAt.IsZero():
@@ -63,7 +63,7 @@ func (s *spending) inTx(tx storage.Tx, now time.Time) error {
 	s.renewed, s.later = false, false
 	j, err := m.proveLiveIn(tx, s.text, now)
 	if err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeatable(&j.rec, s.use) {
-		s.token, s.epoch = j.tok, j.rec.Epoch
+		s.at, s.token, s.epoch = now, j.tok, j.rec.Epoch
 		s.token.UsesLeft = -1
 		return nil
 	}
@@ -96,7 +96,7 @@ func (m *Manager) repeat(ctx context.Context, verb *call, c *bearer.Credential, 
 	*tok = rec.Token
 	tok.UsesLeft = -1
 	if use != useNone {
-		m.repeated(ctx, verb, tok)
+		m.repeated(ctx, verb, m.now(), tok)
 	}
 	return nil
 }

@@ -105,8 +105,8 @@ func scheduler(recheck time.Duration) (*hold.Scheduler, *world) {
 			defer w.mu.Unlock()
 			w.exhausted = append(w.exhausted, id)
 		},
-		RanOut:       func(storage.ID, string, time.Time) error { return errRanOut },
-		Replaced:     func(storage.ID, string, uint32) error { return errReplaced },
+		RanOut:   func(storage.ID, string, time.Time) error { return errRanOut },
+		Replaced: func(storage.ID, string, uint32) error { return errReplaced },
 		Cut: func(causes []error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
