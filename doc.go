@@ -67,9 +67,10 @@
 //   - An error that wraps [ErrUnauthenticated] means that the token is no good, and stays
 //     so: answer 401, or close code 4001. A token that ran out is [ErrExpired], one that was
 //     ended early [ErrRevoked], a text of an older secret [ErrReplaced].
-//   - [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidID], [ErrLimit], [ErrNotRenewable],
-//     [ErrNotDelegable], [ErrRotated] and [ErrNoKeys] are about what was asked for, [ErrScope]
-//     about what a good token may not do (403), and [ErrNotFound] about an ID without a record.
+//   - [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidID], [ErrInvalidThumbprint], [ErrLimit],
+//     [ErrNotRenewable], [ErrNotDelegable], [ErrRotated] and [ErrNoKeys] are about what was
+//     asked for, [ErrScope] about what a good token may not do (403), and [ErrNotFound] about
+//     an ID without a record.
 //   - Any other error means that lapse could not tell, or could not do it, now: answer 503,
 //     and let the client keep its token.
 //

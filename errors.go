@@ -101,6 +101,9 @@ var (
 
 	// ErrInvalidID: ParseID was given something else than a token's ID.
 	ErrInvalidID = storage.ErrInvalidID
+
+	// ErrInvalidThumbprint: ParseThumbprint was given something else than a thumbprint.
+	ErrInvalidThumbprint = storage.ErrInvalidThumbprint
 )
 
 // The store's errors. Package storage says what each means and what to do. None of them wraps
@@ -173,41 +176,41 @@ func (r *Rejection) Unwrap() error {
 
 // codes are the words of Code. Of two errors that one error wraps, the more special comes first.
 var codes = [...]struct {
-	err   error
-	word  string
-	own   bool // an error of this package, which fromOutside hides
-	fails bool // a verb that returns it could not tell, and Observe is told
+	err  error
+	word string
+	own  bool // an error of this package, which fromOutside hides
 }{
-	{ErrRefused, "refused", true, false},
-	{ErrBadCredentials, "bad_credentials", true, false},
-	{ErrMalformed, "malformed", true, false},
-	{ErrUnknown, "unknown", true, false},
-	{ErrExpired, "expired", true, false},
-	{ErrRevoked, "revoked", true, false},
-	{ErrReplaced, "replaced", true, false},
-	{ErrReused, "reused", true, false},
-	{ErrExhausted, "exhausted", true, false},
-	{ErrUnauthenticated, "unauthenticated", true, false},
-	{ErrInvalidConfig, "bad_config", true, false},
-	{ErrInvalidGrant, "bad_grant", true, false},
-	{ErrInvalidID, "bad_id", true, false},
-	{ErrLimit, "limit", true, false},
-	{ErrNotRenewable, "not_renewable", true, false},
-	{ErrNotDelegable, "not_delegable", true, false},
-	{ErrRotated, "rotated", true, false},
-	{ErrScope, "scope", true, false},
-	{ErrClock, "clock", true, true},
-	{ErrNoKeys, "no_keys", true, false},
-	{ErrNotMine, "not_mine", true, false},
-	{ErrOutcomeUnknown, "outcome_unknown", true, true},
-	{ErrNotFound, "not_found", true, false},
-	{ErrConflict, "conflict", true, true},
-	{ErrClosed, "closed", true, true},
-	{ErrCorrupt, "corrupt", true, true},
-	{ErrLocked, "locked", true, true},
-	{ErrUnavailable, "unavailable", true, true},
-	{context.Canceled, "canceled", false, true},
-	{context.DeadlineExceeded, "unavailable", false, true},
+	{ErrRefused, "refused", true},
+	{ErrBadCredentials, "bad_credentials", true},
+	{ErrMalformed, "malformed", true},
+	{ErrUnknown, "unknown", true},
+	{ErrExpired, "expired", true},
+	{ErrRevoked, "revoked", true},
+	{ErrReplaced, "replaced", true},
+	{ErrReused, "reused", true},
+	{ErrExhausted, "exhausted", true},
+	{ErrUnauthenticated, "unauthenticated", true},
+	{ErrInvalidConfig, "bad_config", true},
+	{ErrInvalidGrant, "bad_grant", true},
+	{ErrInvalidID, "bad_id", true},
+	{ErrInvalidThumbprint, "bad_thumbprint", true},
+	{ErrLimit, "limit", true},
+	{ErrNotRenewable, "not_renewable", true},
+	{ErrNotDelegable, "not_delegable", true},
+	{ErrRotated, "rotated", true},
+	{ErrScope, "scope", true},
+	{ErrClock, "clock", true},
+	{ErrNoKeys, "no_keys", true},
+	{ErrNotMine, "not_mine", true},
+	{ErrOutcomeUnknown, "outcome_unknown", true},
+	{ErrNotFound, "not_found", true},
+	{ErrConflict, "conflict", true},
+	{ErrClosed, "closed", true},
+	{ErrCorrupt, "corrupt", true},
+	{ErrLocked, "locked", true},
+	{ErrUnavailable, "unavailable", true},
+	{context.Canceled, "canceled", false},
+	{context.DeadlineExceeded, "unavailable", false},
 }
 
 // Code returns the word of the error of this package that err wraps, for metrics and logs, in

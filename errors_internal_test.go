@@ -27,7 +27,7 @@ var sentinels = map[string]error{
 	"ErrRotated": ErrRotated, "ErrNotDelegable": ErrNotDelegable, "ErrScope": ErrScope,
 	"ErrClock": ErrClock, "ErrNoKeys": ErrNoKeys, "ErrNotMine": ErrNotMine,
 	"ErrInvalidConfig": ErrInvalidConfig, "ErrInvalidGrant": ErrInvalidGrant, "ErrLimit": ErrLimit,
-	"ErrNotRenewable": ErrNotRenewable, "ErrInvalidID": ErrInvalidID,
+	"ErrNotRenewable": ErrNotRenewable, "ErrInvalidID": ErrInvalidID, "ErrInvalidThumbprint": ErrInvalidThumbprint,
 	"ErrNotFound": ErrNotFound, "ErrConflict": ErrConflict, "ErrUnavailable": ErrUnavailable,
 	"ErrOutcomeUnknown": ErrOutcomeUnknown, "ErrClosed": ErrClosed, "ErrCorrupt": ErrCorrupt, "ErrLocked": ErrLocked,
 	"context.Canceled": context.Canceled, "context.DeadlineExceeded": context.DeadlineExceeded,
@@ -288,12 +288,13 @@ func TestCallersMistakes(t *testing.T) {
 	_, grant := s.Issue(t.Context(), Grant{})
 	_, config := New(s.store, Config{Prefix: "_"})
 	_, id := ParseID(s.issued.ID.String() + "0")
+	_, thumbprint := ParseThumbprint(s.issued.ID.String())
 	_, absent := s.Token(t.Context(), ID{1})
 	never, _ := managerOver(t, s.store, Config{Policy: Policy{Renewal: RenewNever}})
 	_, renewable := never.Renew(t.Context(), s.issued.Bearer)
 	for want, err := range map[string]error{
 		"ErrLimit": limit, "ErrInvalidGrant": grant, "ErrInvalidConfig": config,
-		"ErrInvalidID": id, "ErrNotFound": absent, "ErrNotRenewable": renewable,
+		"ErrInvalidID": id, "ErrInvalidThumbprint": thumbprint, "ErrNotFound": absent, "ErrNotRenewable": renewable,
 	} {
 		for range 4 {
 			if diff := cmp.Diff([]string{want}, isOf(err)); diff != "" {

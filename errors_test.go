@@ -26,7 +26,7 @@ var stableCodes = map[string]error{
 	"ok": nil, "malformed": lapse.ErrMalformed, "unknown": lapse.ErrUnknown, "expired": lapse.ErrExpired, "revoked": lapse.ErrRevoked,
 	"replaced": lapse.ErrReplaced, "refused": lapse.ErrRefused, "exhausted": lapse.ErrExhausted, "reused": lapse.ErrReused,
 	"bad_credentials": lapse.ErrBadCredentials, "unauthenticated": lapse.ErrUnauthenticated, "bad_config": lapse.ErrInvalidConfig,
-	"bad_grant": lapse.ErrInvalidGrant, "bad_id": lapse.ErrInvalidID, "limit": lapse.ErrLimit, "not_renewable": lapse.ErrNotRenewable,
+	"bad_grant": lapse.ErrInvalidGrant, "bad_id": lapse.ErrInvalidID, "bad_thumbprint": lapse.ErrInvalidThumbprint, "limit": lapse.ErrLimit, "not_renewable": lapse.ErrNotRenewable,
 	"not_delegable": lapse.ErrNotDelegable, "rotated": lapse.ErrRotated, "scope": lapse.ErrScope, "clock": lapse.ErrClock,
 	"no_keys": lapse.ErrNoKeys, "not_mine": lapse.ErrNotMine, "outcome_unknown": lapse.ErrOutcomeUnknown, "not_found": lapse.ErrNotFound,
 	"conflict": lapse.ErrConflict, "closed": lapse.ErrClosed, "corrupt": lapse.ErrCorrupt, "locked": lapse.ErrLocked,

@@ -284,7 +284,7 @@ var verdicts = map[string]error{
 	"ErrInvalidConfig": lapse.ErrInvalidConfig, "ErrInvalidGrant": lapse.ErrInvalidGrant, "ErrLimit": lapse.ErrLimit,
 	"ErrNotRenewable": lapse.ErrNotRenewable, "ErrNotDelegable": lapse.ErrNotDelegable, "ErrRotated": lapse.ErrRotated,
 	"ErrScope": lapse.ErrScope, "ErrClock": lapse.ErrClock, "ErrNoKeys": lapse.ErrNoKeys, "ErrNotMine": lapse.ErrNotMine,
-	"ErrInvalidID": lapse.ErrInvalidID, "ErrNotFound": lapse.ErrNotFound, "a GrantError": &lapse.GrantError{Field: "TTL"}, "a ScopeError": &lapse.ScopeError{Missing: []string{"read"}},
+	"ErrInvalidID": lapse.ErrInvalidID, "ErrInvalidThumbprint": lapse.ErrInvalidThumbprint, "ErrNotFound": lapse.ErrNotFound, "a GrantError": &lapse.GrantError{Field: "TTL"}, "a ScopeError": &lapse.ScopeError{Missing: []string{"read"}},
 	"a Rejection": &lapse.Rejection{Err: lapse.ErrExpired, ID: lapse.ID{9}},
 }
 

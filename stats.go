@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"context"
 	"errors"
 	"iter"
 
@@ -109,7 +110,14 @@ func (o outcome) firstOfWord() bool {
 // couldNotTell reports whether o means that a verb failed by the store, the context, the clock, a
 // hook or a Verifier: by nothing that its caller asked for, and by no verdict.
 func (o outcome) couldNotTell() bool {
-	return o == outcomeInternal || o >= outcomeCodes && codes[o-outcomeCodes].fails
+	if o < outcomeCodes {
+		return o == outcomeInternal
+	}
+	switch codes[o-outcomeCodes].err {
+	case ErrClock, ErrOutcomeUnknown, ErrConflict, ErrClosed, ErrCorrupt, ErrLocked, ErrUnavailable, context.Canceled, context.DeadlineExceeded:
+		return true
+	}
+	return false
 }
 
 // statCount is how many counters there are.

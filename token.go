@@ -11,25 +11,29 @@ import (
 // Token is all that a program may know of a token: a flat value without secret or digest.
 // Instants are in UTC, to the millisecond, and the zero Time means "not set". The fields are
 //
-//	ID           ID        // the public name; it never changes
-//	Prefix       string    // of the token's text; of a session, of its access text
-//	Subject      string    // whose token it is, as in Grant
-//	Name         string    // for people, as in Grant
-//	Scope        string    // words with one space between them, as in Grant
-//	Data         string    // the caller's own, as in Grant
-//	IssuedAt     time.Time // of a session: the log-in
-//	LastUsedAt   time.Time // the last use that was recorded; zero: none
-//	ExpiresAt    time.Time // the first instant at which the token is dead; a renewal moves it
-//	MaxExpiresAt time.Time // no renewal passes this instant; zero: there is no cap
-//	EndedAt      time.Time // when the token was ended; zero: it was not
-//	EndReason    EndReason // why the token was ended; zero: it was not
-//	Kind         Kind      // KindPlain or KindSession
-//	Generation   uint32    // how many secrets the token had before the current one
-//	RotatedAt    time.Time // when the current secret replaced another; zero: the first secret is current
-//	Family       ID        // the first token of a chain of delegations; zero: nothing was delegated from this token
-//	Parent       ID        // the token that this one was delegated from; zero: none
-//	MaxUses      int       // how often the token can be used in all; zero: there is no limit
-//	UsesLeft     int       // how many of MaxUses are left; -1: see Repeated
+//	ID              ID         // the public name; it never changes
+//	Prefix          string     // of the token's text; of a session, of its access text
+//	Subject         string     // whose token it is, as in Grant
+//	Name            string     // for people, as in Grant
+//	Scope           string     // words with one space between them, as in Grant
+//	Data            string     // the caller's own, as in Grant
+//	IssuedAt        time.Time  // of a session: the log-in
+//	LastUsedAt      time.Time  // the last use that was recorded; zero: none
+//	ExpiresAt       time.Time  // the first instant at which the token is dead; a renewal moves it
+//	MaxExpiresAt    time.Time  // no renewal passes this instant; zero: there is no cap
+//	EndedAt         time.Time  // when the token was ended; zero: it was not
+//	EndReason       EndReason  // why the token was ended; zero: it was not
+//	EndedBy         string     // who ended the token, in the caller's words; empty: not told
+//	EndNote         string     // what was noted about the end; empty: nothing
+//	Kind            Kind       // KindPlain or KindSession
+//	Generation      uint32     // how many secrets the token had before the current one
+//	RotatedAt       time.Time  // when the current secret replaced another; zero: the first secret is current
+//	AuthenticatedAt time.Time  // when the user was last present: IssuedAt, or the last Confirm (RFC 9470)
+//	Thumbprint      Thumbprint // of the key that the token is bound to (RFC 9449); zero: the token is not bound
+//	Family          ID         // the first token of a chain of delegations; zero: nothing was delegated from this token
+//	Parent          ID         // the token that this one was delegated from; zero: none
+//	MaxUses         int        // how often the token can be used in all; zero: there is no limit
+//	UsesLeft        int        // how many of MaxUses are left; -1: see Repeated
 //
 // and the methods are
 //   - Live(now) reports whether the token is alive at now; give it [Manager.Now].
@@ -44,6 +48,11 @@ type Token = storage.Token
 // prefix in the token's own text. Its methods are those of
 // [github.com/seed-55daa01a/lapse/storage.ID].
 type ID = storage.ID
+
+// Thumbprint names a public key to which a token can be bound. Its text is what RFC 9449 calls
+// jkt and RFC 8705 calls x5t#S256. Its methods are those of
+// [github.com/seed-55daa01a/lapse/storage.Thumbprint].
+type Thumbprint = storage.Thumbprint
 
 // Kind says whether a token is a plain one or a session.
 type Kind = storage.Kind
@@ -72,6 +81,10 @@ const (
 // ParseID reads the 22 characters that an ID prints as. It returns ErrInvalidID for any other
 // text: it trims and folds nothing.
 func ParseID(s string) (ID, error) { return storage.ParseID(s) }
+
+// ParseThumbprint reads the 43 characters of base64url without padding that a Thumbprint prints
+// as. It returns ErrInvalidThumbprint for any other text, and for the text of 32 zero bytes.
+func ParseThumbprint(s string) (Thumbprint, error) { return storage.ParseThumbprint(s) }
 
 // Require returns nil if tok has every word of scopes (Token.Has), or else a *ScopeError, which
 // wraps ErrScope and names the missing words. Call it with a token that Authenticate returned:

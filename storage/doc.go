@@ -25,9 +25,11 @@
 //	S6  Serializable over one subject: concurrent Updates of it act as if one
 //	    came after the other, and Touches fall before or after, never between.
 //	S7  Put creates or replaces. An ID that another subject holds, or a record
-//	    that names another subject, is ErrConflict, from Put or from Update.
+//	    that names another subject, is ErrConflict, from Put or from Update. So is
+//	    a record with another Thumbprint than the one that it replaces.
 //	S8  Put never revives: replacing an ended record, one that this Tx ended
-//	    included, by one with another EndedAt or EndReason is ErrConflict.
+//	    included, by one with another EndedAt, EndReason, EndedBy or EndNote is
+//	    ErrConflict. So is a record that has EndedBy or EndNote and no end.
 //	S9  A panic or runtime.Goexit in fn aborts, reaches the caller and releases
 //	    every lock; the store goes on.
 //	S10 The writes of an Update that returned nil survive Close and a crash.

@@ -12,7 +12,7 @@ var (
 	ErrNotFound = errors.New("storage: no such token")
 
 	// ErrConflict: the ID is taken, the record belongs to another subject, or the write would
-	// revive a token or change its end. Nothing was written.
+	// revive a token, change its end, or bind it to another key. Nothing was written.
 	ErrConflict = errors.New("storage: conflicting write")
 
 	// ErrUnavailable: the store cannot answer at the moment. Nothing was
@@ -41,4 +41,6 @@ var (
 	errTakenID       = fmt.Errorf("%w: another subject holds this ID", ErrConflict)
 	errUncapped      = fmt.Errorf("%w: a lower expiry needs a cap that is not above it", ErrConflict)
 	errRevival       = fmt.Errorf("%w: an end is final", ErrConflict)
+	errNoEnd         = fmt.Errorf("%w: only a record with an end has EndedBy and EndNote", ErrConflict)
+	errRebound       = fmt.Errorf("%w: the thumbprint of a record never changes", ErrConflict)
 )

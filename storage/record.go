@@ -14,6 +14,8 @@ const (
 	MaxScope   = 1024
 	MaxData    = 4096
 	MaxSealed  = 1536
+	MaxEndedBy = 255
+	MaxEndNote = 255
 )
 
 // MaxUseGrace is the upper limit of Record.UseGrace.

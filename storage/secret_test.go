@@ -20,6 +20,8 @@ func hushRecord() Record {
 				f.Set(reflect.ValueOf(time.UnixMilli(int64(i + 1)).UTC()))
 			case ID:
 				f.Set(reflect.ValueOf(ID{15: byte(i + 1)}))
+			case Thumbprint:
+				f.Set(reflect.ValueOf(Thumbprint{31: byte(i + 1)}))
 			case Digest:
 				f.Set(reflect.ValueOf(NewDigest(SHA256, sha256.Sum256([]byte("digest")))))
 			case Sealed:
@@ -60,7 +62,7 @@ func TestFault2_RecordsAreEqual(t *testing.T) {
 			}
 		}
 	}
-	if fields < 25 {
+	if fields < 29 {
 		t.Errorf("%d fields are tried", fields)
 	}
 }

@@ -56,10 +56,11 @@ type Tx interface {
 	// records (S30).
 	Living(now time.Time) iter.Seq2[Record, error]
 
-	// Put creates or replaces the record r.ID. The error is ErrConflict in five cases: another
+	// Put creates or replaces the record r.ID. The error is ErrConflict in seven cases: another
 	// subject holds that ID, r.Subject is not the subject of the Update, this Tx has deleted that
-	// ID, r would change an end, or r lowers ExpiresAt without a cap that keeps it there (S29). The
-	// store keeps no memory of r.
+	// ID, r would change an end, r has EndedBy or EndNote and no end, r would change the
+	// Thumbprint, or r lowers ExpiresAt without a cap that keeps it there (S29). The store keeps
+	// no memory of r.
 	Put(r Record) error
 
 	// Delete removes the record of id, dead or alive (S31). The error is ErrNotFound if there is
@@ -73,14 +74,23 @@ func CheckPut(subject string, old *Record, r Record) error {
 	switch {
 	case r.Subject != subject:
 		return errForeignRecord
+	case r.EndedAt.IsZero() && (r.EndedBy != "" || r.EndNote != ""):
+		return errNoEnd
 	case old == nil:
 		return nil
 	case old.Subject != subject:
 		return errTakenID
-	case !old.EndedAt.IsZero() && (!r.EndedAt.Equal(old.EndedAt) || r.EndReason != old.EndReason):
+	case !old.EndedAt.IsZero() && !sameEnd(&old.Token, &r.Token):
 		return errRevival
+	case r.Thumbprint != old.Thumbprint:
+		return errRebound
 	case r.ExpiresAt.Before(old.ExpiresAt) && (r.MaxExpiresAt.IsZero() || r.MaxExpiresAt.After(r.ExpiresAt)):
 		return errUncapped
 	}
 	return nil
+}
+
+// sameEnd reports whether a and b have the same end, with all that is kept of it.
+func sameEnd(a, b *Token) bool {
+	return a.EndedAt.Equal(b.EndedAt) && a.EndReason == b.EndReason && a.EndedBy == b.EndedBy && a.EndNote == b.EndNote
 }

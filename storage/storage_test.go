@@ -131,6 +131,11 @@ func TestCheckPut(t *testing.T) {
 	ended := live
 	ended.EndedAt, ended.EndReason = at(5), EndRevoked
 	otherEnd, otherReason, bobs := ended, ended, live
+	named, noted, unended, bound, boundEnded := ended, ended, live, live, ended
+	named.EndedBy, noted.EndNote, unended.EndedBy = "bob", "lost", "bob"
+	bound.Thumbprint, boundEnded.Thumbprint = Thumbprint{1}, Thumbprint{1}
+	noteOnly := live
+	noteOnly.EndNote = "lost"
 	otherEnd.EndedAt = at(6)
 	otherReason.EndReason = EndSubject
 	bobs.Subject = "bob"
@@ -157,6 +162,23 @@ func TestCheckPut(t *testing.T) {
 		{"revived", &ended, live, false},
 		{"ended at another instant", &ended, otherEnd, false},
 		{"ended for another reason", &ended, otherReason, false},
+		{"ended, with a name", &live, named, true},
+		{"ended, with a note", &live, noted, true},
+		{"the same name again", &named, named, true},
+		{"a name after the end", &ended, named, false},
+		{"a note after the end", &ended, noted, false},
+		{"the name gone", &named, ended, false},
+		{"the note gone", &noted, ended, false},
+		{"a name and no end", &live, unended, false},
+		{"a note and no end", &live, noteOnly, false},
+		{"new, with a name and no end", nil, unended, false},
+		{"new, with an end and a name", nil, named, true},
+		{"new and bound", nil, bound, true},
+		{"bound and put again", &bound, bound, true},
+		{"bound later", &live, bound, false},
+		{"not bound any more", &bound, live, false},
+		{"bound and ended", &bound, boundEnded, true},
+		{"bound as it ends", &live, boundEnded, false},
 		{"another subject's ID", &bobs, live, false},
 		{"another subject's record", nil, bobs, false},
 		{"expires then as well", &stored, expires(100, 0), true},
@@ -222,6 +244,8 @@ func TestFault12_TokenJSONGoesBack(t *testing.T) {
 			f.Set(reflect.ValueOf(time.UnixMilli(1_700_000_000_001 + int64(i)).UTC()))
 		case string:
 			f.SetString(fmt.Sprint("text ", i))
+		case Thumbprint:
+			f.Set(reflect.ValueOf(Thumbprint{0: byte(i), 31: 1}))
 		case Kind:
 			f.Set(reflect.ValueOf(KindSession))
 		case EndReason:

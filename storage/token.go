@@ -22,9 +22,14 @@ type Token struct {
 	MaxExpiresAt time.Time `json:"max_expires_at,omitzero"` // no renewal passes this; zero: no cap
 	EndedAt      time.Time `json:"ended_at,omitzero"`       // zero while the token has no end
 	EndReason    EndReason `json:"end_reason,omitempty"`    // why it was ended; zero while the token has no end
+	EndedBy      string    `json:"ended_by,omitempty"`      // who ended it, in the words of the caller; empty while the token has no end
+	EndNote      string    `json:"end_note,omitempty"`      // what the caller noted about the end; empty while the token has no end
 	Kind         Kind      `json:"kind,omitempty"`          // KindPlain or KindSession
 	Generation   uint32    `json:"generation,omitempty"`    // how many secrets the token had before the current one
 	RotatedAt    time.Time `json:"rotated_at,omitzero"`     // when the current secret replaced another; zero for the first secret
+
+	AuthenticatedAt time.Time  `json:"authenticated_at,omitzero"` // when the user was last known to be present; zero in a record until Confirm
+	Thumbprint      Thumbprint `json:"thumbprint,omitzero"`       // of the key that the token is bound to; zero: the token is not bound
 
 	Family   ID  `json:"family,omitzero"`     // the first token of a chain of delegations; zero for a token in no chain
 	Parent   ID  `json:"parent,omitzero"`     // the token from which this one was delegated; zero for no delegate

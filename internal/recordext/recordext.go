@@ -1,6 +1,6 @@
 // Package recordext encodes the extension of a record: the fields that only some records have.
 // These are the family and the parent, the budget of uses, the epoch, the kind with the rotations,
-// and the sealed text. Stores keep the extension behind the fields that every record has.
+// the fields of later.go, and the sealed text. Stores keep the extension behind the fields that every record has.
 package recordext
 
 import (
@@ -11,23 +11,22 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// The encoded form begins with a byte that says which parts follow. The parts are, in this order:
+// The encoded form begins with a byte that says which parts follow. If its bit hasMore is set, a
+// second byte says which of the parts of later.go follow. The parts are, in this order:
 // the IDs of the family and of the parent, 16 bytes each; MaxUses and UsesLeft, 4 bytes each;
 // UseGrace in milliseconds, 4 bytes; the epoch, 4 bytes; the kind, 1 byte, with the generation,
-// 4 bytes, and RotatedAt and PreviousUntil in Unix milliseconds, 8 bytes each. Numbers are
-// big-endian. The rest is the sealed text. A record that has none of these parts has the empty
-// form.
+// 4 bytes, and RotatedAt and PreviousUntil in Unix milliseconds, 8 bytes each; the parts of
+// later.go. Numbers are big-endian. The rest is the sealed text. A record that has none of these
+// parts has the empty form.
 const (
 	hasFamily = 1 << iota
 	hasParent
 	hasSecrets
-	_ // not in use: a form with this bit is refused
+	hasMore // the second byte; an older program refuses a form with this bit
 	hasUses
 	hasSealed
 	hasEpoch
 	hasUseGrace // an older program refuses a form with this part, as each form with a part that it does not know
-
-	all = hasFamily | hasParent | hasSecrets | hasUses | hasSealed | hasEpoch | hasUseGrace
 
 	usesLen    = 2 * 4
 	graceLen   = 4
@@ -36,14 +35,14 @@ const (
 )
 
 // MaxLen is the length of the longest form, in bytes.
-const MaxLen = 1 + 2*len(storage.ID{}) + usesLen + graceLen + epochLen + secretsLen + storage.MaxSealed
+const MaxLen = 1 + 2*len(storage.ID{}) + usesLen + graceLen + epochLen + secretsLen + maxLaterLen + storage.MaxSealed
 
 // links returns pointers to the IDs of the form, in its order.
 func links(tok *storage.Token) [2]*storage.ID {
 	return [2]*storage.ID{&tok.Family, &tok.Parent}
 }
 
-// parts returns the byte that says which parts r has.
+// parts returns the first byte of the form of r, which says which parts r has.
 func parts(r *storage.Record) (mask byte) {
 	for i, id := range links(&r.Token) {
 		if *id != (storage.ID{}) {
@@ -62,6 +61,9 @@ func parts(r *storage.Record) (mask byte) {
 	if r.Kind != 0 || r.Generation != 0 || !r.RotatedAt.IsZero() || !r.PreviousUntil.IsZero() {
 		mask |= hasSecrets
 	}
+	if later(&r.Token) != 0 {
+		mask |= hasMore
+	}
 	if r.Sealed.Len() != 0 {
 		mask |= hasSealed
 	}
@@ -72,11 +74,12 @@ func parts(r *storage.Record) (mask byte) {
 func None(r *storage.Record) bool { return parts(r) == 0 }
 
 // Valid reports whether the extension of r can be stored: MaxUses and UsesLeft are 0 to MaxInt32,
-// UsesLeft is not above MaxUses, UseGrace is 0 to storage.MaxUseGrace, and the sealed text is at
-// most storage.MaxSealed bytes.
+// UsesLeft is not above MaxUses, UseGrace is 0 to storage.MaxUseGrace, and no text is longer than
+// its limit in package storage.
 func Valid(r *storage.Record) bool {
 	return 0 <= r.UsesLeft && r.UsesLeft <= r.MaxUses && r.MaxUses <= math.MaxInt32 &&
-		0 <= r.UseGrace && r.UseGrace <= storage.MaxUseGrace && r.Sealed.Len() <= storage.MaxSealed
+		0 <= r.UseGrace && r.UseGrace <= storage.MaxUseGrace && r.Sealed.Len() <= storage.MaxSealed &&
+		len(r.EndedBy) <= storage.MaxEndedBy && len(r.EndNote) <= storage.MaxEndNote
 }
 
 // Len returns the length of the form of r, in bytes.
@@ -85,10 +88,10 @@ func Len(r *storage.Record) int {
 	if mask == 0 {
 		return 0
 	}
-	return 1 + fixedLen(mask) + r.Sealed.Len()
+	return 1 + fixedLen(mask) + laterLen(&r.Token) + r.Sealed.Len()
 }
 
-// fixedLen returns the length of the parts in mask, except the sealed text.
+// fixedLen returns the length of the parts in mask, except the parts of later.go and the sealed text.
 func fixedLen(mask byte) (n int) {
 	const idLen = len(storage.ID{})
 	for i, size := range [8]int{idLen, idLen, secretsLen, 0, usesLen, 0, epochLen, graceLen} {
@@ -106,6 +109,9 @@ func Append(b []byte, r *storage.Record) []byte {
 		return b
 	}
 	b = append(b, mask)
+	if mask&hasMore != 0 {
+		b = append(b, later(&r.Token))
+	}
 	for _, id := range links(&r.Token) {
 		if *id != (storage.ID{}) {
 			b = append(b, id[:]...)
@@ -126,7 +132,7 @@ func Append(b []byte, r *storage.Record) []byte {
 		b = binary.BigEndian.AppendUint64(b, uint64(r.RotatedAt.UnixMilli()))
 		b = binary.BigEndian.AppendUint64(b, uint64(r.PreviousUntil.UnixMilli()))
 	}
-	return append(b, r.Sealed.Text()...)
+	return append(appendLater(b, &r.Token), r.Sealed.Text()...)
 }
 
 // Clear sets every field of r that the form can contain to its zero value.
@@ -134,12 +140,17 @@ func Clear(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{}, storage.ID{}
 	r.MaxUses, r.UsesLeft, r.UseGrace, r.Epoch, r.Sealed = 0, 0, 0, 0, storage.Sealed{}
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
+	r.AuthenticatedAt, r.Thumbprint, r.EndedBy, r.EndNote = time.Time{}, storage.Thumbprint{}, "", ""
 }
 
 // Parse sets the fields of r to the content of form, and reports whether form is exactly what
-// Append writes for a Valid record. The sealed text shares the memory of form.
+// Append writes for a Valid record. The texts share the memory of form.
 func Parse(form string, r *storage.Record) bool {
-	return Read(form, r) && (form == "" || form[0] == parts(r) && form[0] != 0 && Valid(r))
+	if !Read(form, r) || form == "" {
+		return form == ""
+	}
+	mask := parts(r)
+	return form[0] == mask && mask != 0 && (mask&hasMore == 0 || form[1] == later(&r.Token)) && Valid(r)
 }
 
 // Read is Parse for a form that Append has written, and it does not validate the values again. It
@@ -149,10 +160,25 @@ func Read(form string, r *storage.Record) bool {
 	if form == "" {
 		return true
 	}
-	mask, rest := form[0], form[1:]
+	mask, rest, second := form[0], form[1:], byte(0)
+	if mask&hasMore != 0 {
+		if rest == "" {
+			return false
+		}
+		second, rest = rest[0], rest[1:]
+	}
 	if len(rest) < fixedLen(mask) {
 		return false
 	}
+	rest, ok := readLater(second, readFixed(mask, rest, r), &r.Token)
+	r.Sealed = storage.NewSealed(rest)
+	return ok
+}
+
+// readFixed sets the fields of r whose parts are in mask from the beginning of form, which is long
+// enough, and returns the text behind them.
+func readFixed(mask byte, form string, r *storage.Record) (rest string) {
+	rest = form
 	for i, id := range links(&r.Token) {
 		if mask&(hasFamily<<i) != 0 {
 			rest = rest[copy(id[:], rest):]
@@ -172,8 +198,7 @@ func Read(form string, r *storage.Record) bool {
 		r.RotatedAt, r.PreviousUntil = instant(rest[5:]), instant(rest[13:])
 		rest = rest[secretsLen:]
 	}
-	r.Sealed = storage.NewSealed(rest)
-	return mask&^all == 0
+	return rest
 }
 
 // number returns the big-endian number of the first 4 bytes of b.

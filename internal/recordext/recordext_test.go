@@ -11,13 +11,14 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// every calls f with each combination of parts.
-func every(f func(mask byte, r storage.Record)) {
-	for mask := range byte(all + 1) {
-		if mask&^all != 0 {
+// every calls f with each combination of parts. The upper byte of mask is the second byte.
+func every(f func(mask int, r storage.Record)) {
+	for mask := range (allLater + 1) << 8 {
+		if (mask&hasMore != 0) != (mask>>8 != 0) {
 			continue
 		}
 		var r storage.Record
+		setLater(byte(mask>>8), &r.Token)
 		for i, id := range links(&r.Token) {
 			if mask&(hasFamily<<i) != 0 {
 				id[i] = byte(i + 1)
@@ -43,24 +44,40 @@ func every(f func(mask byte, r storage.Record)) {
 	}
 }
 
+// setLater sets the fields of tok whose parts are in mask.
+func setLater(mask byte, tok *storage.Token) {
+	if mask&hasAuthenticated != 0 {
+		tok.AuthenticatedAt = time.Date(1969, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	}
+	if mask&hasThumbprint != 0 {
+		tok.Thumbprint = storage.Thumbprint{1, 31: 2}
+	}
+	for i, text := range notes(tok) {
+		if mask&(hasEndedBy<<i) != 0 {
+			*text = strings.Repeat(string(rune('a'+i)), 255)
+		}
+	}
+}
+
 func TestEveryCombination(t *testing.T) {
 	longest := 0
-	every(func(mask byte, want storage.Record) {
+	every(func(mask int, want storage.Record) {
 		form := string(Append([]byte("before"), &want)[len("before"):])
 		longest = max(longest, len(form))
 		got := storage.Record{Sealed: storage.NewSealed("of another")}
 		got.Family, got.Parent = storage.ID{9}, storage.ID{9}
 		got.MaxUses, got.UsesLeft, got.Epoch, got.UseGrace = 9, 9, 9, 9
 		got.Kind, got.Generation, got.RotatedAt, got.PreviousUntil = 9, 9, time.UnixMilli(9), time.UnixMilli(9)
+		setLater(allLater, &got.Token)
 		if !Parse(form, &got) || !cmp.Equal(want, got) {
-			t.Errorf("%07b: %v", mask, cmp.Diff(want, got))
+			t.Errorf("%012b: %v", mask, cmp.Diff(want, got))
 		}
 		if Len(&want) != len(form) || None(&want) != (form == "") || !Valid(&want) {
-			t.Errorf("%07b: %d bytes; Len %d, None %v", mask, len(form), Len(&want), None(&want))
+			t.Errorf("%012b: %d bytes; Len %d, None %v", mask, len(form), Len(&want), None(&want))
 		}
 		for n := 1; n < len(form)-want.Sealed.Len(); n++ {
 			if Parse(form[:n], new(storage.Record)) && mask&hasSealed == 0 {
-				t.Errorf("%07b: %d of %d bytes were taken", mask, n, len(form))
+				t.Errorf("%012b: %d of %d bytes were taken", mask, n, len(form))
 			}
 		}
 	})
@@ -85,6 +102,26 @@ func TestEachOfTheSecrets(t *testing.T) {
 	}
 }
 
+// TestTextsOfAnEnd: a text of one byte is a text, and the length of one byte holds the longest.
+func TestTextsOfAnEnd(t *testing.T) {
+	for _, length := range []int{1, 2, 254, 255} {
+		var want, got storage.Record
+		want.EndedBy, want.EndNote = strings.Repeat("b", length), strings.Repeat("\x00", 256-length)
+		want.Sealed = storage.NewSealed("s")
+		if form := string(Append(nil, &want)); len(form) != 2+1+1+256+1 || !Parse(form, &got) || !got.Equal(want) {
+			t.Errorf("%d bytes: %v", length, cmp.Diff(want, got))
+		}
+	}
+	for name, r := range map[string]storage.Record{
+		"who ended it": {Token: storage.Token{EndedBy: strings.Repeat("b", storage.MaxEndedBy+1)}},
+		"the note":     {Token: storage.Token{EndNote: strings.Repeat("b", storage.MaxEndNote+1)}},
+	} {
+		if Valid(&r) {
+			t.Errorf("%s is valid with a byte over its limit", name)
+		}
+	}
+}
+
 // TestParseRefuses: a record has one form, and no other is taken.
 func TestParseRefuses(t *testing.T) {
 	zeros := strings.Repeat("\x00", 16)
@@ -93,7 +130,21 @@ func TestParseRefuses(t *testing.T) {
 		"an unknown part":    "\x80",
 		"no epoch at all":    "\x40" + zeros[:4],
 		"half an epoch":      "\x40" + "\x00\x01",
-		"the bit of no part": "\x08" + zeros,
+		"no second byte":     "\x08",
+		"no part after it":   "\x08\x00",
+		"an unknown later":   "\x08\x10",
+		"known and unknown":  "\x08\x12" + "\x01" + zeros + zeros[1:],
+		"the highest later":  "\x08\x80" + zeros,
+		"half an instant":    "\x08\x01" + zeros[:7],
+		"never confirmed":    "\x08\x01" + "\xff\xff\xc7\x7c\xed\xd3\x28\x00",
+		"half a thumbprint":  "\x08\x02" + "\x01" + zeros,
+		"no thumbprint":      "\x08\x02" + zeros + zeros,
+		"no length":          "\x08\x04",
+		"who, of no length":  "\x08\x04" + "\x00",
+		"who, cut off":       "\x08\x04" + "\x02b",
+		"no note":            "\x08\x0c" + "\x01b",
+		"a note of nothing":  "\x08\x0c" + "\x01b" + "\x00",
+		"bytes after a note": "\x08\x0c" + "\x01b" + "\x01n" + "s",
 		"no secrets at all":  "\x04" + zeros[:5] + strings.Repeat("\xff\xff\xc7\x7c\xed\xd3\x28\x00", 2),
 		"half the secrets":   "\x04\x01" + zeros[:11],
 		"all bits":           "\xff" + strings.Repeat("x", 100),

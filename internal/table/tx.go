@@ -119,8 +119,10 @@ func (t *Tx) Put(r storage.Record) error {
 	at, err := t.read(r.ID, &old)
 	switch {
 	case err == storage.ErrNotFound:
-		if r.Subject != t.subject { // CheckPut copies the record, so it is called only to fail
-			return storage.CheckPut(t.subject, nil, r)
+		if r.Subject != t.subject || r.EndedBy != "" || r.EndNote != "" { // CheckPut copies the record
+			if err := storage.CheckPut(t.subject, nil, r); err != nil {
+				return err
+			}
 		}
 		if _, gone := t.find(r.ID); gone {
 			return errDeleted

@@ -99,14 +99,14 @@ func checkLimits(r *storage.Record) error {
 	case r.TTL < 0:
 		return fmt.Errorf("%w: a TTL is negative", errUnstorable)
 	case !recordext.Valid(r):
-		return fmt.Errorf("%w: its uses or what is sealed is out of limits", errUnstorable)
+		return fmt.Errorf("%w: its uses, what is sealed or what is noted of its end is out of limits", errUnstorable)
 	}
 	for i, text := range [5]string{r.Prefix, r.Subject, r.Name, r.Scope, r.Data} {
 		if len(text) > maxLens[i] {
 			return fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
 		}
 	}
-	for _, t := range [7]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt, r.RotatedAt, r.PreviousUntil} {
+	for _, t := range [...]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt, r.RotatedAt, r.PreviousUntil, r.AuthenticatedAt} {
 		if !Storable(t) {
 			return ErrInstant
 		}
@@ -183,7 +183,8 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 	if b[0] == oldVersion {
 		return parseOldExtension(text, r)
 	}
-	return (text != "") == (b[0] == extendedVersion) && recordext.Parse(text, r) && Storable(r.RotatedAt) && Storable(r.PreviousUntil)
+	return (text != "") == (b[0] == extendedVersion) && recordext.Parse(text, r) &&
+		Storable(r.RotatedAt) && Storable(r.PreviousUntil) && Storable(r.AuthenticatedAt)
 }
 
 // Seal returns a copy of value that ends in the checksum of its other bytes under key.

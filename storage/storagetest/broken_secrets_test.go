@@ -25,6 +25,36 @@ func secretFlaws() []flaw {
 		{"generation_of_31_bits", []string{"S1"}, storing(func(r *storage.Record) { r.Generation &= 1<<31 - 1 })},
 		{"forgets_the_rotation", []string{"S1", "S7", "S27"}, storing(func(r *storage.Record) { r.RotatedAt = time.Time{} })},
 		{"forgets_until_when_the_previous_works", []string{"S1", "S7", "S27"}, storing(func(r *storage.Record) { r.PreviousUntil = time.Time{} })},
+		{"forgets_when_the_user_was_present", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.AuthenticatedAt = time.Time{} })},
+		{"forgets_the_key", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.Thumbprint = storage.Thumbprint{} })},
+		{"thumbprint_of_31_bytes", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.Thumbprint[31] = 0 })},
+		{"forgets_who_ended_it", []string{"S1", "S7", "S8"}, storing(func(r *storage.Record) { r.EndedBy = "" })},
+		{"forgets_the_note_of_an_end", []string{"S1", "S7", "S8"}, storing(func(r *storage.Record) { r.EndNote = "" })},
+		{"notes_254_bytes", []string{"S1"}, storing(func(r *storage.Record) { r.EndNote = r.EndNote[:min(len(r.EndNote), 254)] })},
+		{"binds_to_another_key", []string{"S7"}, tuned(func(t *toy) {
+			t.check = func(subject string, old *storage.Record, r storage.Record) error {
+				if old != nil {
+					r.Thumbprint = old.Thumbprint
+				}
+				return storage.CheckPut(subject, old, r)
+			}
+		})},
+		{"notes_an_end_that_there_is_not", []string{"S8"}, tuned(func(t *toy) {
+			t.check = func(subject string, old *storage.Record, r storage.Record) error {
+				if r.EndedAt.IsZero() {
+					r.EndedBy, r.EndNote = "", ""
+				}
+				return storage.CheckPut(subject, old, r)
+			}
+		})},
+		{"notes_an_end_later", []string{"S8"}, tuned(func(t *toy) {
+			t.check = func(subject string, old *storage.Record, r storage.Record) error {
+				if old != nil && !old.EndedAt.IsZero() {
+					r.EndedBy, r.EndNote = old.EndedBy, old.EndNote
+				}
+				return storage.CheckPut(subject, old, r)
+			}
+		})},
 		{"rotated_in_nanoseconds", []string{"S1"}, storing(func(r *storage.Record) {
 			if !r.RotatedAt.IsZero() {
 				r.RotatedAt = time.Unix(0, r.RotatedAt.UnixNano()).UTC()

@@ -218,6 +218,6 @@ func redatingPut(subject string, old *storage.Record, r storage.Record) error {
 
 // sameEnd returns old as if it had had the end of r before.
 func sameEnd(old, r storage.Record) *storage.Record {
-	old.EndedAt, old.EndReason = r.EndedAt, r.EndReason
+	old.EndedAt, old.EndReason, old.EndedBy, old.EndNote = r.EndedAt, r.EndReason, r.EndedBy, r.EndNote
 	return &old
 }

@@ -89,6 +89,15 @@ func ended(at time.Time, why storage.EndReason) func(*storage.Record) {
 	return func(r *storage.Record) { r.EndedAt, r.EndReason = at, why }
 }
 
+// endedBy sets the texts of an end.
+func endedBy(who, note string) func(*storage.Record) {
+	return func(r *storage.Record) { r.EndedBy, r.EndNote = who, note }
+}
+
+func bound(to storage.Thumbprint) func(*storage.Record) {
+	return func(r *storage.Record) { r.Thumbprint = to }
+}
+
 // lowered lowers the expiry and sets the cap that S29 requires.
 func lowered(to time.Time) func(*storage.Record) {
 	return func(r *storage.Record) { r.ExpiresAt, r.MaxExpiresAt = to, to }
@@ -98,6 +107,7 @@ func lowered(to time.Time) func(*storage.Record) {
 func withExtras(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{1, 15: 9}, storage.ID{2}
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 300, 299, 3, storage.NewSealed("\x00 sealed \xff")
+	r.AuthenticatedAt = instant(72)
 	r.UseGrace = 10_001 * time.Millisecond
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = storage.KindSession, 70_000, instant(70), instant(71)
 }

@@ -16,10 +16,14 @@ func putCases() []testCase {
 			checkTakenID},
 		{"S7_foreign_record_is_a_conflict", "A record that names another subject is ErrConflict, from Put or from Update.",
 			checkForeignRecord},
+		{"S7_another_key_is_a_conflict", "A record with another Thumbprint than the one that it replaces is ErrConflict.",
+			checkNeverRebound},
 		{"S8_put_never_revives", "Put never revives: replacing an ended record by a live one is ErrConflict.",
 			checkNeverRevives},
 		{"S8_put_never_changes_an_end", "Replacing an ended record by one with another EndedAt or EndReason is ErrConflict.",
 			checkNeverChangesEnd},
+		{"S8_the_texts_of_an_end_are_final", "EndedBy and EndNote come with an end, and never change after it.",
+			checkTextsOfEnd},
 		{"S8_same_end_may_be_put", "An ended record may be replaced by one with the same end.",
 			checkSameEnd},
 		{"S22_an_error_writes_nothing", "An error means that nothing was written, unless it is ErrOutcomeUnknown.",
@@ -32,7 +36,7 @@ func checkPutReplaces(e *env) error {
 	least := storage.Record{Token: storage.Token{ID: full.ID, Subject: "ana"}, Digest: digest(7)}
 	lowered(instant(1))(&least)
 	shorter := with(full, lowered(instant(2)), func(r *storage.Record) { r.LastUsedAt = instant(1) })
-	over := with(full, ended(instant(3), storage.EndEvicted), named("ended now"))
+	over := with(full, ended(instant(3), storage.EndEvicted), named("ended now"), endedBy("ana", "a lost laptop"))
 	spent := with(full, withExtras, func(r *storage.Record) { r.UsesLeft, r.Sealed = 0, storage.Sealed{} })
 	for _, r := range []storage.Record{full, least, with(full, withExtras), spent, full, shorter, over} {
 		if err := e.put(r); err != nil {
@@ -91,6 +95,28 @@ func checkForeignRecord(e *env) error {
 		e.holds(mine, bobs), e.inTx(mine, bobs))
 }
 
+func checkNeverRebound(e *env) error {
+	keys := []storage.Thumbprint{{}, {1}, {1, 31: 1}}
+	var rs []storage.Record
+	for _, key := range keys {
+		rs = append(rs, e.record("ana", bound(key)), e.record("ana", bound(key), ended(instant(50), storage.EndRevoked)))
+	}
+	if err := e.put(rs...); err != nil {
+		return err
+	}
+	return e.andReopened(func() error {
+		var errs []error
+		for i, r := range rs {
+			for j, key := range keys {
+				if i/2 != j {
+					errs = append(errs, e.conflicting(fmt.Sprintf("binding record %d to key %d", i, j), "ana", with(r, bound(key))))
+				}
+			}
+		}
+		return errors.Join(errors.Join(errs...), e.has(rs...), e.holds(rs...), e.put(rs...))
+	})
+}
+
 func checkNeverRevives(e *env) error {
 	alive := ended(time.Time{}, 0)
 	dead := e.record("ana", ended(instant(50), storage.EndRevoked))
@@ -128,6 +154,27 @@ func checkNeverChangesEnd(e *env) error {
 			errs = append(errs, e.conflicting(what, "ana", with(dead, ended(end.at, end.why))))
 		}
 		return errors.Join(errors.Join(errs...), e.has(dead), e.holds(dead))
+	})
+}
+
+func checkTextsOfEnd(e *env) error {
+	alive := e.record("ana")
+	bare := e.record("ana", ended(instant(50), storage.EndSubject))
+	dead := e.record("ana", ended(instant(50), storage.EndSubject), endedBy("bob", "a lost laptop"))
+	if err := e.put(alive, bare, dead); err != nil {
+		return err
+	}
+	return e.andReopened(func() error {
+		return errors.Join(
+			e.conflicting("who ended a record without an end", "ana", with(alive, endedBy("bob", ""))),
+			e.conflicting("a note of the end of a record without an end", "ana", with(alive, endedBy("", "n"))),
+			e.conflicting("a new record without an end that notes one", "ana", e.record("ana", endedBy("bob", "n"))),
+			e.conflicting("a later word of who ended it", "ana", with(bare, endedBy("bob", ""))),
+			e.conflicting("a later note", "ana", with(bare, endedBy("", "n"))),
+			e.conflicting("another who", "ana", with(dead, endedBy("bo", dead.EndNote))),
+			e.conflicting("another note", "ana", with(dead, endedBy(dead.EndedBy, ""))),
+			e.put(with(dead, named("renamed")), dead),
+			e.has(alive, bare, dead), e.holds(alive, bare, dead))
 	})
 }
 

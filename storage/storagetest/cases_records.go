@@ -22,6 +22,8 @@ func recordCases() []testCase {
 			roundTrip(extraRows)},
 		{"S1_secrets", "A record comes back as it was put: its kind, its generation, and the instants of its secrets, each alone and all.",
 			roundTrip(secretRows)},
+		{"S1_presence_and_ends", "A record comes back as it was put: when its user was present, its key, and what is noted of its end, each alone and all.",
+			roundTrip(presenceRows)},
 		{"S1_every_number", "Numbers that this version gives no meaning to come back as they were put.",
 			roundTrip(numberRows)},
 		{"S2_the_dead_are_found", "Get finds the dead as well as the living.",
@@ -89,7 +91,7 @@ func (e *env) inUTC(rs ...storage.Record) error {
 		got, err := e.store.Get(e.ctx, r.ID)
 		errs = append(errs, err)
 		for _, t := range []time.Time{
-			got.IssuedAt, got.LastUsedAt, got.ExpiresAt, got.MaxExpiresAt, got.EndedAt, got.RotatedAt, got.PreviousUntil,
+			got.IssuedAt, got.LastUsedAt, got.ExpiresAt, got.MaxExpiresAt, got.EndedAt, got.RotatedAt, got.PreviousUntil, got.AuthenticatedAt,
 		} {
 			if t.Location() != time.UTC || t != t.Round(0) {
 				errs = append(errs, fmt.Errorf("instant %v is not plain UTC", t))
@@ -226,6 +228,27 @@ func secretRows(e *env) []storage.Record {
 		rs = append(rs, e.record("ana", change), e.record("bob", withExtras, longest, change))
 	}
 	return rs
+}
+
+// presenceRows returns records that have AuthenticatedAt, a Thumbprint and the texts of an end, each
+// alone, at its limits, and among the rest.
+func presenceRows(e *env) []storage.Record {
+	why := ended(instant(2), storage.EndRevoked)
+	changes := []func(*storage.Record){
+		bound(storage.Thumbprint{31: 1}),
+		bound(storage.Thumbprint([]byte(strings.Repeat("\xff", 32)))),
+		endedBy("b", ""),
+		endedBy("", "n"),
+		endedBy(strings.Repeat("\x00\xff\n", storage.MaxEndedBy/3), strings.Repeat("é", storage.MaxEndNote/2)+"n"),
+	}
+	for _, at := range instants() {
+		changes = append(changes, func(r *storage.Record) { r.AuthenticatedAt = at })
+	}
+	var rs []storage.Record
+	for _, change := range changes {
+		rs = append(rs, e.record("ana", why, change), e.record("bob", why, withExtras, bound(storage.Thumbprint{1}), endedBy("b", "n"), change))
+	}
+	return append(rs, e.record("ana", changes[0]), e.record("ana", withExtras, changes[1]), e.record("ana", changes[len(changes)-1]))
 }
 
 func numberRows(e *env) []storage.Record {
