@@ -25,3 +25,9 @@ func ActorFrom(ctx context.Context) (a Actor, ok bool) {
 	a, ok = ctx.Value(actorKey{}).(Actor)
 	return a, ok
 }
+
+// actorOf returns the Actor of ctx, or the zero Actor.
+func actorOf(ctx context.Context) (a Actor) {
+	a, _ = ActorFrom(ctx)
+	return a
+}

@@ -256,7 +256,7 @@ func expired(tok *Token, by uint32) *Rejection {
 	case !tok.EndedAt.IsZero():
 		why = ErrRevoked
 	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
 }
 
 // deadFrom is Token.DeadFrom without a copy of the token.

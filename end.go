@@ -7,25 +7,42 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// end stores the end of the token of id, at now and with the reason why, and returns the token
-// as it is then. Two ends are stored elsewhere: EndExhausted with a last use, which Policy.spend records, and
-// EndClock, by endEarlierEpochs.
-func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token, error) {
+// ending says when tokens end, why, and by whom.
+type ending struct {
+	at    time.Time
+	why   EndReason
+	actor Actor // zero: not known
+}
+
+// store sets the end of rec.
+func (e ending) store(rec *storage.Record) {
+	rec.EndedAt, rec.EndReason, rec.EndedBy, rec.EndNote = e.at, e.why, e.actor.Name, e.actor.Note
+}
+
+// because returns e with another reason.
+func (e ending) because(why EndReason) ending {
+	e.why = why
+	return e
+}
+
+// end stores the end of the token of id, and returns the token as it is then. Two ends are stored
+// elsewhere: EndExhausted with a last use, by spending.inTx, and EndClock, by endEarlierEpochs.
+func (m *Manager) end(tx storage.Tx, id ID, e ending) (Token, error) {
 	rec, err := getIn(tx, id)
 	if err != nil {
 		return Token{}, err
 	}
-	rec.EndedAt, rec.EndReason = now, why
+	e.store(&rec)
 	if err := putIn(tx, &rec); err != nil {
 		return Token{}, fmt.Errorf("end %v: %w", id, err)
 	}
 	return m.token(&rec), nil
 }
 
-// endWithDelegates ends the token of id with the reason why, and its delegates and theirs with
+// endWithDelegates ends the token of id by e, and its delegates and theirs with
 // EndParent. It returns them as they are then, the token of id first.
-func (m *Manager) endWithDelegates(tx storage.Tx, id ID, why EndReason, now time.Time) ([]Token, error) {
-	tok, err := m.end(tx, id, why, now)
+func (m *Manager) endWithDelegates(tx storage.Tx, id ID, e ending) ([]Token, error) {
+	tok, err := m.end(tx, id, e)
 	if err != nil {
 		return nil, err
 	}
@@ -33,19 +50,19 @@ func (m *Manager) endWithDelegates(tx storage.Tx, id ID, why EndReason, now time
 	if tok.Family == (ID{}) { // it has no delegates
 		return ended, nil
 	}
-	return m.endDelegates(tx, ended, now)
+	return m.endDelegates(tx, ended, e)
 }
 
 // endDelegates ends, with EndParent, the delegates of ended, and theirs, that are alive by their
 // records. It returns ended with all of them appended.
-func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]Token, error) {
-	delegates, err := delegatesIn(tx, now)
+func (m *Manager) endDelegates(tx storage.Tx, ended []Token, e ending) ([]Token, error) {
+	delegates, err := delegatesIn(tx, e.at)
 	if err != nil {
 		return nil, err
 	}
 	for i := 0; i < len(ended); i++ {
 		for _, id := range delegates[ended[i].ID] {
-			tok, err := m.end(tx, id, EndParent, now)
+			tok, err := m.end(tx, id, e.because(EndParent))
 			if err != nil {
 				return nil, err
 			}
@@ -57,13 +74,13 @@ func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]T
 
 // endRotatedDelegates ends the delegates of the token of id, which has a new secret, with
 // EndRotated, and their delegates with EndParent.
-func (m *Manager) endRotatedDelegates(tx storage.Tx, id ID, now time.Time) (ended []Token, err error) {
-	delegates, err := delegatesIn(tx, now)
+func (m *Manager) endRotatedDelegates(tx storage.Tx, id ID, e ending) (ended []Token, err error) {
+	delegates, err := delegatesIn(tx, e.at)
 	if err != nil {
 		return nil, err
 	}
 	for _, id := range delegates[id] {
-		tok, err := m.end(tx, id, EndRotated, now)
+		tok, err := m.end(tx, id, e.because(EndRotated))
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +89,7 @@ func (m *Manager) endRotatedDelegates(tx storage.Tx, id ID, now time.Time) (ende
 	if len(ended) == 0 {
 		return nil, nil
 	}
-	return m.endDelegates(tx, ended, now)
+	return m.endDelegates(tx, ended, e)
 }
 
 // delegatesIn returns, by parent, the IDs of all delegates of the subject that are alive by their

@@ -69,7 +69,7 @@ func (m *Manager) tell(ctx context.Context, verb *call, e Event) {
 		return
 	}
 	e.Verb, e.Prefix, e.Err = verb.Verb, m.prefix, withJSON(e.Err)
-	e.Actor, _ = ActorFrom(ctx)
+	e.Actor = actorOf(ctx)
 	if verb.begun != 0 {
 		e.Took = max(0, m.elapsed()-verb.begun)
 	}

@@ -92,7 +92,7 @@ func (m *Manager) logOut(ctx context.Context, verb *call, p *proved) (tok Token,
 		case found == spentText && rec.Kind == KindPlain:
 			return replaced(&rec, &p.presented)
 		}
-		tok, all, err = m.endIfLive(tx, &rec, why, now)
+		tok, all, err = m.endIfLive(tx, &rec, ending{now, why, actorOf(ctx)})
 		return err
 	})
 	if err != nil {
@@ -108,14 +108,14 @@ func (m *Manager) logOut(ctx context.Context, verb *call, p *proved) (tok Token,
 // endIfLive ends the token of rec, which tx has read, and its delegates, if its records say that
 // it is alive. It applies no policy, because another policy may accept the token. It returns the
 // token as it is then, and all tokens that it ended.
-func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, why EndReason, now time.Time) (tok Token, all []Token, err error) {
+func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, e ending) (tok Token, all []Token, err error) {
 	m.showClockEnd(rec)
-	alive, err := liveByRecord(rec, now, tx.Get)
+	alive, err := liveByRecord(rec, e.at, tx.Get)
 	if err != nil {
 		return tok, nil, err
 	}
 	if alive {
-		if all, err = m.endWithDelegates(tx, rec.ID, why, now); err != nil {
+		if all, err = m.endWithDelegates(tx, rec.ID, e); err != nil {
 			return tok, nil, err
 		}
 		return all[0], all, nil
@@ -137,7 +137,7 @@ func (m *Manager) expire(ctx context.Context, verb *call, subject string, id ID)
 		if err != nil {
 			return err
 		}
-		_, all, err = m.endIfLive(tx, &rec, EndRevoked, now)
+		_, all, err = m.endIfLive(tx, &rec, ending{now, EndRevoked, actorOf(ctx)})
 		return err
 	})
 	if err != nil {
@@ -169,7 +169,7 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 	}
 	var tokens []Token
 	err = m.update(ctx, &verb, subject, func(tx storage.Tx, now time.Time) (err error) {
-		tokens, err = m.endAll(tx, keep, now)
+		tokens, err = m.endAll(tx, keep, ending{now, EndSubject, actorOf(ctx)})
 		return err
 	})
 	if err != nil {
@@ -181,8 +181,8 @@ func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID)
 
 // endAll ends the live tokens of the subject, except those in keep, and the delegates of what it
 // ended. It returns them all.
-func (m *Manager) endAll(tx storage.Tx, keep []ID, now time.Time) (ended []Token, err error) {
-	ids, err := m.liveIDs(tx, now)
+func (m *Manager) endAll(tx storage.Tx, keep []ID, e ending) (ended []Token, err error) {
+	ids, err := m.liveIDs(tx, e.at)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (m *Manager) endAll(tx storage.Tx, keep []ID, now time.Time) (ended []Token
 		if slices.Contains(keep, id) {
 			continue
 		}
-		tok, err := m.end(tx, id, EndSubject, now)
+		tok, err := m.end(tx, id, e)
 		if err != nil {
 			return nil, err
 		}
@@ -200,7 +200,7 @@ func (m *Manager) endAll(tx storage.Tx, keep []ID, now time.Time) (ended []Token
 	if len(keep) == 0 {
 		return ended, nil
 	}
-	return m.endDelegates(tx, ended, now)
+	return m.endDelegates(tx, ended, e)
 }
 
 // liveIDs returns the IDs of the subject's tokens that are alive by their records.

@@ -59,6 +59,7 @@ func (d *draft) transact(ctx context.Context, verb *call, fn func(storage.Tx) er
 	if err := d.grant.drawTTL(&d.m.policy); err != nil {
 		return err
 	}
+	d.actor = actorOf(ctx)
 	return d.m.retryOnNewEpoch(ctx, verb, &d.evicted, func() (uint32, error) {
 		err := d.attempt(ctx, verb, fn)
 		return d.epoch, err
@@ -107,6 +108,7 @@ type draft struct {
 	sealed  storage.Sealed // what the secret is derived from
 	now     time.Time      // of the transaction
 	epoch   uint32         // of now
+	actor   Actor          // of the context of the verb
 	rec     storage.Record
 	evicted []Token
 
@@ -146,7 +148,7 @@ func (d *draft) takePlace(tx storage.Tx) error {
 	if d.link != nil {
 		return d.link(tx, d)
 	}
-	limit := tokenLimit{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix}
+	limit := tokenLimit{m: d.m, policy: &d.m.policy, kind: KindPlain, prefix: d.m.prefix, actor: d.actor}
 	if err := limit.makeRoom(tx, d.now); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (i Issued, err error) {
 	if err := g.checkObtain(&m.policy); err != nil {
 		return Issued{}, err
 	}
-	o := obtaining{asked: g, draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m}}
+	o := obtaining{asked: g, draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m, actor: actorOf(ctx)}}
 	if err := o.rotation.drawRandom(); err != nil {
 		return Issued{}, err
 	}

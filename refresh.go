@@ -56,7 +56,7 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 		tok := m.token(&rec)
 		return TokenPair{}, m.refuse(ctx, &verb, reused(&tok, &text))
 	}
-	r := refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText}
+	r := refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText, actor: actorOf(ctx)}
 	return r.answer(ctx, &verb, rec.Subject)
 }
 
@@ -85,7 +85,7 @@ func narrowScope(tok *Token, asked []string) (string, error) {
 
 // reused returns the refusal of a spent text of the session tok, which is dead.
 func reused(tok *Token, p *presented) *Rejection {
-	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.Generation(), At: deadFrom(tok), Reason: tok.EndReason}
+	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.Generation(), At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
 }
 
 // refreshing is one Refresh. Its transaction may run more than once, and sets the results each
@@ -95,6 +95,7 @@ type refreshing struct {
 	text  *presented
 	scope string // of the new access text
 	spent bool   // text was found to be spent before the transaction
+	actor Actor  // of the context of Refresh
 	salt  [bearer.SaltLen]byte
 
 	// The results of the transaction.
@@ -162,7 +163,7 @@ func (r *refreshing) reuse(tx storage.Tx) (err error) {
 	if r.tok = m.token(&r.rec); !m.sessionLives(&r.rec, r.now) {
 		return nil
 	}
-	if r.ended, err = m.endWithDelegates(tx, r.rec.ID, EndReused, r.now); err == nil {
+	if r.ended, err = m.endWithDelegates(tx, r.rec.ID, ending{r.now, EndReused, r.actor}); err == nil {
 		r.tok = r.ended[0]
 	}
 	return err

@@ -98,6 +98,7 @@ func (m *Manager) rotate(ctx context.Context, verb *call, subject string, r *rot
 	if err := r.drawRandom(); err != nil {
 		return Issued{}, err
 	}
+	r.actor = actorOf(ctx)
 	err := m.update(ctx, verb, subject, r.apply)
 	if err == nil {
 		m.tellEnded(ctx, verb, r.ended)
@@ -127,6 +128,7 @@ type rotation struct {
 	id      ID
 	text    *presented // of the token; nil: RotateID or Obtain asks
 	overlap time.Duration
+	actor   Actor         // of the context of the verb
 	life    time.Duration // the TTL that Obtain asks for; 0: the token keeps its TTL
 
 	// The random parts are drawn before the transaction.
@@ -250,7 +252,7 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotationState, now t
 	if r.overlap != 0 || rec.Family == (ID{}) {
 		return nil
 	}
-	ended, err := r.m.endRotatedDelegates(tx, rec.ID, now)
+	ended, err := r.m.endRotatedDelegates(tx, rec.ID, ending{at: now, actor: r.actor})
 	r.ended = ended
 	return err
 }

@@ -17,7 +17,7 @@ import (
 // connections by the token, it ends later, with the last of them. The previous text of a rotated
 // token spends a use and renews nothing.
 func (m *Manager) spend(ctx context.Context, verb *call, p *presented, subject string, use usage) (Token, error) {
-	s := spending{m: m, text: p.keep(), use: use}
+	s := spending{m: m, text: p.keep(), use: use, actor: actorOf(ctx)}
 	err := m.update(ctx, verb, subject, s.inTx)
 	if err == nil {
 		err = m.overtaken(&s.token, s.epoch, s.text.generation)
@@ -43,9 +43,10 @@ func (m *Manager) spend(ctx context.Context, verb *call, p *presented, subject s
 // spending is one use of a budget. Its transaction may run more than once, and sets the results
 // each time.
 type spending struct {
-	m    *Manager
-	text *presented
-	use  usage
+	m     *Manager
+	text  *presented
+	use   usage
+	actor Actor // of the context of the verb
 
 	// The results of the transaction.
 	token   Token
@@ -75,6 +76,9 @@ func (s *spending) inTx(tx storage.Tx, now time.Time) error {
 	}
 	held := m.holds.Holding(j.rec.ID)
 	m.policy.spend(&j, now, s.use, held)
+	if rec := &j.rec; !rec.EndedAt.IsZero() {
+		ending{rec.EndedAt, rec.EndReason, s.actor}.store(rec)
+	}
 	s.later = held && j.rec.UseGrace == 0 && spentByHold(&j.rec.Token)
 	s.at, s.before, s.token, s.epoch = now, j.tok, m.token(&j.rec), j.rec.Epoch
 	j.above.clamp(&s.token)
@@ -137,7 +141,7 @@ func (m *Manager) exhaust(id ID, subject string) {
 		now := m.now() // whatever the epoch: the use is spent
 		rec, err := getIn(tx, id)
 		if err == nil && spent(&rec) {
-			_, tokens, err = m.endIfLive(tx, &rec, EndExhausted, now)
+			_, tokens, err = m.endIfLive(tx, &rec, ending{at: now, why: EndExhausted})
 		}
 		return err
 	})
