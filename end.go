@@ -14,8 +14,8 @@ type ending struct {
 	actor Actor // zero: not known
 }
 
-// store sets the end of rec.
-func (e ending) store(rec *storage.Record) {
+// endRecord sets the end of rec.
+func (e ending) endRecord(rec *storage.Record) {
 	rec.EndedAt, rec.EndReason, rec.EndedBy, rec.EndNote = e.at, e.why, e.actor.Name, e.actor.Note
 }
 
@@ -32,7 +32,7 @@ func (m *Manager) end(tx storage.Tx, id ID, e ending) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	e.store(&rec)
+	e.endRecord(&rec)
 	if err := putIn(tx, &rec); err != nil {
 		return Token{}, fmt.Errorf("end %v: %w", id, err)
 	}

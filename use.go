@@ -77,7 +77,7 @@ func (s *spending) inTx(tx storage.Tx, now time.Time) error {
 	held := m.holds.Holding(j.rec.ID)
 	m.policy.spend(&j, now, s.use, held)
 	if rec := &j.rec; !rec.EndedAt.IsZero() {
-		ending{rec.EndedAt, rec.EndReason, s.actor}.store(rec)
+		ending{rec.EndedAt, rec.EndReason, s.actor}.endRecord(rec)
 	}
 	s.later = held && j.rec.UseGrace == 0 && spentByHold(&j.rec.Token)
 	s.at, s.before, s.token, s.epoch = now, j.tok, m.token(&j.rec), j.rec.Epoch

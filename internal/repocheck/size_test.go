@@ -13,7 +13,7 @@ const (
 	maxFile     = 300 // lines
 	maxSuite    = 400 // of a file in storage/storagetest, which is mostly a table
 	maxFunction = 60
-	maxRoot     = 80 // entries of the root: 80, and 95 ever
+	maxRoot     = 95 // entries of the root
 )
 
 // longFilesAllowed are the files that may be longer.
