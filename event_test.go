@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,6 +238,37 @@ func TestCutIsTold(t *testing.T) {
 			if e.Verb != VerbHold || e.Prefix != "lapse" || e.Token.ID != i.ID || e.Token.Subject != "ana" || !errors.As(e.Err, &r) || r.Reason != EndRevoked || r.EndedBy != "bob" {
 				t.Errorf("told %+v", e)
 			}
+		}
+	})
+}
+
+// TestObserveThatHangs: an Observe that hangs in the events of cuts delays no cut, and every cut is
+// counted.
+func TestObserveThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs, told := make(chan struct{}), atomic.Int64{}
+		m := made(New(memory.New(), Config{Policy: Policy{MaxTokens: NoTokenLimit}, Observe: func(_ context.Context, e Event) {
+			if e.Kind == EventCut {
+				told.Add(1)
+				<-hangs
+			}
+		}}))
+		var held []*Hold
+		for range maxTellApart + 6 {
+			held = append(held, made(m.Hold(t.Context(), issueTo(t, m, Grant{Subject: "ana"}).Bearer)))
+		}
+		made(m.ExpireSubject(t.Context(), "ana"))
+		for _, h := range held {
+			<-h.Context().Done()
+		}
+		synctest.Wait()
+		if n := told.Load(); n != maxTellApart {
+			t.Errorf("%d events were told; want %d", n, maxTellApart)
+		}
+		close(hangs)
+		synctest.Wait()
+		if n := m.Stats().Get(StatKey{VerbCut, "revoked"}); n != uint64(len(held)) {
+			t.Errorf("%d cuts are counted; want %d", n, len(held))
 		}
 	})
 }

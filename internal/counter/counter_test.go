@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/seed-55daa01a/lapse/internal/ratio"
 )
 
 // TestSums: what is added to a counter, in any stripe and by any number of goroutines, is in its
@@ -56,4 +58,23 @@ func TestNilTable(t *testing.T) {
 	if got := table.Sums(); got != nil {
 		t.Errorf("%v", got)
 	}
+}
+
+// BenchmarkStripes compares two goroutines that add to two stripes with two that add to one.
+func BenchmarkStripes(b *testing.B) {
+	table := New(900)
+	both := func(other uint8) func(int) {
+		return func(int) {
+			var adders sync.WaitGroup
+			for _, stripe := range []uint8{0, other} {
+				adders.Go(func() {
+					for range 100000 {
+						table.Add(1, stripe, 1)
+					}
+				})
+			}
+			adders.Wait()
+		}
+	}
+	ratio.Of(b, 5, both(1), both(0))
 }
