@@ -1245,7 +1245,7 @@ func ExampleWithActor() {
 
 // ActorFrom returns the Actor of a context, for an Observe or an Admit of your own.
 func ExampleActorFrom() {
-	ctx := lapse.WithActor(context.Background(), lapse.Actor{Name: "nightly job\n"})
+	ctx := lapse.WithActor(context.Background(), lapse.Actor{Name: "nightly\njob"})
 	actor, ok := lapse.ActorFrom(ctx)
 	fmt.Printf("%q %v\n", actor.Name, ok)
 	// Output:
