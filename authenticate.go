@@ -34,14 +34,18 @@ import (
 // lives on for that grace, and a text of it returns the token again, with Token.Repeated.
 // Such a repetition spends and writes nothing.
 func (m *Manager) Authenticate(ctx context.Context, bearer string) (tok Token, err error) {
-	_, err = m.authenticate(ctx, "authenticate", bearer, useOnce, &tok)
+	verb := m.begin(VerbAuthenticate)
+	defer m.finish(ctx, &verb, &err)
+	_, err = m.authenticate(ctx, &verb, bearer, useOnce, &tok)
 	return tok, err
 }
 
 // Peek returns what Authenticate would return, and writes nothing. A page that polls, or a
 // health check, keeps no token alive by Peek, and spends no use.
 func (m *Manager) Peek(ctx context.Context, bearer string) (tok Token, err error) {
-	_, err = m.authenticate(ctx, "peek", bearer, useNone, &tok)
+	verb := m.begin(VerbPeek)
+	defer m.finish(ctx, &verb, &err)
+	_, err = m.authenticate(ctx, &verb, bearer, useNone, &tok)
 	return tok, err
 }
 
@@ -62,13 +66,14 @@ const (
 // Parse decoded it: without that, BenchmarkAuthenticate takes 10 percent longer. A
 // token without a parent is not passed to admit where there is no Admit, which saves
 // another 15 percent.
-func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage, tok *Token) (generation uint32, err error) {
+func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h bearer.Hashed
 	c := h.Credential()
 	prefix, ok := c.Parse(text, m.prefix)
 	if !ok {
-		return 0, m.refuse(ctx, ErrMalformed)
+		return 0, m.refuse(ctx, verb, ErrMalformed)
 	}
+	verb.stripe = stripeOf(c)
 	if err := m.ready(ctx, verb); err != nil {
 		return 0, err
 	}
@@ -86,7 +91,7 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 	}
 	m.viewText(&rec, found)
 	if !alive(&rec.Token, now) {
-		return 0, m.refuseDead(ctx, c, &rec.Token, p.generation)
+		return 0, m.refuseDead(ctx, verb, c, &rec.Token, p.generation)
 	}
 	var above *ancestry
 	if m.admission != nil || rec.Parent != (ID{}) {
@@ -99,11 +104,11 @@ func (m *Manager) authenticate(ctx context.Context, verb, text string, use usage
 
 // useText spends a use of the budget of rec, or records the use where that is due, and sets
 // *tok. The text p of rec is good at now, and above are the tokens above a delegate.
-func (m *Manager) useText(ctx context.Context, verb string, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *ancestry, tok *Token) (err error) {
+func (m *Manager) useText(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *ancestry, tok *Token) (err error) {
 	switch {
 	case rec.MaxUses == 0:
 	case rec.UsesLeft <= 0:
-		return m.repeat(ctx, p.cred, rec, p.generation, use, tok)
+		return m.repeat(ctx, verb, p.cred, rec, p.generation, use, tok)
 	case use != useNone:
 		*tok, err = m.spend(ctx, verb, p, rec.Subject, use)
 		return err
@@ -124,17 +129,17 @@ func (m *Manager) mayRecord(rec *storage.Record, now time.Time) bool {
 }
 
 // refuseDead refuses c, a text of generation by of tok, which is dead.
-func (m *Manager) refuseDead(ctx context.Context, c *bearer.Credential, tok *Token, by uint32) error {
+func (m *Manager) refuseDead(ctx context.Context, verb *call, c *bearer.Credential, tok *Token, by uint32) error {
 	payTag(c, m.binding)
-	return m.refuse(ctx, expired(tok, by))
+	return m.refuse(ctx, verb, expired(tok, by))
 }
 
 // proveWorking is proveRecord, except that it refuses spentText: it returns only currentText and
 // previousText without an error.
-func (m *Manager) proveWorking(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
+func (m *Manager) proveWorking(ctx context.Context, verb *call, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
 	found, err := m.proveRecord(ctx, verb, p, rec, err, now)
 	if err == nil && found == spentText {
-		err = m.refuse(ctx, replaced(rec, p))
+		err = m.refuse(ctx, verb, replaced(rec, p))
 	}
 	return found, err
 }
@@ -143,16 +148,16 @@ func (m *Manager) proveWorking(ctx context.Context, verb string, p *presented, r
 // that was replaced before. The store returned rec and err for the ID in p. Any other text
 // is refused as ErrUnknown, and then a text of a bound token as ErrProof unless ctx has the
 // proof. A refusal takes the time of one digest and one tag, whether or not there is a record.
-func (m *Manager) proveRecord(ctx context.Context, verb string, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
+func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
 	if err == nil && rec.ID != p.cred.ID() {
 		err = errWrongRecord
 	}
 	if err != nil && !absent(err) {
-		return unknownText, storeError(verb, err)
+		return unknownText, storeError(verb.Verb, err)
 	}
 	if err != nil || p.prefix != m.prefix || !m.owns(rec) {
 		payTag(p.cred, m.binding)
-		return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
+		return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 	}
 	found, err := m.match(rec, p, now)
 	if err == nil && found == aheadText {
@@ -160,16 +165,16 @@ func (m *Manager) proveRecord(ctx context.Context, verb string, p *presented, re
 	}
 	switch {
 	case err != nil:
-		return unknownText, storeError(verb, err)
+		return unknownText, storeError(verb.Verb, err)
 	case found == aheadText:
-		m.tell(ctx, Event{Kind: EventAhead, At: now, Token: m.token(rec)})
+		m.tell(ctx, verb, Event{Kind: EventAhead, At: now, Token: m.token(rec)})
 	case found != unknownText:
 		if !rec.Thumbprint.IsZero() {
-			err = m.requireProof(ctx, p, rec, found)
+			err = m.requireProof(ctx, verb, p, rec, found)
 		}
 		return found, err
 	}
-	return unknownText, m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
+	return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 }
 
 // matchStored is match for the record that a transaction reads, past every cache. It sets
@@ -201,9 +206,9 @@ var (
 
 // admitText is admit for rec, which the text c has been proved to be of. It refuses a token that a
 // new epoch has ended while Admit ran.
-func (m *Manager) admitText(ctx context.Context, verb string, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *ancestry, err error) {
+func (m *Manager) admitText(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *ancestry, err error) {
 	if above, err = m.admit(ctx, verb, &rec.Token, by, now); err == nil {
-		err = m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, by)
+		err = m.refuseOvertaken(ctx, verb, &rec.Token, rec.Epoch, by)
 	}
 	if err != nil {
 		payTag(c, m.binding)
@@ -215,31 +220,31 @@ func (m *Manager) admitText(ctx context.Context, verb string, c *bearer.Credenti
 // admit returns nil as its error if tok is alive at now and Admit lets it pass. A secret of
 // generation by of tok has been proved. admit reads the tokens above a delegate, returns
 // them, and gives tok the end and the expiry that it has by them.
-func (m *Manager) admit(ctx context.Context, verb string, tok *Token, by uint32, now time.Time) (above *ancestry, err error) {
+func (m *Manager) admit(ctx context.Context, verb *call, tok *Token, by uint32, now time.Time) (above *ancestry, err error) {
 	if alive(tok, now) {
-		if above, err = m.clampStored(ctx, verb, tok); err != nil {
+		if above, err = m.clampStored(ctx, verb.Verb, tok); err != nil {
 			return nil, err
 		}
 	}
 	if !alive(tok, now) {
-		return above, m.refuse(ctx, expired(tok, by))
+		return above, m.refuse(ctx, verb, expired(tok, by))
 	}
 	return above, m.askAdmit(ctx, verb, tok, by)
 }
 
 // askAdmit returns nil if Config.Admit lets tok pass, or if there is no Admit. At a log-in
 // tok has no ID, since there is no token yet.
-func (m *Manager) askAdmit(ctx context.Context, verb string, tok *Token, by uint32) error {
+func (m *Manager) askAdmit(ctx context.Context, verb *call, tok *Token, by uint32) error {
 	if m.admission == nil {
 		return nil
 	}
 	err := m.admission(ctx, *tok)
 	if errors.Is(err, ErrRefused) {
 		err = fromOutside(err, ErrUnauthenticated, ErrRefused)
-		return m.refuse(ctx, &Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: by})
+		return m.refuse(ctx, verb, &Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: by})
 	}
 	if err != nil {
-		return fmt.Errorf("lapse: %s: Admit could not tell: %w", verb, fromOutside(err, ErrUnavailable))
+		return fmt.Errorf("lapse: %s: Admit could not tell: %w", verb.Verb, fromOutside(err, ErrUnavailable))
 	}
 	return nil
 }
@@ -254,7 +259,7 @@ func expired(tok *Token, by uint32) *Rejection {
 	case !tok.EndedAt.IsZero():
 		why = ErrRevoked
 	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
 }
 
 // deadFrom is Token.DeadFrom without a copy of the token.

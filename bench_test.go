@@ -713,13 +713,15 @@ var authenticateCases = []struct {
 	name string
 	cfg  Config
 	due  bool // a renewal, at each use
+
+	allocates float64 // Event.Before, where a renewal is told
 }{
-	{"not due", Config{Policy: Policy{RenewEvery: time.Hour}}, false},
-	{"due", Config{Policy: Policy{MaxTTL: NoLimit}}, true},
-	{"due, last use alone", Config{Policy: Policy{Renewal: RenewNever, TTL: day}}, true},
-	{"due, at the cap", Config{Policy: Policy{TTL: day, MaxTTL: day}}, true},
-	{"not due, watched", Config{Policy: Policy{RenewEvery: time.Hour}, Admit: letPass, Observe: func(context.Context, Event) {}}, false},
-	{"due, watched", Config{Policy: Policy{MaxTTL: NoLimit}, Admit: letPass, Observe: func(context.Context, Event) {}}, true},
+	{"not due", Config{Policy: Policy{RenewEvery: time.Hour}}, false, 0},
+	{"due", Config{Policy: Policy{MaxTTL: NoLimit}}, true, 0},
+	{"due, last use alone", Config{Policy: Policy{Renewal: RenewNever, TTL: day}}, true, 0},
+	{"due, at the cap", Config{Policy: Policy{TTL: day, MaxTTL: day}}, true, 0},
+	{"not due, watched", Config{Policy: Policy{RenewEvery: time.Hour}, Admit: letPass, Observe: func(context.Context, Event) {}}, false, 0},
+	{"due, watched", Config{Policy: Policy{MaxTTL: NoLimit}, Admit: letPass, Observe: func(context.Context, Event) {}}, true, 1},
 }
 
 func letPass(context.Context, Token) error { return nil }
@@ -740,7 +742,7 @@ func TestAuthenticateAllocatesNothing(t *testing.T) {
 			}
 			use()
 			clear(touched.calls)
-			if n := allocations(t, use); n != 0 {
+			if n := allocations(t, use); n != tt.allocates {
 				t.Errorf("Authenticate makes %v allocations", n)
 			}
 			if due := touched.calls["Touch"] == touched.calls["Get"]; due != tt.due {
@@ -1060,7 +1062,7 @@ func TestFitsAfterARunThatMadeRoom(t *testing.T) {
 		t.Fatalf("the first run: %v, evicted %d", err, len(d.evicted))
 	}
 	d.grant.Subject = "bob"
-	if err := m.store.Update(t.Context(), "bob", d.store); err != nil || d.issued(t.Context()).Evicted != nil {
+	if err := m.store.Update(t.Context(), "bob", d.store); err != nil || d.issued(t.Context(), new(call)).Evicted != nil {
 		t.Errorf("the second run: %v, evicted %v", err, d.evicted)
 	}
 }

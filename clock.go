@@ -144,7 +144,7 @@ func (m *Manager) checkMark() {
 	lost := mark.Epoch > 0 && mark.Since.IsZero()
 	overdue := m.guarded && !m.strict && m.time.Overdue(at.UnixMilli(), mark)
 	if (lost || overdue) && m.marks.Restart(at, steady.Add(at, steady.Quiet), mark.Epoch) {
-		m.tell(context.Background(), Event{Kind: EventClock, At: at})
+		m.tell(context.Background(), new(call), Event{Kind: EventClock, At: at})
 	}
 }
 
@@ -155,7 +155,7 @@ func (m *Manager) lagging() bool { return m.guarded && m.marks.Lagging() }
 // ready is called at the beginning of every verb, outside transactions. Where the clock has been
 // behind for the settle time, it lets time follow the clock, or returns ErrClock under
 // GuardStrict.
-func (m *Manager) ready(ctx context.Context, verb string) (err error) {
+func (m *Manager) ready(ctx context.Context, verb *call) (err error) {
 	if m.lagging() {
 		err = m.settle(ctx, verb)
 	}
@@ -164,15 +164,15 @@ func (m *Manager) ready(ctx context.Context, verb string) (err error) {
 
 // settle is ready while a clock is behind. It reads the clock at every call: a verb that began
 // with an earlier reading would act in an epoch that the next verb ends.
-func (m *Manager) settle(ctx context.Context, verb string) error {
+func (m *Manager) settle(ctx context.Context, verb *call) error {
 	if !m.strict {
-		m.followClock(ctx, false)
+		m.followClock(ctx, verb, false)
 		return nil
 	}
 	if m.time.Look(); !m.time.Settled() {
 		return nil
 	}
-	return fmt.Errorf("lapse: %s: %w", verb, ErrClock)
+	return fmt.Errorf("lapse: %s: %w", verb.Verb, ErrClock)
 }
 
 // AcceptClock tells lapse that the clock is right, although it is behind the time that tokens
@@ -181,21 +181,23 @@ func (m *Manager) settle(ctx context.Context, verb string) error {
 // GuardOff, or with a store that is no storage.Marker. It is for an administrator, above all
 // under GuardStrict. The store writes the new epoch with its next write, and bolt within
 // Options.FlushEvery. The error is that of the context.
-func (m *Manager) AcceptClock(ctx context.Context) error {
+func (m *Manager) AcceptClock(ctx context.Context) (err error) {
+	verb := m.begin(VerbAcceptClock)
+	defer m.finish(ctx, &verb, &err)
 	if err := ctx.Err(); err != nil {
-		return storeError("accept clock", err)
+		return storeError(VerbAcceptClock, err)
 	}
 	if m.time != nil {
-		m.followClock(ctx, true)
+		m.followClock(ctx, &verb, true)
 	}
 	return nil
 }
 
 // followClock begins a new epoch if the clock has been behind for the settle time, or if it is
 // behind and accept says that it is right.
-func (m *Manager) followClock(ctx context.Context, accept bool) {
+func (m *Manager) followClock(ctx context.Context, verb *call, accept bool) {
 	if at, done := m.time.Restart(accept); done {
-		m.tell(ctx, Event{Kind: EventClock, At: at})
+		m.tell(ctx, verb, Event{Kind: EventClock, At: at})
 	}
 }
 
@@ -205,6 +207,6 @@ func (m *Manager) followClockHeld() {
 		return
 	}
 	if at, done := m.time.Restart(false); done {
-		m.tellApart(Event{Kind: EventClock, At: at})
+		m.tellApart(VerbHold, Event{Kind: EventClock, At: at})
 	}
 }

@@ -54,11 +54,13 @@ type Config struct {
 	// again that could not be read. 0: 5 seconds. Memory and bolt are Watchers.
 	PollHolds time.Duration
 
-	// Observe is told of every issue, renewal, end and rejection, after its effect and
-	// outside all locks. It runs in the goroutine that caused the event, with its context: a
-	// slow Observe slows that call and no other. Events of held connections that no call
-	// caused are told in goroutines of their own. While 64 of these run, further events are
-	// dropped. A panic in one is told as EventHookFailed. nil: no event is told.
+	// Observe is told what happens, after its effect and outside all locks. EventKind lists
+	// the kinds, and LogEvents returns an Observe that logs. Observe runs in the goroutine
+	// that caused the event, with its context: a slow Observe slows that call and no other.
+	// Events of held connections that no call caused are told in goroutines of their own,
+	// those of connections that were cut together one after the other. While 64 of these
+	// goroutines run, further events are dropped, and Stats still counts them. A panic in one
+	// is told as EventHookFailed. nil: no event is told.
 	Observe func(ctx context.Context, e Event)
 
 	// Keys are the keys that Obtain derives secrets from: 32 random bytes each, which NewKey

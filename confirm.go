@@ -25,18 +25,20 @@ import (
 //
 // Errors are those of Authenticate, and ErrOutcomeUnknown, after which Confirm may be called
 // again. With any other error nothing was written.
-func (m *Manager) Confirm(ctx context.Context, bearer string) (Token, error) {
-	p, _, err := m.proveLive(ctx, "confirm", bearer)
+func (m *Manager) Confirm(ctx context.Context, bearer string) (tok Token, err error) {
+	verb := m.begin(VerbConfirm)
+	defer m.finish(ctx, &verb, &err)
+	p, _, err := m.proveLive(ctx, &verb, bearer)
 	if err != nil {
 		return Token{}, err
 	}
 	c := confirming{m: m, text: &p.presented}
-	err = m.update(ctx, "confirm", p.rec.Subject, c.mark)
+	err = m.update(ctx, &verb, p.rec.Subject, c.mark)
 	if err == nil {
 		err = m.overtaken(&c.token, c.epoch, p.generation)
 	}
 	if err != nil {
-		return Token{}, m.verdict(ctx, p.rec.ID, err)
+		return Token{}, m.verdict(ctx, &verb, p.rec.ID, err)
 	}
 	return c.token, nil
 }

@@ -32,8 +32,10 @@ const MaxDelegation = 4
 // with ErrLimit. Each use of a delegate reads the records above it as well; if one of those is
 // damaged, the error is ErrCorrupt. A parent that has a budget of uses, or that is MaxDelegation
 // deep, is ErrNotDelegable. Other errors are those of Authenticate and Issue.
-func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued, error) {
-	p, parent, err := m.proveLive(ctx, "delegate", bearer)
+func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (i Issued, err error) {
+	verb := m.begin(VerbDelegate)
+	defer m.finish(ctx, &verb, &err)
+	p, parent, err := m.proveLive(ctx, &verb, bearer)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -48,10 +50,10 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (Issued,
 		return Issued{}, err
 	}
 	d := draft{m: m, grant: g, link: func(tx storage.Tx, d *draft) error { return d.delegateFrom(tx, &p.presented) }}
-	if err := d.issue(ctx, "delegate"); err != nil {
-		return Issued{}, m.verdict(ctx, parent.ID, err)
+	if err := d.issue(ctx, &verb); err != nil {
+		return Issued{}, m.verdict(ctx, &verb, parent.ID, err)
 	}
-	return d.issued(ctx), nil
+	return d.issued(ctx, &verb), nil
 }
 
 // delegateFrom makes the draft a delegate of the token whose text p is, if that is still good.
@@ -233,7 +235,7 @@ func (m *Manager) clamp(tok *Token, get func(ID) (storage.Record, error)) (*ance
 
 // clampStored clamps tok, as clamp does, by the records that the store has now. The error names
 // the verb.
-func (m *Manager) clampStored(ctx context.Context, verb string, tok *Token) (*ancestry, error) {
+func (m *Manager) clampStored(ctx context.Context, verb Verb, tok *Token) (*ancestry, error) {
 	if tok.Parent == (ID{}) {
 		return nil, nil
 	}

@@ -22,7 +22,7 @@ var errEpoch = fmt.Errorf("%w: the clock was accepted or followed while it ran, 
 // token that died while the transaction waited for its turn is dead to fn. If a new epoch begins
 // meanwhile, fn has no effect and runs again. The error names the verb, except that a decision
 // or a *Rejection of fn is returned as it is.
-func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx storage.Tx, now time.Time) error) error {
+func (m *Manager) update(ctx context.Context, verb *call, subject string, fn func(tx storage.Tx, now time.Time) error) error {
 	var err error
 	for n := range epochAttempts {
 		if n > 0 {
@@ -30,15 +30,15 @@ func (m *Manager) update(ctx context.Context, verb, subject string, fn func(tx s
 				return err
 			}
 		}
-		err = updateError(verb, m.store.Update(ctx, subject, m.inEpoch(fn)))
+		err = updateError(verb.Verb, m.store.Update(ctx, subject, m.inEpoch(fn)))
 		if err == nil && m.lagging() && !m.strict {
-			m.followClock(ctx, false) // the clock may have settled, and then what fn did is dead
+			m.followClock(ctx, verb, false) // the clock may have settled, and then what fn did is dead
 		}
 		if err != errEpoch {
 			return err
 		}
 	}
-	return storeError(verb, err)
+	return storeError(verb.Verb, err)
 }
 
 // inEpoch returns fn as a transaction that reads the time and fails if a new epoch begins.
@@ -68,14 +68,14 @@ func (m *Manager) checkEpoch(epoch uint32, err error) error {
 // over when act returns, the token is dead before any client has its text, and act runs again.
 // After a nil error evicted has the tokens that the last run evicted, and the caller tells Observe
 // of these. retryOnNewEpoch tells Observe of those that earlier runs evicted.
-func (m *Manager) retryOnNewEpoch(ctx context.Context, verb string, evicted *[]Token, act func() (epoch uint32, err error)) (err error) {
+func (m *Manager) retryOnNewEpoch(ctx context.Context, verb *call, evicted *[]Token, act func() (epoch uint32, err error)) (err error) {
 	var epoch uint32
 	for n := range epochAttempts {
 		unready := m.ready(ctx, verb)
 		if n > 0 && err == nil && m.marks.Epoch() == epoch {
 			return nil // what act did is done, and stays good
 		}
-		m.tellEnded(ctx, *evicted) // by the attempt before, which was stored
+		m.tellEnded(ctx, verb, *evicted) // by the attempt before, which was stored
 		*evicted = nil
 		if unready != nil {
 			return unready
@@ -90,8 +90,8 @@ func (m *Manager) retryOnNewEpoch(ctx context.Context, verb string, evicted *[]T
 	if err == nil && m.marks.Epoch() == epoch {
 		return nil
 	}
-	m.tellEnded(ctx, *evicted)
-	return storeError(verb, errEpoch)
+	m.tellEnded(ctx, verb, *evicted)
+	return storeError(verb.Verb, errEpoch)
 }
 
 // overtaken returns nil, or the refusal of tok to a secret of generation by if a new epoch has
@@ -108,10 +108,10 @@ func (m *Manager) overtaken(tok *Token, epoch uint32, by uint32) error {
 }
 
 // refuseOvertaken is overtaken, and tells Observe of the refusal.
-func (m *Manager) refuseOvertaken(ctx context.Context, tok *Token, epoch uint32, by uint32) error {
+func (m *Manager) refuseOvertaken(ctx context.Context, verb *call, tok *Token, epoch uint32, by uint32) error {
 	err := m.overtaken(tok, epoch, by)
 	if err != nil {
-		err = m.refuse(ctx, err)
+		err = m.refuse(ctx, verb, err)
 	}
 	return err
 }
@@ -161,11 +161,12 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 					return nil
 				}
 				m.showClockEnd(&rec)
+				ending{rec.EndedAt, rec.EndReason, actorOf(ctx)}.endRecord(&rec)
 				return putIn(tx, &rec)
 			})
 		}
 		if err != nil {
-			return storeError("sweep", err)
+			return storeError(VerbSweep, err)
 		}
 	}
 	m.ended.Store(epoch)

@@ -141,10 +141,12 @@ func (r *refusal) As(target any) bool {
 type Rejection struct {
 	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrProof, ErrExhausted, ErrReused, or the error of Admit or a Verifier
 	ID         ID        // zero if the text was malformed, or if credentials were refused
-	Subject    string    // set once the secret has been proved, as are the three below
+	Subject    string    // set once the secret has been proved, as are those below
 	Generation uint32    // of the secret of the text that was refused
 	At         time.Time // when the token died: it ran out or was ended; zero if it is alive
 	Reason     EndReason // why it was ended; zero if it ran out
+	EndedBy    string    // who ended it (WithActor), and
+	EndNote    string    // what was noted about that: for its owner and for logs, and not in the text of Error
 }
 
 // Error names the reason and, where they are known, the ID with the generation of the
@@ -223,17 +225,7 @@ var codes = [...]struct {
 // on. It returns "ok" for nil, "canceled" for context.Canceled, "unavailable" for
 // context.DeadlineExceeded, and "internal" for any other error. The words do not change between
 // versions. They are not the error codes of RFC 6749.
-func Code(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	for _, c := range codes {
-		if errors.Is(err, c.err) {
-			return c.word
-		}
-	}
-	return "internal"
-}
+func Code(err error) string { return outcomeOf(err).String() }
 
 // reason is the JSON of an error: its Code and its text. The other fields are those of a
 // Rejection.
@@ -245,13 +237,15 @@ type reason struct {
 	Generation uint32    `json:"generation,omitempty"`
 	At         time.Time `json:"at,omitzero"`
 	Reason     EndReason `json:"reason,omitempty"`
+	EndedBy    string    `json:"ended_by,omitempty"`
+	EndNote    string    `json:"end_note,omitempty"`
 }
 
 // MarshalJSON writes code, the result of Code, and error, the text of Error, and of id, subject,
-// generation, at and reason those that are set. The error is always nil. JSON of a struct that
+// generation, at, reason, ended_by and end_note those that are set. The error is always nil. JSON of a struct that
 // embeds a Rejection has these fields alone.
 func (r Rejection) MarshalJSON() ([]byte, error) {
-	return json.Marshal(reason{Code(&r), r.Error(), r.ID, r.Subject, r.Generation, r.At, r.Reason})
+	return json.Marshal(reason{Code(&r), r.Error(), r.ID, r.Subject, r.Generation, r.At, r.Reason, r.EndedBy, r.EndNote})
 }
 
 // LogValue returns the text of Error.

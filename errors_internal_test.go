@@ -570,7 +570,10 @@ func TestRejectedEvents(t *testing.T) {
 			if !errors.As(err, &r) || len(told) != 1 {
 				t.Fatalf("%v; told %d rejections, want 1", err, len(told))
 			}
-			want := Event{Kind: EventRejected, At: s.now(), Token: Token{ID: r.ID, Subject: r.Subject, Generation: r.Generation}, Err: err}
+			if told[0].Verb == 0 {
+				t.Error("no verb is told")
+			}
+			want := Event{Kind: EventRejected, At: s.now(), Verb: told[0].Verb, Prefix: s.prefix, Token: Token{ID: r.ID, Subject: r.Subject, Generation: r.Generation}, Err: err}
 			if tt.is == "ErrReplaced" {
 				want.Kind = EventSpent
 			}

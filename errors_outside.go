@@ -17,7 +17,7 @@ var storeErrors = []error{
 // storeError returns err, which a store returned, with the verb and a kind of storeErrors. An err
 // without a kind, such as a deadline that passed, means that the store could not answer: that is
 // ErrUnavailable.
-func storeError(verb string, err error) error {
+func storeError(verb Verb, err error) error {
 	err = fromOutside(err, storeErrors...)
 	for _, kind := range storeErrors {
 		if errors.Is(err, kind) {
@@ -70,7 +70,7 @@ func (t *fromTx) Unwrap() error { return t.error }
 
 // updateError returns err, which an Update returned. A decision, a *Rejection and errEpoch of a
 // transaction of this package are returned as they are, any other error as a storeError.
-func updateError(verb string, err error) error {
+func updateError(verb Verb, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -87,7 +87,7 @@ func updateError(verb string, err error) error {
 }
 
 // recordError is storeError for an error of Manager.record: errGone becomes ErrNotFound.
-func recordError(verb string, err error) error {
+func recordError(verb Verb, err error) error {
 	if errors.Is(err, errGone) {
 		return fmt.Errorf("lapse: %s: %w", verb, ErrNotFound)
 	}

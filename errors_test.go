@@ -222,7 +222,7 @@ func TestFault12_EventsSayTheirReason(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	cause := errors.New("the disk is full")
 	refuse := lapse.ErrRefused
-	admitting := f.manager(lapse.Config{Admit: func(context.Context, lapse.Token) error { return fmt.Errorf("%w: on holiday", refuse) }, Observe: func(_ context.Context, e lapse.Event) { f.events = append(f.events, e) }})
+	admitting := f.manager(lapse.Config{Admit: func(context.Context, lapse.Token) error { return fmt.Errorf("%w: on holiday", refuse) }, Observe: f.observe})
 	i := f.issue(lapse.Grant{Subject: "ana"})
 	rotated, err := f.Rotate(f.ctx, f.issue(lapse.Grant{Subject: "ana"}).Bearer, 0)
 	lapsetest.WantIs(t, "Rotate", err, nil)

@@ -3,6 +3,7 @@ package lapse
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -20,11 +21,19 @@ const (
 	EventSpent                              // a text was refused because its secret had been replaced; Err is ErrReplaced or ErrReused
 	EventAhead                              // a text has a right tag of a later generation than the store: the store may have been replaced by an older copy
 	EventHookFailed                         // about held connections, Admit could not tell, which cuts none, or Observe panicked; Err says which
+	EventHeld                               // Hold returned a held connection
+	EventCut                                // a held connection was cut; Err is the cause of its context
+	EventSwept                              // Sweep deleted N records
+	EventRepeated                           // an answer was given again: by Refresh, by Rotate, or to a repetition of the last use of a budget
+	EventCouldNotTell                       // a verb failed by the store, the context, the clock, Admit or a Verifier; Err says why
 )
 
-var eventKinds = [...]string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed"}
+var eventKinds = [...]string{
+	"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
+	"held", "cut", "swept", "repeated", "could not tell",
+}
 
-// String returns one or two lower-case words.
+// String returns one to three lower-case words.
 func (k EventKind) String() string {
 	if int(k) < len(eventKinds) {
 		return eventKinds[k]
@@ -37,27 +46,62 @@ func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), ni
 
 // Event is the argument of Config.Observe. It never contains a secret, and all of it may be
 // logged: JSON of an Event, and a slog.JSONHandler, write Err as its text and its code, as Code
-// returns that. A token that runs out makes no event; a later text of it that is refused makes
-// one.
+// returns that. LogEvents returns an Observe that does so.
+//
+// A good use that renews nothing makes no event, and nor does a token that runs out; a later text
+// of that token that is refused makes one. Manager.Stats counts these and everything else.
 type Event struct {
-	Kind  EventKind `json:"kind"`
-	At    time.Time `json:"at"`
-	Token Token     `json:"token,omitzero"` // as it is after the effect; of a refusal the fields that the Rejection has
-	Err   error     `json:"err,omitempty"`  // why, of EventRejected, EventSpent, EventRenewalFailed and EventHookFailed; for errors.Is and errors.As
+	Kind   EventKind     `json:"kind"`
+	At     time.Time     `json:"at"`
+	Verb   Verb          `json:"verb,omitzero"`     // which verb was called; zero: none, as for an EventClock of New
+	Prefix string        `json:"prefix"`            // of the texts of the Manager
+	Actor  Actor         `json:"actor,omitzero"`    // of the context of the verb
+	Took   time.Duration `json:"took_ns,omitempty"` // from the call of a verb that writes durably to this event; 0 for other verbs, and for a Clock without Elapsed
+	Token  Token         `json:"token,omitzero"`    // as it is after the effect; of a refusal and a cut the fields that the Rejection has
+	Before *Token        `json:"before,omitempty"`  // of EventRenewed: as it was before
+	N      int           `json:"n,omitempty"`       // of EventSwept: how many records
+	Err    error         `json:"err,omitempty"`     // why, of the kinds that say so; for errors.Is and errors.As
 }
 
-// tell calls Config.Observe, if there is one.
-func (m *Manager) tell(ctx context.Context, e Event) {
-	if m.observe != nil {
-		e.Err = withJSON(e.Err)
-		m.observe(ctx, e)
+// tell calls Config.Observe, if there is one, with e as an event of verb.
+func (m *Manager) tell(ctx context.Context, verb *call, e Event) {
+	if m.observe == nil {
+		return
 	}
+	e.Verb, e.Prefix, e.Err = verb.Verb, m.prefix, withJSON(e.Err)
+	e.Actor = actorOf(ctx)
+	if verb.begun != 0 {
+		e.Took = max(0, m.elapsed()-verb.begun)
+	}
+	m.observe(ctx, e)
 }
 
 // tellEnded tells Observe of the end of each of tokens.
-func (m *Manager) tellEnded(ctx context.Context, tokens []Token) {
+func (m *Manager) tellEnded(ctx context.Context, verb *call, tokens []Token) {
+	if m.observe == nil { // an Event is large: none is made for no Observe
+		return
+	}
 	for _, tok := range tokens {
-		m.tell(ctx, Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+		m.tell(ctx, verb, Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+	}
+}
+
+// renewed counts verb as one that renewed tok, and tells Observe. before is the token as it was, and
+// at the instant of the renewal.
+func (m *Manager) renewed(ctx context.Context, verb *call, at time.Time, before, tok *Token) {
+	verb.outcome = outcomeRenewed
+	if m.observe != nil {
+		was := *before
+		m.tell(ctx, verb, Event{Kind: EventRenewed, At: at, Token: *tok, Before: &was})
+	}
+}
+
+// repeated counts verb as one that gave an answer again, and tells Observe. at is the instant of the
+// decision to do so.
+func (m *Manager) repeated(ctx context.Context, verb *call, at time.Time, tok *Token) {
+	verb.outcome = outcomeRepeated
+	if m.observe != nil {
+		m.tell(ctx, verb, Event{Kind: EventRepeated, At: at, Token: *tok})
 	}
 }
 
@@ -65,10 +109,11 @@ func (m *Manager) tellEnded(ctx context.Context, tokens []Token) {
 // of them, it is told no more by tellApart.
 const maxTellApart = 64
 
-// tellApart is tell in a goroutine of its own. The goroutines that serve held connections use it,
-// so that an Observe that hangs or panics does not stop them.
-func (m *Manager) tellApart(e Event) {
-	if m.observe == nil {
+// tellApart is tell in a goroutine of its own, for events of verb that no call caused. The
+// goroutines that serve held connections use it, so that an Observe that hangs or panics does not
+// stop them. If Observe panics, the events after that one are told all the same.
+func (m *Manager) tellApart(verb Verb, events ...Event) {
+	if m.observe == nil || len(events) == 0 {
 		return
 	}
 	if m.apart.Add(1) > maxTellApart {
@@ -77,29 +122,72 @@ func (m *Manager) tellApart(e Event) {
 	}
 	go func() {
 		defer m.apart.Add(-1)
-		defer func() {
-			if recover() != nil && e.Kind != EventHookFailed {
-				m.tellApart(Event{Kind: EventHookFailed, At: e.At, Token: e.Token, Err: errObservePanicked})
-			}
-		}()
-		m.tell(context.Background(), e)
+		for i := range events {
+			m.tellSafely(verb, events[i])
+		}
 	}()
+}
+
+// tellSafely is tell for an event of verb that no call caused. If Observe panics, it is told of
+// that, and a second panic is ignored.
+func (m *Manager) tellSafely(verb Verb, e Event) {
+	defer func() {
+		if recover() != nil && e.Kind != EventHookFailed {
+			m.tellSafely(verb, Event{Kind: EventHookFailed, At: e.At, Token: e.Token, Err: errObservePanicked})
+		}
+	}()
+	m.tell(context.Background(), &call{Verb: verb}, e)
 }
 
 var errObservePanicked = errors.New("lapse: hold: Observe panicked")
 
-// refuse tells Observe of a refusal, and returns err: a *Rejection, or ErrMalformed.
-func (m *Manager) refuse(ctx context.Context, err error) error {
+// refuse tells Observe that verb refuses a text or credentials, and returns err: a *Rejection, or
+// ErrMalformed.
+func (m *Manager) refuse(ctx context.Context, verb *call, err error) error {
 	if m.observe == nil {
 		return err
 	}
-	e := Event{Kind: EventRejected, At: m.now(), Err: withJSON(err)}
-	if r, ok := err.(*Rejection); ok {
-		e.Token.ID, e.Token.Subject, e.Token.Generation = r.ID, r.Subject, r.Generation
-		if r.Err == ErrReplaced || r.Err == ErrReused {
-			e.Kind = EventSpent
-		}
+	e := refusedEvent(EventRejected, m.now(), err)
+	if r, ok := err.(*Rejection); ok && (r.Err == ErrReplaced || r.Err == ErrReused) {
+		e.Kind = EventSpent
 	}
-	m.observe(ctx, e)
+	m.tell(ctx, verb, e)
 	return err
 }
+
+// refusedEvent returns the event of kind at now for err, with what the *Rejection in err, if there
+// is one, says of the token.
+func refusedEvent(kind EventKind, now time.Time, err error) Event {
+	e := Event{Kind: kind, At: now, Err: err}
+	if r, ok := err.(*Rejection); ok {
+		e.Token.ID, e.Token.Subject, e.Token.Generation = r.ID, r.Subject, r.Generation
+	}
+	return e
+}
+
+// tellable returns err, which a verb returns because it could not tell, as Observe may see it.
+func tellable(err error) error {
+	if u, ok := err.(*untold); ok {
+		return u.told
+	}
+	return err
+}
+
+// untold is an error that may quote a secret: that of a Verifier may quote the credentials. Observe
+// is told another error, with the same Code.
+type untold struct {
+	error
+	told error
+}
+
+// hideText returns err as an untold. Its text for Observe is text, with that of an error of codes.
+func hideText(text string, err error) error {
+	told := errors.New(text)
+	if o := outcomeOf(err); o >= outcomeCodes {
+		told = fmt.Errorf("%s: %w", text, codes[o-outcomeCodes].err)
+	}
+	return &untold{err, told}
+}
+
+// Unwrap returns the error.
+func (u *untold) Unwrap() error { return u.error }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -1274,4 +1275,87 @@ func ExamplePolicy_Timeline() {
 	// 10:59 capped at 11:00
 	// 11:00 refused, at its cap since 11:00
 	// 2026-01-05T09:02:00Z not due, lives until 2026-01-05T09:30:00Z
+}
+
+// Observe logs what happens as JSON. A stranger who guesses cannot flood the log.
+func ExampleLogEvents() {
+	ctx, mock := context.Background(), clock.NewMock()
+	handler := slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: briefly})
+	observe := lapse.LogEvents(slog.New(handler), &lapse.LogOptions{PerMinute: 2})
+	m, err := lapse.New(memory.New(), lapse.Config{Clock: mock, Observe: observe})
+	check(err)
+
+	issued, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+	check(err)
+	for range 100 {
+		m.Authenticate(ctx, "lapse_guess")
+	}
+	mock.Add(time.Minute)
+	admin := lapse.WithActor(ctx, lapse.Actor{Name: "bob", Note: "laptop stolen"})
+	_, err = m.Expire(admin, issued.ID)
+	check(err)
+	// Output:
+	// {"level":"INFO","msg":"lapse: issued","verb":"issue","subject":"ana"}
+	// {"level":"INFO","msg":"lapse: rejected","verb":"authenticate","code":"malformed"}
+	// {"level":"INFO","msg":"lapse: rejected","verb":"authenticate","code":"malformed"}
+	// {"level":"INFO","msg":"lapse: rejected: more than are logged","dropped":98}
+	// {"level":"INFO","msg":"lapse: ended","verb":"expire","subject":"ana","reason":"revoked","actor":"bob","note":"laptop stolen"}
+}
+
+// briefly leaves out an ID, which is random, and what would make the lines of an example long.
+func briefly(_ []string, a slog.Attr) slog.Attr {
+	switch a.Key {
+	case "id", "time", "since", "kind", "prefix", "error":
+		return slog.Attr{}
+	}
+	return a
+}
+
+// Who ended a token, and why, is stored with the end, and told in events.
+func ExampleWithActor() {
+	m, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+
+	admin := lapse.WithActor(context.Background(), lapse.Actor{Name: "bob", Note: "laptop stolen"})
+	_, err = m.Expire(admin, issued.ID)
+	check(err)
+
+	_, err = m.Authenticate(context.Background(), issued.Bearer)
+	var why *lapse.Rejection
+	if errors.As(err, &why) {
+		fmt.Printf("%v by %s: %s\n", why.Reason, why.EndedBy, why.EndNote)
+	}
+	// Output:
+	// revoked by bob: laptop stolen
+}
+
+// ActorFrom returns the Actor of a context, for an Observe or an Admit of your own.
+func ExampleActorFrom() {
+	ctx := lapse.WithActor(context.Background(), lapse.Actor{Name: "nightly\njob"})
+	actor, ok := lapse.ActorFrom(ctx)
+	fmt.Printf("%q %v\n", actor.Name, ok)
+	// Output:
+	// "nightly job" true
+}
+
+// A metrics page reads the counters.
+func ExampleManager_Stats() {
+	ctx := context.Background()
+	m, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+	m.Peek(ctx, issued.Bearer)
+	m.Authenticate(ctx, "lapse_guess")
+
+	stats := m.Stats()
+	for key, n := range stats.All() {
+		fmt.Println(key.Verb, key.Outcome, n)
+	}
+	fmt.Println("guesses:", stats.Get(lapse.StatKey{Verb: lapse.VerbAuthenticate, Outcome: "malformed"}))
+	// Output:
+	// authenticate malformed 1
+	// peek ok 1
+	// issue ok 1
+	// guesses: 1
 }

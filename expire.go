@@ -3,7 +3,6 @@ package lapse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,7 +16,9 @@ import (
 // run out by its record or one above it, it returns false and no error, so it may be called
 // again. It also ends a token that only a lowered MaxTTL keeps out.
 func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
-	if err := m.ready(ctx, "expire"); err != nil {
+	verb := m.begin(VerbExpire)
+	defer m.finish(ctx, &verb, &err)
+	if err := m.ready(ctx, &verb); err != nil {
 		return false, err
 	}
 	rec, err := m.record(ctx, id)
@@ -25,9 +26,9 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, storeError("expire", err)
+		return false, storeError(VerbExpire, err)
 	}
-	ended, err = m.expire(ctx, "expire", rec.Subject, id)
+	ended, err = m.expire(ctx, &verb, rec.Subject, id)
 	if errors.Is(err, errGone) { // swept meanwhile
 		return false, nil
 	}
@@ -43,12 +44,14 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 // Errors are ErrMalformed, ErrUnknown, ErrReplaced for a replaced text of a plain token, which
 // ends nothing, or the store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the
 // first three like a success.)
-func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
-	return m.expireBearer(ctx, "expire bearer", bearer)
+func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (tok Token, err error) {
+	verb := m.begin(VerbExpireBearer)
+	defer m.finish(ctx, &verb, &err)
+	return m.expireBearer(ctx, &verb, bearer)
 }
 
-// expireBearer is ExpireBearer. verb is the name that errors have.
-func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token, error) {
+// expireBearer is ExpireBearer, and does not count verb.
+func (m *Manager) expireBearer(ctx context.Context, verb *call, bearer string) (Token, error) {
 	p, err := m.prove(ctx, verb, bearer)
 	if err != nil {
 		return Token{}, err
@@ -56,12 +59,12 @@ func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token,
 	tok, err := m.logOut(ctx, verb, &p)
 	if errors.Is(err, errGone) { // swept meanwhile
 		tok = m.token(&p.rec)
-		if _, err = m.clampStored(ctx, verb, &tok); errors.Is(err, ErrCorrupt) {
+		if _, err = m.clampStored(ctx, verb.Verb, &tok); errors.Is(err, ErrCorrupt) {
 			err = nil
 		}
 	}
 	if err != nil {
-		return Token{}, m.verdict(ctx, p.rec.ID, err)
+		return Token{}, m.verdict(ctx, verb, p.rec.ID, err)
 	}
 	return tok, nil
 }
@@ -69,7 +72,7 @@ func (m *Manager) expireBearer(ctx context.Context, verb, bearer string) (Token,
 // logOut ends the token that p proves and returns it, unless p is a spent text of a plain token:
 // then the error is ErrReplaced. A spent refresh text ends its session with EndReused, and
 // Observe is told of the reuse.
-func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token, err error) {
+func (m *Manager) logOut(ctx context.Context, verb *call, p *proved) (tok Token, err error) {
 	var all []Token
 	var found standing
 	err = m.update(ctx, verb, p.rec.Subject, func(tx storage.Tx, now time.Time) error {
@@ -89,30 +92,30 @@ func (m *Manager) logOut(ctx context.Context, verb string, p *proved) (tok Token
 		case found == spentText && rec.Kind == KindPlain:
 			return replaced(&rec, &p.presented)
 		}
-		tok, all, err = m.endIfLive(tx, &rec, why, now)
+		tok, all, err = m.endIfLive(tx, &rec, ending{now, why, actorOf(ctx)})
 		return err
 	})
 	if err != nil {
 		return Token{}, err
 	}
 	if found == spentText && m.refreshes {
-		_ = m.refuse(ctx, reused(&tok, &p.presented))
+		_ = m.refuse(ctx, verb, reused(&tok, &p.presented))
 	}
-	m.tellEnded(ctx, all)
+	m.tellEnded(ctx, verb, all)
 	return tok, nil
 }
 
 // endIfLive ends the token of rec, which tx has read, and its delegates, if its records say that
 // it is alive. It applies no policy, because another policy may accept the token. It returns the
 // token as it is then, and all tokens that it ended.
-func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, why EndReason, now time.Time) (tok Token, all []Token, err error) {
+func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, e ending) (tok Token, all []Token, err error) {
 	m.showClockEnd(rec)
-	alive, err := liveByRecord(rec, now, tx.Get)
+	alive, err := liveByRecord(rec, e.at, tx.Get)
 	if err != nil {
 		return tok, nil, err
 	}
 	if alive {
-		if all, err = m.endWithDelegates(tx, rec.ID, why, now); err != nil {
+		if all, err = m.endWithDelegates(tx, rec.ID, e); err != nil {
 			return tok, nil, err
 		}
 		return all[0], all, nil
@@ -126,7 +129,7 @@ func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, why EndReason, n
 
 // expire ends the token of id and its delegates, and reports whether the token was alive. The
 // error is errGone if there is no such token.
-func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ended bool, err error) {
+func (m *Manager) expire(ctx context.Context, verb *call, subject string, id ID) (ended bool, err error) {
 	var all []Token
 	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
 		all = nil
@@ -134,13 +137,13 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ende
 		if err != nil {
 			return err
 		}
-		_, all, err = m.endIfLive(tx, &rec, EndRevoked, now)
+		_, all, err = m.endIfLive(tx, &rec, ending{now, EndRevoked, actorOf(ctx)})
 		return err
 	})
 	if err != nil {
 		return false, err
 	}
-	m.tellEnded(ctx, all)
+	m.tellEnded(ctx, verb, all)
 	return len(all) > 0, nil
 }
 
@@ -156,28 +159,30 @@ func (m *Manager) expire(ctx context.Context, verb, subject string, id ID) (ende
 // ErrInvalidGrant means that no token can have such a subject. An error means that no token was
 // ended, unless it is ErrOutcomeUnknown.
 func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID) (ended int, err error) {
+	verb := m.begin(VerbExpireSubject)
+	defer m.finish(ctx, &verb, &err)
 	if err := checkStoredSubject(subject); err != nil {
 		return 0, err
 	}
-	if err := m.ready(ctx, "expire subject"); err != nil {
+	if err := m.ready(ctx, &verb); err != nil {
 		return 0, err
 	}
 	var tokens []Token
-	err = m.update(ctx, "expire subject", subject, func(tx storage.Tx, now time.Time) (err error) {
-		tokens, err = m.endAll(tx, keep, now)
+	err = m.update(ctx, &verb, subject, func(tx storage.Tx, now time.Time) (err error) {
+		tokens, err = m.endAll(tx, keep, ending{now, EndSubject, actorOf(ctx)})
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	m.tellEnded(ctx, tokens)
+	m.tellEnded(ctx, &verb, tokens)
 	return len(tokens), nil
 }
 
 // endAll ends the live tokens of the subject, except those in keep, and the delegates of what it
 // ended. It returns them all.
-func (m *Manager) endAll(tx storage.Tx, keep []ID, now time.Time) (ended []Token, err error) {
-	ids, err := m.liveIDs(tx, now)
+func (m *Manager) endAll(tx storage.Tx, keep []ID, e ending) (ended []Token, err error) {
+	ids, err := m.liveIDs(tx, e.at)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +191,7 @@ func (m *Manager) endAll(tx storage.Tx, keep []ID, now time.Time) (ended []Token
 		if slices.Contains(keep, id) {
 			continue
 		}
-		tok, err := m.end(tx, id, EndSubject, now)
+		tok, err := m.end(tx, id, e)
 		if err != nil {
 			return nil, err
 		}
@@ -195,7 +200,7 @@ func (m *Manager) endAll(tx storage.Tx, keep []ID, now time.Time) (ended []Token
 	if len(keep) == 0 {
 		return ended, nil
 	}
-	return m.endDelegates(tx, ended, now)
+	return m.endDelegates(tx, ended, e)
 }
 
 // liveIDs returns the IDs of the subject's tokens that are alive by their records.
@@ -214,87 +219,4 @@ func (m *Manager) liveIDs(tx storage.Tx, now time.Time) (ids []ID, err error) {
 		}
 	}
 	return ids, nil
-}
-
-// end stores the end of the token of id, at now and with the reason why, and returns the token
-// as it is then. Two ends are stored elsewhere: EndExhausted with a last use, which Policy.spend records, and
-// EndClock, by endEarlierEpochs.
-func (m *Manager) end(tx storage.Tx, id ID, why EndReason, now time.Time) (Token, error) {
-	rec, err := getIn(tx, id)
-	if err != nil {
-		return Token{}, err
-	}
-	rec.EndedAt, rec.EndReason = now, why
-	if err := putIn(tx, &rec); err != nil {
-		return Token{}, fmt.Errorf("end %v: %w", id, err)
-	}
-	return m.token(&rec), nil
-}
-
-// endWithDelegates ends the token of id with the reason why, and its delegates and theirs with
-// EndParent. It returns them as they are then, the token of id first.
-func (m *Manager) endWithDelegates(tx storage.Tx, id ID, why EndReason, now time.Time) ([]Token, error) {
-	tok, err := m.end(tx, id, why, now)
-	if err != nil {
-		return nil, err
-	}
-	ended := []Token{tok}
-	if tok.Family == (ID{}) { // it has no delegates
-		return ended, nil
-	}
-	return m.endDelegates(tx, ended, now)
-}
-
-// endDelegates ends, with EndParent, the delegates of ended, and theirs, that are alive by their
-// records. It returns ended with all of them appended.
-func (m *Manager) endDelegates(tx storage.Tx, ended []Token, now time.Time) ([]Token, error) {
-	delegates, err := delegatesIn(tx, now)
-	if err != nil {
-		return nil, err
-	}
-	for i := 0; i < len(ended); i++ {
-		for _, id := range delegates[ended[i].ID] {
-			tok, err := m.end(tx, id, EndParent, now)
-			if err != nil {
-				return nil, err
-			}
-			ended = append(ended, tok)
-		}
-	}
-	return ended, nil
-}
-
-// endRotatedDelegates ends the delegates of the token of id, which has a new secret, with
-// EndRotated, and their delegates with EndParent.
-func (m *Manager) endRotatedDelegates(tx storage.Tx, id ID, now time.Time) (ended []Token, err error) {
-	delegates, err := delegatesIn(tx, now)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range delegates[id] {
-		tok, err := m.end(tx, id, EndRotated, now)
-		if err != nil {
-			return nil, err
-		}
-		ended = append(ended, tok)
-	}
-	if len(ended) == 0 {
-		return nil, nil
-	}
-	return m.endDelegates(tx, ended, now)
-}
-
-// delegatesIn returns, by parent, the IDs of all delegates of the subject that are alive by their
-// records. It skips damaged records.
-func delegatesIn(tx storage.Tx, now time.Time) (map[ID][]ID, error) {
-	delegates := make(map[ID][]ID)
-	for rec, err := range readable(tx.Living(now)) {
-		if err != nil {
-			return nil, err
-		}
-		if rec.Parent != (ID{}) && rec.Live(now) {
-			delegates[rec.Parent] = append(delegates[rec.Parent], rec.ID)
-		}
-	}
-	return delegates, nil
 }

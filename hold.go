@@ -43,8 +43,15 @@ func (h *Hold) Token() Token { return h.token }
 // Release ends the hold: Context ends with the cause context.Canceled. Release may be called
 // more than once, and after the connection was cut.
 func (h *Hold) Release() {
-	h.m.holds.Drop(&h.conn)
+	h.drop()
 	h.conn.End(context.Canceled)
+}
+
+// drop has the scheduler forget h, and counts that once.
+func (h *Hold) drop() {
+	if h.m.holds.Drop(&h.conn) {
+		h.m.count(VerbRelease, outcomeOK, 0, 1)
+	}
 }
 
 // Hold is Authenticate for a connection that stays open. The context of the Hold ends when
@@ -59,31 +66,33 @@ func (h *Hold) Release() {
 // use context.AfterFunc with the context.
 //
 // The errors are those of Authenticate. Hold returns no Hold with an error.
-func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
+func (m *Manager) Hold(ctx context.Context, bearer string) (held *Hold, err error) {
+	verb := m.begin(VerbHold)
+	defer m.finish(ctx, &verb, &err)
 	h := &Hold{m: m}
-	h.ctx = h.conn.Open(ctx, func() { m.holds.Drop(&h.conn) })
-	err := context.Canceled // if the store or Admit panics
+	h.ctx = h.conn.Open(ctx, h.drop)
+	why := context.Canceled // if the store, Admit or Observe panics
 	defer func() {
-		if err != nil {
+		if why != nil {
 			m.holds.Drop(&h.conn)
-			h.conn.End(err)
+			h.conn.End(why)
 		}
 	}()
-	if h.token, err = m.hold(ctx, h, bearer); err != nil {
-		return nil, err
+	if h.token, why = m.hold(ctx, &verb, h, bearer); why != nil {
+		return nil, why
 	}
 	return h, nil
 }
 
 // hold is Manager.Hold without the end of h on an error. It registers h before it reads the
 // token, so that h misses no end.
-func (m *Manager) hold(ctx context.Context, h *Hold, text string) (tok Token, err error) {
+func (m *Manager) hold(ctx context.Context, verb *call, h *Hold, text string) (tok Token, err error) {
 	var c bearer.Credential
 	if _, ok := c.Parse(text, m.prefix); !ok {
-		return tok, m.refuse(ctx, ErrMalformed)
+		return tok, m.refuse(ctx, verb, ErrMalformed)
 	}
 	m.holds.Add(&h.conn, c.ID())
-	generation, err := m.authenticate(ctx, "hold", text, useHeld, &tok)
+	generation, err := m.authenticate(ctx, verb, text, useHeld, &tok)
 	if err != nil {
 		return Token{}, err
 	}
@@ -93,12 +102,13 @@ func (m *Manager) hold(ctx context.Context, h *Hold, text string) (tok Token, er
 	}
 	switch _, rejected := cause.(*Rejection); {
 	case rejected:
-		return Token{}, m.refuse(ctx, cause)
+		return Token{}, m.refuse(ctx, verb, cause)
 	case cause != nil:
 		return Token{}, cause
 	case over:
-		return Token{}, storeError("hold", ctx.Err())
+		return Token{}, storeError(VerbHold, ctx.Err())
 	}
+	m.tell(ctx, verb, Event{Kind: EventHeld, At: m.now(), Token: tok})
 	return tok, nil
 }
 

@@ -33,6 +33,7 @@ func (m *Manager) holdConfig(cfg *Config) hold.Config {
 		Exhaust:      m.exhaust,
 		RanOut:       heldRanOut,
 		Replaced:     heldReplaced,
+		Cut:          m.heldCut,
 		ByGeneration: ofGeneration,
 	}
 	if watcher, ok := m.store.(storage.Watcher); ok {
@@ -47,7 +48,7 @@ func watchHeld(watcher storage.Watcher) func(context.Context) iter.Seq2[storage.
 		return func(yield func(storage.Change, error) bool) {
 			for change, err := range watcher.Watch(ctx) {
 				if err != nil {
-					err = storeError("hold", err)
+					err = storeError(VerbHold, err)
 				}
 				if !yield(change, err) {
 					return
@@ -66,7 +67,7 @@ func (m *Manager) holdState(ctx context.Context, id ID) (st hold.State) {
 		st.Cause = &Rejection{Err: ErrUnknown, ID: id}
 		return st
 	case errors.Is(err, ErrClosed):
-		st.Cause = storeError("hold", err)
+		st.Cause = storeError(VerbHold, err)
 		return st
 	case err != nil:
 		st.Unreadable = true
@@ -135,12 +136,12 @@ func (m *Manager) admitAgain(ctx context.Context, id ID) error {
 		return nil
 	}
 	if err != nil {
-		return storeError("hold", err)
+		return storeError(VerbHold, err)
 	}
 	m.showClockEnd(&rec)
 	m.viewText(&rec, currentText)
 	tok := rec.Token
-	if _, err := m.clampStored(ctx, "hold", &tok); err != nil || !alive(&tok, m.now()) {
+	if _, err := m.clampStored(ctx, VerbHold, &tok); err != nil || !alive(&tok, m.now()) {
 		return err
 	}
 	return m.admission(ctx, tok)
@@ -148,8 +149,20 @@ func (m *Manager) admitAgain(ctx context.Context, id ID) error {
 
 // tellCheckFailed tells Observe that Admit, asked about the token of id, could not tell.
 func (m *Manager) tellCheckFailed(id ID, subject string, err error) {
-	m.tellApart(Event{Kind: EventHookFailed, At: m.now(), Token: Token{ID: id, Subject: subject},
+	m.tellApart(VerbHold, Event{Kind: EventHookFailed, At: m.now(), Token: Token{ID: id, Subject: subject},
 		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
+}
+
+// heldCut counts the connections that were cut with causes, and tells Observe of each.
+func (m *Manager) heldCut(causes []error) {
+	var events []Event
+	for _, cause := range causes {
+		m.count(VerbCut, outcomeOf(cause), 0, 1)
+		if m.observe != nil {
+			events = append(events, refusedEvent(EventCut, m.now(), cause))
+		}
+	}
+	m.tellApart(VerbHold, events...)
 }
 
 // heldRanOut returns the cause for the connections of a token that expired while the store

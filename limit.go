@@ -16,6 +16,7 @@ type tokenLimit struct {
 	kind   Kind
 	prefix string        // of the tokens that count
 	rules  *sessionRules // of the sessions that count; nil for plain tokens
+	actor  Actor         // who ends tokens to make room
 
 	evicted []Token // by makeRoom
 }
@@ -58,7 +59,7 @@ func (l *tokenLimit) live(tx storage.Tx, now time.Time) (live []Token, err error
 // evict ends as many of live, which are MaxTokens or more, as one more token needs.
 func (l *tokenLimit) evict(tx storage.Tx, live []Token, now time.Time) error {
 	for _, tok := range l.policy.evict(live, len(live)+1-l.policy.MaxTokens, l.m.holds.Holding) {
-		ended, err := l.m.endWithDelegates(tx, tok.ID, EndEvicted, now)
+		ended, err := l.m.endWithDelegates(tx, tok.ID, ending{now, EndEvicted, l.actor})
 		if err != nil {
 			return err
 		}

@@ -16,16 +16,18 @@ import (
 // Token returns the token of id, dead or alive and of any prefix, for administrators. Token.Live
 // at Manager.Now tells whether it is alive. The error is ErrNotFound if there is no such record,
 // or no longer; ErrCorrupt if the record is damaged, or one above it; or another of the store's.
-func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
-	if err := m.ready(ctx, "token"); err != nil {
+func (m *Manager) Token(ctx context.Context, id ID) (tok Token, err error) {
+	verb := m.begin(VerbToken)
+	defer m.finish(ctx, &verb, &err)
+	if err := m.ready(ctx, &verb); err != nil {
 		return Token{}, err
 	}
 	rec, err := m.record(ctx, id)
 	if err != nil {
-		return Token{}, recordError("token", err)
+		return Token{}, recordError(VerbToken, err)
 	}
-	tok := m.token(&rec)
-	if _, err := m.clampStored(ctx, "token", &tok); err != nil {
+	tok = m.token(&rec)
+	if _, err := m.clampStored(ctx, VerbToken, &tok); err != nil {
 		return Token{}, err
 	}
 	return tok, nil
@@ -40,26 +42,29 @@ func (m *Manager) Token(ctx context.Context, id ID) (Token, error) {
 // with a damaged record above it, and the loop goes on. Any other error is the last pair.
 // ErrInvalidGrant means that no token can have such a subject.
 func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, error] {
-	return m.tokens(ctx, "tokens", subject, func(*storage.Record) bool { return true })
+	return m.tokens(ctx, VerbTokens, subject, func(*storage.Record) bool { return true })
 }
 
 // tokens is Tokens for the records for which wanted returns true. verb is the name that errors
 // have.
-func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
+func (m *Manager) tokens(ctx context.Context, name Verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		if err := checkStoredSubject(subject); err != nil {
-			yield(Token{}, err)
-			return
+		var first error
+		verb := m.begin(name)
+		defer m.finish(ctx, &verb, &first)
+		if first = checkStoredSubject(subject); first == nil {
+			first = m.ready(ctx, &verb)
 		}
-		if err := m.ready(ctx, verb); err != nil {
-			yield(Token{}, err)
+		if first != nil {
+			yield(Token{}, first)
 			return
 		}
 		for rec, err := range m.store.List(ctx, storage.Filter{Subject: subject}) {
 			if err == nil && !wanted(&rec) {
 				continue
 			}
-			tok, err := m.listed(ctx, verb, &rec, err)
+			tok, err := m.listed(ctx, name, &rec, err)
+			first = cmp.Or(first, err)
 			if !yield(tok, err) || err != nil && !errors.Is(err, ErrCorrupt) {
 				return
 			}
@@ -69,7 +74,7 @@ func (m *Manager) tokens(ctx context.Context, verb, subject string, wanted func(
 
 // listed returns the token of rec, which the store yielded with err. With an error it returns a
 // token with the ID alone.
-func (m *Manager) listed(ctx context.Context, verb string, rec *storage.Record, err error) (Token, error) {
+func (m *Manager) listed(ctx context.Context, verb Verb, rec *storage.Record, err error) (Token, error) {
 	if err == nil && rec.Kind == KindSession && !legible(rec) {
 		err = errSecrets
 	}
@@ -102,12 +107,14 @@ const sweepBatch = 500
 // Call Sweep in a loop of your own, hourly for instance. Managers that share a store sweep the
 // same records: the shortest Retention among them holds.
 func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
-	if err := m.ready(ctx, "sweep"); err != nil {
+	verb := m.begin(VerbSweep)
+	defer m.finish(ctx, &verb, &err)
+	if err := m.ready(ctx, &verb); err != nil {
 		return 0, err
 	}
 	if m.policy.Retention == NoLimit {
 		if err := ctx.Err(); err != nil {
-			return 0, storeError("sweep", err)
+			return 0, storeError(VerbSweep, err)
 		}
 		return 0, nil
 	}
@@ -120,18 +127,27 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 			return 0, err
 		}
 	}
+	defer func() { m.swept(ctx, &verb, deleted) }()
 	before := steady.Normalise(now.Add(-m.policy.Retention))
 	for m.marks.Epoch() == epoch { // in another epoch before would be by the wrong clock
 		n, err := m.store.Sweep(ctx, before, sweepBatch)
 		deleted += n
 		if err != nil {
-			return deleted, storeError("sweep", err)
+			return deleted, storeError(VerbSweep, err)
 		}
 		if n < sweepBatch {
 			break
 		}
 	}
 	return deleted, nil
+}
+
+// swept counts the records that verb, a Sweep, deleted, and tells Observe.
+func (m *Manager) swept(ctx context.Context, verb *call, deleted int) {
+	if deleted > 0 {
+		m.count(VerbSwept, outcomeOK, verb.stripe, uint64(deleted))
+		m.tell(ctx, verb, Event{Kind: EventSwept, At: m.now(), N: deleted})
+	}
 }
 
 // Expiring yields the tokens, of every subject and prefix, that are alive now and, unless they
@@ -152,21 +168,26 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 // store's. The loop body may call any verb.
 func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
+		var first error
+		verb := m.begin(VerbExpiring)
+		defer m.finish(ctx, &verb, &first)
 		if within < time.Millisecond {
-			yield(Token{}, fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within))
+			first = fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within)
+			yield(Token{}, first)
 			return
 		}
 		var s expiringList
-		err := m.retryOnNewEpoch(ctx, "expiring", new([]Token), func() (uint32, error) {
+		first = m.retryOnNewEpoch(ctx, &verb, new([]Token), func() (uint32, error) {
 			s = expiringList{m: m, ctx: ctx}
 			err := s.collect(within)
 			return s.epoch, err
 		})
-		if err != nil {
-			yield(Token{}, err)
+		if first != nil {
+			yield(Token{}, first)
 			return
 		}
 		for _, d := range s.damaged {
+			first = cmp.Or(first, d.err)
 			if !yield(Token{ID: d.id}, d.err) {
 				return
 			}
@@ -223,7 +244,7 @@ func (s *expiringList) collect(within time.Duration) error {
 // addRecord adds rec, which the store listed with err, if it is alive by itself and has uses left.
 func (s *expiringList) addRecord(rec *storage.Record, err error) error {
 	if err != nil {
-		return s.addDamaged(rec.ID, storeError("expiring", err))
+		return s.addDamaged(rec.ID, storeError(VerbExpiring, err))
 	}
 	if tok := s.m.token(rec); tok.Live(s.now) && !spent(rec) {
 		s.tokens = append(s.tokens, tok)
@@ -243,7 +264,7 @@ func (s *expiringList) addDamaged(id ID, err error) error {
 // addLive adds tok if it is alive by the records above it, too.
 func (s *expiringList) addLive(tok *Token) error {
 	if tok.Parent != (ID{}) {
-		if _, err := s.m.clampStored(s.ctx, "expiring", tok); err != nil {
+		if _, err := s.m.clampStored(s.ctx, VerbExpiring, tok); err != nil {
 			return s.addDamaged(tok.ID, err)
 		}
 		if !tok.Live(s.now) {

@@ -52,8 +52,13 @@ func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, err
 // ErrBadCredentials and ErrRefused wrap ErrUnauthenticated and carry a *Rejection without an ID.
 // Observe is told of both, but not what a Verifier returned. Until step 8 nothing is written. A
 // Verifier that panics ends Login with its panic.
-func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verifiers ...Verifier[C]) (Issued, error) {
-	if err := checkVerifiers(m, verifiers); err != nil {
+func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verifiers ...Verifier[C]) (i Issued, err error) {
+	if m == nil {
+		return Issued{}, errNoManager
+	}
+	verb := m.begin(VerbLogin)
+	defer m.finish(ctx, &verb, &err)
+	if err := checkVerifiers(verifiers); err != nil {
 		return Issued{}, err
 	}
 	if g.Subject != "" {
@@ -65,7 +70,7 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 		return Issued{}, err
 	}
 	about := Token{Prefix: m.prefix, Name: g.Name, Scope: g.Scope, Data: g.Data, Thumbprint: g.Thumbprint}
-	subject, err := identify(ctx, m, "login", about, credentials, verifiers)
+	subject, err := identify(ctx, m, &verb, about, credentials, verifiers)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -73,8 +78,7 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 		return Issued{}, invalidGrant("Subject", "the credentials are another's; leave it empty")
 	}
 	g.Subject = subject
-	var i Issued
-	err = m.issue(ctx, "login", &g, &i)
+	err = m.issue(ctx, &verb, &g, &i)
 	return i, err
 }
 
@@ -83,18 +87,22 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 // plain token: a session by Pairs.Issue, or the existing token by Manager.Obtain. For Pairs, m
 // is Pairs.Access.
 func Identify[C any](ctx context.Context, m *Manager, credentials C, verifiers ...Verifier[C]) (subject string, err error) {
-	if err := checkVerifiers(m, verifiers); err != nil {
+	if m == nil {
+		return "", errNoManager
+	}
+	verb := m.begin(VerbIdentify)
+	defer m.finish(ctx, &verb, &err)
+	if err := checkVerifiers(verifiers); err != nil {
 		return "", err
 	}
-	return identify(ctx, m, "identify", Token{Prefix: m.prefix}, credentials, verifiers)
+	return identify(ctx, m, &verb, Token{Prefix: m.prefix}, credentials, verifiers)
 }
 
-// checkVerifiers returns ErrInvalidConfig if m is nil, or if there is no Verifier or a nil one.
-func checkVerifiers[C any](m *Manager, verifiers []Verifier[C]) error {
-	switch {
-	case m == nil:
-		return fmt.Errorf("%w: the Manager to log in to is nil; New makes one", ErrInvalidConfig)
-	case len(verifiers) == 0:
+var errNoManager = fmt.Errorf("%w: the Manager to log in to is nil; New makes one", ErrInvalidConfig)
+
+// checkVerifiers returns ErrInvalidConfig if there is no Verifier or a nil one.
+func checkVerifiers[C any](verifiers []Verifier[C]) error {
+	if len(verifiers) == 0 {
 		return fmt.Errorf("%w: nobody can verify credentials; give at least one Verifier", ErrInvalidConfig)
 	}
 	for i, v := range verifiers {
@@ -107,25 +115,25 @@ func checkVerifiers[C any](m *Manager, verifiers []Verifier[C]) error {
 
 // identify returns the subject that the first Verifier without ErrNotMine returns, if Admit
 // accepts the token about with that subject.
-func identify[C any](ctx context.Context, m *Manager, verb string, about Token, credentials C, verifiers []Verifier[C]) (string, error) {
+func identify[C any](ctx context.Context, m *Manager, verb *call, about Token, credentials C, verifiers []Verifier[C]) (string, error) {
 	if err := m.ready(ctx, verb); err != nil {
 		return "", err
 	}
 	for _, v := range verifiers {
 		if err := ctx.Err(); err != nil {
-			return "", storeError(verb, err)
+			return "", storeError(verb.Verb, err)
 		}
 		subject, err := v.Verify(ctx, credentials)
 		switch {
 		case errors.Is(err, ErrBadCredentials):
-			return "", m.badCredentials(ctx, err)
+			return "", m.badCredentials(ctx, verb, err)
 		case errors.Is(err, ErrNotMine):
 			continue
 		case err != nil:
-			return "", fmt.Errorf("lapse: %s: a Verifier could not tell: %w", verb, fromOutside(err, ErrUnavailable))
+			return "", verifierError(verb.Verb, fromOutside(err, ErrUnavailable))
 		}
 		if err := checkSubject(subject); err != nil {
-			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb, err)
+			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb.Verb, err)
 		}
 		about.Subject, about.AuthenticatedAt = subject, m.now()
 		if err := m.askAdmit(ctx, verb, &about, 0); err != nil {
@@ -133,12 +141,19 @@ func identify[C any](ctx context.Context, m *Manager, verb string, about Token, 
 		}
 		return subject, nil
 	}
-	return "", m.badCredentials(ctx, fmt.Errorf("%w: no Verifier knows them for its own", ErrBadCredentials))
+	return "", m.badCredentials(ctx, verb, fmt.Errorf("%w: no Verifier knows them for its own", ErrBadCredentials))
 }
 
 // badCredentials returns the refusal with err, and tells Observe of it without err: the error of
 // a Verifier may quote the credentials, and no event may contain a secret.
-func (m *Manager) badCredentials(ctx context.Context, err error) error {
-	_ = m.refuse(ctx, &Rejection{Err: ErrBadCredentials})
+func (m *Manager) badCredentials(ctx context.Context, verb *call, err error) error {
+	_ = m.refuse(ctx, verb, &Rejection{Err: ErrBadCredentials})
 	return &Rejection{Err: err}
+}
+
+// verifierError returns the error of verb for err, by which a Verifier could not tell. Observe is
+// told its Code alone.
+func verifierError(verb Verb, err error) error {
+	text := "lapse: " + verb.String() + ": a Verifier could not tell"
+	return hideText(text, fmt.Errorf("%s: %w", text, err))
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/counter"
 	"github.com/seed-55daa01a/lapse/internal/hold"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/internal/table"
@@ -33,11 +34,12 @@ type Manager struct {
 	observe   func(context.Context, Event)
 	keys      []bearer.Key // of Config.Keys, the one in use first
 	holds     *hold.Scheduler
-	rules     *sessionRules // of the Pairs that this Manager belongs to, or nil
-	refreshes bool          // its texts are the refresh texts of those Pairs
-	drafts    sync.Pool     // of *draft, for issue
-	ended     atomic.Uint32 // the epoch up to which endEarlierEpochs has written the ends
-	apart     atomic.Int32  // the number of goroutines of tellApart
+	rules     *sessionRules  // of the Pairs that this Manager belongs to, or nil
+	refreshes bool           // its texts are the refresh texts of those Pairs
+	counts    *counter.Table // by statIndex; nil: nothing is counted
+	drafts    sync.Pool      // of *draft, for issue
+	ended     atomic.Uint32  // the epoch up to which endEarlierEpochs has written the ends
+	apart     atomic.Int32   // the number of goroutines of tellApart
 }
 
 // New returns a Manager that keeps its tokens in store. It validates cfg and keeps a copy.
@@ -91,6 +93,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		admission: cfg.Admit,
 		observe:   cfg.Observe,
 		keys:      keys,
+		counts:    counter.New(statCount),
 	}
 	m.holds = hold.New(m.holdConfig(&cfg))
 	m.checkMark()

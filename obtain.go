@@ -32,29 +32,31 @@ import (
 //
 // Errors are ErrNoKeys and those of Issue. After ErrOutcomeUnknown a token may have been made,
 // and Obtain gives that one; any other error has changed nothing.
-func (m *Manager) Obtain(ctx context.Context, g Grant) (Issued, error) {
+func (m *Manager) Obtain(ctx context.Context, g Grant) (i Issued, err error) {
+	verb := m.begin(VerbObtain)
+	defer m.finish(ctx, &verb, &err)
 	if len(m.keys) == 0 {
 		return Issued{}, ErrNoKeys
 	}
 	if err := g.checkObtain(&m.policy); err != nil {
 		return Issued{}, err
 	}
-	o := obtaining{asked: g, draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m}}
+	o := obtaining{asked: g, draft: draft{m: m, grant: g, key: m.keys[0]}, rotation: rotation{m: m, actor: actorOf(ctx)}}
 	if err := o.rotation.drawRandom(); err != nil {
 		return Issued{}, err
 	}
-	if err := o.draft.transact(ctx, "obtain", o.inTx); err != nil {
+	if err := o.draft.transact(ctx, &verb, o.inTx); err != nil {
 		return Issued{}, err
 	}
 	if !o.found {
-		return o.draft.issued(ctx), nil
+		return o.draft.issued(ctx, &verb), nil
 	}
 	if o.rotated {
-		m.tellEnded(ctx, o.draft.evicted)
-		m.tell(ctx, Event{Kind: EventRotated, At: o.token.RotatedAt, Token: o.token})
+		m.tellEnded(ctx, &verb, o.draft.evicted)
+		m.tell(ctx, &verb, Event{Kind: EventRotated, At: o.token.RotatedAt, Token: o.token})
 	}
 	if !o.renewedAt.IsZero() {
-		m.tell(ctx, Event{Kind: EventRenewed, At: o.renewedAt, Token: o.token})
+		m.renewed(ctx, &verb, o.renewedAt, &o.before, &o.token)
 	}
 	return Issued{Token: o.token, Bearer: o.cred.Text(m.prefix), Existing: true, Reduced: o.reduced}, nil
 }
@@ -68,6 +70,7 @@ type obtaining struct {
 	found     bool // the subject has a token, and the fields below are about that
 	cred      bearer.Credential
 	token     Token
+	before    Token     // the token, before it was renewed
 	renewedAt time.Time // zero: the token was not renewed
 	rotated   bool
 	reduced   []string
@@ -130,7 +133,7 @@ func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) err
 		return nil
 	}
 	renewal(&o.token, rec.TTL, now).Raise(rec)
-	o.token, o.renewedAt = m.token(rec), now
+	o.before, o.token, o.renewedAt = o.token, m.token(rec), now
 	return putIn(tx, rec)
 }
 

@@ -56,8 +56,8 @@ type PairConfig struct {
 	// scope has a word that the old one lacks.
 	//
 	// Each refresh stores the instant at which its grace ends; at that instant the texts are
-	// dead. A repeated answer does not prolong the grace, writes nothing and is not told to
-	// Observe. 0 means 10 seconds, or Access.Policy.TTL if that is shorter. The most is 60
+	// dead. A repeated answer does not prolong the grace and writes nothing, and Observe is told
+	// EventRepeated. 0 means 10 seconds, or Access.Policy.TTL if that is shorter. The most is 60
 	// seconds, or that TTL if shorter. NoGrace is none. If the Grant.TTL of a session is
 	// shorter than the grace, it is its grace.
 	Grace time.Duration
@@ -101,6 +101,7 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	refresh.binding, refresh.refreshes = bearer.NewRefreshBinding(refresh.prefix), true
 	rules := &sessionRules{policy: refresh.policy, access: access.prefix, refresh: refresh.prefix}
 	access.rules, refresh.rules = rules, rules
+	refresh.counts = access.counts
 	return &Pairs{access, refresh, rules, grace}, nil
 }
 
@@ -165,7 +166,9 @@ func (p *Pairs) Access() *Manager { return p.access }
 //
 // The cost of Issue grows with the live records of the subject, unless MaxTokens is
 // NoTokenLimit.
-func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
+func (p *Pairs) Issue(ctx context.Context, g Grant) (c TokenPair, err error) {
+	verb := p.refresh.begin(VerbIssuePair)
+	defer p.refresh.finish(ctx, &verb, &err)
 	if err := p.check(&g); err != nil {
 		return TokenPair{}, err
 	}
@@ -173,12 +176,12 @@ func (p *Pairs) Issue(ctx context.Context, g Grant) (TokenPair, error) {
 		return TokenPair{}, err
 	}
 	l := sessionDraft{p: p, grant: g}
-	if err := l.save(ctx); err != nil {
+	if err := l.save(ctx, &verb); err != nil {
 		return TokenPair{}, err
 	}
-	p.refresh.tellEnded(ctx, l.room.evicted)
-	p.refresh.tell(ctx, Event{Kind: EventIssued, At: l.rec.IssuedAt, Token: p.refresh.token(&l.rec)})
-	c := p.pair(&l.rec, &l.access, &l.refresh, l.rec.IssuedAt)
+	p.refresh.tellEnded(ctx, &verb, l.room.evicted)
+	p.refresh.tell(ctx, &verb, Event{Kind: EventIssued, At: l.rec.IssuedAt, Token: p.refresh.token(&l.rec)})
+	c = p.pair(&l.rec, &l.access, &l.refresh, l.rec.IssuedAt)
 	for _, tok := range l.room.evicted {
 		c.Refresh.Evicted = append(c.Refresh.Evicted, tok.ID)
 	}
@@ -226,14 +229,6 @@ func (p *Pairs) pair(rec *storage.Record, access, refresh *bearer.Credential, no
 	return c
 }
 
-// left returns how long tok has to live at now, 0 if it is dead.
-func left(tok *Token, now time.Time) time.Duration {
-	if !tok.Live(now) {
-		return 0
-	}
-	return tok.ExpiresAt.Sub(now)
-}
-
 // Sessions yields the live sessions of subject that these Pairs made, in the order of their IDs.
 // Each tells the instants of its log-in (IssuedAt), last refresh (RotatedAt) and last use
 // (LastUsedAt), until when it lives unless it is refreshed (ExpiresAt), and the name of its
@@ -249,7 +244,7 @@ func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, e
 			now = p.access.now() // before p.access.token, as Manager.fromEarlierEpoch demands
 			return p.refresh.owns(rec)
 		}
-		for tok, err := range p.access.tokens(ctx, "sessions", subject, ours) {
+		for tok, err := range p.access.tokens(ctx, VerbSessions, subject, ours) {
 			if err == nil && !tok.Live(now) {
 				continue
 			}
@@ -264,9 +259,10 @@ func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, e
 // and changes nothing. The error for a replaced text is ErrReplaced, except within its grace,
 // and the session lives on. A new text that only Peek was given counts as not presented. Other
 // errors are those of Refresh.
-func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
-	_, tok, err := p.refresh.proveLive(ctx, "peek pair", refreshToken)
-	if err != nil {
+func (p *Pairs) Peek(ctx context.Context, refreshToken string) (tok Token, err error) {
+	verb := p.refresh.begin(VerbPeekPair)
+	defer p.refresh.finish(ctx, &verb, &err)
+	if _, tok, err = p.refresh.proveLive(ctx, &verb, refreshToken); err != nil {
 		return Token{}, err
 	}
 	return tok, nil
@@ -283,7 +279,7 @@ func (p *Pairs) Peek(ctx context.Context, refreshToken string) (Token, error) {
 // store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the first three like a
 // success.)
 func (p *Pairs) ExpireBearer(ctx context.Context, bearer string) (Token, error) {
-	return p.managerOf(bearer).expireBearer(ctx, "expire bearer", bearer)
+	return p.managerOf(bearer).ExpireBearer(ctx, bearer)
 }
 
 // managerOf returns the Manager of the refresh texts if text has its prefix, or else that of the

@@ -43,7 +43,7 @@ func (p *pairs) others(cfg lapse.PairConfig) *lapse.Pairs {
 	p.t.Helper()
 	cfg.Access.Clock = p.clock
 	if cfg.Access.Observe == nil {
-		cfg.Access.Observe = func(_ context.Context, e lapse.Event) { p.events = append(p.events, e) }
+		cfg.Access.Observe = p.observe
 	}
 	cfg.Access.Admit = func(context.Context, lapse.Token) error { return p.refused }
 	made, err := lapse.NewPairs(p.store, cfg)
@@ -874,7 +874,7 @@ func TestPairRunsAgain(t *testing.T) {
 			}
 			s.events = nil
 		}}, lapse.PairConfig{
-			Access:  lapse.Config{Clock: s.clock, Observe: func(_ context.Context, e lapse.Event) { s.events = append(s.events, e) }},
+			Access:  lapse.Config{Clock: s.clock, Observe: s.observe},
 			Refresh: pairSceneLimit,
 		})
 		lapsetest.WantIs(t, "NewPairs", err, nil)

@@ -28,13 +28,13 @@ func WithProof(ctx context.Context, thumbprint Thumbprint) context.Context {
 type proofKey struct{}
 
 // requireProof returns nil if ctx has the proof of the key that the token of rec is bound to.
-// Otherwise it refuses the text p, which is found of rec, and which takes the time of one tag.
-func (m *Manager) requireProof(ctx context.Context, p *presented, rec *storage.Record, found standing) error {
+// Otherwise verb refuses the text p, which is found of rec, and which takes the time of one tag.
+func (m *Manager) requireProof(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing) error {
 	if proved, ok := ctx.Value(proofKey{}).(*Thumbprint); ok && proved.Matches(&rec.Thumbprint) {
 		return nil
 	}
 	if found != spentText { // match has computed the tag of a spent text
 		payTag(p.cred, m.binding)
 	}
-	return m.refuse(ctx, &Rejection{Err: ErrProof, ID: rec.ID, Subject: rec.Subject, Generation: p.generation})
+	return m.refuse(ctx, verb, &Rejection{Err: ErrProof, ID: rec.ID, Subject: rec.Subject, Generation: p.generation})
 }

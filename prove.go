@@ -32,7 +32,7 @@ type proved struct {
 // prove returns the record whose secret text holds, or once held. The token may be dead. It
 // refuses a text that is malformed, one that was never a text of a record, and one of a bound
 // token whose key ctx does not prove.
-func (m *Manager) prove(ctx context.Context, verb, text string) (p proved, err error) {
+func (m *Manager) prove(ctx context.Context, verb *call, text string) (p proved, err error) {
 	p.cred, p.sum = new(bearer.Credential), new([sha256.Size]byte)
 	p.stands, p.now, err = m.proveInto(ctx, verb, text, &p.presented, &p.rec)
 	return p, err
@@ -41,11 +41,12 @@ func (m *Manager) prove(ctx context.Context, verb, text string) (p proved, err e
 // proveInto is prove with the memory of its caller: it sets *rec, and *p with what p points
 // to. So a refusal allocates its answer and nothing else
 // (TestRefusedTextsAllocateTheirAnswer).
-func (m *Manager) proveInto(ctx context.Context, verb, text string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
+func (m *Manager) proveInto(ctx context.Context, verb *call, text string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
 	ok := false
 	if p.prefix, ok = p.cred.Parse(text, m.prefix); !ok {
-		return unknownText, now, m.refuse(ctx, ErrMalformed)
+		return unknownText, now, m.refuse(ctx, verb, ErrMalformed)
 	}
+	verb.stripe = stripeOf(p.cred)
 	if err := m.ready(ctx, verb); err != nil {
 		return unknownText, now, err
 	}
@@ -67,7 +68,7 @@ func (m *Manager) load(ctx context.Context, id ID, rec *storage.Record) (err err
 
 // proveLive is prove, and returns the token as that text shows it. It refuses a text that
 // does not work, a token that is dead or has no uses left, and one that Admit refuses.
-func (m *Manager) proveLive(ctx context.Context, verb, bearer string) (p proved, tok Token, err error) {
+func (m *Manager) proveLive(ctx context.Context, verb *call, bearer string) (p proved, tok Token, err error) {
 	if p, err = m.prove(ctx, verb, bearer); err == nil {
 		tok, err = m.requireLive(ctx, verb, &p.presented, &p.rec, p.stands, p.now)
 	}
@@ -75,16 +76,16 @@ func (m *Manager) proveLive(ctx context.Context, verb, bearer string) (p proved,
 }
 
 // requireLive is proveLive for a text that prove has found.
-func (m *Manager) requireLive(ctx context.Context, verb string, p *presented, rec *storage.Record, found standing, now time.Time) (tok Token, err error) {
+func (m *Manager) requireLive(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing, now time.Time) (tok Token, err error) {
 	if found == spentText {
-		return tok, m.refuse(ctx, replaced(rec, p))
+		return tok, m.refuse(ctx, verb, replaced(rec, p))
 	}
 	seen := *rec
 	m.showClockEnd(&seen)
 	m.viewText(&seen, found)
 	tok = seen.Token
 	if _, err = m.admit(ctx, verb, &tok, p.generation, now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
-		err = m.refuse(ctx, exhausted(&tok, p.generation))
+		err = m.refuse(ctx, verb, exhausted(&tok, p.generation))
 	}
 	if err != nil {
 		payTag(p.cred, m.binding)

@@ -105,7 +105,7 @@ func effects() map[string]effect {
 		"refused":      {ErrNotDelegable, nil, nil},
 		"refuses":      {ErrNotRenewable, nil, nil},
 		"rotates":      {nil, []EventKind{EventRotated}, (*textScene).replaced},
-		"again":        {},
+		"again":        {nil, []EventKind{EventRepeated}, nil},
 		"taken":        {ErrRotated, nil, nil},
 		"replaced":     {ErrReplaced, spent, nil},
 		"unknown":      {ErrUnknown, rejected, nil},
@@ -247,6 +247,9 @@ func (w *textWorld) play(kind string, row *textRow, verb *textVerb, word string,
 	}
 	if !errors.Is(err, want.err) || (err == nil) != (want.err == nil) {
 		return fmt.Errorf("the answer is %v; want %v", err, want.err)
+	}
+	if verb.name == "Hold" && want.err == nil {
+		want.told = append(slices.Clone(want.told), EventHeld)
 	}
 	if !slices.Equal(told, want.told) {
 		return fmt.Errorf("told: %v; want %v", told, want.told)

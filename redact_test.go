@@ -468,7 +468,7 @@ var hushRemainder = map[string]string{
 }
 
 // hushHarmless are the exported types that no value of a secret can be reached from.
-const hushHarmless = "Token ID Thumbprint Kind EndReason Clock ClockGuard EventKind Grant Verifier VerifierFunc Policy Renewal AtLimit Marker Mark Marks Use Filter Store Tx Watcher Change Step StepKind TokenType Seconds MarkSharer"
+const hushHarmless = "Token ID Thumbprint Kind EndReason Actor Clock ClockGuard EventKind LogOptions Stats StatKey Verb Grant Verifier VerifierFunc Policy Renewal AtLimit Marker Mark Marks Use Filter Store Tx Watcher Change Step StepKind TokenType Seconds MarkSharer"
 
 // hushExported returns the names of the exported types of a directory's package.
 func hushExported(t *testing.T, dir string) (names []string) {
@@ -882,10 +882,13 @@ func TestNoTextIsTold(t *testing.T) {
 		tried += len(verbs)
 		for _, dead := range []bool{false, true} {
 			s, heard, kinds := newRefusedScene(t), &said{}, map[EventKind]bool{}
+			var log bytes.Buffer
+			logging := LogEvents(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), &LogOptions{PerMinute: -1})
 			s.observe = func(_ context.Context, e Event) {
 				kinds[e.Kind] = true
 				heard.value(e)
 				heard.err(e.Err)
+				logging(t.Context(), e)
 			}
 			if dead {
 				made(s.m.ExpireSubject(t.Context(), "ana"))
@@ -899,6 +902,7 @@ func TestNoTextIsTold(t *testing.T) {
 				}
 			}
 			s.addRecords(t, all) // and what came of it
+			heard.texts = append(heard.texts, log.String())
 			if heard.errors < 20*len(verbs) || !kinds[EventRejected] || !kinds[EventSpent] || !kinds[EventAhead] {
 				t.Errorf("%v: heard %d errors and events of %v; then nothing is tested", verbs, heard.errors, kinds)
 			}

@@ -33,17 +33,19 @@ import (
 // session can have. Any other error is the store's, the context's or Admit's. Then nothing has
 // happened, except that after ErrOutcomeUnknown the secrets may have been replaced: call Refresh
 // again with the same text while the grace lasts.
-func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (TokenPair, error) {
+func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (c TokenPair, err error) {
 	m := p.refresh
+	verb := m.begin(VerbRefresh)
+	defer m.finish(ctx, &verb, &err)
 	var rec storage.Record
 	text := presented{cred: new(bearer.Credential), sum: new([sha256.Size]byte)}
-	found, now, err := m.proveInto(ctx, "refresh", refreshToken, &text, &rec)
+	found, now, err := m.proveInto(ctx, &verb, refreshToken, &text, &rec)
 	if err != nil {
 		return TokenPair{}, err
 	}
 	asked := ""
 	if found != spentText {
-		tok, err := m.requireLive(ctx, "refresh", &text, &rec, found, now)
+		tok, err := m.requireLive(ctx, &verb, &text, &rec, found, now)
 		if err == nil {
 			asked, err = narrowScope(&tok, scope)
 		}
@@ -52,10 +54,10 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 		}
 	} else if !m.sessionLives(&rec, now) { // an end is final: there is nothing to write
 		tok := m.token(&rec)
-		return TokenPair{}, m.refuse(ctx, reused(&tok, &text))
+		return TokenPair{}, m.refuse(ctx, &verb, reused(&tok, &text))
 	}
-	r := refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText}
-	return r.answer(ctx, rec.Subject)
+	r := refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText, actor: actorOf(ctx)}
+	return r.answer(ctx, &verb, rec.Subject)
 }
 
 // narrowScope returns those words of tok's scope that are in asked, in the order of that scope,
@@ -83,7 +85,7 @@ func narrowScope(tok *Token, asked []string) (string, error) {
 
 // reused returns the refusal of a spent text of the session tok, which is dead.
 func reused(tok *Token, p *presented) *Rejection {
-	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.Generation(), At: deadFrom(tok), Reason: tok.EndReason}
+	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.Generation(), At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
 }
 
 // refreshing is one Refresh. Its transaction may run more than once, and sets the results each
@@ -93,6 +95,7 @@ type refreshing struct {
 	text  *presented
 	scope string // of the new access text
 	spent bool   // text was found to be spent before the transaction
+	actor Actor  // of the context of Refresh
 	salt  [bearer.SaltLen]byte
 
 	// The results of the transaction.
@@ -103,26 +106,28 @@ type refreshing struct {
 }
 
 // answer runs the transaction, tells Observe, and returns what Refresh returns.
-func (r *refreshing) answer(ctx context.Context, subject string) (TokenPair, error) {
+func (r *refreshing) answer(ctx context.Context, verb *call, subject string) (TokenPair, error) {
 	p, m := r.p, r.p.refresh
 	if err := bearer.Draw(r.salt[:]); err != nil {
 		return TokenPair{}, err
 	}
-	if err := m.update(ctx, "refresh", subject, r.apply); err != nil {
-		return TokenPair{}, m.verdict(ctx, r.text.cred.ID(), err)
+	if err := m.update(ctx, verb, subject, r.apply); err != nil {
+		return TokenPair{}, m.verdict(ctx, verb, r.text.cred.ID(), err)
 	}
-	m.tellEnded(ctx, r.ended)
+	m.tellEnded(ctx, verb, r.ended)
 	if r.stands == spentText {
-		return TokenPair{}, m.refuse(ctx, reused(&r.tok, r.text))
+		return TokenPair{}, m.refuse(ctx, verb, reused(&r.tok, r.text))
 	}
-	if err := m.refuseOvertaken(ctx, &r.rec.Token, r.rec.Epoch, r.text.generation); err != nil {
+	if err := m.refuseOvertaken(ctx, verb, &r.rec.Token, r.rec.Epoch, r.text.generation); err != nil {
 		return TokenPair{}, err
 	}
 	if r.stands == currentText && m.observe != nil { // an Event is large
-		m.tell(ctx, Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
+		m.tell(ctx, verb, Event{Kind: EventRotated, At: r.now, Token: m.token(&r.rec)})
 	}
 	c := p.pair(&r.rec, &r.access, &r.refresh, r.now)
-	c.Repeated = r.stands == previousText
+	if c.Repeated = r.stands == previousText; c.Repeated {
+		m.repeated(ctx, verb, r.now, &c.Refresh.Token)
+	}
 	return c, nil
 }
 
@@ -158,7 +163,7 @@ func (r *refreshing) reuse(tx storage.Tx) (err error) {
 	if r.tok = m.token(&r.rec); !m.sessionLives(&r.rec, r.now) {
 		return nil
 	}
-	if r.ended, err = m.endWithDelegates(tx, r.rec.ID, EndReused, r.now); err == nil {
+	if r.ended, err = m.endWithDelegates(tx, r.rec.ID, ending{r.now, EndReused, r.actor}); err == nil {
 		r.tok = r.ended[0]
 	}
 	return err

@@ -108,9 +108,7 @@ func TestGraceBoundary(t *testing.T) {
 				p.events = nil
 				p.wantSame("again", a, b)
 				lapsetest.WantDiff(t, "contents", before, p.contents())
-				if len(p.events) != 0 {
-					t.Errorf("events of what did not happen: %+v", p.events)
-				}
+				lapsetest.WantDiff(t, "events", []lapse.EventKind{lapse.EventRepeated}, p.kinds())
 				return
 			}
 			p.wantRefresh("after the grace", a, row.want)

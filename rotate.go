@@ -34,21 +34,23 @@ import (
 // Refresh replaces; and ErrInvalidGrant for an overlap that is negative, under a millisecond
 // but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown call Rotate again. If the
 // overlap was 0 and the second call returns ErrReplaced, issue a token instead.
-func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (Issued, error) {
+func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (i Issued, err error) {
+	verb := m.begin(VerbRotate)
+	defer m.finish(ctx, &verb, &err)
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
 	}
-	p, err := m.prove(ctx, "rotate", bearer)
+	p, err := m.prove(ctx, &verb, bearer)
 	switch {
 	case err != nil:
 		return Issued{}, err
 	case p.rec.Kind == KindSession:
 		return Issued{}, errRotateSession
 	}
-	if _, err := m.requireLive(ctx, "rotate", &p.presented, &p.rec, p.stands, p.now); err != nil {
+	if _, err := m.requireLive(ctx, &verb, &p.presented, &p.rec, p.stands, p.now); err != nil {
 		return Issued{}, err
 	}
-	return m.rotate(ctx, "rotate", p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
+	return m.rotate(ctx, &verb, p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
 }
 
 // RotateID is Rotate for administrators, who have no text of the token of id. The text in use
@@ -58,18 +60,20 @@ func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Durati
 // Admit is not asked. The error is ErrNotFound if there is no such token of this Manager's
 // prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable for a
 // session; ErrInvalidGrant as from Rotate; or the store's.
-func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (Issued, error) {
+func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (i Issued, err error) {
+	verb := m.begin(VerbRotateID)
+	defer m.finish(ctx, &verb, &err)
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
 	}
-	if err := m.ready(ctx, "rotate ID"); err != nil {
+	if err := m.ready(ctx, &verb); err != nil {
 		return Issued{}, err
 	}
 	rec, err := m.record(ctx, id)
 	if err != nil {
-		return Issued{}, recordError("rotate ID", err)
+		return Issued{}, recordError(VerbRotateID, err)
 	}
-	return m.rotate(ctx, "rotate ID", rec.Subject, &rotation{m: m, id: id, overlap: overlap})
+	return m.rotate(ctx, &verb, rec.Subject, &rotation{m: m, id: id, overlap: overlap})
 }
 
 var (
@@ -90,26 +94,29 @@ func (p *Policy) checkOverlap(overlap time.Duration) error {
 
 // rotate draws the random parts of r, applies it in a transaction of the subject, and tells
 // Observe. The error is a *Rejection, and told as one, if r has the text of a dead token.
-func (m *Manager) rotate(ctx context.Context, verb, subject string, r *rotation) (Issued, error) {
+func (m *Manager) rotate(ctx context.Context, verb *call, subject string, r *rotation) (Issued, error) {
 	if err := r.drawRandom(); err != nil {
 		return Issued{}, err
 	}
+	r.actor = actorOf(ctx)
 	err := m.update(ctx, verb, subject, r.apply)
 	if err == nil {
-		m.tellEnded(ctx, r.ended)
+		m.tellEnded(ctx, verb, r.ended)
 		err = m.overtaken(&r.token, r.epoch, r.by)
 	}
 	if err != nil {
 		if r.text == nil && errors.Is(err, errGone) {
-			return Issued{}, recordError(verb, err)
+			return Issued{}, recordError(verb.Verb, err)
 		}
 		if r.text == nil {
 			return Issued{}, err
 		}
-		return Issued{}, m.verdict(ctx, r.id, err)
+		return Issued{}, m.verdict(ctx, verb, r.id, err)
 	}
-	if !r.repeated {
-		m.tell(ctx, Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
+	if r.repeated {
+		m.repeated(ctx, verb, r.at, &r.token)
+	} else {
+		m.tell(ctx, verb, Event{Kind: EventRotated, At: r.token.RotatedAt, Token: r.token})
 	}
 	return Issued{Token: r.token, Bearer: r.cred.Text(m.prefix)}, nil
 }
@@ -121,6 +128,7 @@ type rotation struct {
 	id      ID
 	text    *presented // of the token; nil: RotateID or Obtain asks
 	overlap time.Duration
+	actor   Actor         // of the context of the verb
 	life    time.Duration // the TTL that Obtain asks for; 0: the token keeps its TTL
 
 	// The random parts are drawn before the transaction.
@@ -129,6 +137,7 @@ type rotation struct {
 	random [bearer.RandomLen]byte
 
 	// The results of the transaction.
+	at       time.Time
 	token    Token
 	epoch    uint32            // of the record
 	by       uint32            // the generation of text, or without one of the secret that was replaced
@@ -151,7 +160,7 @@ func (r *rotation) drawRandom() error {
 
 // apply is the transaction.
 func (r *rotation) apply(tx storage.Tx, now time.Time) error {
-	r.ended, r.repeated = nil, false
+	r.at, r.ended, r.repeated = now, nil, false
 	j, err := r.find(tx, now)
 	if r.epoch, r.by = j.rec.Epoch, j.rec.Generation; r.text != nil {
 		r.by = r.text.generation
@@ -243,7 +252,7 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotationState, now t
 	if r.overlap != 0 || rec.Family == (ID{}) {
 		return nil
 	}
-	ended, err := r.m.endRotatedDelegates(tx, rec.ID, now)
+	ended, err := r.m.endRotatedDelegates(tx, rec.ID, ending{at: now, actor: r.actor})
 	r.ended = ended
 	return err
 }
@@ -261,30 +270,6 @@ func (r *rotation) keepPrevious(j *judged, state *rotationState, now time.Time) 
 		state.previous, state.before = j.rec.Digest.Sum(), j.rec.Generation
 		j.rec.PreviousUntil = capped(steady.Add(now, r.overlap), j.tok.ExpiresAt)
 	}
-}
-
-// makeSecret sets cred to the text of rec's generation, and in state what its secret derives
-// from: one of Config.Keys for a token of Obtain, or else the text presented. Without either the
-// secret is random.
-func (r *rotation) makeSecret(rec *storage.Record, state *rotationState) {
-	binding := r.m.binding
-	state.unused, state.salt = r.overlap != 0, [bearer.SaltLen]byte{}
-	state.obtained = madeByObtain(rec) && len(r.m.keys) > 0
-	random := r.random[:]
-	switch {
-	case state.obtained:
-		state.salt = r.salt
-		derived := r.m.keys[0].Rotated(rec.ID, binding, rec.Generation, state.salt[:])
-		random = derived[:]
-	case r.text != nil:
-		derived := r.text.cred.Successor(binding, bearer.PlainSecret, rec.Generation, r.salt[:])
-		random = derived[:]
-		if state.unused {
-			state.salt = r.salt
-		}
-	}
-	copy(r.cred[:], rec.ID[:])
-	r.cred.SetTagged(&state.key, binding, bearer.PlainSecret, rec.Generation, random)
 }
 
 // renew begins a new life of the token at now. A delegate keeps its cap: a delegate of an access

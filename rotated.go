@@ -150,3 +150,27 @@ func isSum(text string, sum *[sha256.Size]byte) bool {
 	d := storage.NewDigest(storage.SHA256, [sha256.Size]byte([]byte(text)))
 	return d.Matches(storage.SHA256, sum)
 }
+
+// makeSecret sets cred to the text of rec's generation, and in state what its secret derives
+// from: one of Config.Keys for a token of Obtain, or else the text presented. Without either the
+// secret is random.
+func (r *rotation) makeSecret(rec *storage.Record, state *rotationState) {
+	binding := r.m.binding
+	state.unused, state.salt = r.overlap != 0, [bearer.SaltLen]byte{}
+	state.obtained = madeByObtain(rec) && len(r.m.keys) > 0
+	random := r.random[:]
+	switch {
+	case state.obtained:
+		state.salt = r.salt
+		derived := r.m.keys[0].Rotated(rec.ID, binding, rec.Generation, state.salt[:])
+		random = derived[:]
+	case r.text != nil:
+		derived := r.text.cred.Successor(binding, bearer.PlainSecret, rec.Generation, r.salt[:])
+		random = derived[:]
+		if state.unused {
+			state.salt = r.salt
+		}
+	}
+	copy(r.cred[:], rec.ID[:])
+	r.cred.SetTagged(&state.key, binding, bearer.PlainSecret, rec.Generation, random)
+}

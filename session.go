@@ -150,6 +150,7 @@ type sessionDraft struct {
 	key             bearer.TagKey
 	access, refresh bearer.Credential
 
+	actor Actor  // of the context of Issue
 	epoch uint32 // of the transaction
 	rec   storage.Record
 	room  tokenLimit
@@ -157,20 +158,21 @@ type sessionDraft struct {
 
 // save draws the random parts and stores the session. The epoch of the record is still the
 // current one when save returns without an error.
-func (l *sessionDraft) save(ctx context.Context) error {
-	return l.p.refresh.retryOnNewEpoch(ctx, "issue pair", &l.room.evicted, func() (uint32, error) {
-		err := l.attempt(ctx)
+func (l *sessionDraft) save(ctx context.Context, verb *call) error {
+	l.actor = actorOf(ctx)
+	return l.p.refresh.retryOnNewEpoch(ctx, verb, &l.room.evicted, func() (uint32, error) {
+		err := l.attempt(ctx, verb.Verb)
 		return l.epoch, err
 	})
 }
 
 // attempt draws the random parts and runs the transaction, again while the ID is taken.
-func (l *sessionDraft) attempt(ctx context.Context) (err error) {
+func (l *sessionDraft) attempt(ctx context.Context, verb Verb) (err error) {
 	for range mintAttempts {
 		if err = l.draw(l.p.refresh.now()); err != nil {
 			return err
 		}
-		err = updateError("issue pair", l.p.refresh.store.Update(ctx, l.grant.Subject, l.store))
+		err = updateError(verb, l.p.refresh.store.Update(ctx, l.grant.Subject, l.store))
 		if !errors.Is(err, ErrConflict) || errors.Is(err, ErrOutcomeUnknown) {
 			break
 		}
@@ -205,7 +207,7 @@ func (l *sessionDraft) store(tx storage.Tx) error {
 // put puts the session. If the subject is at its limit, it makes room or returns ErrLimit.
 func (l *sessionDraft) put(tx storage.Tx, now time.Time) error {
 	p := l.p
-	l.room = tokenLimit{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules}
+	l.room = tokenLimit{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules, actor: l.actor}
 	l.makeRecord(now, l.epoch)
 	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
 		return nil

@@ -116,3 +116,11 @@ var (
 	errNotBearer  = errors.New("lapse: not an answer of RFC 6749 section 5.1: want token_type Bearer")
 	errSeconds    = errors.New("lapse: not an answer of RFC 6749 section 5.1: want a number of seconds as expires_in")
 )
+
+// left returns how long tok has to live at now, 0 if it is dead.
+func left(tok *Token, now time.Time) time.Duration {
+	if !tok.Live(now) {
+		return 0
+	}
+	return tok.ExpiresAt.Sub(now)
+}

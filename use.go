@@ -16,8 +16,8 @@ import (
 // one succeeds. The last use renews nothing and ends the token. While this Manager holds
 // connections by the token, it ends later, with the last of them. The previous text of a rotated
 // token spends a use and renews nothing.
-func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject string, use usage) (Token, error) {
-	s := spending{m: m, text: p.keep(), use: use}
+func (m *Manager) spend(ctx context.Context, verb *call, p *presented, subject string, use usage) (Token, error) {
+	s := spending{m: m, text: p.keep(), use: use, actor: actorOf(ctx)}
 	err := m.update(ctx, verb, subject, s.inTx)
 	if err == nil {
 		err = m.overtaken(&s.token, s.epoch, s.text.generation)
@@ -27,13 +27,15 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 		if (use == useHeld || s.later) && errors.Is(err, ErrOutcomeUnknown) { // it may have been the last use
 			m.holds.EndLater(s.text.cred.ID(), subject)
 		}
-		return Token{}, m.verdict(ctx, p.cred.ID(), err)
+		return Token{}, m.verdict(ctx, verb, p.cred.ID(), err)
 	case s.later && !m.holds.EndLater(s.token.ID, subject):
 		m.exhaust(s.token.ID, subject)
+	case s.token.Repeated():
+		m.repeated(ctx, verb, s.at, &s.token)
 	case s.renewed:
-		m.tell(ctx, Event{Kind: EventRenewed, At: s.at, Token: s.token})
+		m.renewed(ctx, verb, s.at, &s.before, &s.token)
 	case !s.token.EndedAt.IsZero():
-		m.tellEnded(ctx, []Token{s.token})
+		m.tellEnded(ctx, verb, []Token{s.token})
 	}
 	return s.token, nil
 }
@@ -41,12 +43,14 @@ func (m *Manager) spend(ctx context.Context, verb string, p *presented, subject 
 // spending is one use of a budget. Its transaction may run more than once, and sets the results
 // each time.
 type spending struct {
-	m    *Manager
-	text *presented
-	use  usage
+	m     *Manager
+	text  *presented
+	use   usage
+	actor Actor // of the context of the verb
 
 	// The results of the transaction.
 	token   Token
+	before  Token  // as it was before the use
 	epoch   uint32 // of the record
 	at      time.Time
 	renewed bool
@@ -60,7 +64,7 @@ func (s *spending) inTx(tx storage.Tx, now time.Time) error {
 	s.renewed, s.later = false, false
 	j, err := m.proveLiveIn(tx, s.text, now)
 	if err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeatable(&j.rec, s.use) {
-		s.token, s.epoch = j.tok, j.rec.Epoch
+		s.at, s.token, s.epoch = now, j.tok, j.rec.Epoch
 		s.token.UsesLeft = -1
 		return nil
 	}
@@ -72,8 +76,11 @@ func (s *spending) inTx(tx storage.Tx, now time.Time) error {
 	}
 	held := m.holds.Holding(j.rec.ID)
 	m.policy.spend(&j, now, s.use, held)
+	if rec := &j.rec; !rec.EndedAt.IsZero() {
+		ending{rec.EndedAt, rec.EndReason, s.actor}.endRecord(rec)
+	}
 	s.later = held && j.rec.UseGrace == 0 && spentByHold(&j.rec.Token)
-	s.at, s.token, s.epoch = now, m.token(&j.rec), j.rec.Epoch
+	s.at, s.before, s.token, s.epoch = now, j.tok, m.token(&j.rec), j.rec.Epoch
 	j.above.clamp(&s.token)
 	s.renewed = s.token.EndedAt.IsZero() && s.token.ExpiresAt.After(j.tok.ExpiresAt)
 	return putIn(tx, &j.rec)
@@ -85,13 +92,16 @@ func repeatable(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 &
 
 // repeat answers c, a text of rec, which is alive and has no uses left. It sets tok to the
 // repetition of the last use, or refuses c if use may be none. by is the generation of c.
-func (m *Manager) repeat(ctx context.Context, c *bearer.Credential, rec *storage.Record, by uint32, use usage, tok *Token) error {
+func (m *Manager) repeat(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, by uint32, use usage, tok *Token) error {
 	if !repeatable(rec, use) {
 		payTag(c, m.binding)
-		return m.refuse(ctx, exhausted(&rec.Token, by))
+		return m.refuse(ctx, verb, exhausted(&rec.Token, by))
 	}
 	*tok = rec.Token
 	tok.UsesLeft = -1
+	if use != useNone {
+		m.repeated(ctx, verb, m.now(), tok)
+	}
 	return nil
 }
 
@@ -131,7 +141,7 @@ func (m *Manager) exhaust(id ID, subject string) {
 		now := m.now() // whatever the epoch: the use is spent
 		rec, err := getIn(tx, id)
 		if err == nil && spent(&rec) {
-			_, tokens, err = m.endIfLive(tx, &rec, EndExhausted, now)
+			_, tokens, err = m.endIfLive(tx, &rec, ending{at: now, why: EndExhausted})
 		}
 		return err
 	})
@@ -139,7 +149,7 @@ func (m *Manager) exhaust(id ID, subject string) {
 		return
 	}
 	for _, tok := range tokens {
-		m.tellApart(Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
+		m.tellApart(VerbHold, Event{Kind: EventEnded, At: tok.EndedAt, Token: tok})
 	}
 }
 
@@ -150,22 +160,22 @@ func exhausted(tok *Token, by uint32) *Rejection {
 
 // recordUse records that the current secret of rec, which p presents, was used at now. It returns
 // a refusal of p if a new epoch has begun since p was found good.
-func (m *Manager) recordUse(ctx context.Context, verb string, p *presented, rec *storage.Record, now time.Time, above *ancestry) error {
+func (m *Manager) recordUse(ctx context.Context, verb *call, p *presented, rec *storage.Record, now time.Time, above *ancestry) error {
 	switch {
 	case rec.Generation != 0 && unusedSecret(rec):
 		m.firstUse(ctx, verb, p, &rec.Token)
 	case m.policy.due(&rec.Token, now):
-		m.touch(ctx, &rec.Token, rec.TTL, now, above)
+		m.touch(ctx, verb, &rec.Token, rec.TTL, now, above)
 	}
-	return m.refuseOvertaken(ctx, &rec.Token, rec.Epoch, p.generation)
+	return m.refuseOvertaken(ctx, verb, &rec.Token, rec.Epoch, p.generation)
 }
 
 // firstUse records the first use of the current secret of tok, which p presents, so that no
 // rotation gives that secret again. If the record cannot be stored, the use is good all the same
 // and Observe is told.
-func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *Token) {
+func (m *Manager) firstUse(ctx context.Context, verb *call, p *presented, tok *Token) {
 	var at time.Time
-	var used Token
+	var before, used Token
 	var renewed bool
 	kept := p.keep()
 	err := m.update(ctx, verb, tok.Subject, func(tx storage.Tx, now time.Time) error {
@@ -173,7 +183,7 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 		if err != nil || j.stands != currentText {
 			return err
 		}
-		at, used = now, j.tok
+		at, before, used = now, j.tok, j.tok
 		if changed, err := useSecret(&j.rec); err != nil || !changed {
 			return err
 		}
@@ -187,11 +197,11 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 	switch {
 	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was found good
 	case err != nil:
-		m.tell(ctx, Event{Kind: EventRenewalFailed, At: m.now(), Token: *tok, Err: err})
+		m.tell(ctx, verb, Event{Kind: EventRenewalFailed, At: m.now(), Token: *tok, Err: err})
 	case used.ID != (ID{}):
 		*tok = used
 		if renewed {
-			m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: used})
+			m.renewed(ctx, verb, at, &before, &used)
 		}
 	}
 }
@@ -199,25 +209,22 @@ func (m *Manager) firstUse(ctx context.Context, verb string, p *presented, tok *
 // touch records, without a transaction, that tok was used at now, and sets tok to what callers
 // then see. It does nothing if the use raises neither the last use nor the expiry. If the record
 // cannot be stored, the use is good all the same and Observe is told.
-func (m *Manager) touch(ctx context.Context, tok *Token, ttl time.Duration, now time.Time, above *ancestry) {
+func (m *Manager) touch(ctx context.Context, verb *call, tok *Token, ttl time.Duration, now time.Time, above *ancestry) {
 	expires, raises := m.policy.dueUse(tok, ttl, now)
 	if !raises || m.admission != nil && !tok.Live(m.now()) { // the token died while Admit was asked
 		return
 	}
 	if err := m.store.Touch(ctx, tok.ID, storage.Use{At: now, ExpiresAt: expires}); err != nil {
-		m.tell(ctx, Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError("renew on use", err)})
+		m.tell(ctx, verb, Event{Kind: EventRenewalFailed, At: now, Token: *tok, Err: storeError(verb.Verb, err)})
 		return
 	}
-	expires = above.earliest(expires)
-	renewed := expires.After(tok.ExpiresAt)
+	before := *tok
 	if now.After(tok.LastUsedAt) {
 		tok.LastUsedAt = now
 	}
-	if renewed {
+	if expires = above.earliest(expires); expires.After(tok.ExpiresAt) {
 		tok.ExpiresAt = expires
-	}
-	if renewed && m.observe != nil { // an Event is large
-		m.tell(ctx, Event{Kind: EventRenewed, At: now, Token: *tok})
+		m.renewed(ctx, verb, now, &before, tok)
 	}
 }
 
@@ -227,11 +234,13 @@ func (m *Manager) touch(ctx context.Context, tok *Token, ttl time.Duration, now 
 //
 // Renew spends no use of a budget. Errors are those of Authenticate, ErrNotRenewable if the
 // policy is RenewNever or bearer is an access text of a session, and ErrOutcomeUnknown.
-func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
+func (m *Manager) Renew(ctx context.Context, bearer string) (tok Token, err error) {
+	verb := m.begin(VerbRenew)
+	defer m.finish(ctx, &verb, &err)
 	if m.policy.Renewal == RenewNever {
 		return Token{}, ErrNotRenewable
 	}
-	p, tok, err := m.proveLive(ctx, "renew", bearer)
+	p, tok, err := m.proveLive(ctx, &verb, bearer)
 	switch {
 	case err != nil:
 		return Token{}, err
@@ -240,15 +249,16 @@ func (m *Manager) Renew(ctx context.Context, bearer string) (Token, error) {
 	case p.stands == previousText:
 		return tok, nil
 	}
-	return m.storeRenewal(ctx, &p)
+	return m.storeRenewal(ctx, &verb, &p)
 }
 
 // storeRenewal renews the token that p proves, if p is still its current text, tells Observe,
 // and returns the token.
-func (m *Manager) storeRenewal(ctx context.Context, p *proved) (tok Token, err error) {
+func (m *Manager) storeRenewal(ctx context.Context, verb *call, p *proved) (tok Token, err error) {
 	var at time.Time
+	var before Token
 	var epoch uint32
-	err = m.update(ctx, "renew", p.rec.Subject, func(tx storage.Tx, now time.Time) error {
+	err = m.update(ctx, verb, p.rec.Subject, func(tx storage.Tx, now time.Time) error {
 		at = time.Time{}
 		j, err := m.proveLiveIn(tx, &p.presented, now)
 		if tok, epoch = j.tok, j.rec.Epoch; err != nil || j.stands != currentText {
@@ -258,7 +268,7 @@ func (m *Manager) storeRenewal(ctx context.Context, p *proved) (tok Token, err e
 			return err
 		}
 		renewal(&tok, j.rec.TTL, now).Raise(&j.rec)
-		at, tok = now, m.token(&j.rec)
+		at, before, tok = now, j.tok, m.token(&j.rec)
 		j.above.clamp(&tok)
 		return putIn(tx, &j.rec)
 	})
@@ -266,10 +276,10 @@ func (m *Manager) storeRenewal(ctx context.Context, p *proved) (tok Token, err e
 		err = m.overtaken(&tok, epoch, p.generation)
 	}
 	if err != nil {
-		return Token{}, m.verdict(ctx, p.rec.ID, err)
+		return Token{}, m.verdict(ctx, verb, p.rec.ID, err)
 	}
 	if !at.IsZero() {
-		m.tell(ctx, Event{Kind: EventRenewed, At: at, Token: tok})
+		m.renewed(ctx, verb, at, &before, &tok)
 	}
 	return tok, nil
 }

@@ -9,12 +9,12 @@ import (
 
 // verdict returns err, which a transaction over the token of id returned. It tells Observe if
 // err refuses the token. A record that is gone is ErrUnknown.
-func (m *Manager) verdict(ctx context.Context, id ID, err error) error {
+func (m *Manager) verdict(ctx context.Context, verb *call, id ID, err error) error {
 	switch {
 	case errors.Is(err, errGone): // swept since the text was proved, after it had long been dead
-		return m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: id})
+		return m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: id})
 	case errors.Is(err, ErrUnauthenticated):
-		return m.refuse(ctx, err)
+		return m.refuse(ctx, verb, err)
 	}
 	return err
 }

@@ -32,12 +32,19 @@ func (c *Conn) End(cause error) {
 }
 
 // endAll ends the contexts in the list that begins with c, each with its own cause. The
-// list is one that takeBelowFloor or detach returned, so no other goroutine has it.
+// list is one that takeBelowFloor or detach returned, so no other goroutine has it. endAll tells
+// Config.Cut of them.
 func (s *Scheduler) endAll(c *Conn) {
+	var causes []error
 	for c != nil {
 		next := c.next
 		c.next = nil
-		c.End(s.cfg.ByGeneration(c.cause, c.generation))
+		cause := s.cfg.ByGeneration(c.cause, c.generation)
+		c.End(cause)
+		causes = append(causes, cause)
 		c = next
+	}
+	if len(causes) > 0 {
+		s.cfg.Cut(causes)
 	}
 }

@@ -56,6 +56,9 @@ type Config struct {
 	// which was replaced with an overlap of 0.
 	Replaced func(id storage.ID, subject string, generation uint32) error
 
+	// Cut is told the causes of connections of one token that have been cut.
+	Cut func(causes []error)
+
 	// ByGeneration returns cause, of a token, as the cause for a connection that a secret
 	// of this generation opened.
 	ByGeneration func(cause error, generation uint32) error

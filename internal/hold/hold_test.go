@@ -35,6 +35,7 @@ type world struct {
 	refused   error
 	failed    error
 	told      []error
+	cut       []error
 	exhausted []storage.ID
 	changes   chan storage.Change
 	closed    chan struct{}
@@ -104,8 +105,13 @@ func scheduler(recheck time.Duration) (*hold.Scheduler, *world) {
 			defer w.mu.Unlock()
 			w.exhausted = append(w.exhausted, id)
 		},
-		RanOut:       func(storage.ID, string, time.Time) error { return errRanOut },
-		Replaced:     func(storage.ID, string, uint32) error { return errReplaced },
+		RanOut:   func(storage.ID, string, time.Time) error { return errRanOut },
+		Replaced: func(storage.ID, string, uint32) error { return errReplaced },
+		Cut: func(causes []error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.cut = append(w.cut, causes...)
+		},
 		ByGeneration: func(cause error, _ uint32) error { return cause },
 	}), w
 }
@@ -168,8 +174,19 @@ func TestCauses(t *testing.T) {
 				if holding := s.Holding(held); holding != (row.current == nil) {
 					t.Errorf("Holding is %v", holding)
 				}
-				for _, c := range []*hold.Conn{a, b} {
-					s.Drop(c)
+				var cut []error
+				for _, want := range []error{row.previous, row.current} {
+					if want != nil {
+						cut = append(cut, want)
+					}
+				}
+				if len(w.cut) != len(cut) || len(cut) > 0 && (!errors.Is(w.cut[0], cut[0]) || !errors.Is(w.cut[len(cut)-1], cut[len(cut)-1])) {
+					t.Errorf("told of cuts by %v, want %v", w.cut, cut)
+				}
+				for c, cause := range map[*hold.Conn]error{a: row.previous, b: row.current} {
+					if first, second := s.Drop(c), s.Drop(c); first != (cause == nil) || second {
+						t.Errorf("Drop after a cut by %v: %v, then %v", cause, first, second)
+					}
 					c.End(context.Canceled)
 				}
 			})

@@ -111,23 +111,25 @@ func (s *Scheduler) Holding(id storage.ID) bool {
 	return false
 }
 
-// Drop forgets c without ending its context. If c was the last connection of a token that
+// Drop forgets c without ending its context, and reports whether c was armed and had neither been
+// dropped nor cut. If c was the last connection of a token that
 // is marked as spent, the token is ended by Config.Exhaust. Drop may be called more than
 // once, and before Add.
-func (s *Scheduler) Drop(c *Conn) {
+func (s *Scheduler) Drop(c *Conn) (armed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.closed = true
 	t := c.of
 	if t == nil {
-		return
+		return false
 	}
 	s.unlink(c)
 	if t.conns != nil {
-		return
+		return c.armed
 	}
 	s.forget(t)
 	if t.spent {
 		s.exhaust(t)
 	}
+	return c.armed
 }

@@ -114,7 +114,14 @@ func newWorld(s *worldSetup, clock worldClock, store storage.Store) (*world, err
 	return w, err
 }
 
+// hear notes the events that the model decides, too. The model leaves out that a connection begins or
+// is cut, that an answer is given again, and that a verb could not tell: the tests beside event.go look
+// at these.
 func (w *world) hear(e lapse.Event) {
+	switch e.Kind {
+	case lapse.EventHeld, lapse.EventCut, lapse.EventRepeated, lapse.EventCouldNotTell:
+		return
+	}
 	what := e.Kind.String()
 	if e.Kind == lapse.EventEnded {
 		what += " " + e.Token.EndReason.String()

@@ -95,6 +95,9 @@ func (m *model) sweep(p *modelPolicy) (o outcome) {
 			o.count++
 		}
 	}
+	if o.count > 0 {
+		m.tell("swept")
+	}
 	return o
 }
 

@@ -296,11 +296,19 @@ func f(panic func()) {
 func g() { panic("no") }
 
 var h = func() int { panic("no") }()
+
+func i() {
+	if p := recover(); p != nil {
+		panic(p)
+	}
+	q := recover
+	panic(q)
+}
 -- a_test.go --
 package a
 
 func f() { panic("yes") }
-`, []string{"a.go:10", "a.go:11", "a.go:14", "a.go:16"}},
+`, []string{"a.go:10", "a.go:11", "a.go:14", "a.go:16", "a.go:23"}},
 
 	{"package variables", "state", `
 -- a.go --

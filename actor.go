@@ -1,0 +1,33 @@
+package lapse
+
+import "context"
+
+// Actor says who calls a verb, and why, for logs and for the records of ends: an administrator, a
+// job, a ticket. It is no credential: no verb decides by it.
+type Actor struct {
+	Name string `json:"name,omitempty"` // who: "admin@example.com", "nightly job"
+	Note string `json:"note,omitempty"` // why: "laptop stolen, ticket 4711"
+}
+
+type actorKey struct{}
+
+// WithActor returns ctx with a, for the verbs that are called with it: their events have a as
+// Event.Actor, and the tokens that they end have it as EndedBy and EndNote. Both fields become what
+// ClipName makes of them: of more than 255 bytes the first ones that are whole characters, and
+// without characters that forge a line of a log. Put no secret into them: they are stored and told.
+func WithActor(ctx context.Context, a Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, Actor{ClipName(a.Name), ClipName(a.Note)})
+}
+
+// ActorFrom returns the Actor that WithActor put into ctx, with its fields as they are told and
+// stored. ok is false if there is none.
+func ActorFrom(ctx context.Context) (a Actor, ok bool) {
+	a, ok = ctx.Value(actorKey{}).(Actor)
+	return a, ok
+}
+
+// actorOf returns the Actor of ctx, or the zero Actor.
+func actorOf(ctx context.Context) (a Actor) {
+	a, _ = ActorFrom(ctx)
+	return a
+}

@@ -1,0 +1,80 @@
+package counter
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse/internal/ratio"
+)
+
+// TestSums: what is added to a counter, in any stripe and by any number of goroutines, is in its
+// sum and in no other one.
+func TestSums(t *testing.T) {
+	for _, keys := range []int{1, lineLen - 1, lineLen, lineLen + 1, 900} {
+		table := New(keys)
+		want := make([]uint64, keys)
+		if got := table.Sums(); !slices.Equal(got, want) {
+			t.Fatalf("%d keys: a new table has %v", keys, got)
+		}
+		var adders sync.WaitGroup
+		for adder := range 4 {
+			adders.Go(func() {
+				for stripe := range 256 {
+					for _, key := range []int{0, keys / 2, keys - 1} {
+						table.Add(key, uint8(stripe), uint64(adder+1))
+					}
+				}
+			})
+		}
+		adders.Wait()
+		for _, key := range []int{0, keys / 2, keys - 1} {
+			want[key] += 256 * (1 + 2 + 3 + 4)
+		}
+		if got := table.Sums(); !slices.Equal(got, want) {
+			t.Errorf("%d keys: %v; want %v", keys, got, want)
+		}
+	}
+}
+
+// TestStripesShareNoLine: neighbouring stripes of a counter are at least 128 bytes apart, and there
+// is more than one stripe.
+func TestStripesShareNoLine(t *testing.T) {
+	table := New(1)
+	if table.mask < 1 || table.stride*8 < 128 {
+		t.Errorf("%d stripes of %d cells", table.mask+1, table.stride)
+	}
+	table.Add(0, 0, 1)
+	table.Add(0, 1, 1)
+	if a, b := table.cells[0].Load(), table.cells[table.stride].Load(); a != 1 || b != 1 {
+		t.Errorf("%d in the first stripe, %d in the second", a, b)
+	}
+}
+
+// TestNilTable: a nil Table counts nothing.
+func TestNilTable(t *testing.T) {
+	var table *Table
+	table.Add(3, 1, 1)
+	if got := table.Sums(); got != nil {
+		t.Errorf("%v", got)
+	}
+}
+
+// BenchmarkStripes compares two goroutines that add to two stripes with two that add to one.
+func BenchmarkStripes(b *testing.B) {
+	table := New(900)
+	both := func(other uint8) func(int) {
+		return func(int) {
+			var adders sync.WaitGroup
+			for _, stripe := range []uint8{0, other} {
+				adders.Go(func() {
+					for range 100000 {
+						table.Add(1, stripe, 1)
+					}
+				})
+			}
+			adders.Wait()
+		}
+	}
+	ratio.Of(b, 5, both(1), both(0))
+}

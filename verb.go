@@ -1,0 +1,115 @@
+package lapse
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/steady"
+)
+
+// Verb names a verb of this package in an Event and in a StatKey. The zero Verb is none: of an
+// Event that no call of a verb caused. Numbers of verbs may change between versions; their words,
+// which String returns, do not.
+type Verb uint8
+
+const (
+	VerbAuthenticate  Verb = 1 + iota // Manager.Authenticate
+	VerbPeek                          // Manager.Peek
+	VerbHold                          // Manager.Hold, and events of connections that it returned
+	VerbRenew                         // Manager.Renew
+	VerbConfirm                       // Manager.Confirm
+	VerbIssue                         // Manager.Issue
+	VerbLogin                         // Login
+	VerbIdentify                      // Identify
+	VerbObtain                        // Manager.Obtain
+	VerbDelegate                      // Manager.Delegate
+	VerbRotate                        // Manager.Rotate
+	VerbRotateID                      // Manager.RotateID
+	VerbExpire                        // Manager.Expire
+	VerbExpireBearer                  // ExpireBearer of a Manager or Pairs
+	VerbExpireSubject                 // Manager.ExpireSubject
+	VerbToken                         // Manager.Token
+	VerbTokens                        // Manager.Tokens, each loop once
+	VerbExpiring                      // Manager.Expiring, each loop once
+	VerbSweep                         // Manager.Sweep
+	VerbAcceptClock                   // Manager.AcceptClock
+	VerbIssuePair                     // Pairs.Issue
+	VerbRefresh                       // Pairs.Refresh
+	VerbPeekPair                      // Pairs.Peek
+	VerbSessions                      // Pairs.Sessions, each loop once
+	VerbRelease                       // of counters alone: connections that Hold returned and that were released, or whose context ended
+	VerbCut                           // of counters alone: connections that Hold returned and that were cut, by the Code of the cause
+	VerbSwept                         // of counters alone: records that Sweep deleted
+
+	verbCount = 1 + iota
+)
+
+var verbWords = [verbCount]string{
+	"none", "authenticate", "peek", "hold", "renew", "confirm", "issue", "login", "identify", "obtain", "delegate", "rotate", "rotate ID",
+	"expire", "expire bearer", "expire subject", "token", "tokens", "expiring", "sweep", "accept clock",
+	"issue pair", "refresh", "peek pair", "sessions", "release", "cut", "swept",
+}
+
+// String returns one or two words, as the texts of errors have them.
+func (v Verb) String() string {
+	if int(v) < len(verbWords) {
+		return verbWords[v]
+	}
+	return verbWords[0]
+}
+
+// MarshalText returns the words of String. The error is always nil.
+func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// durable reports whether a call of v may write durably for all that it does: Event.Took is
+// measured for these.
+func (v Verb) durable() bool {
+	switch v {
+	case VerbAuthenticate, VerbPeek, VerbHold, VerbIdentify, VerbToken, VerbTokens, VerbExpiring, VerbPeekPair, VerbSessions:
+		return false
+	}
+	return true
+}
+
+// call is one call of a verb. Its events have its Verb, and its count its outcome.
+type call struct {
+	Verb
+	outcome outcome       // of the call if it returns no error
+	stripe  uint8         // of the counters
+	begun   time.Duration // by Elapsed of the Clock; 0: Took is not measured
+}
+
+// begin returns a call of verb. The verb calls finish when it returns.
+func (m *Manager) begin(verb Verb) call {
+	c := call{Verb: verb}
+	if m.observe != nil && verb.durable() {
+		c.begun = m.elapsed()
+	}
+	return c
+}
+
+// elapsed returns Elapsed of the Clock, or 0 if the Clock has no such method.
+func (m *Manager) elapsed() time.Duration {
+	if clock, ok := m.clock.(steady.Elapser); ok {
+		return clock.Elapsed()
+	}
+	return 0
+}
+
+// finish counts verb, which returns err, and tells Observe if the verb could not tell. It is
+// deferred. A verb that panics counts as "internal".
+func (m *Manager) finish(ctx context.Context, verb *call, err *error) {
+	if p := recover(); p != nil {
+		m.count(verb.Verb, outcomeInternal, verb.stripe, 1)
+		panic(p)
+	}
+	if *err == nil {
+		m.count(verb.Verb, verb.outcome, verb.stripe, 1)
+		return
+	}
+	o := outcomeOf(*err)
+	m.count(verb.Verb, o, verb.stripe, 1)
+	if o.couldNotTell() {
+		m.tell(ctx, verb, Event{Kind: EventCouldNotTell, At: m.now(), Err: tellable(*err)})
+	}
+}
