@@ -45,7 +45,7 @@ func (h *Hold) use(ctx context.Context) error {
 	now := m.now()
 	switch err = ofID(h.token.ID, &rec, err); {
 	case err == errGone:
-		return m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: h.token.ID, Subject: h.token.Subject, Generation: by})
+		return m.refuse(ctx, &Rejection{Err: ErrUnknown, ID: h.token.ID})
 	case err != nil:
 		return storeError("use", err)
 	}

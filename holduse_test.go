@@ -677,9 +677,14 @@ func TestNoticesAgainstRelease(t *testing.T) {
 // gapStore is a store that tells nothing except gaps, when it is told to, and counts its reads.
 type gapStore struct {
 	storage.Store
-	getter     storage.BatchGetter
-	gaps       chan struct{}
-	gets, get  atomic.Int64
+	getter    storage.BatchGetter
+	gaps      chan struct{}
+	gets, get atomic.Int64
+	fault     atomic.Pointer[batchFault]
+}
+
+// batchFault is what is wrong with Gets.
+type batchFault struct {
 	spoil      func(rec *storage.Record) // what Gets makes of each record
 	fail, stop error                     // what Gets fails with at once, and after a record
 }
@@ -692,19 +697,20 @@ func (s *gapStore) Get(ctx context.Context, id storage.ID) (storage.Record, erro
 func (s *gapStore) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		s.gets.Add(1)
-		if s.fail != nil {
-			yield(storage.Record{}, s.fail)
+		f := s.fault.Load()
+		if f.fail != nil {
+			yield(storage.Record{}, f.fail)
 			return
 		}
 		for rec, err := range s.getter.Gets(ctx, ids) {
-			if s.spoil != nil {
-				s.spoil(&rec)
+			if f.spoil != nil {
+				f.spoil(&rec)
 			}
 			if !yield(rec, err) {
 				return
 			}
-			if s.stop != nil {
-				yield(storage.Record{}, s.stop)
+			if f.stop != nil {
+				yield(storage.Record{}, f.stop)
 				return
 			}
 		}
@@ -731,6 +737,7 @@ func afterAGap(t *testing.T, name string, test func(h *holder, s *gapStore)) {
 	inBubble(t, name, func(*testing.T) storage.Store {
 		m := memory.New()
 		s = &gapStore{Store: m, getter: m, gaps: make(chan struct{})}
+		s.fault.Store(new(batchFault))
 		return s
 	}, lapse.Config{Policy: lapse.Policy{MaxTokens: lapse.NoTokenLimit, MaxDelegates: lapse.NoTokenLimit}}, func(h *holder) { test(h, s) })
 }
@@ -787,13 +794,13 @@ func TestGapIsReadInBatches(t *testing.T) {
 // TestBatchThatFails: a batch that could not be read, or whose answer cannot be right, cuts nothing,
 // and the tokens are read again.
 func TestBatchThatFails(t *testing.T) {
-	for name, spoil := range map[string]func(s *gapStore){
-		"at once":          func(s *gapStore) { s.fail = errDisk },
-		"as not found":     func(s *gapStore) { s.fail = storage.ErrNotFound },
-		"half way":         func(s *gapStore) { s.stop = errDisk },
-		"damaged, no ID":   func(s *gapStore) { s.fail = storage.ErrCorrupt },
-		"another's record": func(s *gapStore) { s.spoil = func(rec *storage.Record) { rec.ID[15] ^= 1 } },
-		"a panic":          func(s *gapStore) { s.spoil = func(*storage.Record) { panic("of a store") } },
+	for name, fault := range map[string]*batchFault{
+		"at once":          {fail: errDisk},
+		"as not found":     {fail: storage.ErrNotFound},
+		"half way":         {stop: errDisk},
+		"damaged, no ID":   {fail: storage.ErrCorrupt},
+		"another's record": {spoil: func(rec *storage.Record) { rec.ID[15] ^= 1 }},
+		"a panic":          {spoil: func(*storage.Record) { panic("of a store") }},
 	} {
 		afterAGap(t, name, func(h *holder, s *gapStore) {
 			var held []context.Context
@@ -801,12 +808,12 @@ func TestBatchThatFails(t *testing.T) {
 				held = append(held, h.hold(h.issue(lapse.Grant{}).Bearer))
 			}
 			synctest.Wait()
-			spoil(s)
+			s.fault.Store(fault)
 			s.gaps <- struct{}{}
 			for _, held := range held {
 				h.alive(name, held)
 			}
-			s.fail, s.stop, s.spoil = nil, nil, nil
+			s.fault.Store(new(batchFault))
 			h.ExpireSubject(h.ctx, "ana")
 			time.Sleep(5 * time.Second)
 			synctest.Wait()

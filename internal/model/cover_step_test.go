@@ -47,7 +47,7 @@ func (w *world) take(m *model, a *deed) error {
 	v := coverVerbOf(a.verb)
 	var late func() outcome
 	var failed error
-	w.between = nil
+	w.between, w.model = nil, m
 	if a.between != nil {
 		w.between = func() {
 			late = m.late(w, a)
