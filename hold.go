@@ -29,10 +29,10 @@ import (
 // woke or its clock was set. While the store cannot be read, the connection is held until
 // the expiry that is known, and no longer.
 type Hold struct {
-	m     *Manager
-	token Token
-	conn  hold.Conn
-	quiet atomic.Int64 // until this instant, in Unix milliseconds, Use records nothing; 0: not known
+	m      *Manager
+	token  Token
+	conn   hold.Conn
+	readAt atomic.Int64 // from this instant on, in Unix milliseconds, Use reads the record; 0: always
 }
 
 // Context returns the context of the connection. It ends when the token dies, by Release, or
@@ -124,7 +124,8 @@ func spentByHold(tok *Token) bool {
 //
 // stop makes f run no more. As with context.AfterFunc, it returns true if it has stopped f from
 // running at all, and false if f has been started, was stopped before, or the connection is over.
-// It does not wait for f. f may call all methods of h. A panic of f ends the program, as in every goroutine.
+// It does not wait for f. f may call all methods of h. A panic of f ends the program, as a panic
+// in any other goroutine does.
 func (h *Hold) WarnFunc(before time.Duration, f func()) (stop func() bool) {
 	return h.m.holds.WarnFunc(&h.conn, before, f)
 }
