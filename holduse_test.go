@@ -66,7 +66,7 @@ func TestUseBoundary(t *testing.T) {
 					time.Sleep(gap)
 					got := hold.Use(h.ctx)
 					_, want := h.Authenticate(h.ctx, checked.Bearer)
-					wantSameRefusal(t, fmt.Sprint("use ", n), got, want)
+					wantSameRefusal(h.t, fmt.Sprint("use ", n), got, want)
 					a, b := h.stored(used.ID), h.stored(checked.ID)
 					if !a.LastUsedAt.Equal(b.LastUsedAt) || !a.ExpiresAt.Equal(b.ExpiresAt) {
 						t.Errorf("use %d: used %v until %v; by Authenticate %v until %v", n, a.LastUsedAt, a.ExpiresAt, b.LastUsedAt, b.ExpiresAt)
@@ -368,6 +368,21 @@ func TestUseFaults(t *testing.T) {
 	}
 }
 
+// TestUseRecordsTheFirstUse: where Hold could not store that it used the new secret of a rotation,
+// Use stores it, and the previous text is not given that secret again.
+func TestUseRecordsTheFirstUse(t *testing.T) {
+	for uses, want := range []error{nil, lapse.ErrRotated} {
+		inBubbleOnly(t, fmt.Sprint(uses, " uses"), func(t *testing.T) {
+			s, hold := heldScene(t, usable["a secret whose first use was not stored"].hold)
+			for range uses {
+				lapsetest.WantIs(t, "Use", hold.Use(s.ctx), nil)
+			}
+			_, err := s.Rotate(s.ctx, s.before.Bearer, 10*time.Minute)
+			lapsetest.WantIs(t, "Rotate by the previous text", err, want)
+		})
+	}
+}
+
 // inBubbleOnly runs test in a bubble.
 func inBubbleOnly(t *testing.T, name string, test func(t *testing.T)) {
 	t.Helper()
@@ -568,6 +583,23 @@ func TestWarnFuncWhileTheStoreIsSilent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWarnFuncWhileAReadHangs: so it does while a store that heeds no context answers nothing.
+func TestWarnFuncWhileAReadHangs(t *testing.T) {
+	var store *storagetest.Faulty
+	open := func(*testing.T) storage.Store { store = storagetest.NewFaulty(memory.New()); return store }
+	inBubble(t, "hangs", open, lapse.Config{PollHolds: 24 * time.Hour, Policy: lapse.Policy{TTL: time.Hour}}, func(h *holder) {
+		hold, back := h.connect(h.Manager, h.issue(lapse.Grant{}).Bearer), make(chan struct{})
+		defer close(back)
+		var ran calls
+		defer hold.WarnFunc(time.Minute, ran.run)()
+		store.Before(func(storagetest.Op) { <-back })
+		time.Sleep(59 * time.Minute)
+		ran.want(t, "while the read may be answered")
+		time.Sleep(time.Second)
+		ran.want(t, "a second later", now())
+	})
 }
 
 // TestRotatedFunc runs once for each replacement since Hold, and for no overlap of 0, which cuts.
