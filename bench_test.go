@@ -616,6 +616,65 @@ func (c *crowd) p99(do func()) time.Duration {
 	return took[len(took)*99/100]
 }
 
+// usingHolds returns a use by each of the connections by bearers in turn.
+func usingHolds(b *testing.B, m *Manager, bearers []string, use func(*Hold, context.Context) error) func(int) {
+	b.Helper()
+	ctx, holds := context.Background(), make([]*Hold, len(bearers))
+	for i := range holds {
+		var err error
+		if holds[i], err = m.Hold(ctx, bearers[i]); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(holds[i].Release)
+	}
+	return func(i int) {
+		if err := use(holds[i%len(holds)], ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkHoldUse compares a use by a connection with a check of its text. Where no use is due
+// the ratio must be 0.25 at most.
+func BenchmarkHoldUse(b *testing.B) {
+	m, bearers := benchManager(b, 1_000, never, nil)
+	use := usingHolds(b, m, bearers, (*Hold).Use)
+	b.Run("notdue/peer=authenticate", func(b *testing.B) {
+		b.ReportAllocs()
+		ratio.Of(b, 20_000, use, using(b, m.Authenticate, bearers))
+	})
+	b.Run("notdue/peer=byrecord", func(b *testing.B) {
+		ratio.Of(b, 20_000, use, usingHolds(b, m, bearers, func(h *Hold, ctx context.Context) error { return h.use(ctx, &call{Verb: VerbUse}) }))
+	})
+	due, dueBearers := benchManager(b, 1_000, 0, new(tickClock))
+	dueUse := usingHolds(b, due, dueBearers, (*Hold).Use)
+	b.Run("due/peer=authenticate", func(b *testing.B) {
+		ratio.Of(b, 20_000, dueUse, using(b, due.Authenticate, dueBearers))
+	})
+	b.Run("procs=2/peer=procs1", func(b *testing.B) {
+		ratio.Of(b, 400_000, inPairs(400_000, use), use) // so many that waking a thread costs little
+	})
+}
+
+// inPairs returns f such that n calls of it are made by two goroutines, half each, when the last
+// of n is asked for. With two processors a function that scales takes half the time.
+func inPairs(n int, f func(int)) func(int) {
+	return func(i int) {
+		if (i+1)%n != 0 {
+			return
+		}
+		var both sync.WaitGroup
+		for half := range 2 {
+			both.Go(func() {
+				for k := half * n / 2; k < (half+1)*n/2; k++ {
+					f(k)
+				}
+			})
+		}
+		both.Wait()
+	}
+}
+
 // BenchmarkHoldPeer compares with what people do today: a deadline for each connection,
 // and a goroutine for each that asks again every five seconds.
 func BenchmarkHoldPeer(b *testing.B) {

@@ -39,10 +39,10 @@ type Config struct {
 	// Token without an ID whose AuthenticatedAt is the present. Issue, Obtain and the verbs that end tokens do not ask.
 	Admit func(ctx context.Context, tok Token) error
 
-	// Recheck is how often Admit is asked again about each token that connections are held
-	// by (Hold), as the token is stored then. 0: never. A refusal cuts its connections. Any
-	// other error cuts none, nor does a call that panics or takes longer than 10 seconds;
-	// Observe is told of these.
+	// Recheck is how often Admit is asked again about each held connection (Hold), with the
+	// token as it is stored then. The context of the call has the values of the context that
+	// Hold was given. 0: never. A refusal cuts the connection. Any other error cuts none, nor
+	// does a call that panics or takes longer than 10 seconds; Observe is told of these.
 	//
 	// 8 calls run at a time. A call that takes longer than 10 seconds is given up: its
 	// context ends, and it does not count among the 8. While 32 calls run in all, Admit is

@@ -1107,6 +1107,77 @@ func ExampleManager_Hold_goodbye() {
 	// close 4001 sign in again
 }
 
+// A message of the peer keeps its token alive. The connection keeps no bearer for that.
+func ExampleHold_Use() {
+	// setup
+	ctx := context.Background()
+	mock := clock.NewMock()
+	tokens, err := lapse.New(memory.New(), lapse.Config{Clock: mock})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com"})
+	check(err)
+	// end setup
+	hold, err := tokens.Hold(ctx, issued.Bearer)
+	check(err)
+	defer hold.Release()
+
+	mock.Add(20 * time.Minute)
+	check(hold.Use(ctx)) // with each message: ErrUnauthenticated closes, any other error could not tell
+
+	tok, err := tokens.Token(ctx, hold.Token().ID)
+	check(err)
+	fmt.Println("lives for", tok.ExpiresAt.Sub(mock.Now()))
+	// Output: lives for 30m0s
+}
+
+func ExampleHold_WarnFunc() {
+	// setup
+	ctx := context.Background()
+	mock := clock.NewMock()
+	tokens, err := lapse.New(memory.New(), lapse.Config{Clock: mock})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "ana@example.com"})
+	check(err)
+	warned := make(chan struct{})
+	// end setup
+	hold, err := tokens.Hold(ctx, issued.Bearer)
+	check(err)
+	defer hold.Release()
+	stop := hold.WarnFunc(5*time.Minute, func() {
+		fmt.Println("send: you are about to be signed out")
+		close(warned)
+	})
+	defer stop()
+
+	mock.Add(25 * time.Minute)
+	<-warned
+	// Output: send: you are about to be signed out
+}
+
+func ExampleHold_RotatedFunc() {
+	// setup
+	ctx := context.Background()
+	tokens, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued, err := tokens.Issue(ctx, lapse.Grant{Subject: "robot"})
+	check(err)
+	told := make(chan struct{})
+	// end setup
+	hold, err := tokens.Hold(ctx, issued.Bearer)
+	check(err)
+	defer hold.Release()
+	stop := hold.RotatedFunc(func() {
+		fmt.Println("log: connected by a key that was replaced")
+		close(told)
+	})
+	defer stop()
+
+	_, err = tokens.Rotate(ctx, issued.Bearer, time.Hour)
+	check(err)
+	<-told
+	// Output: log: connected by a key that was replaced
+}
+
 func ExampleHold_Release() {
 	// setup
 	ctx := context.Background()

@@ -2,6 +2,8 @@ package lapse
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/hold"
@@ -27,15 +29,15 @@ import (
 // woke or its clock was set. While the store cannot be read, the connection is held until
 // the expiry that is known, and no longer.
 type Hold struct {
-	m     *Manager
-	ctx   context.Context
-	token Token
-	conn  hold.Conn
+	m      *Manager
+	token  Token
+	conn   hold.Conn
+	readAt atomic.Int64 // from this instant on, in Unix milliseconds, Use reads the record; 0: always
 }
 
 // Context returns the context of the connection. It ends when the token dies, by Release, or
 // with the context that Manager.Hold was given. context.Cause says why.
-func (h *Hold) Context() context.Context { return h.ctx }
+func (h *Hold) Context() context.Context { return h.conn.Context() }
 
 // Token returns the token as Manager.Hold found it, without later renewals.
 func (h *Hold) Token() Token { return h.token }
@@ -62,15 +64,16 @@ func (h *Hold) drop() {
 // Call Release or end ctx when the connection ends. Until then the hold takes memory and,
 // with others, a few goroutines. Hold is a use of the token, as Authenticate is. That the
 // connection stays open is not a use. If the messages of the peer are to renew the token,
-// call Authenticate with bearer for each message. To tell the peer before the connection is closed,
-// use context.AfterFunc with the context.
+// call Hold.Use for each message: bearer need not be kept. To tell the peer before the
+// connection ends, use Hold.WarnFunc. To tell the peer why it has ended, use context.AfterFunc
+// with the context.
 //
 // The errors are those of Authenticate. Hold returns no Hold with an error.
 func (m *Manager) Hold(ctx context.Context, bearer string) (held *Hold, err error) {
 	verb := m.begin(VerbHold)
 	defer m.finish(ctx, &verb, &err)
 	h := &Hold{m: m}
-	h.ctx = h.conn.Open(ctx, h.drop)
+	h.conn.Open(ctx, h.drop)
 	why := context.Canceled // if the store, Admit or Observe panics
 	defer func() {
 		if why != nil {
@@ -116,4 +119,35 @@ func (m *Manager) hold(ctx context.Context, verb *call, h *Hold, text string) (t
 // tok, since connections are held by it.
 func spentByHold(tok *Token) bool {
 	return tok.MaxUses != 0 && tok.UsesLeft == 0 && tok.EndedAt.IsZero()
+}
+
+// WarnFunc has f run in a goroutine of its own when before is left of the life of the
+// connection: until the token expires, or for a connection by an access text until the current
+// access secret of the session does. A renewal or a refresh that moves that instant moves the
+// warning. If the instant moves after f has run, f runs once more, when before is left of the new
+// life. If less than before is left already, f runs at once.
+//
+// A renewal by a use is found out when the warning is due, or when the expiry known until then
+// passes. So a warning about an end that a use has moved by less than before may be late.
+// An end by a verb is not warned of. For a before below a millisecond, a nil f, and after the
+// connection was cut or released, f never runs.
+//
+// stop makes f run no more. As with context.AfterFunc, it returns true if it has stopped f from
+// running at all, and false if f has been started, was stopped before, or the connection is over.
+// It does not wait for f. f may call all methods of h. A panic of f ends the program, as a panic
+// in any other goroutine does.
+func (h *Hold) WarnFunc(before time.Duration, f func()) (stop func() bool) {
+	return h.m.holds.WarnFunc(&h.conn, before, f)
+}
+
+// RotatedFunc has f run in a goroutine of its own when the secret of the token was replaced since
+// Hold: by a rotation, or by a refresh of a session. It runs once more after each later
+// replacement. Replacements in quick succession may count as one. If the secret was replaced before
+// RotatedFunc was called, f runs at once. A rotation with overlap 0 cuts the connection, and f
+// does not run.
+//
+// f runs as soon as an end of the token would cut the connection (Hold). For a nil f,
+// and after the connection was cut or released, f never runs. stop and f are as those of WarnFunc.
+func (h *Hold) RotatedFunc(f func()) (stop func() bool) {
+	return h.m.holds.RotatedFunc(&h.conn, h.token.Generation, f)
 }

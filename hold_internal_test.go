@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -347,4 +348,78 @@ func inUse() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// TestUseByTheClock: a use is refused, or could not tell, as Authenticate says once the clock proves
+// to have been wrong, also where no use is due.
+func TestUseByTheClock(t *testing.T) {
+	for guard, want := range map[ClockGuard]error{GuardDefault: ErrRevoked, GuardStrict: ErrClock} {
+		for _, every := range []time.Duration{0, 20 * day} {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(30 * 365 * day) // or the bubble is in 2000, which no clock is taken for right in
+				clock := &bubbleClock{start: time.Now()}
+				m, err := New(memory.New(), Config{Clock: clock, ClockGuard: guard, Policy: Policy{TTL: 30 * day, RenewEvery: every}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				i := issueTo(t, m, Grant{Subject: "ana"})
+				h, err := m.Hold(t.Context(), i.Bearer)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer h.Release()
+				clock.off.Add(int64(-2 * time.Hour))
+				for _, wait := range []time.Duration{0, defaultSettle - time.Second} {
+					time.Sleep(wait)
+					if err := h.Use(t.Context()); err != nil {
+						t.Fatalf("before the clock has settled: %v", err)
+					}
+				}
+				time.Sleep(6 * hold.WakeEvery)
+				synctest.Wait()
+				_, checked := m.Authenticate(t.Context(), i.Bearer)
+				if err := h.Use(t.Context()); !errors.Is(err, want) || !errors.Is(checked, want) || errors.Is(err, ErrUnauthenticated) != (guard == GuardDefault) {
+					t.Errorf("guard %d, every %v: %v, by Authenticate %v; want %v", guard, every, err, checked, want)
+				}
+			})
+		}
+	}
+}
+
+// movingClock is a tickingClock for goroutines.
+type movingClock struct{ ms atomic.Int64 }
+
+func (c *movingClock) Now() time.Time {
+	return testInstant.Add(time.Duration(c.ms.Add(1)) * time.Millisecond)
+}
+
+func (c *movingClock) After(time.Duration) <-chan time.Time { return nil }
+
+// TestUseAllocatesNothing, whether or not it is due, and also after the secret was
+// replaced.
+func TestUseAllocatesNothing(t *testing.T) {
+	for name, row := range map[string]struct {
+		every   time.Duration
+		rotated bool
+	}{"not due": {day, false}, "due": {0, false}, "of a rotated token": {0, true}} {
+		m, _ := managerOver(t, memory.New(), Config{Clock: new(movingClock), Policy: Policy{TTL: 2 * day, RenewEvery: row.every}})
+		i := issueTo(t, m, Grant{Subject: "ana"})
+		h, err := m.Hold(t.Context(), i.Bearer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Release()
+		if row.rotated {
+			if _, err := m.Rotate(t.Context(), i.Bearer, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := allocations(t, func() {
+			if err := h.Use(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
 }

@@ -39,6 +39,9 @@ func (m *Manager) holdConfig(cfg *Config) hold.Config {
 	if watcher, ok := m.store.(storage.Watcher); ok {
 		h.Watch = watchHeld(watcher)
 	}
+	if getter, ok := m.store.(storage.BatchGetter); ok {
+		h.ReadAll = m.holdStates(getter)
+	}
 	return h
 }
 
@@ -60,8 +63,14 @@ func watchHeld(watcher storage.Watcher) func(context.Context) iter.Seq2[storage.
 
 // holdState reads the token of id and its ancestors, and returns what that means for the
 // connections of the token. The state was true at some instant during the call.
-func (m *Manager) holdState(ctx context.Context, id ID) (st hold.State) {
-	rec, err := m.record(ctx, id)
+func (m *Manager) holdState(ctx context.Context, id ID) hold.State {
+	return m.holdStateBy(id, func(id ID) (storage.Record, error) { return m.store.Get(ctx, id) })
+}
+
+// holdStateBy is holdState by the records that get returns.
+func (m *Manager) holdStateBy(id ID, get func(ID) (storage.Record, error)) (st hold.State) {
+	rec, err := get(id)
+	err = ofID(id, &rec, err)
 	switch {
 	case errors.Is(err, errGone):
 		st.Cause = &Rejection{Err: ErrUnknown, ID: id}
@@ -78,13 +87,13 @@ func (m *Manager) holdState(ctx context.Context, id ID) (st hold.State) {
 		st.Cause = expired(&tok, tok.Generation)
 		return st
 	}
-	if st.Ancestors, st.Cause, err = m.underHeld(ctx, &tok); err != nil {
+	if st.Ancestors, st.Cause, err = m.underHeld(&tok, get); err != nil {
 		st.Unreadable = true
 	}
 	if st.Unreadable || st.Cause != nil {
 		return st
 	}
-	st.Floor, st.ExpiresAt = floorOf(&rec), capped(tok.ExpiresAt, accessEnd(&rec))
+	st.Generation, st.Floor, st.ExpiresAt = rec.Generation, floorOf(&rec), capped(tok.ExpiresAt, accessEnd(&rec))
 	if !m.now().Before(st.ExpiresAt) {
 		why := expired(&tok, tok.Generation)
 		why.At = st.ExpiresAt
@@ -102,15 +111,15 @@ func accessEnd(rec *storage.Record) (end time.Time) {
 	return end
 }
 
-// underHeld reads the ancestors of tok, limits tok by them, and returns their IDs. cause is
+// underHeld gets the ancestors of tok, limits tok by them, and returns their IDs. cause is
 // not nil if an ancestor was ended: the records of its delegates may show that later.
-func (m *Manager) underHeld(ctx context.Context, tok *Token) (ancestors []ID, cause, err error) {
+func (m *Manager) underHeld(tok *Token, get func(ID) (storage.Record, error)) (ancestors []ID, cause, err error) {
 	if tok.Parent == (ID{}) {
 		return nil, nil, nil
 	}
 	_, err = m.clamp(tok, func(id ID) (storage.Record, error) {
 		ancestors = append(ancestors, id)
-		return m.store.Get(ctx, id)
+		return get(id)
 	})
 	if err == nil && !tok.EndedAt.IsZero() {
 		cause = expired(tok, tok.Generation)
@@ -118,8 +127,8 @@ func (m *Manager) underHeld(ctx context.Context, tok *Token) (ancestors []ID, ca
 	return ancestors, cause, err
 }
 
-// checkHeld asks Admit about the token of id as it is stored now. If Admit refuses, refused
-// is the cause for the connections of the token. If Admit could not tell, failed says why.
+// checkHeld asks Admit about the token of id as it is stored now, for a connection whose values
+// ctx has. If Admit refuses, refused is the cause for the connection. If Admit could not tell, failed says why.
 func (m *Manager) checkHeld(ctx context.Context, id ID, subject string) (refused, failed error) {
 	err := m.admitAgain(ctx, id)
 	if errors.Is(err, ErrRefused) {

@@ -117,20 +117,26 @@ func (m *Manager) proveLiveIn(tx storage.Tx, p *presented, now time.Time) (j jud
 	case unknownText, aheadText:
 		return j, &Rejection{Err: ErrUnknown, ID: j.rec.ID}
 	}
+	return j, m.viewLiveIn(tx, &j, p.generation, now)
+}
+
+// viewLiveIn sets j.tok and j.above from j.rec, which tx read, and j.stands. The error is a
+// *Rejection of a secret of generation by if the token is dead at now or has no uses left.
+func (m *Manager) viewLiveIn(tx storage.Tx, j *judged, by uint32, now time.Time) (err error) {
 	seen := j.rec
 	m.showClockEnd(&seen)
 	m.viewText(&seen, j.stands)
 	j.tok = seen.Token
 	if j.above, err = m.clamp(&j.tok, tx.Get); err != nil {
-		return j, err
+		return err
 	}
 	switch {
 	case !j.tok.Live(now):
-		err = expired(&j.tok, p.generation)
+		return expired(&j.tok, by)
 	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
-		err = exhausted(&j.tok, p.generation)
+		return exhausted(&j.tok, by)
 	}
-	return j, err
+	return nil
 }
 
 // presented is a bearer text that was given to a verb, and the digest of its secret.

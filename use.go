@@ -163,23 +163,25 @@ func exhausted(tok *Token, by uint32) *Rejection {
 func (m *Manager) recordUse(ctx context.Context, verb *call, p *presented, rec *storage.Record, now time.Time, above *ancestry) error {
 	switch {
 	case rec.Generation != 0 && unusedSecret(rec):
-		m.firstUse(ctx, verb, p, &rec.Token)
+		kept := p.keep()
+		m.firstUse(ctx, verb, &rec.Token, func(tx storage.Tx, now time.Time) (judged, error) {
+			return m.proveLiveIn(tx, kept, now)
+		})
 	case m.policy.due(&rec.Token, now):
 		m.touch(ctx, verb, &rec.Token, rec.TTL, now, above)
 	}
 	return m.refuseOvertaken(ctx, verb, &rec.Token, rec.Epoch, p.generation)
 }
 
-// firstUse records the first use of the current secret of tok, which p presents, so that no
-// rotation gives that secret again. If the record cannot be stored, the use is good all the same
-// and Observe is told.
-func (m *Manager) firstUse(ctx context.Context, verb *call, p *presented, tok *Token) {
+// firstUse records the first use of the current secret of tok, so that no rotation gives that
+// secret again. In the transaction judge finds what the secret that is used is to the record by
+// then. If the record cannot be stored, the use is good all the same and Observe is told.
+func (m *Manager) firstUse(ctx context.Context, verb *call, tok *Token, judge func(storage.Tx, time.Time) (judged, error)) {
 	var at time.Time
 	var before, used Token
 	var renewed bool
-	kept := p.keep()
 	err := m.update(ctx, verb, tok.Subject, func(tx storage.Tx, now time.Time) error {
-		j, err := m.proveLiveIn(tx, kept, now)
+		j, err := judge(tx, now)
 		if err != nil || j.stands != currentText {
 			return err
 		}

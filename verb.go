@@ -16,6 +16,7 @@ const (
 	VerbAuthenticate  Verb = 1 + iota // Manager.Authenticate
 	VerbPeek                          // Manager.Peek
 	VerbHold                          // Manager.Hold, and events of connections that it returned
+	VerbUse                           // Hold.Use
 	VerbRenew                         // Manager.Renew
 	VerbConfirm                       // Manager.Confirm
 	VerbIssue                         // Manager.Issue
@@ -45,7 +46,7 @@ const (
 )
 
 var verbWords = [verbCount]string{
-	"none", "authenticate", "peek", "hold", "renew", "confirm", "issue", "login", "identify", "obtain", "delegate", "rotate", "rotate ID",
+	"none", "authenticate", "peek", "hold", "use", "renew", "confirm", "issue", "login", "identify", "obtain", "delegate", "rotate", "rotate ID",
 	"expire", "expire bearer", "expire subject", "token", "tokens", "expiring", "sweep", "accept clock",
 	"issue pair", "refresh", "peek pair", "sessions", "release", "cut", "swept",
 }
@@ -65,7 +66,7 @@ func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 // measured for these.
 func (v Verb) durable() bool {
 	switch v {
-	case VerbAuthenticate, VerbPeek, VerbHold, VerbIdentify, VerbToken, VerbTokens, VerbExpiring, VerbPeekPair, VerbSessions:
+	case VerbAuthenticate, VerbPeek, VerbHold, VerbUse, VerbIdentify, VerbToken, VerbTokens, VerbExpiring, VerbPeekPair, VerbSessions:
 		return false
 	}
 	return true

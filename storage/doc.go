@@ -114,6 +114,16 @@
 //	    ErrClosed once the store is closed, or the reason why the watch hears nothing
 //	    any more.
 //
+// # BatchGetter
+//
+// This is for a store that is a BatchGetter.
+//
+//	S32 Gets yields the record of each ID once, as Get returns it, in any order, and
+//	    nothing for an ID without a record. An error that wraps ErrCorrupt stands for
+//	    the one record whose ID it has; any other error is the last pair. The loop body
+//	    may call the store, Update included, and may stop at any time; both leave
+//	    nothing locked.
+//
 // # Marker
 //
 //	M1  Marks returns the same marks for as long as the store is open.

@@ -40,10 +40,11 @@ func (s *server) socket(w http.ResponseWriter, r *http.Request) {
 	defer conn.CloseNow()
 	conn.SetReadLimit(4096)
 
-	c := &connection{server: s, conn: conn, held: hold.Context(), bearer: bearer, self: hold.Token(), wake: make(chan struct{}, 1)}
+	c := &connection{server: s, conn: conn, hold: hold, held: hold.Context(), self: hold.Token(), wake: make(chan struct{}, 1)}
 	s.online.join(c)
 	defer s.online.leave(c)
 	defer context.AfterFunc(c.held, c.cut)()
+	defer hold.WarnFunc(s.ttl/4, c.warn)()
 	defer context.AfterFunc(s.stopping, func() { conn.Close(websocket.StatusGoingAway, "the server stops") })()
 	go c.show(ctx)
 	c.listen()
@@ -52,11 +53,11 @@ func (s *server) socket(w http.ResponseWriter, r *http.Request) {
 // connection is one socket of one device.
 type connection struct {
 	*server
-	conn   *websocket.Conn
-	held   context.Context // ends when the token's life does
-	bearer string
-	self   lapse.Token
-	wake   chan struct{} // there is something new to show
+	conn *websocket.Conn
+	hold *lapse.Hold     // so the connection need not keep the bearer
+	held context.Context // of hold; ends when the token's life does
+	self lapse.Token
+	wake chan struct{} // there is something new to show
 }
 
 // cut closes the connection of a token that has ended, and says why. It runs when held
@@ -73,6 +74,15 @@ func (c *connection) cut() {
 	c.conn.Close(websocket.StatusTryAgainLater, "the server cannot tell just now") // its store was closed
 }
 
+// warn has the device shown how little is left of its token, when a quarter is: the page marks
+// a device that is about to run out. Each renewal moves the warning.
+func (c *connection) warn() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // show is awake already
+	}
+}
+
 // listen does what the device asks for until the connection is closed. Every message
 // is a use of the token: it renews the token, and is refused if the token has ended.
 func (c *connection) listen() {
@@ -82,7 +92,7 @@ func (c *connection) listen() {
 		if err != nil {
 			return
 		}
-		_, err = c.devices.Authenticate(ctx, c.bearer)
+		err = c.hold.Use(ctx)
 		switch {
 		case errors.Is(err, lapse.ErrUnauthenticated):
 			continue // cut is on its way

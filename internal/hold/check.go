@@ -27,41 +27,51 @@ var (
 
 // check is one call of Config.Check.
 type check struct {
-	t         *token
-	id        storage.ID // of t
-	subject   string     // of t when the check started
+	conn      *Conn
+	id        storage.ID // of the token
+	subject   string     // of the token
 	until     instant    // when the check is abandoned
 	cancel    context.CancelFunc
 	abandoned bool
 }
 
-// checkLater has t checked, unless t waits for that already. Its caller has the lock.
+// checkLater has each connection of t checked, unless that waits for it already. Its caller has
+// the lock.
 func (r *run) checkLater(t *token) {
-	if t.toCheck {
-		return
+	if len(r.toCheck) > 2*r.s.conns { // many connections were forgotten while checks hang
+		r.toCheck = slices.DeleteFunc(r.toCheck, func(c *Conn) bool { return c.closed })
 	}
-	if s := r.s; len(r.toCheck) > 2*len(s.tokens) { // many tokens were forgotten while checks hang
-		r.toCheck = slices.DeleteFunc(r.toCheck, func(t *token) bool { return !s.has(t) })
+	for c := t.conns; c != nil; c = c.next {
+		if c.armed && !c.toCheck {
+			c.toCheck = true
+			r.toCheck = append(r.toCheck, c)
+		}
 	}
-	t.toCheck = true
-	r.toCheck = append(r.toCheck, t)
 }
 
 // startChecks starts as many checks as may run. Its caller has the lock.
 func (r *run) startChecks(now instant) {
 	s := r.s
 	for len(r.toCheck) > 0 && len(r.checks)-r.abandoned < maxRunning && s.checks < maxChecks {
-		t := r.toCheck[0]
+		conn := r.toCheck[0]
 		r.toCheck = r.toCheck[1:]
-		if !s.has(t) {
+		if conn.closed {
 			continue
 		}
 		s.checks++
-		ctx, cancel := context.WithCancel(r.ctx)
-		c := &check{t: t, id: t.id, subject: t.subject, until: now.plus(checkTimeout), cancel: cancel}
+		ctx, cancel := r.checkContext(conn)
+		c := &check{conn: conn, id: conn.of.id, subject: conn.of.subject, until: now.plus(checkTimeout), cancel: cancel}
 		r.checks[c] = struct{}{}
 		go r.runCheck(ctx, c)
 	}
+}
+
+// checkContext returns a context for a check of c: it has the values of the context of c, and
+// ends by cancel or with the run.
+func (r *run) checkContext(c *Conn) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.ctx))
+	stop := context.AfterFunc(r.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // abandonChecks abandons the checks that have taken too long, and returns them. Its caller
@@ -78,7 +88,7 @@ func (r *run) abandonChecks(now instant) (slow []*check) {
 	return slow
 }
 
-// runCheck calls Config.Check. Only a refusal cuts connections. Any other error, a panic
+// runCheck calls Config.Check. Only a refusal cuts the connection. Any other error, a panic
 // and runtime.Goexit are told to Config.CheckFailed, unless the check was abandoned or the
 // run is over.
 func (r *run) runCheck(ctx context.Context, c *check) {
@@ -91,7 +101,7 @@ func (r *run) runCheck(ctx context.Context, c *check) {
 	}()
 	var refused error
 	if refused, err = r.s.cfg.Check(ctx, c.id, c.subject); refused != nil {
-		r.s.cut(c.t, refused)
+		r.s.cutConn(c.conn, refused)
 	}
 }
 
@@ -107,7 +117,7 @@ func (r *run) checkReturned(c *check) (abandoned bool) {
 	if c.abandoned {
 		r.abandoned--
 	}
-	c.t.toCheck = false
+	c.conn.toCheck = false
 	if s.run != nil {
 		s.run.startChecks(now)
 		signal(s.run.wake) // the tick loop waits for the timeout of what was started

@@ -3,26 +3,34 @@ package hold
 import "context"
 
 // Conn is a connection that is held by a token. The zero Conn must be opened before it is
-// used. Its fields other than cancel and stop are under the lock of the Scheduler.
+// used. Its fields are under the lock of the Scheduler, except those that Open sets.
 type Conn struct {
-	of         *token // nil before Add and after the Scheduler has forgotten the Conn
-	prev, next *Conn  // in the list of the token, or in a list for endAll
-	cancel     context.CancelCauseFunc
-	stop       func() bool // ends the watch of the parent context
-	cause      error       // why the Conn was cut
-	generation uint32      // of the secret that opened the Conn; Arm sets it
-	armed      bool        // the Scheduler ends the context; until then the caller does
-	closed     bool        // the Scheduler has forgotten the Conn, or was told to
+	of         *token                  // nil before Add and after the Scheduler has forgotten the Conn
+	prev, next *Conn                   // in the list of the token, or in a list for endAll
+	ctx        context.Context         // Open sets it
+	cancel     context.CancelCauseFunc // Open sets it
+	stop       func() bool             // ends the watch of the parent context; Open sets it
+	cause      *error                  // why the Conn was cut, nil if it was not
+	generation uint32                  // of the secret that opened the Conn; nothing changes it after Arm
+	armed      bool                    // the Scheduler ends the context; until then the caller does
+	closed     bool                    // the Scheduler has forgotten the Conn, or was told to
+	toCheck    bool                    // the Conn is in run.toCheck, or a check of it runs
+	noticed    bool                    // Scheduler.notices has the Conn
 }
 
 // Open returns a context that ends with parent, or by End. If parent ends first, gone is
 // called in a goroutine of its own.
 func (c *Conn) Open(parent context.Context, gone func()) context.Context {
-	ctx, cancel := context.WithCancelCause(parent)
-	c.cancel = cancel
+	c.ctx, c.cancel = context.WithCancelCause(parent)
 	c.stop = context.AfterFunc(parent, gone)
-	return ctx
+	return c.ctx
 }
+
+// Context returns the context that Open returned.
+func (c *Conn) Context() context.Context { return c.ctx }
+
+// Generation returns the generation of the secret that opened c. It is called after Arm.
+func (c *Conn) Generation() uint32 { return c.generation }
 
 // End ends the context with cause, if it has not ended. End must be called without locks:
 // the functions that a caller has registered on the context may run before End returns.
@@ -39,7 +47,7 @@ func (s *Scheduler) endAll(c *Conn) {
 	for c != nil {
 		next := c.next
 		c.next = nil
-		cause := s.cfg.ByGeneration(c.cause, c.generation)
+		cause := s.cfg.ByGeneration(*c.cause, c.generation)
 		c.End(cause)
 		causes = append(causes, cause)
 		c = next

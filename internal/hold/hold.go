@@ -12,11 +12,11 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Config says what a Scheduler needs of its caller. Only Watch may be nil. The functions
+// Config says what a Scheduler needs of its caller. Only Watch and ReadAll may be nil. The functions
 // must be safe for concurrent use. A Scheduler calls RanOut and Replaced with its lock, and
 // the other functions without it.
 type Config struct {
-	Recheck time.Duration  // how often Check is called for each token, 0 for never
+	Recheck time.Duration  // how often Check is called for each connection, 0 for never
 	Poll    time.Duration  // how often each token is read while no watch works
 	Elapses bool           // the clock knows how much time has passed (steady.Elapser)
 	Marks   *storage.Marks // tell which epoch it is, and when a new one begins
@@ -33,8 +33,14 @@ type Config struct {
 	// Read returns what the store says of the token of id. It may panic.
 	Read func(ctx context.Context, id storage.ID) State
 
-	// Check asks Admit about the token of id. If Admit refuses, refused is the cause for
-	// the connections of the token. If Admit could not tell, failed says why. Check may panic.
+	// ReadAll returns what the store says of the tokens of ids, in their order. It calls
+	// alive whenever the store has answered a part. nil: Read is called for each token.
+	// ReadAll may panic.
+	ReadAll func(ctx context.Context, ids []storage.ID, alive func()) []State
+
+	// Check asks Admit about the token of id, for one connection: ctx has the values of its
+	// context. If Admit refuses, refused is the cause for the connection. If Admit could not
+	// tell, failed says why. Check may panic.
 	Check func(ctx context.Context, id storage.ID, subject string) (refused, failed error)
 
 	// CheckFailed is told that a Check could not tell, panicked or took too long.
@@ -68,6 +74,7 @@ type Config struct {
 type State struct {
 	Ancestors  []storage.ID // the tokens that this one was delegated from, whose ends end it
 	ExpiresAt  time.Time    // of a session, when its access secret runs out if that is earlier
+	Generation uint32       // of the current secret
 	Floor      uint32       // the least generation of secret by which a connection may still be held
 	Cause      error        // why the token is dead, nil if it is not
 	Unreadable bool         // the store could not tell; the other fields say nothing

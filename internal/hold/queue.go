@@ -59,7 +59,7 @@ func (s *Scheduler) schedule(t *token) {
 
 // reschedule moves t to its place in the queue, or puts it there.
 func (s *Scheduler) reschedule(t *token) {
-	t.next = min(t.expires, t.checkAt, t.rereadAt)
+	t.next = s.dueAt(t)
 	if t.position == 0 {
 		heap.Push(&s.queue, t)
 	} else {
@@ -67,7 +67,16 @@ func (s *Scheduler) reschedule(t *token) {
 	}
 }
 
-// clockSetBack shortens the waits for checks and rereads after the time went back to now.
+// dueAt returns when t is to be checked or read, or has expired.
+func (s *Scheduler) dueAt(t *token) instant {
+	at := min(t.expires, t.checkAt, t.rereadAt)
+	if w, ok := s.warnings[t]; ok {
+		at = min(at, w.at)
+	}
+	return at
+}
+
+// clockSetBack shortens the waits for checks, rereads and warnings after the time went back to now.
 // Without it they would be late by as much as the time went back.
 func (s *Scheduler) clockSetBack(now instant) {
 	for _, t := range s.queue {
@@ -77,7 +86,10 @@ func (s *Scheduler) clockSetBack(now instant) {
 		if t.rereadAt != never {
 			t.rereadAt = min(t.rereadAt, now.plus(s.cfg.Poll))
 		}
-		t.next = min(t.expires, t.checkAt, t.rereadAt)
+		if w, ok := s.warnings[t]; ok && w.read {
+			s.warnings[t] = warning{at: min(w.at, now.plus(warnPatience)), read: true}
+		}
+		t.next = s.dueAt(t)
 	}
 	heap.Init(&s.queue)
 }

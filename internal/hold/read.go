@@ -2,6 +2,7 @@ package hold
 
 import (
 	"context"
+	"slices"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -32,8 +33,11 @@ func (s *Scheduler) readAllLater() {
 	}
 }
 
-// readLoop reads one token after the other. If the tick loop has canceled a read, the next
-// read gets a new context.
+// readBatch is how many tokens are read by one call of Config.ReadAll.
+const readBatch = 1000
+
+// readLoop reads the tokens that wait for that, batch after batch. If the tick loop has
+// canceled a read, the next read gets a new context.
 func (r *run) readLoop() {
 	ctx, cancel := r.readContext()
 	defer func() { cancel() }()
@@ -43,11 +47,16 @@ func (r *run) readLoop() {
 		case <-r.ctx.Done():
 			return
 		}
-		for _, t := range r.takeReads() {
+		size := 1
+		tokens := r.takeReads()
+		if len(tokens) > 1 && r.s.cfg.ReadAll != nil {
+			size = readBatch
+		}
+		for batch := range slices.Chunk(tokens, size) {
 			if ctx.Err() != nil {
 				ctx, cancel = r.readContext()
 			}
-			r.readToken(ctx, t)
+			r.readTokens(ctx, batch)
 		}
 	}
 }
@@ -72,52 +81,66 @@ func (r *run) takeReads() []*token {
 	return tokens
 }
 
-// readToken reads t and acts on its state. If the read shows an ancestor for the first
-// time, readToken reads t again: changes of the ancestor were not heard before.
-func (r *run) readToken(ctx context.Context, t *token) {
+// readTokens reads tokens and acts on their states. The tick loop is told that the store
+// answers with every token that could be read.
+func (r *run) readTokens(ctx context.Context, tokens []*token) {
+	r.reading.Store(true)
+	states := r.read(ctx, tokens)
+	r.reading.Store(false)
 	s := r.s
-	for more := true; more && r.ctx.Err() == nil; {
-		r.reading.Store(true)
-		st := r.read(ctx, t.id)
-		r.reading.Store(false)
-		more = false
-		switch {
+	for i, t := range tokens {
+		switch st := &states[i]; {
+		case r.ctx.Err() != nil:
+			return
 		case st.Unreadable:
 			s.unreadable(t, instantOf(s.cfg.Now()))
-			return
+			continue
 		case st.Cause != nil:
 			s.cut(t, st.Cause)
 		default:
-			more = s.apply(t, &st)
+			s.apply(t, st)
 		}
 		r.reads.Add(1)
 	}
 }
 
-// read is Config.Read. A panic means that the token is unreadable.
-func (r *run) read(ctx context.Context, id storage.ID) (st State) {
+// read is Config.ReadAll, or Config.Read for a single token. After a panic, or an answer of
+// another length, all tokens are unreadable.
+func (r *run) read(ctx context.Context, tokens []*token) (states []State) {
 	defer func() {
-		if recover() != nil {
-			st = State{Unreadable: true}
+		if recover() != nil || len(states) != len(tokens) {
+			states = slices.Repeat([]State{{Unreadable: true}}, len(tokens))
 		}
 	}()
-	return r.s.cfg.Read(ctx, id)
+	if len(tokens) == 1 {
+		return []State{r.s.cfg.Read(ctx, tokens[0].id)}
+	}
+	ids := make([]storage.ID, len(tokens))
+	for i, t := range tokens {
+		ids[i] = t.id
+	}
+	return r.s.cfg.ReadAll(ctx, ids, func() { r.reads.Add(1) })
 }
 
 // apply sets the fields of t from st, which says that t is live, and cuts the connections
-// below the floor. It returns true if t is to be read again.
-func (s *Scheduler) apply(t *token, st *State) (more bool) {
+// below the floor. If st shows an ancestor for the first time, t is read again: changes of
+// the ancestor were not heard before.
+func (s *Scheduler) apply(t *token, st *State) {
+	now := instantOf(s.cfg.Now())
 	s.mu.Lock()
 	if !s.has(t) {
 		s.mu.Unlock()
-		return false
+		return
 	}
 	t.floor = max(t.floor, st.Floor)
 	below, spent := s.takeBelowFloor(t), false
 	if s.has(t) {
-		more = s.subscribe(t, st.Ancestors)
 		t.expires, t.overdue, t.rereadAt = instantOf(st.ExpiresAt), false, never
+		s.giveNotices(t, st.Generation, now)
 		s.schedule(t)
+		if s.subscribe(t, st.Ancestors) {
+			s.run.readLater(t)
+		}
 	} else {
 		spent = t.spent
 	}
@@ -126,7 +149,6 @@ func (s *Scheduler) apply(t *token, st *State) (more bool) {
 	if spent {
 		s.exhaust(t)
 	}
-	return more
 }
 
 // unreadable acts on a read of t that failed at now. If t has expired as far as is known,
@@ -140,6 +162,7 @@ func (s *Scheduler) unreadable(t *token, now instant) {
 		first = s.detach(t, s.ranOut(t))
 	default:
 		t.rereadAt = now.plus(s.cfg.Poll)
+		s.giveNotices(t, 0, now)
 		if t.expires != unknown { // otherwise no connection is armed, and Arm will schedule t
 			s.schedule(t)
 		}

@@ -36,7 +36,7 @@ type run struct {
 
 	toRead    []*token            // the tokens that the read loop reads next
 	overdue   []*token            // the tokens that expired and have not been read since
-	toCheck   []*token            // the tokens of which Admit is asked next
+	toCheck   []*Conn             // the connections that Admit is asked about next
 	checks    map[*check]struct{} // the checks that run
 	abandoned int                 // how many of the checks have taken too long
 	watchDown bool                // no watch works, so the tick loop polls
@@ -153,6 +153,7 @@ func (r *run) takeDue(now instant) {
 			t.rereadAt = never
 			r.readLater(t)
 		}
+		r.warnIfDue(t, now)
 		if t.expires > now {
 			s.reschedule(t)
 			continue

@@ -17,6 +17,9 @@ type Scheduler struct {
 	delegates map[storage.ID]map[*token]struct{} // by the IDs of their ancestors
 	queue     dueQueue                           // of the tokens whose expiry is known and not reached
 	run       *run                               // nil while there are no tokens
+	conns     int                                // how many connections the tokens have
+	notices   map[*Conn][]*notice                // of the connections that have any
+	warnings  map[*token]warning                 // of the tokens that a notice before the end waits for
 	timers    []*timer                           // the timers that have not fired; a later run may use them
 	checks    int                                // how many calls of Config.Check have not returned, of all runs
 }
@@ -46,6 +49,7 @@ func (s *Scheduler) Add(c *Conn, id storage.ID) {
 		t.conns.prev = c
 	}
 	t.conns = c
+	s.conns++
 }
 
 // Arm tells the Scheduler that the token of c was found live, as tok, by a secret of
@@ -60,7 +64,10 @@ func (s *Scheduler) Arm(c *Conn, tok *storage.Token, generation uint32, spent bo
 	defer s.mu.Unlock()
 	t := c.of
 	if t == nil {
-		return true, c.cause
+		if c.cause != nil {
+			cause = *c.cause
+		}
+		return true, cause
 	}
 	t.subject, c.generation = tok.Subject, generation
 	if generation < t.floor { // a rotation replaced the secret after the caller read the record

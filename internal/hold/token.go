@@ -18,11 +18,10 @@ type token struct {
 	expires   instant      // the expiry as last read, or unknown
 	checkAt   instant      // when Admit is asked again
 	rereadAt  instant      // when the token is read again because it was unreadable
-	next      instant      // the first of these three; the key in the queue
+	next      instant      // when the token is due, as Scheduler.dueAt says; the key in the queue
 	position  int32        // in the queue, from 1; 0 if the token is not there
 	toRead    bool         // the token is in run.toRead
 	overdue   bool         // the token expired and has not been read since
-	toCheck   bool         // the token is in run.toCheck, or a check of it runs
 	spent     bool         // the budget is used up: the token is ended with its last connection
 }
 
@@ -32,6 +31,7 @@ func (s *Scheduler) has(t *token) bool { return s.tokens[t.id] == t }
 // forget removes t, which has no connections, and stops the run if t was the last token.
 func (s *Scheduler) forget(t *token) {
 	delete(s.tokens, t.id)
+	delete(s.warnings, t)
 	s.unsubscribe(t)
 	if t.position > 0 {
 		heap.Remove(&s.queue, int(t.position-1))
@@ -39,6 +39,7 @@ func (s *Scheduler) forget(t *token) {
 	if len(s.tokens) == 0 {
 		s.run.stop()
 		s.tokens, s.delegates, s.queue, s.run = nil, nil, nil, nil
+		s.notices, s.warnings = nil, nil
 	}
 }
 
@@ -52,7 +53,17 @@ func (s *Scheduler) unlink(c *Conn) {
 	if c.next != nil {
 		c.next.prev = c.prev
 	}
-	c.of, c.prev, c.next = nil, nil, nil
+	s.release(c)
+}
+
+// release marks c, which is in no list of a token any more, as forgotten.
+func (s *Scheduler) release(c *Conn) {
+	c.of, c.prev, c.next, c.closed = nil, nil, nil, true
+	s.conns--
+	if c.noticed {
+		delete(s.notices, c)
+		c.noticed = false
+	}
 }
 
 // takeBelowFloor removes the armed connections of t that a secret below the floor opened,
@@ -62,8 +73,8 @@ func (s *Scheduler) takeBelowFloor(t *token) (first *Conn) {
 		next := c.next
 		if c.armed && c.generation < t.floor {
 			s.unlink(c)
-			c.closed, c.cause = true, s.replaced(t, c)
-			c.next, first = first, c
+			cause := s.replaced(t, c)
+			c.cause, c.next, first = &cause, first, c
 		}
 		c = next
 	}
@@ -81,8 +92,8 @@ func (s *Scheduler) detach(t *token, cause error) (first *Conn) {
 	}
 	for c := t.conns; c != nil; {
 		next := c.next
-		c.of, c.prev, c.next, c.closed, c.cause = nil, nil, nil, true, cause
-		if c.armed {
+		s.release(c)
+		if c.cause = &cause; c.armed {
 			c.next, first = first, c
 		}
 		c = next
@@ -90,6 +101,28 @@ func (s *Scheduler) detach(t *token, cause error) (first *Conn) {
 	t.conns = nil
 	s.forget(t)
 	return first
+}
+
+// cutConn ends c with cause, if it has not ended. If c was the last connection of a token that
+// is marked as spent, cutConn has the token ended.
+func (s *Scheduler) cutConn(c *Conn, cause error) {
+	s.mu.Lock()
+	t, spent := c.of, false
+	if t != nil {
+		s.unlink(c)
+		c.cause = &cause
+		if t.conns == nil {
+			s.forget(t)
+			spent = t.spent
+		}
+	}
+	s.mu.Unlock()
+	if t != nil {
+		s.endAll(c)
+	}
+	if spent {
+		s.exhaust(t)
+	}
 }
 
 // cut ends all connections of t with cause. If t is marked as spent, cut has it ended.

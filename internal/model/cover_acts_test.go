@@ -50,6 +50,9 @@ func (m *model) limits(p *modelPolicy, n int) []int64 {
 		all = append(all, r.deadFrom()+p.retention)
 	} else {
 		all = append(all, s.expires, s.limit, r.accessExpires)
+		if p.renewEvery > 0 && len(m.holds) > 0 {
+			all = append(all, max(s.issued, s.used)+p.renewEvery)
+		}
 	}
 	return slices.DeleteFunc(all, func(ms int64) bool { return ms == unset || ms == never || ms == gone })
 }

@@ -142,10 +142,12 @@ func (c *holdCover) expand(n *node) (children []*node, err error) {
 	return children, nil
 }
 
-// holding are deeds of those who hold so many connections at most by the texts.
+// holding are deeds of clients that hold so many connections at most by the texts. A client may
+// use a connection that is over, too.
 func holding(m *model, texts []modelText, most int) (all []deed) {
 	held := 0
 	for i, h := range m.holds {
+		all = append(all, deed{verb: "use", record: i})
 		if h.cut == nil {
 			all = append(all, deed{verb: "release", record: i})
 			held++
@@ -162,6 +164,8 @@ func holding(m *model, texts []modelText, most int) (all []deed) {
 func holdScenarios() []scenario {
 	p, ps := coverPolicy("a"), coverPairs()
 	p.keys = nil
+	seldom := p
+	seldom.renewEvery = 700
 	ana := lapse.Grant{Subject: "ana"}
 	return []scenario{{
 		name: "a held token", setup: worldSetup{policies: []modelPolicy{p}}, begin: []deed{{verb: "issue", grant: ana}},
@@ -170,6 +174,13 @@ func holdScenarios() []scenario {
 			all := append(holding(m, texts, 2), each(texts[:1], deed{verb: "authenticate"}, deed{verb: "rotate"}, deed{verb: "rotate", ms: coverOverlap}, deed{verb: "expire bearer"})...)
 			all = append(all, deed{verb: "rotate ID"}, deed{verb: "rotate ID", ms: coverOverlap}, deed{verb: "expire subject", record: nowhere, grant: ana}, deed{verb: "sweep"})
 			return append(all, m.moves(&p)...)
+		},
+	}, {
+		name: "a token that is seldom recorded", ages: true, setup: worldSetup{policies: []modelPolicy{seldom}}, begin: []deed{{verb: "issue", grant: ana}},
+		deeds: func(m *model, hand func(modelText) bool) []deed {
+			texts := m.texts(0, plainText, hand)
+			all := append(holding(m, texts, 1), each(texts[:1], deed{verb: "authenticate"}, deed{verb: "rotate", ms: coverOverlap}, deed{verb: "expire bearer"})...)
+			return append(all, m.moves(&seldom)...)
 		},
 	}, {
 		name: "a held budget", setup: worldSetup{policies: []modelPolicy{p}}, begin: []deed{{verb: "issue", grant: lapse.Grant{Subject: "ana", MaxUses: 2}}},

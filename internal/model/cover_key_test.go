@@ -26,7 +26,11 @@ func (c *cover) key(m *model) uint64 {
 	var held []int
 	for _, h := range m.holds {
 		if h.cut == nil {
-			held = append(held, h.record<<8+m.records[h.record].generation-h.generation)
+			asked := 0
+			if h.asked {
+				asked = 1 << 16
+			}
+			held = append(held, asked+h.record<<8+m.records[h.record].generation-h.generation)
 		}
 	}
 	slices.Sort(held)

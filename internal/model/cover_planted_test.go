@@ -270,3 +270,56 @@ func TestCoverFindsAFloorIgnored(t *testing.T) {
 		t.Log(err)
 	})
 }
+
+// TestCoverFindsWrongUses: so does a use by a connection that does more than Authenticate would.
+func TestCoverFindsWrongUses(t *testing.T) {
+	touched := func(w *world, m *model, i int, ms int64) {
+		rec := m.records[m.holds[i].record]
+		_ = w.store.Touch(w.ctx, rec.id, storage.Use{At: w.clock.Now(), ExpiresAt: w.clock.Now().Add(time.Duration(ms) * time.Millisecond)})
+	}
+	for name, use := range map[string]func(w *world, m *model, i int) error{
+		"past the cap": func(w *world, m *model, i int) error {
+			err := w.holds[i].hold.Use(w.ctx)
+			if err == nil {
+				w.change(m, m.holds[i].record, func(rec *storage.Record) {
+					rec.ExpiresAt, rec.MaxExpiresAt = w.clock.Now().Add(rec.TTL), time.Time{}
+				})
+			}
+			return err
+		},
+		"after the cut": func(w *world, m *model, i int) error {
+			if w.holds[i].ctx.Err() != nil {
+				touched(w, m, i, 1000)
+			}
+			return w.holds[i].hold.Use(w.ctx)
+		},
+		"by an old secret": func(w *world, m *model, i int) error {
+			if m.records[m.holds[i].record].generation != m.holds[i].generation {
+				touched(w, m, i, 1000)
+			}
+			return w.holds[i].hold.Use(w.ctx)
+		},
+		"when none is due":      func(w *world, m *model, i int) error { touched(w, m, i, 0); return w.holds[i].hold.Use(w.ctx) },
+		"of a token that ended": func(w *world, m *model, i int) error { _ = w.holds[i].hold.Use(w.ctx); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in := holdScenarios()[0]
+				if name == "when none is due" {
+					in = holdScenarios()[1]
+				}
+				c, err := newHoldCover(&in, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.w.use = use
+				_, err = c.run(7)
+				c.clear()
+				if err == nil {
+					t.Fatal("not found")
+				}
+				t.Log(err)
+			})
+		})
+	}
+}

@@ -48,7 +48,7 @@ func (w *world) take(m *model, a *deed) error {
 	v := coverVerbOf(a.verb)
 	var late func() outcome
 	var failed error
-	w.between = nil
+	w.between, w.model = nil, m
 	if a.between != nil {
 		w.between = func() {
 			m.proof = a.proof

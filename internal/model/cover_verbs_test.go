@@ -110,15 +110,22 @@ var plainVerbs = map[string]coverVerb{
 	"hold": {
 		func(w *world, a *deed, _ lapse.ID, bearer string) (outcome, []string, error) {
 			ctx, release := context.WithCancel(w.ctx)
-			held, tok, err := lapsetest.Opened(w.managers[a.by].Hold(ctx, bearer))
+			hold, err := w.managers[a.by].Hold(ctx, bearer)
 			if err != nil {
 				release()
-			} else {
-				w.holds = append(w.holds, worldHold{held, release})
+				return outcome{}, nil, err
 			}
-			return tokenOutcome(tok, err)
+			w.holds = append(w.holds, worldHold{hold, hold.Context(), release})
+			return tokenOutcome(hold.Token(), nil)
 		},
 		func(m *model, w *world, a *deed, _ lapse.ID) outcome { return m.hold(w.policies[a.by], a.text) },
+	},
+	"use": {
+		func(w *world, a *deed, _ lapse.ID, _ string) (outcome, []string, error) {
+			o, err := w.useHold(w.model, a.record)
+			return o, nil, err
+		},
+		func(m *model, w *world, a *deed, _ lapse.ID) outcome { return m.useHold(w.policies[a.by], a.record) },
 	},
 	"release": {
 		func(w *world, a *deed, _ lapse.ID, _ string) (outcome, []string, error) {

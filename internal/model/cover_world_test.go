@@ -33,10 +33,12 @@ type world struct {
 	salts  []heldSalt
 	stored []storage.Record // after the last step
 
+	model   *model // what the step under way is compared with
 	between func() // what happens before the next write, once
 	bearer  func(w *world, m *model, a *deed, bearer string) string
 	after   func(w *world, m *model, a *deed, got *outcome)
 	skip    func(m *model, a *deed) bool
+	use     func(w *world, m *model, i int) error // in the place of the Hold.Use of the connection i
 }
 
 // worldClock is a clock that a world moves.
@@ -58,8 +60,26 @@ type heldSalt struct {
 }
 
 type worldHold struct {
+	hold    *lapse.Hold
 	ctx     context.Context
 	release context.CancelFunc
+}
+
+// useHold is Hold.Use by the connection i. Of one that is over the outcome is what the model
+// knows of that.
+func (w *world) useHold(m *model, i int) (o outcome, err error) {
+	use := w.use
+	if use == nil {
+		use = func(w *world, _ *model, i int) error { return w.holds[i].hold.Use(w.ctx) }
+	}
+	if err = use(w, m, i); w.holds[i].ctx.Err() == nil {
+		return o, err
+	}
+	if o.failed(err); errors.Is(err, context.Canceled) {
+		o.err = errReleased
+	}
+	o.rejected = lapse.Rejection{Reason: o.rejected.Reason}
+	return o, nil
 }
 
 // worldSetup says which Managers and Pairs a world has. Those of a policy come first, then the

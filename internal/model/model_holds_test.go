@@ -11,6 +11,7 @@ type modelHold struct {
 	record, generation int
 	cut                error // nil while it is held; errReleased once its holder let go
 	reason             lapse.EndReason
+	asked              bool // Use was called, so that the connection may know when the next use is due
 }
 
 var errReleased = errors.New("released")
@@ -22,6 +23,34 @@ func (m *model) hold(p *modelPolicy, t modelText) outcome {
 		m.holds = append(m.holds, modelHold{record: t.record, generation: t.generation})
 	}
 	return o
+}
+
+// useHold is Hold.Use by the connection i.
+func (m *model) useHold(p *modelPolicy, i int) outcome {
+	h := &m.holds[i]
+	r := &m.records[h.record]
+	switch {
+	case h.cut != nil:
+		return outcome{err: h.cut, rejected: lapse.Rejection{Reason: h.reason}}
+	case r.swept:
+		m.tell("rejected")
+		return outcome{err: lapse.ErrUnknown, rejected: lapse.Rejection{ID: r.id}}
+	case r.uses > 0:
+		return outcome{err: lapse.ErrNotRenewable}
+	}
+	h.asked = true
+	before := m.by(p, r, isCurrent)
+	if r.kind == lapse.KindPlain && r.generation != h.generation {
+		return outcome{}
+	}
+	if r.unused || p.due(&before, m.now) {
+		m.useSecret(r)
+		m.use(p, r, &before)
+	}
+	if m.by(p, r, isCurrent).expires > before.expires {
+		m.tell("renewed")
+	}
+	return outcome{}
 }
 
 // held reports whether a connection is held by the token n.

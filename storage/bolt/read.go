@@ -66,6 +66,25 @@ func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 	}
 }
 
+// Gets implements storage.BatchGetter, from memory.
+func (s *Store) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for _, id := range ids {
+			r, err := s.Get(ctx, id)
+			if errors.Is(err, storage.ErrNotFound) {
+				continue
+			}
+			damaged := errors.Is(err, storage.ErrCorrupt)
+			if damaged {
+				r.ID = id
+			}
+			if !yield(r, err) || err != nil && !damaged {
+				return
+			}
+		}
+	}
+}
+
 // selected returns the IDs of the records that may match f, in order, and, for the zero filter,
 // those of damaged records.
 func (s *Store) selected(f storage.Filter) []storage.ID {

@@ -18,9 +18,10 @@ import (
 )
 
 var (
-	_ storage.Store   = (*Store)(nil)
-	_ storage.Watcher = (*Store)(nil)
-	_ storage.Marker  = (*Store)(nil)
+	_ storage.Store       = (*Store)(nil)
+	_ storage.Watcher     = (*Store)(nil)
+	_ storage.Marker      = (*Store)(nil)
+	_ storage.BatchGetter = (*Store)(nil)
 )
 
 // Store is a storage.Store in memory. It is safe for concurrent use. Its content ends with the
@@ -132,6 +133,21 @@ func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 		for _, id := range t.Select(f) {
 			r, err := s.Get(ctx, id)
 			if errors.Is(err, storage.ErrNotFound) || err == nil && !f.Match(r) {
+				continue
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Gets implements storage.BatchGetter.
+func (s *Store) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for _, id := range ids {
+			r, err := s.Get(ctx, id)
+			if errors.Is(err, storage.ErrNotFound) {
 				continue
 			}
 			if !yield(r, err) || err != nil {

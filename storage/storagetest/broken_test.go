@@ -66,7 +66,7 @@ func flaws() []flaw {
 			t.due = func(r storage.Record, deadBefore time.Time) bool { return r.ExpiresAt.Before(deadBefore) }
 		})},
 		{"limit_0_is_no_limit", []string{"S17"}, tuned(func(t *toy) { t.atLeast = 1 })},
-	}, readFlaws(), writeFlaws(), lifeFlaws(), watchFlaws(), secretFlaws(), livingFlaws(), deleteFlaws())
+	}, readFlaws(), writeFlaws(), lifeFlaws(), watchFlaws(), secretFlaws(), livingFlaws(), deleteFlaws(), getsFlaws())
 }
 
 // hanging is how long a case may take where a flaw makes it hang. The others have
@@ -101,7 +101,7 @@ func TestEveryFlawIsFound(t *testing.T) {
 }
 
 func hangs() []string {
-	return []string{"delete_does_nothing", "delete_is_not_told", "panic_keeps_the_lock", "goexit_keeps_the_lock", "list_holds_the_lock", "stopped_list_holds_the_lock", "deaf_to_contexts",
+	return []string{"gets_holds_the_lock", "stopped_gets_holds_the_lock", "delete_does_nothing", "delete_is_not_told", "panic_keeps_the_lock", "goexit_keeps_the_lock", "list_holds_the_lock", "stopped_list_holds_the_lock", "deaf_to_contexts",
 		"no_gap_at_first", "tells_what_is_new_only", "tells_one_of_an_update", "listens_after_the_gap", "forgets_what_a_slow_body_missed",
 		"makes_writers_wait", "watch_stays_locked", "watch_outlives_its_context", "watch_outlives_close"}
 }

@@ -145,6 +145,16 @@ func (t *toy) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Reco
 	}
 }
 
+func (t *toy) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for _, id := range ids {
+			if r, err := t.Get(ctx, id); err != storage.ErrNotFound && (!yield(r, err) || err != nil) {
+				return
+			}
+		}
+	}
+}
+
 func (t *toy) Sweep(ctx context.Context, deadBefore time.Time, limit int) (int, error) {
 	if err := t.lock(ctx); err != nil {
 		return 0, err
