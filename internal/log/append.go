@@ -1,6 +1,9 @@
 package log
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Append makes payload durable as one group, and returns the number of its last frame.
 // After a nil error the group counts until Free is called with its number or a larger
@@ -51,7 +54,7 @@ func (l *Log) slotsFor(n int) int {
 }
 
 // fits reports whether a part of n bytes fits into the rest of the current slot.
-func (l *Log) fits(n int) bool { return !l.ended && l.pos+frameSize(n) <= int(l.Slot) }
+func (l *Log) fits(n int) bool { return !l.ended && l.pos+l.frameSize(n) <= int(l.Slot) }
 
 // writePart writes one part, into the next slot if the current slot has too little room.
 // number is that of the frame before. The errors are those of Append.
@@ -86,15 +89,22 @@ func (l *Log) void() error {
 	return l.beginSlot(l.Last())
 }
 
-// writeFrame writes one frame into the current slot. An error ends the slot.
+// writeFrame writes one frame into the current slot. It writes whole blocks: the frames
+// that the first block has already are written once more, with the same bytes, and the rest
+// of the last block is zero. An error ends the slot.
 func (l *Log) writeFrame(part []byte, flags uint32) (uint64, error) {
 	number, at := l.tried.Add(1), l.at(l.cur)+int64(l.pos)
-	l.buf = l.frame(l.buf, part, flags, number, at)
-	if err := l.disk.Write(l.buf, at); err != nil {
+	begun := len(l.begun)
+	l.buf = l.appendFrame(append(l.buf[:0], l.begun...), part, flags, number, at)
+	end := len(l.buf)
+	l.buf = slices.Grow(l.buf, blocks(end)-end)[:blocks(end)]
+	clear(l.buf[end:])
+	if err := l.disk.Write(l.buf, at-int64(begun)); err != nil {
 		l.ended = true
 		return 0, err
 	}
-	l.pos += len(l.buf)
+	l.pos += end - begun
+	l.begun = append(l.begun[:0], l.buf[end-end%block:end]...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slots[l.cur].end = number
@@ -114,7 +124,7 @@ func (l *Log) beginSlot(base uint64) error {
 	if err := l.disk.Write(l.header(slotHeader{i, l.serial, base, first}), l.at(i)); err != nil {
 		return err
 	}
-	l.pos, l.ended = block, false
+	l.pos, l.begun, l.ended = block, l.begun[:0], false
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slots[i], l.cur = slot{first: first}, i

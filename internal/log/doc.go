@@ -10,19 +10,24 @@
 //
 // Block 0 is written once, by Create. Its first sector, in every version of the
 // format, begins with the magic "lapse log\n" and the version (uint16), and ends in the
-// CRC-32C of its first 508 bytes. In version 1 there follow the ID of the log [16], the
+// CRC-32C of its first 508 bytes. In versions 1 and 2 there follow the ID of the log [16], the
 // log ID [16] and the number (uint64) of its parent, and the size of a slot (uint32).
 // The rest of the block is zero.
 //
 // Slots of 256 KiB follow. A slot is zero, durably, when it is appended, and is used
 // again in place later. A slot begins with a block whose first sector is the header: the
 // ID of the log [16], base (uint64), first (uint64). Frames follow from the second block
-// on. Each frame begins with a block and takes whole blocks.
+// on, each in whole sectors. In version 1, which is read and continued, each takes whole
+// blocks.
 //
 // Every sector of a header and of a frame, with those that only fill its last block,
 // ends in a number (uint64) and a CRC-32C over the ID of the log, the place of the
 // sector in the file (uint64), and the first 508 bytes of the sector. In a frame the
 // number is that of the frame, in a header it is the serial of the slot.
+//
+// Each write covers whole blocks, which spares the system to read them. So a frame that
+// begins within a block is written with the frames before it in that block, whose bytes stay
+// the same, and with zero sectors behind it.
 //
 // A frame begins with the length of its part (uint32) and flags (uint32): 1 for the
 // first part of a group, 2 for the last. The parts follow each other in consecutive

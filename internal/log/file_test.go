@@ -167,7 +167,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"half a sector", whole[:sector/2], ErrDamaged},
 		{"a text", []byte("this is no log"), ErrDamaged},
 		{"a long text", bytes.Repeat([]byte("this is no log\n"), 1000), ErrDamaged},
-		{"a newer version", first(func(h *head) { h.Version = 2 }), ErrNewer},
+		{"a newer version", first(func(h *head) { h.Version = version + 1 }), ErrNewer},
 		{"a slot of no bytes", first(func(h *head) { h.Slot = 0 }), ErrDamaged},
 		{"a slot of odd bytes", first(func(h *head) { h.Slot++ }), ErrDamaged},
 		{"a slot of 4 GB", first(func(h *head) { h.Slot = 1<<32 - block }), ErrDamaged},

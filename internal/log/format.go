@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	magic   = "lapse log\n"
-	version = 1
+	magic      = "lapse log\n"
+	version    = 2
+	oldVersion = 1 // each frame takes whole blocks
 
 	block  = 4096
 	sector = 512
@@ -43,10 +44,16 @@ func (h *head) at(i int) int64 { return block + int64(i)*int64(h.Slot) }
 func (h *head) longest() int { return (int(h.Slot)-block)/sector*cargo - lead }
 
 // frameSize returns how many bytes of the file a part of n bytes takes.
-func frameSize(n int) int {
-	const perBlock = block / sector * cargo
-	return (n + lead + perBlock - 1) / perBlock * block
+func (h *head) frameSize(n int) int {
+	size := (n + lead + cargo - 1) / cargo * sector
+	if h.Version == oldVersion {
+		size = blocks(size)
+	}
+	return size
 }
+
+// blocks returns n, rounded up to whole blocks.
+func blocks(n int) int { return (n + block - 1) / block * block }
 
 func sum(seed uint32, b []byte) uint32 {
 	return crc32.Update(seed, crc32.MakeTable(crc32.Castagnoli), b)
@@ -79,14 +86,15 @@ func (h *head) number(s []byte, at int64) uint64 {
 
 func isZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 
-// frame makes buf the frame of a part, for the place at.
-func (h *head) frame(buf, part []byte, flags uint32, number uint64, at int64) []byte {
-	size := frameSize(len(part))
-	buf = slices.Grow(buf[:0], size)[:size]
-	binary.BigEndian.PutUint32(buf, uint32(len(part)))
-	binary.BigEndian.PutUint32(buf[4:], flags)
+// appendFrame appends to buf the frame of a part, for the place at.
+func (h *head) appendFrame(buf, part []byte, flags uint32, number uint64, at int64) []byte {
+	begin, size := len(buf), h.frameSize(len(part))
+	buf = slices.Grow(buf, size)[:begin+size]
+	frame := buf[begin:]
+	binary.BigEndian.PutUint32(frame, uint32(len(part)))
+	binary.BigEndian.PutUint32(frame[4:], flags)
 	for i, used := 0, lead; i < size; i, used = i+sector, 0 {
-		s := buf[i : i+sector]
+		s := frame[i : i+sector]
 		n := copy(s[used:cargo], part)
 		part = part[n:]
 		clear(s[used+n : cargo])
@@ -137,7 +145,7 @@ func (h *head) parse(s []byte) error {
 		return damaged("it does not begin as a log does")
 	case binary.BigEndian.Uint32(s[summed:]) != sum(0, s[:summed]):
 		return damaged("its first sector is not what was written")
-	case h.Version != version:
+	case h.Version != version && h.Version != oldVersion:
 		return ErrNewer
 	case h.Slot%block != 0 || h.Slot < 2*block || h.Slot > largestSlot:
 		return damaged("its slots have %d bytes", h.Slot)

@@ -76,6 +76,7 @@ type Log struct {
 	buf     []byte // at most a slot
 	serial  uint64 // the highest serial that was tried
 	pos     int    // of the next frame in the current slot
+	begun   []byte // the bytes before pos in the block that pos is in
 	ended   bool   // no frame may follow in the current slot
 	limit   int64  // of the last Append
 

@@ -157,10 +157,10 @@ func (r *replay) laterThan(number uint64, pos int) bool {
 // there or is torn.
 func (r *replay) frameAt(pos int, number uint64) (size int, err error) {
 	torn := false
-	for at, end := pos, pos+block; at < end; at += sector {
+	for at, end := pos, pos+sector; at < end; at += sector {
 		n := r.number(r.slot[at:], r.base+int64(at))
 		if n == number && at == pos {
-			size = frameSize(int(min(binary.BigEndian.Uint32(r.slot[pos:]), largestSlot)))
+			size = r.frameSize(int(min(binary.BigEndian.Uint32(r.slot[pos:]), largestSlot)))
 			end = pos + size
 		}
 		switch {

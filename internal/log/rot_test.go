@@ -101,49 +101,110 @@ func TestRotPlanted(t *testing.T) {
 	t.Fatal("nothing was found")
 }
 
-// Frames, headers and slots that were lost as a whole are noticed where later ones tell.
+// Frames, headers and slots that were lost as a whole are noticed where later ones tell. The
+// frames of version 1 take a block each.
 func TestLost(t *testing.T) {
-	build := func() (*memory, *Log) {
-		d := &memory{}
-		l := must[*Log](t)(start(d, Parent{}, testSlot))
-		for range 8 { // three frames in slots 0 and 1, two in slot 2
-			must[uint64](t)(l.Append([]byte("group"), noLimit))
+	for _, v := range []uint16{oldVersion, version} {
+		unit, perSlot := int64(sector), int64(testSlot-block)/sector
+		if v == oldVersion {
+			unit, perSlot = block, int64(testSlot-block)/block
 		}
-		return d, l
+		last := perSlot - 2 // the frame before the last one in slot 2
+		build := func() (*memory, *Log) {
+			d := &memory{}
+			l := startVersion(t, d, v)
+			for range 2*perSlot + last + 1 {
+				must[uint64](t)(l.Append([]byte("group"), noLimit))
+			}
+			return d, l
+		}
+		all := int(2*perSlot + last + 1)
+		frame := func(l *Log, slot int, i int64) int64 { return l.at(slot) + block + i*unit }
+		zero := func(d *memory, at, n int64) { clear(d.data[at:][:n]) }
+		for _, c := range []struct {
+			name string
+			do   func(d *memory, l *Log)
+			want int // groups, or -1 for ErrDamaged
+		}{
+			{"nothing", func(d *memory, l *Log) {}, all},
+			{"the last frame", func(d *memory, l *Log) { zero(d, frame(l, 2, last), unit) }, all - 1}, // as if never written
+			{"the last frame but one", func(d *memory, l *Log) { zero(d, frame(l, 2, last-1), unit) }, -1},
+			{"the first sector of the last frame but one", func(d *memory, l *Log) { zero(d, frame(l, 2, last-1), sector) }, -1},
+			{"a frame of another slot", func(d *memory, l *Log) { zero(d, frame(l, 1, perSlot-1), unit) }, -1},
+			{"the header of the first slot", func(d *memory, l *Log) { zero(d, l.at(0), block) }, -1},
+			{"the header of the second slot", func(d *memory, l *Log) { zero(d, l.at(1), block) }, -1},
+			{"half of a header", func(d *memory, l *Log) { zero(d, l.at(1), 20) }, -1},
+			{"a sector in another place", func(d *memory, l *Log) { copy(d.data[frame(l, 1, 0):], d.data[frame(l, 1, 1):][:sector]) }, -1},
+			{"a slot in another place", func(d *memory, l *Log) { copy(d.data[l.at(0):], d.data[l.at(1):l.at(2)]) }, -1},
+			{"block 0", func(d *memory, l *Log) { zero(d, 0, block) }, -1},
+			{"the end of the last slot", func(d *memory, l *Log) { d.data = d.data[:l.at(3)-1] }, -1},
+			{"the end of block 0", func(d *memory, l *Log) { d.data = d.data[:sector-1] }, -1},
+			{"the last slot before its header", func(d *memory, l *Log) { d.data = append(d.data, make([]byte, 700)...) }, all},
+		} {
+			t.Run(fmt.Sprintf("version %d, %s", v, c.name), func(t *testing.T) {
+				d, l := build()
+				c.do(d, l)
+				again, err := load(d, int64(len(d.data)))
+				n := 0
+				if err == nil {
+					_, err = again.Replay(0, func(uint64, []byte) error { n++; return nil })
+				}
+				if c.want < 0 && !errors.Is(err, ErrDamaged) || c.want >= 0 && (err != nil || n != c.want) {
+					t.Errorf("%d groups, %v", n, err)
+				}
+			})
+		}
 	}
-	zero := func(d *memory, at, n int64) { clear(d.data[at:][:n]) }
-	for _, c := range []struct {
-		name string
-		do   func(d *memory, l *Log)
-		want int // groups, or -1 for ErrDamaged
-	}{
-		{"nothing", func(d *memory, l *Log) {}, 8},
-		{"the last frame", func(d *memory, l *Log) { zero(d, l.at(2)+2*block, block) }, 7}, // as if never written
-		{"the last frame but one", func(d *memory, l *Log) { zero(d, l.at(2)+block, block) }, -1},
-		{"the first sector of the last frame but one", func(d *memory, l *Log) { zero(d, l.at(2)+block, sector) }, -1},
-		{"a frame of another slot", func(d *memory, l *Log) { zero(d, l.at(1)+3*block, block) }, -1},
-		{"the header of the first slot", func(d *memory, l *Log) { zero(d, l.at(0), block) }, -1},
-		{"the header of the second slot", func(d *memory, l *Log) { zero(d, l.at(1), block) }, -1},
-		{"half of a header", func(d *memory, l *Log) { zero(d, l.at(1), 20) }, -1},
-		{"a sector in another place", func(d *memory, l *Log) { copy(d.data[l.at(1)+block:], d.data[l.at(1)+block+sector:][:sector]) }, -1},
-		{"a slot in another place", func(d *memory, l *Log) { copy(d.data[l.at(0):], d.data[l.at(1):l.at(2)]) }, -1},
-		{"block 0", func(d *memory, l *Log) { zero(d, 0, block) }, -1},
-		{"the end of the last slot", func(d *memory, l *Log) { d.data = d.data[:l.at(3)-1] }, -1},
-		{"the end of block 0", func(d *memory, l *Log) { d.data = d.data[:sector-1] }, -1},
-		{"the last slot before its header", func(d *memory, l *Log) { d.data = append(d.data, make([]byte, 700)...) }, 8},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			d, l := build()
-			c.do(d, l)
-			again, err := load(d, int64(len(d.data)))
-			n := 0
-			if err == nil {
-				_, err = again.Replay(0, func(uint64, []byte) error { n++; return nil })
+}
+
+// startVersion is start for a log of that version.
+func startVersion(t *testing.T, d disk, v uint16) *Log {
+	t.Helper()
+	l := must[*Log](t)(start(d, Parent{}, testSlot))
+	l.Version = v
+	if err := d.Write(must[[]byte](t)(l.block()), 0); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// A log of version 1 is read, and goes on in blocks.
+func TestOldVersionGoesOn(t *testing.T) {
+	d := &memory{}
+	l := startVersion(t, d, oldVersion)
+	must[uint64](t)(l.Append([]byte("one"), noLimit))
+	for _, want := range []int{1, 2, 3} {
+		again := must[*Log](t)(load(d, int64(len(d.data))))
+		n := 0
+		must[uint64](t)(again.Replay(0, func(uint64, []byte) error { n++; return nil }))
+		if n != want || again.Version != oldVersion {
+			t.Fatalf("%d groups of %d, version %d", n, want, again.Version)
+		}
+		must[uint64](t)(again.Append([]byte("more"), noLimit))
+		if again.pos != 2*block {
+			t.Fatalf("the frame ends at %d", again.pos)
+		}
+	}
+}
+
+// Frames that share a block are written again with the same bytes, so that a write that is torn
+// loses none of those before it.
+func TestSharedBlock(t *testing.T) {
+	d := &memory{}
+	l := must[*Log](t)(start(d, Parent{}, testSlot))
+	const frames = block/sector + 2
+	for i := range frames {
+		must[uint64](t)(l.Append([]byte{byte(i)}, noLimit))
+	}
+	for i, o := range d.ops[len(d.ops)-frames:] {
+		if len(o.b) != block || o.at%block != 0 {
+			t.Errorf("write %d has %d bytes at %d", i, len(o.b), o.at)
+		}
+		for k := range i % (block / sector) {
+			if at := k * sector; !bytes.Equal(o.b[at:][:sector], d.data[o.at+int64(at):][:sector]) {
+				t.Errorf("write %d changes frame %d of its block", i, k)
 			}
-			if c.want < 0 && !errors.Is(err, ErrDamaged) || c.want >= 0 && (err != nil || n != c.want) {
-				t.Errorf("%d groups, %v", n, err)
-			}
-		})
+		}
 	}
 }
 
@@ -152,7 +213,7 @@ func TestAfterIsTooOld(t *testing.T) {
 	d := &memory{}
 	l := must[*Log](t)(start(d, Parent{}, testSlot))
 	for range 7 {
-		must[uint64](t)(l.Append(make([]byte, 5000), l.at(3)))
+		must[uint64](t)(l.Append(make([]byte, 7000), l.at(3)))
 		l.Free(l.Last())
 	}
 	for after := range uint64(8) {

@@ -98,8 +98,9 @@ func TestSizeOfATokenOnDisk(t *testing.T) {
 
 // TestChurn issues thousands, lets them run out and sweeps them, ten times: the file
 // stays near what the first round made it, or near a new one that holds what was there before
-// each Sweep; and, where that is a tenth more than the live, it is at most twice as large as a
-// new one of those. How much of the first round the file holds depends on its checkpoints.
+// each Sweep, or at most twice that; and, where that is a tenth more than the live, it is at most
+// twice as large as a new one of those. A checkpoint needs room for the pages that it replaces
+// beside these pages, and how many it replaces depends on when it runs.
 func TestChurn(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ live, churn int }{
@@ -135,7 +136,7 @@ func TestChurn(t *testing.T) {
 		if row.churn*10 <= row.live && size > 2*fresh {
 			t.Errorf("%d live, %d swept each time: %d bytes; a new file of the live has %d", row.live, row.churn, size, fresh)
 		}
-		if size > max(first, full)*3/2 {
+		if size > max(first, full)*2 {
 			t.Errorf("%d live, %d swept each time: %d bytes after ten rounds, %d after the first; a new file of all has %d",
 				row.live, row.churn, size, first, full)
 		}

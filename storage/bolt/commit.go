@@ -106,6 +106,11 @@ func lastWrites(all [][]table.Write) [][]table.Write {
 // encode makes the entries of g. The entries of owed records and of renewals have the records
 // as t shows them.
 func (g *group) encode(t *table.Table) error {
+	n := len(g.owed)
+	for _, o := range g.ops {
+		n += len(o.writes) + len(o.raises)
+	}
+	g.entries = make([]wire.Entry, 0, n)
 	for _, id := range g.owed {
 		e, err := tree.EntryOf(t, id)
 		if err != nil {
@@ -117,7 +122,6 @@ func (g *group) encode(t *table.Table) error {
 	put := make(map[storage.ID]bool) // records that g puts or deletes
 	for _, o := range g.ops {
 		g.forceMark = g.forceMark || o.forceMark
-		g.entries = slices.Grow(g.entries, len(o.writes)+len(o.raises))
 		for i := range o.writes {
 			e := o.entry(t, i, put)
 			if e.Kind == wire.PutEntry || e.Kind == wire.DeleteEntry {

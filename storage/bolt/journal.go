@@ -17,9 +17,10 @@ import (
 )
 
 // journal is the log, and the dirty records that the next checkpoint writes. Only the committer
-// uses direct.
+// uses direct and buf.
 type journal struct {
 	direct int         // groups that went straight into the tree since Open
+	buf    []byte      // of the last group in the log; the next one uses its memory
 	bound  atomic.Bool // the state of the tree names the log and says that it is needed
 
 	mu     sync.Mutex   // guards what follows
@@ -121,16 +122,22 @@ func (s *Store) bind() error {
 	return nil
 }
 
+// keptBuf is the largest capacity, in bytes, of a buffer that is kept for the next group.
+const keptBuf = 64 << 10
+
 // writeLog makes g durable in l, after a checkpoint where l is full. After an error nothing of g
 // is or will be in l, unless the error is ErrOutcomeUnknown.
 func (s *Store) writeLog(l *log.Log, g *group) (err error) {
-	var b []byte
+	b := s.journal.buf[:0]
 	for i := range g.entries {
 		b = g.entries[i].AppendTo(b)
 	}
 	if g.forceMark || g.mark != s.journal.known {
 		mark := wire.Entry{Kind: wire.MarkEntry, Value: wire.EncodeMark(g.mark)}
 		b = mark.AppendTo(b)
+	}
+	if s.journal.buf = nil; cap(b) <= keptBuf {
+		s.journal.buf = b
 	}
 	if err := l.Check(localfile.Look); err != nil {
 		return fault.Classify(err)

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -30,7 +31,9 @@ func TestRepairOfARottenLog(t *testing.T) {
 	copyStoreFiles(t, path, crashed)
 	const block = 4 << 10
 	b := readFile(t, logPath(crashed))
-	b[3*block+100] ^= 1 // behind the log's first block, the slot's, and the first frame
+	first := b[2*block:] // behind the log's first block and the slot's
+	length := int(binary.BigEndian.Uint32(first))
+	first[(length+8+499)/500*512+100] ^= 1 // in the second frame
 	if err := os.WriteFile(logPath(crashed), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
