@@ -162,10 +162,15 @@ func (m *Manager) tellCheckFailed(id ID, subject string, err error) {
 		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
 }
 
-// heldCut counts the connections that were cut with causes, and tells Observe of each.
+// heldCut counts the connections that were cut with causes, and tells Observe of each. One whose
+// cause is nil had been left by the client before, and counts as released.
 func (m *Manager) heldCut(causes []error) {
 	var events []Event
 	for _, cause := range causes {
+		if cause == nil {
+			m.count(VerbRelease, outcomeOK, 0, 1)
+			continue
+		}
 		m.count(VerbCut, outcomeOf(cause), 0, 1)
 		if m.observe != nil {
 			events = append(events, refusedEvent(EventCut, m.now(), cause))

@@ -32,11 +32,13 @@ func (c *Conn) Context() context.Context { return c.ctx }
 // Generation returns the generation of the secret that opened c. It is called after Arm.
 func (c *Conn) Generation() uint32 { return c.generation }
 
-// End ends the context with cause, if it has not ended. End must be called without locks:
-// the functions that a caller has registered on the context may run before End returns.
-func (c *Conn) End(cause error) {
+// End ends the context with cause, and reports whether that is why the context ended: it may have
+// ended before. End must be called without locks: the functions that a caller has registered on
+// the context may run before End returns.
+func (c *Conn) End(cause error) (why bool) {
 	c.stop()
 	c.cancel(cause)
+	return context.Cause(c.ctx) == cause
 }
 
 // endAll ends the contexts in the list that begins with c, each with its own cause. The
@@ -48,7 +50,9 @@ func (s *Scheduler) endAll(c *Conn) {
 		next := c.next
 		c.next = nil
 		cause := s.cfg.ByGeneration(*c.cause, c.generation)
-		c.End(cause)
+		if !c.End(cause) {
+			cause = nil // the client had left
+		}
 		causes = append(causes, cause)
 		c = next
 	}

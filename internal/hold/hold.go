@@ -62,7 +62,8 @@ type Config struct {
 	// which was replaced with an overlap of 0.
 	Replaced func(id storage.ID, subject string, generation uint32) error
 
-	// Cut is told the causes of connections of one token that have been cut.
+	// Cut is told the causes of connections that have been cut: nil for each whose context had
+	// ended before.
 	Cut func(causes []error)
 
 	// ByGeneration returns cause, of a token, as the cause for a connection that a secret

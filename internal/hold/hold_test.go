@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -192,6 +193,36 @@ func TestCauses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCutAfterTheClientLeft: of a connection whose context has ended, and that the Scheduler has not
+// been told of yet, no cut is told: the cause in its place is nil.
+func TestCutAfterTheClientLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := scheduler(time.Minute)
+		parent, leave := context.WithCancel(context.Background())
+		left := new(hold.Conn)
+		ctx := left.Open(parent, func() {}) // the Drop of the client comes too late
+		s.Add(left, held)
+		tok := storage.Token{ID: held, Subject: "ana", ExpiresAt: w.state.ExpiresAt, Generation: 2}
+		if over, cause := s.Arm(left, &tok, 2, false); over || cause != nil {
+			t.Fatalf("Arm returned %v, %v", over, cause)
+		}
+		_, stays := open(t, s, w, 2, false)
+		leave()
+		w.set(func() { w.state = hold.State{Cause: errDead} })
+		w.changes <- storage.Change{ID: held}
+		synctest.Wait()
+		if got := context.Cause(ctx); !errors.Is(got, context.Canceled) {
+			t.Errorf("the client that left: %v", got)
+		}
+		if got := context.Cause(stays); !errors.Is(got, errDead) {
+			t.Errorf("the client that stayed: %v", got)
+		}
+		if !slices.Contains(w.cut, error(nil)) || !slices.Contains(w.cut, errDead) || len(w.cut) != 2 || s.Drop(left) {
+			t.Errorf("told of cuts by %v; want nil and %v", w.cut, errDead)
+		}
+	})
 }
 
 // TestSpentTokenEndsWithItsLastConnection: a spent token is ended once, after the last of
