@@ -40,6 +40,7 @@ func (m *Manager) Confirm(ctx context.Context, bearer string) (tok Token, err er
 	if err != nil {
 		return Token{}, m.verdict(ctx, &verb, p.rec.ID, err)
 	}
+	m.tell(ctx, &verb, Event{Kind: EventConfirmed, At: c.at, Token: c.token, Before: &c.before})
 	return c.token, nil
 }
 
@@ -50,8 +51,10 @@ type confirming struct {
 	text *presented
 
 	// The results of the transaction.
-	token Token  // as the text shows it
-	epoch uint32 // of the record
+	at     time.Time
+	before Token  // as the text showed it before
+	token  Token  // as the text shows it
+	epoch  uint32 // of the record
 }
 
 // mark is the transaction. It puts the record only if that changes.
@@ -60,6 +63,7 @@ func (c *confirming) mark(tx storage.Tx, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	c.at, c.before = now, j.tok
 	changed := false
 	if j.stands == currentText && j.rec.Kind == KindPlain {
 		if changed, err = useSecret(&j.rec); err != nil {

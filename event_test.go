@@ -21,7 +21,7 @@ import (
 // TestEventKinds: each kind has words of its own and the number that it has always had.
 func TestEventKinds(t *testing.T) {
 	want := []string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-		"held", "cut", "swept", "repeated", "could not tell"}
+		"held", "cut", "swept", "repeated", "could not tell", "confirmed"}
 	var got []string
 	for kind := range EventKind(len(want)) {
 		text, err := kind.MarshalText()
@@ -30,7 +30,7 @@ func TestEventKinds(t *testing.T) {
 		}
 		got = append(got, kind.String())
 	}
-	if diff := cmp.Diff(want, got); diff != "" || EventKind(len(want)).String() != "unknown" || EventCouldNotTell != 15 {
+	if diff := cmp.Diff(want, got); diff != "" || EventKind(len(want)).String() != "unknown" || EventConfirmed != 16 {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 }
@@ -61,6 +61,7 @@ func TestEventsTellOfTheCall(t *testing.T) {
 	budget := made(s.m.Issue(t.Context(), Grant{Subject: "dora", MaxUses: 3, TTL: time.Hour}))
 	pair := made(s.p.Issue(t.Context(), Grant{Subject: "dora"}))
 	next := made(s.p.Refresh(t.Context(), pair.Refresh.Bearer))
+	held := made(s.m.Hold(t.Context(), rotated.Bearer))
 	s.pass(time.Second)
 	for _, row := range []struct {
 		verb   Verb
@@ -73,6 +74,11 @@ func TestEventsTellOfTheCall(t *testing.T) {
 		{VerbRenew, EventRenewed, "lapse", rotated.ID, func() error { s.pass(time.Second); _, err := s.m.Renew(s.ctx, rotated.Bearer); return err }},
 		{VerbAuthenticate, EventRenewed, "lapse", rotated.ID, func() error { s.pass(time.Hour / 3); _, err := s.m.Authenticate(s.ctx, rotated.Bearer); return err }},
 		{VerbAuthenticate, EventRenewed, "lapse", budget.ID, func() error { _, err := s.m.Authenticate(s.ctx, budget.Bearer); return err }},
+		{VerbConfirm, EventConfirmed, "lapse", rotated.ID, func() error { s.pass(time.Second); _, err := s.m.Confirm(s.ctx, rotated.Bearer); return err }},
+		{VerbUse, EventRenewed, "lapse", rotated.ID, func() error {
+			defer held.Release()
+			return held.Use(s.ctx)
+		}},
 		{VerbObtain, EventRenewed, "lapse", obtained.ID, func() error { _, err := obtaining.Obtain(s.ctx, Grant{Subject: "carl"}); return err }},
 		{VerbPeek, EventRejected, "lapse", ID{}, func() error { _, err := s.m.Peek(s.ctx, "x"); return ignore(err, ErrMalformed) }},
 		{VerbRotate, EventRotated, "lapse", rotated.ID, func() error { i, err := s.m.Rotate(s.ctx, rotated.Bearer, time.Minute); rotated = i; return err }},
@@ -96,10 +102,10 @@ func TestEventsTellOfTheCall(t *testing.T) {
 		if e.Verb != row.verb || e.Kind != row.kind || e.Prefix != row.prefix || e.Actor != (Actor{"ana", "ticket 7"}) || row.id != (ID{}) && e.Token.ID != row.id {
 			t.Errorf("%v: told %+v", row.verb, e)
 		}
-		if (e.Before != nil) != (e.Kind == EventRenewed) || (e.N != 0) != (e.Kind == EventSwept) {
+		if (e.Before != nil) != (e.Kind == EventRenewed || e.Kind == EventConfirmed) || (e.N != 0) != (e.Kind == EventSwept) {
 			t.Errorf("%v: Before %v, N %d", row.verb, e.Before, e.N)
 		}
-		if e.Before != nil && (!e.Token.ExpiresAt.After(e.Before.ExpiresAt) || !e.Before.ExpiresAt.Equal(was.ExpiresAt) || e.Before.ID != was.ID || e.Before.UsesLeft != was.UsesLeft) {
+		if e.Before != nil && (e.Token.ExpiresAt.After(e.Before.ExpiresAt) != (e.Kind == EventRenewed) || e.Token.AuthenticatedAt.After(e.Before.AuthenticatedAt) != (e.Kind == EventConfirmed) || !e.Before.ExpiresAt.Equal(was.ExpiresAt) || e.Before.ID != was.ID || e.Before.UsesLeft != was.UsesLeft) {
 			t.Errorf("%v: before %+v, after %+v; was %+v", row.verb, *e.Before, e.Token, was)
 		}
 	}
@@ -167,7 +173,7 @@ func TestWhatCouldNotTellIsTold(t *testing.T) {
 			continue
 		}
 		for verb := range outcomeVerbs {
-			s := newCountScene(t)
+			s := newCountScene(t, verb)
 			prepare(s)
 			var told []Event
 			observe := func(_ context.Context, e Event) {

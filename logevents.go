@@ -28,8 +28,8 @@ type LogOptions struct {
 // function may be shared by Managers and called at once by any number of goroutines.
 //
 // The levels are: Debug for EventRenewed, EventHeld, EventRepeated, and an EventCouldNotTell of a
-// canceled context; Info for EventIssued, EventEnded, EventRejected, EventRotated, EventCut and
-// EventSwept; Warn for EventRenewalFailed, EventClock and EventSpent; and Error for EventAhead,
+// canceled context; Info for EventIssued, EventEnded, EventRejected, EventRotated, EventCut,
+// EventSwept and EventConfirmed; Warn for EventRenewalFailed, EventClock and EventSpent; and Error for EventAhead,
 // EventHookFailed and any other EventCouldNotTell.
 //
 // EventRejected and EventSpent are limited, because strangers can cause any number of them. A
@@ -59,7 +59,7 @@ var eventLevels = [...]slog.Level{
 	EventIssued: slog.LevelInfo, EventRenewed: slog.LevelDebug, EventEnded: slog.LevelInfo, EventRejected: slog.LevelInfo,
 	EventRenewalFailed: slog.LevelWarn, EventClock: slog.LevelWarn, EventRotated: slog.LevelInfo, EventSpent: slog.LevelWarn,
 	EventAhead: slog.LevelError, EventHookFailed: slog.LevelError, EventHeld: slog.LevelDebug, EventCut: slog.LevelInfo,
-	EventSwept: slog.LevelInfo, EventRepeated: slog.LevelDebug, EventCouldNotTell: slog.LevelError,
+	EventSwept: slog.LevelInfo, EventRepeated: slog.LevelDebug, EventCouldNotTell: slog.LevelError, EventConfirmed: slog.LevelInfo,
 }
 
 // levelOf returns the level of e that LogEvents documents.

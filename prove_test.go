@@ -100,7 +100,7 @@ func effects() map[string]effect {
 		"spends":       {nil, []EventKind{EventRenewed}, func(s *textScene, r *storage.Record) { s.renewed(r); r.UsesLeft-- }},
 		"spends alone": {nil, nil, func(_ *textScene, r *storage.Record) { r.UsesLeft-- }},
 		"delegates":    {nil, []EventKind{EventIssued}, (*textScene).delegated},
-		"confirms":     {nil, nil, (*textScene).confirmed},
+		"confirms":     {nil, []EventKind{EventConfirmed}, (*textScene).confirmed},
 		"unproved":     {ErrProof, rejected, nil},
 		"refused":      {ErrNotDelegable, nil, nil},
 		"refuses":      {ErrNotRenewable, nil, nil},

@@ -126,9 +126,9 @@ const statCount = verbCount * outcomeCount
 // statIndex returns the index of a counter.
 func statIndex(verb Verb, o outcome) int { return int(verb)*outcomeCount + int(o) }
 
-// stripeOf returns the stripe of counters for a text: by random bits of its ID, so that two
-// processors seldom add to the same line.
-func stripeOf(c *bearer.Credential) uint8 { return c[bearer.IDLen-3] }
+// stripeOf returns the stripe of counters for a token, whose ID id begins with: by random bits of the
+// ID, so that two processors seldom add to the same line.
+func stripeOf(id []byte) uint8 { return id[bearer.IDLen-3] }
 
 // count adds n to a counter.
 func (m *Manager) count(verb Verb, o outcome, stripe uint8, n uint64) {

@@ -21,7 +21,7 @@ import (
 // verbOfName are the verbs by their names in tickVerbs, which TestFault5EveryVerbIsListed keeps
 // complete.
 var verbOfName = map[string]Verb{
-	"Manager.Authenticate": VerbAuthenticate, "Manager.Peek": VerbPeek, "Manager.Hold": VerbHold, "Manager.Renew": VerbRenew,
+	"Manager.Authenticate": VerbAuthenticate, "Manager.Peek": VerbPeek, "Manager.Hold": VerbHold, "Hold.Use": VerbUse, "Manager.Renew": VerbRenew, "Manager.Confirm": VerbConfirm,
 	"Manager.Issue": VerbIssue, "Login": VerbLogin, "Identify": VerbIdentify, "Manager.Obtain": VerbObtain,
 	"Manager.Delegate": VerbDelegate, "Manager.Rotate": VerbRotate, "Manager.RotateID": VerbRotateID,
 	"Manager.Expire": VerbExpire, "Manager.ExpireBearer": VerbExpireBearer, "Manager.ExpireSubject": VerbExpireSubject,
@@ -49,6 +49,9 @@ func TestEveryVerbIsCounted(t *testing.T) {
 		got := risen(before, countsOf(w.m, w.p.access))
 		if verb != VerbPeek {
 			delete(got, StatKey{VerbPeek, "ok"}) // the loops of tickVerbs peek
+		}
+		if verb != VerbHold {
+			delete(got, StatKey{VerbHold, "ok"}) // tickWorld.use holds
 		}
 		if len(got) != 1 || slices.Collect(maps.Values(got))[0] != 1 || slices.Collect(maps.Keys(got))[0].Verb != verb {
 			t.Errorf("%s: counted %v", v.name, got)
@@ -86,19 +89,21 @@ func risen(before, after map[StatKey]uint64) map[StatKey]uint64 {
 
 // outcomesOf are all outcomes that each verb can have.
 const outcomesOf = `
-authenticate: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown refused renewed repeated replaced revoked unavailable unknown
-peek: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown refused replaced revoked unavailable unknown
-hold: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown refused renewed replaced revoked unavailable unknown
-renew: canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown refused renewed replaced revoked unavailable unknown
+authenticate: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused renewed repeated replaced revoked unavailable unknown
+peek: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused replaced revoked unavailable unknown
+hold: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused renewed replaced revoked unavailable unknown
+use: canceled clock closed conflict corrupt exhausted expired locked not_renewable ok outcome_unknown refused renewed replaced revoked unavailable unknown
+renew: canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown proof refused renewed replaced revoked unavailable unknown
+confirm: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused replaced revoked unavailable unknown
 issue: bad_grant canceled clock closed conflict corrupt limit locked ok outcome_unknown unavailable
 login: bad_config bad_credentials bad_grant canceled clock closed conflict corrupt internal limit locked ok outcome_unknown refused unavailable
 identify: bad_config bad_credentials bad_grant canceled clock internal ok refused
 obtain: bad_grant canceled clock closed conflict corrupt limit locked no_keys ok outcome_unknown renewed unavailable
-delegate: bad_grant canceled clock closed conflict corrupt exhausted expired internal limit locked malformed not_delegable ok outcome_unknown refused replaced revoked scope unavailable unknown
-rotate: bad_grant canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown refused repeated replaced revoked rotated unavailable unknown
+delegate: bad_grant canceled clock closed conflict corrupt exhausted expired internal limit locked malformed not_delegable ok outcome_unknown proof refused replaced revoked scope unavailable unknown
+rotate: bad_grant canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown proof refused repeated replaced revoked rotated unavailable unknown
 rotate ID: bad_grant canceled clock closed conflict corrupt exhausted expired locked not_found not_renewable ok outcome_unknown revoked unavailable
 expire: canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
-expire bearer: canceled clock closed conflict corrupt locked malformed ok outcome_unknown replaced unavailable unknown
+expire bearer: canceled clock closed conflict corrupt locked malformed ok outcome_unknown proof replaced unavailable unknown
 expire subject: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 token: canceled clock closed conflict corrupt locked not_found ok outcome_unknown unavailable
 tokens: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
@@ -106,8 +111,8 @@ expiring: bad_config canceled clock closed conflict corrupt locked ok outcome_un
 sweep: canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 accept clock: canceled ok
 issue pair: bad_grant canceled clock closed conflict corrupt limit locked ok outcome_unknown unavailable
-refresh: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown refused repeated reused revoked scope unavailable unknown
-peek pair: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown refused replaced revoked unavailable unknown
+refresh: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused repeated reused revoked scope unavailable unknown
+peek pair: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused replaced revoked unavailable unknown
 sessions: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 `
 
@@ -130,9 +135,11 @@ type countScene struct {
 	within   time.Duration
 	scope    string
 	verifier VerifierFunc[string]
+	held     *Hold // for Hold.Use
 }
 
-func newCountScene(t *testing.T) *countScene {
+// newCountScene returns what verb is called on. Only Hold.Use finds a connection that is held.
+func newCountScene(t *testing.T, verb Verb) *countScene {
 	t.Helper()
 	s := &countScene{t: t, ctx: t.Context(), store: &failing{disk: newDisk()}, machine: newMachine()}
 	s.admit = func() error { return nil }
@@ -149,12 +156,31 @@ func newCountScene(t *testing.T) *countScene {
 	s.grant = Grant{Subject: "ana"}
 	s.overlap, s.within = time.Minute, time.Hour
 	s.verifier = tickKnows
-	s.machine.pass(time.Second)
+	if s.machine.pass(time.Second); verb == VerbUse {
+		s.hold()
+	}
 	return s
 }
 
+// hold has Hold.Use called for a connection by the token.
+func (s *countScene) hold() {
+	s.held = made(s.on.Hold(WithProof(s.ctx, proofKeys[0]), s.text))
+	s.t.Cleanup(s.held.Release)
+}
+
+// cut cuts the connection of Hold.Use, if there is one, as the scheduler does.
+func (s *countScene) cut(why error) {
+	if s.held != nil && s.m.holds.Drop(&s.held.conn) {
+		s.held.conn.End(&Rejection{Err: why, ID: s.id})
+	}
+}
+
 // use has the verbs called with i, a token of m.
-func (s *countScene) use(m *Manager, i Issued) { s.on, s.text, s.id = m, i.Bearer, i.ID }
+func (s *countScene) use(m *Manager, i Issued) {
+	if s.on, s.text, s.id = m, i.Bearer, i.ID; s.held != nil && i.MaxUses != 1 { // Hold would spend the use
+		s.hold()
+	}
+}
 
 // failing is a disk whose methods fail with err, if that is set.
 type failing struct {
@@ -206,7 +232,13 @@ var outcomeVerbs = map[Verb]func(s *countScene) (Token, bool, error){
 		}
 		return tok, false, err
 	},
-	VerbRenew: func(s *countScene) (Token, bool, error) { return notAgain(s.on.Renew(s.ctx, s.text)) },
+	VerbUse: func(s *countScene) (Token, bool, error) {
+		err := s.held.Use(s.ctx)
+		tok, _ := s.store.disk.Get(context.Background(), s.held.Token().ID)
+		return tok.Token, false, err
+	},
+	VerbRenew:   func(s *countScene) (Token, bool, error) { return notAgain(s.on.Renew(s.ctx, s.text)) },
+	VerbConfirm: func(s *countScene) (Token, bool, error) { return notAgain(s.on.Confirm(s.ctx, s.text)) },
 	VerbIssue: func(s *countScene) (Token, bool, error) { return newToken(s.m.Issue(s.ctx, s.grant)) },
 	VerbObtain: func(s *countScene) (Token, bool, error) {
 		g := s.grant
@@ -287,6 +319,12 @@ var outcomeSituations = map[string]func(s *countScene){
 		c := credentialOf(9)
 		s.text, s.refresh, s.id = c.Text("lapse"), c.Text("ref"), c.ID()
 	},
+	"swept": func(s *countScene) { s.machine.pass(300 * day); made(s.m.Sweep(s.ctx)) },
+	"bound": func(s *countScene) {
+		g := Grant{Subject: "ana", Thumbprint: proofKeys[0]}
+		s.use(s.m, made(s.m.Issue(s.ctx, g)))
+		s.refresh = made(s.p.Issue(s.ctx, g)).Refresh.Bearer
+	},
 	"expired":   func(s *countScene) { s.machine.pass(61 * time.Minute) },
 	"long dead": func(s *countScene) { s.machine.pass(300 * day) },
 	"revoked":   func(s *countScene) { made(s.m.ExpireSubject(s.ctx, "ana")) },
@@ -300,14 +338,14 @@ var outcomeSituations = map[string]func(s *countScene){
 		i := made(s.m.Rotate(s.ctx, s.text, time.Hour))
 		made(s.m.Authenticate(s.ctx, i.Bearer))
 	},
-	"exhausted": func(s *countScene) { s.spent(Grant{Subject: "ana", MaxUses: 1}) },
+	"exhausted": func(s *countScene) { s.cut(ErrExhausted); s.spent(Grant{Subject: "ana", MaxUses: 1}) },
 	"a repeat":  func(s *countScene) { s.spent(Grant{Subject: "ana", MaxUses: 1, UseGrace: time.Minute}) },
 	"a budget": func(s *countScene) {
 		s.use(s.m, made(s.m.Issue(s.ctx, Grant{Subject: "ana", MaxUses: 9})))
 		s.machine.pass(time.Minute)
 	},
 	"a session": func(s *countScene) { s.use(s.p.access, made(s.p.Issue(s.ctx, Grant{Subject: "ana"})).Access.Issued) },
-	"refused":   func(s *countScene) { s.admit = func() error { return ErrRefused } },
+	"refused":   func(s *countScene) { s.cut(ErrRefused); s.admit = func() error { return ErrRefused } },
 	"cannot say": func(s *countScene) {
 		s.admit = func() error { return errOfAHook }
 		s.verifier = func(context.Context, string) (string, error) { return "", errOfAHook }
@@ -391,12 +429,13 @@ func TestOutcomes(t *testing.T) {
 	for verb := range outcomeVerbs {
 		seen[verb] = map[string]bool{}
 		for situation, prepare := range outcomeSituations {
-			s := newCountScene(t)
+			s := newCountScene(t, verb)
 			prepare(s)
 			before := countsOf(s.m, s.p.access)
 			want := StatKey{verb, s.call(verb)}
 			got := risen(before, countsOf(s.m, s.p.access))
 			delete(got, StatKey{VerbSwept, "ok"})
+			maps.DeleteFunc(got, func(key StatKey, _ uint64) bool { return key.Verb == VerbCut }) // at some instant
 			if diff := cmp.Diff(map[StatKey]uint64{want: 1}, got); diff != "" {
 				t.Errorf("%v, %s: counted (-want +got):\n%s", verb, situation, diff)
 			}

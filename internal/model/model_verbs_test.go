@@ -115,6 +115,7 @@ func (m *model) confirm(p *modelPolicy, t modelText) outcome {
 	if m.now > r.present() {
 		r.confirmed = m.now
 	}
+	m.tell("confirmed")
 	return outcome{token: m.token(m.by(p, r, found))}
 }
 
