@@ -73,7 +73,6 @@ func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use
 	if !ok {
 		return 0, m.refuse(ctx, verb, ErrMalformed)
 	}
-	verb.stripe = stripeOf(c[:])
 	if err := m.ready(ctx, verb); err != nil {
 		return 0, err
 	}

@@ -22,7 +22,7 @@ import (
 // could not tell: it is one of the store or of ctx, or ErrClock. A use that could not be recorded
 // is good, and Observe is told, as by Authenticate. Use may be called concurrently.
 func (h *Hold) Use(ctx context.Context) (err error) {
-	verb := call{Verb: VerbUse, stripe: stripeOf(h.token.ID[:])}
+	verb := call{Verb: VerbUse}
 	defer h.m.finish(ctx, &verb, &err)
 	if held := h.Context(); held.Err() != nil {
 		return context.Cause(held)

@@ -145,7 +145,7 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 // swept counts the records that verb, a Sweep, deleted, and tells Observe.
 func (m *Manager) swept(ctx context.Context, verb *call, deleted int) {
 	if deleted > 0 {
-		m.count(VerbSwept, outcomeOK, verb.stripe, uint64(deleted))
+		m.count(VerbSwept, outcomeOK, uint64(deleted))
 		m.tell(ctx, verb, Event{Kind: EventSwept, At: m.now(), N: deleted})
 	}
 }
