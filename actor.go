@@ -15,6 +15,7 @@ type actorKey struct{}
 // Event.Actor, and the tokens that they end have it as EndedBy and EndNote. Both fields become what
 // ClipName makes of them: of more than 255 bytes the first ones that are whole characters, and
 // without characters that forge a line of a log. Put no secret into them: they are stored and told.
+// The end of a spent token with its last connection (Hold) has no Actor, since no call causes that.
 func WithActor(ctx context.Context, a Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, Actor{ClipName(a.Name), ClipName(a.Note)})
 }
