@@ -1325,7 +1325,7 @@ func TestClockAccidents(t *testing.T) {
 	}
 }
 
-var clockScripts = flag.Int("clocks", 500, "how many random scripts TestClockScripts plays")
+var clockScripts = flag.Int("clocks", 250, "how many random scripts TestClockScripts plays")
 
 // simulation is a machine with a program on it that uses lapse, and people who use the
 // program. It is played by a script that a seed decides, and checks after every step,

@@ -20,7 +20,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
-var interleavings = flag.Int("interleavings", 500, "how many times TestHoldAgainstEnds lets Hold and an end loose on each other")
+var interleavings = flag.Int("interleavings", 250, "how many times TestHoldAgainstEnds lets Hold and an end loose on each other")
 
 // jitter is a store in memory whose answers take a few turns of the scheduler, as many
 // as were drawn for each place.

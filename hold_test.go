@@ -926,7 +926,7 @@ func TestHoldOfADelegate(t *testing.T) {
 	}
 }
 
-var manyHolds = flag.Int("holds", 20_000, "how often TestHoldAndRelease holds and releases")
+var manyHolds = flag.Int("holds", 8_000, "how often TestHoldAndRelease holds and releases")
 
 // TestHoldAndRelease leaves no goroutine and no memory behind: released one by one, and
 // while another one is held all the time.

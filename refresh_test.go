@@ -322,7 +322,7 @@ func TestDelegatesOfAnAccessText(t *testing.T) {
 	p.wantAccess("the session", b, nil)
 }
 
-var refreshRounds = flag.Int("refreshrounds", 20, "how often 64 callers refresh one session at once")
+var refreshRounds = flag.Int("refreshrounds", 10, "how often 64 callers refresh one session at once")
 
 // quiet are Pairs on store whose observer may be called by many at once.
 func quiet(t *testing.T, store storage.Store, cfg lapse.PairConfig) *pairs {

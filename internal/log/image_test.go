@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var images = flag.Int("images", 600, "crash images to build, for each test of them")
+var images = flag.Int("images", 300, "crash images to build, for each test of them")
 
 // crash is a disk at a moment of a history.
 type crash struct {

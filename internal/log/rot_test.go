@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var bits = flag.Int("bits", 2000, "bits that TestRot flips; 0 for each")
+var bits = flag.Int("bits", 1000, "bits that TestRot flips; 0 for each")
 
 // rotting returns a log whose slots were used several times, and the groups above after.
 func rotting(t *testing.T) (d *memory, after uint64, want [][]byte) {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-var images = flag.Int("images", 150, "how many images of a crash TestCrashImages opens")
+var images = flag.Int("images", 80, "how many images of a crash TestCrashImages opens")
 
 // imagesEach is how many of them are drawn from one recording at most. A short campaign
 // draws a third of its images from each, and so crashes after a crash as well.

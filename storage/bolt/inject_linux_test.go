@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-var injections = flag.Int("injections", 20, "how many single calls TestInjectedErrors has fail, of all that there are; 0: all")
+var injections = flag.Int("injections", 12, "how many single calls TestInjectedErrors has fail, of all that there are; 0: all")
 
 var injectionOnly = flag.String("injection", "", "TestInjectedErrors has only those calls fail whose text, as a failure has printed it, contains this")
 

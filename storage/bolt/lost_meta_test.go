@@ -14,7 +14,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-var losses = flag.Int("losses", 150, "how many crashed stores TestLostMetaAfterACrash opens without their newest meta page")
+var losses = flag.Int("losses", 80, "how many crashed stores TestLostMetaAfterACrash opens without their newest meta page")
 
 // lossWays are what becomes of the newest meta page.
 var lossWays = []string{"zeroed", "one bit flipped", "noise", "as before its last write"}

@@ -3,7 +3,6 @@ package storagetest
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -155,8 +154,10 @@ func (e *env) written(marks *storage.Marks) error {
 	var given atomic.Bool // the patience is used up
 	defer given.Store(true)
 	return runGuarded(e.patience, func() error {
+		look := time.NewTicker(time.Millisecond)
+		defer look.Stop()
 		for marks.Unsaved() && !given.Load() {
-			runtime.Gosched()
+			<-look.C
 		}
 		return nil
 	})
