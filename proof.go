@@ -33,7 +33,7 @@ func (m *Manager) requireProof(ctx context.Context, verb *call, p *presented, re
 	if proved, ok := ctx.Value(proofKey{}).(*Thumbprint); ok && proved.Matches(&rec.Thumbprint) {
 		return nil
 	}
-	if found != spentText { // match has computed the tag of a spent text
+	if found != spentText && found != aheadText { // match has computed the tags of these
 		payTag(p.cred, m.binding)
 	}
 	return m.refuse(ctx, verb, &Rejection{Err: ErrProof, ID: rec.ID, Subject: rec.Subject, Generation: p.generation})
