@@ -55,8 +55,8 @@ func (v Verb) String() string {
 // MarshalText returns the words of String. The error is always nil.
 func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// durable reports whether a call of v may write durably for all that it does: Event.Took is
-// measured for these.
+// durable reports whether a call of v may write durably for all that it does. Event.Took is measured
+// for these, and is 0 for Authenticate, Hold, Use and verbs that only read.
 func (v Verb) durable() bool {
 	switch v {
 	case VerbAuthenticate, VerbPeek, VerbHold, VerbUse, VerbIdentify, VerbToken, VerbTokens, VerbExpiring, VerbPeekPair, VerbSessions:
