@@ -2,8 +2,8 @@ package lapse
 
 import "context"
 
-// Actor says who calls a verb, and why, for logs and for the records of ends: an administrator, a
-// job, a ticket. It is no credential: no verb decides by it.
+// Actor says who calls a verb, and why, for logs and for the records of ends: an administrator, or
+// a job. It is no credential: no verb decides by it.
 type Actor struct {
 	Name string `json:"name,omitempty"` // who: "admin@example.com", "nightly job"
 	Note string `json:"note,omitempty"` // why: "laptop stolen, ticket 4711"
@@ -12,9 +12,11 @@ type Actor struct {
 type actorKey struct{}
 
 // WithActor returns ctx with a, for the verbs that are called with it: their events have a as
-// Event.Actor, and the tokens that they end have it as EndedBy and EndNote. Both fields become what
-// ClipName makes of them: of more than 255 bytes the first ones that are whole characters, and
-// without characters that forge a line of a log. Put no secret into them: they are stored and told.
+// Event.Actor, and the tokens that they end have it as EndedBy and EndNote. A token that ends with
+// EndClock has neither: no verb ends that token, and an EventClock has the Actor of AcceptClock.
+//
+// Each field is cut at 255 bytes between characters, as by ClipName. Line feeds become spaces, and
+// other characters that forge a line of a log go. Put no secret into them: they are stored and told.
 // The end of a spent token with its last connection (Hold) has no Actor, since no call causes that.
 func WithActor(ctx context.Context, a Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, Actor{ClipName(a.Name), ClipName(a.Note)})

@@ -209,17 +209,24 @@ func TestEndWithTheLastConnection(t *testing.T) {
 	})
 }
 
-// TestSweepTellsWhoFollowedTheClock: the end of an earlier epoch has the Actor of the Sweep that
-// stores it.
-func TestSweepTellsWhoFollowedTheClock(t *testing.T) {
+// TestEndsByTheClockHaveNoActor: the end of an earlier epoch says nothing of who called, before a Sweep
+// stores it and after that.
+func TestEndsByTheClockHaveNoActor(t *testing.T) {
 	g := newGuarded(t, Config{Policy: Policy{TTL: 30 * day, MaxTTL: NoLimit, Retention: 100 * day}})
 	i := issueTo(t, g.Manager, Grant{Subject: "ana"})
 	g.machine.off -= 2 * time.Hour
-	g.settle()
-	g.tells("once it has settled", i.Bearer, ErrRevoked)
+	made(0, g.AcceptClock(WithActor(t.Context(), Actor{Name: "admin"})))
+	wantNone := func(when string) {
+		t.Helper()
+		if tok := made(g.Token(t.Context(), i.ID)); tok.EndReason != EndClock || tok.EndedBy != "" || tok.EndNote != "" {
+			t.Errorf("%s: %v by %q, %q", when, tok.EndReason, tok.EndedBy, tok.EndNote)
+		}
+	}
+	wantNone("before the Sweep")
 	g.machine.pass(2 * day)
-	made(g.Sweep(WithActor(t.Context(), Actor{Name: "janitor"})))
-	if tok := made(g.Token(t.Context(), i.ID)); tok.EndReason != EndClock || tok.EndedBy != "janitor" {
-		t.Errorf("%v by %q", tok.EndReason, tok.EndedBy)
+	made(g.Sweep(WithActor(t.Context(), Actor{"janitor", "nightly"})))
+	wantNone("after the Sweep")
+	if rec := made(g.Manager.store.Get(t.Context(), i.ID)); rec.EndReason != EndClock || rec.EndedBy != "" {
+		t.Errorf("stored: %v by %q", rec.EndReason, rec.EndedBy)
 	}
 }

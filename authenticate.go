@@ -144,9 +144,9 @@ func (m *Manager) proveWorking(ctx context.Context, verb *call, p *presented, re
 }
 
 // proveRecord returns what the text p is to rec: its current text, its previous one, or one
-// that was replaced before. The store returned rec and err for the ID in p. Any other text
-// is refused as ErrUnknown, and then a text of a bound token as ErrProof unless ctx has the
-// proof. A refusal takes the time of one digest and one tag, whether or not there is a record.
+// that was replaced before. The store returned rec and err for the ID in p. A text of a bound
+// token is refused as ErrProof unless ctx has the proof, also a text of a later generation than
+// rec, and any other text as ErrUnknown. A refusal takes the time of one digest and one tag, whether or not there is a record.
 func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
 	if err == nil && rec.ID != p.cred.ID() {
 		err = errWrongRecord
@@ -159,6 +159,11 @@ func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec
 		return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 	}
 	found, err := m.match(rec, p, now)
+	if err == nil && found != unknownText && !rec.Thumbprint.IsZero() {
+		if err := m.requireProof(ctx, verb, p, rec, found); err != nil {
+			return found, err
+		}
+	}
 	if err == nil && found == aheadText {
 		found, err = m.matchStored(ctx, p, rec, now)
 	}
@@ -168,10 +173,7 @@ func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec
 	case found == aheadText:
 		m.tell(ctx, verb, Event{Kind: EventAhead, At: now, Token: m.token(rec)})
 	case found != unknownText:
-		if !rec.Thumbprint.IsZero() {
-			err = m.requireProof(ctx, verb, p, rec, found)
-		}
-		return found, err
+		return found, nil
 	}
 	return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
 }

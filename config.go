@@ -36,7 +36,10 @@ type Config struct {
 	// Authenticate, Peek, Hold, Renew, Rotate, Delegate and Confirm ask once the token is known
 	// to be live, before the use counts, renews or is spent. Refresh of Pairs asks unless the
 	// text is reused. Login and Identify ask once the credentials are known to be good, about a
-	// Token without an ID whose AuthenticatedAt is the present. Issue, Obtain and the verbs that end tokens do not ask.
+	// Token without an ID. It has Prefix, Subject, and the present as AuthenticatedAt. At Login
+	// it also has Name, Scope, Data and Thumbprint of the Grant; at Identify it has nothing
+	// else. Confirm asks about a Token whose AuthenticatedAt is the present, too. Issue, Obtain
+	// and the verbs that end tokens do not ask.
 	Admit func(ctx context.Context, tok Token) error
 
 	// Recheck is how often Admit is asked again about each held connection (Hold), with the

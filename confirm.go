@@ -13,27 +13,33 @@ import (
 // returns, and Observe is told of EventConfirmed. Confirm checks no credentials.
 //
 // AuthenticatedAt is IssuedAt until then, and no clock sets it back. It survives each rotation
-// and refresh. A delegate has the AuthenticatedAt that its parent had when Delegate was called.
-// An endpoint that wants a user who was present lately compares it with Manager.Now, after
-// Authenticate or in Config.Admit, and answers insufficient_user_authentication (RFC 9470
-// section 3) if it is too old.
+// and refresh; a delegate has that of its parent at Delegate. An endpoint that wants a user who was
+// present lately compares it with Manager.Now, after Authenticate or in Config.Admit, and answers
+// insufficient_user_authentication (RFC 9470 section 3) if it is too old. It should refuse an
+// instant in the future, too: under GuardOff a wrong clock can leave one, which Confirm keeps.
 //
-// Confirm is no use: it renews nothing, spends nothing, and leaves LastUsedAt as it is. But the
-// current text of a rotated token is then known to be in use, so that Rotate does not give it
-// again. Confirm takes each text that Authenticate takes: of a session an access text. Admit is
-// asked, with the AuthenticatedAt that the token had.
+// Confirm is no use: it renews nothing, spends nothing, and leaves LastUsedAt as it is. But it
+// tells that the current text of a rotated token is in use: then Rotate does not give it again.
+// Confirm takes the texts that Authenticate takes, of a session the access texts, and refuses a
+// token without uses left with ErrExhausted, also within Grant.UseGrace. Admit is asked as at a
+// log-in, with the AuthenticatedAt that Confirm sets.
 //
 // Errors are those of Authenticate, and ErrOutcomeUnknown, after which Confirm may be called
-// again. With any other error nothing was written.
+// again. After a *Rejection the instant may be stored, on a token that is dead. With any other
+// error nothing was written.
 func (m *Manager) Confirm(ctx context.Context, bearer string) (tok Token, err error) {
 	verb := m.begin(VerbConfirm)
 	defer m.finish(ctx, &verb, &err)
-	p, _, err := m.proveLive(ctx, &verb, bearer)
+	p, err := m.prove(ctx, &verb, bearer)
 	if err != nil {
 		return Token{}, err
 	}
+	confirm(&p.rec.Token, p.now)
+	if _, err = m.requireLive(ctx, &verb, &p.presented, &p.rec, p.stands, p.now); err != nil {
+		return Token{}, err
+	}
 	c := confirming{m: m, text: &p.presented}
-	err = m.update(ctx, &verb, p.rec.Subject, c.mark)
+	err = m.update(ctx, &verb, p.rec.Subject, c.confirmIn)
 	if err == nil {
 		err = m.overtaken(&c.token, c.epoch, p.generation)
 	}
@@ -57,8 +63,8 @@ type confirming struct {
 	epoch  uint32 // of the record
 }
 
-// mark is the transaction. It puts the record only if that changes.
-func (c *confirming) mark(tx storage.Tx, now time.Time) error {
+// confirmIn is the transaction. It puts the record only if that changes.
+func (c *confirming) confirmIn(tx storage.Tx, now time.Time) error {
 	j, err := c.m.proveLiveIn(tx, c.text, now)
 	if err != nil {
 		return err
@@ -70,14 +76,24 @@ func (c *confirming) mark(tx storage.Tx, now time.Time) error {
 			return err
 		}
 	}
-	if now.After(j.tok.AuthenticatedAt) {
-		j.rec.AuthenticatedAt, j.tok.AuthenticatedAt, changed = now, now, true
+	if confirm(&j.tok, now) {
+		j.rec.AuthenticatedAt, changed = now, true
 	}
 	c.token, c.epoch = j.tok, j.rec.Epoch
 	if !changed {
 		return nil
 	}
 	return putIn(tx, &j.rec)
+}
+
+// confirm sets AuthenticatedAt of tok to now, unless that is earlier than what callers see already. It
+// reports whether now is later.
+func confirm(tok *Token, now time.Time) (later bool) {
+	viewPresence(tok)
+	if later = now.After(tok.AuthenticatedAt); later {
+		tok.AuthenticatedAt = now
+	}
+	return later
 }
 
 // viewPresence sets AuthenticatedAt of tok, the token of a record, to what callers see: IssuedAt

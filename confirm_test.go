@@ -205,8 +205,8 @@ func TestConfirmSurvivesReopening(t *testing.T) {
 	lapsetest.WantIs(t, "without the proof", err, lapse.ErrProof)
 }
 
-// TestConfirmAsksAdmit with the AuthenticatedAt that the token had: an Admit that wants a recent one
-// by a value of the context lets Confirm pass without that value.
+// TestConfirmAsksAdmit as Login does, with the present as AuthenticatedAt: an Admit that wants a recent
+// one refuses every other verb, and Confirm never.
 func TestConfirmAsksAdmit(t *testing.T) {
 	type maxAge struct{}
 	var f *fixture
@@ -223,14 +223,38 @@ func TestConfirmAsksAdmit(t *testing.T) {
 	lapsetest.WantIs(t, "at the limit", err, nil)
 	f.clock.Add(time.Millisecond)
 	for name, verb := range bearerVerbs(f.Manager) {
-		if name != "ExpireBearer" {
+		if name != "ExpireBearer" && name != "Confirm" {
 			lapsetest.WantIs(t, name+" after the limit", verb(strict, i.Bearer), lapse.ErrRefused)
 		}
 	}
-	_, err = f.Confirm(f.ctx, i.Bearer)
-	lapsetest.WantIs(t, "Confirm without the value", err, nil)
+	_, err = f.Confirm(strict, i.Bearer)
+	lapsetest.WantIs(t, "Confirm", err, nil)
 	_, err = f.Authenticate(strict, i.Bearer)
 	lapsetest.WantIs(t, "confirmed", err, nil)
+}
+
+// TestConfirmNeverAsksAdmitAboutAnEarlierInstant than the token has: before, at and after that.
+func TestConfirmNeverAsksAdmitAboutAnEarlierInstant(t *testing.T) {
+	var asked []time.Time
+	f := newFixture(t, lapse.Config{ClockGuard: lapse.GuardOff, Admit: func(_ context.Context, tok lapse.Token) error {
+		asked = append(asked, tok.AuthenticatedAt)
+		return nil
+	}})
+	i := f.issue(lapse.Grant{Subject: "ana"})
+	for _, confirmed := range []bool{false, true} {
+		last := lapsetest.StartMilli
+		if confirmed {
+			f.clock.Set(lapsetest.StartMilli.Add(time.Minute))
+			last = f.confirm(i.Bearer).AuthenticatedAt
+		}
+		for _, by := range []time.Duration{-time.Millisecond, 0, time.Millisecond} {
+			asked = nil
+			f.clock.Set(last.Add(by))
+			_, err := f.Confirm(f.ctx, i.Bearer)
+			lapsetest.WantIs(t, "Confirm", err, nil)
+			lapsetest.WantDiff(t, fmt.Sprint("asked, confirmed before: ", confirmed, ", by ", by), []time.Time{last.Add(max(by, 0))}, asked)
+		}
+	}
 }
 
 // TestConfirmTogether: of callers that confirm, rotate and end one token at once, the end wins, and

@@ -43,10 +43,16 @@
 // [Policy.Timeline] says what a policy does before it is in use, and [Manager.Expiring]
 // finds the tokens that run out soon.
 //
+// Grant.Thumbprint binds a token to a key of its client. Then each verb that takes a text of that
+// token wants the proof of the key ([WithProof]), and refuses with [ErrProof] without it.
+// [Manager.Confirm] records that the user was present, for endpoints that ask for that.
+// [Config].Admit decides by the request, and [Config].Observe is told what happens: [LogEvents]
+// logs that, and [Manager.Stats] counts it.
+//
 // # Connections
 //
 // [Manager.Hold] is Authenticate for a connection that lasts. The context of the [Hold]
-// ends when the token dies, by any cause, and says which. Close the connection from
+// ends when the token dies, by any cause, and says which. [Hold.Use] counts a message as a use. Close the connection from
 // context.AfterFunc of that context, and read and write with another context: then the
 // peer sees a close code and not a broken connection.
 //

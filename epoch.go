@@ -161,7 +161,7 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 					return nil
 				}
 				m.showClockEnd(&rec)
-				ending{rec.EndedAt, rec.EndReason, actorOf(ctx)}.endRecord(&rec)
+				ending{at: rec.EndedAt, why: rec.EndReason}.endRecord(&rec)
 				return putIn(tx, &rec)
 			})
 		}

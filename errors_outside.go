@@ -149,3 +149,30 @@ func (o *outside) As(target any) bool {
 	}
 	return errors.As(o.err, target)
 }
+
+// tellable returns err, which a verb returns because it could not tell, as Observe may see it.
+func tellable(err error) error {
+	if u, ok := err.(*untold); ok {
+		return u.told
+	}
+	return err
+}
+
+// untold is an error that may quote a secret: that of a Verifier may quote the credentials. Observe
+// is told another error, with the same Code.
+type untold struct {
+	error
+	told error
+}
+
+// hideText returns err as an untold. Its text for Observe is text, with that of an error of codes.
+func hideText(text string, err error) error {
+	told := errors.New(text)
+	if o := outcomeOf(err); o >= outcomeCodes {
+		told = fmt.Errorf("%s: %w", text, codes[o-outcomeCodes].err)
+	}
+	return &untold{err, told}
+}
+
+// Unwrap returns the error.
+func (u *untold) Unwrap() error { return u.error }

@@ -3,7 +3,6 @@ package lapse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -18,18 +17,20 @@ const (
 	EventRenewalFailed                      // a use was good and could not be recorded; Err says why
 	EventClock                              // the clock was behind, and is followed now: earlier tokens are ended with EndClock
 	EventRotated                            // the secret was replaced, by Rotate, RotateID, Obtain or Refresh
-	EventSpent                              // a text was refused because its secret had been replaced; Err is ErrReplaced or ErrReused
+	EventSpent                              // a text, not a use, was refused because its secret had been replaced; Err is ErrReplaced or ErrReused
 	EventAhead                              // a text has a right tag of a later generation than the store: the store may have been replaced by an older copy
 	EventHookFailed                         // about held connections, Admit could not tell, which cuts none, or Observe panicked; Err says which
 	EventHeld                               // Hold returned a held connection
 	EventCut                                // a held connection was cut; Err is the cause of its context
 	EventSwept                              // Sweep deleted N records
 	EventRepeated                           // an answer was given again: by Refresh, by Rotate, or to a repetition of the last use of a budget
-	EventCouldNotTell                       // a verb failed by the store, the context, the clock, Admit or a Verifier; Err says why
+	EventCouldNotTell                       // a verb failed because of the store, the context, the clock, Admit or a Verifier; Err says why
 	EventConfirmed                          // Confirm recorded that the user was present
+
+	eventKindCount = 1 + iota
 )
 
-var eventKinds = [...]string{
+var eventKinds = [eventKindCount]string{
 	"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
 	"held", "cut", "swept", "repeated", "could not tell", "confirmed",
 }
@@ -49,15 +50,18 @@ func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), ni
 // logged: JSON of an Event, and a slog.JSONHandler, write Err as its text and its code, as Code
 // returns that. LogEvents returns an Observe that does so.
 //
-// A good use that renews nothing makes no event, and nor does a token that runs out; a later text
-// of that token that is refused makes one. Manager.Stats counts these and everything else.
+// These make no event: a good use that renews nothing, and a Peek, an Identify and a list that
+// succeed. A token that runs out makes none, until a text of that token is refused. Manager.Stats
+// counts all calls.
+//
+// Of a token that ends, EventCut of a connection may be told before EventEnded.
 type Event struct {
 	Kind   EventKind     `json:"kind"`
 	At     time.Time     `json:"at"`
-	Verb   Verb          `json:"verb,omitzero"`     // which verb was called; zero: none, as for an EventClock of New
+	Verb   Verb          `json:"verb,omitzero"`     // which verb was called; zero: an EventClock of New
 	Prefix string        `json:"prefix"`            // of the texts of the Manager
 	Actor  Actor         `json:"actor,omitzero"`    // of the context of the verb
-	Took   time.Duration `json:"took_ns,omitempty"` // from the call of a verb that writes durably to this event; 0 for other verbs, and for a Clock without Elapsed
+	Took   time.Duration `json:"took_ns,omitempty"` // from the call of the verb to this event; 0 for Authenticate, Hold, Use and verbs that only read, and for a Clock without Elapsed
 	Token  Token         `json:"token,omitzero"`    // as it is after the effect; of a refusal and a cut the fields that the Rejection has
 	Before *Token        `json:"before,omitempty"`  // of EventRenewed and EventConfirmed: as it was before
 	N      int           `json:"n,omitempty"`       // of EventSwept: how many records
@@ -165,30 +169,3 @@ func refusedEvent(kind EventKind, now time.Time, err error) Event {
 	}
 	return e
 }
-
-// tellable returns err, which a verb returns because it could not tell, as Observe may see it.
-func tellable(err error) error {
-	if u, ok := err.(*untold); ok {
-		return u.told
-	}
-	return err
-}
-
-// untold is an error that may quote a secret: that of a Verifier may quote the credentials. Observe
-// is told another error, with the same Code.
-type untold struct {
-	error
-	told error
-}
-
-// hideText returns err as an untold. Its text for Observe is text, with that of an error of codes.
-func hideText(text string, err error) error {
-	told := errors.New(text)
-	if o := outcomeOf(err); o >= outcomeCodes {
-		told = fmt.Errorf("%s: %w", text, codes[o-outcomeCodes].err)
-	}
-	return &untold{err, told}
-}
-
-// Unwrap returns the error.
-func (u *untold) Unwrap() error { return u.error }

@@ -154,10 +154,11 @@ func ExampleConfig_checkSubject() {
 	// <nil>
 }
 
-// An audit log is one function. No Event holds a secret.
+// A token may be used from some addresses only.
 func ExampleConfig_allowList() {
 	// A handler puts the address of its peer into the context, and the token says in its Data from
 	// where it may be used. Admit is asked before the use counts: a thief elsewhere renews nothing.
+	// A socket for IPv6 gives the address of an IPv4 peer as ::ffff:10.1.2.3. Unmap makes it 10.1.2.3.
 	type peerKey struct{}
 	tokens, err := lapse.New(memory.New(), lapse.Config{Admit: func(ctx context.Context, tok lapse.Token) error {
 		peer, known := ctx.Value(peerKey{}).(netip.Addr)
@@ -165,7 +166,7 @@ func ExampleConfig_allowList() {
 			return nil
 		}
 		allowed, err := netip.ParsePrefix(tok.Data)
-		if err != nil || !known || !allowed.Contains(peer) {
+		if err != nil || !known || !allowed.Contains(peer.Unmap()) {
 			return lapse.ErrRefused
 		}
 		return nil
@@ -176,11 +177,12 @@ func ExampleConfig_allowList() {
 	}
 	issued, err := tokens.Issue(context.Background(), lapse.Grant{Subject: "backup", Data: "10.1.0.0/16"})
 	check(err)
-	for _, ctx := range []context.Context{from("10.1.2.3"), from("192.0.2.7"), context.Background()} {
+	for _, ctx := range []context.Context{from("10.1.2.3"), from("::ffff:10.1.2.3"), from("192.0.2.7"), context.Background()} {
 		_, err := tokens.Authenticate(ctx, issued.Bearer)
 		fmt.Println(lapse.Code(err))
 	}
 	// Output:
+	// ok
 	// ok
 	// refused
 	// refused
@@ -216,6 +218,7 @@ func ExampleParseThumbprint() {
 	// true
 }
 
+// An audit log is one function. No Event holds a secret.
 func ExampleConfig_observe() {
 	ctx := context.Background()
 	m, err := lapse.New(memory.New(), lapse.Config{
@@ -424,7 +427,7 @@ func ExampleManager_Confirm() {
 	transfer := func() string {
 		tok, err := m.Authenticate(ctx, issued.Bearer)
 		check(err)
-		if m.Now().Sub(tok.AuthenticatedAt) > 5*time.Minute {
+		if age := m.Now().Sub(tok.AuthenticatedAt); age < 0 || age > 5*time.Minute {
 			return `401 error="insufficient_user_authentication", max_age=300`
 		}
 		return "transferred"
@@ -1373,6 +1376,32 @@ func ExampleLogEvents() {
 	// {"level":"INFO","msg":"lapse: ended","verb":"expire","subject":"ana","reason":"revoked","actor":"bob","note":"laptop stolen"}
 }
 
+// An Observe of your own may log events and do something else with them.
+func ExampleLogEvents_andMore() {
+	ctx := context.Background()
+	alarm := func(e lapse.Event) { fmt.Println("call", e.Token.Subject, "about a text that was replaced") }
+	log := lapse.LogEvents(slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: briefly})), nil)
+	m, err := lapse.New(memory.New(), lapse.Config{Clock: clock.NewMock(), Observe: func(ctx context.Context, e lapse.Event) {
+		log(ctx, e)
+		if e.Kind == lapse.EventSpent {
+			alarm(e)
+		}
+	}})
+	check(err)
+
+	issued := logIn(m, "ana", "desk")
+	_, err = m.Rotate(ctx, issued.Bearer, 0)
+	check(err)
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(lapse.Code(err))
+	// Output:
+	// {"level":"INFO","msg":"lapse: issued","verb":"issue","subject":"ana"}
+	// {"level":"INFO","msg":"lapse: rotated","verb":"rotate","subject":"ana"}
+	// {"level":"WARN","msg":"lapse: spent","verb":"authenticate","subject":"ana","code":"replaced"}
+	// call ana about a text that was replaced
+	// replaced
+}
+
 // briefly leaves out an ID, which is random, and what would make the lines of an example long.
 func briefly(_ []string, a slog.Attr) slog.Attr {
 	switch a.Key {
@@ -1429,4 +1458,31 @@ func ExampleManager_Stats() {
 	// peek ok 1
 	// issue ok 1
 	// guesses: 1
+}
+
+// The counters in the text form of Prometheus. A series is absent until its first count, so the rows
+// that alerts need are written as zeros from the beginning.
+func ExampleStats_prometheus() {
+	m, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	issued := logIn(m, "ana", "desk")
+	m.Authenticate(context.Background(), issued.Bearer)
+
+	stats := m.Stats()
+	fmt.Println("# TYPE lapse_calls_total counter")
+	row := func(key lapse.StatKey, n uint64) {
+		fmt.Printf("lapse_calls_total{verb=%q,outcome=%q} %d\n", key.Verb, key.Outcome, n)
+	}
+	for key, n := range stats.All() {
+		row(key, n)
+	}
+	unavailable := lapse.StatKey{Verb: lapse.VerbAuthenticate, Outcome: "unavailable"}
+	if stats.Get(unavailable) == 0 {
+		row(unavailable, 0)
+	}
+	// Output:
+	// # TYPE lapse_calls_total counter
+	// lapse_calls_total{verb="authenticate",outcome="ok"} 1
+	// lapse_calls_total{verb="issue",outcome="ok"} 1
+	// lapse_calls_total{verb="authenticate",outcome="unavailable"} 0
 }

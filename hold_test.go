@@ -46,8 +46,8 @@ var endings = []struct {
 	{"rotated without a successor", func(h *holder, i lapse.Issued) error { h.end(i.ID, lapse.EndRotated); return nil }, lapse.EndRotated},
 }
 
-// TestHoldIsCutByEnds: whoever ends a token cuts those who hold it, soon, and all of
-// them, and they learn why.
+// TestHoldIsCutByEnds: each way to end a token cuts all connections that are held by it, soon, and
+// their contexts say why.
 func TestHoldIsCutByEnds(t *testing.T) {
 	cfg := lapse.Config{Policy: lapse.Policy{MaxTokens: 1, AtLimit: lapse.LimitEndOldest}}
 	for _, on := range holdStores {
@@ -1019,8 +1019,8 @@ func TestHoldLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestHoldCallbacksBlock: what is called since somebody was cut keeps nobody else from
-// it, however long it takes.
+// TestHoldCallbacksBlock: a function that runs after one connection was cut delays no cut of another
+// connection, however long the function takes.
 func TestHoldCallbacksBlock(t *testing.T) {
 	onMemory(t, "blocked", lapse.Config{}, func(h *holder) {
 		open := make(chan struct{})
@@ -1282,8 +1282,8 @@ func TestHoldIsNotCutAsleep(t *testing.T) {
 	}
 }
 
-// TestHoldIsRenewedByAnybody, which moves its end, whoever it is, and whether or not
-// the store tells of it.
+// TestHoldIsRenewedByAnybody: a renewal by any caller moves the end of the connection, whether or not
+// the store tells of the renewal.
 func TestHoldIsRenewedByAnybody(t *testing.T) {
 	for name, renew := range map[string]func(h *holder, i lapse.Issued) error{
 		"Authenticate": func(h *holder, i lapse.Issued) error { _, err := h.Authenticate(h.ctx, i.Bearer); return err },

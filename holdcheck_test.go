@@ -1000,12 +1000,11 @@ func TestHoldWhileTheStoreIsSilent(t *testing.T) {
 // strikeSlack is for what begins to be noted a moment after a token is due.
 const strikeSlack = 110 * time.Millisecond
 
-// giveUp is how long a read that hangs may take, if nobody is due meanwhile: it is
-// noticed when whoever waits wakes.
+// giveUp is how long a read that hangs may take, if no connection is due meanwhile: the scheduler
+// notices it when the goroutine that waits wakes.
 const giveUp = 15*time.Second + time.Second + strikeSlack
 
-// TestHoldOfADeafStore: a store that hangs whatever becomes of the context is waited
-// for by nobody who is held.
+// TestHoldOfADeafStore: no held connection waits for a store that hangs although the context has ended.
 func TestHoldOfADeafStore(t *testing.T) {
 	onMoody(t, "deaf", lapse.Config{}, func(h *holder, store *moody) {
 		awake := make(chan struct{})

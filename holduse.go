@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -23,10 +24,10 @@ import (
 // is good, and Observe is told, as by Authenticate. Use may be called concurrently.
 func (h *Hold) Use(ctx context.Context) (err error) {
 	verb := call{Verb: VerbUse}
-	defer h.m.finish(ctx, &verb, &err)
 	if held := h.Context(); held.Err() != nil {
-		return context.Cause(held)
+		return h.useTooLate(ctx, &verb, context.Cause(held))
 	}
+	defer h.m.finish(ctx, &verb, &err)
 	if err := h.m.ready(ctx, &verb); err != nil {
 		return err
 	}
@@ -37,6 +38,17 @@ func (h *Hold) Use(ctx context.Context) (err error) {
 		return nil // BenchmarkHoldUse: by the record a use takes 2.7 times as long
 	}
 	return h.use(ctx, &verb)
+}
+
+// useTooLate counts a Use after Context has ended, and returns the cause of that. A peer that left is
+// no failure: it counts as canceled, and Observe is not told the cause, which may quote a secret.
+func (h *Hold) useTooLate(ctx context.Context, verb *call, cause error) error {
+	if _, rejected := cause.(*Rejection); rejected || errors.Is(cause, ErrClosed) {
+		h.m.finish(ctx, verb, &cause)
+	} else {
+		h.m.count(VerbUse, outcomeOf(context.Canceled), 1)
+	}
+	return cause
 }
 
 // use is Use by the record of the token.

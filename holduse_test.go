@@ -138,6 +138,37 @@ func TestUseAfterTheEnd(t *testing.T) {
 	}
 }
 
+// TestUseAfterThePeerLeft counts as canceled, whatever the cause of the context of the connection is,
+// and Observe is told of no such use: the cause may quote a secret.
+func TestUseAfterThePeerLeft(t *testing.T) {
+	for name, leave := range map[string]func(hold *lapse.Hold, leave context.CancelCauseFunc){
+		"by itself": func(_ *lapse.Hold, leave context.CancelCauseFunc) { leave(errors.New("bearer " + bearerLike)) },
+		"a failure": func(_ *lapse.Hold, leave context.CancelCauseFunc) { leave(lapse.ErrCorrupt) },
+		"released":  func(hold *lapse.Hold, _ context.CancelCauseFunc) { hold.Release() },
+	} {
+		var told []lapse.Event
+		cfg := lapse.Config{Observe: func(_ context.Context, e lapse.Event) { told = append(told, e) }}
+		onMemory(t, name, cfg, func(h *holder) {
+			i := h.issue(lapse.Grant{})
+			ctx, cancel := context.WithCancelCause(h.ctx)
+			defer cancel(nil)
+			hold := lapsetest.Must(h.Hold(ctx, i.Bearer))
+			leave(hold, cancel)
+			synctest.Wait()
+			told = nil
+			if err := hold.Use(h.ctx); err == nil || err != context.Cause(hold.Context()) {
+				t.Errorf("%v; want the cause %v", err, context.Cause(hold.Context()))
+			}
+			if n := h.Stats().Get(lapse.StatKey{Verb: lapse.VerbUse, Outcome: "canceled"}); n != 1 || len(told) != 0 {
+				t.Errorf("%d uses count as canceled, told %v; want 1 and none", n, told)
+			}
+		})
+	}
+}
+
+// bearerLike is a text with the form of a bearer.
+const bearerLike = "lapse_08YYTYLU"
+
 // all returns every record of the store, or none once it is closed.
 func (h *holder) all() (rs []storage.Record) {
 	for r, err := range h.store.List(context.Background(), storage.Filter{}) {

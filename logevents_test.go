@@ -135,7 +135,7 @@ func TestLogLimit(t *testing.T) {
 		"another kind, at":        {0, 12, minute, EventIssued, 10, true, 2},
 		"another limited kind":    {0, 12, 0, EventSpent, 10, true, 0},
 		"a little earlier":        {0, 12, -time.Minute, EventRejected, 10, false, 0},
-		"a clock that went back":  {0, 12, -time.Minute - time.Millisecond, EventRejected, 10, true, 2},
+		"a clock that went back":  {0, 12, -time.Minute - time.Millisecond, EventRejected, 10, false, 0},
 		"a limit of two":          {2, 5, minute, EventRejected, 2, true, 3},
 		"no limit":                {-1, 100, minute, EventRejected, 100, true, 0},
 		"no limit, in the minute": {-1, 100, 0, EventRejected, 100, true, 0},
@@ -178,14 +178,65 @@ func TestLogLimitOfPrefixes(t *testing.T) {
 	if got := len(h.take()); got != maxLogPrefixes+1 {
 		t.Errorf("%d lines; want one of each of %d prefixes, and one of the others", got, maxLogPrefixes)
 	}
-	if len(log.limit.known) > maxLogPrefixes || len(log.limit.count) > maxLogPrefixes+1 {
-		t.Errorf("%d prefixes and %d counts are kept", len(log.limit.known), len(log.limit.count))
+	if len(log.limit.minutes) > maxLogPrefixes+1 {
+		t.Errorf("%d minutes are kept", len(log.limit.minutes))
 	}
 	send("p0", time.Minute)
-	lines := h.take()
 	others := 1000 + 2*(1000-maxLogPrefixes) - 1
-	if len(lines) != maxLogPrefixes+2 || !strings.Contains(lines[0], fmt.Sprintf("prefix=(others) dropped=%d", others)) {
-		t.Errorf("%d lines, the first %q; want one of each prefix, one of %d others, and the event", len(lines), lines[:1], others)
+	for prefix, dropped := range map[string]string{"p1": "prefix=p1 dropped=1 ", "p999": fmt.Sprintf("prefix=(others) dropped=%d ", others)} {
+		h.take()
+		send(prefix, time.Minute)
+		if lines := h.take(); len(lines) != 2 || !strings.Contains(lines[0], dropped) {
+			t.Errorf("%s a minute later: %q; want %q, and the event", prefix, lines, dropped)
+		}
+	}
+}
+
+// TestLogLimitOfManagersApart: a LogEvents that Managers share limits each prefix by the time of that,
+// however far the times are apart. A clock that is set back ends no minute, and begins none.
+func TestLogLimitOfManagersApart(t *testing.T) {
+	for name, apart := range map[string]time.Duration{"a minute": time.Minute, "two minutes": 2 * time.Minute, "an hour": time.Hour} {
+		h := &logged{}
+		observe := LogEvents(slog.New(h), nil)
+		for range 500 {
+			observe(t.Context(), Event{Kind: EventRejected, At: testInstant, Prefix: "a"})
+			observe(t.Context(), Event{Kind: EventRejected, At: testInstant.Add(apart), Prefix: "b"})
+		}
+		if got := len(h.take()); got != 20 {
+			t.Errorf("%s apart: %d lines; want 10 of each prefix", name, got)
+		}
+	}
+	h := &logged{}
+	observe := LogEvents(slog.New(h), nil)
+	for _, row := range []struct {
+		at   time.Duration
+		want int // lines of 15 events
+		lost int
+	}{{0, 10, 0}, {-time.Hour, 0, 0}, {-time.Hour + time.Minute - 1, 0, 0}, {-time.Hour + time.Minute, 11, 35}} {
+		for range 15 {
+			observe(t.Context(), Event{Kind: EventSpent, At: testInstant.Add(row.at), Prefix: "a"})
+		}
+		lines := h.take()
+		if len(lines) != row.want || row.lost > 0 && !strings.Contains(lines[0], fmt.Sprintf("dropped=%d ", row.lost)) {
+			t.Errorf("at %v: %q; want %d lines, and that %d were dropped", row.at, lines, row.want, row.lost)
+		}
+	}
+}
+
+// TestLogLevelOfWhatWasDropped: Options.Level sees the error of the last event that was dropped, so
+// that a Level that reads it needs no case for the line that counts them.
+func TestLogLevelOfWhatWasDropped(t *testing.T) {
+	h := &logged{}
+	var seen []string
+	observe := LogEvents(slog.New(h), &LogOptions{PerMinute: 1, Level: func(e Event) slog.Level {
+		seen = append(seen, fmt.Sprint(e.Kind, " ", e.Prefix, " ", e.N, " ", e.Err.Error()))
+		return slog.LevelInfo
+	}})
+	for n, err := range []error{ErrUnknown, ErrRevoked, ErrExpired, ErrUnknown} {
+		observe(t.Context(), Event{Kind: EventRejected, At: testInstant.Add(time.Duration(n/3) * time.Minute), Prefix: "a", Err: err})
+	}
+	if want := "rejected a 2 " + ErrExpired.Error(); len(seen) != 5 || seen[4] != want || len(h.take()) != 3 {
+		t.Errorf("Level was asked about %q; want the last to be %q", seen, want)
 	}
 }
 
@@ -229,7 +280,7 @@ func TestLogAtOnce(t *testing.T) {
 	if got := len(h.take()); got != 10 {
 		t.Errorf("%d lines of %d events; want 10", got, told.Load())
 	}
-	observe(t.Context(), Event{Kind: EventIssued, At: testInstant.Add(time.Minute)})
+	observe(t.Context(), Event{Kind: EventIssued, At: testInstant.Add(time.Minute), Prefix: "lapse"})
 	if lines := h.take(); len(lines) != 2 || !strings.Contains(lines[0], "dropped=790 ") {
 		t.Errorf("%q; want that 790 were dropped", lines)
 	}

@@ -6,10 +6,11 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// WithProof returns a context that carries thumbprint, for the bearer verbs of a Manager and of
-// Pairs. Call it for the key of which the client has just proved possession: by a DPoP proof that
-// was verified (RFC 9449), by the certificate of the connection (RFC 8705), or by a protocol of
-// your own. lapse parses no proof, and believes its caller.
+// WithProof returns a context that carries thumbprint, for every verb of a Manager and of Pairs that
+// takes a text. Call it for the key of which the client has just proved possession: by a DPoP proof
+// that was verified (RFC 9449), by the certificate of the connection (RFC 8705, where thumbprint is
+// Thumbprint(sha256.Sum256(cert.Raw))), or by a protocol of your own. lapse parses no proof, and
+// believes its caller.
 //
 // A token with Grant.Thumbprint is bound to that key. Every verb that is given one of its texts,
 // or one of its session, wants the proof in its context, and refuses the text with ErrProof if
@@ -33,7 +34,7 @@ func (m *Manager) requireProof(ctx context.Context, verb *call, p *presented, re
 	if proved, ok := ctx.Value(proofKey{}).(*Thumbprint); ok && proved.Matches(&rec.Thumbprint) {
 		return nil
 	}
-	if found != spentText { // match has computed the tag of a spent text
+	if found != spentText && found != aheadText { // match has computed the tags of these
 		payTag(p.cred, m.binding)
 	}
 	return m.refuse(ctx, verb, &Rejection{Err: ErrProof, ID: rec.ID, Subject: rec.Subject, Generation: p.generation})

@@ -28,7 +28,7 @@ var proofKeys = func() (keys [2]Thumbprint) {
 // unproved says what the table of texts becomes where the proof is absent or wrong: a text of the
 // record is refused alike, whatever it is to the record, and any other text as ever.
 func unproved(word string) string {
-	if word == "unknown" || word == "ahead" {
+	if word == "unknown" {
 		return word
 	}
 	return "unproved"

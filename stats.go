@@ -105,8 +105,8 @@ func (o outcome) firstOfWord() bool {
 	return true
 }
 
-// couldNotTell reports whether o means that a verb failed by the store, the context, the clock, a
-// hook or a Verifier: by nothing that its caller asked for, and by no verdict.
+// couldNotTell reports whether o means that a verb failed because of the store, the context, the
+// clock, a hook or a Verifier: by nothing that its caller asked for, and by no verdict.
 func (o outcome) couldNotTell() bool {
 	if o < outcomeCodes {
 		return o == outcomeInternal

@@ -29,7 +29,7 @@ import (
 //	Generation      uint32     // how many secrets the token had before the current one
 //	RotatedAt       time.Time  // when the current secret replaced another; zero: the first secret is current
 //	AuthenticatedAt time.Time  // when the user was last present: IssuedAt, or the last Confirm (RFC 9470)
-//	Thumbprint      Thumbprint // of the key that the token is bound to (RFC 9449); zero: the token is not bound
+//	Thumbprint      Thumbprint // of the key that the token is bound to (RFC 9449, RFC 8705); zero: the token is not bound
 //	Family          ID         // the first token of a chain of delegations; zero: nothing was delegated from this token
 //	Parent          ID         // the token that this one was delegated from; zero: none
 //	MaxUses         int        // how often the token can be used in all; zero: there is no limit
@@ -49,8 +49,8 @@ type Token = storage.Token
 // [github.com/seed-55daa01a/lapse/storage.ID].
 type ID = storage.ID
 
-// Thumbprint names a public key to which a token can be bound. Its text is what RFC 9449 calls
-// jkt and RFC 8705 calls x5t#S256. Its methods are those of
+// Thumbprint names a key to which a token can be bound: the hash of the JWK of a public key, which
+// RFC 9449 calls jkt, or of a certificate, which RFC 8705 calls x5t#S256. Its methods are those of
 // [github.com/seed-55daa01a/lapse/storage.Thumbprint].
 type Thumbprint = storage.Thumbprint
 

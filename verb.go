@@ -1,15 +1,8 @@
 package lapse
 
-import (
-	"context"
-	"time"
-
-	"github.com/seed-55daa01a/lapse/internal/steady"
-)
-
-// Verb names a verb of this package in an Event and in a StatKey. The zero Verb is none: of an
-// Event that no call of a verb caused. Numbers of verbs may change between versions; their words,
-// which String returns, do not.
+// Verb names a verb of this package in an Event and in a StatKey. The zero Verb is that of an
+// EventClock of New. Events of held connections have VerbHold or VerbUse. Numbers of verbs may
+// change between versions; their words, which String returns, do not.
 type Verb uint8
 
 const (
@@ -62,54 +55,12 @@ func (v Verb) String() string {
 // MarshalText returns the words of String. The error is always nil.
 func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// durable reports whether a call of v may write durably for all that it does: Event.Took is
-// measured for these.
+// durable reports whether a call of v may write durably for all that it does. Event.Took is measured
+// for these, and is 0 for Authenticate, Hold, Use and verbs that only read.
 func (v Verb) durable() bool {
 	switch v {
 	case VerbAuthenticate, VerbPeek, VerbHold, VerbUse, VerbIdentify, VerbToken, VerbTokens, VerbExpiring, VerbPeekPair, VerbSessions:
 		return false
 	}
 	return true
-}
-
-// call is one call of a verb. Its events have its Verb, and its count its outcome.
-type call struct {
-	Verb
-	outcome outcome       // of the call if it returns no error
-	begun   time.Duration // by Elapsed of the Clock; 0: Took is not measured
-}
-
-// begin returns a call of verb. The verb calls finish when it returns.
-func (m *Manager) begin(verb Verb) call {
-	c := call{Verb: verb}
-	if m.observe != nil && verb.durable() {
-		c.begun = m.elapsed()
-	}
-	return c
-}
-
-// elapsed returns Elapsed of the Clock, or 0 if the Clock has no such method.
-func (m *Manager) elapsed() time.Duration {
-	if clock, ok := m.clock.(steady.Elapser); ok {
-		return clock.Elapsed()
-	}
-	return 0
-}
-
-// finish counts verb, which returns err, and tells Observe if the verb could not tell. It is
-// deferred. A verb that panics counts as "internal".
-func (m *Manager) finish(ctx context.Context, verb *call, err *error) {
-	if p := recover(); p != nil {
-		m.count(verb.Verb, outcomeInternal, 1)
-		panic(p)
-	}
-	if *err == nil {
-		m.count(verb.Verb, verb.outcome, 1)
-		return
-	}
-	o := outcomeOf(*err)
-	m.count(verb.Verb, o, 1)
-	if o.couldNotTell() {
-		m.tell(ctx, verb, Event{Kind: EventCouldNotTell, At: m.now(), Err: tellable(*err)})
-	}
 }

@@ -43,7 +43,7 @@
 //	    creates nothing and revives nothing, however late it is written.
 //	S13 This process sees a Touch at once, in every method; a Touch may be
 //	    written later, within a bound that the backend documents, and Close
-//	    writes what is left.
+//	    writes those that are left.
 //
 // # List and Sweep
 //
@@ -86,8 +86,8 @@
 //	    and a Delete.
 //	S29 A Put whose ExpiresAt is below the stored one needs a MaxExpiresAt that is set
 //	    and not above the new ExpiresAt, or is ErrConflict: otherwise a late Touch
-//	    would raise ExpiresAt again. A Put that ends a record is no exception: what is
-//	    put must be based on what the Tx has read.
+//	    would raise ExpiresAt again. A Put that ends a record is no exception. The
+//	    record that is put must be based on the one that the Tx has read.
 //	S30 Living yields, in ID order and each once, every record of the subject without
 //	    an end and with ExpiresAt after now, including those that the same Tx put.
 //	    It may yield others. Its cost is that of the records that it yields, and of

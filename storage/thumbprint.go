@@ -1,14 +1,16 @@
 package storage
 
 import (
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 )
 
-// Thumbprint is the SHA-256 hash of a public key, or of a certificate, to which a token is bound: that
-// which RFC 9449 calls jkt (RFC 7638) and RFC 8705 calls x5t#S256. It is no secret. The zero
-// Thumbprint is that of no key: a token that has it is not bound.
+// Thumbprint is the SHA-256 hash of a key to which a token is bound. RFC 9449 calls it jkt: the hash of
+// the JWK of a public key, in the form of RFC 7638. RFC 8705 calls it x5t#S256: the hash of the DER form
+// of a certificate. A Thumbprint is no secret. The zero Thumbprint is that of no key: a token that has
+// the zero Thumbprint is not bound.
 type Thumbprint [32]byte
 
 // ThumbprintLen is the length of the text of a Thumbprint: 43 characters of base64url.
@@ -59,12 +61,9 @@ func (p Thumbprint) IsZero() bool {
 }
 
 // Matches reports whether p and other are the same thumbprint. Its time does not depend on where they
-// differ. It compares words, where crypto/subtle compares bytes one by one.
+// differ.
 func (p *Thumbprint) Matches(other *Thumbprint) bool {
-	order := binary.LittleEndian
-	differ := (order.Uint64(p[0:]) ^ order.Uint64(other[0:])) | (order.Uint64(p[8:]) ^ order.Uint64(other[8:])) |
-		(order.Uint64(p[16:]) ^ order.Uint64(other[16:])) | (order.Uint64(p[24:]) ^ order.Uint64(other[24:]))
-	return differ == 0
+	return subtle.ConstantTimeCompare(p[:], other[:]) == 1
 }
 
 // ParseThumbprint returns the Thumbprint of a text as String writes it. Every Thumbprint has one
