@@ -66,11 +66,11 @@ type Config struct {
 	// is told as EventHookFailed. nil: no event is told.
 	Observe func(ctx context.Context, e Event)
 
-	// Keys are the keys that Obtain derives secrets from: 32 random bytes each, which NewKey
-	// makes a Key, no two the same. Obtain makes new secrets with the first key. It still
-	// gives tokens again whose secrets were made with another one. So a new key goes to the
-	// front, and the old one stays behind it until it is retired. Keep the keys apart from
-	// the records. Without keys Obtain is refused.
+	// Keys are the keys that Obtain derives secrets from. Each is made of 32 random bytes, by
+	// NewKey, and no two are the same. Obtain makes new secrets with the first key, and still
+	// gives tokens again whose secrets were made with another key. So a new key goes to the
+	// front, and the old key stays behind it until the old key is retired. Keep the keys apart
+	// from the records. Without keys Obtain is refused.
 	Keys []Key
 }
 

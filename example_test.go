@@ -1463,9 +1463,9 @@ func ExampleManager_Stats() {
 // The counters in the text form of Prometheus. A series is absent until its first count, so the rows
 // that alerts need are written as zeros from the beginning.
 func ExampleStats_prometheus() {
-	m, err := lapse.New(memory.New(), lapse.Config{})
-	check(err)
+	m, mock := atNine(lapse.Policy{})
 	issued := logIn(m, "ana", "desk")
+	mock.Add(time.Minute)
 	m.Authenticate(context.Background(), issued.Bearer)
 
 	stats := m.Stats()
@@ -1482,7 +1482,7 @@ func ExampleStats_prometheus() {
 	}
 	// Output:
 	// # TYPE lapse_calls_total counter
-	// lapse_calls_total{verb="authenticate",outcome="ok"} 1
+	// lapse_calls_total{verb="authenticate",outcome="renewed"} 1
 	// lapse_calls_total{verb="issue",outcome="ok"} 1
 	// lapse_calls_total{verb="authenticate",outcome="unavailable"} 0
 }

@@ -302,7 +302,9 @@ func TestProofRefusalSaysNothing(t *testing.T) {
 	}
 }
 
-// TestProofIsOfTheRecordThatIsRead past a cache: a stale record decides nothing.
+// TestProofIsOfTheRecordThatIsRead past a cache: a text of a later generation than a stale record has
+// is good with the proof. Without the proof the text is refused before the second read, and Observe is
+// told no EventAhead.
 func TestProofIsOfTheRecordThatIsRead(t *testing.T) {
 	w := newTextWorld(t, memory.New())
 	w.bound = proofKeys[0]
@@ -310,16 +312,30 @@ func TestProofIsOfTheRecordThatIsRead(t *testing.T) {
 	old := s.record()
 	next, err := s.m.Rotate(w.ctx(), s.texts[3], time.Minute)
 	s.need(err)
-	m, _ := managerOver(t, staleStore{w.store, old}, Config{})
-	if _, err := m.Peek(context.Background(), next.Bearer); !errors.Is(err, ErrProof) {
-		t.Errorf("%v; want ErrProof", err)
+	store := &staleStore{Store: w.store, old: old}
+	var told []EventKind
+	m, _ := managerOver(t, store, Config{Observe: func(_ context.Context, e Event) { told = append(told, e.Kind) }})
+	if _, err := m.Peek(context.Background(), next.Bearer); !errors.Is(err, ErrProof) || store.updates != 0 {
+		t.Errorf("%v after %d Updates; want ErrProof after none", err, store.updates)
+	}
+	if _, err := m.Peek(w.ctx(), next.Bearer); err != nil || store.updates != 1 {
+		t.Errorf("with the proof: %v after %d Updates; want nil after 1", err, store.updates)
+	}
+	if diff := cmp.Diff([]EventKind{EventRejected}, told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }
 
-// staleStore answers Get with a record of before.
+// staleStore answers Get with a record of before, and counts Updates.
 type staleStore struct {
 	storage.Store
-	old storage.Record
+	old     storage.Record
+	updates int
 }
 
-func (s staleStore) Get(context.Context, storage.ID) (storage.Record, error) { return s.old, nil }
+func (s *staleStore) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	s.updates++
+	return s.Store.Update(ctx, subject, fn)
+}
+
+func (s *staleStore) Get(context.Context, storage.ID) (storage.Record, error) { return s.old, nil }

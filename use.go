@@ -185,16 +185,9 @@ func (m *Manager) firstUse(ctx context.Context, verb *call, tok *Token, judge fu
 		if err != nil || j.stands != currentText {
 			return err
 		}
-		at, before, used = now, j.tok, j.tok
-		if changed, err := useSecret(&j.rec); err != nil || !changed {
-			return err
-		}
-		use, _ := m.policy.use(&j.tok, j.rec.TTL, now)
-		use.Raise(&j.rec)
-		used = m.token(&j.rec)
-		j.above.clamp(&used)
-		renewed = used.ExpiresAt.After(j.tok.ExpiresAt)
-		return putIn(tx, &j.rec)
+		at, before = now, j.tok
+		used, renewed, err = m.firstUseIn(tx, &j, now)
+		return err
 	})
 	switch {
 	case errors.Is(err, ErrUnauthenticated): // ended or replaced since it was found good
@@ -206,6 +199,19 @@ func (m *Manager) firstUse(ctx context.Context, verb *call, tok *Token, judge fu
 			m.renewed(ctx, verb, at, &before, &used)
 		}
 	}
+}
+
+// firstUseIn is the part of firstUse in its transaction, for a secret that is current by j. It returns
+// the token as callers see it then, and whether the use renewed the token.
+func (m *Manager) firstUseIn(tx storage.Tx, j *judged, now time.Time) (used Token, renewed bool, err error) {
+	if changed, err := useSecret(&j.rec); err != nil || !changed {
+		return j.tok, false, err
+	}
+	use, _ := m.policy.use(&j.tok, j.rec.TTL, now)
+	use.Raise(&j.rec)
+	used = m.token(&j.rec)
+	j.above.clamp(&used)
+	return used, used.ExpiresAt.After(j.tok.ExpiresAt), putIn(tx, &j.rec)
 }
 
 // touch records, without a transaction, that tok was used at now, and sets tok to what callers

@@ -126,6 +126,10 @@ func (m *model) proved(t modelText, kind secret, prefix string) (r *modelRecord,
 	if own != prefix || (t.kind == refreshText) != (kind == refreshText) {
 		found = isUnknown
 	}
+	if found != isUnknown && r.bound != 0 && m.proof != r.bound {
+		o := m.refuse(lapse.ErrProof, r, t.generation, unset, 0)
+		return r, isUnknown, &o
+	}
 	switch found {
 	case isAhead:
 		m.tell("ahead")
@@ -133,10 +137,6 @@ func (m *model) proved(t modelText, kind secret, prefix string) (r *modelRecord,
 	case isUnknown:
 		m.tell("rejected")
 		return r, isUnknown, &outcome{err: lapse.ErrUnknown, rejected: lapse.Rejection{ID: m.named(t)}}
-	}
-	if r.bound != 0 && m.proof != r.bound {
-		o := m.refuse(lapse.ErrProof, r, t.generation, unset, 0)
-		return r, isUnknown, &o
 	}
 	return r, found, nil
 }
