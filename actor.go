@@ -14,6 +14,7 @@ type actorKey struct{}
 // WithActor returns ctx with a, for the verbs that are called with it: their events have a as
 // Event.Actor, and the tokens that they end have it as EndedBy and EndNote. A token that ends with
 // EndClock has neither: no verb ends that token, and an EventClock has the Actor of AcceptClock.
+// Nor has a spent token that ends with its last connection (Hold), since no call causes that end.
 //
 // Each field is cut at 255 bytes between characters, as by ClipName. Line feeds become spaces, and
 // other characters that forge a line of a log go. Put no secret into them: they are stored and told.

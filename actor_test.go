@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -179,6 +181,32 @@ func TestEndsKeepTheirActor(t *testing.T) {
 	if tok := made(s.m.Token(t.Context(), i.ID)); tok.EndedBy != "" || tok.EndNote != "" {
 		t.Errorf("ended by %q, %q", tok.EndedBy, tok.EndNote)
 	}
+}
+
+// TestEndWithTheLastConnection has no Actor, although Hold, which spent the last use, had one.
+func TestEndWithTheLastConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var told []Event
+		m := made(New(memory.New(), Config{Observe: func(_ context.Context, e Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, e)
+		}}))
+		ctx := WithActor(t.Context(), Actor{"ana", "ticket 7"})
+		i := made(m.Issue(ctx, Grant{Subject: "bob", MaxUses: 1}))
+		held := made(m.Hold(ctx, i.Bearer))
+		synctest.Wait()
+		held.Release()
+		synctest.Wait()
+		e := told[len(told)-1]
+		if e.Kind != EventEnded || e.Verb != VerbHold || e.Token.EndReason != EndExhausted || e.Actor != (Actor{}) || e.Token.EndedBy != "" {
+			t.Errorf("told %+v", e)
+		}
+		if e := told[1]; e.Kind != EventHeld || e.Actor.Name != "ana" || len(told) != 3 {
+			t.Errorf("told %v", told)
+		}
+	})
 }
 
 // TestEndsByTheClockHaveNoActor: the end of an earlier epoch says nothing of who called, before a Sweep

@@ -634,6 +634,33 @@ func usingHolds(b *testing.B, m *Manager, bearers []string, use func(*Hold, cont
 	}
 }
 
+// BenchmarkHooks compares Authenticate of a bound token, with its proof, and under an Admit that lets
+// it pass, with that of a plain token. Each ratio must be 1.1 at most.
+func BenchmarkHooks(b *testing.B) {
+	policy := Policy{TTL: 2 * never, MaxTTL: NoLimit, RenewEvery: never, MaxTokens: NoTokenLimit}
+	ctx := WithProof(context.Background(), proofKeys[0])
+	check := func(cfg Config, g Grant) func(int) {
+		cfg.Policy = policy
+		m, _ := managerOver(b, memory.New(), cfg)
+		bearers := make([]string, 1000)
+		for i := range bearers {
+			bearers[i] = issueTo(b, m, g).Bearer
+		}
+		return func(i int) {
+			if _, err := m.Authenticate(ctx, bearers[i%len(bearers)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	plain := check(Config{}, Grant{Subject: "ana"})
+	for name, thing := range map[string]func(int){
+		"bound": check(Config{}, Grant{Subject: "ana", Thumbprint: proofKeys[0]}),
+		"admit": check(Config{Admit: letPass}, Grant{Subject: "ana"}),
+	} {
+		b.Run(name+"/peer=plain", func(b *testing.B) { ratio.Of(b, 20_000, thing, plain) })
+	}
+}
+
 // BenchmarkHoldUse compares a use by a connection with a check of its text. Where no use is due
 // the ratio must be 0.25 at most.
 func BenchmarkHoldUse(b *testing.B) {

@@ -11,7 +11,6 @@ import (
 type call struct {
 	Verb
 	outcome outcome       // of the call if it returns no error
-	stripe  uint8         // of the counters
 	begun   time.Duration // by Elapsed of the Clock; 0: Took is not measured
 }
 
@@ -36,15 +35,15 @@ func (m *Manager) elapsed() time.Duration {
 // deferred. A verb that panics counts as "internal".
 func (m *Manager) finish(ctx context.Context, verb *call, err *error) {
 	if p := recover(); p != nil {
-		m.count(verb.Verb, outcomeInternal, verb.stripe, 1)
+		m.count(verb.Verb, outcomeInternal, 1)
 		panic(p)
 	}
 	if *err == nil {
-		m.count(verb.Verb, verb.outcome, verb.stripe, 1)
+		m.count(verb.Verb, verb.outcome, 1)
 		return
 	}
 	o := outcomeOf(*err)
-	m.count(verb.Verb, o, verb.stripe, 1)
+	m.count(verb.Verb, o, 1)
 	if o.couldNotTell() {
 		m.tell(ctx, verb, Event{Kind: EventCouldNotTell, At: m.now(), Err: tellable(*err)})
 	}

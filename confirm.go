@@ -10,7 +10,7 @@ import (
 // Confirm records that the user of the token whose text is bearer is present now: call it when
 // the user has just entered a password again, or touched a key. It sets Token.AuthenticatedAt to
 // now, and returns the token as Authenticate would. The instant is durable before Confirm
-// returns. Confirm checks no credentials.
+// returns, and Observe is told of EventConfirmed. Confirm checks no credentials.
 //
 // AuthenticatedAt is IssuedAt until then, and no clock sets it back. It survives each rotation
 // and refresh; a delegate has that of its parent at Delegate. An endpoint that wants a user who was

@@ -1326,7 +1326,7 @@ func TestTransactionRunsAgain(t *testing.T) {
 		{"Issue into the last place", refuse, 0, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Issue after a fault", refuse, 3, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Renew", scenePolicy, 0, renewAgain, nil, 1801, []lapse.EventKind{lapse.EventRenewed}},
-		{"Confirm", scenePolicy, 0, confirmAgain, nil, 1, nil},
+		{"Confirm", scenePolicy, 0, confirmAgain, nil, 1, []lapse.EventKind{lapse.EventConfirmed}},
 		{"Delegate, which evicts nothing", scenePolicy, 0, delegateAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Delegate after a fault", refuse, 4, delegateAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Rotate", scenePolicy, 0, rotateAgain, nil, 1, []lapse.EventKind{lapse.EventRotated}},

@@ -52,7 +52,7 @@ func (h *Hold) Release() {
 // drop has the scheduler forget h, and counts that once.
 func (h *Hold) drop() {
 	if h.m.holds.Drop(&h.conn) {
-		h.m.count(VerbRelease, outcomeOK, 0, 1)
+		h.m.count(VerbRelease, outcomeOK, 1)
 	}
 }
 

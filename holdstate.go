@@ -168,10 +168,10 @@ func (m *Manager) heldCut(causes []error) {
 	var events []Event
 	for _, cause := range causes {
 		if cause == nil {
-			m.count(VerbRelease, outcomeOK, 0, 1)
+			m.count(VerbRelease, outcomeOK, 1)
 			continue
 		}
-		m.count(VerbCut, outcomeOf(cause), 0, 1)
+		m.count(VerbCut, outcomeOf(cause), 1)
 		if m.observe != nil {
 			events = append(events, refusedEvent(EventCut, m.now(), cause))
 		}

@@ -23,7 +23,7 @@ import (
 // could not tell: it is one of the store or of ctx, or ErrClock. A use that could not be recorded
 // is good, and Observe is told, as by Authenticate. Use may be called concurrently.
 func (h *Hold) Use(ctx context.Context) (err error) {
-	verb := call{Verb: VerbUse, stripe: stripeOf(h.token.ID[:])}
+	verb := call{Verb: VerbUse}
 	if held := h.Context(); held.Err() != nil {
 		return h.useTooLate(ctx, &verb, context.Cause(held))
 	}
@@ -46,7 +46,7 @@ func (h *Hold) useTooLate(ctx context.Context, verb *call, cause error) error {
 	if _, rejected := cause.(*Rejection); rejected || errors.Is(cause, ErrClosed) {
 		h.m.finish(ctx, verb, &cause)
 	} else {
-		h.m.count(VerbUse, outcomeOf(context.Canceled), verb.stripe, 1)
+		h.m.count(VerbUse, outcomeOf(context.Canceled), 1)
 	}
 	return cause
 }

@@ -45,8 +45,7 @@ func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, e
 	return m.tokens(ctx, VerbTokens, subject, func(*storage.Record) bool { return true })
 }
 
-// tokens is Tokens for the records for which wanted returns true. verb is the name that errors
-// have.
+// tokens is Tokens for the records for which wanted returns true. It counts as the verb name.
 func (m *Manager) tokens(ctx context.Context, name Verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		var first error
@@ -128,8 +127,13 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 		}
 	}
 	defer func() { m.swept(ctx, &verb, deleted) }()
-	before := steady.Normalise(now.Add(-m.policy.Retention))
-	for m.marks.Epoch() == epoch { // in another epoch before would be by the wrong clock
+	return m.sweepBefore(ctx, steady.Normalise(now.Add(-m.policy.Retention)), epoch)
+}
+
+// sweepBefore deletes the records that were dead before that instant of epoch. In a later epoch it
+// stops, since before was by the wrong clock.
+func (m *Manager) sweepBefore(ctx context.Context, before time.Time, epoch uint32) (deleted int, err error) {
+	for m.marks.Epoch() == epoch {
 		n, err := m.store.Sweep(ctx, before, sweepBatch)
 		deleted += n
 		if err != nil {
@@ -145,7 +149,7 @@ func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
 // swept counts the records that verb, a Sweep, deleted, and tells Observe.
 func (m *Manager) swept(ctx context.Context, verb *call, deleted int) {
 	if deleted > 0 {
-		m.count(VerbSwept, outcomeOK, verb.stripe, uint64(deleted))
+		m.count(VerbSwept, outcomeOK, uint64(deleted))
 		m.tell(ctx, verb, Event{Kind: EventSwept, At: m.now(), N: deleted})
 	}
 }

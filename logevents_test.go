@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 // logged is a slog.Handler that keeps each line as its level, its message and its attributes.
@@ -235,6 +237,27 @@ func TestLogLevelOfWhatWasDropped(t *testing.T) {
 	}
 	if want := "rejected a 2 " + ErrExpired.Error(); len(seen) != 5 || seen[4] != want || len(h.take()) != 3 {
 		t.Errorf("Level was asked about %q; want the last to be %q", seen, want)
+	}
+}
+
+// TestLogOfRefusedProofs: spent texts without a proof are rejections, and share their limit. With the
+// proof they are spent texts, which have another one.
+func TestLogOfRefusedProofs(t *testing.T) {
+	h := &logged{least: slog.LevelInfo}
+	m, _ := managerOver(t, memory.New(), Config{Observe: LogEvents(slog.New(h), nil)})
+	i := issueTo(t, m, Grant{Subject: "ana", Thumbprint: proofKeys[0]})
+	made(m.RotateID(t.Context(), i.ID, 0))
+	h.take()
+	for range 12 {
+		_, _ = m.Authenticate(t.Context(), i.Bearer)
+	}
+	lines := h.take()
+	if len(lines) != 10 || !strings.HasPrefix(lines[0], "INFO lapse: rejected ") || !strings.Contains(lines[9], " code=proof ") {
+		t.Errorf("without a proof: %d lines: %q", len(lines), lines)
+	}
+	_, _ = m.Authenticate(WithProof(t.Context(), proofKeys[0]), i.Bearer)
+	if lines := h.take(); len(lines) != 1 || !strings.HasPrefix(lines[0], "WARN lapse: spent ") || !strings.Contains(lines[0], " code=replaced ") {
+		t.Errorf("with the proof: %q", lines)
 	}
 }
 

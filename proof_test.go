@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -211,6 +212,49 @@ func TestProofIsPaidOnce(t *testing.T) {
 	if cause := context.Cause(hold.Context()); !errors.Is(cause, ErrRevoked) {
 		t.Errorf("cut with %v", cause)
 	}
+}
+
+// TestProofIsPaidOnceForUseAndRecheck: Use and Recheck want no proof, and Admit, asked again, sees that
+// Confirm was called: it cuts a connection whose user was last present too long ago, to the minute.
+func TestProofIsPaidOnceForUseAndRecheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m *Manager
+		var seen []Token
+		admit := func(_ context.Context, tok Token) error {
+			if seen = append(seen, tok); m.Now().Sub(tok.AuthenticatedAt) > 5*time.Minute {
+				return ErrRefused
+			}
+			return nil
+		}
+		p := made(NewPairs(memory.New(), PairConfig{Access: Config{Admit: admit, Recheck: time.Minute}}))
+		m = p.Access()
+		proved := WithProof(t.Context(), proofKeys[0])
+		c := made(p.Issue(t.Context(), Grant{Subject: "ana", Thumbprint: proofKeys[0]}))
+		held := made(m.Hold(proved, c.Access.Bearer))
+		defer held.Release()
+		began := m.Now()
+		for minute, last := 1, began; minute <= 9; minute++ {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if tok := seen[len(seen)-1]; tok.Thumbprint != proofKeys[0] || !tok.AuthenticatedAt.Equal(last) {
+				t.Errorf("minute %d: asked about %+v; want AuthenticatedAt %v", minute, tok, last)
+			}
+			if err := held.Use(t.Context()); err != nil {
+				t.Errorf("minute %d: Use: %v", minute, err)
+			}
+			if minute == 4 {
+				last = made(m.Confirm(proved, c.Access.Bearer)).AuthenticatedAt
+			}
+		}
+		if used := made(m.Token(t.Context(), c.Access.ID)).LastUsedAt; !used.Equal(began.Add(9 * time.Minute)) {
+			t.Errorf("used last %v after Hold", used.Sub(began))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if err := held.Use(t.Context()); !errors.Is(err, ErrRefused) {
+			t.Errorf("after 10 minutes: %v; want ErrRefused", err)
+		}
+	})
 }
 
 // TestProofSurvives: a rotation, a refresh and a renewal leave the token bound.

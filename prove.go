@@ -46,7 +46,6 @@ func (m *Manager) proveInto(ctx context.Context, verb *call, text string, p *pre
 	if p.prefix, ok = p.cred.Parse(text, m.prefix); !ok {
 		return unknownText, now, m.refuse(ctx, verb, ErrMalformed)
 	}
-	verb.stripe = stripeOf(p.cred[:])
 	if err := m.ready(ctx, verb); err != nil {
 		return unknownText, now, err
 	}

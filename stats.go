@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-
-	"github.com/seed-55daa01a/lapse/internal/bearer"
 )
 
 // Stats are the counters of a Manager, as they were when Manager.Stats returned them. They begin
@@ -126,11 +124,7 @@ const statCount = verbCount * outcomeCount
 // statIndex returns the index of a counter.
 func statIndex(verb Verb, o outcome) int { return int(verb)*outcomeCount + int(o) }
 
-// stripeOf returns the stripe of counters for a token, whose ID id begins with: by random bits of the
-// ID, so that two processors seldom add to the same line.
-func stripeOf(id []byte) uint8 { return id[bearer.IDLen-3] }
-
 // count adds n to a counter.
-func (m *Manager) count(verb Verb, o outcome, stripe uint8, n uint64) {
-	m.counts.Add(statIndex(verb, o), stripe, n)
+func (m *Manager) count(verb Verb, o outcome, n uint64) {
+	m.counts.Add(statIndex(verb, o), n)
 }

@@ -239,7 +239,7 @@ var outcomeVerbs = map[Verb]func(s *countScene) (Token, bool, error){
 	},
 	VerbRenew:   func(s *countScene) (Token, bool, error) { return notAgain(s.on.Renew(s.ctx, s.text)) },
 	VerbConfirm: func(s *countScene) (Token, bool, error) { return notAgain(s.on.Confirm(s.ctx, s.text)) },
-	VerbIssue: func(s *countScene) (Token, bool, error) { return newToken(s.m.Issue(s.ctx, s.grant)) },
+	VerbIssue:   func(s *countScene) (Token, bool, error) { return newToken(s.m.Issue(s.ctx, s.grant)) },
 	VerbObtain: func(s *countScene) (Token, bool, error) {
 		g := s.grant
 		g.Name = "obtained"

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/ratio"
 )
 
-// TestSums: what is added to a counter, in any stripe and by any number of goroutines, is in its
+// TestSums: what is added to a counter, by any number of goroutines, is in its
 // sum and in no other one.
 func TestSums(t *testing.T) {
 	for _, keys := range []int{1, lineLen - 1, lineLen, lineLen + 1, 900} {
@@ -20,9 +20,9 @@ func TestSums(t *testing.T) {
 		var adders sync.WaitGroup
 		for adder := range 4 {
 			adders.Go(func() {
-				for stripe := range 256 {
+				for range 256 {
 					for _, key := range []int{0, keys / 2, keys - 1} {
-						table.Add(key, uint8(stripe), uint64(adder+1))
+						table.Add(key, uint64(adder+1))
 					}
 				}
 			})
@@ -44,17 +44,44 @@ func TestStripesShareNoLine(t *testing.T) {
 	if table.mask < 1 || table.stride*8 < 128 {
 		t.Errorf("%d stripes of %d cells", table.mask+1, table.stride)
 	}
-	table.Add(0, 0, 1)
-	table.Add(0, 1, 1)
+	table.add(0, 0, 1)
+	table.add(0, 1, 1)
 	if a, b := table.cells[0].Load(), table.cells[table.stride].Load(); a != 1 || b != 1 {
 		t.Errorf("%d in the first stripe, %d in the second", a, b)
+	}
+}
+
+// TestHere: of many goroutines each keeps to one stripe, and all together they use many.
+func TestHere(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[int]int{}
+	var all, back sync.WaitGroup
+	all.Add(256) // none gives its stack to another one
+	for range 256 {
+		back.Go(func() {
+			first := here()
+			for range 1000 {
+				if n := here(); n != first || n < 0 || n >= maxStripes {
+					t.Errorf("%d after %d", n, first)
+				}
+			}
+			mu.Lock()
+			seen[first]++
+			mu.Unlock()
+			all.Done()
+			all.Wait()
+		})
+	}
+	back.Wait()
+	if len(seen) < maxStripes/2 {
+		t.Errorf("256 goroutines use %d stripes of %d", len(seen), maxStripes)
 	}
 }
 
 // TestNilTable: a nil Table counts nothing.
 func TestNilTable(t *testing.T) {
 	var table *Table
-	table.Add(3, 1, 1)
+	table.Add(3, 1)
 	if got := table.Sums(); got != nil {
 		t.Errorf("%v", got)
 	}
@@ -63,13 +90,13 @@ func TestNilTable(t *testing.T) {
 // BenchmarkStripes compares two goroutines that add to two stripes with two that add to one.
 func BenchmarkStripes(b *testing.B) {
 	table := New(900)
-	both := func(other uint8) func(int) {
+	both := func(other int) func(int) {
 		return func(int) {
 			var adders sync.WaitGroup
-			for _, stripe := range []uint8{0, other} {
+			for _, stripe := range []int{0, other} {
 				adders.Go(func() {
 					for range 100000 {
-						table.Add(1, stripe, 1)
+						table.add(1, stripe, 1)
 					}
 				})
 			}

@@ -159,8 +159,8 @@ func holding(m *model, texts []modelText, most int) (all []deed) {
 	return all
 }
 
-// holdScenarios are a token, a token with a budget, a delegate and a session by which
-// connections are held.
+// holdScenarios are a token, a token with a budget, a delegate, a session and a bound session by
+// which connections are held.
 func holdScenarios() []scenario {
 	p, ps := coverPolicy("a"), coverPairs()
 	p.keys = nil
@@ -206,7 +206,31 @@ func holdScenarios() []scenario {
 			all = append(all, deed{verb: "expire subject", record: nowhere, grant: ana})
 			return append(all, m.moves(&ps.access)...)
 		},
-	}}
+	}, heldBoundScenario()}
+}
+
+// heldBoundScenario is a bound session by which a connection is held. The connection is used without
+// a proof.
+func heldBoundScenario() scenario {
+	ps := coverPairs()
+	return scenario{
+		name: "a held bound session", setup: worldSetup{pairs: []modelPairs{ps}}, begin: []deed{{verb: "log in", grant: boundAna}},
+		deeds: func(m *model, hand func(modelText) bool) []deed {
+			opens, renews := m.texts(0, accessText, hand), m.texts(0, refreshText, hand)
+			opens = opens[:min(2, len(opens))]
+			proved := append(each(opens, deed{verb: "confirm"}), each(renews[:1], deed{verb: "refresh"})...)
+			if len(m.holds) == 0 {
+				proved = append(proved, each(opens, deed{verb: "hold"})...)
+			}
+			all := holding(m, opens, 0)
+			for _, a := range proved {
+				unproved := a
+				a.proof = 1
+				all = append(all, a, unproved)
+			}
+			return append(append(all, deed{verb: "expire"}), m.moves(&ps.access)...)
+		},
+	}
 }
 
 // TestCoverHolds covers each scenario in which connections are held.

@@ -301,12 +301,27 @@ func TestCoverFindsWrongUses(t *testing.T) {
 		},
 		"when none is due":      func(w *world, m *model, i int) error { touched(w, m, i, 0); return w.holds[i].hold.Use(w.ctx) },
 		"of a token that ended": func(w *world, m *model, i int) error { _ = w.holds[i].hold.Use(w.ctx); return nil },
+		"that wants a proof": func(w *world, m *model, i int) error {
+			if m.proof == 0 && w.holds[i].ctx.Err() == nil {
+				return lapse.ErrProof
+			}
+			return w.holds[i].hold.Use(w.ctx)
+		},
+		"that takes Confirm back after a refresh": func(w *world, m *model, i int) error {
+			if r := &m.records[m.holds[i].record]; r.generation != m.holds[i].generation && m.holds[i].cut == nil {
+				w.change(m, m.holds[i].record, func(rec *storage.Record) { rec.AuthenticatedAt = time.Time{} })
+			}
+			return w.holds[i].hold.Use(w.ctx)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in := holdScenarios()[0]
-				if name == "when none is due" {
+				switch name {
+				case "when none is due":
 					in = holdScenarios()[1]
+				case "that wants a proof", "that takes Confirm back after a refresh":
+					in = heldBoundScenario()
 				}
 				c, err := newHoldCover(&in, nil)
 				if err != nil {
