@@ -14,10 +14,10 @@ type actorKey struct{}
 // WithActor returns ctx with a, for the verbs that are called with it: their events have a as
 // Event.Actor, and the tokens that they end have it as EndedBy and EndNote. A token that ends with
 // EndClock has neither: no verb ends that token, and an EventClock has the Actor of AcceptClock.
+// Nor has a spent token that ends with its last connection (Hold), since no call causes that end.
 //
 // Each field is cut at 255 bytes between characters, as by ClipName. Line feeds become spaces, and
 // other characters that forge a line of a log go. Put no secret into them: they are stored and told.
-// The end of a spent token with its last connection (Hold) has no Actor, since no call causes that.
 func WithActor(ctx context.Context, a Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, Actor{ClipName(a.Name), ClipName(a.Note)})
 }
