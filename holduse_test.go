@@ -503,6 +503,28 @@ func TestWarnFunc(t *testing.T) {
 	}
 }
 
+// TestStoppedWarning: after a warning that was stopped, or whose connection was released, the Manager
+// holds and cuts connections as before.
+func TestStoppedWarning(t *testing.T) {
+	for name, stop := range map[string]func(hold *lapse.Hold, stop func() bool){
+		"stopped":  func(_ *lapse.Hold, stop func() bool) { stop() },
+		"released": func(hold *lapse.Hold, _ func() bool) { hold.Release() },
+	} {
+		for _, on := range holdStores {
+			inBubble(t, on.name+"/"+name, on.open, lapse.Config{Policy: lapse.Policy{TTL: time.Hour}}, func(h *holder) {
+				i := h.issue(lapse.Grant{})
+				hold, other := h.connect(h.Manager, i.Bearer), h.hold(i.Bearer)
+				stop(hold, hold.WarnFunc(10*time.Minute, func() { t.Error("it ran") }))
+				time.Sleep(50*time.Minute + 2*time.Second)
+				later := h.hold(h.issue(lapse.Grant{Subject: "bob"}).Bearer)
+				h.end(i.ID, lapse.EndRevoked)
+				h.cut("ended", other, 5*time.Second)
+				h.alive("another token", later)
+			})
+		}
+	}
+}
+
 // TestWarnFuncMoves: a renewal moves the warning with the end, told or not, and it runs once for
 // each end.
 func TestWarnFuncMoves(t *testing.T) {
