@@ -26,7 +26,7 @@ import (
 // Errors are those of Authenticate, and ErrOutcomeUnknown, after which Confirm may be called
 // again. With any other error nothing was written.
 func (m *Manager) Confirm(ctx context.Context, bearer string) (tok Token, err error) {
-	verb := m.begin(VerbConfirm)
+	verb := m.begin(VerbConfirm, &err)
 	defer m.finish(ctx, &verb, &err)
 	p, _, err := m.proveLive(ctx, &verb, bearer)
 	if err != nil {

@@ -741,7 +741,10 @@ type gapStore struct {
 type batchFault struct {
 	spoil      func(rec *storage.Record) // what Gets makes of each record
 	fail, stop error                     // what Gets fails with at once, and after a record
+	hang       bool                      // Gets waits for the end of its context, and then ends without a word
 }
+
+func (s *gapStore) GetsFor(store storage.Store) bool { return store == storage.Store(s) }
 
 func (s *gapStore) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
 	s.get.Add(1)
@@ -754,6 +757,10 @@ func (s *gapStore) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage
 		f := s.fault.Load()
 		if f.fail != nil {
 			yield(storage.Record{}, f.fail)
+			return
+		}
+		if f.hang {
+			<-ctx.Done()
 			return
 		}
 		for rec, err := range s.getter.Gets(ctx, ids) {
@@ -855,6 +862,7 @@ func TestBatchThatFails(t *testing.T) {
 		"damaged, no ID":   {fail: storage.ErrCorrupt},
 		"another's record": {spoil: func(rec *storage.Record) { rec.ID[15] ^= 1 }},
 		"a panic":          {spoil: func(*storage.Record) { panic("of a store") }},
+		"without a word":   {hang: true},
 	} {
 		afterAGap(t, name, func(h *holder, s *gapStore) {
 			var held []context.Context
@@ -864,6 +872,9 @@ func TestBatchThatFails(t *testing.T) {
 			synctest.Wait()
 			s.fault.Store(fault)
 			s.gaps <- struct{}{}
+			if fault.hang {
+				time.Sleep(20 * time.Second) // by then the read was noticed and canceled
+			}
 			for _, held := range held {
 				h.alive(name, held)
 			}
@@ -878,7 +889,91 @@ func TestBatchThatFails(t *testing.T) {
 				}
 			}
 			if cut < 2 { // at most one could be read
-				t.Errorf("%d of 3 were read again", cut)
+				t.Errorf("%s: %d of 3 were read again; the first: %v", name, cut, context.Cause(held[0]))
+			}
+		})
+	}
+}
+
+// embedding is a wrapper with a Get of its own, which embeds a store that is a storage.BatchGetter.
+type embedding struct {
+	*memory.Store
+	gets atomic.Int64
+}
+
+func (e *embedding) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+	e.gets.Add(1)
+	rec, err := e.Store.Get(ctx, id)
+	if err == nil && rec.Subject == "bob" { // the wrapper ends the tokens of bob
+		rec.EndedAt, rec.EndReason = rec.IssuedAt, lapse.EndRevoked
+	}
+	return rec, err
+}
+
+// TestBatchIsNotReadAroundAWrapper: many tokens are read by the Get of a wrapper, not by the Gets of
+// the store that it embeds.
+func TestBatchIsNotReadAroundAWrapper(t *testing.T) {
+	var store *embedding
+	open := func(*testing.T) storage.Store { store = &embedding{Store: memory.New()}; return store }
+	inBubble(t, "", open, lapse.Config{}, func(h *holder) {
+		var held []context.Context
+		for range 3 {
+			held = append(held, h.hold(h.issue(lapse.Grant{}).Bearer))
+		}
+		before := store.gets.Load()
+		_, err := h.ExpireSubject(h.ctx, "ana") // three changes at once
+		lapsetest.WantIs(t, "ExpireSubject", err, nil)
+		for _, held := range held {
+			h.cut("ended", held, 0)
+		}
+		if n := store.gets.Load() - before; n < 3 {
+			t.Errorf("the wrapper was asked %d times; want 3 at least", n)
+		}
+	})
+}
+
+// TestUseAfterTheEndIsCounted by what the end is, and tells nothing: a cause of the caller may hold a
+// secret.
+func TestUseAfterTheEndIsCounted(t *testing.T) {
+	for name, row := range map[string]struct {
+		end     func(h *holder, i lapse.Issued, hold *lapse.Hold, leave context.CancelCauseFunc)
+		outcome string
+	}{
+		"its own cause": {func(_ *holder, i lapse.Issued, _ *lapse.Hold, leave context.CancelCauseFunc) {
+			leave(errors.New("bye " + i.Bearer))
+		}, "canceled"},
+		"a cause of ours": {func(_ *holder, _ lapse.Issued, _ *lapse.Hold, leave context.CancelCauseFunc) {
+			leave(lapse.ErrUnavailable)
+		}, "canceled"},
+		"its context": {func(_ *holder, _ lapse.Issued, _ *lapse.Hold, leave context.CancelCauseFunc) { leave(nil) }, "canceled"},
+		"released":    {func(_ *holder, _ lapse.Issued, hold *lapse.Hold, _ context.CancelCauseFunc) { hold.Release() }, "canceled"},
+		"revoked":     {func(h *holder, i lapse.Issued, _ *lapse.Hold, _ context.CancelCauseFunc) { h.Expire(h.ctx, i.ID) }, "revoked"},
+		"ran out":     {func(*holder, lapse.Issued, *lapse.Hold, context.CancelCauseFunc) { time.Sleep(time.Hour) }, "expired"},
+		"closed":      {func(h *holder, _ lapse.Issued, _ *lapse.Hold, _ context.CancelCauseFunc) { h.store.Close() }, "closed"},
+	} {
+		log := new(hookLog)
+		onMemory(t, name, lapse.Config{Observe: log.observe}, func(h *holder) {
+			i := h.issue(lapse.Grant{})
+			ctx, leave := context.WithCancelCause(h.ctx)
+			defer leave(nil)
+			hold := lapsetest.Must(h.Hold(ctx, i.Bearer))
+			row.end(h, i, hold, leave)
+			h.cut(name, hold.Context(), 5*time.Second)
+			if err := hold.Use(h.ctx); err == nil || err != context.Cause(hold.Context()) {
+				t.Errorf("Use: %v; want the cause %v", err, context.Cause(hold.Context()))
+			}
+			for key, n := range h.Stats().All() {
+				if key.Verb == lapse.VerbUse && (key.Outcome != row.outcome || n != 1) {
+					t.Errorf("counted %v %d times; want %s once", key, n, row.outcome)
+				}
+			}
+			if n := h.Stats().Get(lapse.StatKey{Verb: lapse.VerbUse, Outcome: row.outcome}); n != 1 {
+				t.Errorf("counted %s %d times; want once", row.outcome, n)
+			}
+			for _, kind := range []lapse.EventKind{lapse.EventCouldNotTell, lapse.EventRejected} {
+				if told := log.of(kind); len(told) > 0 {
+					t.Errorf("told %+v", told)
+				}
 			}
 		})
 	}
