@@ -872,15 +872,17 @@ func TestBatchThatFails(t *testing.T) {
 			synctest.Wait()
 			s.fault.Store(fault)
 			s.gaps <- struct{}{}
+			again := 5 * time.Second
 			if fault.hang {
-				time.Sleep(20 * time.Second) // by then the read was noticed and canceled
+				again = 30 * time.Second // a read that hangs is noticed within 15 seconds
+				time.Sleep(again)
 			}
 			for _, held := range held {
 				h.alive(name, held)
 			}
 			s.fault.Store(new(batchFault))
 			h.ExpireSubject(h.ctx, "ana")
-			time.Sleep(5 * time.Second)
+			time.Sleep(again)
 			synctest.Wait()
 			cut := 0
 			for _, held := range held {
