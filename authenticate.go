@@ -34,7 +34,7 @@ import (
 // lives on for that grace, and a text of it returns the token again, with Token.Repeated.
 // Such a repetition spends and writes nothing.
 func (m *Manager) Authenticate(ctx context.Context, bearer string) (tok Token, err error) {
-	verb := m.begin(VerbAuthenticate)
+	verb := m.begin(VerbAuthenticate, &err)
 	defer m.finish(ctx, &verb, &err)
 	_, err = m.authenticate(ctx, &verb, bearer, useOnce, &tok)
 	return tok, err
@@ -43,7 +43,7 @@ func (m *Manager) Authenticate(ctx context.Context, bearer string) (tok Token, e
 // Peek returns what Authenticate would return, and writes nothing. A page that polls, or a
 // health check, keeps no token alive by Peek, and spends no use.
 func (m *Manager) Peek(ctx context.Context, bearer string) (tok Token, err error) {
-	verb := m.begin(VerbPeek)
+	verb := m.begin(VerbPeek, &err)
 	defer m.finish(ctx, &verb, &err)
 	_, err = m.authenticate(ctx, &verb, bearer, useNone, &tok)
 	return tok, err

@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/steady"
@@ -14,8 +15,14 @@ type call struct {
 	begun   time.Duration // by Elapsed of the Clock; 0: Took is not measured
 }
 
-// begin returns a call of verb. The verb calls finish when it returns.
-func (m *Manager) begin(verb Verb) call {
+// errNotReturned is what begin sets the error of a verb to. The verb replaces errNotReturned when it
+// returns. So finish finds errNotReturned only where a panic or runtime.Goexit ends the verb.
+var errNotReturned = errors.New("lapse: the verb has not returned")
+
+// begin returns a call of verb, and sets *err, the result of the verb. The verb defers finish with
+// the same err.
+func (m *Manager) begin(verb Verb, err *error) call {
+	*err = errNotReturned
 	c := call{Verb: verb}
 	if m.observe != nil && verb.durable() {
 		c.begun = m.elapsed()
@@ -32,14 +39,19 @@ func (m *Manager) elapsed() time.Duration {
 }
 
 // finish counts verb, which returns err, and tells Observe if the verb could not tell. It is
-// deferred. A verb that panics counts as "internal".
+// deferred. A verb that panics counts as "internal", and so does a verb that runtime.Goexit ends:
+// Admit and the body of a loop may call that.
 func (m *Manager) finish(ctx context.Context, verb *call, err *error) {
-	if p := recover(); p != nil {
+	if p := recover(); p != nil { // the verb may have set *err before it panicked
 		m.count(verb.Verb, outcomeInternal, 1)
 		panic(p)
 	}
-	if *err == nil {
+	switch *err {
+	case nil:
 		m.count(verb.Verb, verb.outcome, 1)
+		return
+	case errNotReturned:
+		m.count(verb.Verb, outcomeInternal, 1)
 		return
 	}
 	o := outcomeOf(*err)

@@ -182,7 +182,7 @@ func (m *Manager) settle(ctx context.Context, verb *call) error {
 // under GuardStrict. The store writes the new epoch with its next write, and bolt within
 // Options.FlushEvery. The error is that of the context.
 func (m *Manager) AcceptClock(ctx context.Context) (err error) {
-	verb := m.begin(VerbAcceptClock)
+	verb := m.begin(VerbAcceptClock, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := ctx.Err(); err != nil {
 		return storeError(VerbAcceptClock, err)

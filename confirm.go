@@ -28,7 +28,7 @@ import (
 // again. After a *Rejection the instant may be stored, on a token that is dead. With any other
 // error nothing was written.
 func (m *Manager) Confirm(ctx context.Context, bearer string) (tok Token, err error) {
-	verb := m.begin(VerbConfirm)
+	verb := m.begin(VerbConfirm, &err)
 	defer m.finish(ctx, &verb, &err)
 	p, err := m.prove(ctx, &verb, bearer)
 	if err != nil {

@@ -33,7 +33,7 @@ const MaxDelegation = 4
 // damaged, the error is ErrCorrupt. A parent that has a budget of uses, or that is MaxDelegation
 // deep, is ErrNotDelegable. Other errors are those of Authenticate and Issue.
 func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (i Issued, err error) {
-	verb := m.begin(VerbDelegate)
+	verb := m.begin(VerbDelegate, &err)
 	defer m.finish(ctx, &verb, &err)
 	p, parent, err := m.proveLive(ctx, &verb, bearer)
 	if err != nil {

@@ -75,9 +75,9 @@ var (
 	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may; end one first")
 
 	// ErrNotRenewable: the policy is RenewNever, so issue a new token instead. Or Renew, Rotate
-	// or RotateID was given a session, so refresh that. Or the token has had as many secrets as
-	// a token can have. Hold.Use of a token with Grant.MaxUses returns it, too: call Authenticate
-	// with the text for each use.
+	// or RotateID was given a session, so refresh that. Or Hold.Use was called for a token with a
+	// budget (Grant.MaxUses), so call Authenticate for each message instead. Or the token has had
+	// as many secrets as a token can have.
 	ErrNotRenewable = errors.New("lapse: tokens are not renewable under this policy; issue a new one")
 
 	// ErrNotDelegable: the token has a budget of uses, or is MaxDelegation delegations deep,

@@ -21,7 +21,7 @@ const (
 	EventAhead                              // a text has a right tag of a later generation than the store: the store may have been replaced by an older copy
 	EventHookFailed                         // about held connections, Admit could not tell, which cuts none, or Observe panicked; Err says which
 	EventHeld                               // Hold returned a held connection
-	EventCut                                // a held connection was cut; Err is the cause of its context
+	EventCut                                // a held connection was cut, possibly before the EventEnded or EventHeld of its token is told; Err is the cause of its context
 	EventSwept                              // Sweep deleted N records
 	EventRepeated                           // an answer was given again: by Refresh, by Rotate, or to a repetition of the last use of a budget
 	EventCouldNotTell                       // a verb failed because of the store, the context, the clock, Admit or a Verifier; Err says why

@@ -1125,7 +1125,7 @@ func ExampleHold_Use() {
 	defer hold.Release()
 
 	mock.Add(20 * time.Minute)
-	check(hold.Use(ctx)) // with each message: ErrUnauthenticated closes, any other error could not tell
+	check(hold.Use(ctx)) // with each message; on ErrUnauthenticated go on reading: the cut closes the connection
 
 	tok, err := tokens.Token(ctx, hold.Token().ID)
 	check(err)

@@ -16,7 +16,7 @@ import (
 // run out by its record or one above it, it returns false and no error, so it may be called
 // again. It also ends a token that only a lowered MaxTTL keeps out.
 func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
-	verb := m.begin(VerbExpire)
+	verb := m.begin(VerbExpire, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := m.ready(ctx, &verb); err != nil {
 		return false, err
@@ -45,7 +45,7 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 // ends nothing, or the store's, ErrOutcomeUnknown among them. (RFC 7009 section 2.2 answers the
 // first three like a success.)
 func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (tok Token, err error) {
-	verb := m.begin(VerbExpireBearer)
+	verb := m.begin(VerbExpireBearer, &err)
 	defer m.finish(ctx, &verb, &err)
 	return m.expireBearer(ctx, &verb, bearer)
 }
@@ -159,7 +159,7 @@ func (m *Manager) expire(ctx context.Context, verb *call, subject string, id ID)
 // ErrInvalidGrant means that no token can have such a subject. An error means that no token was
 // ended, unless it is ErrOutcomeUnknown.
 func (m *Manager) ExpireSubject(ctx context.Context, subject string, keep ...ID) (ended int, err error) {
-	verb := m.begin(VerbExpireSubject)
+	verb := m.begin(VerbExpireSubject, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := checkStoredSubject(subject); err != nil {
 		return 0, err

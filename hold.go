@@ -69,10 +69,27 @@ func (h *Hold) drop() {
 // with the context.
 //
 // The errors are those of Authenticate. Hold returns no Hold with an error.
-func (m *Manager) Hold(ctx context.Context, bearer string) (held *Hold, err error) {
-	verb := m.begin(VerbHold)
-	defer m.finish(ctx, &verb, &err)
+func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
 	h := &Hold{m: m}
+	if err := m.openHold(ctx, h, bearer); err != nil {
+		return nil, err
+	}
+	told := false
+	defer func() {
+		if !told { // Observe panicked: h was counted, so its release is, too
+			h.Release()
+		}
+	}()
+	m.tell(ctx, &call{Verb: VerbHold}, Event{Kind: EventHeld, At: m.now(), Token: h.token})
+	told = true
+	return h, nil
+}
+
+// openHold is Manager.Hold without EventHeld. After h is armed no function of a caller runs, so
+// every h whose end is counted has been counted itself.
+func (m *Manager) openHold(ctx context.Context, h *Hold, bearer string) (err error) {
+	verb := m.begin(VerbHold, &err)
+	defer m.finish(ctx, &verb, &err)
 	h.conn.Open(ctx, h.drop)
 	why := context.Canceled // if the store, Admit or Observe panics
 	defer func() {
@@ -81,14 +98,12 @@ func (m *Manager) Hold(ctx context.Context, bearer string) (held *Hold, err erro
 			h.conn.End(why)
 		}
 	}()
-	if h.token, why = m.hold(ctx, &verb, h, bearer); why != nil {
-		return nil, why
-	}
-	return h, nil
+	h.token, why = m.hold(ctx, &verb, h, bearer)
+	return why
 }
 
-// hold is Manager.Hold without the end of h on an error. It registers h before it reads the
-// token, so that h misses no end.
+// hold is openHold without the end of h on an error. It registers h before it reads the token, so
+// that h misses no end.
 func (m *Manager) hold(ctx context.Context, verb *call, h *Hold, text string) (tok Token, err error) {
 	var c bearer.Credential
 	if _, ok := c.Parse(text, m.prefix); !ok {
@@ -111,7 +126,6 @@ func (m *Manager) hold(ctx context.Context, verb *call, h *Hold, text string) (t
 	case over:
 		return Token{}, storeError(VerbHold, ctx.Err())
 	}
-	m.tell(ctx, verb, Event{Kind: EventHeld, At: m.now(), Token: tok})
 	return tok, nil
 }
 
@@ -121,33 +135,32 @@ func spentByHold(tok *Token) bool {
 	return tok.MaxUses != 0 && tok.UsesLeft == 0 && tok.EndedAt.IsZero()
 }
 
-// WarnFunc has f run in a goroutine of its own when before is left of the life of the
-// connection: until the token expires, or for a connection by an access text until the current
-// access secret of the session does. A renewal or a refresh that moves that instant moves the
-// warning. If the instant moves after f has run, f runs once more, when before is left of the new
-// life. If less than before is left already, f runs at once.
+// WarnFunc runs f, in its own goroutine, when lead is left of the life of the connection: until the
+// token expires, or for a connection by an access text until the current access secret of the
+// session does. A renewal or a refresh that moves that instant moves the warning. If the instant
+// moves after f has run, f runs once more, when lead is left of the new life. If less than lead is
+// left already, f runs at once.
 //
-// A renewal by a use is found out when the warning is due, or when the expiry known until then
-// passes. So a warning about an end that a use has moved by less than before may be late.
-// An end by a verb is not warned of. For a before below a millisecond, a nil f, and after the
-// connection was cut or released, f never runs.
+// WarnFunc learns of a renewal by a use when the warning is due, or when the expiry known until
+// then passes. If a use moves the end by less than lead, the warning may come late. WarnFunc does
+// not warn of an end by a verb. If lead is under a millisecond, f is nil, or the connection was cut
+// or released, f never runs.
 //
-// stop makes f run no more. As with context.AfterFunc, it returns true if it has stopped f from
-// running at all, and false if f has been started, was stopped before, or the connection is over.
-// It does not wait for f. f may call all methods of h. A panic of f ends the program, as a panic
-// in any other goroutine does.
-func (h *Hold) WarnFunc(before time.Duration, f func()) (stop func() bool) {
-	return h.m.holds.WarnFunc(&h.conn, before, f)
+// After stop, f is not started any more. As with context.AfterFunc, stop returns true if it has
+// stopped f from running at all, and false if f has been started, was stopped before, or the
+// connection is over. It does not wait for f. f may call all methods of h. A panic of f ends the
+// program, as a panic in any other goroutine does.
+func (h *Hold) WarnFunc(lead time.Duration, f func()) (stop func() bool) {
+	return h.m.holds.WarnFunc(&h.conn, lead, f)
 }
 
-// RotatedFunc has f run in a goroutine of its own when the secret of the token was replaced since
-// Hold: by a rotation, or by a refresh of a session. It runs once more after each later
-// replacement. Replacements in quick succession may count as one. If the secret was replaced before
-// RotatedFunc was called, f runs at once. A rotation with overlap 0 cuts the connection, and f
-// does not run.
+// RotatedFunc runs f, in its own goroutine, when the secret of the token was replaced since Hold:
+// by a rotation, or by a refresh of a session. f runs once more after each later replacement.
+// Replacements in quick succession may count as one. If the secret was replaced before RotatedFunc
+// was called, f runs at once. A rotation with overlap 0 cuts the connection, and f does not run.
 //
-// f runs as soon as an end of the token would cut the connection (Hold). For a nil f,
-// and after the connection was cut or released, f never runs. stop and f are as those of WarnFunc.
+// f runs as soon as an end of the token would cut the connection (Hold). If f is nil, or the
+// connection was cut or released, f never runs. stop and f are as those of WarnFunc.
 func (h *Hold) RotatedFunc(f func()) (stop func() bool) {
 	return h.m.holds.RotatedFunc(&h.conn, h.token.Generation, f)
 }

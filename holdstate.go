@@ -39,7 +39,7 @@ func (m *Manager) holdConfig(cfg *Config) hold.Config {
 	if watcher, ok := m.store.(storage.Watcher); ok {
 		h.Watch = watchHeld(watcher)
 	}
-	if getter, ok := m.store.(storage.BatchGetter); ok {
+	if getter, ok := m.store.(storage.BatchGetter); ok && getter.GetsFor(m.store) {
 		h.ReadAll = m.holdStates(getter)
 	}
 	return h

@@ -534,6 +534,28 @@ func TestWarnFunc(t *testing.T) {
 	}
 }
 
+// TestStoppedWarning: after a warning that was stopped, or whose connection was released, the Manager
+// holds and cuts connections as before.
+func TestStoppedWarning(t *testing.T) {
+	for name, stop := range map[string]func(hold *lapse.Hold, stop func() bool){
+		"stopped":  func(_ *lapse.Hold, stop func() bool) { stop() },
+		"released": func(hold *lapse.Hold, _ func() bool) { hold.Release() },
+	} {
+		for _, on := range holdStores {
+			inBubble(t, on.name+"/"+name, on.open, lapse.Config{Policy: lapse.Policy{TTL: time.Hour}}, func(h *holder) {
+				i := h.issue(lapse.Grant{})
+				hold, other := h.connect(h.Manager, i.Bearer), h.hold(i.Bearer)
+				stop(hold, hold.WarnFunc(10*time.Minute, func() { t.Error("it ran") }))
+				time.Sleep(50*time.Minute + 2*time.Second)
+				later := h.hold(h.issue(lapse.Grant{Subject: "bob"}).Bearer)
+				h.end(i.ID, lapse.EndRevoked)
+				h.cut("ended", other, 5*time.Second)
+				h.alive("another token", later)
+			})
+		}
+	}
+}
+
 // TestWarnFuncMoves: a renewal moves the warning with the end, told or not, and it runs once for
 // each end.
 func TestWarnFuncMoves(t *testing.T) {
@@ -750,7 +772,10 @@ type gapStore struct {
 type batchFault struct {
 	spoil      func(rec *storage.Record) // what Gets makes of each record
 	fail, stop error                     // what Gets fails with at once, and after a record
+	hang       bool                      // Gets waits for the end of its context, and then ends without a word
 }
+
+func (s *gapStore) GetsFor(store storage.Store) bool { return store == storage.Store(s) }
 
 func (s *gapStore) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
 	s.get.Add(1)
@@ -763,6 +788,10 @@ func (s *gapStore) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage
 		f := s.fault.Load()
 		if f.fail != nil {
 			yield(storage.Record{}, f.fail)
+			return
+		}
+		if f.hang {
+			<-ctx.Done()
 			return
 		}
 		for rec, err := range s.getter.Gets(ctx, ids) {
@@ -864,6 +893,7 @@ func TestBatchThatFails(t *testing.T) {
 		"damaged, no ID":   {fail: storage.ErrCorrupt},
 		"another's record": {spoil: func(rec *storage.Record) { rec.ID[15] ^= 1 }},
 		"a panic":          {spoil: func(*storage.Record) { panic("of a store") }},
+		"without a word":   {hang: true},
 	} {
 		afterAGap(t, name, func(h *holder, s *gapStore) {
 			var held []context.Context
@@ -873,12 +903,17 @@ func TestBatchThatFails(t *testing.T) {
 			synctest.Wait()
 			s.fault.Store(fault)
 			s.gaps <- struct{}{}
+			again := 5 * time.Second
+			if fault.hang {
+				again = 30 * time.Second // a read that hangs is noticed within 15 seconds
+				time.Sleep(again)
+			}
 			for _, held := range held {
 				h.alive(name, held)
 			}
 			s.fault.Store(new(batchFault))
 			h.ExpireSubject(h.ctx, "ana")
-			time.Sleep(5 * time.Second)
+			time.Sleep(again)
 			synctest.Wait()
 			cut := 0
 			for _, held := range held {
@@ -887,7 +922,91 @@ func TestBatchThatFails(t *testing.T) {
 				}
 			}
 			if cut < 2 { // at most one could be read
-				t.Errorf("%d of 3 were read again", cut)
+				t.Errorf("%s: %d of 3 were read again; the first: %v", name, cut, context.Cause(held[0]))
+			}
+		})
+	}
+}
+
+// embedding is a wrapper with a Get of its own, which embeds a store that is a storage.BatchGetter.
+type embedding struct {
+	*memory.Store
+	gets atomic.Int64
+}
+
+func (e *embedding) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
+	e.gets.Add(1)
+	rec, err := e.Store.Get(ctx, id)
+	if err == nil && rec.Subject == "bob" { // the wrapper ends the tokens of bob
+		rec.EndedAt, rec.EndReason = rec.IssuedAt, lapse.EndRevoked
+	}
+	return rec, err
+}
+
+// TestBatchIsNotReadAroundAWrapper: many tokens are read by the Get of a wrapper, not by the Gets of
+// the store that it embeds.
+func TestBatchIsNotReadAroundAWrapper(t *testing.T) {
+	var store *embedding
+	open := func(*testing.T) storage.Store { store = &embedding{Store: memory.New()}; return store }
+	inBubble(t, "", open, lapse.Config{}, func(h *holder) {
+		var held []context.Context
+		for range 3 {
+			held = append(held, h.hold(h.issue(lapse.Grant{}).Bearer))
+		}
+		before := store.gets.Load()
+		_, err := h.ExpireSubject(h.ctx, "ana") // three changes at once
+		lapsetest.WantIs(t, "ExpireSubject", err, nil)
+		for _, held := range held {
+			h.cut("ended", held, 0)
+		}
+		if n := store.gets.Load() - before; n < 3 {
+			t.Errorf("the wrapper was asked %d times; want 3 at least", n)
+		}
+	})
+}
+
+// TestUseAfterTheEndIsCounted by what the end is, and tells nothing: a cause of the caller may hold a
+// secret.
+func TestUseAfterTheEndIsCounted(t *testing.T) {
+	for name, row := range map[string]struct {
+		end     func(h *holder, i lapse.Issued, hold *lapse.Hold, leave context.CancelCauseFunc)
+		outcome string
+	}{
+		"its own cause": {func(_ *holder, i lapse.Issued, _ *lapse.Hold, leave context.CancelCauseFunc) {
+			leave(errors.New("bye " + i.Bearer))
+		}, "canceled"},
+		"a cause of ours": {func(_ *holder, _ lapse.Issued, _ *lapse.Hold, leave context.CancelCauseFunc) {
+			leave(lapse.ErrUnavailable)
+		}, "canceled"},
+		"its context": {func(_ *holder, _ lapse.Issued, _ *lapse.Hold, leave context.CancelCauseFunc) { leave(nil) }, "canceled"},
+		"released":    {func(_ *holder, _ lapse.Issued, hold *lapse.Hold, _ context.CancelCauseFunc) { hold.Release() }, "canceled"},
+		"revoked":     {func(h *holder, i lapse.Issued, _ *lapse.Hold, _ context.CancelCauseFunc) { h.Expire(h.ctx, i.ID) }, "revoked"},
+		"ran out":     {func(*holder, lapse.Issued, *lapse.Hold, context.CancelCauseFunc) { time.Sleep(time.Hour) }, "expired"},
+		"closed":      {func(h *holder, _ lapse.Issued, _ *lapse.Hold, _ context.CancelCauseFunc) { h.store.Close() }, "closed"},
+	} {
+		log := new(hookLog)
+		onMemory(t, name, lapse.Config{Observe: log.observe}, func(h *holder) {
+			i := h.issue(lapse.Grant{})
+			ctx, leave := context.WithCancelCause(h.ctx)
+			defer leave(nil)
+			hold := lapsetest.Must(h.Hold(ctx, i.Bearer))
+			row.end(h, i, hold, leave)
+			h.cut(name, hold.Context(), 5*time.Second)
+			if err := hold.Use(h.ctx); err == nil || err != context.Cause(hold.Context()) {
+				t.Errorf("Use: %v; want the cause %v", err, context.Cause(hold.Context()))
+			}
+			for key, n := range h.Stats().All() {
+				if key.Verb == lapse.VerbUse && (key.Outcome != row.outcome || n != 1) {
+					t.Errorf("counted %v %d times; want %s once", key, n, row.outcome)
+				}
+			}
+			if n := h.Stats().Get(lapse.StatKey{Verb: lapse.VerbUse, Outcome: row.outcome}); n != 1 {
+				t.Errorf("counted %s %d times; want once", row.outcome, n)
+			}
+			for _, kind := range []lapse.EventKind{lapse.EventCouldNotTell, lapse.EventRejected} {
+				if told := log.of(kind); len(told) > 0 {
+					t.Errorf("told %+v", told)
+				}
 			}
 		})
 	}

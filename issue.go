@@ -21,7 +21,7 @@ import (
 // tokens as it may. Neither has changed anything. Of the errors of the store,
 // ErrOutcomeUnknown means that a token may exist until it runs out, and that its text is lost.
 func (m *Manager) Issue(ctx context.Context, g Grant) (i Issued, err error) {
-	verb := m.begin(VerbIssue)
+	verb := m.begin(VerbIssue, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := g.check(&m.policy); err != nil {
 		return i, err

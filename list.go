@@ -17,7 +17,7 @@ import (
 // at Manager.Now tells whether it is alive. The error is ErrNotFound if there is no such record,
 // or no longer; ErrCorrupt if the record is damaged, or one above it; or another of the store's.
 func (m *Manager) Token(ctx context.Context, id ID) (tok Token, err error) {
-	verb := m.begin(VerbToken)
+	verb := m.begin(VerbToken, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := m.ready(ctx, &verb); err != nil {
 		return Token{}, err
@@ -49,26 +49,32 @@ func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, e
 func (m *Manager) tokens(ctx context.Context, name Verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		var first error
-		verb := m.begin(name)
+		verb := m.begin(name, &first)
 		defer m.finish(ctx, &verb, &first)
-		if first = checkStoredSubject(subject); first == nil {
-			first = m.ready(ctx, &verb)
+		first = m.yieldTokens(ctx, &verb, subject, wanted, yield)
+	}
+}
+
+// yieldTokens is the loop of tokens. It returns the first error that it has yielded.
+func (m *Manager) yieldTokens(ctx context.Context, verb *call, subject string, wanted func(*storage.Record) bool, yield func(Token, error) bool) (first error) {
+	if first = checkStoredSubject(subject); first == nil {
+		first = m.ready(ctx, verb)
+	}
+	if first != nil {
+		yield(Token{}, first)
+		return first
+	}
+	for rec, err := range m.store.List(ctx, storage.Filter{Subject: subject}) {
+		if err == nil && !wanted(&rec) {
+			continue
 		}
-		if first != nil {
-			yield(Token{}, first)
-			return
-		}
-		for rec, err := range m.store.List(ctx, storage.Filter{Subject: subject}) {
-			if err == nil && !wanted(&rec) {
-				continue
-			}
-			tok, err := m.listed(ctx, name, &rec, err)
-			first = cmp.Or(first, err)
-			if !yield(tok, err) || err != nil && !errors.Is(err, ErrCorrupt) {
-				return
-			}
+		tok, err := m.listed(ctx, verb.Verb, &rec, err)
+		first = cmp.Or(first, err)
+		if !yield(tok, err) || err != nil && !errors.Is(err, ErrCorrupt) {
+			break
 		}
 	}
+	return first
 }
 
 // listed returns the token of rec, which the store yielded with err. With an error it returns a
@@ -106,7 +112,7 @@ const sweepBatch = 500
 // Call Sweep in a loop of your own, hourly for instance. Managers that share a store sweep the
 // same records: the shortest Retention among them holds.
 func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
-	verb := m.begin(VerbSweep)
+	verb := m.begin(VerbSweep, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := m.ready(ctx, &verb); err != nil {
 		return 0, err
@@ -173,35 +179,41 @@ func (m *Manager) swept(ctx context.Context, verb *call, deleted int) {
 func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		var first error
-		verb := m.begin(VerbExpiring)
+		verb := m.begin(VerbExpiring, &first)
 		defer m.finish(ctx, &verb, &first)
-		if within < time.Millisecond {
-			first = fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within)
-			yield(Token{}, first)
-			return
-		}
-		var s expiringList
-		first = m.retryOnNewEpoch(ctx, &verb, new([]Token), func() (uint32, error) {
-			s = expiringList{m: m, ctx: ctx}
-			err := s.collect(within)
-			return s.epoch, err
-		})
-		if first != nil {
-			yield(Token{}, first)
-			return
-		}
-		for _, d := range s.damaged {
-			first = cmp.Or(first, d.err)
-			if !yield(Token{ID: d.id}, d.err) {
-				return
-			}
-		}
-		for _, tok := range s.tokens {
-			if !yield(tok, nil) {
-				return
-			}
+		first = m.yieldExpiring(ctx, &verb, within, yield)
+	}
+}
+
+// yieldExpiring is the loop of Expiring. It returns the first error that it has yielded.
+func (m *Manager) yieldExpiring(ctx context.Context, verb *call, within time.Duration, yield func(Token, error) bool) (first error) {
+	if within < time.Millisecond {
+		first = fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within)
+		yield(Token{}, first)
+		return first
+	}
+	var s expiringList
+	first = m.retryOnNewEpoch(ctx, verb, new([]Token), func() (uint32, error) {
+		s = expiringList{m: m, ctx: ctx}
+		err := s.collect(within)
+		return s.epoch, err
+	})
+	if first != nil {
+		yield(Token{}, first)
+		return first
+	}
+	for _, d := range s.damaged {
+		first = cmp.Or(first, d.err)
+		if !yield(Token{ID: d.id}, d.err) {
+			return first
 		}
 	}
+	for _, tok := range s.tokens {
+		if !yield(tok, nil) {
+			break
+		}
+	}
+	return first
 }
 
 // expiringList collects the tokens that Expiring yields.

@@ -56,7 +56,7 @@ func Login[C any](ctx context.Context, m *Manager, credentials C, g Grant, verif
 	if m == nil {
 		return Issued{}, errNoManager
 	}
-	verb := m.begin(VerbLogin)
+	verb := m.begin(VerbLogin, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := checkVerifiers(verifiers); err != nil {
 		return Issued{}, err
@@ -90,7 +90,7 @@ func Identify[C any](ctx context.Context, m *Manager, credentials C, verifiers .
 	if m == nil {
 		return "", errNoManager
 	}
-	verb := m.begin(VerbIdentify)
+	verb := m.begin(VerbIdentify, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := checkVerifiers(verifiers); err != nil {
 		return "", err

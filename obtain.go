@@ -33,7 +33,7 @@ import (
 // Errors are ErrNoKeys and those of Issue. After ErrOutcomeUnknown a token may have been made,
 // and Obtain gives that one; any other error has changed nothing.
 func (m *Manager) Obtain(ctx context.Context, g Grant) (i Issued, err error) {
-	verb := m.begin(VerbObtain)
+	verb := m.begin(VerbObtain, &err)
 	defer m.finish(ctx, &verb, &err)
 	if len(m.keys) == 0 {
 		return Issued{}, ErrNoKeys

@@ -167,7 +167,7 @@ func (p *Pairs) Access() *Manager { return p.access }
 // The cost of Issue grows with the live records of the subject, unless MaxTokens is
 // NoTokenLimit.
 func (p *Pairs) Issue(ctx context.Context, g Grant) (c TokenPair, err error) {
-	verb := p.refresh.begin(VerbIssuePair)
+	verb := p.refresh.begin(VerbIssuePair, &err)
 	defer p.refresh.finish(ctx, &verb, &err)
 	if err := p.check(&g); err != nil {
 		return TokenPair{}, err
@@ -260,7 +260,7 @@ func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, e
 // and the session lives on. A new text that only Peek was given counts as not presented. Other
 // errors are those of Refresh.
 func (p *Pairs) Peek(ctx context.Context, refreshToken string) (tok Token, err error) {
-	verb := p.refresh.begin(VerbPeekPair)
+	verb := p.refresh.begin(VerbPeekPair, &err)
 	defer p.refresh.finish(ctx, &verb, &err)
 	if _, tok, err = p.refresh.proveLive(ctx, &verb, refreshToken); err != nil {
 		return Token{}, err

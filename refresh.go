@@ -35,17 +35,23 @@ import (
 // again with the same text while the grace lasts.
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (c TokenPair, err error) {
 	m := p.refresh
-	verb := m.begin(VerbRefresh)
+	verb := m.begin(VerbRefresh, &err)
 	defer m.finish(ctx, &verb, &err)
+	return p.refreshText(ctx, &verb, refreshToken, scope)
+}
+
+// refreshText is Refresh, and does not count verb.
+func (p *Pairs) refreshText(ctx context.Context, verb *call, refreshToken string, scope []string) (c TokenPair, err error) {
+	m := p.refresh
 	var rec storage.Record
 	text := presented{cred: new(bearer.Credential), sum: new([sha256.Size]byte)}
-	found, now, err := m.proveInto(ctx, &verb, refreshToken, &text, &rec)
+	found, now, err := m.proveInto(ctx, verb, refreshToken, &text, &rec)
 	if err != nil {
 		return TokenPair{}, err
 	}
 	asked := ""
 	if found != spentText {
-		tok, err := m.requireLive(ctx, &verb, &text, &rec, found, now)
+		tok, err := m.requireLive(ctx, verb, &text, &rec, found, now)
 		if err == nil {
 			asked, err = narrowScope(&tok, scope)
 		}
@@ -54,10 +60,10 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 		}
 	} else if !m.sessionLives(&rec, now) { // an end is final: there is nothing to write
 		tok := m.token(&rec)
-		return TokenPair{}, m.refuse(ctx, &verb, reused(&tok, &text))
+		return TokenPair{}, m.refuse(ctx, verb, reused(&tok, &text))
 	}
 	r := refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText, actor: actorOf(ctx)}
-	return r.answer(ctx, &verb, rec.Subject)
+	return r.answer(ctx, verb, rec.Subject)
 }
 
 // narrowScope returns those words of tok's scope that are in asked, in the order of that scope,

@@ -35,22 +35,27 @@ import (
 // but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown call Rotate again. If the
 // overlap was 0 and the second call returns ErrReplaced, issue a token instead.
 func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (i Issued, err error) {
-	verb := m.begin(VerbRotate)
+	verb := m.begin(VerbRotate, &err)
 	defer m.finish(ctx, &verb, &err)
+	return m.rotateText(ctx, &verb, bearer, overlap)
+}
+
+// rotateText is Rotate, and does not count verb.
+func (m *Manager) rotateText(ctx context.Context, verb *call, bearer string, overlap time.Duration) (Issued, error) {
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
 	}
-	p, err := m.prove(ctx, &verb, bearer)
+	p, err := m.prove(ctx, verb, bearer)
 	switch {
 	case err != nil:
 		return Issued{}, err
 	case p.rec.Kind == KindSession:
 		return Issued{}, errRotateSession
 	}
-	if _, err := m.requireLive(ctx, &verb, &p.presented, &p.rec, p.stands, p.now); err != nil {
+	if _, err := m.requireLive(ctx, verb, &p.presented, &p.rec, p.stands, p.now); err != nil {
 		return Issued{}, err
 	}
-	return m.rotate(ctx, &verb, p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
+	return m.rotate(ctx, verb, p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
 }
 
 // RotateID is Rotate for administrators, who have no text of the token of id. The text in use
@@ -61,7 +66,7 @@ func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Durati
 // prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable for a
 // session; ErrInvalidGrant as from Rotate; or the store's.
 func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (i Issued, err error) {
-	verb := m.begin(VerbRotateID)
+	verb := m.begin(VerbRotateID, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -485,6 +487,96 @@ func TestStatsOfHolds(t *testing.T) {
 	want("Release after a cut", StatKey{VerbRelease, "ok"}, 2)
 	if got := countsOf(m); len(got) != 5 { // with issue and expire
 		t.Errorf("counted %v", got)
+	}
+}
+
+// heldNow returns how many connections are held now, by the counters.
+func heldNow(m *Manager) int {
+	s := m.Stats()
+	now := int(s.Get(StatKey{VerbHold, "ok"})) + int(s.Get(StatKey{VerbHold, "renewed"}))
+	for key, n := range s.All() {
+		if key.Verb == VerbRelease || key.Verb == VerbCut {
+			now -= int(n)
+		}
+	}
+	return now
+}
+
+// TestHeldNowAfterAPanic: an Observe that panics or ends its goroutine in Hold leaves no connection,
+// and none in the counters, whatever happened to the token meanwhile.
+func TestHeldNowAfterAPanic(t *testing.T) {
+	for name, does := range map[string]func(m *Manager, i Issued, cancel func()){
+		"nothing":     func(*Manager, Issued, func()) {},
+		"Expire":      func(m *Manager, i Issued, _ func()) { made(m.Expire(context.Background(), i.ID)) },
+		"the context": func(_ *Manager, _ Issued, cancel func()) { cancel() },
+	} {
+		for _, leave := range []func(){func() { panic("of Observe") }, runtime.Goexit} {
+			synctest.Test(t, func(t *testing.T) {
+				var m *Manager
+				var i Issued
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				m = made(New(memory.New(), Config{Observe: func(_ context.Context, e Event) {
+					if e.Kind == EventHeld {
+						does(m, i, cancel)
+						synctest.Wait()
+						leave()
+					}
+				}}))
+				i = issueTo(t, m, Grant{Subject: "ana"})
+				gone := make(chan struct{})
+				go func() {
+					defer close(gone)
+					defer func() { _ = recover() }()
+					_, _ = m.Hold(ctx, i.Bearer)
+					t.Error("Hold has returned")
+				}()
+				<-gone
+				synctest.Wait()
+				if n := heldNow(m); n != 0 {
+					t.Errorf("%s: %d are held by the counters: %v", name, n, countsOf(m))
+				}
+			})
+		}
+	}
+}
+
+// TestVerbThatDoesNotReturn: a verb that runtime.Goexit or a panic ends is counted as internal, once,
+// and a loop that its body ends so is, too.
+func TestVerbThatDoesNotReturn(t *testing.T) {
+	for name, leave := range map[string]func(){"Goexit": runtime.Goexit, "panic": func() { panic("of a hook") }} {
+		for verb, call := range map[Verb]func(m *Manager, i Issued){
+			VerbAuthenticate: func(m *Manager, i Issued) { _, _ = m.Authenticate(context.Background(), i.Bearer) },
+			VerbPeek:         func(m *Manager, i Issued) { _, _ = m.Peek(context.Background(), i.Bearer) },
+			VerbHold:         func(m *Manager, i Issued) { _, _ = m.Hold(context.Background(), i.Bearer) },
+			VerbRotate:       func(m *Manager, i Issued) { _, _ = m.Rotate(context.Background(), i.Bearer, 0) },
+			VerbTokens: func(m *Manager, _ Issued) {
+				for range m.Tokens(context.Background(), "ana") {
+					leave()
+				}
+			},
+			VerbExpiring: func(m *Manager, _ Issued) {
+				for range m.Expiring(context.Background(), time.Hour) {
+					leave()
+				}
+			},
+		} {
+			m, _ := managerOver(t, memory.New(), Config{Admit: func(context.Context, Token) error { leave(); return nil }})
+			i := issueTo(t, m, Grant{Subject: "ana"})
+			before := countsOf(m)
+			gone := make(chan struct{})
+			go func() {
+				defer close(gone)
+				defer func() { _ = recover() }()
+				call(m, i)
+				t.Errorf("%v has returned", verb)
+			}()
+			<-gone
+			want := map[StatKey]uint64{{verb, "internal"}: 1}
+			if diff := cmp.Diff(want, risen(before, countsOf(m))); diff != "" {
+				t.Errorf("%s in %v (-want +got):\n%s", name, verb, diff)
+			}
+		}
 	}
 }
 

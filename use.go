@@ -91,11 +91,11 @@ func (s *spending) inTx(tx storage.Tx, now time.Time) error {
 func repeatable(rec *storage.Record, use usage) bool { return rec.UseGrace > 0 && use != useHeld }
 
 // repeat answers c, a text of rec, which is alive and has no uses left. It sets tok to the
-// repetition of the last use, or refuses c if use may be none. by is the generation of c.
-func (m *Manager) repeat(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, by uint32, use usage, tok *Token) error {
+// repetition of the last use, or refuses c if use may be none. generation is that of c.
+func (m *Manager) repeat(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, generation uint32, use usage, tok *Token) error {
 	if !repeatable(rec, use) {
 		payTag(c, m.binding)
-		return m.refuse(ctx, verb, exhausted(&rec.Token, by))
+		return m.refuse(ctx, verb, exhausted(&rec.Token, generation))
 	}
 	*tok = rec.Token
 	tok.UsesLeft = -1
@@ -153,9 +153,9 @@ func (m *Manager) exhaust(id ID, subject string) {
 	}
 }
 
-// exhausted returns the refusal of tok, which has no uses left, to a secret of generation by.
-func exhausted(tok *Token, by uint32) *Rejection {
-	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: by}
+// exhausted returns the refusal of tok, which has no uses left, to a secret of generation.
+func exhausted(tok *Token, generation uint32) *Rejection {
+	return &Rejection{Err: ErrExhausted, ID: tok.ID, Subject: tok.Subject, Generation: generation}
 }
 
 // recordUse records that the current secret of rec, which p presents, was used at now. It returns
@@ -243,7 +243,7 @@ func (m *Manager) touch(ctx context.Context, verb *call, tok *Token, ttl time.Du
 // Renew spends no use of a budget. Errors are those of Authenticate, ErrNotRenewable if the
 // policy is RenewNever or bearer is an access text of a session, and ErrOutcomeUnknown.
 func (m *Manager) Renew(ctx context.Context, bearer string) (tok Token, err error) {
-	verb := m.begin(VerbRenew)
+	verb := m.begin(VerbRenew, &err)
 	defer m.finish(ctx, &verb, &err)
 	if m.policy.Renewal == RenewNever {
 		return Token{}, ErrNotRenewable

@@ -122,7 +122,8 @@
 //	    nothing for an ID without a record. An error that wraps ErrCorrupt stands for
 //	    the one record whose ID it has; any other error is the last pair. The loop body
 //	    may call the store, Update included, and may stop at any time; both leave
-//	    nothing locked.
+//	    nothing locked. GetsFor is true of the store itself, and false of a wrapper
+//	    around it.
 //
 // # Marker
 //

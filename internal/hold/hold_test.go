@@ -82,7 +82,12 @@ func scheduler(recheck time.Duration) (*hold.Scheduler, *world) {
 		changes: make(chan storage.Change),
 		closed:  make(chan struct{}),
 	}
-	return hold.New(hold.Config{
+	return hold.New(configOf(w, recheck)), w
+}
+
+// configOf returns the Config of a Scheduler over w.
+func configOf(w *world, recheck time.Duration) hold.Config {
+	return hold.Config{
 		Recheck:     recheck,
 		Poll:        time.Second,
 		Marks:       storage.NewMarks(storage.Mark{}, nil),
@@ -114,7 +119,7 @@ func scheduler(recheck time.Duration) (*hold.Scheduler, *world) {
 			w.cut = append(w.cut, causes...)
 		},
 		ByGeneration: func(cause error, _ uint32) error { return cause },
-	}), w
+	}
 }
 
 // open holds a connection by a secret of generation.

@@ -5,18 +5,19 @@ import (
 	"time"
 )
 
-// notice is a function that the holder of a connection has registered. It runs before each
+// notice is a function that the caller of Hold has registered. The function runs before each
 // end of the connection, or after each replacement of the secret of its token.
 type notice struct {
 	f          func()
-	before     time.Duration // how long before the end it runs; not above 0: it runs after a replacement
-	warned     instant       // the end before which it has run, or unknown
-	generation uint32        // the generation of secret that it has run for, or that the holder knew
-	started    bool          // it has run
+	lead       time.Duration // how long before the end f runs; not above 0: f runs after a replacement
+	warned     instant       // the end before which f has run, or unknown
+	generation uint32        // the generation of secret that f has run for, or that the caller knew
+	started    bool          // f has run
 }
 
-// warning says when the tick loop has a token read because a notice before the end is due.
-// The read may show a later end, since a renewal by a use is not told to watchers.
+// warning says when the tick loop tells the read loop to read a token, because a notice before
+// the end is due. The read may show a later end, since a renewal by a use is not told to watchers.
+// If every notice that a warning is for has been stopped, the warning costs that read.
 type warning struct {
 	at   instant
 	read bool // the token is being read; at is when the notice runs without an answer
@@ -25,18 +26,17 @@ type warning struct {
 // warnPatience is how long a notice before the end waits for the read.
 const warnPatience = time.Second
 
-// WarnFunc has f run in a goroutine of its own when before is left until the end of c. It
-// runs once for each end that a read shows. For a before that is not positive, a nil f, or
-// after c was cut or dropped, it never runs. stop unregisters f. It returns true if f was registered
-// and has never run.
-func (s *Scheduler) WarnFunc(c *Conn, before time.Duration, f func()) (stop func() bool) {
-	n := &notice{f: f, before: before, warned: unknown}
-	return s.register(c, n, before.Milliseconds() > 0)
+// WarnFunc runs f, in its own goroutine, when lead is left until the end of c. f runs once for
+// each end that a read shows. If lead is under a millisecond, f is nil, or c was cut or dropped, f
+// never runs. stop unregisters f. It returns true if f was registered and has never run.
+func (s *Scheduler) WarnFunc(c *Conn, lead time.Duration, f func()) (stop func() bool) {
+	n := &notice{f: f, lead: lead, warned: unknown}
+	return s.register(c, n, lead.Milliseconds() > 0)
 }
 
-// RotatedFunc has f run in a goroutine of its own when a read shows a later secret than that
-// of generation, and then whenever one shows a later one still. For a nil f, or after c was cut or
-// dropped, it never runs. stop is as that of WarnFunc.
+// RotatedFunc runs f, in its own goroutine, when a read shows a later secret than that of
+// generation, and again when a read shows a still later secret. If f is nil, or c was cut or
+// dropped, f never runs. stop is as that of WarnFunc.
 func (s *Scheduler) RotatedFunc(c *Conn, generation uint32, f func()) (stop func() bool) {
 	return s.register(c, &notice{f: f, generation: generation}, true)
 }
@@ -51,7 +51,7 @@ func (s *Scheduler) register(c *Conn, n *notice, runs bool) (stop func() bool) {
 		}
 		c.noticed = true
 		s.notices[c] = append(s.notices[c], n)
-		if n.before > 0 {
+		if n.lead > 0 {
 			s.warnBy(t, n.at(t.expires))
 		} else {
 			s.run.readLater(t) // the secret may have been replaced since it was held
@@ -77,8 +77,8 @@ func (s *Scheduler) unregister(c *Conn, n *notice) bool {
 	return !n.started
 }
 
-// warnBy has t read at the given instant or before. The read of a token that has expired is
-// under way.
+// warnBy tells the tick loop to have t read at the given instant or before. A t in no queue has
+// expired, and its read runs.
 func (s *Scheduler) warnBy(t *token, at instant) {
 	if w, ok := s.warnings[t]; ok && w.at <= at {
 		return
@@ -89,9 +89,9 @@ func (s *Scheduler) warnBy(t *token, at instant) {
 	}
 }
 
-// warnIfDue has t read if a notice before the end is due at now. If a read for that has not
-// been answered for warnPatience, the notices run by the end that is known. Its caller has the
-// lock.
+// warnIfDue tells the read loop to read t if a notice before the end is due at now. If that read
+// has not been answered for warnPatience, the notices run by the end that is known. Its caller
+// has the lock.
 func (r *run) warnIfDue(t *token, now instant) {
 	s := r.s
 	w, ok := s.warnings[t]
@@ -105,10 +105,11 @@ func (r *run) warnIfDue(t *token, now instant) {
 	}
 }
 
-// giveNotices runs the notices of the connections of t that are due at now, and sets when t is
-// read for the next one. generation is that of the current secret, or 0 if that was not read.
-// Its caller has the lock.
+// giveNotices runs the notices of the connections of t that are due at now. It replaces the
+// warning of t by that for the next notice, or by none. generation is that of the current secret,
+// or 0 if that was not read. Its caller has the lock.
 func (s *Scheduler) giveNotices(t *token, generation uint32, now instant) {
+	delete(s.warnings, t)
 	if len(s.notices) == 0 {
 		return
 	}
@@ -125,26 +126,27 @@ func (s *Scheduler) giveNotices(t *token, generation uint32, now instant) {
 			next = min(next, n.at(t.expires))
 		}
 	}
-	if delete(s.warnings, t); next != never {
+	if next != never {
 		s.warnings[t] = warning{at: next}
 	}
 }
 
-// at returns when n runs before end, or never if it has run or does not run before an end.
+// at returns when n runs before end. It returns never if n has run for end, or does not run before
+// an end.
 func (n *notice) at(end instant) instant {
-	if n.before <= 0 || n.warned == end || end == unknown {
+	if n.lead <= 0 || n.warned == end || end == unknown {
 		return never
 	}
-	return end - instant(n.before.Milliseconds())
+	return end - instant(n.lead.Milliseconds())
 }
 
-// due reports whether n runs now, and notes that it has run.
+// due reports whether n runs now, and notes that n has run.
 func (n *notice) due(end instant, generation uint32, now instant) bool {
 	switch {
 	case n.at(end) <= now && now < end:
 		n.warned = end
 		return true
-	case n.before <= 0 && generation > n.generation:
+	case n.lead <= 0 && generation > n.generation:
 		n.generation = generation
 		return true
 	}

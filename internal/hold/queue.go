@@ -49,21 +49,17 @@ func (q *dueQueue) Pop() any {
 	return t
 }
 
-// schedule is reschedule for callers outside of the tick loop. It wakes that loop if t is
+// schedule moves t to its place in the queue, or puts t there. It wakes the tick loop if t is
 // now the first in the queue.
 func (s *Scheduler) schedule(t *token) {
-	if s.reschedule(t); s.queue[0] == t {
-		signal(s.run.wake)
-	}
-}
-
-// reschedule moves t to its place in the queue, or puts it there.
-func (s *Scheduler) reschedule(t *token) {
 	t.next = s.dueAt(t)
 	if t.position == 0 {
 		heap.Push(&s.queue, t)
 	} else {
 		heap.Fix(&s.queue, int(t.position-1))
+	}
+	if s.queue[0] == t {
+		signal(s.run.wake)
 	}
 }
 

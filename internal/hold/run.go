@@ -139,8 +139,10 @@ func (r *run) tick(now instant) (next instant) {
 	return next
 }
 
-// takeDue has every token in the queue that is due checked or read. A token that expired
-// leaves the queue until it has been read: the store may know of a renewal.
+// takeDue tells the other loops to check or read every token in the queue that is due. A token
+// that expired leaves the queue until it has been read: the store may know of a renewal. Any other
+// token is due again a millisecond later at the earliest, so that takeDue, which has the lock,
+// always ends.
 func (r *run) takeDue(now instant) {
 	s := r.s
 	for len(s.queue) > 0 && s.queue[0].next <= now {
@@ -155,7 +157,8 @@ func (r *run) takeDue(now instant) {
 		}
 		r.warnIfDue(t, now)
 		if t.expires > now {
-			s.reschedule(t)
+			t.next = max(s.dueAt(t), now+1)
+			heap.Fix(&s.queue, 0)
 			continue
 		}
 		heap.Remove(&s.queue, 0)

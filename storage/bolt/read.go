@@ -85,6 +85,9 @@ func (s *Store) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Re
 	}
 }
 
+// GetsFor implements storage.BatchGetter.
+func (s *Store) GetsFor(store storage.Store) bool { return store == storage.Store(s) }
+
 // selected returns the IDs of the records that may match f, in order, and, for the zero filter,
 // those of damaged records.
 func (s *Store) selected(f storage.Filter) []storage.ID {

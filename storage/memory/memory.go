@@ -157,6 +157,9 @@ func (s *Store) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Re
 	}
 }
 
+// GetsFor implements storage.BatchGetter.
+func (s *Store) GetsFor(store storage.Store) bool { return store == storage.Store(s) }
+
 // Close implements storage.Store. It waits for the Update that is under way, and removes all
 // records.
 func (s *Store) Close() error {

@@ -18,6 +18,16 @@ func (g getting) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.R
 	return func(yield func(storage.Record, error) bool) { g.gets(g, ctx, ids, yield) }
 }
 
+func (g getting) GetsFor(store storage.Store) bool {
+	_, itself := store.(getting)
+	return itself
+}
+
+// gettingForAll is a getting that takes every store for itself.
+type gettingForAll struct{ getting }
+
+func (gettingForAll) GetsFor(storage.Store) bool { return true }
+
 func getsLike(gets func(g getting, ctx context.Context, ids []storage.ID, yield func(storage.Record, error) bool)) func(*toy) storage.Store {
 	return func(t *toy) storage.Store { return getting{t, gets, make(map[storage.ID]storage.Record)} }
 }
@@ -34,6 +44,7 @@ func right(g getting, ctx context.Context, ids []storage.ID, yield func(storage.
 func getsFlaws() []flaw {
 	type more = func(storage.Record, error) bool
 	return []flaw{
+		{"gets_for_a_wrapper", []string{"S32"}, func(t *toy) storage.Store { return gettingForAll{getsLike(right)(t).(getting)} }},
 		{"gets_tells_of_absent_ones", []string{"S32"}, getsLike(func(g getting, ctx context.Context, ids []storage.ID, yield more) {
 			for _, id := range ids {
 				if r, err := g.Get(ctx, id); !yield(r, err) || err != nil && err != storage.ErrNotFound {

@@ -22,6 +22,8 @@ func getsCases() []testCase {
 			checkGetsBody},
 		{"S32_loop_may_stop", "The loop may stop at any time; that leaves nothing locked.",
 			checkGetsStops},
+		{"S32_not_for_a_wrapper", "GetsFor is true of the store itself, and false of a wrapper around it.",
+			checkGetsFor},
 		{"S32_closed", "Once the store is closed the last pair is ErrClosed.",
 			checkGetsClosed},
 	}
@@ -31,7 +33,7 @@ var errNoGets = errors.New("the store reads one record at a time: it is no stora
 
 func (e *env) getter() (storage.BatchGetter, error) {
 	g, ok := e.store.(storage.BatchGetter)
-	if !ok {
+	if !ok || !g.GetsFor(e.store) {
 		return nil, errNoGets
 	}
 	return g, nil
@@ -180,6 +182,19 @@ func checkGetsStops(e *env) error {
 	}
 	more := e.record("ana")
 	return errors.Join(e.put(more), e.gotten([]storage.ID{more.ID}, more))
+}
+
+func checkGetsFor(e *env) error {
+	g, err := e.getter()
+	if err != nil {
+		return err
+	}
+	for _, wrapper := range []storage.Store{struct{ storage.Store }{e.store}, &struct{ storage.Store }{e.store}, nil} {
+		if g.GetsFor(wrapper) {
+			return fmt.Errorf("GetsFor of %T is true", wrapper)
+		}
+	}
+	return nil
 }
 
 func checkGetsClosed(e *env) error {

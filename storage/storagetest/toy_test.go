@@ -155,6 +155,8 @@ func (t *toy) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Reco
 	}
 }
 
+func (t *toy) GetsFor(store storage.Store) bool { return store == storage.Store(t) }
+
 func (t *toy) Sweep(ctx context.Context, deadBefore time.Time, limit int) (int, error) {
 	if err := t.lock(ctx); err != nil {
 		return 0, err
