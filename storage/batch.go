@@ -16,7 +16,8 @@ type BatchGetter interface {
 	// A pair with an error that wraps ErrCorrupt stands for one record, whose ID it has, and
 	// iteration goes on. Any other error, that of ctx for instance, is the last pair. If each error
 	// wraps ErrCorrupt, every other record was yielded. The loop body may call the store, and may
-	// stop at any time.
+	// stop at any time. A Manager cancels a call that yields no pair for a second, and calls Get
+	// for each record then.
 	Gets(ctx context.Context, ids []ID) iter.Seq2[Record, error]
 
 	// GetsFor reports whether store is this BatchGetter itself. It returns false for a wrapper that

@@ -36,11 +36,8 @@ func (s *Scheduler) readAllLater() {
 // readBatch is how many tokens are read by one call of Config.ReadAll.
 const readBatch = 1000
 
-// readLoop reads the tokens that wait for that, batch after batch. If the tick loop has
-// canceled a read, the next read gets a new context.
+// readLoop reads the tokens that wait for that, batch after batch.
 func (r *run) readLoop() {
-	ctx, cancel := r.readContext()
-	defer func() { cancel() }()
 	for {
 		select {
 		case <-r.readSignal:
@@ -53,15 +50,39 @@ func (r *run) readLoop() {
 			size = readBatch
 		}
 		for batch := range slices.Chunk(tokens, size) {
-			if ctx.Err() != nil {
-				ctx, cancel = r.readContext()
-			}
-			r.readTokens(ctx, batch)
+			r.readBatch(batch)
 		}
 	}
 }
 
-// readContext returns a context for reads. storeSilent cancels it.
+// readBatch reads tokens with one call, and then each that this call could not read by itself: one
+// token that makes the call fail, or a call that is slow, keeps no other token from being read.
+func (r *run) readBatch(tokens []*token) {
+	unread, _ := r.readTokens(tokens)
+	if len(tokens) > 1 {
+		unread = r.readSingly(unread)
+	}
+	for _, t := range unread {
+		if r.ctx.Err() == nil {
+			r.s.unreadable(t, instantOf(r.s.cfg.Now()))
+		}
+	}
+}
+
+// readSingly reads each of tokens by itself, and returns those that could not be read. If the tick
+// loop cancels a read, the store is silent, and readSingly reads no more.
+func (r *run) readSingly(tokens []*token) (unread []*token) {
+	for i := range tokens {
+		left, canceled := r.readTokens(tokens[i : i+1])
+		unread = append(unread, left...)
+		if canceled {
+			return append(unread, tokens[i+1:]...)
+		}
+	}
+	return unread
+}
+
+// readContext returns a context for one read. storeSilent cancels it.
 func (r *run) readContext() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.cancelRead.Store(&cancel)
@@ -81,19 +102,23 @@ func (r *run) takeReads() []*token {
 	return tokens
 }
 
-// readTokens reads tokens and acts on their states. The tick loop is told that the store
+// readTokens reads tokens with one call and acts on their states. It returns those that could not
+// be read, and whether the tick loop has canceled the call. The tick loop is told that the store
 // answers with every token that could be read.
-func (r *run) readTokens(ctx context.Context, tokens []*token) {
+func (r *run) readTokens(tokens []*token) (unread []*token, canceled bool) {
+	ctx, cancel := r.readContext()
+	defer cancel()
 	r.reading.Store(true)
 	states := r.read(ctx, tokens)
 	r.reading.Store(false)
+	canceled = ctx.Err() != nil
 	s := r.s
 	for i, t := range tokens {
 		switch st := &states[i]; {
 		case r.ctx.Err() != nil:
-			return
+			return nil, true
 		case st.Unreadable:
-			s.unreadable(t, instantOf(s.cfg.Now()))
+			unread = append(unread, t)
 			continue
 		case st.Cause != nil:
 			s.cut(t, st.Cause)
@@ -102,6 +127,7 @@ func (r *run) readTokens(ctx context.Context, tokens []*token) {
 		}
 		r.reads.Add(1)
 	}
+	return unread, canceled
 }
 
 // read is Config.ReadAll, or Config.Read for a single token. After a panic, or an answer of
