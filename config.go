@@ -60,10 +60,10 @@ type Config struct {
 	// Observe is told what happens, after its effect and outside all locks. EventKind lists
 	// the kinds, and LogEvents returns an Observe that logs. Observe runs in the goroutine
 	// that caused the event, with its context: a slow Observe slows that call and no other.
-	// Events of held connections that no call caused are told in goroutines of their own,
-	// those of connections that were cut together one after the other. While 64 of these
-	// goroutines run, further events are dropped, and Stats still counts them. A panic in one
-	// is told as EventHookFailed. nil: no event is told.
+	// Events of held connections that no call caused are told in goroutines of their own:
+	// each EventCut after the other, a million waiting at most, and others in 64 goroutines
+	// at most. Further events are dropped, and Stats still counts them. A panic in one is
+	// told as EventHookFailed. nil: no event is told.
 	Observe func(ctx context.Context, e Event)
 
 	// Keys are the keys that Obtain derives secrets from. Each is made of 32 random bytes, by

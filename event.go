@@ -116,9 +116,9 @@ const maxTellApart = 64
 
 // tellApart is tell in a goroutine of its own, for events of verb that no call caused. The
 // goroutines that serve held connections use it, so that an Observe that hangs or panics does not
-// stop them. If Observe panics, the events after that one are told all the same.
-func (m *Manager) tellApart(verb Verb, events ...Event) {
-	if m.observe == nil || len(events) == 0 {
+// stop them.
+func (m *Manager) tellApart(verb Verb, e Event) {
+	if m.observe == nil {
 		return
 	}
 	if m.apart.Add(1) > maxTellApart {
@@ -127,9 +127,7 @@ func (m *Manager) tellApart(verb Verb, events ...Event) {
 	}
 	go func() {
 		defer m.apart.Add(-1)
-		for i := range events {
-			m.tellSafely(verb, events[i])
-		}
+		m.tellSafely(verb, e)
 	}()
 }
 
@@ -153,8 +151,8 @@ func (m *Manager) refuse(ctx context.Context, verb *call, err error) error {
 		return err
 	}
 	e := refusedEvent(EventRejected, m.now(), err)
-	if r, ok := err.(*Rejection); ok && (r.Err == ErrReplaced || r.Err == ErrReused) {
-		e.Kind = EventSpent
+	if r, ok := err.(*Rejection); ok && verb.Verb != VerbUse && (r.Err == ErrReplaced || r.Err == ErrReused) {
+		e.Kind = EventSpent // a Use presents no text
 	}
 	m.tell(ctx, verb, e)
 	return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/hold"
@@ -162,10 +163,48 @@ func (m *Manager) tellCheckFailed(id ID, subject string, err error) {
 		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
 }
 
-// heldCut counts the connections that were cut with causes, and tells Observe of each. One whose
+// maxCuts is how many cuts can wait until Observe is told of them. If Observe hangs, later cuts are
+// counted and not told.
+const maxCuts = 1 << 20
+
+// cuts are the cuts of held connections that Observe is to be told of. One goroutine at a time tells
+// of them, one after the other: a logout of many connections is many events at once.
+type cuts struct {
+	mu      sync.Mutex
+	waiting []cut
+	telling bool // the goroutine runs
+}
+
+// cut is the end of a held connection by cause.
+type cut struct {
+	at    time.Time
+	cause error
+}
+
+// add adds all to the cuts that wait, and reports whether the caller is to start the goroutine.
+func (c *cuts) add(all []cut) (start bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(c.waiting, all[:min(len(all), maxCuts-len(c.waiting))]...)
+	start = !c.telling && len(c.waiting) > 0
+	c.telling = c.telling || start
+	return start
+}
+
+// take returns the cuts that wait. If there are none, the goroutine is over.
+func (c *cuts) take() []cut {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.waiting
+	c.waiting = nil
+	c.telling = len(all) > 0
+	return all
+}
+
+// heldCut counts the connections that were cut with causes, and has Observe told of each. One whose
 // cause is nil had been left by the client before, and counts as released.
 func (m *Manager) heldCut(causes []error) {
-	var events []Event
+	var all []cut
 	for _, cause := range causes {
 		if cause == nil {
 			m.count(VerbRelease, outcomeOK, 1)
@@ -173,10 +212,21 @@ func (m *Manager) heldCut(causes []error) {
 		}
 		m.count(VerbCut, outcomeOf(cause), 1)
 		if m.observe != nil {
-			events = append(events, refusedEvent(EventCut, m.now(), cause))
+			all = append(all, cut{m.now(), cause})
 		}
 	}
-	m.tellApart(VerbHold, events...)
+	if m.cuts.add(all) {
+		go m.tellCuts()
+	}
+}
+
+// tellCuts tells Observe of the cuts that wait, until none does.
+func (m *Manager) tellCuts() {
+	for all := m.cuts.take(); len(all) > 0; all = m.cuts.take() {
+		for _, c := range all {
+			m.tellSafely(VerbHold, refusedEvent(EventCut, c.at, c.cause))
+		}
+	}
 }
 
 // heldRanOut returns the cause for the connections of a token that expired while the store
