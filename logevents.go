@@ -30,8 +30,8 @@ type LogOptions struct {
 // EventSwept and EventConfirmed; Warn for EventRenewalFailed, EventClock and EventSpent; and Error
 // for EventAhead, EventHookFailed and any other EventCouldNotTell.
 //
-// EventRejected, EventSpent and EventAhead are limited, because strangers can cause any number of
-// them. A minute of a prefix begins with the At of such an event. When a later event of that prefix
+// EventRejected, EventSpent, EventAhead, EventRenewalFailed and EventCouldNotTell are limited,
+// because strangers, or a store that is away, can cause any number of them. A minute of a prefix begins with the At of such an event. When a later event of that prefix
 // says that the minute is over, one line for each kind says how many events were dropped. At a time,
 // 64 prefixes have minutes of their own, and further prefixes share one. So LogEvents keeps a few
 // kilobytes at most. Managers that share the function and a prefix need Clocks that agree.

@@ -17,7 +17,11 @@ const (
 
 // limitedKind reports whether LogEvents limits the events of kind.
 func limitedKind(kind EventKind) bool {
-	return kind == EventRejected || kind == EventSpent || kind == EventAhead
+	switch kind {
+	case EventRejected, EventSpent, EventAhead, EventRenewalFailed, EventCouldNotTell:
+		return true
+	}
+	return false
 }
 
 // logLimit limits how many events are logged in a minute. Each prefix has minutes of its own, because
