@@ -127,7 +127,7 @@ func (f flaw) failing(t *testing.T, limit time.Duration) ([]string, error) {
 			continue
 		}
 		ran++
-		if err := c.run(t, b, limit); err != nil {
+		if err := c.run(t, b, limit); err != nil && err != errNoGets { // the toy that a flaw is wrapped around has Gets
 			failed, errs = append(failed, clause), append(errs, fmt.Errorf("%s: %w", c.name, err))
 		}
 	}

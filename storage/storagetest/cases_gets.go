@@ -48,7 +48,7 @@ func (e *env) gets(ctx context.Context, ids ...storage.ID) ([]storage.Record, er
 	var rs []storage.Record
 	for r, err := range g.Gets(ctx, ids) {
 		if err != nil {
-			return sorted(rs...), fmt.Errorf("Gets: %w", err)
+			return sorted(rs...), fmt.Errorf("the records of Gets: %w", err)
 		}
 		rs = append(rs, r)
 	}
