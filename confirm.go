@@ -30,23 +30,28 @@ import (
 func (m *Manager) Confirm(ctx context.Context, bearer string) (tok Token, err error) {
 	verb := m.begin(VerbConfirm, &err)
 	defer m.finish(ctx, &verb, &err)
-	p, err := m.prove(ctx, &verb, bearer)
+	return m.confirm(ctx, &verb, bearer)
+}
+
+// confirm is Confirm as a part of verb.
+func (m *Manager) confirm(ctx context.Context, verb *call, bearer string) (Token, error) {
+	p, err := m.prove(ctx, verb, bearer)
 	if err != nil {
 		return Token{}, err
 	}
 	confirm(&p.rec.Token, p.now)
-	if _, err = m.requireLive(ctx, &verb, &p.presented, &p.rec, p.stands, p.now); err != nil {
+	if _, err = m.requireLive(ctx, verb, &p.presented, &p.rec, p.stands, p.now); err != nil {
 		return Token{}, err
 	}
 	c := confirming{m: m, text: &p.presented}
-	err = m.update(ctx, &verb, p.rec.Subject, c.confirmIn)
+	err = m.update(ctx, verb, p.rec.Subject, c.confirmIn)
 	if err == nil {
 		err = m.overtaken(&c.token, c.epoch, p.generation)
 	}
 	if err != nil {
-		return Token{}, m.verdict(ctx, &verb, p.rec.ID, err)
+		return Token{}, m.verdict(ctx, verb, p.rec.ID, err)
 	}
-	m.tell(ctx, &verb, Event{Kind: EventConfirmed, At: c.at, Token: c.token, Before: &c.before})
+	m.tell(ctx, verb, Event{Kind: EventConfirmed, At: c.at, Token: c.token, Before: &c.before})
 	return c.token, nil
 }
 

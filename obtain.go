@@ -16,7 +16,8 @@ import (
 // Obtain returns the subject's live token for a grant like g, or issues a token if there is
 // none; Issued.Existing says which. It is the log-in of programs that keep one token for each
 // subject, or for each device (by Name): however many callers log in at once, all get the same
-// text. All that Obtain does is durable before it returns.
+// text. All that Obtain does is durable before it returns. A token that is given again keeps its
+// AuthenticatedAt: call Confirm where the user has just shown who they are.
 //
 // A token is like g if Name, Data, MaxUses, UseGrace and Thumbprint are those of g, and Scope has
 // the same words in any order. Issued.Reduced says if its TTL differs. Obtain returns only tokens that

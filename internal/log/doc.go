@@ -6,7 +6,8 @@
 // # Format
 //
 // All numbers are big-endian. A block is 4 KiB, a sector is 512 bytes, and a sector is
-// written whole or not at all.
+// written whole or not at all. A write that is cut short harms no sector in which it changes
+// nothing: version 2 relies on that for the frames that a block has already.
 //
 // Block 0 is written once, by Create. Its first sector, in every version of the
 // format, begins with the magic "lapse log\n" and the version (uint16), and ends in the
