@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -154,10 +155,10 @@ func (e *env) written(marks *storage.Marks) error {
 	var given atomic.Bool // the patience is used up
 	defer given.Store(true)
 	return runGuarded(e.patience, func() error {
-		look := time.NewTicker(time.Millisecond)
-		defer look.Stop()
 		for marks.Unsaved() && !given.Load() {
-			<-look.C
+			pause, stop := context.WithTimeout(e.ctx, time.Millisecond)
+			<-pause.Done()
+			stop()
 		}
 		return nil
 	})
