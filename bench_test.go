@@ -564,7 +564,7 @@ func BenchmarkHold(b *testing.B) {
 }
 
 // BenchmarkHoldSubject ends the 10,000 tokens of one subject among 100,000 that are
-// held, and authenticates somebody else meanwhile.
+// held, and authenticates another token meanwhile.
 func BenchmarkHoldSubject(b *testing.B) {
 	var cut time.Duration
 	var ratios, idles []float64
@@ -763,7 +763,7 @@ func (c *crowd) recheck(ctxs []context.Context) {
 	}
 }
 
-// cpu returns how many seconds of processor time this process has used but for the
+// cpu returns how many seconds of processor time this process has used, without that of the
 // garbage collector, which is what brings the figure up to date.
 func cpu() float64 {
 	runtime.GC()
@@ -846,7 +846,7 @@ func TestAuthenticateAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestRefusingMalformedAllocatesNothing, whoever is watching.
+// TestRefusingMalformedAllocatesNothing, with and without an Observe.
 func TestRefusingMalformedAllocatesNothing(t *testing.T) {
 	for name, cfg := range map[string]Config{"plain": {}, "watched": {Admit: letPass, Observe: func(context.Context, Event) {}}} {
 		m, _ := managerOver(t, memory.New(), cfg)
@@ -1120,7 +1120,7 @@ func TestFitsDecidesNothing(t *testing.T) {
 	}
 }
 
-// TestTakenIDWithFits: a random source that repeats itself replaces nobody's record.
+// TestTakenIDWithFits: a random source that repeats itself replaces no record.
 func TestTakenIDWithFits(t *testing.T) {
 	m, _ := managerOver(t, memory.New(), Config{})
 	old := issueTo(t, m, Grant{Subject: "ana"})
@@ -1258,8 +1258,8 @@ func (everyID) Get(id ID) (storage.Record, error) {
 	return storage.Record{Token: Token{ID: id}}, nil
 }
 
-// strictMemory and strictBolt are what somebody may build around a store: all of its
-// methods, but for a Get of their own.
+// strictMemory and strictBolt are what a program may build around a store: all of its
+// methods, with a Get of their own.
 type strictMemory struct{ *memory.Store }
 
 func (strictMemory) Get(context.Context, ID) (storage.Record, error) {

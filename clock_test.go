@@ -297,7 +297,7 @@ func TestTimeNeverGoesBack(t *testing.T) {
 				before := latest.Load()
 				now := m.now().UnixMilli()
 				if now < before {
-					t.Errorf("%d after somebody has seen %d", now, before)
+					t.Errorf("%d after a reader has seen %d", now, before)
 					return
 				}
 				for seen := latest.Load(); seen < now && !latest.CompareAndSwap(seen, now); seen = latest.Load() {
@@ -319,7 +319,7 @@ func (c *bubbleClock) Now() time.Time                         { return time.Now(
 func (c *bubbleClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 func (c *bubbleClock) Elapsed() time.Duration                 { return time.Since(c.start) }
 
-// TestHoldsAreCutByTheClock: with nobody there but who holds a connection, on any of the
+// TestHoldsAreCutByTheClock: with no call except the held connection, on any of the
 // Managers of a store.
 func TestHoldsAreCutByTheClock(t *testing.T) {
 	for guard, cut := range map[ClockGuard]bool{GuardDefault: true, GuardStrict: false} {
@@ -395,7 +395,7 @@ func (g *guarded) tells(when, bearer string, want error) {
 
 // settle is so long that a clock that is behind counts as right.
 func (g *guarded) settle() {
-	g.Peek(g.t.Context(), credentialOf(1).Text("lapse")) // somebody looks
+	g.Peek(g.t.Context(), credentialOf(1).Text("lapse")) // a look
 	g.machine.pass(defaultSettle + time.Millisecond)
 	g.now()
 }
@@ -454,7 +454,7 @@ func TestDiscontinuity(t *testing.T) {
 }
 
 // TestStrict: once a clock that is behind has settled, every verb says so, in no words
-// that log anybody out, until it is right or accepted.
+// that end any token, until it is right or accepted.
 func TestStrict(t *testing.T) {
 	g := newGuarded(t, Config{ClockGuard: GuardStrict, Policy: Policy{TTL: 30 * day, MaxTTL: NoLimit}, Keys: []Key{NewKey(bytes.Repeat([]byte{1}, keyLen))}})
 	i := issueTo(t, g.Manager, Grant{Subject: "ana"})
@@ -494,7 +494,7 @@ func TestStrict(t *testing.T) {
 	}
 	for n := range reflect.TypeFor[*Manager]().NumMethod() {
 		if name := reflect.TypeFor[*Manager]().Method(n).Name; verbs[name] == nil && name != "AcceptClock" && name != "Hold" && name != "Now" && name != "Stats" {
-			t.Errorf("%s: nobody has looked whether it asks about the clock first", name)
+			t.Errorf("%s: no test has looked whether it asks about the clock first", name)
 		}
 	}
 	g.machine.off = 0
@@ -560,7 +560,7 @@ func TestStrictPairs(t *testing.T) {
 }
 
 // TestStrictHold is that for Hold, whose goroutines may look at the clock for a moment
-// longer: nobody moves it after that.
+// longer: no call moves it after that.
 func TestStrictHold(t *testing.T) {
 	g := newGuarded(t, Config{ClockGuard: GuardStrict})
 	i := issueTo(t, g.Manager, Grant{Subject: "ana"})
@@ -643,7 +643,7 @@ func TestClockWithoutElapsed(t *testing.T) {
 	}
 }
 
-// TestGuardNeedsMarks: without them time never goes back, and nobody can end what was
+// TestGuardNeedsMarks: without them time never goes back, and no verb can end what was
 // issued before: GuardStrict, which would have to wait for that, is refused.
 func TestGuardNeedsMarks(t *testing.T) {
 	bare := struct{ storage.Store }{newDisk()}
@@ -664,7 +664,7 @@ func TestGuardNeedsMarks(t *testing.T) {
 		c.pass(9 * time.Minute)
 	}
 	if m.AcceptClock(t.Context()); m.marks.Epoch() != 0 {
-		t.Error("it has begun an epoch that nobody else knows of")
+		t.Error("it has begun an epoch that no other Manager knows of")
 	}
 	c.pass(4 * time.Minute)
 	if _, err := m.Peek(t.Context(), bearer); !errors.Is(err, ErrExpired) {
@@ -723,7 +723,7 @@ func TestSuspendIsTime(t *testing.T) {
 }
 
 // TestWildReadings: one reading that cannot be moves nothing, and neither panics nor
-// locks out anybody.
+// ends any token.
 func TestWildReadings(t *testing.T) {
 	for name, wild := range map[string]time.Time{
 		"the zero time": {}, "year -1": time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC), "1601": time.Date(1601, 1, 1, 0, 0, 0, 0, time.UTC),
@@ -796,7 +796,7 @@ func TestTheCalendarEnds(t *testing.T) {
 }
 
 // TestMarkFromTheFuture: a store that has seen a clock that was wrong, or has lost its
-// mark, ends what it holds and locks out nobody. Of a mark that is 100 years ahead that
+// mark, ends what it holds and no other token. Of a mark that is 100 years ahead that
 // takes the settle time, all runs of the program together.
 func TestMarkFromTheFuture(t *testing.T) {
 	for name, row := range map[string]struct {
@@ -864,7 +864,7 @@ func TestTwoClocks(t *testing.T) {
 			}
 		}
 	}
-	for range 12 { // nobody else says anything
+	for range 12 { // no other Manager says anything
 		slow.pass(time.Minute)
 		behind.Peek(t.Context(), bearer)
 	}
@@ -1081,7 +1081,7 @@ func (c *machine) sleep(d time.Duration) { c.truth, c.slept = c.truth+d, c.slept
 // set sets the wall clock.
 func (c *machine) set(t time.Time) { c.off = t.Sub(c.begun.Add(c.truth)) }
 
-// boot starts the machine anew.
+// boot starts the machine again.
 func (c *machine) boot() { c.awake, c.slept, c.told = 0, 0, 0 }
 
 // quick is a machine whose clock can be asked as the system's can.
@@ -1168,7 +1168,7 @@ func (tx *puttingTx) Put(r storage.Record) error {
 	return tx.Tx.Put(r)
 }
 
-// shift is twelve hours of one machine, on which somebody uses a program all the time:
+// shift is twelve hours of one machine, on which a user works with a program all the time:
 // he logs in when he is asked to, with a token of an hour.
 type shift struct {
 	t       *testing.T
@@ -1249,7 +1249,7 @@ func (s *shift) second() {
 }
 
 // TestClockAccidents plays accidents under the obvious guards and under this one, which
-// lets nobody in late and locks nobody out.
+// lets no user in late and locks no user out.
 func TestClockAccidents(t *testing.T) {
 	race.Alone(t)
 	truth := func(s *shift) time.Time { return s.machine.begun.Add(s.machine.truth) }
@@ -1332,9 +1332,9 @@ var clockScripts = flag.Int("clocks", 250, "how many random scripts TestClockScr
 // against what has really passed, that
 //
 //   - no token is accepted after its true end (by more than what excuse says),
-//   - time does not go back, but for a discontinuity, or a minute by a kill,
+//   - time does not go back, except by a discontinuity, or a minute by a kill,
 //   - who logs in gets in,
-//   - nobody has had to log in before his token's end more often than there were
+//   - no user has had to log in before the end of a token more often than there were
 //     accidents. An accident is one wrong setting of the clock: a jump away and the
 //     correction are two,
 //   - nothing was deleted within a day of a discontinuity or a leap.
@@ -1352,7 +1352,7 @@ type simulation struct {
 	at        time.Time     // Mark.At after the last step
 	awake     time.Duration // what had elapsed then
 	hushed    time.Duration // the truth until which nothing is to be deleted
-	touched   bool          // the clock was set and nobody has looked since
+	touched   bool          // the clock was set and no call has looked since
 	hasty     bool          // sweeping heeds no quiet time: a fault
 	covered   map[string]int
 }
@@ -1487,7 +1487,7 @@ func (s *simulation) suspend() {
 		return
 	}
 	leap := s.time().Sub(before)
-	s.excuse(d - leap) // nobody else can know
+	s.excuse(d - leap) // no other Manager can know
 	if leap > defaultRetention {
 		s.hushed = max(s.hushed, s.machine.truth+steady.Quiet)
 	}
@@ -1505,7 +1505,7 @@ func (s *simulation) time() time.Time {
 	return t
 }
 
-// excuse lengthens the true ends by what nobody can know has passed.
+// excuse lengthens the true ends by the time that no Manager can know of.
 func (s *simulation) excuse(d time.Duration) {
 	for _, p := range s.people {
 		p.end += max(0, d)
@@ -1552,7 +1552,7 @@ func (s *simulation) logIn(p *person) {
 	}
 }
 
-// check looks at everything that is promised, as somebody who uses the program now.
+// check looks at everything that is promised, as a user of the program would now.
 func (s *simulation) check() error {
 	if err := s.refuses(); err != nil {
 		return fmt.Errorf("%w: locked out: %w", errSim, err)
@@ -1676,7 +1676,7 @@ func (s *simulation) kill() {
 	s.close(true, d, nil)
 }
 
-// boot starts the machine anew, often with the clock of a dead battery, which NTP sets
+// boot starts the machine again, often with the clock of a dead battery, which NTP sets
 // right soon, and sometimes never.
 func (s *simulation) boot() {
 	killed, dead := s.IntN(2) == 0, s.IntN(2) == 0
@@ -1740,7 +1740,7 @@ func (s *simulation) correct() {
 func (s *simulation) accident(to time.Time) {
 	before := s.time()
 	s.machine.set(to)
-	s.pass((steady.LookEvery + 1) * time.Millisecond) // or nobody has looked
+	s.pass((steady.LookEvery + 1) * time.Millisecond) // or no call has looked
 	s.accidents++
 	s.touched = true
 	if s.time().Sub(before) > defaultRetention {
@@ -1765,7 +1765,7 @@ func (s *simulation) sweep() {
 }
 
 // highWater is a clock that remembers how far it has come, and what people have made of
-// that: now is the later one, or else nobody gets in.
+// that: now is the later one, or else no user gets in.
 type highWater struct {
 	*machine
 	mark *time.Time
@@ -1835,7 +1835,7 @@ func TestScriptsFindPlantedGuards(t *testing.T) {
 			})
 		})
 	}
-	t.Run("impatient", func(t *testing.T) { // whoever does not wait for NTP ends everything too often
+	t.Run("impatient", func(t *testing.T) { // a program that does not wait for NTP ends everything too often
 		guard := realGuards[0]
 		guard.cfg.ClockTolerance, guard.cfg.ClockSettle = time.Millisecond, time.Millisecond
 		found(t, "has had to log in", func(seed uint64) *simulation { return newSimulation(seed, guard) })

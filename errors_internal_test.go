@@ -377,7 +377,7 @@ func TestForeignVerdicts(t *testing.T) {
 	})
 }
 
-// noVerdictIn reports an error that says anything but want, or carries somebody
+// noVerdictIn reports an error that says anything except want, or carries another caller
 // else's Rejection.
 func noVerdictIn(t *testing.T, verb string, err error, want ...string) {
 	t.Helper()
@@ -521,7 +521,7 @@ func TestRejectionAt(t *testing.T) {
 	}
 }
 
-// TestRejectionsAreNotShared: whoever changes the one he found changes nobody
+// TestRejectionsAreNotShared: a caller who changes the found one changes no other caller
 // else's.
 func TestRejectionsAreNotShared(t *testing.T) {
 	var first, second *Rejection

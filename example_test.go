@@ -1197,7 +1197,7 @@ func ExampleHold_Release() {
 }
 
 // deskClock is a mock that also knows how much time has passed, as the system's clock
-// does, whatever somebody sets it to.
+// does, whatever a user sets it to.
 type deskClock struct {
 	*clock.Mock
 	passed time.Duration
@@ -1217,7 +1217,7 @@ func (c *deskClock) pass(d time.Duration) {
 }
 
 // The clock is set back by two hours. That lengthens no life: time goes on as it passes.
-// A clock that is still behind after ten minutes was wrong before: whoever is logged in
+// A clock that is still behind after ten minutes was wrong before: every user who is logged in
 // logs in once more.
 func ExampleConfig_clockGuard() {
 	ctx := context.Background()
@@ -1258,8 +1258,8 @@ func ExampleConfig_clockGuard() {
 	// 07:11
 }
 
-// Under GuardStrict nobody is logged out by a clock: nothing works until it is right, or
-// somebody who administers says that it is.
+// Under GuardStrict no user is logged out by a clock: nothing works until it is right, or
+// an administrator says that it is.
 func ExampleManager_AcceptClock() {
 	ctx := context.Background()
 	wall := newDeskClock()
@@ -1325,7 +1325,7 @@ func TestSynctestExample(t *testing.T) {
 	})
 }
 
-// What would a shorter cap do to somebody who works all morning? Nothing has to run
+// What would a shorter cap do to a user who works all morning? Nothing has to run
 // to find out.
 func ExamplePolicy_Timeline() {
 	p := lapse.Policy{TTL: 30 * time.Minute, MaxTTL: 2 * time.Hour, RenewEvery: 5 * time.Minute}

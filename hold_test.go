@@ -1288,9 +1288,9 @@ func TestHoldIsNotCutAsleep(t *testing.T) {
 	}
 }
 
-// TestHoldIsRenewedByAnybody: a renewal by any caller moves the end of the connection, whether or not
+// TestHoldIsRenewedByAnyCaller: a renewal by any caller moves the end of the connection, whether or not
 // the store tells of the renewal.
-func TestHoldIsRenewedByAnybody(t *testing.T) {
+func TestHoldIsRenewedByAnyCaller(t *testing.T) {
 	for name, renew := range map[string]func(h *holder, i lapse.Issued) error{
 		"Authenticate": func(h *holder, i lapse.Issued) error { _, err := h.Authenticate(h.ctx, i.Bearer); return err },
 		"Renew":        func(h *holder, i lapse.Issued) error { _, err := h.Renew(h.ctx, i.Bearer); return err },

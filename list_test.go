@@ -242,7 +242,7 @@ func TestExpiringLooksAhead(t *testing.T) {
 	}
 }
 
-// TestExpiringOrder: earliest first, then by ID, whoever's they are and of whatever
+// TestExpiringOrder: earliest first, then by ID, of every subject and of whatever
 // prefix; the dead are no news.
 func TestExpiringOrder(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
@@ -365,7 +365,7 @@ func (a *asked) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 }
 
 // TestExpiringAtTheEndOfTime: what lives until the last instant is found there, and
-// nobody is asked for what lies behind it.
+// the store is not asked for what lies behind it.
 func TestExpiringAtTheEndOfTime(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}})
 	i := f.issue(lapse.Grant{Subject: "ana", Name: "last"})

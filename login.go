@@ -133,7 +133,7 @@ func identify[C any](ctx context.Context, m *Manager, verb *call, about Token, c
 			return "", verifierError(verb.Verb, fromOutside(err, ErrUnavailable))
 		}
 		if err := checkSubject(subject); err != nil {
-			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names nobody: %w", verb.Verb, err)
+			return "", fmt.Errorf("lapse: %s: a Verifier knows the credentials and names no valid subject: %w", verb.Verb, err)
 		}
 		about.Subject, about.AuthenticatedAt = subject, m.now()
 		if err := m.askAdmit(ctx, verb, &about, 0); err != nil {

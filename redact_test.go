@@ -71,7 +71,7 @@ func TestSearchFindsWhatLeaks(t *testing.T) {
 		}
 	}
 	if found := s.leaks(c.ID().String() + " lapse_ " + fmt.Sprint(c[:idLen]) + fmt.Sprintf("%x", c[:idLen])); found != nil {
-		t.Errorf("the ID, which anybody may see, counts as %v", found)
+		t.Errorf("the ID, which every reader may see, counts as %v", found)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestStorePrints(t *testing.T) {
 	}
 }
 
-// TestIssuedResolves: a handler of somebody else's, which neither formats nor
+// TestIssuedResolves: a handler of another package, which neither formats nor
 // marshals, is handed no Bearer either.
 func TestIssuedResolves(t *testing.T) {
 	m, _ := managerOver(t, memory.New(), Config{})
@@ -650,7 +650,7 @@ func (s secrets) leaks(output string) (found []string) {
 
 // secretsOf returns what to search an output for: every form in which fmt, JSON,
 // gob and the usual encodings could write the secret of a bearer, or its digest. A
-// few bytes of it are enough. The ID may be seen by anybody.
+// few bytes of it are enough. The ID is no secret.
 func secretsOf(bearer string) secrets {
 	s := secrets{}
 	var c credential

@@ -111,7 +111,7 @@ func TestDefaultPrefix(t *testing.T) {
 }
 
 // TestExtremesAreWellFormed: all zero and all one are tokens as good as any
-// other, which nobody has.
+// other, which no caller has.
 func TestExtremesAreWellFormed(t *testing.T) {
 	for name, b := range map[string]byte{"all zero": 0, "all one": 0xff} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestExtremesAreWellFormed(t *testing.T) {
 	}
 }
 
-// TestUnknownIsNotAdopted: a well-formed token that nobody issued is not known
+// TestUnknownIsNotAdopted: a well-formed token that was never issued is not known
 // after it has been presented either.
 func TestUnknownIsNotAdopted(t *testing.T) {
 	store := newTallyStore()
@@ -492,7 +492,7 @@ func TestRepeatingRandomSource(t *testing.T) {
 	}
 }
 
-// TestRepeatingOnce: Issue draws again and nobody notices.
+// TestRepeatingOnce: Issue draws again and its caller does not notice.
 func TestRepeatingOnce(t *testing.T) {
 	m, _ := managerOver(t, newTallyStore(), Config{})
 	same := bytes.Repeat([]byte{7}, mintLen)
