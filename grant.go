@@ -10,8 +10,11 @@ import (
 	"math/bits"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/graphic"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -231,3 +234,47 @@ func (g *Grant) leastTTL(p *Policy) time.Duration {
 	ttl := g.ttl(p)
 	return ttl - time.Duration(float64(ttl.Milliseconds())*g.Jitter)*time.Millisecond
 }
+
+// checkText returns a *GrantError unless value can be the field, which is Subject or Name.
+func checkText(field, value string, limit int) error {
+	switch {
+	case len(value) > limit:
+		return tooLong(field, value, limit)
+	case graphic.Printable(value):
+		return nil
+	case !utf8.ValidString(value):
+		return invalidGrant(field, "not valid UTF-8")
+	}
+	if c, found := graphic.Forbidden(value); found {
+		return invalidGrant(field, "%U may not stand here; leave it out, as ClipName does", c)
+	}
+	return nil
+}
+
+// checkSubject returns ErrInvalidGrant unless a new token can have subject.
+func checkSubject(subject string) error {
+	if subject == "" {
+		return invalidGrant("Subject", "empty")
+	}
+	return checkText("Subject", subject, storage.MaxSubject)
+}
+
+// checkStoredSubject returns ErrInvalidGrant unless this version, or an earlier one, lets a token
+// have subject. Until they are swept, the tokens of earlier versions can be listed and ended.
+func checkStoredSubject(subject string) error {
+	switch {
+	case subject == "" || len(subject) > storage.MaxSubject || !utf8.ValidString(subject):
+		return checkSubject(subject)
+	case strings.ContainsFunc(subject, unicode.IsControl):
+		return invalidGrant("Subject", "holds a control character")
+	}
+	return nil
+}
+
+// ClipName returns text as a valid Grant.Name, for a text from outside such as a User-Agent. A
+// text that is a valid Name is returned as it is. White space that may not stand in a Name, such
+// as line feeds and tabs, becomes one space, and other such characters are left out. A byte that
+// is not valid UTF-8 becomes U+FFFD. A text longer than storage.MaxName, 255 bytes, is cut before
+// the first character that does not fit, or before the joiner of an emoji whose next part does
+// not fit.
+func ClipName(text string) string { return graphic.Clip(text, storage.MaxName) }

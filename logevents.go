@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strconv"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/loglimit"
 )
 
 // LogOptions are the options of LogEvents. The zero LogOptions are the documented levels, and ten
@@ -38,12 +40,12 @@ type LogOptions struct {
 func LogEvents(l *slog.Logger, o *LogOptions) func(ctx context.Context, e Event) {
 	log := eventLog{logger: l, level: levelOf}
 	if o != nil {
-		log.limit.perMinute = o.PerMinute
+		log.limit.PerMinute = o.PerMinute
 		if o.Level != nil {
 			log.level = o.Level
 		}
 	}
-	log.limit.perMinute = cmp.Or(log.limit.perMinute, defaultPerMinute)
+	log.limit.PerMinute = cmp.Or(log.limit.PerMinute, defaultPerMinute)
 	return log.observe
 }
 
@@ -66,11 +68,23 @@ func levelOf(e Event) slog.Level {
 	return slog.LevelInfo
 }
 
+// defaultPerMinute is LogOptions.PerMinute.
+const defaultPerMinute = 10
+
+// limitedKind reports whether LogEvents limits the events of kind.
+func limitedKind(kind EventKind) bool {
+	switch kind {
+	case EventRejected, EventSpent, EventAhead, EventRenewalFailed, EventCouldNotTell:
+		return true
+	}
+	return false
+}
+
 // eventLog is the state of one LogEvents.
 type eventLog struct {
 	logger *slog.Logger
 	level  func(Event) slog.Level
-	limit  logLimit
+	limit  loglimit.Limit
 }
 
 // observe logs e, after the lines of a minute that is over.
@@ -78,7 +92,7 @@ func (l *eventLog) observe(ctx context.Context, e Event) {
 	handler := cmp.Or(l.logger, slog.Default()).Handler()
 	level := l.level(e)
 	enabled := handler.Enabled(ctx, level)
-	within, over := l.limit.take(&e, enabled)
+	within, over := l.limit.Take(&loglimit.Event{Prefix: e.Prefix, Kind: uint8(e.Kind), At: e.At, Err: e.Err, Limited: limitedKind(e.Kind)}, enabled)
 	for _, d := range over {
 		l.logDropped(ctx, handler, e.At, d)
 	}
@@ -88,13 +102,14 @@ func (l *eventLog) observe(ctx context.Context, e Event) {
 }
 
 // logDropped logs at an instant that events were dropped.
-func (l *eventLog) logDropped(ctx context.Context, handler slog.Handler, at time.Time, d dropped) {
-	level := l.level(Event{Kind: d.kind, At: at, Prefix: d.prefix, N: d.n, Err: d.last})
+func (l *eventLog) logDropped(ctx context.Context, handler slog.Handler, at time.Time, d loglimit.Dropped) {
+	kind := EventKind(d.Kind)
+	level := l.level(Event{Kind: kind, At: at, Prefix: d.Prefix, N: d.N, Err: d.Last})
 	if !handler.Enabled(ctx, level) {
 		return
 	}
-	r := slog.NewRecord(at, level, "lapse: "+d.kind.String()+": more than are logged", 0)
-	r.AddAttrs(slog.String("kind", d.kind.String()), slog.String("prefix", d.prefix), slog.Int("dropped", d.n), slog.Time("since", d.since))
+	r := slog.NewRecord(at, level, "lapse: "+kind.String()+": more than are logged", 0)
+	r.AddAttrs(slog.String("kind", kind.String()), slog.String("prefix", d.Prefix), slog.Int("dropped", d.N), slog.Time("since", d.Since))
 	_ = handler.Handle(ctx, r)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/loglimit"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
@@ -166,7 +167,7 @@ func TestLogLimit(t *testing.T) {
 // and what is kept is bounded.
 func TestLogLimitOfPrefixes(t *testing.T) {
 	h := &logged{}
-	log := eventLog{logger: slog.New(h), level: levelOf, limit: logLimit{perMinute: 1}}
+	log := eventLog{logger: slog.New(h), level: levelOf, limit: loglimit.Limit{PerMinute: 1}}
 	send := func(prefix string, at time.Duration) {
 		log.observe(t.Context(), Event{Kind: EventRejected, At: testInstant.Add(at), Prefix: prefix})
 	}
@@ -175,14 +176,11 @@ func TestLogLimitOfPrefixes(t *testing.T) {
 		send(strings.Repeat("long", 1000+n), 0)
 		send(fmt.Sprint("p", n), 0)
 	}
-	if got := len(h.take()); got != maxLogPrefixes+1 {
-		t.Errorf("%d lines; want one of each of %d prefixes, and one of the others", got, maxLogPrefixes)
-	}
-	if len(log.limit.minutes) > maxLogPrefixes+1 {
-		t.Errorf("%d minutes are kept", len(log.limit.minutes))
+	if got := len(h.take()); got != loglimit.MaxPrefixes+1 {
+		t.Errorf("%d lines; want one of each of %d prefixes, and one of the others", got, loglimit.MaxPrefixes)
 	}
 	send("p0", time.Minute)
-	others := 1000 + 2*(1000-maxLogPrefixes) - 1
+	others := 1000 + 2*(1000-loglimit.MaxPrefixes) - 1
 	for prefix, dropped := range map[string]string{"p1": "prefix=p1 dropped=1 ", "p999": fmt.Sprintf("prefix=(others) dropped=%d ", others)} {
 		h.take()
 		send(prefix, time.Minute)
