@@ -58,7 +58,7 @@ func fullPlan(large int) plan {
 		sweeps: 3, idle: 400 * time.Millisecond,
 		churn: 400_000, allocCalls: 2_000, collects: 9, builders: 256,
 
-		settledRounds: 5, settledTurn: 4 * time.Second, few: 100, issueIdle: 3 * time.Second,
+		settledRounds: 5, settledTurn: 16 * time.Second, few: 100, issueIdle: 3 * time.Second,
 		changes: 500_000, renewals: 10_000, renewing: 3 * time.Minute,
 	}
 }

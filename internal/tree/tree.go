@@ -66,14 +66,14 @@ func New(f *os.File, path string) *Tree {
 func allocSize(size int64) int { return int(max(16<<10, min(size/16, 16<<20))) }
 
 // mapSize returns the length of bbolt's map of a file of that size. Addresses cost no memory, so
-// the map is four times the file and at least 512 MB; the page tables of a longer map would make a
-// short opening slow. Where a map makes its file longer, or addresses are scarce, the map is twice
-// the file and at least 1 MB.
+// the map is four times the file and at least 64 MB. A longer map makes a short opening slow: by
+// 512 MB, a store in memory took 1.2 times as long to open, issue and close. Where a map makes its
+// file longer, or addresses are scarce, the map is twice the file and at least 1 MB.
 func mapSize(size int64) int {
 	if runtime.GOOS == "windows" || strconv.IntSize < 64 {
 		return int(max(1<<20, 2*size))
 	}
-	return int(max(1<<29, 4*size))
+	return int(max(1<<26, 4*size))
 }
 
 // Open has bbolt open t.File. The file is locked, and it is new or has passed boltfile.Walk. After
