@@ -149,20 +149,14 @@ func (p *Policy) capFrom(issued time.Time) time.Time {
 // Everywhere in lapse the token is alive at an instant if Token.Live of the result says so.
 //
 // The cap of the policy counts from the last rotation of a plain token, and from the log-in of
-// a session. view compares the caps in milliseconds, and computes that of the policy with capFrom
-// only if it is the earlier one: mostly it is not.
+// a session.
 func (p *Policy) view(t *Token) {
-	from := &t.IssuedAt
+	from := t.IssuedAt
 	if t.Generation != 0 && t.Kind == KindPlain {
-		from = &t.RotatedAt
+		from = t.RotatedAt
 	}
-	if p.MaxTTL != NoLimit && (t.MaxExpiresAt.IsZero() ||
-		from.UnixMilli()+p.MaxTTL.Milliseconds() < t.MaxExpiresAt.UnixMilli()) {
-		t.MaxExpiresAt = p.capFrom(*from)
-	}
-	if !t.MaxExpiresAt.IsZero() && t.MaxExpiresAt.Before(t.ExpiresAt) {
-		t.ExpiresAt = t.MaxExpiresAt
-	}
+	t.MaxExpiresAt = earlierCap(t.MaxExpiresAt, p.capFrom(from))
+	t.ExpiresAt = capped(t.ExpiresAt, t.MaxExpiresAt)
 }
 
 // alive is t.Live(now) without a copy of the token.
