@@ -591,6 +591,73 @@ func BenchmarkHoldSubject(b *testing.B) {
 	b.ReportMetric(ratios[len(ratios)/2], "p99-ratio")
 }
 
+// BenchmarkSuspend compares the time from Suspend to the last cut with that from ExpireSubject to the last
+// cut, for 10,000 connections of one subject: all by one token, by delegates of the token that is suspended,
+// and by a token each, all of which are suspended. Each ratio must be 2 at most.
+func BenchmarkSuspend(b *testing.B) {
+	suspend := func(m *Manager, ids []ID) error {
+		for _, id := range ids {
+			if changed, err := m.Suspend(context.Background(), id); !changed || err != nil {
+				return fmt.Errorf("changed %v, %w", changed, err)
+			}
+		}
+		return nil
+	}
+	expire := func(m *Manager, _ []ID) error {
+		_, err := m.ExpireSubject(context.Background(), "ana")
+		return err
+	}
+	for name, hold := range map[string]func(b *testing.B, m *Manager) (ids []ID, bearers []string){
+		"one token": func(b *testing.B, m *Manager) ([]ID, []string) {
+			i := benchIssue(b, m, "ana")
+			return []ID{i.ID}, slices.Repeat([]string{i.Bearer}, benchCrowd)
+		},
+		"delegates": func(b *testing.B, m *Manager) ([]ID, []string) {
+			i, bearers := benchIssue(b, m, "ana"), make([]string, benchCrowd)
+			for n := range bearers {
+				bearers[n] = made(m.Delegate(context.Background(), i.Bearer, Grant{})).Bearer
+			}
+			return []ID{i.ID}, bearers
+		},
+		"a token each": func(b *testing.B, m *Manager) (ids []ID, bearers []string) {
+			for range benchCrowd {
+				i := benchIssue(b, m, "ana")
+				ids, bearers = append(ids, i.ID), append(bearers, i.Bearer)
+			}
+			return ids, bearers
+		},
+	} {
+		cut := func(end func(*Manager, []ID) error) time.Duration {
+			m := made(New(memory.New(), Config{Policy: Policy{TTL: day, RenewEvery: day, MaxTokens: NoTokenLimit, MaxDelegates: NoTokenLimit}}))
+			ids, bearers := hold(b, m)
+			ctx, release := context.WithCancel(context.Background())
+			defer release()
+			held := make([]context.Context, len(bearers))
+			for n, bearer := range bearers {
+				held[n] = made(m.Hold(ctx, bearer)).Context()
+			}
+			begin := time.Now()
+			if err := end(m, ids); err != nil {
+				b.Fatal(err)
+			}
+			awaitAll(held)
+			return time.Since(begin)
+		}
+		b.Run(name, func(b *testing.B) {
+			var ratios, cuts []float64
+			for b.Loop() {
+				suspended, ended := cut(suspend), cut(expire)
+				ratios, cuts = append(ratios, float64(suspended)/float64(ended)), append(cuts, milliseconds(suspended))
+			}
+			slices.Sort(ratios)
+			slices.Sort(cuts)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(cuts[len(cuts)/2], "cut-ms")
+			b.ReportMetric(ratios[len(ratios)/2], "ratio")
+		})
+	}
+}
+
 // p99 returns what one in a hundred calls of Authenticate takes at least, while do runs,
 // or of 50,000 calls.
 func (c *crowd) p99(do func()) time.Duration {

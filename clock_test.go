@@ -469,6 +469,8 @@ func TestStrict(t *testing.T) {
 		"Confirm":       func() error { _, err := g.Confirm(ctx, i.Bearer); return err },
 		"Delegate":      func() error { _, err := g.Delegate(ctx, i.Bearer, Grant{}); return err },
 		"Expire":        func() error { _, err := g.Expire(ctx, i.ID); return err },
+		"Suspend":       func() error { _, err := g.Suspend(ctx, i.ID); return err },
+		"Resume":        func() error { _, err := g.Resume(ctx, i.ID); return err },
 		"ExpireBearer":  func() error { _, err := g.ExpireBearer(ctx, i.Bearer); return err },
 		"ExpireSubject": func() error { _, err := g.ExpireSubject(ctx, "ana"); return err },
 		"Token":         func() error { _, err := g.Token(ctx, i.ID); return err },

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -158,18 +157,21 @@ type ancestry struct {
 	until time.Time // when the first of them runs out
 	limit time.Time // the earliest of their caps, zero for none
 	ended time.Time // when the first of them was ended, zero if none was
+	since time.Time // when the first of them was suspended that still is, zero if none is
 	depth int       // how many they are
 	ids   [MaxDelegation]ID
 }
 
 // clamp turns tok from what its own record says into what callers see: it lives no longer than
-// any token above it, and it was ended when the first of those was.
+// any token above it, it was ended when the first of those was, and it is suspended while one of
+// those is.
 func (a *ancestry) clamp(tok *Token) {
 	if a == nil || !tok.EndedAt.IsZero() {
 		return
 	}
 	tok.MaxExpiresAt = earlierCap(tok.MaxExpiresAt, a.limit)
 	tok.ExpiresAt = a.earliest(tok.ExpiresAt)
+	tok.SuspendedAt = earlierCap(tok.SuspendedAt, a.since)
 	if !a.ended.IsZero() {
 		tok.EndedAt, tok.EndReason = a.ended, EndParent
 	}
@@ -190,6 +192,7 @@ func (a *ancestry) add(tok *Token) {
 	}
 	a.limit = earlierCap(a.limit, tok.MaxExpiresAt)
 	a.ended = earlierCap(a.ended, tok.EndedAt)
+	a.since = earlierCap(a.since, tok.SuspendedAt)
 	a.ids[a.depth] = tok.ID
 	a.depth++
 }
@@ -254,7 +257,7 @@ func liveByRecord(rec *storage.Record, now time.Time, get func(ID) (storage.Reco
 	}
 	tok := rec.Token
 	above, err := ancestryOf(&tok, func(r *storage.Record) Token { return r.Token }, get)
-	if err != nil && !errors.Is(err, ErrCorrupt) {
+	if err != nil && !damaged(err) {
 		return false, err
 	}
 	above.clamp(&tok)

@@ -1161,6 +1161,8 @@ var tickVerbs = []tickVerb{
 	{"Manager.Expire", func(w *tickWorld) ([]string, error) { return tickNone(w.m.Expire(w.ctx, w.plain.ID)) }},
 	{"Manager.ExpireBearer", func(w *tickWorld) ([]string, error) { return tickNone(w.m.ExpireBearer(w.ctx, w.plain.Bearer)) }},
 	{"Manager.ExpireSubject", func(w *tickWorld) ([]string, error) { return tickNone(w.m.ExpireSubject(w.ctx, "ana")) }},
+	{"Manager.Suspend", func(w *tickWorld) ([]string, error) { return tickNone(w.m.Suspend(w.ctx, w.plain.ID)) }},
+	{"Manager.Resume", func(w *tickWorld) ([]string, error) { return tickNone(w.m.Resume(w.ctx, w.plain.ID)) }},
 	{"Manager.Token", func(w *tickWorld) ([]string, error) {
 		return w.list(func(yield func(Token, error) bool) { yield(w.m.Token(w.ctx, w.plain.ID)) })
 	}},

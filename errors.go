@@ -34,6 +34,10 @@ var (
 	// Reason why.
 	ErrRevoked error = &refusal{"token revoked"}
 
+	// ErrSuspended: the token, or one that it was delegated from, was suspended by Suspend. At of
+	// the Rejection says since when. The same text is good again after Resume.
+	ErrSuspended error = &refusal{"token suspended"}
+
 	// ErrReplaced: the secret of the text was replaced, by Rotate, RotateID, Obtain or
 	// Refresh, and works no more. The token itself may be alive, with a new text.
 	ErrReplaced error = &refusal{"token replaced"}
@@ -72,6 +76,7 @@ var (
 
 	// ErrLimit: the subject has Policy.MaxTokens live tokens, or the token
 	// Policy.MaxDelegates live delegates. End one of them, or let AtLimit do it.
+	// LimitEndIdlest ends no suspended token.
 	ErrLimit = errors.New("lapse: the subject has as many live tokens as it may; end one first")
 
 	// ErrNotRenewable: the policy is RenewNever, so issue a new token instead. Or Renew, Rotate
@@ -140,11 +145,11 @@ func (r *refusal) As(target any) bool {
 // Rejection says why a token was refused, for logs, and for programs that tell its owner more
 // than the client. It contains no secret, no digest and no checksum.
 type Rejection struct {
-	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrProof, ErrExhausted, ErrReused, or the error of Admit or a Verifier
+	Err        error     // ErrMalformed, ErrUnknown, ErrReplaced, ErrExpired, ErrRevoked, ErrSuspended, ErrProof, ErrExhausted, ErrReused, or the error of Admit or a Verifier
 	ID         ID        // zero if the text was malformed, or if credentials were refused
 	Subject    string    // set once the secret has been proved, as are those below
 	Generation uint32    // of the secret of the text that was refused
-	At         time.Time // when the token died: it ran out or was ended; zero if it is alive
+	At         time.Time // when the token died: it ran out or was ended; of ErrSuspended, since when it is suspended; else zero
 	Reason     EndReason // why it was ended; zero if it ran out
 	EndedBy    string    // who ended it (WithActor), and
 	EndNote    string    // what was noted about that: for its owner and for logs, and not in the text of Error
@@ -165,6 +170,8 @@ func (r *Rejection) Error() string {
 	}
 	switch {
 	case r.At.IsZero():
+	case errors.Is(r.Err, ErrSuspended):
+		text += " has been suspended since " + r.At.Format(time.RFC3339)
 	case r.Reason == 0:
 		text += " ran out at " + r.At.Format(time.RFC3339)
 	default:
@@ -193,6 +200,7 @@ var codes = [...]struct {
 	{ErrUnknown, "unknown", true},
 	{ErrExpired, "expired", true},
 	{ErrRevoked, "revoked", true},
+	{ErrSuspended, "suspended", true},
 	{ErrReplaced, "replaced", true},
 	{ErrReused, "reused", true},
 	{ErrProof, "proof", true},

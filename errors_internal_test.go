@@ -22,7 +22,7 @@ var errOwnDisk = errors.New("disk on fire")
 // sentinels are all that errors.Is may be asked for.
 var sentinels = map[string]error{
 	"ErrUnauthenticated": ErrUnauthenticated, "ErrMalformed": ErrMalformed, "ErrUnknown": ErrUnknown,
-	"ErrExpired": ErrExpired, "ErrRevoked": ErrRevoked, "ErrRefused": ErrRefused, "ErrProof": ErrProof, "ErrReplaced": ErrReplaced,
+	"ErrExpired": ErrExpired, "ErrRevoked": ErrRevoked, "ErrSuspended": ErrSuspended, "ErrRefused": ErrRefused, "ErrProof": ErrProof, "ErrReplaced": ErrReplaced,
 	"ErrExhausted": ErrExhausted, "ErrReused": ErrReused, "ErrBadCredentials": ErrBadCredentials,
 	"ErrRotated": ErrRotated, "ErrNotDelegable": ErrNotDelegable, "ErrScope": ErrScope,
 	"ErrClock": ErrClock, "ErrNoKeys": ErrNoKeys, "ErrNotMine": ErrNotMine,
@@ -125,6 +125,27 @@ var refusals = []struct {
 		}
 		return s.authenticate(t)
 	}, "ErrRevoked"},
+	{"suspended", func(t *testing.T, s *causeScene) error {
+		if _, err := s.Suspend(t.Context(), s.issued.ID); err != nil {
+			return err
+		}
+		s.check = ErrRefused // which is asked later
+		return s.authenticate(t)
+	}, "ErrSuspended"},
+	{"suspended, and it ran out", func(t *testing.T, s *causeScene) error {
+		if _, err := s.Suspend(t.Context(), s.issued.ID); err != nil {
+			return err
+		}
+		s.clock.Set(after(time.Hour))
+		return s.authenticate(t)
+	}, "ErrExpired"},
+	{"suspended, and its secret replaced", func(t *testing.T, s *causeScene) error {
+		if _, err := s.Suspend(t.Context(), s.issued.ID); err != nil {
+			return err
+		}
+		made(s.RotateID(t.Context(), s.issued.ID, 0))
+		return s.authenticate(t)
+	}, "ErrReplaced"},
 	{"replaced at once", func(t *testing.T, s *causeScene) error {
 		s.rotate(t, 0)
 		return s.authenticate(t)
@@ -400,19 +421,22 @@ func TestRejectionFields(t *testing.T) {
 		reason EndReason
 	}
 	wants := map[string]fields{
-		"malformed":                         {},
-		"no such ID":                        {known: true},
-		"wrong secret":                      {known: true},
-		"another prefix before it":          {known: true},
-		"ran out":                           {known: true, proved: true, at: after(30 * time.Minute)},
-		"ended by its ID":                   {known: true, proved: true, at: testInstant, reason: EndRevoked},
-		"ended with its subject":            {known: true, proved: true, at: testInstant, reason: EndSubject},
-		"replaced at once":                  {known: true, proved: true},
-		"replaced, and its overlap is over": {known: true, proved: true},
-		"replaced, and the token is dead":   {known: true, proved: true},
-		"exhausted":                         {known: true, proved: true, at: testInstant, reason: EndExhausted},
-		"subject refused":                   {known: true, proved: true},
-		"subject refused with more to say":  {known: true, proved: true},
+		"malformed":                          {},
+		"no such ID":                         {known: true},
+		"wrong secret":                       {known: true},
+		"another prefix before it":           {known: true},
+		"ran out":                            {known: true, proved: true, at: after(30 * time.Minute)},
+		"ended by its ID":                    {known: true, proved: true, at: testInstant, reason: EndRevoked},
+		"ended with its subject":             {known: true, proved: true, at: testInstant, reason: EndSubject},
+		"suspended":                          {known: true, proved: true, at: testInstant},
+		"suspended, and it ran out":          {known: true, proved: true, at: after(30 * time.Minute)},
+		"suspended, and its secret replaced": {known: true, proved: true},
+		"replaced at once":                   {known: true, proved: true},
+		"replaced, and its overlap is over":  {known: true, proved: true},
+		"replaced, and the token is dead":    {known: true, proved: true},
+		"exhausted":                          {known: true, proved: true, at: testInstant, reason: EndExhausted},
+		"subject refused":                    {known: true, proved: true},
+		"subject refused with more to say":   {known: true, proved: true},
 	}
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
@@ -488,6 +512,8 @@ func TestRejectionText(t *testing.T) {
 			Err: ErrExpired, ID: id.ID(), Subject: "ana", At: at},
 		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (revoked)": {
 			Err: ErrRevoked, ID: id.ID(), Subject: "ana", At: at, Reason: EndRevoked},
+		"lapse: unauthenticated: token suspended: 001IYT0XLWR0glqewhlWlr#0 has been suspended since 2026-03-01T12:30:00Z": {
+			Err: ErrSuspended, ID: id.ID(), Subject: "ana", At: at},
 		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (subject)": {
 			Err: ErrRevoked, ID: id.ID(), Subject: "ana", At: at, Reason: EndSubject},
 		"lapse: unauthenticated: token revoked: 001IYT0XLWR0glqewhlWlr#0 was ended at 2026-03-01T12:30:00Z (evicted)": {

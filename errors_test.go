@@ -23,7 +23,7 @@ import (
 
 // stableCodes are the words of Code, which no version changes.
 var stableCodes = map[string]error{
-	"ok": nil, "malformed": lapse.ErrMalformed, "unknown": lapse.ErrUnknown, "expired": lapse.ErrExpired, "revoked": lapse.ErrRevoked,
+	"ok": nil, "malformed": lapse.ErrMalformed, "unknown": lapse.ErrUnknown, "expired": lapse.ErrExpired, "revoked": lapse.ErrRevoked, "suspended": lapse.ErrSuspended,
 	"replaced": lapse.ErrReplaced, "refused": lapse.ErrRefused, "exhausted": lapse.ErrExhausted, "reused": lapse.ErrReused, "proof": lapse.ErrProof,
 	"bad_credentials": lapse.ErrBadCredentials, "unauthenticated": lapse.ErrUnauthenticated, "bad_config": lapse.ErrInvalidConfig,
 	"bad_grant": lapse.ErrInvalidGrant, "bad_id": lapse.ErrInvalidID, "bad_thumbprint": lapse.ErrInvalidThumbprint, "limit": lapse.ErrLimit, "not_renewable": lapse.ErrNotRenewable,

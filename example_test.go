@@ -457,6 +457,48 @@ func ExampleManager_Expire() {
 	// false <nil>
 }
 
+// An administrator has seen something odd, and wants to look first. The token is refused meanwhile, and its
+// connections are cut.
+func ExampleManager_Suspend() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "build server")
+
+	mock.Add(10 * time.Minute)
+	changed, err := m.Suspend(ctx, issued.ID)
+	check(err)
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	var why *lapse.Rejection
+	if errors.As(err, &why) {
+		fmt.Println(changed, lapse.Code(err), "since", why.At.Format("15:04"))
+	}
+	// Output: true suspended since 09:10
+}
+
+// The odd thing was a test. The text that the client has kept is good again, until the time at which the
+// token would have run out anyway.
+func ExampleManager_Resume() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{Renewal: lapse.RenewOnRequest})
+	issued := logIn(m, "ana", "build server")
+	_, err := m.Suspend(ctx, issued.ID)
+	check(err)
+
+	mock.Add(10 * time.Minute)
+	changed, err := m.Resume(ctx, issued.ID)
+	check(err)
+	tok, err := m.Authenticate(ctx, issued.Bearer)
+	check(err)
+	fmt.Println(changed, "until", tok.ExpiresAt.Format("15:04"))
+
+	mock.Add(20 * time.Minute)
+	_, err = m.Resume(ctx, issued.ID)
+	fmt.Println(lapse.Code(err))
+	// Output:
+	// true until 09:30
+	// expired
+}
+
 // Log out: the holder of the token may end it.
 func ExampleManager_ExpireBearer() {
 	ctx := context.Background()

@@ -120,11 +120,18 @@ func (m *Manager) endIfLive(tx storage.Tx, rec *storage.Record, e ending) (tok T
 		}
 		return all[0], all, nil
 	}
+	tok, err = m.tokenIn(tx, rec)
+	return tok, nil, err
+}
+
+// tokenIn returns the token of rec, which tx has read, as callers see it. A damaged record above does
+// not matter: it neither ends nor suspends rec.
+func (m *Manager) tokenIn(tx storage.Tx, rec *storage.Record) (tok Token, err error) {
 	tok = m.token(rec)
-	if _, err := m.clamp(&tok, tx.Get); !errors.Is(err, ErrCorrupt) { // a damaged record above does not matter to a dead one
-		return tok, nil, err
+	if _, err = m.clamp(&tok, tx.Get); damaged(err) {
+		err = nil
 	}
-	return tok, nil, nil
+	return tok, err
 }
 
 // expire ends the token of id and its delegates, and reports whether the token was alive. The

@@ -285,7 +285,7 @@ func (takenTx) Get(id storage.ID) (storage.Record, error) {
 // can make it return.
 var verdicts = map[string]error{
 	"ErrUnauthenticated": lapse.ErrUnauthenticated, "ErrMalformed": lapse.ErrMalformed, "ErrUnknown": lapse.ErrUnknown,
-	"ErrExpired": lapse.ErrExpired, "ErrRevoked": lapse.ErrRevoked, "ErrReplaced": lapse.ErrReplaced, "ErrRefused": lapse.ErrRefused, "ErrProof": lapse.ErrProof,
+	"ErrExpired": lapse.ErrExpired, "ErrRevoked": lapse.ErrRevoked, "ErrSuspended": lapse.ErrSuspended, "ErrReplaced": lapse.ErrReplaced, "ErrRefused": lapse.ErrRefused, "ErrProof": lapse.ErrProof,
 	"ErrExhausted": lapse.ErrExhausted, "ErrReused": lapse.ErrReused, "ErrBadCredentials": lapse.ErrBadCredentials,
 	"ErrInvalidConfig": lapse.ErrInvalidConfig, "ErrInvalidGrant": lapse.ErrInvalidGrant, "ErrLimit": lapse.ErrLimit,
 	"ErrNotRenewable": lapse.ErrNotRenewable, "ErrNotDelegable": lapse.ErrNotDelegable, "ErrRotated": lapse.ErrRotated,
@@ -739,6 +739,8 @@ type scene struct {
 	rotated lapse.Issued    // of rob, the current text, which has not been used
 	kept    lapse.Issued    // of kim, by Obtain
 	session lapse.TokenPair // of sue, refreshed once
+
+	suspended lapse.Issued // of leo
 }
 
 // sceneConfig has one key for Obtain, or another in its place.
@@ -773,6 +775,10 @@ func newSceneOn(t *testing.T, store storage.Store) *scene {
 		t.Fatal(err)
 	}
 	s.logIn()
+	s.suspended = f.issue(lapse.Grant{Subject: "leo"})
+	if _, err = f.Suspend(f.ctx, s.suspended.ID); err != nil {
+		t.Fatal(err)
+	}
 	f.clock.Add(time.Minute)
 	f.events = nil
 	f.store.Reset()
@@ -854,6 +860,18 @@ var verbs = []managerVerb{
 	{"ExpireBearer", 0, func(ctx context.Context, s *scene) (string, error) {
 		tok, err := s.ExpireBearer(ctx, s.live.Bearer)
 		return tok.Subject, err
+	}},
+	{"Suspend", 0, func(ctx context.Context, s *scene) (string, error) {
+		changed, err := s.Suspend(ctx, s.live.ID)
+		return map[bool]string{true: "suspended"}[changed], err
+	}},
+	{"Suspend of a delegate", 0, func(ctx context.Context, s *scene) (string, error) {
+		changed, err := s.Suspend(ctx, s.family[2].ID)
+		return map[bool]string{true: "suspended"}[changed], err
+	}},
+	{"Resume", 0, func(ctx context.Context, s *scene) (string, error) {
+		changed, err := s.Resume(ctx, s.suspended.ID)
+		return map[bool]string{true: "resumed"}[changed], err
 	}},
 	{"ExpireSubject", 0, func(ctx context.Context, s *scene) (string, error) {
 		n, err := s.ExpireSubject(ctx, "ana")
@@ -1337,6 +1355,10 @@ func TestTransactionRunsAgain(t *testing.T) {
 		{"the first use of a rotated text", scenePolicy, 0, useRotatedAgain, nil, 1, []lapse.EventKind{lapse.EventRenewed}},
 		{"Obtain after its key was retired", scenePolicy, 0, obtainAgain, nil, 1, []lapse.EventKind{lapse.EventRotated}},
 		{"the last use of a budget", scenePolicy, 0, spendAgain, nil, 0, []lapse.EventKind{lapse.EventEnded}},
+		{"Suspend", scenePolicy, 0, suspendAgain, nil, 1, []lapse.EventKind{lapse.EventSuspended}},
+		{"Suspend of what another suspends in between", scenePolicy, 0, suspendAgain, suspendLive, 0, nil},
+		{"Resume", scenePolicy, 0, resumeAgain, nil, 1, []lapse.EventKind{lapse.EventResumed}},
+		{"Resume of what another resumes in between", scenePolicy, 0, resumeAgain, resumeLeo, 0, nil},
 		{"Expire of a family", scenePolicy, 0, expireFamilyAgain, nil, 1, []lapse.EventKind{lapse.EventEnded, lapse.EventEnded, lapse.EventEnded}},
 		{"Expire", scenePolicy, 0, expireAgain, nil, 1, []lapse.EventKind{lapse.EventEnded}},
 		{"Expire of what another ends in between", scenePolicy, 0, expireAgain, endLive, 0, nil},
@@ -1441,6 +1463,28 @@ func confirmAgain(s *scene, m *lapse.Manager) (int, error) {
 	begin := s.clock.Now().Truncate(time.Millisecond)
 	tok, err := m.Confirm(s.ctx, s.live.Bearer)
 	return int(tok.AuthenticatedAt.Sub(begin) / time.Second), err
+}
+
+func suspendAgain(s *scene, m *lapse.Manager) (int, error) {
+	changed, err := m.Suspend(s.ctx, s.live.ID)
+	return map[bool]int{true: 1}[changed], err
+}
+
+func suspendLive(s *scene) {
+	if changed, err := s.Suspend(s.ctx, s.live.ID); !changed || err != nil {
+		s.t.Errorf("Suspend in between: %v, %v", changed, err)
+	}
+}
+
+func resumeAgain(s *scene, m *lapse.Manager) (int, error) {
+	changed, err := m.Resume(s.ctx, s.suspended.ID)
+	return map[bool]int{true: 1}[changed], err
+}
+
+func resumeLeo(s *scene) {
+	if changed, err := s.Resume(s.ctx, s.suspended.ID); !changed || err != nil {
+		s.t.Errorf("Resume in between: %v, %v", changed, err)
+	}
 }
 
 func expireAgain(s *scene, m *lapse.Manager) (int, error) {

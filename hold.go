@@ -11,7 +11,7 @@ import (
 
 // Hold is a connection that is held open by a token. Manager.Hold makes one.
 //
-// The connection is cut when the token dies, and never earlier. A renewal by any caller
+// The connection is cut when the token dies or is suspended, and never earlier. A renewal by any caller
 // moves that instant. A connection that an access text opened is cut when the current access
 // secret of the session expires, and each refresh moves that instant. Rotate and RotateID
 // cut with ErrReplaced what an older text opened if their overlap is 0. With an overlap they
@@ -22,7 +22,7 @@ import (
 // ends with EndExhausted when the last of these connections does, and may be ended earlier,
 // which cuts them. The last use by another Manager ends the token at once.
 //
-// If a verb that ends the token returns after Manager.Hold was called, it cuts the
+// If a verb that ends or suspends the token returns after Manager.Hold was called, it cuts the
 // connection, even if both ran at the same time: within 100 ms if this process called the
 // verb and the store is a storage.Watcher, otherwise within Config.PollHolds. The expiry of
 // the token cuts the connection within a second, or within 15 seconds after the machine
@@ -35,8 +35,8 @@ type Hold struct {
 	readAt atomic.Int64 // from this instant on, in Unix milliseconds, Use reads the record; 0: always
 }
 
-// Context returns the context of the connection. It ends when the token dies, by Release, or
-// with the context that Manager.Hold was given. context.Cause says why.
+// Context returns the context of the connection. It ends when the token dies or is suspended, by
+// Release, or with the context that Manager.Hold was given. context.Cause says why.
 func (h *Hold) Context() context.Context { return h.conn.Context() }
 
 // Token returns the token as Manager.Hold found it, without later renewals.
@@ -57,7 +57,7 @@ func (h *Hold) drop() {
 }
 
 // Hold is Authenticate for a connection that stays open. The context of the Hold ends when
-// the token of bearer dies, when Admit refuses it (Config.Recheck), when the store is
+// the token of bearer dies or is suspended, when Admit refuses it (Config.Recheck), when the store is
 // closed, or when ctx ends. Its cause is then a *Rejection as of Authenticate, an error
 // that wraps ErrClosed, or the cause of ctx.
 //

@@ -95,11 +95,8 @@ func (m *Manager) holdStateBy(id ID, get func(ID) (storage.Record, error)) (st h
 		return st
 	}
 	st.Generation, st.Floor, st.ExpiresAt = rec.Generation, floorOf(&rec), capped(tok.ExpiresAt, accessEnd(&rec))
-	if !m.now().Before(st.ExpiresAt) {
-		why := expired(&tok, tok.Generation)
-		why.At = st.ExpiresAt
-		st.Cause = why
-	}
+	tok.ExpiresAt = st.ExpiresAt
+	st.Cause = unusable(&tok, tok.Generation, m.now())
 	return st
 }
 
@@ -139,7 +136,7 @@ func (m *Manager) checkHeld(ctx context.Context, id ID, subject string) (refused
 }
 
 // admitAgain returns what Admit says of the token of id as it is stored now. It returns nil
-// and does not ask Admit if the token is dead: that cuts the connections by itself.
+// and does not ask Admit if the token is dead or suspended: that cuts the connections by itself.
 func (m *Manager) admitAgain(ctx context.Context, id ID) error {
 	rec, err := m.record(ctx, id)
 	if errors.Is(err, errGone) {
@@ -151,7 +148,7 @@ func (m *Manager) admitAgain(ctx context.Context, id ID) error {
 	m.showClockEnd(&rec)
 	m.viewText(&rec, currentText)
 	tok := rec.Token
-	if _, err := m.clampStored(ctx, VerbHold, &tok); err != nil || !alive(&tok, m.now()) {
+	if _, err := m.clampStored(ctx, VerbHold, &tok); err != nil || unusable(&tok, 0, m.now()) != nil {
 		return err
 	}
 	return m.admission(ctx, tok)

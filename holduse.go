@@ -17,7 +17,7 @@ import (
 // Then Use records nothing and returns nil until the connection is cut.
 //
 // Once Context has ended, Use returns context.Cause of it and tells Observe nothing: of a token
-// that died the cause is a *Rejection, as of Authenticate. Use may refuse before the cut. It may
+// that died or was suspended the cause is a *Rejection, as of Authenticate. Use may refuse before the cut. It may
 // also return nil for a short time after the end. On ErrUnauthenticated go on reading: the cut ends
 // Context, which closes the connection. For a token with a budget (Grant.MaxUses) Use returns
 // ErrNotRenewable, and spends nothing. Any other error means that Use could not tell: it is one of
@@ -85,7 +85,7 @@ func (h *Hold) use(ctx context.Context, verb *call) error {
 }
 
 // viewHeld changes rec, which m owns, into what callers see of a token that a connection is held
-// by, and returns the tokens above it. A dead token is refused to a secret of generation.
+// by, and returns the tokens above it. A dead or suspended token is refused to a secret of generation.
 func (m *Manager) viewHeld(ctx context.Context, verb *call, rec *storage.Record, generation uint32, now time.Time) (above *ancestry, err error) {
 	m.showClockEnd(rec)
 	m.viewText(rec, currentText)
@@ -94,8 +94,8 @@ func (m *Manager) viewHeld(ctx context.Context, verb *call, rec *storage.Record,
 			return nil, err
 		}
 	}
-	if !alive(&rec.Token, now) {
-		return nil, m.refuse(ctx, verb, expired(&rec.Token, generation))
+	if err := unusable(&rec.Token, generation, now); err != nil {
+		return nil, m.refuse(ctx, verb, err)
 	}
 	return above, nil
 }

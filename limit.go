@@ -22,7 +22,8 @@ type tokenLimit struct {
 }
 
 // makeRoom ends the tokens that AtLimit names, so that one more may be put at now. It returns
-// ErrLimit if AtLimit is LimitRefuse and there are MaxTokens already.
+// ErrLimit if there are MaxTokens already and AtLimit is LimitRefuse, or LimitEndIdlest and too many
+// of them are suspended.
 func (l *tokenLimit) makeRoom(tx storage.Tx, now time.Time) error {
 	l.evicted = nil
 	if l.policy.MaxTokens == NoTokenLimit {
@@ -35,7 +36,7 @@ func (l *tokenLimit) makeRoom(tx storage.Tx, now time.Time) error {
 	case len(live) < l.policy.MaxTokens:
 		return nil
 	case l.policy.AtLimit == LimitRefuse:
-		return decide(fmt.Errorf("%w: %d of %d", ErrLimit, len(live), l.policy.MaxTokens))
+		return l.full(len(live))
 	}
 	return l.evict(tx, live, now)
 }
@@ -56,9 +57,20 @@ func (l *tokenLimit) live(tx storage.Tx, now time.Time) (live []Token, err error
 	return live, nil
 }
 
-// evict ends as many of live, which are MaxTokens or more, as one more token needs.
+// full returns ErrLimit for live tokens.
+func (l *tokenLimit) full(live int) error {
+	return decide(fmt.Errorf("%w: %d of %d", ErrLimit, live, l.policy.MaxTokens))
+}
+
+// evict ends as many of live, which are MaxTokens or more, as one more token needs. It ends none, and
+// returns ErrLimit, if AtLimit does not name so many.
 func (l *tokenLimit) evict(tx storage.Tx, live []Token, now time.Time) error {
-	for _, tok := range l.policy.evict(live, len(live)+1-l.policy.MaxTokens, l.m.holds.Holding) {
+	n := len(live)
+	named := l.policy.evict(live, n+1-l.policy.MaxTokens, l.m.holds.Holding)
+	if len(named) < n+1-l.policy.MaxTokens {
+		return l.full(n)
+	}
+	for _, tok := range named {
 		ended, err := l.m.endWithDelegates(tx, tok.ID, ending{now, EndEvicted, l.actor})
 		if err != nil {
 			return err

@@ -29,7 +29,7 @@ type LogOptions struct {
 //
 // The levels are: Debug for EventRenewed, EventHeld, EventRepeated, and an EventCouldNotTell of a
 // canceled context; Info for EventIssued, EventEnded, EventRejected, EventRotated, EventCut,
-// EventSwept and EventConfirmed; Warn for EventRenewalFailed, EventClock and EventSpent; and Error
+// EventSwept, EventConfirmed, EventSuspended and EventResumed; Warn for EventRenewalFailed, EventClock and EventSpent; and Error
 // for EventAhead, EventHookFailed and any other EventCouldNotTell.
 //
 // EventRejected, EventSpent, EventAhead, EventRenewalFailed and EventCouldNotTell are limited,
@@ -55,6 +55,7 @@ var eventLevels = [eventKindCount]slog.Level{
 	EventRenewalFailed: slog.LevelWarn, EventClock: slog.LevelWarn, EventRotated: slog.LevelInfo, EventSpent: slog.LevelWarn,
 	EventAhead: slog.LevelError, EventHookFailed: slog.LevelError, EventHeld: slog.LevelDebug, EventCut: slog.LevelInfo,
 	EventSwept: slog.LevelInfo, EventRepeated: slog.LevelDebug, EventCouldNotTell: slog.LevelError, EventConfirmed: slog.LevelInfo,
+	EventSuspended: slog.LevelInfo, EventResumed: slog.LevelInfo,
 }
 
 // levelOf returns the level of e that LogEvents documents.

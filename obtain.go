@@ -3,6 +3,7 @@ package lapse
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -31,7 +32,8 @@ import (
 // counts towards MaxTokens, nor spends a use. After Rotate, Obtain gives the new text. Admit is
 // not asked, and AtLimit decides whether there is room for a new token, both as for Issue.
 //
-// Errors are ErrNoKeys and those of Issue. After ErrOutcomeUnknown a token may have been made,
+// If that token is suspended, the error is a *Rejection of ErrSuspended: Obtain gives no older one
+// and makes no other. Resume that token, or end it. Other errors are ErrNoKeys and those of Issue. After ErrOutcomeUnknown a token may have been made,
 // and Obtain gives that one; any other error has changed nothing.
 func (m *Manager) Obtain(ctx context.Context, g Grant) (i Issued, err error) {
 	verb := m.begin(VerbObtain, &err)
@@ -47,6 +49,9 @@ func (m *Manager) Obtain(ctx context.Context, g Grant) (i Issued, err error) {
 		return Issued{}, err
 	}
 	if err := o.draft.transact(ctx, &verb, o.inTx); err != nil {
+		if errors.Is(err, ErrUnauthenticated) {
+			err = m.refuse(ctx, &verb, err)
+		}
 		return Issued{}, err
 	}
 	if !o.found {
@@ -85,7 +90,7 @@ func (o *obtaining) inTx(tx storage.Tx) error {
 }
 
 // choose finds the token to give again, and renews or rotates it if it must. Without such a
-// token it puts a new one.
+// token it puts a new one. The error for a suspended token is a *Rejection.
 func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
 	d := &o.draft
 	o.renewedAt, o.rotated, o.reduced, d.evicted = time.Time{}, false, nil, nil
@@ -97,6 +102,9 @@ func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
 		return d.put(tx)
 	}
 	o.token = d.m.token(&rec)
+	if err := unusable(&o.token, o.token.Generation, now); err != nil {
+		return err
+	}
 	if !d.m.derive(&rec, &o.cred) {
 		return o.rotate(tx, rec.ID, 0, now)
 	}

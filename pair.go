@@ -229,7 +229,8 @@ func (p *Pairs) pair(rec *storage.Record, access, refresh *bearer.Credential, no
 	return c
 }
 
-// Sessions yields the live sessions of subject that these Pairs made, in the order of their IDs.
+// Sessions yields the live sessions of subject that these Pairs made, suspended ones among them, in
+// the order of their IDs.
 // Each tells the instants of its log-in (IssuedAt), last refresh (RotatedAt) and last use
 // (LastUsedAt), until when it lives unless it is refreshed (ExpiresAt), and the name of its
 // device (Name). Manager.Expire and the keep of ExpireSubject take its ID. The loop body may

@@ -53,7 +53,7 @@ const (
 	LimitDefault   AtLimit = iota // LimitRefuse in New, LimitEndIdlest for Refresh in NewPairs
 	LimitRefuse                   // fail with ErrLimit
 	LimitEndOldest                // end the token issued first; either of two that were issued in the same millisecond
-	LimitEndIdlest                // end the token unused for longest, counted from log-in, refresh or rotation if that is later
+	LimitEndIdlest                // end the token unused for longest, counted from log-in, refresh or rotation if that is later; never a suspended one
 )
 
 const (
@@ -162,6 +162,19 @@ func (p *Policy) view(t *Token) {
 // alive is t.Live(now) without a copy of the token.
 func alive(t *Token, now time.Time) bool { return t.EndedAt.IsZero() && now.Before(t.ExpiresAt) }
 
+// unusable returns nil if t is alive at now and not suspended: then a text of t may be good. Otherwise
+// it returns the *Rejection of a secret of generation by of t: ErrExpired, ErrRevoked, ErrExhausted or
+// ErrSuspended.
+func unusable(t *Token, by uint32, now time.Time) error {
+	switch {
+	case !alive(t, now):
+		return expired(t, by)
+	case !t.SuspendedAt.IsZero():
+		return suspended(t, by)
+	}
+	return nil
+}
+
 // earlierCap returns the earlier of two caps. Zero means that there is no cap.
 func earlierCap(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
@@ -216,14 +229,15 @@ func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (expires tim
 	return expires, now.After(t.LastUsedAt) || expires.After(t.ExpiresAt)
 }
 
-// evict returns the n tokens of live that AtLimit ends first, in that order. held reports
-// whether a connection is held by a token: for LimitEndIdlest that counts as a use now. evict
-// sorts live.
+// evict returns the n tokens of live that AtLimit ends first, in that order, or fewer if there are
+// not so many. held reports whether a connection is held by a token: for LimitEndIdlest that counts
+// as a use now. LimitEndIdlest ends no suspended token, which cannot be used. evict changes live.
 func (p *Policy) evict(live []Token, n int, held func(ID) bool) []Token {
 	since := func(t *Token) time.Time { return t.IssuedAt }
 	inUse := make(map[ID]bool)
 	if p.AtLimit == LimitEndIdlest {
 		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
+		live = slices.DeleteFunc(live, func(t Token) bool { return !t.SuspendedAt.IsZero() })
 		for i := range live {
 			inUse[live[i].ID] = held(live[i].ID)
 		}

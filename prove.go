@@ -16,8 +16,8 @@ import (
 //     proves the key of a bound token. The token may be dead, and the secret replaced.
 //   - proveWorking guarantees that the secret has not been replaced, or was replaced last and
 //     still works.
-//   - proveLive guarantees that the token is alive, that it has uses left, and that Admit lets
-//     it pass. proveLiveIn guarantees the same in a transaction, and does not ask Admit.
+//   - proveLive guarantees that the token is alive and not suspended, that it has uses left, and
+//     that Admit lets it pass. proveLiveIn guarantees the same in a transaction, and does not ask Admit.
 //
 // authenticate goes through the same grades, with nothing allocated.
 
@@ -66,7 +66,7 @@ func (m *Manager) load(ctx context.Context, id ID, rec *storage.Record) (err err
 }
 
 // proveLive is prove, and returns the token as that text shows it. It refuses a text that
-// does not work, a token that is dead or has no uses left, and one that Admit refuses.
+// does not work, a token that is dead, suspended or has no uses left, and one that Admit refuses.
 func (m *Manager) proveLive(ctx context.Context, verb *call, bearer string) (p proved, tok Token, err error) {
 	if p, err = m.prove(ctx, verb, bearer); err == nil {
 		tok, err = m.requireLive(ctx, verb, &p.presented, &p.rec, p.stands, p.now)
@@ -101,8 +101,8 @@ type judged struct {
 }
 
 // proveLiveIn checks the text p at now by what tx reads. Where the text does not work, or the
-// token is dead or has no uses left, the error is a *Rejection and j is set as far as it was
-// read.
+// token is dead, suspended or has no uses left, the error is a *Rejection and j is set as far as it
+// was read.
 func (m *Manager) proveLiveIn(tx storage.Tx, p *presented, now time.Time) (j judged, err error) {
 	if j.rec, err = getIn(tx, p.cred.ID()); err != nil {
 		return j, err
@@ -120,7 +120,7 @@ func (m *Manager) proveLiveIn(tx storage.Tx, p *presented, now time.Time) (j jud
 }
 
 // viewLiveIn sets j.tok and j.above from j.rec, which tx read, and j.stands. The error is a
-// *Rejection of a secret of generation by if the token is dead at now or has no uses left.
+// *Rejection of a secret of generation by if the token is dead at now, suspended, or has no uses left.
 func (m *Manager) viewLiveIn(tx storage.Tx, j *judged, by uint32, now time.Time) (err error) {
 	seen := j.rec
 	m.showClockEnd(&seen)
@@ -129,10 +129,10 @@ func (m *Manager) viewLiveIn(tx storage.Tx, j *judged, by uint32, now time.Time)
 	if j.above, err = m.clamp(&j.tok, tx.Get); err != nil {
 		return err
 	}
-	switch {
-	case !j.tok.Live(now):
-		return expired(&j.tok, by)
-	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
+	if err := unusable(&j.tok, by, now); err != nil {
+		return err
+	}
+	if j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0 {
 		return exhausted(&j.tok, by)
 	}
 	return nil

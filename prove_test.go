@@ -78,6 +78,31 @@ access, current                | revoked            | revoked  | revoked  | revo
 access, previous, before       | revoked            | revoked  | revoked  | revoked   | revoked  | refuses  | refuses  | unknown  | unknown   | good
 access, spent                  | replaced           | replaced | replaced | replaced  | replaced | refuses  | refuses  | unknown  | unknown   | good
 
+plain, suspended               | Authenticate, Hold | Peek      | Renew     | Delegate  | Confirm   | Rotate    | Rotate 0  | Refresh   | Peek pair | ExpireBearer, Expire pair
+current, unused                | suspended          | suspended | suspended | suspended | suspended | suspended | suspended | unknown   | unknown   | ends
+current, used                  | suspended          | suspended | suspended | suspended | suspended | suspended | suspended | unknown   | unknown   | ends
+previous, before               | suspended          | suspended | suspended | suspended | suspended | suspended | suspended | unknown   | unknown   | ends
+previous, at                   | replaced           | replaced  | replaced  | replaced  | replaced  | replaced  | replaced  | unknown   | unknown   | replaced
+spent                          | replaced           | replaced  | replaced  | replaced  | replaced  | replaced  | replaced  | unknown   | unknown   | replaced
+ahead                          | ahead              | ahead     | ahead     | ahead     | ahead     | ahead     | ahead     | unknown   | unknown   | ahead
+any other                      | unknown            | unknown   | unknown   | unknown   | unknown   | unknown   | unknown   | unknown   | unknown   | unknown
+
+budget, suspended              | Authenticate, Hold | Peek      | Renew     | Delegate  | Confirm   | Rotate    | Rotate 0  | Refresh   | Peek pair | ExpireBearer, Expire pair
+current, used                  | suspended          | suspended | suspended | suspended | suspended | suspended | suspended | unknown   | unknown   | ends
+previous, before               | suspended          | suspended | suspended | suspended | suspended | suspended | suspended | unknown   | unknown   | ends
+
+session, suspended             | Authenticate, Hold | Peek      | Renew     | Delegate  | Confirm   | Rotate    | Rotate 0  | Refresh   | Peek pair | ExpireBearer, Expire pair
+access, current                | suspended          | suspended | suspended | suspended | suspended | refuses   | refuses   | unknown   | unknown   | ends
+access, previous, before       | suspended          | suspended | suspended | suspended | suspended | refuses   | refuses   | unknown   | unknown   | ends
+access, spent                  | replaced           | replaced  | replaced  | replaced  | replaced  | refuses   | refuses   | unknown   | unknown   | ends
+
+refresh, suspended             | Authenticate, Hold | Peek      | Renew     | Delegate  | Confirm   | Rotate    | Rotate 0  | Refresh   | Peek pair | ExpireBearer | Expire pair
+current                        | unknown            | unknown   | unknown   | unknown   | unknown   | unknown   | unknown   | suspended | suspended | unknown      | ends
+previous, before               | unknown            | unknown   | unknown   | unknown   | unknown   | unknown   | unknown   | suspended | suspended | unknown      | ends
+previous, at                   | unknown            | unknown   | unknown   | unknown   | unknown   | unknown   | unknown   | reused    | replaced  | unknown      | ends reused
+spent                          | unknown            | unknown   | unknown   | unknown   | unknown   | unknown   | unknown   | reused    | replaced  | unknown      | ends reused
+ahead                          | unknown            | unknown   | unknown   | unknown   | unknown   | unknown   | unknown   | ahead     | ahead     | unknown      | ahead
+
 refresh, dead                  | Authenticate, Hold | Peek     | Renew    | Delegate  | Confirm  | Rotate   | Rotate 0 | Refresh  | Peek pair | ExpireBearer | Expire pair
 current                        | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | revoked  | revoked   | unknown      | good
 previous, before               | unknown            | unknown  | unknown  | unknown   | unknown  | unknown  | unknown  | revoked  | revoked   | unknown      | good
@@ -110,6 +135,7 @@ func effects() map[string]effect {
 		"replaced":     {ErrReplaced, spent, nil},
 		"unknown":      {ErrUnknown, rejected, nil},
 		"revoked":      {ErrRevoked, rejected, nil},
+		"suspended":    {ErrSuspended, rejected, nil},
 		"ahead":        {ErrUnknown, []EventKind{EventAhead, EventRejected}, nil},
 		"was":          {ErrReused, spent, nil},
 		"is told":      {nil, spent, nil},
@@ -227,12 +253,16 @@ func rowsOf(section string) (kinds []string, rows []textRow) {
 
 // play presents the text of row to verb, in a scene of its own, and says where what came
 // of it differs from word.
-func (w *textWorld) play(kind string, row *textRow, verb *textVerb, word string, dead bool) error {
+func (w *textWorld) play(kind string, row *textRow, verb *textVerb, word, state string) error {
 	ctx := w.ctx()
 	s := w.scene(kind, !row.unused)
 	text := row.text(s)
-	if dead {
+	switch state {
+	case "dead":
 		_, err := s.m.Expire(ctx, s.id)
+		s.need(err)
+	case "suspended":
+		_, err := s.m.Suspend(ctx, s.id)
 		s.need(err)
 	}
 	s.wait(row.wait)
@@ -325,7 +355,8 @@ func playTable(w *textWorld, verbs []textVerb, pick func(c *textCell, kind strin
 				if w.words != nil {
 					c.word = w.words(c.word)
 				}
-				if err := w.play(kind, &row, &verb, c.word, strings.HasSuffix(c.section, "dead")); err != nil {
+				_, state, _ := strings.Cut(c.section, ", ")
+				if err := w.play(kind, &row, &verb, c.word, state); err != nil {
 					wrong = append(wrong, fmt.Sprintf("%s (%s): %s: %s: want %q: %v", c.section, kind, row.name, c.verb, c.word, err))
 				}
 			}

@@ -27,6 +27,7 @@ var verbOfName = map[string]Verb{
 	"Manager.Issue": VerbIssue, "Login": VerbLogin, "Identify": VerbIdentify, "Manager.Obtain": VerbObtain,
 	"Manager.Delegate": VerbDelegate, "Manager.Rotate": VerbRotate, "Manager.RotateID": VerbRotateID,
 	"Manager.Expire": VerbExpire, "Manager.ExpireBearer": VerbExpireBearer, "Manager.ExpireSubject": VerbExpireSubject,
+	"Manager.Suspend": VerbSuspend, "Manager.Resume": VerbResume,
 	"Manager.Token": VerbToken, "Manager.Tokens": VerbTokens, "Manager.Expiring": VerbExpiring, "Manager.Sweep": VerbSweep,
 	"Manager.AcceptClock": VerbAcceptClock, "Pairs.Issue": VerbIssuePair, "Pairs.Refresh": VerbRefresh, "Pairs.Peek": VerbPeekPair,
 	"Pairs.Sessions": VerbSessions, "Pairs.ExpireBearer": VerbExpireBearer,
@@ -91,30 +92,32 @@ func risen(before, after map[StatKey]uint64) map[StatKey]uint64 {
 
 // outcomesOf are all outcomes that each verb can have.
 const outcomesOf = `
-authenticate: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused renewed repeated replaced revoked unavailable unknown
-peek: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused replaced revoked unavailable unknown
-hold: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused renewed replaced revoked unavailable unknown
-use: canceled clock closed conflict corrupt exhausted expired locked not_renewable ok outcome_unknown refused renewed replaced revoked unavailable unknown
-renew: canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown proof refused renewed replaced revoked unavailable unknown
-confirm: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused replaced revoked unavailable unknown
+authenticate: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused renewed repeated replaced revoked suspended unavailable unknown
+peek: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused replaced revoked suspended unavailable unknown
+hold: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused renewed replaced revoked suspended unavailable unknown
+use: canceled clock closed conflict corrupt exhausted expired locked not_renewable ok outcome_unknown refused renewed replaced revoked suspended unavailable unknown
+renew: canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown proof refused renewed replaced revoked suspended unavailable unknown
+confirm: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused replaced revoked suspended unavailable unknown
 issue: bad_grant canceled clock closed conflict corrupt limit locked ok outcome_unknown unavailable
 login: bad_config bad_credentials bad_grant canceled clock closed conflict corrupt internal limit locked ok outcome_unknown refused unavailable
 identify: bad_config bad_credentials bad_grant canceled clock internal ok refused
-obtain: bad_grant canceled clock closed conflict corrupt limit locked no_keys ok outcome_unknown renewed unavailable
-delegate: bad_grant canceled clock closed conflict corrupt exhausted expired internal limit locked malformed not_delegable ok outcome_unknown proof refused replaced revoked scope unavailable unknown
-rotate: bad_grant canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown proof refused repeated replaced revoked rotated unavailable unknown
+obtain: bad_grant canceled clock closed conflict corrupt limit locked no_keys ok outcome_unknown renewed suspended unavailable
+delegate: bad_grant canceled clock closed conflict corrupt exhausted expired internal limit locked malformed not_delegable ok outcome_unknown proof refused replaced revoked scope suspended unavailable unknown
+rotate: bad_grant canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown proof refused repeated replaced revoked rotated suspended unavailable unknown
 rotate ID: bad_grant canceled clock closed conflict corrupt exhausted expired locked not_found not_renewable ok outcome_unknown revoked unavailable
 expire: canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 expire bearer: canceled clock closed conflict corrupt locked malformed ok outcome_unknown proof replaced unavailable unknown
 expire subject: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
+suspend: canceled clock closed conflict corrupt locked not_found ok outcome_unknown unavailable
+resume: canceled clock closed conflict corrupt exhausted expired locked not_found ok outcome_unknown revoked unavailable
 token: canceled clock closed conflict corrupt locked not_found ok outcome_unknown unavailable
 tokens: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 expiring: bad_config canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 sweep: canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 accept clock: canceled ok
 issue pair: bad_grant canceled clock closed conflict corrupt limit locked ok outcome_unknown unavailable
-refresh: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused repeated reused revoked scope unavailable unknown
-peek pair: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused replaced revoked unavailable unknown
+refresh: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused repeated reused revoked scope suspended unavailable unknown
+peek pair: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused replaced revoked suspended unavailable unknown
 sessions: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 `
 
@@ -274,6 +277,14 @@ var outcomeVerbs = map[Verb]func(s *countScene) (Token, bool, error){
 		_, err := s.m.ExpireSubject(s.ctx, s.grant.Subject)
 		return Token{}, false, err
 	},
+	VerbSuspend: func(s *countScene) (Token, bool, error) {
+		_, err := s.m.Suspend(s.ctx, s.id)
+		return Token{}, false, err
+	},
+	VerbResume: func(s *countScene) (Token, bool, error) {
+		_, err := s.m.Resume(s.ctx, s.id)
+		return Token{}, false, err
+	},
 	VerbToken:    func(s *countScene) (Token, bool, error) { return notAgain(s.m.Token(s.ctx, s.id)) },
 	VerbTokens:   func(s *countScene) (Token, bool, error) { return firstError(s.m.Tokens(s.ctx, s.grant.Subject)) },
 	VerbExpiring: func(s *countScene) (Token, bool, error) { return firstError(s.m.Expiring(s.ctx, s.within)) },
@@ -330,6 +341,11 @@ var outcomeSituations = map[string]func(s *countScene){
 	"expired":   func(s *countScene) { s.machine.pass(61 * time.Minute) },
 	"long dead": func(s *countScene) { s.machine.pass(300 * day) },
 	"revoked":   func(s *countScene) { made(s.m.ExpireSubject(s.ctx, "ana")) },
+	"suspended": func(s *countScene) {
+		for rec := range s.store.disk.List(s.ctx, storage.Filter{}) {
+			made(s.m.Suspend(s.ctx, rec.ID))
+		}
+	},
 	"replaced": func(s *countScene) {
 		made(s.m.Rotate(s.ctx, s.text, 0))
 		made(s.p.Refresh(s.ctx, s.refresh))

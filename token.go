@@ -30,13 +30,14 @@ import (
 //	RotatedAt       time.Time  // when the current secret replaced another; zero: the first secret is current
 //	AuthenticatedAt time.Time  // when the user was last present: IssuedAt, or the last Confirm (RFC 9470)
 //	Thumbprint      Thumbprint // of the key that the token is bound to (RFC 9449, RFC 8705); zero: the token is not bound
+//	SuspendedAt     time.Time  // since when the token, or one above a delegate, is suspended; zero: it is not
 //	Family          ID         // the first token of a chain of delegations; zero: nothing was delegated from this token
 //	Parent          ID         // the token that this one was delegated from; zero: none
 //	MaxUses         int        // how often the token can be used in all; zero: there is no limit
 //	UsesLeft        int        // how many of MaxUses are left; -1: see Repeated
 //
 // and the methods are
-//   - Live(now) reports whether the token is alive at now; give it [Manager.Now].
+//   - Live(now) reports whether the token is alive at now; give it [Manager.Now]. A suspended token is alive.
 //   - Has(scope) reports whether scope is a word of Scope.
 //   - Repeated() reports whether Authenticate let in a repetition of the last use.
 //   - DeadFrom() returns the first instant at which the token is dead by its record.

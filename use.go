@@ -63,7 +63,7 @@ func (s *spending) inTx(tx storage.Tx, now time.Time) error {
 	m := s.m
 	s.renewed, s.later = false, false
 	j, err := m.proveLiveIn(tx, s.text, now)
-	if err != nil && j.tok.Live(now) && j.tok.UsesLeft <= 0 && repeatable(&j.rec, s.use) {
+	if err != nil && unusable(&j.tok, 0, now) == nil && j.tok.UsesLeft <= 0 && repeatable(&j.rec, s.use) {
 		s.at, s.token, s.epoch = now, j.tok, j.rec.Epoch
 		s.token.UsesLeft = -1
 		return nil

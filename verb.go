@@ -22,6 +22,8 @@ const (
 	VerbExpire                        // Manager.Expire
 	VerbExpireBearer                  // ExpireBearer of a Manager or Pairs
 	VerbExpireSubject                 // Manager.ExpireSubject
+	VerbSuspend                       // Manager.Suspend
+	VerbResume                        // Manager.Resume
 	VerbToken                         // Manager.Token
 	VerbTokens                        // Manager.Tokens, each loop once
 	VerbExpiring                      // Manager.Expiring, each loop once
@@ -40,7 +42,7 @@ const (
 
 var verbWords = [verbCount]string{
 	"none", "authenticate", "peek", "hold", "use", "renew", "confirm", "issue", "login", "identify", "obtain", "delegate", "rotate", "rotate ID",
-	"expire", "expire bearer", "expire subject", "token", "tokens", "expiring", "sweep", "accept clock",
+	"expire", "expire bearer", "expire subject", "suspend", "resume", "token", "tokens", "expiring", "sweep", "accept clock",
 	"issue pair", "refresh", "peek pair", "sessions", "release", "cut", "swept",
 }
 

@@ -80,10 +80,11 @@
 //	S27 A Digest is always read with the Sealed that was put with it. Once an Update that
 //	    replaced a Digest has returned, this process never reads the old one; other
 //	    processes read the new one within a bound that the backend documents.
-//	S28 Where the outcome of an Update is unknown, the store acts as if three kinds of
+//	S28 Where the outcome of an Update is unknown, the store acts as if four kinds of
 //	    its writes had happened, until it knows better: a Put of an ended record, a
 //	    Put that changes the Digest that the store shows and leaves PreviousUntil zero,
-//	    and a Delete.
+//	    a Put that sets the SuspendedAt of a record which the store shows without one,
+//	    and a Delete. A Put that clears SuspendedAt is none of these.
 //	S29 A Put whose ExpiresAt is below the stored one needs a MaxExpiresAt that is set
 //	    and not above the new ExpiresAt, or is ErrConflict: otherwise a late Touch
 //	    would raise ExpiresAt again. A Put that ends a record is no exception. The
@@ -96,6 +97,8 @@
 //	S31 A record that Delete removed is gone for every method once Update returns. A
 //	    Touch of it, however late, creates nothing. A Put of its ID in the same Tx is
 //	    ErrConflict.
+//	S33 SuspendedAt is set and cleared by Put alone. Touch, however late it is written,
+//	    never changes it.
 //
 // # Watch
 //

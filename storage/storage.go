@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Store keeps records. The clauses S1 to S22 and S27 to S31 of the package comment are part of this
-// interface, and [github.com/seed-55daa01a/lapse/storage/storagetest.Run] checks them.
+// Store keeps records. The clauses S1 to S22, S27 to S31 and S33 of the package comment are part of
+// this interface, and [github.com/seed-55daa01a/lapse/storage/storagetest.Run] checks them.
 //
 // Each error wraps an error of this package or that of the context. A store that fails for any
 // other reason wraps ErrUnavailable.
@@ -18,7 +18,7 @@ type Store interface {
 
 	// Touch raises LastUsedAt and ExpiresAt of the record of id to those of use, and never lowers
 	// them. It has no effect, and returns nil, if the record is ended or absent. The store may
-	// write it later (S13).
+	// write it later (S13). It suspends and resumes nothing (S33).
 	Touch(ctx context.Context, id ID, use Use) error
 
 	// Update runs fn on the records of one subject. It is serializable, all or nothing, and durable

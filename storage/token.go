@@ -30,6 +30,7 @@ type Token struct {
 
 	AuthenticatedAt time.Time  `json:"authenticated_at,omitzero"` // when the user was last known to be present; zero in a record until Confirm
 	Thumbprint      Thumbprint `json:"thumbprint,omitzero"`       // of the key that the token is bound to; zero: the token is not bound
+	SuspendedAt     time.Time  `json:"suspended_at,omitzero"`     // since when every use is refused until the token is resumed; zero: the token is not suspended
 
 	Family   ID  `json:"family,omitzero"`     // the first token of a chain of delegations; zero for a token in no chain
 	Parent   ID  `json:"parent,omitzero"`     // the token from which this one was delegated; zero for no delegate
@@ -39,7 +40,8 @@ type Token struct {
 
 // Live reports whether the token is alive at now: it has no end, and now is before ExpiresAt. The
 // instant of expiry is dead, and a token without ExpiresAt is dead. Take now from Manager.Now: a
-// clock that was set back would revive the token.
+// clock that was set back would revive the token. A suspended token is alive, and refused: ask for
+// SuspendedAt.IsZero, too.
 func (t Token) Live(now time.Time) bool {
 	return t.EndedAt.IsZero() && now.Before(t.ExpiresAt)
 }

@@ -62,7 +62,7 @@ func (c *cover) record(k *keyOfState, m *model, n int) {
 		c.age(k, m, n)
 	}
 	k.numbers(int(r.reason), r.left, r.parent, r.family, min(r.generation, 3), r.generation-max(r.before, r.generation-3), int(r.key), int(r.kind), int(r.bound))
-	k.flags(r.before != nowhere, r.tagged, r.unused, r.salted, r.accessBefore, r.confirmed != unset)
+	k.flags(r.before != nowhere, r.tagged, r.unused, r.salted, r.accessBefore, r.confirmed != unset, r.suspended != unset)
 	if len(m.holds) > 0 {
 		k.numbers(r.generation - r.floor)
 	}

@@ -205,6 +205,30 @@ func coverFaults() []coverFault {
 		{name: "Confirm goes by what it read before", in: gapConfirmScenario(), wrap: func(s storage.Store) storage.Store {
 			return &staleStore{s, map[storage.ID]storage.Record{}}
 		}},
+		{name: "a rotation resumes", in: suspendScenario(), wrap: over(func(old, put *storage.Record) {
+			if old.Generation != put.Generation {
+				put.SuspendedAt = time.Time{}
+			}
+		})},
+		{name: "a suspension is an end", in: suspendScenario(), after: func(w *world, m *model, a *deed, got *outcome) {
+			if a.verb == "suspend" && got.ok {
+				w.change(m, a.record, func(r *storage.Record) { r.EndedAt, r.EndReason = r.SuspendedAt, lapse.EndRevoked })
+			}
+		}},
+		{name: "reuse ends no suspended session", in: suspendSessionScenario(), wrap: over(func(old, put *storage.Record) {
+			if put.EndReason == lapse.EndReused && !old.SuspendedAt.IsZero() {
+				put.EndedAt, put.EndReason = time.Time{}, 0
+			}
+		})},
+		{name: "a delegate does not ask whether those above are suspended", in: suspendDelegateScenario(), after: func(w *world, m *model, a *deed, got *outcome) {
+			if a.verb == "authenticate" && got.err == lapse.ErrSuspended && m.records[a.text.record].suspended == unset {
+				got.err = nil
+			}
+		}},
+		{name: "the idlest is a suspended one", in: suspendLimitScenario(), wrap: puts(func(put *storage.Record) { put.SuspendedAt = time.Time{} })},
+		{name: "Suspend goes by what it read before", in: gapSuspendScenario(), wrap: func(s storage.Store) storage.Store {
+			return &staleStore{s, map[storage.ID]storage.Record{}}
+		}},
 		{name: "a touch goes past the cap", in: plainScenario(), wrap: func(s storage.Store) storage.Store { return pastCap{s} }},
 	}
 }
@@ -256,6 +280,28 @@ func TestCoverFindsAFloorIgnored(t *testing.T) {
 		c, err := newHoldCover(&holdScenarios()[0], func(s storage.Store) storage.Store {
 			return watched{&lapsetest.Wrong{Store: s, OnGet: func(r storage.Record) storage.Record {
 				replaceFloor(&r)
+				return r
+			}}}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.run(7)
+		c.clear()
+		if err == nil {
+			t.Fatal("not found")
+		}
+		t.Log(err)
+	})
+}
+
+// TestCoverFindsASuspensionIgnored: so does a connection that a suspended token keeps.
+func TestCoverFindsASuspensionIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := heldSuspendScenario()
+		c, err := newHoldCover(&in, func(s storage.Store) storage.Store {
+			return watched{&lapsetest.Wrong{Store: s, OnGet: func(r storage.Record) storage.Record {
+				r.SuspendedAt = time.Time{}
 				return r
 			}}}
 		})

@@ -170,6 +170,20 @@ var otherVerbs = map[string]coverVerb{
 		},
 		func(m *model, _ *world, a *deed, _ lapse.ID) outcome { return m.expire(a.record) },
 	},
+	"suspend": {
+		func(w *world, a *deed, id lapse.ID, _ string) (outcome, []string, error) {
+			ok, err := w.managers[a.by].Suspend(w.ctx, id)
+			return outcome{ok: ok}, nil, err
+		},
+		func(m *model, _ *world, a *deed, _ lapse.ID) outcome { return m.suspend(a.record) },
+	},
+	"resume": {
+		func(w *world, a *deed, id lapse.ID, _ string) (outcome, []string, error) {
+			ok, err := w.managers[a.by].Resume(w.ctx, id)
+			return outcome{ok: ok}, nil, err
+		},
+		func(m *model, w *world, a *deed, _ lapse.ID) outcome { return m.resume(w.policies[a.by], a.record) },
+	},
 	"expire bearer": {
 		func(w *world, a *deed, _ lapse.ID, bearer string) (outcome, []string, error) {
 			return tokenOutcome(w.managers[a.by].ExpireBearer(w.ctx, bearer))

@@ -289,7 +289,7 @@ func (g *gapped) Touch(ctx context.Context, id storage.ID, use storage.Use) erro
 
 // errorClasses are what errors are told apart by, the more particular ones first.
 var errorClasses = []error{
-	lapse.ErrMalformed, lapse.ErrUnknown, lapse.ErrExpired, lapse.ErrRevoked, lapse.ErrReplaced, lapse.ErrExhausted, lapse.ErrReused, lapse.ErrRefused, lapse.ErrProof,
+	lapse.ErrMalformed, lapse.ErrUnknown, lapse.ErrExpired, lapse.ErrRevoked, lapse.ErrSuspended, lapse.ErrReplaced, lapse.ErrExhausted, lapse.ErrReused, lapse.ErrRefused, lapse.ErrProof,
 	lapse.ErrInvalidGrant, lapse.ErrLimit, lapse.ErrNotRenewable, lapse.ErrNotDelegable, lapse.ErrRotated, lapse.ErrScope, lapse.ErrNoKeys,
 	lapse.ErrNotFound,
 }

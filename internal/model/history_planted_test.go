@@ -62,6 +62,13 @@ func historyFaults() map[string]lapsetest.Wrong {
 		"forgets when the user was present": {OnPut: changed(func(r *storage.Record) bool { return !r.AuthenticatedAt.IsZero() && r.Parent == (lapse.ID{}) }, func(r *storage.Record) {
 			r.AuthenticatedAt = time.Time{}
 		})},
+		"forgets a suspension": {OnGet: changed(any, func(r *storage.Record) { r.SuspendedAt = time.Time{} })},
+		"a rotation resumes": {OnOver: func(old, r storage.Record) storage.Record {
+			if old.Generation != r.Generation {
+				r.SuspendedAt = time.Time{}
+			}
+			return r
+		}},
 		"binds to another key": {OnGet: changed(func(r *storage.Record) bool { return r.Thumbprint != (lapse.Thumbprint{}) }, func(r *storage.Record) {
 			r.Thumbprint[0] ^= 3
 		})},

@@ -57,6 +57,39 @@ func (m *model) expire(n int) outcome {
 	return outcome{ok: true}
 }
 
+// suspend is Suspend.
+func (m *model) suspend(n int) outcome {
+	r := &m.records[n]
+	switch {
+	case r.swept:
+		return outcome{err: lapse.ErrNotFound}
+	case !m.lasts(r), r.suspended != unset:
+		return outcome{}
+	}
+	r.suspended = m.now
+	m.tell("suspended")
+	return outcome{ok: true}
+}
+
+// resume is Resume. It is told of no refusal.
+func (m *model) resume(p *modelPolicy, n int) outcome {
+	r := &m.records[n]
+	switch {
+	case r.swept:
+		return outcome{err: lapse.ErrNotFound}
+	case !m.lasts(r):
+		s, told := m.seen(p, r), m.told
+		o := m.dead(&s, r.generation)
+		m.told = told
+		return o
+	case r.suspended == unset:
+		return outcome{}
+	}
+	r.suspended = unset
+	m.tell("resumed")
+	return outcome{ok: true}
+}
+
 // expireBearer is ExpireBearer.
 func (m *model) expireBearer(p *modelPolicy, t modelText) outcome {
 	r, found, refused := m.proved(t, plainText, p.prefix)
@@ -119,8 +152,15 @@ func (m *model) room(p, as *modelPolicy, kind lapse.Kind, subject string) (evict
 	case p.atLimit == lapse.LimitRefuse:
 		return nil, lapse.ErrLimit
 	}
+	more := len(live) + 1 - p.maxTokens
+	if p.atLimit == lapse.LimitEndIdlest {
+		live = slices.DeleteFunc(live, func(n int) bool { return m.seen(as, &m.records[n]).suspended != unset })
+	}
+	if len(live) < more {
+		return nil, lapse.ErrLimit
+	}
 	slices.SortStableFunc(live, func(a, b int) int { return cmp.Compare(m.since(p, a), m.since(p, b)) })
-	for _, n := range live[:len(live)+1-p.maxTokens] {
+	for _, n := range live[:more] {
 		evicted = append(evicted, m.endTied(&m.records[n], lapse.EndEvicted)...)
 	}
 	return evicted, nil

@@ -109,6 +109,8 @@ func (m *model) cutHolds(p *modelPolicy) {
 			h.cut = lapse.ErrExhausted
 		case m.now >= s.expires:
 			h.cut = lapse.ErrExpired
+		case s.suspended != unset:
+			h.cut = lapse.ErrSuspended
 		}
 		if h.cut != nil {
 			m.exhaust(h.record)

@@ -96,6 +96,9 @@ func (m *model) obtain(p *modelPolicy, g lapse.Grant, id lapse.ID) outcome {
 	}
 	r := &m.records[n]
 	s := m.seen(p, r)
+	if s.suspended != unset {
+		return m.refuse(lapse.ErrSuspended, r, r.generation, s.suspended, 0)
+	}
 	until, ttl, overlap := s.expires, cmp.Or(g.TTL.Milliseconds(), p.ttl), int64(0)
 	if p.renewal != lapse.RenewNever {
 		until = max(until, min(m.now+r.ttl, s.limit))

@@ -61,6 +61,8 @@ func (m *model) refresh(ps *modelPairs, t modelText, scope string) outcome {
 	switch {
 	case !s.live(m.now):
 		return m.dead(&s, t.generation)
+	case s.suspended != unset:
+		return m.refuse(lapse.ErrSuspended, r, t.generation, s.suspended, 0)
 	case len(strings.Fields(common(scope, r.scope))) < len(strings.Fields(scope)):
 		return outcome{err: lapse.ErrScope}
 	case found == isCurrent:
@@ -118,6 +120,8 @@ func (m *model) peekPair(ps *modelPairs, t modelText) outcome {
 		return m.refuse(lapse.ErrReplaced, r, t.generation, unset, 0)
 	case !s.live(m.now):
 		return m.dead(&s, t.generation)
+	case s.suspended != unset:
+		return m.refuse(lapse.ErrSuspended, r, t.generation, s.suspended, 0)
 	}
 	return outcome{token: m.token(s)}
 }

@@ -41,6 +41,7 @@ type modelRecord struct {
 	prefix, subject, name, scope, data         string
 	issued, used, rotated, expires, limit, ttl int64
 	ended                                      int64
+	suspended                                  int64 // unset while it is not suspended itself
 	confirmed                                  int64 // unset until Confirm, except of a delegate
 	bound                                      byte  // the key that the token is bound to; 0: none
 	reason                                     lapse.EndReason
@@ -170,6 +171,9 @@ func (m *model) seen(p *modelPolicy, r *modelRecord) modelRecord {
 		}
 		above := p.capped(&m.records[up])
 		s.limit, s.expires = min(s.limit, above.limit), min(s.expires, above.expires)
+		if above.suspended != unset && (s.suspended == unset || above.suspended < s.suspended) {
+			s.suspended = above.suspended
+		}
 		if above.ended != unset && (s.ended == unset || above.ended < s.ended) {
 			s.ended, s.reason = above.ended, lapse.EndParent
 		}
@@ -216,7 +220,7 @@ func (m *model) token(r modelRecord) lapse.Token {
 		IssuedAt: instantOf(r.issued), LastUsedAt: instantOf(r.used), ExpiresAt: instantOf(r.expires), MaxExpiresAt: instantOf(r.limit),
 		EndedAt: instantOf(r.ended), EndReason: r.reason, Kind: r.kind, Generation: uint32(r.generation), RotatedAt: instantOf(r.rotated),
 		Family: m.idOf(r.family), Parent: m.idOf(r.parent), MaxUses: r.uses, UsesLeft: r.left,
-		AuthenticatedAt: instantOf(r.present()), Thumbprint: lapse.Thumbprint{r.bound},
+		AuthenticatedAt: instantOf(r.present()), Thumbprint: lapse.Thumbprint{r.bound}, SuspendedAt: instantOf(r.suspended),
 	}
 }
 

@@ -175,6 +175,8 @@ func (m *model) good(p *modelPolicy, t modelText) (r *modelRecord, found modelSt
 			seen = own
 		}
 		o = m.dead(&seen, t.generation)
+	case seen.suspended != unset:
+		o = m.refuse(lapse.ErrSuspended, r, t.generation, seen.suspended, 0)
 	case r.uses > 0 && r.left <= 0:
 		o = m.refuse(lapse.ErrExhausted, r, t.generation, unset, 0)
 	default:

@@ -2,23 +2,26 @@ package recordext
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // The second byte of a form says which of these parts follow. They are, in this order: AuthenticatedAt
 // in Unix milliseconds, 8 bytes; Thumbprint, 32 bytes; EndedBy and EndNote, each behind a byte with
-// its length. Few records have one of them, and the first byte has no bit left.
+// its length; SuspendedAt as AuthenticatedAt. Few records have one of them, and the first byte has no
+// bit left.
 const (
 	hasAuthenticated = 1 << iota
 	hasThumbprint
 	hasEndedBy
 	hasEndNote
+	hasSuspended
 
 	allLater = 1<<iota - 1
 
-	authenticatedLen = 8
-	maxLaterLen      = 1 + authenticatedLen + len(storage.Thumbprint{}) + 1 + storage.MaxEndedBy + 1 + storage.MaxEndNote
+	instantLen  = 8
+	maxLaterLen = 1 + 2*instantLen + len(storage.Thumbprint{}) + 1 + storage.MaxEndedBy + 1 + storage.MaxEndNote
 )
 
 // notes returns pointers to the texts of the parts, in their order.
@@ -39,6 +42,9 @@ func later(tok *storage.Token) (mask byte) {
 			mask |= hasEndedBy << i
 		}
 	}
+	if !tok.SuspendedAt.IsZero() {
+		mask |= hasSuspended
+	}
 	return mask
 }
 
@@ -50,7 +56,7 @@ func laterLen(tok *storage.Token) (n int) {
 	}
 	n = 1
 	if mask&hasAuthenticated != 0 {
-		n += authenticatedLen
+		n += instantLen
 	}
 	if mask&hasThumbprint != 0 {
 		n += len(tok.Thumbprint)
@@ -59,6 +65,9 @@ func laterLen(tok *storage.Token) (n int) {
 		if *text != "" {
 			n += 1 + len(*text)
 		}
+	}
+	if mask&hasSuspended != 0 {
+		n += instantLen
 	}
 	return n
 }
@@ -76,6 +85,9 @@ func appendLater(b []byte, tok *storage.Token) []byte {
 			b = append(append(b, byte(len(*text))), *text...)
 		}
 	}
+	if !tok.SuspendedAt.IsZero() {
+		b = binary.BigEndian.AppendUint64(b, uint64(tok.SuspendedAt.UnixMilli()))
+	}
 	return b
 }
 
@@ -83,14 +95,11 @@ func appendLater(b []byte, tok *storage.Token) []byte {
 // form, and returns the text behind them. It returns false for a form that is too short, and for a
 // mask with an unknown part.
 func readLater(mask byte, form string, tok *storage.Token) (rest string, ok bool) {
-	rest = form
-	if mask&hasAuthenticated != 0 {
-		if len(rest) < authenticatedLen {
-			return "", false
-		}
-		tok.AuthenticatedAt, rest = instant(rest), rest[authenticatedLen:]
+	rest, ok = form, mask&^allLater == 0
+	if ok && mask&hasAuthenticated != 0 {
+		rest, ok = readInstant(rest, &tok.AuthenticatedAt)
 	}
-	if mask&hasThumbprint != 0 {
+	if ok && mask&hasThumbprint != 0 {
 		if len(rest) < len(tok.Thumbprint) {
 			return "", false
 		}
@@ -99,13 +108,26 @@ func readLater(mask byte, form string, tok *storage.Token) (rest string, ok bool
 		copy(tok.Thumbprint[half:], rest[half:2*half])
 		rest = rest[2*half:]
 	}
-	if ok = mask&^allLater == 0; ok && mask&hasEndedBy != 0 {
+	if ok && mask&hasEndedBy != 0 {
 		rest, ok = readNote(rest, &tok.EndedBy)
 	}
 	if ok && mask&hasEndNote != 0 {
 		rest, ok = readNote(rest, &tok.EndNote)
 	}
+	if ok && mask&hasSuspended != 0 {
+		rest, ok = readInstant(rest, &tok.SuspendedAt)
+	}
 	return rest, ok
+}
+
+// readInstant sets *at to the instant at the beginning of form, and returns what is behind that. It
+// returns false for a form that is too short.
+func readInstant(form string, at *time.Time) (rest string, ok bool) {
+	if len(form) < instantLen {
+		return "", false
+	}
+	*at = instant(form)
+	return form[instantLen:], true
 }
 
 // readNote sets *text to the text at the beginning of form, and returns what is behind that. It

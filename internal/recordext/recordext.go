@@ -153,6 +153,7 @@ func Clear(r *storage.Record) {
 	r.MaxUses, r.UsesLeft, r.UseGrace, r.Epoch, r.Sealed = 0, 0, 0, 0, storage.Sealed{}
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
 	r.AuthenticatedAt, r.Thumbprint, r.EndedBy, r.EndNote = time.Time{}, storage.Thumbprint{}, "", ""
+	r.SuspendedAt = time.Time{}
 }
 
 // Parse sets the fields of r to the content of form, and reports whether form is exactly what

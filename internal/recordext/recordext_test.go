@@ -57,6 +57,9 @@ func setLater(mask byte, tok *storage.Token) {
 			*text = strings.Repeat(string(rune('a'+i)), 255)
 		}
 	}
+	if mask&hasSuspended != 0 {
+		tok.SuspendedAt = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	}
 }
 
 func TestEveryCombination(t *testing.T) {
@@ -132,11 +135,13 @@ func TestParseRefuses(t *testing.T) {
 		"half an epoch":      "\x40" + "\x00\x01",
 		"no second byte":     "\x08",
 		"no part after it":   "\x08\x00",
-		"an unknown later":   "\x08\x10",
-		"known and unknown":  "\x08\x12" + "\x01" + zeros + zeros[1:],
+		"an unknown later":   "\x08\x20",
+		"known and unknown":  "\x08\x22" + "\x01" + zeros + zeros[1:],
 		"the highest later":  "\x08\x80" + zeros,
 		"half an instant":    "\x08\x01" + zeros[:7],
 		"never confirmed":    "\x08\x01" + "\xff\xff\xc7\x7c\xed\xd3\x28\x00",
+		"half a suspension":  "\x08\x10" + zeros[:7],
+		"never suspended":    "\x08\x10" + "\xff\xff\xc7\x7c\xed\xd3\x28\x00",
 		"half a thumbprint":  "\x08\x02" + "\x01" + zeros,
 		"no thumbprint":      "\x08\x02" + zeros + zeros,
 		"no length":          "\x08\x04",

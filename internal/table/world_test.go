@@ -95,6 +95,7 @@ func (w *world) record(id storage.ID) storage.Record {
 		r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = storage.KindSession, w.rng.Uint32(), w.instant(), w.instant()
 	}
 	if w.rng.IntN(4) == 0 {
+		r.SuspendedAt = w.instant()
 		r.AuthenticatedAt, r.Thumbprint = w.instant(), storage.Thumbprint{byte(w.rng.IntN(2)), 31: byte(w.rng.IntN(2))}
 		r.EndedBy, r.EndNote = w.text(storage.MaxEndedBy), w.text(storage.MaxEndNote)
 	}

@@ -106,7 +106,7 @@ func checkLimits(r *storage.Record) error {
 			return fmt.Errorf("%w: a string of %d bytes is over its limit of %d", errUnstorable, len(text), maxLens[i])
 		}
 	}
-	for _, t := range [...]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt, r.RotatedAt, r.PreviousUntil, r.AuthenticatedAt} {
+	for _, t := range [...]time.Time{r.IssuedAt, r.LastUsedAt, r.ExpiresAt, r.MaxExpiresAt, r.EndedAt, r.RotatedAt, r.PreviousUntil, r.AuthenticatedAt, r.SuspendedAt} {
 		if !Storable(t) {
 			return ErrInstant
 		}
@@ -184,7 +184,7 @@ func decodeTexts(r *storage.Record, b []byte) bool {
 		return parseOldExtension(text, r)
 	}
 	return (text != "") == (b[0] == extendedVersion) && recordext.Parse(text, r) &&
-		Storable(r.RotatedAt) && Storable(r.PreviousUntil) && Storable(r.AuthenticatedAt)
+		Storable(r.RotatedAt) && Storable(r.PreviousUntil) && Storable(r.AuthenticatedAt) && Storable(r.SuspendedAt)
 }
 
 // Seal returns a copy of value that ends in the checksum of its other bytes under key.

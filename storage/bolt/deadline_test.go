@@ -175,8 +175,9 @@ func TestLeftStaysDenied(t *testing.T) {
 			before, last troubled
 			denied       func(r *storage.Record, found bool) bool
 		}{
-			"ended":   {isRenamed, isEnded, func(r *storage.Record, found bool) bool { return !r.EndedAt.IsZero() }},
-			"deleted": {isRenamed, isDeleted, func(_ *storage.Record, found bool) bool { return !found }},
+			"ended":     {isRenamed, isEnded, func(r *storage.Record, found bool) bool { return !r.EndedAt.IsZero() }},
+			"suspended": {isRenamed, isSuspended, func(r *storage.Record, found bool) bool { return !r.SuspendedAt.IsZero() }},
+			"deleted":   {isRenamed, isDeleted, func(_ *storage.Record, found bool) bool { return !found }},
 			"secret": {hasSecret(1, 1), hasSecret(2, 0), func(r *storage.Record, found bool) bool {
 				return r.Digest.Equal(after([]troubled{hasSecret(2, 0)}).Digest)
 			}},

@@ -39,15 +39,19 @@ func (o *op) encode() (err error) {
 	return nil
 }
 
-// ends reports whether write i of o ends something that the table shows: it ends a token, deletes
-// a record, or replaces a secret at once (S28).
+// ends reports whether write i of o ends something that the table shows: it ends or suspends a
+// token, deletes a record, or replaces a secret at once (S28).
 func (o *op) ends(t *table.Table, i int) bool {
 	w := &o.writes[i]
 	if w.Deletes || !w.Record.EndedAt.IsZero() {
 		return true
 	}
 	var shown storage.Record
-	return w.Record.PreviousUntil.IsZero() && t.Get(w.Record.ID, &shown) && !shown.Digest.Equal(w.Record.Digest)
+	if !t.Get(w.Record.ID, &shown) {
+		return false
+	}
+	return w.Record.PreviousUntil.IsZero() && !shown.Digest.Equal(w.Record.Digest) ||
+		shown.SuspendedAt.IsZero() && !w.Record.SuspendedAt.IsZero()
 }
 
 // group is the ops that are written together.

@@ -39,16 +39,52 @@ func TestTroubleKeepsItsEnds(t *testing.T) {
 	})
 }
 
+// TestResumeOfUnknownOutcome: a record stays suspended where it is unknown whether the Put that clears
+// SuspendedAt was written: while writing fails, afterwards, after a crash then, and when the file is
+// opened again.
+func TestResumeOfUnknownOutcome(t *testing.T) {
+	for name, fails := range map[string]func(func() error) error{"not written": notWritten, "written": syncLost} {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, lazy, func(t *testing.T, opts *Options) {
+				path, _ := makeFileIn(t, quickDir(t), 10)
+				s := open(t, path, opts)
+				r := record(1)
+				want := isSuspended(&r)
+				put(t, s, *want)
+				onWrite(s, fails)
+				again := *want
+				if err := putting(s, *isResumed(&again)); !errors.Is(err, storage.ErrOutcomeUnknown) {
+					t.Fatalf("%v; want ErrOutcomeUnknown", err)
+				}
+				onWrite(s, func(func() error) error { return errDisk })
+				oneIs(t, "in trouble", s, want)
+				letCommits(s)
+				if err := tryAgain(s); err != nil {
+					t.Fatal(err)
+				}
+				oneIs(t, "out of trouble", s, want)
+				oneIs(t, "after a crash", openCrashed(t, path), want)
+				put(t, s, record(21))
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				oneIs(t, "reopened", open(t, path, nil), want)
+			})
+		})
+	}
+}
+
 // TestDeniedStaysDenied: an end of unknown outcome that did happen is never out of
-// sight again, not even while the writes before it are shown; neither is a deletion, nor a
-// secret that has replaced another at once.
+// sight again, not even while the writes before it are shown; neither is a deletion, a suspension, nor
+// a secret that has replaced another at once.
 func TestDeniedStaysDenied(t *testing.T) {
 	for name, row := range map[string]struct {
 		before, last troubled
 		denied       func(r *storage.Record, found bool) bool
 	}{
-		"ended":   {isRenamed, isEnded, func(r *storage.Record, found bool) bool { return !r.EndedAt.IsZero() }},
-		"deleted": {isRenamed, isDeleted, func(_ *storage.Record, found bool) bool { return !found }},
+		"ended":     {isRenamed, isEnded, func(r *storage.Record, found bool) bool { return !r.EndedAt.IsZero() }},
+		"suspended": {isRenamed, isSuspended, func(r *storage.Record, found bool) bool { return !r.SuspendedAt.IsZero() }},
+		"deleted":   {isRenamed, isDeleted, func(_ *storage.Record, found bool) bool { return !found }},
 		"secret": {hasSecret(1, time.Minute), hasSecret(2, 0), func(r *storage.Record, found bool) bool {
 			return r.Digest.Equal(after([]troubled{hasSecret(2, 0)}).Digest)
 		}},

@@ -16,6 +16,10 @@ func isEnded(r *storage.Record) *storage.Record { endsIt(r); return r }
 
 func endsIt(r *storage.Record) { r.EndedAt, r.EndReason = r.IssuedAt, storage.EndRevoked }
 
+func isSuspended(r *storage.Record) *storage.Record { r.SuspendedAt = r.IssuedAt; return r }
+
+func isResumed(r *storage.Record) *storage.Record { r.SuspendedAt = time.Time{}; return r }
+
 func isRenamed(r *storage.Record) *storage.Record { r.Name += ", renamed"; return r }
 
 func isDeleted(*storage.Record) *storage.Record { return nil }
@@ -108,6 +112,14 @@ var troubles = []struct {
 	{"ended, deleted, put again", []troubled{isEnded, isDeleted, isPutAgain}, 2},
 	{"deleted, put again, secret replaced at once", []troubled{isDeleted, isPutAgain, hasSecret(1, 0)}, 1},
 	{"deleted, put again, deleted", []troubled{isDeleted, isPutAgain, isDeleted}, 3},
+	{"suspended", []troubled{isSuspended}, 1},
+	{"renamed, suspended", []troubled{isRenamed, isSuspended}, 2},
+	{"suspended, renamed", []troubled{isSuspended, isRenamed}, 1},
+	{"suspended, resumed", []troubled{isSuspended, isResumed}, 1},
+	{"suspended, resumed, suspended", []troubled{isSuspended, isResumed, isSuspended}, 1},
+	{"suspended, ended", []troubled{isSuspended, isEnded}, 2},
+	{"suspended, secret replaced with an overlap", []troubled{isSuspended, hasSecret(1, time.Minute)}, 1},
+	{"deleted, put again, suspended", []troubled{isDeleted, isPutAgain, isSuspended}, 1},
 }
 
 // TestTroubleOfEachKind: what a group of unknown outcome would have ended, deleted, or given

@@ -26,6 +26,7 @@ func secretFlaws() []flaw {
 		{"forgets_the_rotation", []string{"S1", "S7", "S27"}, storing(func(r *storage.Record) { r.RotatedAt = time.Time{} })},
 		{"forgets_until_when_the_previous_works", []string{"S1", "S7", "S27"}, storing(func(r *storage.Record) { r.PreviousUntil = time.Time{} })},
 		{"forgets_when_the_user_was_present", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.AuthenticatedAt = time.Time{} })},
+		{"forgets_the_suspension", []string{"S1", "S7", "S33"}, storing(func(r *storage.Record) { r.SuspendedAt = time.Time{} })},
 		{"forgets_the_key", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.Thumbprint = storage.Thumbprint{} })},
 		{"thumbprint_of_31_bytes", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.Thumbprint[31] = 0 })},
 		{"forgets_who_ended_it", []string{"S1", "S7", "S8"}, storing(func(r *storage.Record) { r.EndedBy = "" })},

@@ -66,7 +66,7 @@ func flaws() []flaw {
 			t.due = func(r storage.Record, deadBefore time.Time) bool { return r.ExpiresAt.Before(deadBefore) }
 		})},
 		{"limit_0_is_no_limit", []string{"S17"}, tuned(func(t *toy) { t.atLeast = 1 })},
-	}, readFlaws(), writeFlaws(), lifeFlaws(), watchFlaws(), secretFlaws(), livingFlaws(), deleteFlaws(), getsFlaws())
+	}, readFlaws(), writeFlaws(), lifeFlaws(), watchFlaws(), secretFlaws(), livingFlaws(), deleteFlaws(), getsFlaws(), suspendFlaws())
 }
 
 // hanging is how long a case may take where a flaw makes it hang. The others have

@@ -92,6 +92,7 @@ func (e *env) inUTC(rs ...storage.Record) error {
 		errs = append(errs, err)
 		for _, t := range []time.Time{
 			got.IssuedAt, got.LastUsedAt, got.ExpiresAt, got.MaxExpiresAt, got.EndedAt, got.RotatedAt, got.PreviousUntil, got.AuthenticatedAt,
+			got.SuspendedAt,
 		} {
 			if t.Location() != time.UTC || t != t.Round(0) {
 				errs = append(errs, fmt.Errorf("instant %v is not plain UTC", t))
@@ -230,8 +231,8 @@ func secretRows(e *env) []storage.Record {
 	return rs
 }
 
-// presenceRows returns records that have AuthenticatedAt, a Thumbprint and the texts of an end, each
-// alone, at its limits, and among the rest.
+// presenceRows returns records that have AuthenticatedAt, SuspendedAt, a Thumbprint and the texts of an
+// end, each alone, at its limits, and among the rest.
 func presenceRows(e *env) []storage.Record {
 	why := ended(instant(2), storage.EndRevoked)
 	changes := []func(*storage.Record){
@@ -242,7 +243,7 @@ func presenceRows(e *env) []storage.Record {
 		endedBy(strings.Repeat("\x00\xff\n", storage.MaxEndedBy/3), strings.Repeat("é", storage.MaxEndNote/2)+"n"),
 	}
 	for _, at := range instants() {
-		changes = append(changes, func(r *storage.Record) { r.AuthenticatedAt = at })
+		changes = append(changes, func(r *storage.Record) { r.AuthenticatedAt = at }, suspended(at))
 	}
 	var rs []storage.Record
 	for _, change := range changes {

@@ -77,7 +77,7 @@ type testCase struct {
 func cases() []testCase {
 	return slices.Concat(recordCases(), txCases(), putCases(), serialCases(), touchCases(), listCases(),
 		sweepCases(), contextCases(), durableCases(), closeCases(), watchCases(),
-		secretCases(), capCases(), livingCases(), deleteCases(), getsCases())
+		secretCases(), capCases(), livingCases(), deleteCases(), getsCases(), suspendCases())
 }
 
 var (
