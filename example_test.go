@@ -3,6 +3,7 @@ package lapse_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -663,6 +664,58 @@ func ExampleManager_Expiring() {
 	// 30 Jan: to bob: your build server has until 6 Feb 09:00
 	// 31 Jan: to ana: your backup script has until 4 Feb 09:00
 	// 31 Jan: to bob: your build server has until 6 Feb 09:00
+}
+
+// A client that lost the answer asks again under the same RequestID, and has one token all the same.
+func ExampleGrant_requestID() {
+	ctx := context.Background()
+	key := make([]byte, 32) // a real one comes from where the program keeps its secrets
+	rand.Read(key)
+	m, err := lapse.New(memory.New(), lapse.Config{Keys: []lapse.Key{lapse.NewKey(key)}})
+	check(err)
+	grant := lapse.Grant{Subject: "ana", Scope: "read", RequestID: "the Idempotency-Key of the request"}
+	first, err := m.Issue(ctx, grant)
+	check(err)
+	again, err := m.Issue(ctx, grant) // also after ErrOutcomeUnknown
+	check(err)
+	fmt.Println(again.Existing, again.ID == first.ID, again.Bearer == first.Bearer)
+
+	grant.Scope = "write"
+	_, err = m.Issue(ctx, grant)
+	var wrong *lapse.GrantError
+	fmt.Println(errors.As(err, &wrong), wrong.Field)
+	// Output:
+	// true true true
+	// true RequestID
+}
+
+// The tokens of another system go on working: their rows are imported, and Foreign reads their texts.
+func ExampleManager_Import() {
+	ctx := context.Background()
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Foreign: func(text string) (key string, digest []byte, ok bool) {
+			id, secret, ok := strings.Cut(text, "|") // "12|kv3…": the other system stores the ID and SHA-256 of the rest
+			sum := sha256.Sum256([]byte(secret))
+			return id, sum[:], ok
+		},
+	})
+	check(err)
+	stored := sha256.Sum256([]byte("kv3xq9"))
+	row := lapse.Foreign{Key: "12", Digest: stored[:]}
+	tok, err := m.Import(ctx, lapse.Grant{Subject: "ana", TTL: 10 * time.Minute}, row) // what it has left
+	check(err)
+
+	seen, err := m.Authenticate(ctx, "12|kv3xq9")
+	check(err)
+	fmt.Println(seen.Subject, seen.ID == tok.ID)
+
+	rotated, err := m.Rotate(ctx, "12|kv3xq9", 0) // whenever it suits: from now on the text is one of lapse
+	check(err)
+	_, err = m.Authenticate(ctx, "12|kv3xq9")
+	fmt.Println(strings.HasPrefix(rotated.Bearer, "lapse_"), errors.Is(err, lapse.ErrReplaced))
+	// Output:
+	// ana true
+	// true true
 }
 
 // A log-in gives the token that the device has already, for as long as that lives.
