@@ -2,9 +2,13 @@ package lapse_test
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +16,7 @@ import (
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -423,4 +428,101 @@ func TestImportsAtOnce(t *testing.T) {
 			t.Errorf("%d tokens", len(tokens))
 		}
 	})
+}
+
+// oldSystem is another system with many tokens: their texts, and how each row is imported.
+type oldSystem struct {
+	read func(text string) (key string, digest []byte, ok bool)
+	make func(n int) (text, wrong string, add func(m *lapse.Manager) error)
+}
+
+// hexText returns 2*n hex digits of the random bytes of token i.
+func hexText(i, n int) string {
+	sum := sha512.Sum512(fmt.Append(nil, "token ", i))
+	return hex.EncodeToString(sum[:n])
+}
+
+// oldSystems are those of docs/migrating.md.
+func oldSystems(ctx context.Context) map[string]oldSystem {
+	user := func(n int) string { return fmt.Sprint("user ", n/3) }
+	pepper := []byte("a key of the program")
+	return map[string]oldSystem{
+		"authtoken": {readRestFramework, func(n int) (string, string, func(*lapse.Manager) error) {
+			text := hexText(n, 20)
+			return text, text[:39] + "x", func(m *lapse.Manager) error {
+				return importRestFramework(ctx, m, struct{ key, username string }{text, user(n)})
+			}
+		}},
+		"knox": {readKnox, func(n int) (string, string, func(*lapse.Manager) error) {
+			text := hexText(n, 32)
+			sum := sha512.Sum512([]byte(text))
+			return text, text[:63], func(m *lapse.Manager) error {
+				return importKnox(ctx, m, knoxRow{hex.EncodeToString(sum[:]), text[:15], user(n), m.Now().Add(10 * time.Hour)})
+			}
+		}},
+		"sanctum": {readSanctum, func(n int) (string, string, func(*lapse.Manager) error) {
+			secret := hexText(n, 20)
+			if n%2 == 0 {
+				secret = fmt.Sprintf("acme_%s%08x", secret, crc32.ChecksumIEEE([]byte(secret)))
+			}
+			text := fmt.Sprintf("%d|%s", n, secret)
+			if n%10 == 0 {
+				text = secret
+			}
+			sum := sha256.Sum256([]byte(secret))
+			return text, text + "0", func(m *lapse.Manager) error {
+				return importSanctum(ctx, m, sanctumRow{token: hex.EncodeToString(sum[:]), userID: user(n), name: "phone", abilities: []string{"read", "*"}, expiresAt: m.Now().Add(10 * time.Hour)})
+			}
+		}},
+		"home-made": {readHomeMade(pepper), func(n int) (string, string, func(*lapse.Manager) error) {
+			text := "acme_" + hexText(n, 16)
+			mac := hmac.New(sha256.New, pepper)
+			mac.Write([]byte(text[len("acme_"):]))
+			row := mac.Sum(nil)
+			return text, "acme_" + text, func(m *lapse.Manager) error {
+				_, err := m.Import(ctx, lapse.Grant{Subject: user(n)}, lapse.Foreign{Key: string(row), Digest: row})
+				return err
+			}
+		}},
+	}
+}
+
+// TestMigration: of each system of docs/migrating.md, 10,000 tokens are imported, and a tenth of them again. Each text
+// authenticates its own subject, a wrong one does not, and a token runs out when it did before.
+func TestMigration(t *testing.T) {
+	n := 10_000
+	if race.Enabled {
+		n = 500
+	}
+	for name, old := range oldSystems(context.Background()) {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, lapse.Config{Foreign: old.read, Policy: lapse.Policy{TTL: 10 * time.Hour, MaxTTL: lapse.NoLimit, Renewal: lapse.RenewNever}})
+			for i := range n + n/10 { // the first tenth again
+				if _, _, add := old.make(i % n); add(f.Manager) != nil {
+					t.Fatal(add(f.Manager))
+				}
+			}
+			if records := len(f.contents()); records != 2*n {
+				t.Errorf("%d records; want a token and an alias for each of %d", records, n)
+			}
+			f.clock.Add(10*time.Hour - time.Millisecond)
+			for i := range n {
+				text, wrong, _ := old.make(i)
+				tok, err := f.Authenticate(f.ctx, text)
+				if err != nil || tok.Subject != fmt.Sprint("user ", i/3) {
+					t.Fatalf("token %d: %v, %v", i, tok, err)
+				}
+				if _, err := f.Authenticate(f.ctx, wrong); !errors.Is(err, lapse.ErrUnauthenticated) {
+					t.Fatalf("a wrong text of token %d: %v", i, err)
+				}
+			}
+			f.clock.Add(time.Millisecond)
+			for i := range n / 10 {
+				text, _, _ := old.make(i)
+				if _, err := f.Peek(f.ctx, text); !errors.Is(err, lapse.ErrExpired) {
+					t.Fatalf("token %d, at its end: %v", i, err)
+				}
+			}
+		})
+	}
 }
