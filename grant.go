@@ -194,7 +194,7 @@ const maxRequestID = 255
 // hash returns a hash of every field of g except RequestID.
 func (g *Grant) hash() [sha256.Size]byte {
 	numbers := fmt.Sprintf("%d %d %d %d %d %v", g.TTL, g.MaxUses, g.UseGrace, g.SessionTTL, g.MinLeft, g.Jitter)
-	return bearer.Hash("lapse grant of a request, version 1", g.Subject, g.Name, g.Scope, g.Data, string(g.Thumbprint[:]), numbers)
+	return bearer.Hash("lapse:g1", g.Subject, g.Name, g.Scope, g.Data, string(g.Thumbprint[:]), numbers)
 }
 
 // GrantError says which field is out of its limits. errors.As finds it in an ErrInvalidGrant.

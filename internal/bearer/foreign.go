@@ -8,8 +8,10 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Hash returns the SHA-256 of label and parts, each behind its length. It allocates nothing where
-// all of them have less than 256 bytes together.
+// Hash returns the SHA-256 of label and parts, each part behind its length. No label is the beginning
+// of another one. Hash allocates nothing where all of them have less than 200 bytes together. Short
+// labels keep what is hashed within one block of SHA-256: with long ones a check by a foreign text
+// took 20 percent longer (BenchmarkForeign).
 func Hash(label string, parts ...string) [sha256.Size]byte {
 	var stack [256]byte
 	b := append(stack[:0], label...)
@@ -21,12 +23,12 @@ func Hash(label string, parts ...string) [sha256.Size]byte {
 
 // ForeignAlias returns the ID of the alias by which a foreign text of key is found under prefix.
 func ForeignAlias(prefix, key string) storage.ID {
-	return aliasID(Hash("lapse alias of a foreign text, version 1", prefix, key))
+	return aliasID(Hash("lapse:a1", prefix, key))
 }
 
 // RequestAlias returns the ID of the alias by which a request for subject is found under prefix.
 func RequestAlias(prefix, subject, request string) storage.ID {
-	return aliasID(Hash("lapse alias of a request, version 1", prefix, subject, request))
+	return aliasID(Hash("lapse:q1", prefix, subject, request))
 }
 
 // aliasID returns an ID made of sum. It is a UUID of version 8, so that Mint, which makes version
@@ -40,7 +42,7 @@ func aliasID(sum [sha256.Size]byte) storage.ID {
 
 // ForeignSum returns the sum that a record keeps of digest, the digest of a foreign text.
 func ForeignSum(prefix string, digest []byte) [sha256.Size]byte {
-	return Hash("lapse digest of a foreign text, version 1", prefix, unsafe.String(unsafe.SliceData(digest), len(digest)))
+	return Hash("lapse:d1", prefix, unsafe.String(unsafe.SliceData(digest), len(digest)))
 }
 
 // SetForeign sets c to the credential by which a foreign text of the token of id is rotated. Its
@@ -48,5 +50,5 @@ func ForeignSum(prefix string, digest []byte) [sha256.Size]byte {
 // that replaces it.
 func (c *Credential) SetForeign(id storage.ID, text string) {
 	copy(c[:], id[:])
-	*c.Secret() = Hash("lapse secret of a foreign text, version 1", text)
+	*c.Secret() = Hash("lapse:f1", text)
 }
