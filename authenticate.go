@@ -67,21 +67,21 @@ const (
 // token without a parent that is not suspended is not passed to admit where there is no
 // Admit, which saves another 15 percent.
 func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
-	var h bearer.Hashed
-	c := h.Credential()
-	prefix, ok := c.Parse(text, m.prefix)
-	if !ok {
-		return 0, m.refuse(ctx, verb, ErrMalformed)
-	}
-	if err := m.ready(ctx, verb); err != nil {
+	var h hashedText
+	p, err := m.parse(ctx, verb, text, &h)
+	if err != nil {
 		return 0, err
 	}
-	sum := h.Sum(m.binding)
+	return m.authenticateParsed(ctx, verb, &p, use, tok)
+}
+
+// authenticateParsed is authenticate for a text that parse has read.
+func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *presented, use usage, tok *Token) (generation uint32, err error) {
+	c := p.cred
 	var rec storage.Record
 	err = m.load(ctx, c.ID(), &rec)
 	now := m.now()
-	p := presented{cred: c, sum: &sum, prefix: prefix}
-	found, err := m.proveWorking(ctx, verb, &p, &rec, err, now)
+	found, err := m.proveWorking(ctx, verb, p, &rec, err, now)
 	if err != nil {
 		return 0, err
 	}
@@ -98,7 +98,7 @@ func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use
 			return 0, err
 		}
 	}
-	return p.generation, m.useText(ctx, verb, &p, &rec, found, use, now, above, tok)
+	return p.generation, m.useText(ctx, verb, p, &rec, found, use, now, above, tok)
 }
 
 // useText spends a use of the budget of rec, or records the use where that is due, and sets
@@ -156,7 +156,7 @@ func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec
 	}
 	if err != nil || p.prefix != m.prefix || !m.owns(rec) {
 		payTag(p.cred, m.binding)
-		return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
+		return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.named()})
 	}
 	found, err := m.match(rec, p, now)
 	if err == nil && found != unknownText && !rec.Thumbprint.IsZero() {

@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -725,6 +726,53 @@ func BenchmarkHooks(b *testing.B) {
 		"admit": check(Config{Admit: letPass}, Grant{Subject: "ana"}),
 	} {
 		b.Run(name+"/peer=plain", func(b *testing.B) { ratio.Of(b, 20_000, thing, plain) })
+	}
+}
+
+// foreignManager returns a Manager with n imported tokens, and their texts and native ones.
+func foreignManager(tb testing.TB, n int) (m *Manager, texts, bearers []string) {
+	foreign := func(text string) (string, []byte, bool) {
+		key, _, ok := strings.Cut(text, "|")
+		return key, foreignDigest, ok
+	}
+	policy := Policy{TTL: 2 * never, MaxTTL: NoLimit, RenewEvery: never, MaxTokens: NoTokenLimit}
+	m, _ = managerOver(tb, memory.New(), Config{Policy: policy, Foreign: foreign})
+	for i := range n {
+		subject := fmt.Sprint("subject ", i)
+		text := fmt.Sprintf("%d|0123456789012345678901234567890123456789", i)
+		key, digest, _ := foreign(text)
+		made(m.Import(context.Background(), Grant{Subject: subject}, Foreign{Key: key, Digest: digest}))
+		texts, bearers = append(texts, text), append(bearers, issueTo(tb, m, Grant{Subject: subject}).Bearer)
+	}
+	return m, texts, bearers
+}
+
+// foreignDigest is a digest as long as SHA-512. That it is the same for each text costs nothing less.
+var foreignDigest = bytes.Repeat([]byte{7}, 64)
+
+// BenchmarkForeign compares a check by a foreign text with one by a native text. The ratio must be
+// 2.5 at most.
+func BenchmarkForeign(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		m, texts, bearers := foreignManager(b, n)
+		b.Run(fmt.Sprintf("tokens=%d/peer=native", n), func(b *testing.B) {
+			b.ReportAllocs()
+			ratio.Of(b, 20_000, using(b, m.Authenticate, texts), using(b, m.Authenticate, bearers))
+		})
+	}
+}
+
+// TestForeignChecksAllocateNothing, nor does the refusal of a text that Foreign does not know; that
+// of another unknown text allocates its answer.
+func TestForeignChecksAllocateNothing(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector allocates by itself")
+	}
+	m, texts, _ := foreignManager(t, 10)
+	for text, want := range map[string]float64{texts[3]: 0, "no text": 0, "11|unknown": 1} {
+		if n := allocations(t, func() { _, _ = m.Authenticate(context.Background(), text) }); n > want {
+			t.Errorf("a check of %q makes %v allocations; want %v", text, n, want)
+		}
 	}
 }
 

@@ -453,10 +453,13 @@ func TestDiscontinuity(t *testing.T) {
 	}
 }
 
+// notForeign is a Config.Foreign that knows no text.
+func notForeign(string) (string, []byte, bool) { return "", nil, false }
+
 // TestStrict: once a clock that is behind has settled, every verb says so, in no words
 // that end any token, until it is right or accepted.
 func TestStrict(t *testing.T) {
-	g := newGuarded(t, Config{ClockGuard: GuardStrict, Policy: Policy{TTL: 30 * day, MaxTTL: NoLimit}, Keys: []Key{NewKey(bytes.Repeat([]byte{1}, keyLen))}})
+	g := newGuarded(t, Config{ClockGuard: GuardStrict, Policy: Policy{TTL: 30 * day, MaxTTL: NoLimit}, Foreign: notForeign, Keys: []Key{NewKey(bytes.Repeat([]byte{1}, keyLen))}})
 	i := issueTo(t, g.Manager, Grant{Subject: "ana"})
 	g.machine.off -= 2 * time.Hour
 	g.settle()
@@ -480,6 +483,7 @@ func TestStrict(t *testing.T) {
 			return err
 		},
 		"Sweep":    func() error { _, err := g.Sweep(ctx); return err },
+		"Import":   func() error { _, err := g.Import(ctx, Grant{Subject: "ana"}, tickForeign("old")); return err },
 		"Obtain":   func() error { _, err := g.Obtain(ctx, Grant{Subject: "ana"}); return err },
 		"Rotate":   func() error { _, err := g.Rotate(ctx, i.Bearer, 0); return err },
 		"RotateID": func() error { _, err := g.RotateID(ctx, i.ID, 0); return err },

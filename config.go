@@ -42,6 +42,14 @@ type Config struct {
 	// and the verbs that end tokens do not ask.
 	Admit func(ctx context.Context, tok Token) error
 
+	// Foreign reads the texts of another system, whose tokens Import has stored. It is asked about
+	// each text that is not of the form of lapse, by every verb that takes a bearer. It returns the
+	// key and the digest by which the other system knows the text, as Import was given them, or
+	// false if the text is none of that system's: then the error is ErrMalformed. It reads nothing
+	// else, is called by many goroutines at once, and keeps no text. nil: there are no such texts.
+	// Pairs take Access.Foreign alone.
+	Foreign func(text string) (key string, digest []byte, ok bool)
+
 	// Recheck is how often Admit is asked again about each held connection (Hold), with the
 	// token as it is stored then. The context of the call has the values of the context that
 	// Hold was given. 0: never. A refusal cuts the connection. Any other error cuts none, nor

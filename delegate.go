@@ -41,6 +41,9 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (i Issue
 	if g.Subject != "" && g.Subject != parent.Subject {
 		return Issued{}, invalidGrant("Subject", "a delegate has that of its parent; leave it empty")
 	}
+	if g.RequestID != "" {
+		return Issued{}, errRequestID("Delegate")
+	}
 	if err := g.checkPlain(&m.policy); err != nil {
 		return Issued{}, err
 	}

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -155,15 +154,7 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 		}
 		if err == nil {
 			id := rec.ID
-			err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) error {
-				rec, err := getIn(tx, id)
-				if errors.Is(err, errGone) || err == nil && !m.fromEarlierEpoch(&rec) {
-					return nil
-				}
-				m.showClockEnd(&rec)
-				ending{at: rec.EndedAt, why: rec.EndReason}.endRecord(&rec)
-				return putIn(tx, &rec)
-			})
+			err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) error { return m.endEarlierEpoch(tx, id) })
 		}
 		if err != nil {
 			return storeError(VerbSweep, err)
@@ -171,4 +162,26 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 	}
 	m.ended.Store(epoch)
 	return nil
+}
+
+// endEarlierEpoch is endEarlierEpochs for the record of id. An alias runs out instead of being ended,
+// since a later alias may need the same ID.
+func (m *Manager) endEarlierEpoch(tx storage.Tx, id ID) error {
+	rec, err := tx.Get(id)
+	if absent(err) || err == nil && !m.fromEarlierEpoch(&rec) {
+		return nil
+	}
+	if err == nil && rec.ID != id {
+		err = errWrongRecord
+	}
+	if err != nil {
+		return fromOutside(err, storeErrors...)
+	}
+	m.showClockEnd(&rec)
+	if rec.Kind == storage.KindAlias {
+		runOut(&rec)
+	} else {
+		ending{at: rec.EndedAt, why: rec.EndReason}.endRecord(&rec)
+	}
+	return putIn(tx, &rec)
 }

@@ -1034,7 +1034,11 @@ func newTickWorld(t *testing.T, guard ClockGuard) *tickWorld {
 	t.Cleanup(release)
 	w := &tickWorld{t: t, ctx: ctx, clock: newTickWall(), store: &tickStore{Store: memory.New()}, text: map[ID]string{}}
 	admit := func(context.Context, Token) error { return nil }
-	cfg := Config{Clock: w.clock, ClockGuard: guard, Admit: admit, Keys: []Key{NewKey([]byte(strings.Repeat("k", keyLen)))},
+	foreign := func(text string) (string, []byte, bool) {
+		f := tickForeign(text)
+		return f.Key, f.Digest, !strings.Contains(text, "_")
+	}
+	cfg := Config{Clock: w.clock, ClockGuard: guard, Admit: admit, Foreign: foreign, Keys: []Key{NewKey([]byte(strings.Repeat("k", keyLen)))},
 		Policy: Policy{TTL: day, MaxTTL: 30 * day, MaxTokens: 50}}
 	w.m = tickMust(New(w.store, cfg))(t)
 	w.p = tickMust(NewPairs(w.store, PairConfig{Access: Config{Clock: w.clock, ClockGuard: guard, Admit: admit, Prefix: "acc", Policy: Policy{TTL: day}}, Refresh: Config{Prefix: "ref"}}))(t)
@@ -1046,6 +1050,9 @@ func newTickWorld(t *testing.T, guard ClockGuard) *tickWorld {
 	w.again = tickMust(w.m.Obtain(ctx, Grant{Subject: "ana", Name: "again"}))(t)
 	w.before = tickMust(w.m.Issue(ctx, Grant{Subject: "ana"}))(t)
 	tickMust(w.m.Rotate(ctx, w.before.Bearer, time.Hour))(t)
+	requested := tickMust(w.m.Issue(ctx, Grant{Subject: "ana", RequestID: "again"}))(t)
+	w.text[requested.ID] = requested.Bearer
+	w.text[tickMust(w.m.Import(ctx, Grant{Subject: "ana"}, tickForeign("old")))(t).ID] = "old"
 	for _, i := range []Issued{w.plain, w.budget, w.child, w.again, w.before, w.pair.Access.Issued} {
 		w.text[i.ID] = i.Bearer
 	}
@@ -1054,6 +1061,9 @@ func newTickWorld(t *testing.T, guard ClockGuard) *tickWorld {
 	w.text[refreshed.Access.ID] = refreshed.Access.Bearer
 	return w
 }
+
+// tickForeign is the foreign token of text, as a tickWorld reads that.
+func tickForeign(text string) Foreign { return Foreign{Key: text, Digest: []byte(text)} }
 
 // use is a use by a connection of the plain token, which nothing else serves.
 func (w *tickWorld) use() error {
@@ -1128,6 +1138,23 @@ var tickVerbs = []tickVerb{
 	{"Manager.Obtain again", func(w *tickWorld) ([]string, error) {
 		return tickGood(w.m.Obtain(w.ctx, Grant{Subject: "ana", Name: "again"}))
 	}},
+	{"Manager.Issue by a RequestID", func(w *tickWorld) ([]string, error) {
+		return tickGood(w.m.Issue(w.ctx, Grant{Subject: "ana", RequestID: "new"}))
+	}},
+	{"Manager.Issue again by a RequestID", func(w *tickWorld) ([]string, error) {
+		return tickGood(w.m.Issue(w.ctx, Grant{Subject: "ana", RequestID: "again"}))
+	}},
+	{"Manager.Import", func(w *tickWorld) ([]string, error) {
+		return tickSame("new")(w.m.Import(w.ctx, Grant{Subject: "ana"}, tickForeign("new")))
+	}},
+	{"Manager.Import again", func(w *tickWorld) ([]string, error) {
+		maps.DeleteFunc(w.text, func(_ ID, text string) bool { return text == "old" }) // a new epoch lets it be imported again
+		return tickSame("old")(w.m.Import(w.ctx, Grant{Subject: "ana"}, tickForeign("old")))
+	}},
+	{"Manager.Authenticate a foreign text", func(w *tickWorld) ([]string, error) {
+		return tickSame("old")(w.m.Authenticate(w.ctx, "old"))
+	}},
+	{"Manager.Rotate a foreign text", func(w *tickWorld) ([]string, error) { return tickGood(w.m.Rotate(w.ctx, "old", time.Hour)) }},
 	{"Manager.Delegate", func(w *tickWorld) ([]string, error) { return tickGood(w.m.Delegate(w.ctx, w.plain.Bearer, Grant{})) }},
 	{"Manager.Authenticate", func(w *tickWorld) ([]string, error) {
 		return tickSame(w.plain.Bearer)(w.m.Authenticate(w.ctx, w.plain.Bearer))

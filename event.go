@@ -23,18 +23,19 @@ const (
 	EventHeld                               // Hold returned a held connection
 	EventCut                                // a held connection was cut, possibly before the EventEnded or EventHeld of its token is told; Err is the cause of its context
 	EventSwept                              // Sweep deleted N records
-	EventRepeated                           // an answer was given again: by Refresh, by Rotate, or to a repetition of the last use of a budget
+	EventRepeated                           // an answer was given again: by Refresh, Rotate, Import, Issue by a RequestID, or to a repetition of the last use of a budget
 	EventCouldNotTell                       // a verb failed because of the store, the context, the clock, Admit or a Verifier; Err says why
 	EventConfirmed                          // Confirm recorded that the user was present
 	EventSuspended                          // Suspend suspended the token; its delegates, which are refused meanwhile, too, make no event
 	EventResumed                            // Resume ended the suspension of the token
+	EventImported                           // Import stored a token of another system
 
 	eventKindCount = 1 + iota
 )
 
 var eventKinds = [eventKindCount]string{
 	"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed",
+	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported",
 }
 
 // String returns one to three lower-case words.

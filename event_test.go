@@ -22,7 +22,7 @@ import (
 // TestEventKinds: each kind has words of its own and the number that it has always had.
 func TestEventKinds(t *testing.T) {
 	want := []string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-		"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed"}
+		"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported"}
 	var got []string
 	for kind := range EventKind(len(want)) {
 		text, err := kind.MarshalText()

@@ -2,8 +2,12 @@ package lapse_test
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -705,6 +709,146 @@ func ExampleManager_Expiring() {
 	// 30 Jan: to bob: your build server has until 6 Feb 09:00
 	// 31 Jan: to ana: your backup script has until 4 Feb 09:00
 	// 31 Jan: to bob: your build server has until 6 Feb 09:00
+}
+
+// A client that lost the answer asks again under the same RequestID, and has one token all the same.
+func ExampleGrant_requestID() {
+	ctx := context.Background()
+	key := make([]byte, 32) // a real one comes from where the program keeps its secrets
+	rand.Read(key)
+	m, err := lapse.New(memory.New(), lapse.Config{Keys: []lapse.Key{lapse.NewKey(key)}})
+	check(err)
+	grant := lapse.Grant{Subject: "ana", Scope: "read", RequestID: "the Idempotency-Key of the request"}
+	first, err := m.Issue(ctx, grant)
+	check(err)
+	again, err := m.Issue(ctx, grant) // also after ErrOutcomeUnknown
+	check(err)
+	fmt.Println(again.Existing, again.ID == first.ID, again.Bearer == first.Bearer)
+
+	grant.Scope = "write"
+	_, err = m.Issue(ctx, grant)
+	var wrong *lapse.GrantError
+	fmt.Println(errors.As(err, &wrong), wrong.Field)
+	// Output:
+	// true true true
+	// true RequestID
+}
+
+// The tokens of another system go on working: their rows are imported, and Foreign reads their texts.
+func ExampleManager_Import() {
+	ctx := context.Background()
+	m, err := lapse.New(memory.New(), lapse.Config{
+		Foreign: func(text string) (key string, digest []byte, ok bool) {
+			id, secret, ok := strings.Cut(text, "|") // "12|kv3…": the other system stores the ID and SHA-256 of the rest
+			sum := sha256.Sum256([]byte(secret))
+			return id, sum[:], ok
+		},
+	})
+	check(err)
+	stored := sha256.Sum256([]byte("kv3xq9"))
+	row := lapse.Foreign{Key: "12", Digest: stored[:]}
+	tok, err := m.Import(ctx, lapse.Grant{Subject: "ana", TTL: 10 * time.Minute}, row) // what it has left
+	check(err)
+
+	seen, err := m.Authenticate(ctx, "12|kv3xq9")
+	check(err)
+	fmt.Println(seen.Subject, seen.ID == tok.ID)
+
+	rotated, err := m.Rotate(ctx, "12|kv3xq9", 0) // whenever it suits: from now on the text is one of lapse
+	check(err)
+	_, err = m.Authenticate(ctx, "12|kv3xq9")
+	fmt.Println(strings.HasPrefix(rotated.Bearer, "lapse_"), errors.Is(err, lapse.ErrReplaced))
+	// Output:
+	// ana true
+	// true true
+}
+
+// readRestFramework is the Config.Foreign for rest_framework.authtoken. Its table has the keys in the clear.
+func readRestFramework(text string) (key string, digest []byte, ok bool) {
+	if len(text) != 40 || strings.Trim(text, "0123456789abcdef") != "" {
+		return "", nil, false
+	}
+	sum := sha256.Sum256([]byte(text))
+	return text, sum[:], true
+}
+
+func importRestFramework(ctx context.Context, m *lapse.Manager, row struct{ key, username string }) error {
+	key, digest, ok := readRestFramework(row.key)
+	if !ok {
+		return fmt.Errorf("the row of %s has no key of rest_framework.authtoken", row.username)
+	}
+	_, err := m.Import(ctx, lapse.Grant{Subject: row.username}, lapse.Foreign{Key: key, Digest: digest})
+	return err
+}
+
+// readKnox is the Config.Foreign for django-rest-knox 5.
+func readKnox(text string) (key string, digest []byte, ok bool) {
+	sum := sha512.Sum512([]byte(text)) // of knox 4.2: of the bytes that hex.DecodeString(text) returns
+	return hex.EncodeToString(sum[:]), sum[:], true
+}
+
+type knoxRow struct {
+	digest, tokenKey, username string
+	expiry                     time.Time // zero: NULL
+}
+
+func importKnox(ctx context.Context, m *lapse.Manager, row knoxRow) error {
+	digest, err := hex.DecodeString(row.digest)
+	if err != nil {
+		return err
+	}
+	grant := lapse.Grant{Subject: row.username, Name: "knox " + row.tokenKey}
+	if !row.expiry.IsZero() {
+		if grant.TTL = row.expiry.Sub(m.Now()); grant.TTL < time.Millisecond {
+			return nil // it has run out
+		}
+	}
+	_, err = m.Import(ctx, grant, lapse.Foreign{Key: row.digest, Digest: digest})
+	return err
+}
+
+// readSanctum is the Config.Foreign for Laravel Sanctum.
+func readSanctum(text string) (key string, digest []byte, ok bool) {
+	if _, secret, found := strings.Cut(text, "|"); found { // texts from before version 2.3 have no ID
+		text = secret
+	}
+	sum := sha256.Sum256([]byte(text)) // also of token_prefix and of the CRC-32 at the end, where they are there
+	return hex.EncodeToString(sum[:]), sum[:], true
+}
+
+type sanctumRow struct {
+	token, userID, name   string
+	abilities             []string
+	lastUsedAt, expiresAt time.Time // zero: NULL
+}
+
+func importSanctum(ctx context.Context, m *lapse.Manager, row sanctumRow) error {
+	digest, err := hex.DecodeString(row.token)
+	if err != nil {
+		return err
+	}
+	grant := lapse.Grant{Subject: row.userID, Name: lapse.ClipName(row.name), Scope: strings.Join(row.abilities, " ")}
+	if !row.lastUsedAt.IsZero() {
+		grant.Data = "last used before the import: " + row.lastUsedAt.Format(time.RFC3339)
+	}
+	if !row.expiresAt.IsZero() {
+		if grant.TTL = row.expiresAt.Sub(m.Now()); grant.TTL < time.Millisecond {
+			return nil // it has run out
+		}
+	}
+	_, err = m.Import(ctx, grant, lapse.Foreign{Key: row.token, Digest: digest})
+	return err
+}
+
+// readHomeMade returns the Config.Foreign for a table of HMAC-SHA-256 of each text, under a key of the program.
+func readHomeMade(pepper []byte) func(text string) (key string, digest []byte, ok bool) {
+	return func(text string) (key string, digest []byte, ok bool) {
+		secret, ok := strings.CutPrefix(text, "acme_")
+		mac := hmac.New(sha256.New, pepper)
+		mac.Write([]byte(secret))
+		sum := mac.Sum(nil)
+		return string(sum), sum, ok
+	}
 }
 
 // A log-in gives the token that the device has already, for as long as that lives.

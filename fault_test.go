@@ -96,7 +96,7 @@ func TestStorageFaults(t *testing.T) {
 				{storagetest.Hang, nil, lapse.ErrUnavailable},
 			} {
 				name := fmt.Sprintf("%s/call %d/%v %v", verb.name, n, fault.mode, fault.err)
-				if verb.name == "Hold" && n == verb.use && fault.mode == storagetest.Hang {
+				if strings.HasPrefix(verb.name, "Hold") && n == verb.use && fault.mode == storagetest.Hang {
 					continue // its context has ended, and with it the hold
 				}
 				t.Run(name, func(t *testing.T) {
@@ -745,7 +745,7 @@ type scene struct {
 
 // sceneConfig has one key for Obtain, or another in its place.
 func sceneConfig(policy lapse.Policy, key byte) lapse.Config {
-	return lapse.Config{Policy: policy, Keys: []lapse.Key{lapse.NewKey([]byte{31: key})}}
+	return lapse.Config{Policy: policy, Keys: []lapse.Key{lapse.NewKey([]byte{31: key})}, Foreign: readOld}
 }
 
 func newScene(t *testing.T) *scene { return newSceneOn(t, memory.New()) }
@@ -774,6 +774,8 @@ func newSceneOn(t *testing.T, store storage.Store) *scene {
 	if s.kept, err = f.Obtain(f.ctx, lapse.Grant{Subject: "kim"}); err != nil {
 		t.Fatal(err)
 	}
+	f.issue(lapse.Grant{Subject: "ida", RequestID: "first"})
+	f.imported(1, lapse.Grant{Subject: "ida"})
 	s.logIn()
 	s.suspended = f.issue(lapse.Grant{Subject: "leo"})
 	if _, err = f.Suspend(f.ctx, s.suspended.ID); err != nil {
@@ -993,6 +995,39 @@ var verbs = []managerVerb{
 		i, err := s.RotateID(ctx, s.family[1].ID, 0)
 		return i.Bearer, err
 	}},
+	{"Issue again by a RequestID", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Issue(ctx, lapse.Grant{Subject: "ida", RequestID: "first"})
+		return i.Bearer, err
+	}},
+	{"Issue by a RequestID", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Issue(ctx, lapse.Grant{Subject: "ana", RequestID: "second"})
+		return i.Bearer, err
+	}},
+	{"Import", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Import(ctx, lapse.Grant{Subject: "ana"}, oldToken(2))
+		return tok.Subject, err
+	}},
+	{"Import again", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Import(ctx, lapse.Grant{Subject: "ida"}, oldToken(1))
+		return tok.Subject, err
+	}},
+	{"Authenticate by a foreign text", 3, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Authenticate(ctx, oldText(1))
+		return tok.Subject, err
+	}},
+	{"Peek by a foreign text", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Peek(ctx, oldText(1))
+		return tok.Subject, err
+	}},
+	{"Rotate by a foreign text", 0, func(ctx context.Context, s *scene) (string, error) {
+		i, err := s.Rotate(ctx, oldText(1), time.Minute)
+		return i.Bearer, err
+	}},
+	{"ExpireBearer by a foreign text", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.ExpireBearer(ctx, oldText(1))
+		return tok.Subject, err
+	}},
+	{"Hold by a foreign text", 3, func(ctx context.Context, s *scene) (string, error) { return s.hold(ctx, oldText(1)) }},
 	{"Obtain", 0, func(ctx context.Context, s *scene) (string, error) {
 		i, err := s.Obtain(ctx, lapse.Grant{Subject: "kim"})
 		return i.Bearer, err

@@ -42,6 +42,7 @@ type Grant struct {
 	MinLeft    time.Duration // of Obtain: how much life is left at least of a token that is given again; 0: a tenth of the TTL; over half of the TTL: ErrInvalidGrant
 	Thumbprint Thumbprint    // of the key that the token, or both texts of the session, are bound to (WithProof); zero: they are not bound
 	Jitter     float64       // 0 to 0.5: the TTL, also of renewals, is shorter by a random share of at most Jitter; the cap is not
+	RequestID  string        // of Issue and Login: the caller's name for this request, 1 to 255 bytes, so that a repetition makes no second token; only a hash is stored; "": none
 }
 
 // check returns ErrInvalidGrant, with the name of the first field that is out of its limits,
@@ -58,10 +59,18 @@ func errMinLeft(g *Grant) error {
 	return invalidGrant("MinLeft", "%v; Obtain alone gives a token again, leave it 0", g.MinLeft)
 }
 
+// errRequestID is the error of a RequestID for a verb that does not take any.
+func errRequestID(verb string) error {
+	return invalidGrant("RequestID", "%s gives no token again by it; leave it empty", verb)
+}
+
 // checkObtain is check for Obtain.
 func (g *Grant) checkObtain(p *Policy) error {
 	if err := checkSubject(g.Subject); err != nil {
 		return err
+	}
+	if g.RequestID != "" {
+		return errRequestID("Obtain")
 	}
 	if err := g.checkToken(p); err != nil {
 		return err
@@ -106,6 +115,8 @@ func (g *Grant) checkAll(p *Policy) error {
 		return invalidGrant("Scope", "want words of printable ASCII without quote and backslash, one space between them")
 	case len(g.Data) > storage.MaxData:
 		return tooLong("Data", g.Data, storage.MaxData)
+	case len(g.RequestID) > maxRequestID:
+		return tooLong("RequestID", g.RequestID, maxRequestID)
 	}
 	if g.MaxUses < 0 || g.MaxUses > math.MaxInt32 {
 		return invalidGrant("MaxUses", "%d is not between 0 and %d", g.MaxUses, math.MaxInt32)
@@ -184,7 +195,7 @@ func (g *Grant) ttl(p *Policy) time.Duration { return cmp.Or(g.TTL.Truncate(time
 // otherwise (RFC 6749 section 5.2). Of the value of the field a GrantError contains only
 // lengths, numbers and durations, and of Subject and Name the code point of one character.
 type GrantError struct {
-	Field string // of Grant, as "Scope" or "TTL"; "Subject" and "overlap" also for an argument of that name
+	Field string // of Grant, as "Scope" or "TTL"; "Key" and "Digest" of Foreign; "Subject" and "overlap" also for an argument of that name
 	Limit string // what is wrong, and the limit, in words
 }
 

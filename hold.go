@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/hold"
 )
 
@@ -105,12 +104,13 @@ func (m *Manager) openHold(ctx context.Context, h *Hold, bearer string) (err err
 // hold is openHold without the end of h on an error. It registers h before it reads the token, so
 // that h misses no end.
 func (m *Manager) hold(ctx context.Context, verb *call, h *Hold, text string) (tok Token, err error) {
-	var c bearer.Credential
-	if _, ok := c.Parse(text, m.prefix); !ok {
-		return tok, m.refuse(ctx, verb, ErrMalformed)
+	var hashed hashedText
+	p, err := m.parse(ctx, verb, text, &hashed)
+	if err != nil {
+		return tok, err
 	}
-	m.holds.Add(&h.conn, c.ID())
-	generation, err := m.authenticate(ctx, verb, text, useHeld, &tok)
+	m.holds.Add(&h.conn, p.cred.ID())
+	generation, err := m.authenticateParsed(ctx, verb, &p, useHeld, &tok)
 	if err != nil {
 		return Token{}, err
 	}

@@ -14,12 +14,19 @@ import (
 // durable before Issue returns. Where the subject has as many live tokens as Policy.MaxTokens
 // allows, Policy.AtLimit decides in the same transaction what happens.
 //
+// With Grant.RequestID the same grant under the same ID gives the same token for 24 hours, with
+// Issued.Existing. Another grant under the ID is ErrInvalidGrant. With Config.Keys the answer has
+// the same Bearer, unless the secret was replaced or its key retired: then, and without keys, the
+// Bearer is "". If the token is dead, suspended or has no uses left, the error is a *Rejection, ErrUnknown
+// after it was swept. An ID counts within its prefix and subject, and until a new epoch of the clock.
+//
 // The cost of Issue grows with the live records of the subject, unless MaxTokens is
 // NoTokenLimit.
 //
 // ErrInvalidGrant names the field and its limit. ErrLimit means that the subject has as many
 // tokens as it may. Neither has changed anything. Of the errors of the store,
-// ErrOutcomeUnknown means that a token may exist until it runs out, and that its text is lost.
+// ErrOutcomeUnknown means that a token may exist until it runs out. With a RequestID call Issue
+// again, and without one the text is lost.
 func (m *Manager) Issue(ctx context.Context, g Grant) (i Issued, err error) {
 	verb := m.begin(VerbIssue, &err)
 	defer m.finish(ctx, &verb, &err)
@@ -35,6 +42,9 @@ func (m *Manager) Issue(ctx context.Context, g Grant) (i Issued, err error) {
 // A draft is large, so each is used again: without the pool BenchmarkIssue takes 49 percent
 // longer. A draft that failed is not used again, because the store may still refer to it.
 func (m *Manager) issue(ctx context.Context, verb *call, g *Grant, i *Issued) error {
+	if g.RequestID != "" {
+		return m.issueRequested(ctx, verb, g, i)
+	}
 	d, _ := m.drafts.Get().(*draft)
 	if d == nil {
 		d = new(draft)
@@ -48,6 +58,62 @@ func (m *Manager) issue(ctx context.Context, verb *call, g *Grant, i *Issued) er
 	*d = draft{stores: d.stores} // no secret stays in the pool
 	m.drafts.Put(d)
 	return nil
+}
+
+// requestLife is how long a Grant.RequestID stands for its token.
+const requestLife = 24 * time.Hour
+
+// issueRequested is issue for a Grant with a RequestID.
+func (m *Manager) issueRequested(ctx context.Context, verb *call, g *Grant, i *Issued) error {
+	a := aliased{draft: draft{m: m, grant: *g}, id: bearer.RequestAlias(m.prefix, g.Subject, g.RequestID), asked: g.hash(), life: requestLife}
+	a.other = invalidGrant("RequestID", "another grant was issued under it in the last %v; draw one for each request", requestLife)
+	if len(m.keys) > 0 {
+		a.draft.key = m.keys[0]
+	}
+	err := a.draft.transact(ctx, verb, a.findOrPut(a.judgeRequested))
+	switch {
+	case err != nil:
+		return m.verdict(ctx, verb, ID{}, err)
+	case !a.existing:
+		a.draft.report(ctx, verb, i)
+		return nil
+	}
+	i.Token, i.Existing = m.token(&a.rec), true
+	var c bearer.Credential
+	if m.deriveRequested(&a.rec, &c) {
+		i.Bearer = c.Text(m.prefix)
+	}
+	m.repeated(ctx, verb, a.draft.now, &i.Token)
+	return nil
+}
+
+// judgeRequested returns the refusal of a token that was issued for the same request, and is dead
+// at now, suspended, or has no uses left.
+func (a *aliased) judgeRequested(now time.Time) error {
+	if a.rec.ID == (ID{}) {
+		return &Rejection{Err: ErrUnknown}
+	}
+	tok := a.draft.m.token(&a.rec)
+	if err := unusable(&tok, tok.Generation, now); err != nil {
+		return err
+	}
+	if spent(&a.rec) {
+		return exhausted(&tok, tok.Generation)
+	}
+	return nil
+}
+
+// deriveRequested sets c to the first text of rec, and reports whether one of Config.Keys derives
+// it and the secret has not been replaced.
+func (m *Manager) deriveRequested(rec *storage.Record, c *bearer.Credential) bool {
+	salt, ok := saltBehind(requestedLabel, rec)
+	copy(c[:], rec.ID[:])
+	for _, k := range m.keys {
+		if *c.Secret() = k.Requested(rec.ID, m.binding, salt); ok && c.Proves(m.binding, &rec.Digest) {
+			return true
+		}
+	}
+	return false
 }
 
 // issue draws the random parts of the token and stores its record.
@@ -86,7 +152,11 @@ func (d *draft) mint(now time.Time, subject string) error {
 		return err
 	}
 	if d.key != nil {
-		d.sealed = obtainedSecret(&d.cred, d.key, d.m.binding)
+		label, derive := obtainedLabel, d.key.First
+		if d.grant.RequestID != "" {
+			label, derive = requestedLabel, d.key.Requested
+		}
+		d.sealed = derivedSecret(&d.cred, label, derive, d.m.binding)
 	}
 	d.digest = d.cred.Digest(d.m.binding) // here and not in the transaction, which other callers wait for
 	return nil
@@ -204,7 +274,7 @@ type Issued struct {
 	Token
 	Bearer   string `json:"-" xml:"-"`          // the text that the client presents
 	Evicted  []ID   `json:"evicted,omitempty"`  // the tokens that Policy.AtLimit ended to make room; never the new token
-	Existing bool   `json:"existing,omitempty"` // Obtain found the token: it is not new
+	Existing bool   `json:"existing,omitempty"` // Obtain, or Issue by a RequestID, found the token: it is not new
 
 	// Reduced names the fields of the Grant in which the token differs from it. Reduced is
 	// "TTL" if the parent of a delegate shortens its life, or if the token that Obtain found

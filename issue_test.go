@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -1084,4 +1085,214 @@ func evictedNone(evicted []lapse.ID) error {
 		return fmt.Errorf("evicted %v", evicted)
 	}
 	return nil
+}
+
+// TestRequestID: within a day the same grant under the same RequestID gives the same token and,
+// with Config.Keys, the same bearer. The day is by the records, whether or not they are swept.
+func TestRequestID(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, keyed := range []bool{true, false} {
+		for _, row := range []struct {
+			after time.Duration
+			same  bool
+		}{{0, true}, {day - time.Millisecond, true}, {day, false}, {day + time.Millisecond, false}} {
+			cfg := lapse.Config{Policy: lapse.Policy{MaxTTL: 72 * time.Hour, Renewal: lapse.RenewNever}}
+			if keyed {
+				cfg.Keys = []lapse.Key{lapse.NewKey([]byte{31: 1})}
+			}
+			f := newFixture(t, cfg)
+			g := lapse.Grant{Subject: "ana", TTL: 2 * day, Jitter: 0.1, RequestID: "request-1"}
+			first := f.issue(g)
+			f.events = nil
+			f.clock.Add(row.after)
+			second := f.issue(g)
+			if first.Existing || first.Bearer == "" || second.Existing != row.same || (second.ID == first.ID) != row.same {
+				t.Errorf("after %v: %v, and then %v, existing: %v", row.after, first.ID, second.ID, second.Existing)
+			}
+			if want := map[bool]lapse.EventKind{true: lapse.EventRepeated, false: lapse.EventIssued}[row.same]; len(f.events) != 1 || f.events[0].Kind != want {
+				t.Errorf("after %v: events %+v; want %v", row.after, f.events, want)
+			}
+			if row.same {
+				want := map[bool]string{true: first.Bearer}[keyed]
+				lapsetest.WantDiff(t, "the bearer", want, second.Bearer)
+				lapsetest.WantDiff(t, "the token", first.Token, second.Token)
+				continue
+			}
+			lapsetest.WantDiff(t, "the token of the next day", second.ID, f.issue(g).ID)
+			lapsetest.Must(f.Peek(f.ctx, second.Bearer))
+		}
+	}
+}
+
+// TestRequestIDOfAnotherGrant: under a RequestID that stands, a grant that differs in any field is
+// refused by the name of that field. Another subject, prefix or RequestID is another request.
+func TestRequestIDOfAnotherGrant(t *testing.T) {
+	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 72 * time.Hour}})
+	g := lapse.Grant{Subject: "ana", MaxUses: 3, RequestID: "request-1"}
+	first := f.issue(g)
+	for name, change := range map[string]func(g *lapse.Grant){
+		"Name": func(g *lapse.Grant) { g.Name = "n" }, "Scope": func(g *lapse.Grant) { g.Scope = "n" }, "Data": func(g *lapse.Grant) { g.Data = "n" },
+		"TTL": func(g *lapse.Grant) { g.TTL = time.Minute }, "MaxUses": func(g *lapse.Grant) { g.MaxUses = 4 }, "UseGrace": func(g *lapse.Grant) { g.UseGrace = time.Second },
+		"Thumbprint": func(g *lapse.Grant) { g.Thumbprint[0] = 1 }, "Jitter": func(g *lapse.Grant) { g.Jitter = 0.5 },
+	} {
+		other := g
+		change(&other)
+		i, err := f.Issue(f.ctx, other)
+		if wantField(t, name, err, "RequestID"); i.ID != (lapse.ID{}) || i.Bearer != "" {
+			t.Errorf("%s: an error, and %v", name, i)
+		}
+	}
+	for name, change := range map[string]func(g *lapse.Grant){
+		"Subject": func(g *lapse.Grant) { g.Subject = "ben" }, "RequestID": func(g *lapse.Grant) { g.RequestID = "request-2" },
+	} {
+		other := g
+		if change(&other); f.issue(other).ID == first.ID {
+			t.Errorf("another %s gives the same token", name)
+		}
+	}
+	other := lapsetest.Must(f.manager(lapse.Config{Prefix: "other"}).Issue(f.ctx, g))
+	if other.ID == first.ID {
+		t.Error("another prefix gives the same token")
+	}
+	g.RequestID = strings.Repeat("r", 256)
+	_, err := f.Issue(f.ctx, g)
+	wantField(t, "256 bytes", err, "RequestID")
+	g.RequestID = g.RequestID[1:]
+	f.issue(g)
+}
+
+// TestGrantHashCountsEveryField: the fields of TestRequestIDOfAnotherGrant, and those that Issue
+// refuses, are all that a Grant has.
+func TestGrantHashCountsEveryField(t *testing.T) {
+	tried := "Subject Name Scope Data TTL MaxUses UseGrace SessionTTL MinLeft Thumbprint Jitter RequestID"
+	var fields []string
+	of := reflect.TypeFor[lapse.Grant]()
+	for n := range of.NumField() {
+		fields = append(fields, of.Field(n).Name)
+	}
+	lapsetest.WantDiff(t, "the fields of a Grant", tried, strings.Join(fields, " "))
+}
+
+// TestRequestIDOfADeadToken: within the day a repetition makes no second token, whatever became of
+// the first.
+func TestRequestIDOfADeadToken(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		then func(f *fixture, i lapse.Issued)
+		want error
+	}{
+		{"revoked", func(f *fixture, i lapse.Issued) { f.Expire(f.ctx, i.ID) }, lapse.ErrRevoked},
+		{"expired", func(f *fixture, i lapse.Issued) { f.clock.Add(time.Hour) }, lapse.ErrExpired},
+		{"exhausted", func(f *fixture, i lapse.Issued) { lapsetest.Must(f.Authenticate(f.ctx, i.Bearer)) }, lapse.ErrExhausted},
+		{"swept", func(f *fixture, i lapse.Issued) { f.clock.Add(3 * time.Hour); lapsetest.Must(f.Sweep(f.ctx)) }, lapse.ErrUnknown},
+	} {
+		f := newFixture(t, lapse.Config{Keys: []lapse.Key{lapse.NewKey([]byte{31: 1})}, Policy: lapse.Policy{Retention: time.Hour, TTL: time.Hour}})
+		g := lapse.Grant{Subject: "ana", MaxUses: 1, RequestID: "request-1"}
+		i := f.issue(g)
+		row.then(f, i)
+		id := i.ID
+		if row.name == "swept" {
+			id = lapse.ID{}
+		}
+		again, err := f.Issue(f.ctx, g)
+		if wantRefused(t, row.name, err, row.want, id); again.Bearer != "" || again.ID != (lapse.ID{}) {
+			t.Errorf("%s: a refusal, and %v", row.name, again)
+		}
+		if strings.Contains(fmt.Sprint(err, f.events), "request-1") {
+			t.Errorf("%s: an error or event tells the RequestID", row.name)
+		}
+	}
+}
+
+// TestRequestIDOfARotatedToken: a repetition gives the token without a text where the secret was
+// replaced or its key is retired, and Obtain never takes such a token for its own.
+func TestRequestIDOfARotatedToken(t *testing.T) {
+	old, new := lapse.NewKey([]byte{31: 1}), lapse.NewKey([]byte{31: 2})
+	f := newFixture(t, lapse.Config{Keys: []lapse.Key{old}})
+	g := lapse.Grant{Subject: "ana", RequestID: "request-1"}
+	i := f.issue(g)
+	for name, row := range map[string]struct {
+		keys []lapse.Key
+		want string
+	}{"a new key": {[]lapse.Key{new, old}, i.Bearer}, "a retired key": {[]lapse.Key{new}, ""}} {
+		again := lapsetest.Must(f.manager(lapse.Config{Keys: row.keys}).Issue(f.ctx, g))
+		if again.ID != i.ID || again.Bearer != row.want {
+			t.Errorf("%s: %v, of %v", name, again.Bearer == "", again.ID)
+		}
+	}
+	if o := lapsetest.Must(f.Obtain(f.ctx, lapse.Grant{Subject: "ana"})); o.ID == i.ID || o.Existing {
+		t.Errorf("Obtain gave the token of a request: %v", o.ID)
+	}
+	lapsetest.Must(f.Rotate(f.ctx, i.Bearer, time.Minute))
+	again := lapsetest.Must(f.Issue(f.ctx, g))
+	if again.ID != i.ID || again.Bearer != "" || !again.Existing || again.Generation != 1 {
+		t.Errorf("after Rotate: %v, existing: %v", again.ID, again.Existing)
+	}
+}
+
+// TestRequestIDElsewhere: a verb that gives no token again by a RequestID refuses one by name, and
+// Login takes it as Issue does.
+func TestRequestIDElsewhere(t *testing.T) {
+	f := newFixture(t, lapse.Config{Keys: []lapse.Key{lapse.NewKey([]byte{31: 1})}})
+	g := lapse.Grant{Subject: "ana", RequestID: "request-1"}
+	p := lapsetest.Must(lapse.NewPairs(f.store, lapse.PairConfig{Access: lapse.Config{Clock: f.clock}}))
+	_, err := p.Issue(f.ctx, g)
+	wantField(t, "Pairs.Issue", err, "RequestID")
+	_, err = f.Obtain(f.ctx, g)
+	wantField(t, "Obtain", err, "RequestID")
+	i := f.issue(g)
+	_, err = f.Delegate(f.ctx, i.Bearer, g)
+	wantField(t, "Delegate", err, "RequestID")
+	ana := lapse.VerifierFunc[string](func(context.Context, string) (string, error) { return "ana", nil })
+	again := lapsetest.Must(lapse.Login(f.ctx, f.Manager, "password", lapse.Grant{RequestID: "request-1"}, ana))
+	if again.Bearer != i.Bearer || !again.Existing {
+		t.Errorf("Login gave %v; want %v", again.ID, i.ID)
+	}
+}
+
+// TestRequestIDAtOnce: of several calls with one RequestID at once, one stores a token, and all
+// return it with the same text.
+func TestRequestIDAtOnce(t *testing.T) {
+	const callers = 32
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		m := lapsetest.Must(lapse.New(store, lapse.Config{Keys: []lapse.Key{lapse.NewKey([]byte{31: 1})}, Clock: lapsetest.NewClock()}))
+		lapsetest.Arrivals(store, callers, opUpdate)
+		var issued [callers]lapse.Issued
+		for _, err := range lapsetest.Together(callers, func(n int) (err error) {
+			issued[n], err = m.Issue(context.Background(), lapse.Grant{Subject: "ana", RequestID: "request-1"})
+			return err
+		}) {
+			lapsetest.WantIs(t, "Issue", err, nil)
+		}
+		store.Before(nil)
+		made := 0
+		for _, i := range issued {
+			if !i.Existing {
+				made++
+			}
+			if i.Bearer != issued[0].Bearer {
+				t.Errorf("issued as %v and %v", i.ID, issued[0].ID)
+			}
+		}
+		if tokens := lapsetest.Must(lapsetest.Collect(m.Tokens(context.Background(), "ana"))); len(tokens) != 1 || made != 1 {
+			t.Errorf("%d tokens, %d of them made", len(tokens), made)
+		}
+	})
+}
+
+// TestRequestIDAfterUnknownOutcome: after ErrOutcomeUnknown the same call gives the one token, with
+// its text, whether or not the write was there.
+func TestRequestIDAfterUnknownOutcome(t *testing.T) {
+	for _, mode := range []storagetest.Mode{storagetest.FailBefore, storagetest.FailAfter} {
+		f := newFixture(t, lapse.Config{Keys: []lapse.Key{lapse.NewKey([]byte{31: 1})}})
+		g := lapse.Grant{Subject: "ana", RequestID: "request-1"}
+		f.store.Inject(1, mode, storage.ErrOutcomeUnknown)
+		_, err := f.Issue(f.ctx, g)
+		lapsetest.WantIs(t, "Issue", err, lapse.ErrOutcomeUnknown)
+		i := f.issue(g)
+		lapsetest.Must(f.Authenticate(f.ctx, i.Bearer))
+		if tokens := lapsetest.Must(lapsetest.Collect(f.Tokens(f.ctx, "ana"))); len(tokens) != 1 || i.Existing != (mode == storagetest.FailAfter) {
+			t.Errorf("%v: %d tokens, existing: %v", mode, len(tokens), i.Existing)
+		}
+	}
 }

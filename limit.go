@@ -92,11 +92,14 @@ func (l *tokenLimit) counts(rec *storage.Record) bool {
 	return l.rules == nil || l.rules.made(rec)
 }
 
-// readable leaves the damaged records out of a loop over records.
+// readable leaves the damaged records and the aliases out of a loop over records.
 func readable(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		for rec, err := range records {
-			if !damaged(err) && !yield(rec, fromOutside(err, storeErrors...)) {
+			if damaged(err) || rec.Kind == storage.KindAlias {
+				continue
+			}
+			if !yield(rec, fromOutside(err, storeErrors...)) {
 				return
 			}
 		}

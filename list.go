@@ -65,7 +65,7 @@ func (m *Manager) yieldTokens(ctx context.Context, verb *call, subject string, w
 		return first
 	}
 	for rec, err := range m.store.List(ctx, storage.Filter{Subject: subject}) {
-		if err == nil && !wanted(&rec) {
+		if err == nil && (rec.Kind == storage.KindAlias || !wanted(&rec)) {
 			continue
 		}
 		tok, err := m.listed(ctx, verb.Verb, &rec, err)
@@ -257,10 +257,14 @@ func (s *expiringList) collect(within time.Duration) error {
 	return nil
 }
 
-// addRecord adds rec, which the store listed with err, if it is alive by itself and has uses left.
+// addRecord adds rec, which the store listed with err, if that is a token that is alive by itself
+// and has uses left.
 func (s *expiringList) addRecord(rec *storage.Record, err error) error {
 	if err != nil {
 		return s.addDamaged(rec.ID, storeError(VerbExpiring, err))
+	}
+	if rec.Kind == storage.KindAlias {
+		return nil
 	}
 	if tok := s.m.token(rec); tok.Live(s.now) && !spent(rec) {
 		s.tokens = append(s.tokens, tok)

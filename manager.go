@@ -31,6 +31,7 @@ type Manager struct {
 	guarded   bool           // time can begin a new epoch
 	strict    bool           // GuardStrict
 	admission func(ctx context.Context, tok Token) error
+	foreign   func(text string) (key string, digest []byte, ok bool)
 	observe   func(context.Context, Event)
 	keys      []bearer.Key // of Config.Keys, the one in use first
 	holds     *hold.Scheduler
@@ -92,6 +93,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		guarded:   guard != nil && guard.Epochs(),
 		strict:    cfg.ClockGuard == GuardStrict,
 		admission: cfg.Admit,
+		foreign:   cfg.Foreign,
 		observe:   cfg.Observe,
 		keys:      keys,
 		counts:    counter.New(statCount),

@@ -224,19 +224,24 @@ const (
 	obtainedLen   = len(obtainedLabel) + bearer.SecretLen
 )
 
-// obtainedSecret replaces c's secret, which is random, by one that k derives with the random
-// bytes as salt. It returns the salt in the form that the record keeps.
-func obtainedSecret(c *bearer.Credential, k bearer.Key, b bearer.Binding) storage.Sealed {
+// requestedLabel stands instead of obtainedLabel in the token of a Grant.RequestID.
+const requestedLabel = "q1"
+
+// derivedSecret replaces c's secret, which is random, by one that derive makes with the random bytes
+// as salt. It returns the salt behind label, in the form that the record keeps.
+func derivedSecret(c *bearer.Credential, label string, derive func(id ID, b bearer.Binding, salt string) [bearer.SecretLen]byte, b bearer.Binding) storage.Sealed {
 	salt := string(c[bearer.IDLen:])
-	secret := k.First(c.ID(), b, salt)
-	copy(c[bearer.IDLen:], secret[:])
-	return storage.NewSealed(obtainedLabel + salt)
+	*c.Secret() = derive(c.ID(), b, salt)
+	return storage.NewSealed(label + salt)
 }
 
 // saltOf returns the salt in rec, and whether there is one: rec is of a token that Obtain made
 // and that was never rotated.
-func saltOf(rec *storage.Record) (salt string, ok bool) {
-	salt, ok = strings.CutPrefix(rec.Sealed.Text(), obtainedLabel)
+func saltOf(rec *storage.Record) (salt string, ok bool) { return saltBehind(obtainedLabel, rec) }
+
+// saltBehind is saltOf for the tokens that are labelled so.
+func saltBehind(label string, rec *storage.Record) (salt string, ok bool) {
+	salt, ok = strings.CutPrefix(rec.Sealed.Text(), label)
 	return salt, ok && len(salt) == bearer.SecretLen
 }
 

@@ -83,6 +83,9 @@ func NewPairs(store storage.Store, cfg PairConfig) (*Pairs, error) {
 	a.Policy.MaxTokens = NoTokenLimit
 	a.Policy.TTL = cmp.Or(a.Policy.TTL, defaultAccessTTL)
 	a.Policy.Renewal = cmp.Or(a.Policy.Renewal, RenewNever)
+	if cfg.Refresh.Foreign != nil {
+		return nil, fmt.Errorf("%w: Refresh.Foreign: a refresh text cannot be imported; set Access.Foreign, or leave this nil", ErrInvalidConfig)
+	}
 	access, err := newManager(store, a, nil)
 	if err != nil {
 		return nil, fmt.Errorf("PairConfig.Access: %w", err)
@@ -211,6 +214,9 @@ func (p *Pairs) check(g *Grant) error {
 	}
 	if g.MinLeft != 0 {
 		return errMinLeft(g)
+	}
+	if g.RequestID != "" {
+		return errRequestID("Pairs.Issue")
 	}
 	if g.MaxUses != 0 {
 		return invalidGrant("MaxUses", "%d; a session has no budget of uses", g.MaxUses)

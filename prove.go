@@ -33,27 +33,20 @@ type proved struct {
 // refuses a text that is malformed, one that was never a text of a record, and one of a bound
 // token whose key ctx does not prove.
 func (m *Manager) prove(ctx context.Context, verb *call, text string) (p proved, err error) {
-	p.cred, p.sum = new(bearer.Credential), new([sha256.Size]byte)
-	p.stands, p.now, err = m.proveInto(ctx, verb, text, &p.presented, &p.rec)
+	p.presented, p.stands, p.now, err = m.proveInto(ctx, verb, text, new(hashedText), &p.rec)
 	return p, err
 }
 
-// proveInto is prove with the memory of its caller: it sets *rec, and *p with what p points
-// to. So a refusal allocates its answer and nothing else
-// (TestRefusedTextsAllocateTheirAnswer).
-func (m *Manager) proveInto(ctx context.Context, verb *call, text string, p *presented, rec *storage.Record) (found standing, now time.Time, err error) {
-	ok := false
-	if p.prefix, ok = p.cred.Parse(text, m.prefix); !ok {
-		return unknownText, now, m.refuse(ctx, verb, ErrMalformed)
+// proveInto is prove with the memory of its caller: it sets *h and *rec. So a refusal
+// allocates its answer and nothing else (TestRefusedTextsAllocateTheirAnswer).
+func (m *Manager) proveInto(ctx context.Context, verb *call, text string, h *hashedText, rec *storage.Record) (p presented, found standing, now time.Time, err error) {
+	if p, err = m.parse(ctx, verb, text, h); err != nil {
+		return p, unknownText, now, err
 	}
-	if err := m.ready(ctx, verb); err != nil {
-		return unknownText, now, err
-	}
-	*p.sum = p.cred.Sum(m.binding)
 	err = m.load(ctx, p.cred.ID(), rec)
 	now = m.now()
-	found, err = m.proveRecord(ctx, verb, p, rec, err, now)
-	return found, now, err
+	found, err = m.proveRecord(ctx, verb, &p, rec, err, now)
+	return p, found, now, err
 }
 
 // load sets *rec to the record of id, or returns the error of the store. A reader of the store
@@ -144,6 +137,7 @@ type presented struct {
 	sum        *[sha256.Size]byte
 	prefix     string
 	generation uint32 // of its secret, once match has found that it works or worked
+	foreign    bool   // the ID in cred does not stand in the text: an alias had it
 }
 
 // keep returns a copy of p without its prefix, on the heap. A transaction gets the copy. A function
@@ -211,7 +205,7 @@ func (m *Manager) owns(rec *storage.Record) bool {
 	if m.refreshes {
 		return m.refreshesRecord(rec)
 	}
-	return rec.Prefix == m.prefix
+	return rec.Prefix == m.prefix && rec.Kind != storage.KindAlias
 }
 
 // refreshesRecord is owns for the Manager of refresh texts.

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"math"
 	"slices"
@@ -44,8 +43,8 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 func (p *Pairs) refreshText(ctx context.Context, verb *call, refreshToken string, scope []string) (c TokenPair, err error) {
 	m := p.refresh
 	var rec storage.Record
-	text := presented{cred: new(bearer.Credential), sum: new([sha256.Size]byte)}
-	found, now, err := m.proveInto(ctx, verb, refreshToken, &text, &rec)
+	var h hashedText
+	text, found, now, err := m.proveInto(ctx, verb, refreshToken, &h, &rec)
 	if err != nil {
 		return TokenPair{}, err
 	}

@@ -229,6 +229,9 @@ func (r *rotation) giveAgain(j *judged, state *rotationState) error {
 		r.cred.SetTagged(&state.key, r.m.binding, bearer.PlainSecret, j.rec.Generation, random[:])
 	}
 	if !r.cred.Proves(r.m.binding, &j.rec.Digest) {
+		if r.text.foreign {
+			return decide(ErrRotated) // it was derived from another text of the same digest
+		}
 		return errSecrets
 	}
 	r.token, r.repeated = j.tok, true

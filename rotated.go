@@ -54,7 +54,7 @@ func unusedSecret(rec *storage.Record) bool {
 }
 
 // legible reports whether rec.Sealed has a form that this version knows. For a plain token that
-// is nothing, a rotationState, or the salt of Obtain.
+// is nothing, a rotationState, or the salt of Obtain or of a request.
 func legible(rec *storage.Record) bool {
 	if rec.Kind != KindPlain {
 		_, ok := sessionOf(rec)
@@ -66,7 +66,7 @@ func legible(rec *storage.Record) bool {
 	case rotatedLen:
 		return strings.HasPrefix(text, rotatedLabel)
 	case obtainedLen:
-		return strings.HasPrefix(text, obtainedLabel)
+		return strings.HasPrefix(text, obtainedLabel) || strings.HasPrefix(text, requestedLabel)
 	}
 	return false
 }

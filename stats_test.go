@@ -24,7 +24,7 @@ import (
 // complete.
 var verbOfName = map[string]Verb{
 	"Manager.Authenticate": VerbAuthenticate, "Manager.Peek": VerbPeek, "Manager.Hold": VerbHold, "Hold.Use": VerbUse, "Manager.Renew": VerbRenew, "Manager.Confirm": VerbConfirm,
-	"Manager.Issue": VerbIssue, "Login": VerbLogin, "Identify": VerbIdentify, "Manager.Obtain": VerbObtain,
+	"Manager.Issue": VerbIssue, "Login": VerbLogin, "Identify": VerbIdentify, "Manager.Obtain": VerbObtain, "Manager.Import": VerbImport,
 	"Manager.Delegate": VerbDelegate, "Manager.Rotate": VerbRotate, "Manager.RotateID": VerbRotateID,
 	"Manager.Expire": VerbExpire, "Manager.ExpireBearer": VerbExpireBearer, "Manager.ExpireSubject": VerbExpireSubject,
 	"Manager.Suspend": VerbSuspend, "Manager.Resume": VerbResume,
@@ -98,10 +98,11 @@ hold: canceled clock closed conflict corrupt exhausted expired internal locked m
 use: canceled clock closed conflict corrupt exhausted expired locked not_renewable ok outcome_unknown refused renewed replaced revoked suspended unavailable unknown
 renew: canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown proof refused renewed replaced revoked suspended unavailable unknown
 confirm: canceled clock closed conflict corrupt exhausted expired internal locked malformed ok outcome_unknown proof refused replaced revoked suspended unavailable unknown
-issue: bad_grant canceled clock closed conflict corrupt limit locked ok outcome_unknown unavailable
-login: bad_config bad_credentials bad_grant canceled clock closed conflict corrupt internal limit locked ok outcome_unknown refused unavailable
+issue: bad_grant canceled clock closed conflict corrupt exhausted expired limit locked ok outcome_unknown repeated revoked suspended unavailable unknown
+login: bad_config bad_credentials bad_grant canceled clock closed conflict corrupt exhausted expired internal limit locked ok outcome_unknown refused repeated revoked suspended unavailable unknown
 identify: bad_config bad_credentials bad_grant canceled clock internal ok refused
 obtain: bad_grant canceled clock closed conflict corrupt limit locked no_keys ok outcome_unknown renewed suspended unavailable
+import: bad_config bad_grant canceled clock closed conflict corrupt limit locked ok outcome_unknown repeated unavailable
 delegate: bad_grant canceled clock closed conflict corrupt exhausted expired internal limit locked malformed not_delegable ok outcome_unknown proof refused replaced revoked scope suspended unavailable unknown
 rotate: bad_grant canceled clock closed conflict corrupt exhausted expired internal locked malformed not_renewable ok outcome_unknown proof refused repeated replaced revoked rotated suspended unavailable unknown
 rotate ID: bad_grant canceled clock closed conflict corrupt exhausted expired locked not_found not_renewable ok outcome_unknown revoked unavailable
@@ -141,6 +142,8 @@ type countScene struct {
 	scope    string
 	verifier VerifierFunc[string]
 	held     *Hold // for Hold.Use
+
+	before map[ID]storage.Record // the records before the call
 }
 
 // newCountScene returns what verb is called on. Only Hold.Use finds a connection that is held.
@@ -150,7 +153,8 @@ func newCountScene(t *testing.T, verb Verb) *countScene {
 	s.admit = func() error { return nil }
 	admit := func(context.Context, Token) error { return s.admit() }
 	policy := Policy{MaxTokens: 8, MaxDelegates: 1, TTL: time.Hour}
-	s.m = made(New(s.store, Config{Clock: s.machine, ClockGuard: GuardStrict, Admit: admit, Policy: policy, Keys: hushKeys([][]byte{[]byte(strings.Repeat("k", keyLen))})}))
+	s.m = made(New(s.store, Config{Clock: s.machine, ClockGuard: GuardStrict, Admit: admit, Policy: policy, Keys: hushKeys([][]byte{[]byte(strings.Repeat("k", keyLen))}),
+		Foreign: notForeign}))
 	s.p = made(NewPairs(s.store, PairConfig{
 		Access:  Config{Clock: s.machine, ClockGuard: GuardStrict, Admit: admit, Prefix: "acc", Policy: Policy{TTL: time.Hour, Renewal: RenewOnUse}},
 		Refresh: Config{Prefix: "ref", Policy: Policy{TTL: time.Hour, MaxTokens: 2, AtLimit: LimitRefuse}},
@@ -244,14 +248,19 @@ var outcomeVerbs = map[Verb]func(s *countScene) (Token, bool, error){
 	},
 	VerbRenew:   func(s *countScene) (Token, bool, error) { return notAgain(s.on.Renew(s.ctx, s.text)) },
 	VerbConfirm: func(s *countScene) (Token, bool, error) { return notAgain(s.on.Confirm(s.ctx, s.text)) },
-	VerbIssue:   func(s *countScene) (Token, bool, error) { return newToken(s.m.Issue(s.ctx, s.grant)) },
+	VerbIssue:   func(s *countScene) (Token, bool, error) { return oldToken(s.m.Issue(s.ctx, s.grant)) },
+	VerbImport: func(s *countScene) (Token, bool, error) {
+		tok, err := s.imported()
+		_, known := s.before[tok.ID]
+		return tok, known, err
+	},
 	VerbObtain: func(s *countScene) (Token, bool, error) {
 		g := s.grant
 		g.Name = "obtained"
 		return newToken(s.m.Obtain(s.ctx, g))
 	},
 	VerbLogin: func(s *countScene) (Token, bool, error) {
-		return newToken(Login(s.ctx, s.m, "ana", s.grant, Verifier[string](s.verifier)))
+		return oldToken(Login(s.ctx, s.m, "ana", s.grant, Verifier[string](s.verifier)))
 	},
 	VerbIdentify: func(s *countScene) (Token, bool, error) {
 		_, err := Identify(s.ctx, s.m, "ana", Verifier[string](s.verifier))
@@ -308,6 +317,8 @@ var outcomeVerbs = map[Verb]func(s *countScene) (Token, bool, error){
 func notAgain(tok Token, err error) (Token, bool, error) { return tok, false, err }
 
 func newToken(i Issued, err error) (Token, bool, error) { return i.Token, false, err }
+
+func oldToken(i Issued, err error) (Token, bool, error) { return i.Token, i.Existing, err }
 
 // firstError returns the first error of a list.
 func firstError(list iter.Seq2[Token, error]) (Token, bool, error) {
@@ -374,7 +385,24 @@ var outcomeSituations = map[string]func(s *countScene){
 	},
 	"bad grant": func(s *countScene) { s.grant, s.overlap = Grant{Subject: "\x00", Scope: "  "}, -1; s.within = 0 },
 	"scope":     func(s *countScene) { s.scope = "write" },
-	"no keys":   func(s *countScene) { s.m.keys = nil },
+	"no keys":   func(s *countScene) { s.m.keys, s.m.foreign = nil, nil },
+	"requested": func(s *countScene) { s.request(Grant{Subject: "ana"}) },
+	"requested and revoked": func(s *countScene) {
+		s.request(Grant{Subject: "ana"})
+		made(s.m.ExpireSubject(s.ctx, "ana"))
+	},
+	"requested and expired":   func(s *countScene) { s.request(Grant{Subject: "ana"}); s.machine.pass(61 * time.Minute) },
+	"requested and suspended": func(s *countScene) { made(s.m.Suspend(s.ctx, s.request(Grant{Subject: "ana"}).ID)) },
+	"requested and exhausted": func(s *countScene) {
+		made(s.m.Authenticate(s.ctx, s.request(Grant{Subject: "ana", MaxUses: 1, UseGrace: time.Minute}).Bearer))
+	},
+	"requested and swept": func(s *countScene) {
+		id := s.request(Grant{Subject: "ana"}).ID
+		if err := s.store.Update(s.ctx, "ana", func(tx storage.Tx) error { return tx.Delete(id) }); err != nil {
+			panic(err)
+		}
+	},
+	"requested otherwise": func(s *countScene) { s.request(Grant{Subject: "ana"}); s.grant.Data = "another" },
 	"full": func(s *countScene) {
 		made(s.m.Delegate(s.ctx, s.text, Grant{}))
 		made(s.p.Issue(s.ctx, Grant{Subject: "ana"}))
@@ -406,6 +434,22 @@ var outcomeSituations = map[string]func(s *countScene){
 	},
 }
 
+// request has the verbs called with g under a RequestID, by which a token is issued, and after an
+// Import.
+func (s *countScene) request(g Grant) Issued {
+	made(s.imported())
+	g.RequestID = "request"
+	s.grant = g
+	return made(s.m.Issue(s.ctx, s.grant))
+}
+
+// imported calls Import with the grant, and without its RequestID.
+func (s *countScene) imported() (Token, error) {
+	g := s.grant
+	g.RequestID = ""
+	return s.m.Import(s.ctx, g, Foreign{Key: "key", Digest: []byte("digest")})
+}
+
 // spent has the verbs called with a token of g, whose last use has been spent.
 func (s *countScene) spent(g Grant) {
 	s.use(s.m, made(s.m.Issue(s.ctx, g)))
@@ -414,9 +458,9 @@ func (s *countScene) spent(g Grant) {
 
 // call calls verb, and returns what it should have counted.
 func (s *countScene) call(verb Verb) (outcome string) {
-	before := map[ID]storage.Record{}
+	s.before = map[ID]storage.Record{}
 	for rec, err := range s.store.disk.List(context.Background(), storage.Filter{}) {
-		before[rec.ID] = made(rec, err)
+		s.before[rec.ID] = made(rec, err)
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -427,7 +471,7 @@ func (s *countScene) call(verb Verb) (outcome string) {
 		}
 	}()
 	tok, again, err := outcomeVerbs[verb](s)
-	was, known := before[tok.ID]
+	was, known := s.before[tok.ID]
 	switch {
 	case err != nil:
 		return Code(err)

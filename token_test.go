@@ -553,7 +553,7 @@ func TestDerivation(t *testing.T) {
 	c, k := credentialOf(3), randomKey(1)
 	id, salt := c.ID(), string(c[idLen:])
 	tag := newBinding("lapse")
-	sealed := obtainedSecret(c, newKey([keyLen]byte(k)), tag)
+	sealed := derivedSecret(c, obtainedLabel, newKey([keyLen]byte(k)).First, tag)
 
 	mac := hmac.New(sha256.New, k)
 	fmt.Fprintf(mac, "lapse secret by Obtain, version 1%s%s%s", tag[:], id[:], salt)

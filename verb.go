@@ -16,6 +16,7 @@ const (
 	VerbLogin                         // Login
 	VerbIdentify                      // Identify
 	VerbObtain                        // Manager.Obtain
+	VerbImport                        // Manager.Import
 	VerbDelegate                      // Manager.Delegate
 	VerbRotate                        // Manager.Rotate
 	VerbRotateID                      // Manager.RotateID
@@ -41,7 +42,7 @@ const (
 )
 
 var verbWords = [verbCount]string{
-	"none", "authenticate", "peek", "hold", "use", "renew", "confirm", "issue", "login", "identify", "obtain", "delegate", "rotate", "rotate ID",
+	"none", "authenticate", "peek", "hold", "use", "renew", "confirm", "issue", "login", "identify", "obtain", "import", "delegate", "rotate", "rotate ID",
 	"expire", "expire bearer", "expire subject", "suspend", "resume", "token", "tokens", "expiring", "sweep", "accept clock",
 	"issue pair", "refresh", "peek pair", "sessions", "release", "cut", "swept",
 }

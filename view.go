@@ -84,13 +84,16 @@ func (m *Manager) record(ctx context.Context, id ID) (storage.Record, error) {
 	return rec, ofID(id, &rec, err)
 }
 
-// ofID returns nil if rec, which a store returned with err for id, is the record of id.
+// ofID returns nil if rec, which a store returned with err for id, is the record of id. An alias is
+// no token: for that the error is errGone.
 func ofID(id ID, rec *storage.Record, err error) error {
 	switch {
 	case absent(err):
 		return errGone
 	case err == nil && rec.ID != id:
 		return errWrongRecord
+	case err == nil && rec.Kind == storage.KindAlias:
+		return errGone
 	}
 	return fromOutside(err, storeErrors...)
 }

@@ -211,13 +211,13 @@ func TestEndReasonText(t *testing.T) {
 }
 
 func TestKindText(t *testing.T) {
-	for k, want := range map[Kind]string{KindPlain: "", KindSession: "session", 2: "unknown", 255: "unknown"} {
+	for k, want := range map[Kind]string{KindPlain: "", KindSession: "session", KindAlias: "alias", 3: "unknown", 255: "unknown"} {
 		text, err := k.MarshalText()
 		if k.String() != want || string(text) != want || err != nil {
 			t.Errorf("%d: %q, %q, %v; want %q", uint8(k), k, text, err, want)
 		}
 	}
-	for text, want := range map[string]Kind{"": KindPlain, "session": KindSession} {
+	for text, want := range map[string]Kind{"": KindPlain, "session": KindSession, "alias": KindAlias} {
 		k := Kind(9)
 		if err := k.UnmarshalText([]byte(text)); err != nil || k != want {
 			t.Errorf("%q: %d, %v; want %d", text, k, err, want)

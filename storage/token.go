@@ -24,7 +24,7 @@ type Token struct {
 	EndReason    EndReason `json:"end_reason,omitempty"`    // why it was ended; zero while the token has no end
 	EndedBy      string    `json:"ended_by,omitempty"`      // who ended it, in the words of the caller; empty while the token has no end
 	EndNote      string    `json:"end_note,omitempty"`      // what the caller noted about the end; empty while the token has no end
-	Kind         Kind      `json:"kind,omitempty"`          // KindPlain or KindSession
+	Kind         Kind      `json:"kind,omitempty"`          // KindPlain or KindSession; KindAlias only in records that no verb returns
 	Generation   uint32    `json:"generation,omitempty"`    // how many secrets the token had before the current one
 	RotatedAt    time.Time `json:"rotated_at,omitzero"`     // when the current secret replaced another; zero for the first secret
 
@@ -73,17 +73,18 @@ func (t Token) DeadFrom() time.Time {
 	return t.ExpiresAt
 }
 
-// Kind says whether a record is a plain token or a session. Its numbers are stored and never change
-// their meaning.
+// Kind says whether a record is a plain token, a session or an alias. Its numbers are stored and never
+// change their meaning.
 type Kind uint8
 
 // The kinds of a record.
 const (
 	KindPlain   Kind = iota // a token with one secret
 	KindSession             // a log-in with two secrets: one refreshes it, one gives access
+	KindAlias               // no token: another name of one, by which a Manager finds it
 )
 
-var kinds = [...]string{"", "session"}
+var kinds = [...]string{"", "session", "alias"}
 
 // String returns one lower-case word, "" for KindPlain, and "unknown" for a kind that
 // a newer version has stored.
@@ -108,7 +109,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 	return nil
 }
 
-var errKind = errors.New("storage: not the word of a Kind: want \"\" or session")
+var errKind = errors.New("storage: not the word of a Kind: want \"\", session or alias")
 
 // EndReason says why a token was ended before it expired. Its numbers are stored and never change
 // their meaning.

@@ -33,6 +33,12 @@ func (k Key) First(id storage.ID, b Binding, salt string) [SecretLen]byte {
 	return k("lapse secret by Obtain, version 1", b[:], id[:], []byte(salt))
 }
 
+// Requested is First for a token that Issue makes for a Grant.RequestID. Its label is another, so
+// that Obtain does not derive the same secret.
+func (k Key) Requested(id storage.ID, b Binding, salt string) [SecretLen]byte {
+	return k("lapse secret by Issue, version 1", b[:], id[:], []byte(salt))
+}
+
 // Rotated returns the random bytes of the secret of a later generation for salt. SetTagged takes
 // them.
 func (k Key) Rotated(id storage.ID, b Binding, generation uint32, salt []byte) [sha256.Size]byte {

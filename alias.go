@@ -1,0 +1,221 @@
+package lapse
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/steady"
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// An alias is a record of storage.KindAlias. It is no token: it names one, under an ID that is made
+// of a key. The key is that of a foreign text, or the RequestID of a Grant. A check by a foreign
+// text, and Issue with a RequestID, read the alias and then the record of the token, and judge that.
+// Alias and token have one subject, so that one transaction puts both. No list, limit or verb that
+// takes an ID finds an alias: ofID, readable and owns leave it out. It has no secret, is never ended,
+// stands until its ExpiresAt within its epoch, and is swept as any record.
+
+// Record.Sealed of an alias is this label with a version, the ID of the token, and a hash of what
+// the token was made for.
+const (
+	aliasLabel = "a1"
+	aliasToken = len(aliasLabel)
+	aliasAsked = aliasToken + len(ID{})
+	aliasLen   = aliasAsked + sha256.Size
+)
+
+// errAlias says that what an alias keeps sealed cannot be read.
+var errAlias = fmt.Errorf("%w: a record that names a token is damaged", ErrCorrupt)
+
+// newAlias returns the alias of the token of rec that has id, stands until that instant, and was
+// made for asked.
+func newAlias(id ID, rec *storage.Record, until time.Time, asked [sha256.Size]byte) (alias storage.Record) {
+	alias.ID, alias.Kind, alias.Prefix, alias.Subject = id, storage.KindAlias, rec.Prefix, rec.Subject
+	alias.IssuedAt, alias.Epoch = rec.IssuedAt, rec.Epoch
+	alias.ExpiresAt, alias.MaxExpiresAt = until, until // the cap, so that a later alias may run out earlier
+	alias.Sealed = storage.NewSealed(aliasLabel + string(rec.ID[:]) + string(asked[:]))
+	return alias
+}
+
+// readAlias returns the ID of the token that rec names, and what that was made for. It returns zeros
+// for a record that is no alias, and errAlias for one that cannot be read.
+func readAlias(rec *storage.Record) (token ID, asked string, err error) {
+	text := rec.Sealed.Text()
+	switch {
+	case rec.Kind != storage.KindAlias:
+		return token, "", nil
+	case len(text) != aliasLen || !strings.HasPrefix(text, aliasLabel):
+		return token, "", errAlias
+	}
+	return ID([]byte(text[aliasToken:aliasAsked])), text[aliasAsked:], nil
+}
+
+// runOut has rec, an alias, stand no longer than until EndedAt, which is set, and takes that end
+// away.
+func runOut(rec *storage.Record) {
+	rec.ExpiresAt = capped(rec.ExpiresAt, rec.EndedAt)
+	rec.MaxExpiresAt, rec.EndedAt, rec.EndReason = rec.ExpiresAt, time.Time{}, 0
+}
+
+// parse reads text, which a client presents, into *h, and returns what it presents. It refuses a
+// text that is neither of the form of lapse nor one that Config.Foreign knows, and asks m.ready.
+// The secret is hashed in the place where Parse decodes it.
+func (m *Manager) parse(ctx context.Context, verb *call, text string, h *hashedText) (p presented, err error) {
+	p.cred, p.sum = h.input.Credential(), &h.sum
+	var ok bool
+	if p.prefix, ok = p.cred.Parse(text, m.prefix); !ok {
+		p.prefix, p.foreign = m.prefix, true
+		return p, m.parseForeign(ctx, verb, text, h)
+	}
+	if err = m.ready(ctx, verb); err == nil {
+		h.sum = h.input.Sum(m.binding)
+	}
+	return p, err
+}
+
+// hashedText is the memory of a presented text.
+type hashedText struct {
+	input bearer.Hashed
+	sum   [sha256.Size]byte
+}
+
+// named returns the ID that stands in the text p, or zeros for a foreign text.
+func (p *presented) named() ID {
+	if p.foreign {
+		return ID{}
+	}
+	return p.cred.ID()
+}
+
+// parseForeign is parse for a text that is not of the form of lapse. Where no alias leads to a
+// token, *h has the ID of the alias, by which no token is found: such a text is refused after the
+// same work as one with another digest than its token.
+func (m *Manager) parseForeign(ctx context.Context, verb *call, text string, h *hashedText) error {
+	if m.foreign == nil {
+		return m.refuse(ctx, verb, ErrMalformed)
+	}
+	key, digest, ok := m.foreign(text)
+	if !ok {
+		return m.refuse(ctx, verb, ErrMalformed)
+	}
+	if err := m.ready(ctx, verb); err != nil {
+		return err
+	}
+	id := bearer.ForeignAlias(m.prefix, key)
+	var alias storage.Record
+	err := m.load(ctx, id, &alias)
+	if err == nil && alias.ID != id {
+		err = errWrongRecord
+	}
+	if err == nil {
+		var token ID
+		if token, _, err = readAlias(&alias); token != (ID{}) {
+			id = token
+		}
+	}
+	if err != nil && !absent(err) {
+		return storeError(verb.Verb, err)
+	}
+	h.input.Credential().SetForeign(id, text)
+	h.sum = bearer.ForeignSum(m.prefix, digest)
+	return nil
+}
+
+// aliased is the draft of a token that is put together with an alias. If the alias stands already, the
+// token that it names is given again.
+type aliased struct {
+	draft draft
+	id    ID                // of the alias
+	asked [sha256.Size]byte // a hash of what the token is made for
+	life  time.Duration     // of the alias; 0: as long as the cap of the token
+	other error             // of an alias that was made for something else
+
+	// The results of the transaction.
+	existing bool           // the alias stood
+	rec      storage.Record // of the token that the alias names; without an ID if that was swept
+}
+
+// findOrPut returns the transaction. again judges what an alias that stands names.
+func (a *aliased) findOrPut(again func(now time.Time) error) func(storage.Tx) error {
+	return func(tx storage.Tx) error {
+		d := &a.draft
+		d.now, d.epoch = d.m.stamp()
+		d.evicted = nil
+		err := a.find(tx)
+		switch {
+		case err == nil && a.existing:
+			err = again(d.now)
+		case err == nil:
+			err = a.putBoth(tx)
+		}
+		return d.m.checkEpoch(d.epoch, err)
+	}
+}
+
+// find sets existing and rec. An alias of an earlier epoch does not stand, since the token that it
+// names has ended.
+func (a *aliased) find(tx storage.Tx) error {
+	d := &a.draft
+	a.existing, a.rec = false, storage.Record{}
+	alias, err := tx.Get(a.id)
+	switch {
+	case absent(err):
+		return nil
+	case err != nil:
+		return fromOutside(err, storeErrors...)
+	case alias.ID != a.id:
+		return errWrongRecord
+	}
+	token, asked, err := readAlias(&alias)
+	switch {
+	case err != nil:
+		return err
+	case d.m.fromEarlierEpoch(&alias), !alias.Live(d.now):
+		return nil
+	case !isSum(asked, &a.asked):
+		return decide(a.other)
+	}
+	a.existing = true
+	if a.rec, err = getIn(tx, token); err == errGone {
+		a.rec, err = storage.Record{}, nil
+	}
+	return err
+}
+
+// putBoth puts the token and the alias.
+func (a *aliased) putBoth(tx storage.Tx) error {
+	d := &a.draft
+	if a.life != 0 {
+		if err := d.put(tx); err != nil {
+			return err
+		}
+		alias := newAlias(a.id, &d.rec, steady.Add(d.now, a.life), a.asked)
+		return putIn(tx, &alias)
+	}
+	d.digest = storage.NewDigest(storage.SHA256, a.asked)
+	if err := d.put(tx); err != nil {
+		return err
+	}
+	if d.rec.MaxExpiresAt.IsZero() {
+		d.rec.MaxExpiresAt = steady.Add(d.now, importedLife)
+		d.rec.ExpiresAt = capped(d.rec.ExpiresAt, d.rec.MaxExpiresAt)
+		if err := putIn(tx, &d.rec); err != nil {
+			return err
+		}
+	}
+	alias := newAlias(a.id, &d.rec, d.rec.MaxExpiresAt, a.asked)
+	return putIn(tx, &alias)
+}
+
+// maxRequestID is how many bytes Grant.RequestID has at most.
+const maxRequestID = 255
+
+// hash returns a hash of every field of g except RequestID.
+func (g *Grant) hash() [sha256.Size]byte {
+	numbers := fmt.Sprintf("%d %d %d %d %d %v", g.TTL, g.MaxUses, g.UseGrace, g.SessionTTL, g.MinLeft, g.Jitter)
+	return bearer.Hash("lapse:g1", g.Subject, g.Name, g.Scope, g.Data, string(g.Thumbprint[:]), numbers)
+}
