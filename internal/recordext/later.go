@@ -8,14 +8,16 @@ import (
 
 // The second byte of a form says which of these parts follow. They are, in this order: AuthenticatedAt
 // in Unix milliseconds, 8 bytes; Thumbprint, 32 bytes; EndedBy and EndNote, each behind a byte with
-// its length. Few records have one of them, and the first byte has no bit left.
+// its length. CapEdited has no bytes. Few records have one of them, and the first byte has no bit left.
 const (
 	hasAuthenticated = 1 << iota
 	hasThumbprint
 	hasEndedBy
 	hasEndNote
+	_
+	hasCapEdited
 
-	allLater = 1<<iota - 1
+	allLater = 1<<iota - 1 - 1<<4
 
 	authenticatedLen = 8
 	maxLaterLen      = 1 + authenticatedLen + len(storage.Thumbprint{}) + 1 + storage.MaxEndedBy + 1 + storage.MaxEndNote
@@ -26,8 +28,9 @@ func notes(tok *storage.Token) [2]*string {
 	return [2]*string{&tok.EndedBy, &tok.EndNote}
 }
 
-// later returns the second byte of the form of tok, or 0 where the form has no second byte.
-func later(tok *storage.Token) (mask byte) {
+// later returns the second byte of the form of r, or 0 where the form has no second byte.
+func later(r *storage.Record) (mask byte) {
+	tok := &r.Token
 	if !tok.AuthenticatedAt.IsZero() {
 		mask |= hasAuthenticated
 	}
@@ -39,12 +42,15 @@ func later(tok *storage.Token) (mask byte) {
 			mask |= hasEndedBy << i
 		}
 	}
+	if r.CapEdited {
+		mask |= hasCapEdited
+	}
 	return mask
 }
 
 // laterLen returns the length of the second byte and its parts.
-func laterLen(tok *storage.Token) (n int) {
-	mask := later(tok)
+func laterLen(r *storage.Record) (n int) {
+	tok, mask := &r.Token, later(r)
 	if mask == 0 {
 		return 0
 	}
@@ -79,11 +85,12 @@ func appendLater(b []byte, tok *storage.Token) []byte {
 	return b
 }
 
-// readLater sets the fields of tok whose parts are in mask, the second byte, from the beginning of
+// readLater sets the fields of r whose parts are in mask, the second byte, from the beginning of
 // form, and returns the text behind them. It returns false for a form that is too short, and for a
 // mask with an unknown part.
-func readLater(mask byte, form string, tok *storage.Token) (rest string, ok bool) {
-	rest = form
+func readLater(mask byte, form string, r *storage.Record) (rest string, ok bool) {
+	tok := &r.Token
+	rest, r.CapEdited = form, mask&hasCapEdited != 0
 	if mask&hasAuthenticated != 0 {
 		if len(rest) < authenticatedLen {
 			return "", false
