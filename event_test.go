@@ -22,7 +22,7 @@ import (
 // TestEventKinds: each kind has words of its own and the number that it has always had.
 func TestEventKinds(t *testing.T) {
 	want := []string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-		"held", "cut", "swept", "repeated", "could not tell", "confirmed"}
+		"held", "cut", "swept", "repeated", "could not tell", "confirmed", "edited"}
 	var got []string
 	for kind := range EventKind(len(want)) {
 		text, err := kind.MarshalText()
@@ -31,7 +31,7 @@ func TestEventKinds(t *testing.T) {
 		}
 		got = append(got, kind.String())
 	}
-	if diff := cmp.Diff(want, got); diff != "" || EventKind(len(want)).String() != "unknown" || EventConfirmed != 16 {
+	if diff := cmp.Diff(want, got); diff != "" || EventKind(len(want)).String() != "unknown" || EventConfirmed != 16 || EventEdited != 17 {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 }
@@ -76,6 +76,12 @@ func TestEventsTellOfTheCall(t *testing.T) {
 		{VerbAuthenticate, EventRenewed, "lapse", rotated.ID, func() error { s.pass(time.Hour / 3); _, err := s.m.Authenticate(s.ctx, rotated.Bearer); return err }},
 		{VerbAuthenticate, EventRenewed, "lapse", budget.ID, func() error { _, err := s.m.Authenticate(s.ctx, budget.Bearer); return err }},
 		{VerbConfirm, EventConfirmed, "lapse", rotated.ID, func() error { s.pass(time.Second); _, err := s.m.Confirm(s.ctx, rotated.Bearer); return err }},
+		{VerbEdit, EventEdited, "lapse", rotated.ID, func() error {
+			s.pass(time.Second)
+			name := "edited"
+			_, err := s.m.Edit(s.ctx, rotated.ID, Changes{Name: &name})
+			return err
+		}},
 		{VerbUse, EventRenewed, "lapse", rotated.ID, func() error {
 			defer held.Release()
 			return held.Use(s.ctx)
@@ -103,10 +109,10 @@ func TestEventsTellOfTheCall(t *testing.T) {
 		if e.Verb != row.verb || e.Kind != row.kind || e.Prefix != row.prefix || e.Actor != (Actor{"ana", "ticket 7"}) || row.id != (ID{}) && e.Token.ID != row.id {
 			t.Errorf("%v: told %+v", row.verb, e)
 		}
-		if (e.Before != nil) != (e.Kind == EventRenewed || e.Kind == EventConfirmed) || (e.N != 0) != (e.Kind == EventSwept) {
+		if (e.Before != nil) != (e.Kind == EventRenewed || e.Kind == EventConfirmed || e.Kind == EventEdited) || (e.N != 0) != (e.Kind == EventSwept) {
 			t.Errorf("%v: Before %v, N %d", row.verb, e.Before, e.N)
 		}
-		if e.Before != nil && (e.Token.ExpiresAt.After(e.Before.ExpiresAt) != (e.Kind == EventRenewed) || e.Token.AuthenticatedAt.After(e.Before.AuthenticatedAt) != (e.Kind == EventConfirmed) || !e.Before.ExpiresAt.Equal(was.ExpiresAt) || e.Before.ID != was.ID || e.Before.UsesLeft != was.UsesLeft) {
+		if e.Before != nil && (e.Token.ExpiresAt.After(e.Before.ExpiresAt) != (e.Kind == EventRenewed) || e.Token.AuthenticatedAt.After(e.Before.AuthenticatedAt) != (e.Kind == EventConfirmed) || (e.Token.Name != e.Before.Name) != (e.Kind == EventEdited) || !e.Before.ExpiresAt.Equal(was.ExpiresAt) || e.Before.ID != was.ID || e.Before.UsesLeft != was.UsesLeft) {
 			t.Errorf("%v: before %+v, after %+v; was %+v", row.verb, *e.Before, e.Token, was)
 		}
 	}

@@ -126,6 +126,11 @@ func (m *Manager) viewLiveIn(tx storage.Tx, j *judged, by uint32, now time.Time)
 	m.showClockEnd(&seen)
 	m.viewText(&seen, j.stands)
 	j.tok = seen.Token
+	return m.requireLiveIn(tx, j, by, now)
+}
+
+// requireLiveIn is viewLiveIn for a j.tok that is set already.
+func (m *Manager) requireLiveIn(tx storage.Tx, j *judged, by uint32, now time.Time) (err error) {
 	if j.above, err = m.clamp(&j.tok, tx.Get); err != nil {
 		return err
 	}
