@@ -60,11 +60,11 @@ func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
 	if err != nil {
 		return err
 	}
-	if j.tok.MaxUses != 0 || j.above != nil && j.above.depth >= MaxDelegation {
-		return decide(ErrNotDelegable)
-	}
 	if err := Require(j.tok, words(d.rec.Scope)...); err != nil {
 		return decide(err)
+	}
+	if j.tok.MaxUses != 0 || j.above != nil && j.above.depth >= MaxDelegation {
+		return decide(ErrNotDelegable)
 	}
 	if err := d.m.roomForDelegate(tx, j.rec.ID, d.now); err != nil {
 		return err

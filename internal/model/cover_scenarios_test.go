@@ -24,6 +24,7 @@ func scenarios() []scenario {
 		limitScenario("the idlest ends", lapse.LimitEndIdlest), limitScenario("the oldest ends", lapse.LimitEndOldest),
 		limitScenario("a full house", lapse.LimitRefuse), plainLimitScenario(), gapScenario(), gapSessionScenario(), obtainScenario(), twoPairsScenario(),
 		boundScenario(), boundSessionScenario(), boundDelegateScenario(), gapConfirmScenario(),
+		editScenario(), editFamilyScenario(), editSessionScenario(), gapEditScenario(),
 	}
 }
 
