@@ -786,7 +786,7 @@ func BenchmarkHoldUse(b *testing.B) {
 		ratio.Of(b, 20_000, use, using(b, m.Authenticate, bearers))
 	})
 	b.Run("notdue/peer=byrecord", func(b *testing.B) {
-		ratio.Of(b, 20_000, use, usingHolds(b, m, bearers, func(h *Hold, ctx context.Context) error { return h.use(ctx, &call{Verb: VerbUse}) }))
+		ratio.Of(b, 20_000, use, usingHolds(b, m, bearers, func(h *Hold, ctx context.Context) error { return h.use(ctx, &call{Verb: VerbUse}, h.conn.ReadAt()) }))
 	})
 	due, dueBearers := benchManager(b, 1_000, 0, new(tickClock))
 	dueUse := usingHolds(b, due, dueBearers, (*Hold).Use)

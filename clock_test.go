@@ -487,6 +487,7 @@ func TestStrict(t *testing.T) {
 		"Obtain":   func() error { _, err := g.Obtain(ctx, Grant{Subject: "ana"}); return err },
 		"Rotate":   func() error { _, err := g.Rotate(ctx, i.Bearer, 0); return err },
 		"RotateID": func() error { _, err := g.RotateID(ctx, i.ID, 0); return err },
+		"Edit":     func() error { _, err := g.Edit(ctx, i.ID, Changes{}); return err },
 		"Expiring": func() (err error) {
 			for _, err = range g.Expiring(ctx, time.Hour) {
 			}

@@ -17,7 +17,8 @@ const MaxDelegation = 4
 // or a longer life than that. It is durable before Delegate returns.
 //
 // Grant.Subject is empty or that of the parent. Grant.Scope holds words of the parent's scope
-// only, or the error is ErrScope; an empty Scope is an empty scope. Name, Data and MaxUses are
+// only, or the error is ErrScope; an empty Scope is an empty scope. A word that the parent loses
+// by Edit is no longer seen in the scope of the delegate. Name, Data and MaxUses are
 // the delegate's own, and so is each later renewal. A delegate of a bound token is bound to the
 // same key, or to that of Grant.Thumbprint; its AuthenticatedAt is that of the parent now.
 //
@@ -48,9 +49,6 @@ func (m *Manager) Delegate(ctx context.Context, bearer string, g Grant) (i Issue
 		return Issued{}, err
 	}
 	g.Subject = parent.Subject
-	if err := Require(parent, words(g.Scope)...); err != nil {
-		return Issued{}, err
-	}
 	d := draft{m: m, grant: g, link: func(tx storage.Tx, d *draft) error { return d.delegateFrom(tx, &p.presented) }}
 	if err := d.issue(ctx, &verb); err != nil {
 		return Issued{}, m.verdict(ctx, &verb, parent.ID, err)
@@ -63,6 +61,9 @@ func (d *draft) delegateFrom(tx storage.Tx, p *presented) error {
 	j, err := d.m.proveLiveIn(tx, p, d.now)
 	if err != nil {
 		return err
+	}
+	if err := Require(j.tok, words(d.rec.Scope)...); err != nil {
+		return decide(err)
 	}
 	if j.tok.MaxUses != 0 || j.above != nil && j.above.depth >= MaxDelegation {
 		return decide(ErrNotDelegable)
@@ -126,19 +127,24 @@ func (m *Manager) roomForDelegate(tx storage.Tx, id ID, now time.Time) error {
 	if m.policy.MaxDelegates == NoTokenLimit {
 		return nil
 	}
-	n := 0
+	n, err := m.liveDelegates(tx, id, now)
+	if err == nil && n >= m.policy.MaxDelegates {
+		err = decide(fmt.Errorf("%w: the token has %d delegates of %d", ErrLimit, n, m.policy.MaxDelegates))
+	}
+	return err
+}
+
+// liveDelegates returns how many live delegates the token of id has.
+func (m *Manager) liveDelegates(tx storage.Tx, id ID, now time.Time) (n int, err error) {
 	for rec, err := range readable(tx.Living(now)) {
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if rec.Parent == id && !spent(&rec) && m.token(&rec).Live(now) {
 			n++
 		}
 	}
-	if n >= m.policy.MaxDelegates {
-		return decide(fmt.Errorf("%w: the token has %d delegates of %d", ErrLimit, n, m.policy.MaxDelegates))
-	}
-	return nil
+	return n, nil
 }
 
 // limitBy limits the life of the draft by the tokens above it, and sets reduced if that
@@ -162,22 +168,36 @@ type ancestry struct {
 	ended time.Time // when the first of them was ended, zero if none was
 	since time.Time // when the first of them was suspended that still is, zero if none is
 	depth int       // how many they are
-	ids   [MaxDelegation]ID
+	above [MaxDelegation]struct {
+		id    ID
+		scope string
+	}
 }
 
 // clamp turns tok from what its own record says into what callers see: it lives no longer than
-// any token above it, it was ended when the first of those was, and it is suspended while one of
-// those is.
+// any token above it, it was ended when the first of those was, it is suspended while one of those
+// is, and it has only words of their scopes.
 func (a *ancestry) clamp(tok *Token) {
 	if a == nil || !tok.EndedAt.IsZero() {
 		return
 	}
 	tok.MaxExpiresAt = earlierCap(tok.MaxExpiresAt, a.limit)
-	tok.ExpiresAt = a.earliest(tok.ExpiresAt)
+	tok.ExpiresAt, tok.Scope = a.earliest(tok.ExpiresAt), a.within(tok.Scope)
 	tok.SuspendedAt = earlierCap(tok.SuspendedAt, a.since)
 	if !a.ended.IsZero() {
 		tok.EndedAt, tok.EndReason = a.ended, EndParent
 	}
+}
+
+// within returns scope without the words that a token above lacks.
+func (a *ancestry) within(scope string) string {
+	if a == nil {
+		return scope
+	}
+	for i := range a.depth {
+		scope = commonWords(scope, a.above[i].scope)
+	}
+	return scope
 }
 
 // earliest returns t, or the instant when the first token above runs out if that is earlier.
@@ -196,7 +216,7 @@ func (a *ancestry) add(tok *Token) {
 	a.limit = earlierCap(a.limit, tok.MaxExpiresAt)
 	a.ended = earlierCap(a.ended, tok.EndedAt)
 	a.since = earlierCap(a.since, tok.SuspendedAt)
-	a.ids[a.depth] = tok.ID
+	a.above[a.depth].id, a.above[a.depth].scope = tok.ID, tok.Scope
 	a.depth++
 }
 

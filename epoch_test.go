@@ -1185,6 +1185,10 @@ var tickVerbs = []tickVerb{
 		return tickGood(w.m.Rotate(w.ctx, w.before.Bearer, time.Hour))
 	}},
 	{"Manager.RotateID", func(w *tickWorld) ([]string, error) { return tickGood(w.m.RotateID(w.ctx, w.plain.ID, 0)) }},
+	{"Manager.Edit", func(w *tickWorld) ([]string, error) {
+		scope := "read"
+		return tickSame(w.plain.Bearer)(w.m.Edit(w.ctx, w.plain.ID, Changes{Scope: &scope}))
+	}},
 	{"Manager.Expire", func(w *tickWorld) ([]string, error) { return tickNone(w.m.Expire(w.ctx, w.plain.ID)) }},
 	{"Manager.ExpireBearer", func(w *tickWorld) ([]string, error) { return tickNone(w.m.ExpireBearer(w.ctx, w.plain.Bearer)) }},
 	{"Manager.ExpireSubject", func(w *tickWorld) ([]string, error) { return tickNone(w.m.ExpireSubject(w.ctx, "ana")) }},

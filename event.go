@@ -29,13 +29,14 @@ const (
 	EventSuspended                          // Suspend suspended the token; its delegates, which are refused meanwhile, too, make no event
 	EventResumed                            // Resume ended the suspension of the token
 	EventImported                           // Import stored a token of another system
+	EventEdited                             // Edit changed the token
 
 	eventKindCount = 1 + iota
 )
 
 var eventKinds = [eventKindCount]string{
 	"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported",
+	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported", "edited",
 }
 
 // String returns one to three lower-case words.
@@ -66,7 +67,7 @@ type Event struct {
 	Actor  Actor         `json:"actor,omitzero"`    // of the context of the verb
 	Took   time.Duration `json:"took_ns,omitempty"` // from the call of the verb to this event; 0 for Authenticate, Hold, Use and verbs that only read, and for a Clock without Elapsed
 	Token  Token         `json:"token,omitzero"`    // as it is after the effect; of a refusal and a cut the fields that the Rejection has
-	Before *Token        `json:"before,omitempty"`  // of EventRenewed, EventConfirmed, EventSuspended and EventResumed: as it was before
+	Before *Token        `json:"before,omitempty"`  // of EventRenewed, EventConfirmed, EventSuspended, EventResumed and EventEdited: as it was before
 	N      int           `json:"n,omitempty"`       // of EventSwept: how many records
 	Err    error         `json:"err,omitempty"`     // why, of the kinds that say so; for errors.Is and errors.As
 }

@@ -22,7 +22,7 @@ import (
 // TestEventKinds: each kind has words of its own and the number that it has always had.
 func TestEventKinds(t *testing.T) {
 	want := []string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-		"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported"}
+		"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported", "edited"}
 	var got []string
 	for kind := range EventKind(len(want)) {
 		text, err := kind.MarshalText()
@@ -31,7 +31,7 @@ func TestEventKinds(t *testing.T) {
 		}
 		got = append(got, kind.String())
 	}
-	if diff := cmp.Diff(want, got); diff != "" || EventKind(len(want)).String() != "unknown" || EventConfirmed != 16 || EventResumed != 18 {
+	if diff := cmp.Diff(want, got); diff != "" || EventKind(len(want)).String() != "unknown" || EventConfirmed != 16 || EventEdited != 20 {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 }
@@ -78,6 +78,12 @@ func TestEventsTellOfTheCall(t *testing.T) {
 		{VerbConfirm, EventConfirmed, "lapse", rotated.ID, func() error { s.pass(time.Second); _, err := s.m.Confirm(s.ctx, rotated.Bearer); return err }},
 		{VerbSuspend, EventSuspended, "lapse", obtained.ID, func() error { _, err := s.m.Suspend(s.ctx, obtained.ID); return err }},
 		{VerbResume, EventResumed, "lapse", obtained.ID, func() error { s.pass(time.Second); _, err := s.m.Resume(s.ctx, obtained.ID); return err }},
+		{VerbEdit, EventEdited, "lapse", rotated.ID, func() error {
+			s.pass(time.Second)
+			name := "edited"
+			_, err := s.m.Edit(s.ctx, rotated.ID, Changes{Name: &name})
+			return err
+		}},
 		{VerbUse, EventRenewed, "lapse", rotated.ID, func() error {
 			defer held.Release()
 			return held.Use(s.ctx)
@@ -106,10 +112,10 @@ func TestEventsTellOfTheCall(t *testing.T) {
 			t.Errorf("%v: told %+v", row.verb, e)
 		}
 		suspension := e.Kind == EventSuspended || e.Kind == EventResumed
-		if (e.Before != nil) != (e.Kind == EventRenewed || e.Kind == EventConfirmed || suspension) || (e.N != 0) != (e.Kind == EventSwept) {
+		if (e.Before != nil) != (e.Kind == EventRenewed || e.Kind == EventConfirmed || e.Kind == EventEdited || suspension) || (e.N != 0) != (e.Kind == EventSwept) {
 			t.Errorf("%v: Before %v, N %d", row.verb, e.Before, e.N)
 		}
-		if e.Before != nil && (e.Token.ExpiresAt.After(e.Before.ExpiresAt) != (e.Kind == EventRenewed) || e.Token.AuthenticatedAt.After(e.Before.AuthenticatedAt) != (e.Kind == EventConfirmed) || (e.Token.SuspendedAt != e.Before.SuspendedAt) != suspension || !e.Before.ExpiresAt.Equal(was.ExpiresAt) || e.Before.ID != was.ID || e.Before.UsesLeft != was.UsesLeft) {
+		if e.Before != nil && (e.Token.ExpiresAt.After(e.Before.ExpiresAt) != (e.Kind == EventRenewed) || e.Token.AuthenticatedAt.After(e.Before.AuthenticatedAt) != (e.Kind == EventConfirmed) || (e.Token.Name != e.Before.Name) != (e.Kind == EventEdited) || (e.Token.SuspendedAt != e.Before.SuspendedAt) != suspension || !e.Before.ExpiresAt.Equal(was.ExpiresAt) || e.Before.ID != was.ID || e.Before.UsesLeft != was.UsesLeft) {
 			t.Errorf("%v: before %+v, after %+v; was %+v", row.verb, *e.Before, e.Token, was)
 		}
 	}

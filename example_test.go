@@ -446,6 +446,28 @@ func ExampleManager_Confirm() {
 	// transferred
 }
 
+// A token that is in use loses the right to write, and lives for an hour at most: the client notices
+// neither a new text nor a new log-in.
+func ExampleManager_Edit() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{TTL: 8 * time.Hour})
+	issued, err := m.Issue(ctx, lapse.Grant{Subject: "ana", Scope: "read write"})
+	check(err)
+
+	scope, until := "read", m.Now().Add(time.Hour)
+	tok, err := m.Edit(ctx, issued.ID, lapse.Changes{Scope: &scope, ExpiresAt: &until})
+	check(err)
+	fmt.Println(tok.Scope, "until", tok.ExpiresAt.Format("15:04"))
+
+	mock.Add(30 * time.Minute)
+	tok, err = m.Authenticate(ctx, issued.Bearer) // a use, which renews no more
+	check(err)
+	fmt.Println(lapse.Require(tok, "write"), "until", tok.ExpiresAt.Format("15:04"))
+	// Output:
+	// read until 10:00
+	// lapse: insufficient scope: ["write"] is missing until 10:00
+}
+
 // The ID is enough to end a token: no administrator has to know the secret.
 func ExampleManager_Expire() {
 	ctx := context.Background()

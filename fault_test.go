@@ -855,6 +855,14 @@ var verbs = []managerVerb{
 		tok, err := s.Confirm(ctx, s.family[2].Bearer)
 		return tok.Subject, err
 	}},
+	{"Edit", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Edit(ctx, s.live.ID, editAll(s.live.Token))
+		return tok.Subject, err
+	}},
+	{"Edit of a delegate", 0, func(ctx context.Context, s *scene) (string, error) {
+		tok, err := s.Edit(ctx, s.family[2].ID, editAll(s.family[2].Token))
+		return tok.Subject, err
+	}},
 	{"Expire", 0, func(ctx context.Context, s *scene) (string, error) {
 		ended, err := s.Expire(ctx, s.live.ID)
 		return map[bool]string{true: "ended"}[ended], err
@@ -1380,6 +1388,7 @@ func TestTransactionRunsAgain(t *testing.T) {
 		{"Issue after a fault", refuse, 3, issueAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Renew", scenePolicy, 0, renewAgain, nil, 1801, []lapse.EventKind{lapse.EventRenewed}},
 		{"Confirm", scenePolicy, 0, confirmAgain, nil, 1, []lapse.EventKind{lapse.EventConfirmed}},
+		{"Edit", scenePolicy, 0, editAgain, nil, 1, []lapse.EventKind{lapse.EventEdited}},
 		{"Delegate, which evicts nothing", scenePolicy, 0, delegateAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Delegate after a fault", refuse, 4, delegateAgain, nil, 0, []lapse.EventKind{lapse.EventIssued}},
 		{"Rotate", scenePolicy, 0, rotateAgain, nil, 1, []lapse.EventKind{lapse.EventRotated}},
@@ -1520,6 +1529,18 @@ func resumeLeo(s *scene) {
 	if changed, err := s.Resume(s.ctx, s.suspended.ID); !changed || err != nil {
 		s.t.Errorf("Resume in between: %v, %v", changed, err)
 	}
+}
+
+// editAll returns changes of every field of tok, which has no delegates.
+func editAll(tok lapse.Token) lapse.Changes {
+	name, scope, data, uses, until := "edited", "", "edited", 7, tok.ExpiresAt.Add(-time.Second)
+	return lapse.Changes{Name: &name, Scope: &scope, Data: &data, MaxUses: &uses, ExpiresAt: &until}
+}
+
+// editAgain returns by how many seconds Edit has lowered the expiry.
+func editAgain(s *scene, m *lapse.Manager) (int, error) {
+	tok, err := m.Edit(s.ctx, s.live.ID, editAll(s.live.Token))
+	return int(s.live.ExpiresAt.Sub(tok.ExpiresAt) / time.Second), err
 }
 
 func expireAgain(s *scene, m *lapse.Manager) (int, error) {

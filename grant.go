@@ -105,6 +105,23 @@ func (g *Grant) checkToken(p *Policy) error {
 
 // checkAll is checkToken for the fields that a session has as well.
 func (g *Grant) checkAll(p *Policy) error {
+	if err := g.checkContent(); err != nil {
+		return err
+	}
+	if err := g.checkUseGrace(); err != nil {
+		return err
+	}
+	if err := checkDuration(g.TTL, false); err != nil {
+		return invalidGrant("TTL", "%v", err)
+	}
+	if g.TTL.Truncate(time.Millisecond) > p.MaxTTL {
+		return invalidGrant("TTL", "%v is over the policy's MaxTTL of %v", g.TTL, p.MaxTTL)
+	}
+	return checkJitter(g.Jitter)
+}
+
+// checkContent is checkAll for the fields that Edit can change.
+func (g *Grant) checkContent() error {
 	if err := checkText("Name", g.Name, storage.MaxName); err != nil {
 		return err
 	}
@@ -121,16 +138,7 @@ func (g *Grant) checkAll(p *Policy) error {
 	if g.MaxUses < 0 || g.MaxUses > math.MaxInt32 {
 		return invalidGrant("MaxUses", "%d is not between 0 and %d", g.MaxUses, math.MaxInt32)
 	}
-	if err := g.checkUseGrace(); err != nil {
-		return err
-	}
-	if err := checkDuration(g.TTL, false); err != nil {
-		return invalidGrant("TTL", "%v", err)
-	}
-	if g.TTL.Truncate(time.Millisecond) > p.MaxTTL {
-		return invalidGrant("TTL", "%v is over the policy's MaxTTL of %v", g.TTL, p.MaxTTL)
-	}
-	return checkJitter(g.Jitter)
+	return nil
 }
 
 // checkUseGrace returns ErrInvalidGrant unless UseGrace is 0, or within its limits and beside a
@@ -195,7 +203,7 @@ func (g *Grant) ttl(p *Policy) time.Duration { return cmp.Or(g.TTL.Truncate(time
 // otherwise (RFC 6749 section 5.2). Of the value of the field a GrantError contains only
 // lengths, numbers and durations, and of Subject and Name the code point of one character.
 type GrantError struct {
-	Field string // of Grant, as "Scope" or "TTL"; "Key" and "Digest" of Foreign; "Subject" and "overlap" also for an argument of that name
+	Field string // of Grant or Changes, as "Scope" or "TTL"; "Key" and "Digest" of Foreign; "Subject" and "overlap" also for an argument of that name
 	Limit string // what is wrong, and the limit, in words
 }
 

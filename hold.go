@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 	"time"
@@ -29,17 +30,22 @@ import (
 // the expiry that is known, and no longer.
 type Hold struct {
 	m      *Manager
-	token  Token
+	token  Token // as Manager.Hold found it
 	conn   hold.Conn
-	readAt atomic.Int64 // from this instant on, in Unix milliseconds, Use reads the record; 0: always
+	latest atomic.Pointer[Token] // as a later Use found it; nil: as token
 }
 
 // Context returns the context of the connection. It ends when the token dies or is suspended, by
 // Release, or with the context that Manager.Hold was given. context.Cause says why.
 func (h *Hold) Context() context.Context { return h.conn.Context() }
 
-// Token returns the token as Manager.Hold found it, without later renewals.
-func (h *Hold) Token() Token { return h.token }
+// Token returns the token as Manager.Hold found it, or as the last Use did that found more changed
+// than LastUsedAt and ExpiresAt. Use reads the record when a use is due, and after an Edit of the
+// token. Token may be called concurrently with Use.
+func (h *Hold) Token() Token { return *h.seen() }
+
+// seen returns the token of Token, which nothing changes.
+func (h *Hold) seen() *Token { return cmp.Or(h.latest.Load(), &h.token) }
 
 // Release ends the hold: Context ends with the cause context.Canceled. Release may be called
 // more than once, and after the connection was cut.

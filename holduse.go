@@ -5,12 +5,14 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/hold"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Use counts a message of the peer as a use of the token, by the ID of the token: no text is kept.
 // Use asks no Admit. It records and renews what Authenticate with the current text would, as often
-// as Policy.RenewEvery lets it. Where no use is due Use reads no record and allocates nothing.
+// as Policy.RenewEvery lets it. Where no use is due, and no verb such as Edit has changed the token,
+// Use reads no record and allocates nothing.
 //
 // Every use of a session counts: it raises LastUsedAt alone. A plain token may have been rotated
 // since the connection was opened, or the connection may have been opened by a previous text.
@@ -35,10 +37,11 @@ func (h *Hold) Use(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return storeError(VerbUse, err)
 	}
-	if at := h.readAt.Load(); at != 0 && h.m.now().UnixMilli() < at {
+	readAt := h.conn.ReadAt()
+	if readAt.After(h.m.now().UnixMilli()) {
 		return nil // BenchmarkHoldUse: by the record a use takes 2.7 times as long
 	}
-	return h.use(ctx, &verb)
+	return h.use(ctx, &verb, readAt)
 }
 
 // countUseAfterEnd counts a Use after Context has ended with cause, and returns cause. A cause that
@@ -53,8 +56,9 @@ func (h *Hold) countUseAfterEnd(cause error) error {
 	return cause
 }
 
-// use is Use by the record of the token.
-func (h *Hold) use(ctx context.Context, verb *call) error {
+// use is Use by the record of the token. readAt is the ReadAt of the connection before the record is
+// read.
+func (h *Hold) use(ctx context.Context, verb *call, readAt hold.ReadAt) error {
 	m, generation := h.m, h.conn.Generation()
 	var rec storage.Record
 	err := m.load(ctx, h.token.ID, &rec)
@@ -66,6 +70,9 @@ func (h *Hold) use(ctx context.Context, verb *call) error {
 		return storeError(VerbUse, err)
 	}
 	above, err := m.viewHeld(ctx, verb, &rec, generation, now)
+	if err == nil {
+		h.found(&rec.Token)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -80,8 +87,20 @@ func (h *Hold) use(ctx context.Context, verb *call) error {
 			return err
 		}
 	}
-	h.readAt.Store(m.useReadAt(&rec, counts))
+	h.conn.SetReadAt(readAt, m.useReadAt(&rec, counts))
 	return nil
+}
+
+// found keeps tok, as a Use has found it, for Token. Most uses find only LastUsedAt and ExpiresAt
+// changed: to keep these would take the memory of a second Token for each connection.
+func (h *Hold) found(tok *Token) {
+	last := h.seen()
+	now := *tok
+	now.LastUsedAt, now.ExpiresAt = last.LastUsedAt, last.ExpiresAt
+	if now != *last {
+		kept := *tok
+		h.latest.Store(&kept)
+	}
 }
 
 // viewHeld changes rec, which m owns, into what callers see of a token that a connection is held

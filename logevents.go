@@ -29,8 +29,9 @@ type LogOptions struct {
 //
 // The levels are: Debug for EventRenewed, EventHeld, EventRepeated, and an EventCouldNotTell of a
 // canceled context; Info for EventIssued, EventEnded, EventRejected, EventRotated, EventCut,
-// EventSwept, EventConfirmed, EventSuspended and EventResumed; Warn for EventRenewalFailed, EventClock and EventSpent; and Error
-// for EventAhead, EventHookFailed and any other EventCouldNotTell.
+// EventSwept, EventConfirmed, EventSuspended, EventResumed, EventImported and EventEdited; Warn for
+// EventRenewalFailed, EventClock and EventSpent; and Error for EventAhead, EventHookFailed and any
+// other EventCouldNotTell.
 //
 // EventRejected, EventSpent, EventAhead, EventRenewalFailed and EventCouldNotTell are limited,
 // because strangers, or a store that is away, can cause any number of them. A minute of a prefix begins with the At of such an event. When a later event of that prefix
@@ -55,7 +56,7 @@ var eventLevels = [eventKindCount]slog.Level{
 	EventRenewalFailed: slog.LevelWarn, EventClock: slog.LevelWarn, EventRotated: slog.LevelInfo, EventSpent: slog.LevelWarn,
 	EventAhead: slog.LevelError, EventHookFailed: slog.LevelError, EventHeld: slog.LevelDebug, EventCut: slog.LevelInfo,
 	EventSwept: slog.LevelInfo, EventRepeated: slog.LevelDebug, EventCouldNotTell: slog.LevelError, EventConfirmed: slog.LevelInfo,
-	EventSuspended: slog.LevelInfo, EventResumed: slog.LevelInfo,
+	EventSuspended: slog.LevelInfo, EventResumed: slog.LevelInfo, EventImported: slog.LevelInfo, EventEdited: slog.LevelInfo,
 }
 
 // levelOf returns the level of e that LogEvents documents.

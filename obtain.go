@@ -21,7 +21,8 @@ import (
 // AuthenticatedAt: call Confirm where the user has just shown who they are.
 //
 // A token is like g if Name, Data, MaxUses, UseGrace and Thumbprint are those of g, and Scope has
-// the same words in any order. Issued.Reduced says if its TTL differs. Obtain returns only tokens that
+// the same words in any order. Issued.Reduced says if its TTL differs. A token whose expiry Edit has
+// made earlier keeps its cap, and is not given again with less than Grant.MinLeft to live. Obtain returns only tokens that
 // Obtain made and that have its Manager's prefix, of several the newest. Their secrets derive
 // from Config.Keys, the ID and a stored salt: a key and the records suffice to make them.
 //
@@ -94,7 +95,7 @@ func (o *obtaining) inTx(tx storage.Tx) error {
 func (o *obtaining) choose(tx storage.Tx, now time.Time) error {
 	d := &o.draft
 	o.renewedAt, o.rotated, o.reduced, d.evicted = time.Time{}, false, nil, nil
-	rec, err := d.candidate(tx, now)
+	rec, err := o.candidate(tx, now)
 	if err != nil {
 		return err
 	}
@@ -147,8 +148,11 @@ func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) err
 }
 
 // candidate returns the newest of the live tokens that were made by Obtain for a grant like the
-// draft's, or a record without ID. It skips damaged records.
-func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, err error) {
+// draft's, or a record without ID. It skips damaged records, and tokens that Edit lets live for less
+// than MinLeft: no rotation would make them live longer.
+func (o *obtaining) candidate(tx storage.Tx, now time.Time) (found storage.Record, err error) {
+	d := &o.draft
+	needed := now.Add(o.asked.minLeft(&d.m.policy))
 	for rec, err := range readable(tx.Living(now)) {
 		if err != nil {
 			return storage.Record{}, err
@@ -156,7 +160,11 @@ func (d *draft) candidate(tx storage.Tx, now time.Time) (found storage.Record, e
 		if !d.matches(&rec) || !madeByObtain(&rec) {
 			continue
 		}
-		if tok := d.m.token(&rec); tok.Live(now) && !rec.IssuedAt.Before(found.IssuedAt) {
+		tok := d.m.token(&rec)
+		if rec.CapEdited && tok.MaxExpiresAt.Before(needed) {
+			continue
+		}
+		if tok.Live(now) && !rec.IssuedAt.Before(found.IssuedAt) {
 			found = rec
 		}
 	}

@@ -125,8 +125,26 @@ func (m *Manager) viewLiveIn(tx storage.Tx, j *judged, by uint32, now time.Time)
 	if err := unusable(&j.tok, by, now); err != nil {
 		return err
 	}
-	if j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0 {
-		return exhausted(&j.tok, by)
+	return outOfUses(&j.tok, by)
+}
+
+// requireAliveIn is viewLiveIn for an administrator, who has an ID and no text: a suspended token
+// passes. j.tok is the token of j.rec as callers see it.
+func (m *Manager) requireAliveIn(tx storage.Tx, j *judged, now time.Time) (err error) {
+	if j.above, err = m.clamp(&j.tok, tx.Get); err != nil {
+		return err
+	}
+	if !alive(&j.tok, now) {
+		return expired(&j.tok, j.tok.Generation)
+	}
+	return outOfUses(&j.tok, j.tok.Generation)
+}
+
+// outOfUses returns the *Rejection of a secret of generation by of tok if tok has a budget and no uses
+// left, and nil otherwise.
+func outOfUses(tok *Token, by uint32) error {
+	if tok.MaxUses != 0 && tok.UsesLeft <= 0 {
+		return exhausted(tok, by)
 	}
 	return nil
 }

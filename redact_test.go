@@ -469,7 +469,7 @@ var hushRemainder = map[string]string{
 
 // hushHarmless are the exported types that no value of a secret can be reached from, and Foreign,
 // which only callers make.
-const hushHarmless = "Token ID Thumbprint Kind EndReason Actor Clock ClockGuard EventKind LogOptions Stats StatKey Verb Grant Verifier VerifierFunc Policy Renewal AtLimit Marker Mark Marks Use Filter Store Tx Watcher Change Step StepKind TokenType Seconds MarkSharer BatchGetter Foreign"
+const hushHarmless = "Token ID Thumbprint Kind EndReason Actor Clock ClockGuard EventKind LogOptions Stats StatKey Verb Grant Verifier VerifierFunc Policy Renewal AtLimit Marker Mark Marks Use Filter Store Tx Watcher Change Step StepKind TokenType Seconds MarkSharer BatchGetter Foreign Changes"
 
 // hushExported returns the names of the exported types of a directory's package.
 func hushExported(t *testing.T, dir string) (names []string) {

@@ -48,20 +48,15 @@ func (p *Pairs) refreshText(ctx context.Context, verb *call, refreshToken string
 	if err != nil {
 		return TokenPair{}, err
 	}
-	asked := ""
 	if found != spentText {
-		tok, err := m.requireLive(ctx, verb, &text, &rec, found, now)
-		if err == nil {
-			asked, err = narrowScope(&tok, scope)
-		}
-		if err != nil {
+		if _, err := m.requireLive(ctx, verb, &text, &rec, found, now); err != nil {
 			return TokenPair{}, err
 		}
 	} else if !m.sessionLives(&rec, now) { // an end is final: there is nothing to write
 		tok := m.token(&rec)
 		return TokenPair{}, m.refuse(ctx, verb, reused(&tok, &text))
 	}
-	r := refreshing{p: p, text: text.keep(), scope: asked, spent: found == spentText, actor: actorOf(ctx)}
+	r := refreshing{p: p, text: text.keep(), asked: scope, spent: found == spentText, actor: actorOf(ctx)}
 	return r.answer(ctx, verb, rec.Subject)
 }
 
@@ -84,8 +79,7 @@ func narrowScope(tok *Token, asked []string) (string, error) {
 	if len(want) == 0 {
 		return tok.Scope, nil
 	}
-	has := words(tok.Scope)
-	return strings.Join(slices.DeleteFunc(has, func(w string) bool { return !slices.Contains(want, w) }), " "), Require(*tok, want...)
+	return commonWords(tok.Scope, strings.Join(want, " ")), Require(*tok, want...)
 }
 
 // reused returns the refusal of a spent text of the session tok, which is dead.
@@ -98,13 +92,14 @@ func reused(tok *Token, p *presented) *Rejection {
 type refreshing struct {
 	p     *Pairs
 	text  *presented
-	scope string // of the new access text
-	spent bool   // text was found to be spent before the transaction
-	actor Actor  // of the context of Refresh
+	asked []string // the words to which the scope is narrowed
+	spent bool     // text was found to be spent before the transaction
+	actor Actor    // of the context of Refresh
 	salt  [bearer.SaltLen]byte
 
 	// The results of the transaction.
 	judged
+	scope           string // of the new access text
 	access, refresh bearer.Credential
 	now             time.Time
 	ended           []Token
@@ -147,9 +142,13 @@ func (r *refreshing) apply(tx storage.Tx, now time.Time) (err error) {
 		return r.reuse(tx)
 	case err != nil:
 		return err
-	case r.stands == previousText:
-		return r.giveAgain(kept)
 	default:
+		if r.scope, err = narrowScope(&r.tok, r.asked); err != nil {
+			return decide(err)
+		}
+		if r.stands == previousText {
+			return r.giveAgain(kept)
+		}
 		return r.replace(tx, kept)
 	}
 }
@@ -247,11 +246,36 @@ func (r *refreshing) keepPrevious(kept session, next *sessionParts) {
 
 // scopeWithin reports whether every word of scope is in other.
 func scopeWithin(scope, other string) bool {
-	return scope == other || len(missingWords(other, scope)) == 0
+	if scope == other || scope == "" {
+		return true
+	}
+	for word := range strings.SplitSeq(scope, " ") {
+		if !hasWord(other, word) {
+			return false
+		}
+	}
+	return true
+}
+
+// commonWords returns scope without the words that are not in other.
+func commonWords(scope, other string) string {
+	if scopeWithin(scope, other) {
+		return scope
+	}
+	return strings.Join(slices.DeleteFunc(words(scope), func(w string) bool { return !hasWord(other, w) }), " ")
 }
 
 // missingWords returns the words of scope that are not in other.
 func missingWords(other, scope string) []string {
-	has := words(other)
-	return slices.DeleteFunc(words(scope), func(w string) bool { return slices.Contains(has, w) })
+	return slices.DeleteFunc(words(scope), func(w string) bool { return hasWord(other, w) })
+}
+
+// hasWord reports whether word is a word of scope.
+func hasWord(scope, word string) bool {
+	for w := range strings.SplitSeq(scope, " ") {
+		if w == word {
+			return true
+		}
+	}
+	return false
 }

@@ -28,7 +28,7 @@ import (
 // Rotate with the previous text and overlap 0 makes a new secret, too.
 //
 // After a rotation Obtain gives the new text, if the token is one of Obtain's. A delegate keeps
-// its cap.
+// its cap, and so does a token whose expiry Edit has made earlier.
 //
 // Errors are those of Authenticate; ErrRotated; ErrNotRenewable for an access text, which
 // Refresh replaces; and ErrInvalidGrant for an overlap that is negative, under a millisecond
@@ -60,7 +60,8 @@ func (m *Manager) rotateText(ctx context.Context, verb *call, bearer string, ove
 
 // RotateID is Rotate for administrators, who have no text of the token of id. The text in use
 // becomes the previous one. RotateID never gives the same answer again: called before the new
-// text was used, it replaces that text and leaves the previous one as it is.
+// text was used, it replaces that text and leaves the previous one as it is. The token has a new
+// cap by the policy, also if Edit has made its expiry earlier.
 //
 // Admit is not asked. The error is ErrNotFound if there is no such token of this Manager's
 // prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable for a
@@ -201,16 +202,7 @@ func (r *rotation) find(tx storage.Tx, now time.Time) (j judged, err error) {
 		return j, errGone
 	}
 	j.stands, j.tok = currentText, r.m.token(&j.rec)
-	if j.above, err = r.m.clamp(&j.tok, tx.Get); err != nil {
-		return j, err
-	}
-	switch {
-	case !j.tok.Live(now):
-		err = expired(&j.tok, j.tok.Generation)
-	case j.tok.MaxUses != 0 && j.tok.UsesLeft <= 0:
-		err = exhausted(&j.tok, j.tok.Generation)
-	}
-	return j, err
+	return j, r.m.requireAliveIn(tx, &j, now)
 }
 
 // giveAgain sets cred to the current text again, for a caller that has the previous one. The
@@ -281,11 +273,13 @@ func (r *rotation) keepPrevious(j *judged, state *rotationState, now time.Time) 
 }
 
 // renew begins a new life of the token at now. A delegate keeps its cap: a delegate of an access
-// text does not outlive that text, whatever the cap of the policy.
+// text does not outlive that text, whatever the cap of the policy. A cap that Edit has set stays
+// unless RotateID asks.
 func (r *rotation) renew(j *judged, now time.Time) {
 	rec, limit := &j.rec, r.m.policy.capFrom(now)
 	rec.TTL = cmp.Or(r.life, rec.TTL)
-	if rec.Parent != (ID{}) {
+	rec.CapEdited = rec.CapEdited && (r.text != nil || r.life != 0)
+	if rec.Parent != (ID{}) || rec.CapEdited {
 		limit = earlierCap(limit, rec.MaxExpiresAt)
 	}
 	rec.RotatedAt, rec.MaxExpiresAt = now, limit

@@ -117,6 +117,13 @@ func (p *sessionParts) seal() storage.Sealed {
 	return storage.NewSealed(b.String())
 }
 
+// withAccessScope returns s with another scope of the access secret, in the form that a record keeps.
+func (s session) withAccessScope(scope string) storage.Sealed {
+	b := []byte(s[:len(s)-len(s.accessScope())])
+	binary.BigEndian.PutUint16(b[atScopeLen:], uint16(len(scope)))
+	return storage.NewSealed(string(append(b, scope...)))
+}
+
 // sessionRules are what Pairs and their two Managers share about the sessions that they made.
 type sessionRules struct {
 	policy  Policy // of PairConfig.Refresh

@@ -31,6 +31,7 @@ var verbOfName = map[string]Verb{
 	"Manager.Token": VerbToken, "Manager.Tokens": VerbTokens, "Manager.Expiring": VerbExpiring, "Manager.Sweep": VerbSweep,
 	"Manager.AcceptClock": VerbAcceptClock, "Pairs.Issue": VerbIssuePair, "Pairs.Refresh": VerbRefresh, "Pairs.Peek": VerbPeekPair,
 	"Pairs.Sessions": VerbSessions, "Pairs.ExpireBearer": VerbExpireBearer,
+	"Manager.Edit": VerbEdit,
 }
 
 // TestEveryVerbIsCounted: a call of any verb raises one counter by one, and that is one of the verb.
@@ -120,6 +121,7 @@ issue pair: bad_grant canceled clock closed conflict corrupt limit locked ok out
 refresh: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused repeated reused revoked scope suspended unavailable unknown
 peek pair: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused replaced revoked suspended unavailable unknown
 sessions: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
+edit: bad_grant canceled clock closed conflict corrupt exhausted expired locked not_found ok outcome_unknown revoked unavailable
 `
 
 // countScene is what the verbs of outcomeVerbs are called on.
@@ -312,6 +314,9 @@ var outcomeVerbs = map[Verb]func(s *countScene) (Token, bool, error){
 	},
 	VerbPeekPair: func(s *countScene) (Token, bool, error) { return notAgain(s.p.Peek(s.ctx, s.refresh)) },
 	VerbSessions: func(s *countScene) (Token, bool, error) { return firstError(s.p.Sessions(s.ctx, s.grant.Subject)) },
+	VerbEdit: func(s *countScene) (Token, bool, error) {
+		return notAgain(s.m.Edit(s.ctx, s.id, Changes{Name: &s.grant.Name, Scope: &s.grant.Scope}))
+	},
 }
 
 func notAgain(tok Token, err error) (Token, bool, error) { return tok, false, err }

@@ -105,21 +105,23 @@ func (m *Manager) repeat(ctx context.Context, verb *call, c *bearer.Credential, 
 	return nil
 }
 
-// spend records in j a use at now: one use less and, by the current text, all that a use without
+// spend records in j a use at now: one use less, unless Edit has lifted the budget, and, by the current text, all that a use without
 // a budget records. The last use ends the token at once, or after its UseGrace. If held says that
 // connections are held by the token, the last use leaves its end to them.
 func (p *Policy) spend(j *judged, now time.Time, use usage, held bool) {
 	rec := &j.rec
-	rec.UsesLeft--
+	if rec.MaxUses != 0 {
+		rec.UsesLeft--
+	}
 	if j.stands == currentText {
 		raise, _ := p.use(&j.tok, rec.TTL, now)
-		if rec.UsesLeft == 0 {
+		if spent(rec) {
 			raise.ExpiresAt = time.Time{}
 		}
 		raise.Raise(rec)
 	}
 	switch {
-	case rec.UsesLeft > 0:
+	case !spent(rec):
 	case use == useHeld:
 		rec.UseGrace = 0
 	case rec.UseGrace > 0:

@@ -34,6 +34,7 @@ const (
 	VerbRefresh                       // Pairs.Refresh
 	VerbPeekPair                      // Pairs.Peek
 	VerbSessions                      // Pairs.Sessions, each loop once
+	VerbEdit                          // Manager.Edit
 	VerbRelease                       // of counters alone: connections that Hold returned and that were released, or whose context ended
 	VerbCut                           // of counters alone: connections that Hold returned and that were cut, by the Code of the cause
 	VerbSwept                         // of counters alone: records that Sweep deleted
@@ -44,7 +45,7 @@ const (
 var verbWords = [verbCount]string{
 	"none", "authenticate", "peek", "hold", "use", "renew", "confirm", "issue", "login", "identify", "obtain", "import", "delegate", "rotate", "rotate ID",
 	"expire", "expire bearer", "expire subject", "suspend", "resume", "token", "tokens", "expiring", "sweep", "accept clock",
-	"issue pair", "refresh", "peek pair", "sessions", "release", "cut", "swept",
+	"issue pair", "refresh", "peek pair", "sessions", "edit", "release", "cut", "swept",
 }
 
 // String returns one or two words, as the texts of errors have them.

@@ -59,6 +59,7 @@ type Marks struct {
 	since, quiet, behind time.Time
 	tolerance            time.Duration // the least tolerance that Lag was given; 0 if none yet
 	restarts             []*func()     // the functions of OnRestart
+	edits                []*func(ID)   // the functions of OnEdit
 }
 
 // NewMarks returns marks that begin with the Mark that was written last, or with the zero Mark if
@@ -188,6 +189,30 @@ func (m *Marks) OnRestart(f func()) (stop func()) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.restarts = slices.DeleteFunc(m.restarts, func(other *func()) bool { return other == mine })
+	}
+}
+
+// Edited tells the functions of OnEdit that an Edit has changed the record of id, before it returns.
+func (m *Marks) Edited(id ID) {
+	m.mu.Lock()
+	edits := slices.Clone(m.edits)
+	m.mu.Unlock()
+	for _, f := range edits {
+		(*f)(id)
+	}
+}
+
+// OnEdit has Edited call f, until stop is called. f may use the marks, and may be called a last time
+// while stop runs. stop may be called more than once.
+func (m *Marks) OnEdit(f func(id ID)) (stop func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mine := &f
+	m.edits = append(m.edits, mine)
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.edits = slices.DeleteFunc(m.edits, func(other *func(ID)) bool { return other == mine })
 	}
 }
 

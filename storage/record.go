@@ -39,13 +39,16 @@ type Record struct {
 	// any more. Zero means that it does not work at all. A Put that changes Digest and leaves
 	// PreviousUntil zero ends the old secret, as an end ends a token (S28).
 	PreviousUntil time.Time
+
+	// CapEdited says that Manager.Edit has set MaxExpiresAt: a new life of the token keeps that cap.
+	CapEdited bool
 }
 
 // Equal reports whether every field of r equals that of other. It compares the sealed texts byte by
 // byte, and the other fields with ==.
 func (r Record) Equal(other Record) bool {
 	return r.Token == other.Token && r.TTL == other.TTL && r.Digest == other.Digest && r.Sealed.Equal(other.Sealed) &&
-		r.Epoch == other.Epoch && r.UseGrace == other.UseGrace && r.PreviousUntil == other.PreviousUntil
+		r.Epoch == other.Epoch && r.UseGrace == other.UseGrace && r.PreviousUntil == other.PreviousUntil && r.CapEdited == other.CapEdited
 }
 
 // Format writes the token and its TTL.

@@ -31,6 +31,8 @@ func hushRecord() Record {
 				switch f.Kind() {
 				case reflect.String:
 					f.SetString(fmt.Sprint(i))
+				case reflect.Bool:
+					f.SetBool(true)
 				case reflect.Int, reflect.Int64:
 					f.SetInt(int64(i + 1))
 				default:
@@ -62,7 +64,7 @@ func TestFault2_RecordsAreEqual(t *testing.T) {
 			}
 		}
 	}
-	if fields < 29 {
+	if fields < 30 {
 		t.Errorf("%d fields are tried", fields)
 	}
 }

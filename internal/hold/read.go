@@ -7,9 +7,10 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// readLater has the read loop read t, unless t waits for that already. Its caller has the
-// lock.
+// readLater has the read loop read t, unless t waits for that already, and Use read the record. Its
+// caller has the lock.
 func (r *run) readLater(t *token) {
+	t.resetReadAt()
 	if !t.toRead {
 		t.toRead = true
 		r.toRead = append(r.toRead, t)
@@ -164,7 +165,7 @@ func (s *Scheduler) apply(t *token, st *State) {
 		t.expires, t.overdue, t.rereadAt = instantOf(st.ExpiresAt), false, never
 		s.giveNotices(t, st.Generation, now)
 		s.schedule(t)
-		if s.subscribe(t, st.Ancestors) {
+		if t.unheard = s.subscribe(t, st.Ancestors); t.unheard {
 			s.run.readLater(t)
 		}
 	} else {

@@ -69,6 +69,8 @@ func startRun(s *Scheduler) *run {
 		lastTick:   unknown,
 		epoch:      s.cfg.Marks.Epoch(),
 	}
+	stopEdits := s.cfg.Marks.OnEdit(r.edited)
+	r.stop = func() { stopEdits(); stop() }
 	if s.cfg.Watch != nil {
 		go r.watchLoop()
 	}

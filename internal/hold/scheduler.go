@@ -83,6 +83,7 @@ func (s *Scheduler) Arm(c *Conn, tok *storage.Token, generation uint32, spent bo
 	s.schedule(t)
 	// The ancestors of a delegate are not known yet. Two expiries that differ, or a secret
 	// that is not the current one, mean that tok may be older than the record is now.
+	t.unheard = t.unheard || tok.Parent != (storage.ID{}) && t.ancestors == nil
 	if tok.Parent != (storage.ID{}) || known != unknown && known != expires || generation != tok.Generation {
 		s.run.readLater(t)
 	}

@@ -21,6 +21,7 @@ type token struct {
 	next      instant      // when the token is due, as Scheduler.dueAt says; the key in the queue
 	position  int32        // in the queue, from 1; 0 if the token is not there
 	toRead    bool         // the token is in run.toRead
+	unheard   bool         // a token above this one may not be in ancestors
 	overdue   bool         // the token expired and has not been read since
 	spent     bool         // the budget is used up: the token is ended with its last connection
 }

@@ -65,6 +65,19 @@ func (r *run) changed(change storage.Change) {
 	}
 }
 
+// edited is changed for an Edit in this process. When Edit returns, every Use that the Edit concerns
+// reads the record, also one of a delegate whose ancestors are not known yet.
+func (r *run) edited(id storage.ID) {
+	r.changed(storage.Change{ID: id})
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for _, t := range r.s.tokens {
+		if t.unheard {
+			t.resetReadAt()
+		}
+	}
+}
+
 // watchFailed has the tick loop poll.
 func (r *run) watchFailed() {
 	s := r.s

@@ -62,11 +62,11 @@ func (c *cover) record(k *keyOfState, m *model, n int) {
 		c.age(k, m, n)
 	}
 	k.numbers(int(r.reason), r.left, r.parent, r.family, min(r.generation, 3), r.generation-max(r.before, r.generation-3), int(r.key), int(r.kind), int(r.bound))
-	k.flags(r.before != nowhere, r.tagged, r.unused, r.salted, r.accessBefore, r.confirmed != unset, r.suspended != unset)
+	k.flags(r.before != nowhere, r.tagged, r.unused, r.salted, r.accessBefore, r.confirmed != unset, r.suspended != unset, r.capEdited)
 	if len(m.holds) > 0 {
 		k.numbers(r.generation - r.floor)
 	}
-	k.b = append(append(k.b, r.accessScope...), 0)
+	k.b = append(append(append(append(k.b, r.accessScope...), 0), r.scope...), 0, byte(r.uses))
 	kinds := []secret{plainText}
 	if r.kind == lapse.KindSession {
 		kinds = []secret{accessText, refreshText}

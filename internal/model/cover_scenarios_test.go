@@ -25,6 +25,7 @@ func scenarios() []scenario {
 		limitScenario("a full house", lapse.LimitRefuse), plainLimitScenario(), gapScenario(), gapSessionScenario(), obtainScenario(), twoPairsScenario(),
 		boundScenario(), boundSessionScenario(), boundDelegateScenario(), gapConfirmScenario(),
 		suspendScenario(), suspendSessionScenario(), suspendDelegateScenario(), suspendLimitScenario(), suspendObtainScenario(), gapSuspendScenario(),
+		editScenario(), editFamilyScenario(), editSessionScenario(), gapEditScenario(),
 	}
 }
 

@@ -164,7 +164,7 @@ func (w *world) compareRecord(m *model, n int, rec *storage.Record) error {
 	salt := kept.Salt
 	kept.Salt = ""
 	wantKept := r.kept()
-	if want := m.stored(r); want.Token != rec.Token || want.TTL != rec.TTL || want.PreviousUntil != rec.PreviousUntil {
+	if want := m.stored(r); want.Token != rec.Token || want.TTL != rec.TTL || want.PreviousUntil != rec.PreviousUntil || want.CapEdited != rec.CapEdited {
 		want.Digest, want.Sealed = rec.Digest, rec.Sealed
 		return same("stored", want, *rec)
 	}

@@ -258,5 +258,8 @@ func coverVerbOf(name string) coverVerb {
 	if v, ok := plainVerbs[name]; ok {
 		return v
 	}
+	if v, ok := edits[name]; ok {
+		return v
+	}
 	return otherVerbs[name]
 }

@@ -107,7 +107,7 @@ func (h *history) step() error {
 // history deeds by what they need: nothing, a record or a text.
 var (
 	historyMakes   = []string{"issue", "log in", "obtain", "issue", "log in"}
-	historyByID    = []string{"expire", "rotate ID", "expire subject", "sweep", "sessions", "suspend", "resume", "rotate ID"}
+	historyByID    = []string{"expire", "rotate ID", "expire subject", "sweep", "sessions", "suspend", "resume", "rotate ID", "edit scope", "expire", "edit expiry", "rotate ID", "edit uses"}
 	historyByText  = []string{"authenticate", "delegate", "rotate", "authenticate", "renew", "peek", "expire bearer", "expire pair", "rotate", "authenticate", "confirm"}
 	historyByPairs = []string{"refresh", "refresh", "refresh", "peek pair", "expire pair"}
 )
@@ -154,7 +154,7 @@ func (h *history) own(a deed) deed {
 		bound := h.m.records[a.text.record].bound
 		a.proof = pick(h, bound, bound, 1, bound, bound, 0, bound, bound, 2, bound)
 	}
-	if _, plain := plainVerbs[a.verb]; !plain && !slices.Contains([]string{"expire", "expire bearer", "expire subject", "sweep", "suspend", "resume"}, a.verb) {
+	if _, plain := plainVerbs[a.verb]; !plain && !slices.Contains([]string{"expire", "expire bearer", "expire subject", "sweep", "suspend", "resume", "edit scope", "edit expiry", "edit uses"}, a.verb) {
 		a.by = 0 // of the Pairs
 		return a
 	}

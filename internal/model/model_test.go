@@ -45,8 +45,9 @@ type modelRecord struct {
 	confirmed                                  int64 // unset until Confirm, except of a delegate
 	bound                                      byte  // the key that the token is bound to; 0: none
 	reason                                     lapse.EndReason
-	uses, left                                 int // of a budget; uses: 0, if there is none
-	parent, family                             int // places in model.records, or nowhere
+	capEdited                                  bool // Edit set limit: only rotateID begins a new one
+	uses, left                                 int  // of a budget; uses: 0, if there is none
+	parent, family                             int  // places in model.records, or nowhere
 
 	generation int
 	before     int   // the generation of the previous secret, or nowhere
@@ -174,6 +175,7 @@ func (m *model) seen(p *modelPolicy, r *modelRecord) modelRecord {
 		if above.suspended != unset && (s.suspended == unset || above.suspended < s.suspended) {
 			s.suspended = above.suspended
 		}
+		s.scope = common(s.scope, above.scope)
 		if above.ended != unset && (s.ended == unset || above.ended < s.ended) {
 			s.ended, s.reason = above.ended, lapse.EndParent
 		}
@@ -236,7 +238,7 @@ func (m *model) idOf(n int) lapse.ID {
 
 // stored is the record of r, without what a Manager keeps to itself.
 func (m *model) stored(r *modelRecord) storage.Record {
-	rec := storage.Record{Token: m.token(*r), TTL: ms(r.ttl), PreviousUntil: instantOf(r.until)}
+	rec := storage.Record{Token: m.token(*r), TTL: ms(r.ttl), PreviousUntil: instantOf(r.until), CapEdited: r.capEdited}
 	rec.AuthenticatedAt = instantOf(r.confirmed)
 	return rec
 }

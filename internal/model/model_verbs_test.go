@@ -152,13 +152,11 @@ func (m *model) rotateID(p *modelPolicy, n int, overlap int64) outcome {
 		return outcome{err: lapse.ErrInvalidGrant}
 	case r.swept || r.prefix != p.prefix:
 		return outcome{err: lapse.ErrNotFound}
-	case !s.live(m.now):
-		told := m.told
-		o := m.dead(&s, r.generation)
-		m.told = told
-		return o
-	case r.uses > 0 && r.left <= 0:
-		return m.rejection(lapse.ErrExhausted, r, r.generation, unset, 0)
+	}
+	refused := m.editable(r, &s)
+	switch {
+	case refused != nil:
+		return *refused
 	case r.kind == lapse.KindSession:
 		return outcome{err: lapse.ErrNotRenewable}
 	}
@@ -185,7 +183,8 @@ func (m *model) replace(p *modelPolicy, r *modelRecord, overlap int64, byText bo
 	}
 	r.rotated = m.now
 	limit := plus(m.now, p.maxTTL)
-	if r.parent != nowhere {
+	r.capEdited = r.capEdited && byText
+	if r.parent != nowhere || r.capEdited {
 		limit = min(limit, r.limit)
 	}
 	r.limit, r.expires = limit, min(max(r.expires, m.now+r.ttl), limit)

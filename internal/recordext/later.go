@@ -9,14 +9,15 @@ import (
 
 // The second byte of a form says which of these parts follow. They are, in this order: AuthenticatedAt
 // in Unix milliseconds, 8 bytes; Thumbprint, 32 bytes; EndedBy and EndNote, each behind a byte with
-// its length; SuspendedAt as AuthenticatedAt. Few records have one of them, and the first byte has no
-// bit left.
+// its length; SuspendedAt as AuthenticatedAt. CapEdited has no bytes. Few records have one of them, and
+// the first byte has no bit left.
 const (
 	hasAuthenticated = 1 << iota
 	hasThumbprint
 	hasEndedBy
 	hasEndNote
 	hasSuspended
+	hasCapEdited
 
 	allLater = 1<<iota - 1
 
@@ -29,8 +30,9 @@ func notes(tok *storage.Token) [2]*string {
 	return [2]*string{&tok.EndedBy, &tok.EndNote}
 }
 
-// later returns the second byte of the form of tok, or 0 where the form has no second byte.
-func later(tok *storage.Token) (mask byte) {
+// later returns the second byte of the form of r, or 0 where the form has no second byte.
+func later(r *storage.Record) (mask byte) {
+	tok := &r.Token
 	if !tok.AuthenticatedAt.IsZero() {
 		mask |= hasAuthenticated
 	}
@@ -45,12 +47,15 @@ func later(tok *storage.Token) (mask byte) {
 	if !tok.SuspendedAt.IsZero() {
 		mask |= hasSuspended
 	}
+	if r.CapEdited {
+		mask |= hasCapEdited
+	}
 	return mask
 }
 
 // laterLen returns the length of the second byte and its parts.
-func laterLen(tok *storage.Token) (n int) {
-	mask := later(tok)
+func laterLen(r *storage.Record) (n int) {
+	tok, mask := &r.Token, later(r)
 	if mask == 0 {
 		return 0
 	}
@@ -91,11 +96,13 @@ func appendLater(b []byte, tok *storage.Token) []byte {
 	return b
 }
 
-// readLater sets the fields of tok whose parts are in mask, the second byte, from the beginning of
+// readLater sets the fields of r whose parts are in mask, the second byte, from the beginning of
 // form, and returns the text behind them. It returns false for a form that is too short, and for a
 // mask with an unknown part.
-func readLater(mask byte, form string, tok *storage.Token) (rest string, ok bool) {
+func readLater(mask byte, form string, r *storage.Record) (rest string, ok bool) {
+	tok := &r.Token
 	rest, ok = form, mask&^allLater == 0
+	r.CapEdited = mask&hasCapEdited != 0
 	if ok && mask&hasAuthenticated != 0 {
 		rest, ok = readInstant(rest, &tok.AuthenticatedAt)
 	}

@@ -61,7 +61,7 @@ func parts(r *storage.Record) (mask byte) {
 	if r.Kind != 0 || r.Generation != 0 || !r.RotatedAt.IsZero() || !r.PreviousUntil.IsZero() {
 		mask |= hasSecrets
 	}
-	if later(&r.Token) != 0 {
+	if later(r) != 0 {
 		mask |= hasMore
 	}
 	if r.Sealed.Len() != 0 {
@@ -88,7 +88,7 @@ func Len(r *storage.Record) int {
 	if mask == 0 {
 		return 0
 	}
-	return 1 + fixedLen(mask) + laterLen(&r.Token) + r.Sealed.Len()
+	return 1 + fixedLen(mask) + laterLen(r) + r.Sealed.Len()
 }
 
 // fixedLen returns the length of the parts in mask, except the parts of later.go and the sealed text.
@@ -122,7 +122,7 @@ func Append(b []byte, r *storage.Record) []byte {
 	}
 	b = append(b, mask)
 	if mask&hasMore != 0 {
-		b = append(b, later(&r.Token))
+		b = append(b, later(r))
 	}
 	for _, id := range links(&r.Token) {
 		if *id != (storage.ID{}) {
@@ -153,7 +153,7 @@ func Clear(r *storage.Record) {
 	r.MaxUses, r.UsesLeft, r.UseGrace, r.Epoch, r.Sealed = 0, 0, 0, 0, storage.Sealed{}
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
 	r.AuthenticatedAt, r.Thumbprint, r.EndedBy, r.EndNote = time.Time{}, storage.Thumbprint{}, "", ""
-	r.SuspendedAt = time.Time{}
+	r.SuspendedAt, r.CapEdited = time.Time{}, false
 }
 
 // Parse sets the fields of r to the content of form, and reports whether form is exactly what
@@ -163,7 +163,7 @@ func Parse(form string, r *storage.Record) bool {
 		return form == ""
 	}
 	mask := parts(r)
-	return form[0] == mask && mask != 0 && (mask&hasMore == 0 || form[1] == later(&r.Token)) && Valid(r)
+	return form[0] == mask && mask != 0 && (mask&hasMore == 0 || form[1] == later(r)) && Valid(r)
 }
 
 // Read is Parse for a form that Append has written, and it does not validate the values again. It
@@ -185,7 +185,7 @@ func Read(form string, r *storage.Record) bool {
 	}
 	rest, ok := readFixed(mask, rest, r), true
 	if second != 0 {
-		rest, ok = readLater(second, rest, &r.Token)
+		rest, ok = readLater(second, rest, r)
 	}
 	r.Sealed = storage.NewSealed(rest)
 	return ok

@@ -13,12 +13,12 @@ import (
 
 // every calls f with each combination of parts. The upper byte of mask is the second byte.
 func every(f func(mask int, r storage.Record)) {
-	for mask := range (allLater + 1) << 8 {
-		if (mask&hasMore != 0) != (mask>>8 != 0) {
+	for mask := range 1 << 16 {
+		if (mask&hasMore != 0) != (mask>>8 != 0) || mask>>8&^allLater != 0 {
 			continue
 		}
 		var r storage.Record
-		setLater(byte(mask>>8), &r.Token)
+		setLater(byte(mask>>8), &r)
 		for i, id := range links(&r.Token) {
 			if mask&(hasFamily<<i) != 0 {
 				id[i] = byte(i + 1)
@@ -44,8 +44,10 @@ func every(f func(mask int, r storage.Record)) {
 	}
 }
 
-// setLater sets the fields of tok whose parts are in mask.
-func setLater(mask byte, tok *storage.Token) {
+// setLater sets the fields of r whose parts are in mask.
+func setLater(mask byte, r *storage.Record) {
+	tok := &r.Token
+	r.CapEdited = mask&hasCapEdited != 0
 	if mask&hasAuthenticated != 0 {
 		tok.AuthenticatedAt = time.Date(1969, 12, 31, 23, 59, 59, 999e6, time.UTC)
 	}
@@ -71,7 +73,7 @@ func TestEveryCombination(t *testing.T) {
 		got.Family, got.Parent = storage.ID{9}, storage.ID{9}
 		got.MaxUses, got.UsesLeft, got.Epoch, got.UseGrace = 9, 9, 9, 9
 		got.Kind, got.Generation, got.RotatedAt, got.PreviousUntil = 9, 9, time.UnixMilli(9), time.UnixMilli(9)
-		setLater(allLater, &got.Token)
+		setLater(allLater, &got)
 		if !Parse(form, &got) || !cmp.Equal(want, got) {
 			t.Errorf("%012b: %v", mask, cmp.Diff(want, got))
 		}
@@ -135,8 +137,8 @@ func TestParseRefuses(t *testing.T) {
 		"half an epoch":      "\x40" + "\x00\x01",
 		"no second byte":     "\x08",
 		"no part after it":   "\x08\x00",
-		"an unknown later":   "\x08\x20",
-		"known and unknown":  "\x08\x22" + "\x01" + zeros + zeros[1:],
+		"an unknown later":   "\x08\x40",
+		"known and unknown":  "\x08\x42" + "\x01" + zeros + zeros[1:],
 		"the highest later":  "\x08\x80" + zeros,
 		"half an instant":    "\x08\x01" + zeros[:7],
 		"never confirmed":    "\x08\x01" + "\xff\xff\xc7\x7c\xed\xd3\x28\x00",

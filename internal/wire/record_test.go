@@ -38,7 +38,7 @@ func extended() storage.Record {
 	r.Kind, r.Generation = storage.KindSession, math.MaxUint32
 	r.RotatedAt, r.PreviousUntil = time.UnixMilli(-1).UTC(), time.UnixMilli(lastMilli).UTC()
 	r.MaxUses, r.UsesLeft, r.Epoch = math.MaxInt32, math.MaxInt32-1, math.MaxUint32
-	r.UseGrace = storage.MaxUseGrace
+	r.UseGrace, r.CapEdited = storage.MaxUseGrace, true
 	r.AuthenticatedAt, r.Thumbprint = time.UnixMilli(-1).UTC(), storage.Thumbprint{1, 31: 2}
 	r.EndedBy, r.EndNote = strings.Repeat("b", storage.MaxEndedBy), strings.Repeat("\xff", storage.MaxEndNote)
 	r.SuspendedAt = time.UnixMilli(lastMilli).UTC()

@@ -45,6 +45,9 @@ func flaws() []flaw {
 		{"forgets_the_use_grace", []string{"S1", "S7"}, tuned(func(t *toy) {
 			t.stored = func(r storage.Record) storage.Record { r.UseGrace = 0; return r }
 		})},
+		{"forgets_that_a_cap_was_edited", []string{"S1", "S7"}, tuned(func(t *toy) {
+			t.stored = func(r storage.Record) storage.Record { r.CapEdited = false; return r }
+		})},
 		{"keeps_who_was_rotated", []string{"S16"}, tuned(func(t *toy) {
 			t.due = func(r storage.Record, deadBefore time.Time) bool {
 				return r.EndReason != storage.EndRotated && r.DeadFrom().Before(deadBefore) || r.ExpiresAt.Before(deadBefore)

@@ -108,7 +108,7 @@ func withExtras(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{1, 15: 9}, storage.ID{2}
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 300, 299, 3, storage.NewSealed("\x00 sealed \xff")
 	r.AuthenticatedAt, r.SuspendedAt = instant(72), instant(73)
-	r.UseGrace = 10_001 * time.Millisecond
+	r.UseGrace, r.CapEdited = 10_001*time.Millisecond, true
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = storage.KindSession, 70_000, instant(70), instant(71)
 }
 

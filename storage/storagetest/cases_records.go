@@ -198,6 +198,7 @@ func extraRows(e *env) []storage.Record {
 		func(r *storage.Record) { r.MaxUses, r.UsesLeft = math.MaxInt32, math.MaxInt32 },
 		func(r *storage.Record) { r.MaxUses, r.UsesLeft, r.UseGrace = 1, 1, time.Millisecond },
 		func(r *storage.Record) { r.MaxUses, r.UsesLeft, r.UseGrace = 1, 0, storage.MaxUseGrace },
+		func(r *storage.Record) { r.CapEdited = true },
 		func(r *storage.Record) { r.Sealed = storage.NewSealed("\x00") },
 		func(r *storage.Record) { r.Sealed = storage.NewSealed(string(every[:])) },
 	} {
