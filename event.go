@@ -26,7 +26,7 @@ const (
 	EventRepeated                           // an answer was given again: by Refresh, Rotate, Import, Issue by a RequestID, or to a repetition of the last use of a budget
 	EventCouldNotTell                       // a verb failed because of the store, the context, the clock, Admit or a Verifier; Err says why
 	EventConfirmed                          // Confirm recorded that the user was present
-	EventSuspended                          // Suspend suspended the token; its delegates, which are refused meanwhile, too, make no event
+	EventSuspended                          // Suspend suspended the token; its delegates, which are refused with it, make no event
 	EventResumed                            // Resume ended the suspension of the token
 	EventImported                           // Import stored a token of another system
 	EventEdited                             // Edit changed the token

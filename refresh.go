@@ -27,11 +27,11 @@ import (
 // its delegates end with EndParent, and the error is ErrReused.
 //
 // Errors that wrap ErrUnauthenticated carry a *Rejection: ErrMalformed; ErrUnknown, which
-// changes nothing; ErrExpired and ErrRevoked of a dead session; ErrReused; ErrRefused. Admit is
-// not asked about reuse. ErrNotRenewable means that the session has had as many secrets as a
-// session can have. Any other error is the store's, the context's or Admit's. Then nothing has
-// happened, except that after ErrOutcomeUnknown the secrets may have been replaced: call Refresh
-// again with the same text while the grace lasts.
+// changes nothing; ErrExpired and ErrRevoked of a dead session; ErrSuspended; ErrReused;
+// ErrRefused. Admit is not asked about reuse. ErrNotRenewable means that the session has had as
+// many secrets as a session can have. Any other error is the store's, the context's or Admit's.
+// Then nothing has happened, except that after ErrOutcomeUnknown the secrets may have been
+// replaced: call Refresh again with the same text while the grace lasts.
 func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...string) (c TokenPair, err error) {
 	m := p.refresh
 	verb := m.begin(VerbRefresh, &err)

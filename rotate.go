@@ -63,9 +63,10 @@ func (m *Manager) rotateText(ctx context.Context, verb *call, bearer string, ove
 // text was used, it replaces that text and leaves the previous one as it is. The token has a new
 // cap by the policy, also if Edit has made its expiry earlier.
 //
-// Admit is not asked. The error is ErrNotFound if there is no such token of this Manager's
-// prefix; ErrExpired, ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable for a
-// session; ErrInvalidGrant as from Rotate; or the store's.
+// A suspended token is rotated and stays suspended: its texts are good after Resume. Admit is not
+// asked. The error is ErrNotFound if there is no such token of this Manager's prefix; ErrExpired,
+// ErrRevoked or ErrExhausted for a dead token; ErrNotRenewable for a session; ErrInvalidGrant as
+// from Rotate; or the store's.
 func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (i Issued, err error) {
 	verb := m.begin(VerbRotateID, &err)
 	defer m.finish(ctx, &verb, &err)
