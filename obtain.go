@@ -20,10 +20,10 @@ import (
 // AuthenticatedAt: call Confirm where the user has just shown who they are.
 //
 // A token is like g if Name, Data, MaxUses, UseGrace and Thumbprint are those of g, and Scope has
-// the same words in any order. Issued.Reduced says if its TTL differs. A token whose expiry Edit has
-// made earlier keeps its cap, and is not given again with less than Grant.MinLeft to live. Obtain returns only tokens that
-// Obtain made and that have its Manager's prefix, of several the newest. Their secrets derive
-// from Config.Keys, the ID and a stored salt: a key and the records suffice to make them.
+// the same words in any order. Issued.Reduced says if its TTL differs. Obtain returns only tokens
+// that it made and that have its Manager's prefix, of several the newest. If Edit has made the
+// expiry earlier, the cap stays, and a token with less than MinLeft to live is not given again.
+// Secrets derive from Config.Keys, the ID and a stored salt: a key and the records make them.
 //
 // A token that is given again is renewed as by Renew, under RenewOnRequest too, but not under
 // RenewNever. If less than Grant.MinLeft of its life is left then, its secret is replaced as by
