@@ -21,9 +21,8 @@ import (
 //
 // A token is like g if Name, Data, MaxUses, UseGrace and Thumbprint are those of g, and Scope has
 // the same words in any order. Issued.Reduced says if its TTL differs. Obtain returns only tokens
-// that it made and that have its Manager's prefix, of several the newest. If Edit has made the
-// expiry earlier, the cap stays, and a token with less than MinLeft to live is not given again.
-// Secrets derive from Config.Keys, the ID and a stored salt: a key and the records make them.
+// that it made and that have its Manager's prefix, of several the newest, and none that Edit lets
+// live for less than MinLeft. A key of Config.Keys and the records suffice to make their secrets.
 //
 // A token that is given again is renewed as by Renew, under RenewOnRequest too, but not under
 // RenewNever. If less than Grant.MinLeft of its life is left then, its secret is replaced as by
