@@ -21,10 +21,9 @@ import (
 // AuthenticatedAt: call Confirm where the user has just shown who they are.
 //
 // A token is like g if Name, Data, MaxUses, UseGrace and Thumbprint are those of g, and Scope has
-// the same words in any order. Issued.Reduced says if its TTL differs. A token whose expiry Edit has
-// made earlier keeps its cap, and is not given again with less than Grant.MinLeft to live. Obtain returns only tokens that
-// Obtain made and that have its Manager's prefix, of several the newest. Their secrets derive
-// from Config.Keys, the ID and a stored salt: a key and the records suffice to make them.
+// the same words in any order. Issued.Reduced says if its TTL differs. Obtain returns only tokens
+// that it made and that have its Manager's prefix, of several the newest, and none that Edit lets
+// live for less than MinLeft. A key of Config.Keys and the records suffice to make their secrets.
 //
 // A token that is given again is renewed as by Renew, under RenewOnRequest too, but not under
 // RenewNever. If less than Grant.MinLeft of its life is left then, its secret is replaced as by
