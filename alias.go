@@ -61,26 +61,31 @@ func runOut(rec *storage.Record) {
 	rec.MaxExpiresAt, rec.EndedAt, rec.EndReason = rec.ExpiresAt, time.Time{}, 0
 }
 
-// parse reads text, which a client presents, into *h, and returns what it presents. It refuses a
-// text that is neither of the form of lapse nor one that Config.Foreign knows, and asks m.ready.
-// The secret is hashed in the place where Parse decodes it.
-func (m *Manager) parse(ctx context.Context, verb *call, text string, h *hashedText) (p presented, err error) {
-	p.cred, p.sum = h.input.Credential(), &h.sum
+// parse reads text, which a client presents, into *h. It refuses a text that is neither of the form
+// of lapse nor one that Config.Foreign knows, and asks m.ready. The secret is hashed in the place
+// where Parse decodes it.
+func (m *Manager) parse(ctx context.Context, verb *call, text string, h *hashedText) (err error) {
 	var ok bool
-	if p.prefix, ok = p.cred.Parse(text, m.prefix); !ok {
-		p.prefix, p.foreign = m.prefix, true
-		return p, m.parseForeign(ctx, verb, text, h)
+	if h.prefix, ok = h.input.Credential().Parse(text, m.prefix); !ok {
+		return m.parseForeign(ctx, verb, text, h)
 	}
 	if err = m.ready(ctx, verb); err == nil {
 		h.sum = h.input.Sum(m.binding)
 	}
-	return p, err
+	return err
 }
 
-// hashedText is the memory of a presented text.
+// hashedText is a text as parse has read it.
 type hashedText struct {
-	input bearer.Hashed
-	sum   [sha256.Size]byte
+	sum     [sha256.Size]byte // the first field, which is aligned
+	input   bearer.Hashed
+	prefix  string
+	foreign bool
+}
+
+// presented returns what h presents. It refers to h.
+func (h *hashedText) presented() presented {
+	return presented{cred: h.input.Credential(), sum: &h.sum, prefix: h.prefix, foreign: h.foreign}
 }
 
 // named returns the ID that stands in the text p, or zeros for a foreign text.
@@ -122,6 +127,7 @@ func (m *Manager) parseForeign(ctx context.Context, verb *call, text string, h *
 	}
 	h.input.Credential().SetForeign(id, text)
 	h.sum = bearer.ForeignSum(m.prefix, digest)
+	h.prefix, h.foreign = m.prefix, true
 	return nil
 }
 

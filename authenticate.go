@@ -68,10 +68,10 @@ const (
 // Admit, which saves another 15 percent.
 func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h hashedText
-	p, err := m.parse(ctx, verb, text, &h)
-	if err != nil {
+	if err := m.parse(ctx, verb, text, &h); err != nil {
 		return 0, err
 	}
+	p := h.presented()
 	return m.authenticateParsed(ctx, verb, &p, use, tok)
 }
 

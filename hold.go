@@ -111,10 +111,10 @@ func (m *Manager) openHold(ctx context.Context, h *Hold, bearer string) (err err
 // that h misses no end.
 func (m *Manager) hold(ctx context.Context, verb *call, h *Hold, text string) (tok Token, err error) {
 	var hashed hashedText
-	p, err := m.parse(ctx, verb, text, &hashed)
-	if err != nil {
+	if err := m.parse(ctx, verb, text, &hashed); err != nil {
 		return tok, err
 	}
+	p := hashed.presented()
 	m.holds.Add(&h.conn, p.cred.ID())
 	generation, err := m.authenticateParsed(ctx, verb, &p, useHeld, &tok)
 	if err != nil {

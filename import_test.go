@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
@@ -428,6 +430,104 @@ func TestImportsAtOnce(t *testing.T) {
 			t.Errorf("%d tokens", len(tokens))
 		}
 	})
+}
+
+// alias returns the record of the alias of token n.
+func (f *fixture) alias(n int) storage.Record {
+	f.t.Helper()
+	rec, err := f.store.Get(f.ctx, bearer.ForeignAlias("lapse", oldToken(n).Key))
+	if err != nil || rec.Kind != storage.KindAlias {
+		f.t.Fatalf("the alias of %d: %v, %v", n, rec, err)
+	}
+	return rec
+}
+
+// put puts rec as it is.
+func (f *fixture) put(rec storage.Record) {
+	f.t.Helper()
+	if err := f.store.Update(f.ctx, rec.Subject, func(tx storage.Tx) error { return tx.Put(rec) }); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// TestDamagedAlias: an alias that cannot be read is ErrCorrupt, and refuses no text as a bad one. A
+// record at its ID that is no alias, and an alias of what is no token, lead to nothing.
+func TestDamagedAlias(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		damage func(rec *storage.Record, f *fixture)
+		want   error
+	}{
+		{"no text", func(rec *storage.Record, _ *fixture) { rec.Sealed = storage.Sealed{} }, lapse.ErrCorrupt},
+		{"a short text", func(rec *storage.Record, _ *fixture) { rec.Sealed = storage.NewSealed(rec.Sealed.Text()[:49]) }, lapse.ErrCorrupt},
+		{"a long text", func(rec *storage.Record, _ *fixture) { rec.Sealed = storage.NewSealed(rec.Sealed.Text() + "x") }, lapse.ErrCorrupt},
+		{"another label", func(rec *storage.Record, _ *fixture) { rec.Sealed = storage.NewSealed("a2" + rec.Sealed.Text()[2:]) }, lapse.ErrCorrupt},
+		{"another kind", func(rec *storage.Record, _ *fixture) {
+			rec.Kind, rec.Sealed, rec.Digest = lapse.KindPlain, storage.Sealed{}, storage.NewDigest(storage.SHA256, [32]byte{1})
+		}, lapse.ErrUnknown},
+		{"of itself", func(rec *storage.Record, _ *fixture) { rec.Sealed = sealedAlias(rec, rec.ID) }, lapse.ErrUnknown},
+		{"of another alias", func(rec *storage.Record, f *fixture) { rec.Sealed = sealedAlias(rec, f.alias(2).ID) }, lapse.ErrUnknown},
+		{"of nothing", func(rec *storage.Record, f *fixture) { rec.Sealed = sealedAlias(rec, lapse.ID{9}) }, lapse.ErrUnknown},
+	} {
+		f := newImporter(t, lapse.Config{})
+		tok := f.imported(1, lapse.Grant{Subject: "ana"})
+		f.imported(2, lapse.Grant{Subject: "ana"})
+		rec := f.alias(1)
+		row.damage(&rec, f)
+		f.put(rec)
+		for verb, do := range map[string]func(context.Context, string) (lapse.Token, error){"Authenticate": f.Authenticate, "ExpireBearer": f.ExpireBearer} {
+			_, err := do(f.ctx, oldText(1))
+			if lapsetest.WantIs(t, row.name+": "+verb, err, row.want); errors.Is(err, lapse.ErrUnauthenticated) != (row.want == lapse.ErrUnknown) {
+				t.Errorf("%s: %s: %v", row.name, verb, err)
+			}
+		}
+		if row.want == lapse.ErrCorrupt {
+			_, err := f.Import(f.ctx, lapse.Grant{Subject: "ana"}, oldToken(1))
+			lapsetest.WantIs(t, row.name+": Import", err, lapse.ErrCorrupt)
+		}
+		if got := f.token(tok.ID); !got.EndedAt.IsZero() {
+			t.Errorf("%s: the token was ended: %v", row.name, got)
+		}
+	}
+}
+
+// sealedAlias returns the sealed text of rec, an alias, for the token of id.
+func sealedAlias(rec *storage.Record, id lapse.ID) storage.Sealed {
+	text := rec.Sealed.Text()
+	return storage.NewSealed(text[:2] + string(id[:]) + text[18:])
+}
+
+// TestForeignTextHoldsAConnection: a connection that a foreign text opened is cut with its token.
+func TestForeignTextHoldsAConnection(t *testing.T) {
+	ctx := context.Background()
+	m := lapsetest.Must(lapse.New(memory.New(), lapse.Config{Foreign: readOld}))
+	tok := lapsetest.Must(m.Import(ctx, lapse.Grant{Subject: "ana"}, oldToken(1)))
+	h := lapsetest.Must(m.Hold(ctx, oldText(1)))
+	defer h.Release()
+	lapsetest.Must(m.Rotate(ctx, oldText(1), time.Minute)) // cuts nothing
+	lapsetest.WantIs(t, "Use after Rotate with an overlap", h.Use(ctx), nil)
+	lapsetest.Must(m.ExpireBearer(ctx, oldText(1)))
+	<-h.Context().Done()
+	wantRefused(t, "the cause", context.Cause(h.Context()), lapse.ErrRevoked, tok.ID)
+}
+
+// TestAliasInAFile: an alias is found after the file was closed and opened again.
+func TestAliasInAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens.db")
+	ctx, cfg := context.Background(), lapse.Config{Foreign: readOld, Clock: lapsetest.NewClock(), Keys: []lapse.Key{lapse.NewKey([]byte{31: 1})}}
+	g := lapse.Grant{Subject: "ana", RequestID: "request-1"}
+	var ids, bearers []string
+	for range 2 {
+		store := lapsetest.Must(bolt.Open(file, nil))
+		m := lapsetest.Must(lapse.New(store, cfg))
+		i := lapsetest.Must(m.Issue(ctx, g))
+		tok := lapsetest.Must(m.Import(ctx, lapse.Grant{Subject: "ana"}, oldToken(1)))
+		lapsetest.WantDiff(t, "the token of the foreign text", tok.ID, lapsetest.Must(m.Authenticate(ctx, oldText(1))).ID)
+		ids, bearers = append(ids, tok.ID.String()), append(bearers, i.Bearer)
+		lapsetest.WantIs(t, "Close", store.Close(), nil)
+	}
+	lapsetest.WantDiff(t, "the import", ids[0], ids[1])
+	lapsetest.WantDiff(t, "the request", bearers[0], bearers[1])
 }
 
 // oldSystem is another system with many tokens: their texts, and how each row is imported.

@@ -40,9 +40,10 @@ func (m *Manager) prove(ctx context.Context, verb *call, text string) (p proved,
 // proveInto is prove with the memory of its caller: it sets *h and *rec. So a refusal
 // allocates its answer and nothing else (TestRefusedTextsAllocateTheirAnswer).
 func (m *Manager) proveInto(ctx context.Context, verb *call, text string, h *hashedText, rec *storage.Record) (p presented, found standing, now time.Time, err error) {
-	if p, err = m.parse(ctx, verb, text, h); err != nil {
+	if err = m.parse(ctx, verb, text, h); err != nil {
 		return p, unknownText, now, err
 	}
+	p = h.presented()
 	err = m.load(ctx, p.cred.ID(), rec)
 	now = m.now()
 	found, err = m.proveRecord(ctx, verb, &p, rec, err, now)
