@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -239,7 +238,7 @@ func (m *Manager) clampStored(ctx context.Context, verb Verb, tok *Token) (*ance
 	if tok.Parent == (ID{}) {
 		return nil, nil
 	}
-	above, err := m.clamp(tok, func(id ID) (storage.Record, error) { return m.store.Get(ctx, id) })
+	above, err := m.clamp(tok, m.getter(ctx))
 	if err != nil {
 		return nil, storeError(verb, err)
 	}
@@ -254,7 +253,7 @@ func liveByRecord(rec *storage.Record, now time.Time, get func(ID) (storage.Reco
 	}
 	tok := rec.Token
 	above, err := ancestryOf(&tok, func(r *storage.Record) Token { return r.Token }, get)
-	if err != nil && !errors.Is(err, ErrCorrupt) {
+	if err != nil && !damaged(err) {
 		return false, err
 	}
 	above.clamp(&tok)

@@ -26,13 +26,14 @@ const (
 	EventRepeated                           // an answer was given again: by Refresh, by Rotate, or to a repetition of the last use of a budget
 	EventCouldNotTell                       // a verb failed because of the store, the context, the clock, Admit or a Verifier; Err says why
 	EventConfirmed                          // Confirm recorded that the user was present
+	EventForgotten                          // ForgetSubject deleted N tokens of Token.Subject
 
 	eventKindCount = 1 + iota
 )
 
 var eventKinds = [eventKindCount]string{
 	"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-	"held", "cut", "swept", "repeated", "could not tell", "confirmed",
+	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "forgotten",
 }
 
 // String returns one to three lower-case words.
@@ -64,7 +65,7 @@ type Event struct {
 	Took   time.Duration `json:"took_ns,omitempty"` // from the call of the verb to this event; 0 for Authenticate, Hold, Use and verbs that only read, and for a Clock without Elapsed
 	Token  Token         `json:"token,omitzero"`    // as it is after the effect; of a refusal and a cut the fields that the Rejection has
 	Before *Token        `json:"before,omitempty"`  // of EventRenewed and EventConfirmed: as it was before
-	N      int           `json:"n,omitempty"`       // of EventSwept: how many records
+	N      int           `json:"n,omitempty"`       // of EventSwept: how many records; of EventForgotten: how many tokens
 	Err    error         `json:"err,omitempty"`     // why, of the kinds that say so; for errors.Is and errors.As
 }
 

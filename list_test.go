@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-func TestTokens(t *testing.T) {
+func TestList(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	refresh := f.manager(lapse.Config{Prefix: "refresh"})
 	var want []lapse.Token
@@ -33,31 +34,32 @@ func TestTokens(t *testing.T) {
 	}
 	want[1].EndedAt, want[1].EndReason = lapsetest.StartMilli.Add(3*time.Millisecond), lapse.EndRevoked
 	f.clock.Add(time.Hour)
-	got, err := lapsetest.Collect(f.Tokens(f.ctx, "ana"))
+	got, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "ana"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	lapsetest.WantDiff(t, "dead and alive, of every prefix, in order of issue", want, got)
 
-	if got, err := lapsetest.Collect(f.Tokens(f.ctx, "nobody")); len(got) != 0 || err != nil {
+	if got, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "nobody"})); len(got) != 0 || err != nil {
 		t.Errorf("unknown subject: %v, %v", got, err)
 	}
-	_, err = lapsetest.Collect(f.Tokens(f.ctx, ""))
-	lapsetest.WantIs(t, "no subject", err, lapse.ErrInvalidGrant)
+	if got, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{})); len(got) != 5 || err != nil {
+		t.Errorf("of any subject: %v, %v", got, err)
+	}
 }
 
-// TestTokensBody: the loop may stop, and may call any verb.
-func TestTokensBody(t *testing.T) {
+// TestListBody: the loop may stop, and may call any verb.
+func TestListBody(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	for range 3 {
 		f.issue(lapse.Grant{Subject: "ana"})
 	}
-	for tok := range f.Tokens(f.ctx, "ana") {
+	for tok := range f.List(f.ctx, lapse.Query{Subject: "ana"}) {
 		if ended, err := f.Expire(f.ctx, tok.ID); !ended || err != nil {
 			t.Errorf("Expire in the loop: %v, %v", ended, err)
 		}
 	}
-	for range f.Tokens(f.ctx, "ana") {
+	for range f.List(f.ctx, lapse.Query{Subject: "ana"}) {
 		break
 	}
 	if n, err := f.ExpireSubject(f.ctx, "ana"); n != 0 || err != nil {
@@ -125,7 +127,7 @@ func TestSweepSparesTheLiving(t *testing.T) {
 	if len(calls) != 3 {
 		t.Errorf("in %d batches; want 3", len(calls))
 	}
-	if left, err := lapsetest.Collect(f.Tokens(f.ctx, "ana")); len(left) != live || err != nil {
+	if left, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "ana"})); len(left) != live || err != nil {
 		t.Errorf("%d left, %v; want %d", len(left), err, live)
 	}
 	if n, err := f.Sweep(f.ctx); n != 0 || err != nil {
@@ -177,24 +179,29 @@ func TestSweepCountsWhatItDid(t *testing.T) {
 	}
 }
 
-// names returns the names of the tokens that seq yields, in order; one that is an error
-// stands as what it wraps.
+// names returns the names of the tokens that seq yields, sorted by their expiry, behind the errors
+// as what they wrap.
 func names(seq iter.Seq2[lapse.Token, error]) (all []string) {
+	var tokens []lapse.Token
 	for tok, err := range seq {
 		switch {
 		case err == nil:
-			all = append(all, tok.Name)
+			tokens = append(tokens, tok)
 		case errors.Is(err, lapse.ErrCorrupt):
 			all = append(all, "corrupt")
 		default:
 			all = append(all, "failed")
 		}
 	}
+	slices.SortStableFunc(tokens, func(a, b lapse.Token) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
+	for _, tok := range tokens {
+		all = append(all, tok.Name)
+	}
 	return all
 }
 
-// TestExpiringBoundaries: (now, now+within], to the millisecond.
-func TestExpiringBoundaries(t *testing.T) {
+// TestListWithinBoundaries: (now, now+within], to the millisecond.
+func TestListWithinBoundaries(t *testing.T) {
 	const ms, hour = time.Millisecond, time.Hour
 	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		m, clock := lapsetest.GateManager(t, store, lapse.Policy{TTL: hour, MaxTTL: lapse.NoLimit})
@@ -216,21 +223,21 @@ func TestExpiringBoundaries(t *testing.T) {
 			{lapse.NoLimit - 1, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s", "2h0m0s"}},
 			{lapse.NoLimit, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s", "2h0m0s"}},
 		} {
-			lapsetest.WantDiff(t, fmt.Sprintf("within %v", tt.within), tt.want, names(m.Expiring(t.Context(), tt.within)))
+			lapsetest.WantDiff(t, fmt.Sprintf("within %v", tt.within), tt.want, names(m.List(t.Context(), lapse.Query{Within: tt.within})))
 		}
 	})
 }
 
-// TestExpiringLooksAhead only forwards: a within that can find nothing is a mistake.
-func TestExpiringLooksAhead(t *testing.T) {
+// TestListWithinLooksAhead only forwards: a within that can find nothing is a mistake.
+func TestListWithinLooksAhead(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	f.issue(lapse.Grant{Subject: "ana"})
-	for _, within := range []time.Duration{0, 1, time.Millisecond - 1, -1, -time.Hour, -1 << 63} {
+	for _, within := range []time.Duration{1, time.Millisecond - 1, -1, -time.Hour, -1 << 63} {
 		calls := f.calls(func() {
 			n := 0
-			for tok, err := range f.Expiring(f.ctx, within) {
+			for tok, err := range f.List(f.ctx, lapse.Query{Within: within}) {
 				n++
-				if lapsetest.WantIs(t, within.String(), err, lapse.ErrInvalidConfig); tok != (lapse.Token{}) {
+				if lapsetest.WantIs(t, within.String(), err, lapse.ErrInvalidQuery); tok != (lapse.Token{}) {
 					t.Errorf("%v yields %+v", within, tok)
 				}
 			}
@@ -242,9 +249,9 @@ func TestExpiringLooksAhead(t *testing.T) {
 	}
 }
 
-// TestExpiringOrder: earliest first, then by ID, of every subject and of whatever
+// TestListWithinOrder: earliest first, then by ID, of every subject and of whatever
 // prefix; the dead are no news.
-func TestExpiringOrder(t *testing.T) {
+func TestListWithinOrder(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	keys := f.manager(lapse.Config{Prefix: "key"})
 	issue := func(m *lapse.Manager, subject, name string, ttl time.Duration) lapse.Issued {
@@ -265,50 +272,50 @@ func TestExpiringOrder(t *testing.T) {
 	}
 	f.events = nil
 	calls := f.calls(func() {
-		lapsetest.WantDiff(t, "tokens", []string{"first", "second", "third", "fourth"}, names(f.Expiring(f.ctx, time.Hour)))
+		lapsetest.WantDiff(t, "tokens", []string{"first", "second", "third", "fourth"}, names(f.List(f.ctx, lapse.Query{Within: time.Hour})))
 	})
 	lapsetest.WantDiff(t, "calls", []storagetest.Op{storagetest.OpList}, calls)
-	for tok, err := range f.Expiring(f.ctx, time.Hour) {
+	for tok, err := range f.List(f.ctx, lapse.Query{Within: time.Hour}) {
 		if want := f.token(tok.ID); err != nil || tok != want || len(f.events) != 0 {
 			t.Errorf("yields %+v, %v; want what Token says: %+v", tok, err, want)
 		}
 	}
 }
 
-// TestExpiringAfterARenewal: what was renewed out of the time is not in it.
-func TestExpiringAfterARenewal(t *testing.T) {
+// TestListWithinAfterARenewal: what was renewed out of the time is not in it.
+func TestListWithinAfterARenewal(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana", Name: "renewed"})
 	f.issue(lapse.Grant{Subject: "ana", Name: "idle"})
 	f.clock.Add(20 * time.Minute)
-	lapsetest.WantDiff(t, "before", 2, len(names(f.Expiring(f.ctx, 10*time.Minute))))
+	lapsetest.WantDiff(t, "before", 2, len(names(f.List(f.ctx, lapse.Query{Within: 10 * time.Minute}))))
 	if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "after", []string{"idle"}, names(f.Expiring(f.ctx, 10*time.Minute)))
+	lapsetest.WantDiff(t, "after", []string{"idle"}, names(f.List(f.ctx, lapse.Query{Within: 10 * time.Minute})))
 }
 
-// TestExpiringUnderALoweredCap, as its comment says it.
-func TestExpiringUnderALoweredCap(t *testing.T) {
+// TestListWithinUnderALoweredCap, as its comment says it.
+func TestListWithinUnderALoweredCap(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	f.issue(lapse.Grant{Subject: "ana", Name: "30 m"})
 	f.issue(lapse.Grant{Subject: "ana", Name: "2 h", TTL: 2 * time.Hour})
 	f.issue(lapse.Grant{Subject: "ana", Name: "5 h", TTL: 5 * time.Hour})
 	lowered := f.manager(lapse.Config{Policy: lapse.Policy{MaxTTL: time.Hour}})
-	lapsetest.WantDiff(t, "found by their records", []string{"30 m", "2 h"}, names(lowered.Expiring(f.ctx, 2*time.Hour)))
-	for tok := range lowered.Expiring(f.ctx, 2*time.Hour) {
+	lapsetest.WantDiff(t, "found by their records", []string{"30 m", "2 h"}, names(lowered.List(f.ctx, lapse.Query{Within: 2 * time.Hour})))
+	for tok := range lowered.List(f.ctx, lapse.Query{Within: 2 * time.Hour}) {
 		if want := lapsetest.StartMilli.Add(time.Hour); tok.Name == "2 h" && !tok.ExpiresAt.Equal(want) {
 			t.Errorf("until %v, want the cap of now: %v", tok.ExpiresAt, want)
 		}
 	}
 	f.clock.Add(time.Hour)
-	lapsetest.WantDiff(t, "dead by the lowered cap", []string(nil), names(lowered.Expiring(f.ctx, 4*time.Hour)))
-	lapsetest.WantDiff(t, "and not by the old one", []string{"2 h", "5 h"}, names(f.Expiring(f.ctx, 4*time.Hour)))
+	lapsetest.WantDiff(t, "dead by the lowered cap", []string(nil), names(lowered.List(f.ctx, lapse.Query{Within: 4 * time.Hour})))
+	lapsetest.WantDiff(t, "and not by the old one", []string{"2 h", "5 h"}, names(f.List(f.ctx, lapse.Query{Within: 4 * time.Hour})))
 }
 
-// TestExpiringDamaged: one record that cannot be read is said to be so, and hides no
+// TestListWithinDamaged: one record that cannot be read is said to be so, and hides no
 // other.
-func TestExpiringDamaged(t *testing.T) {
+func TestListWithinDamaged(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	for _, name := range []string{"a", "b", "c"} {
 		f.issue(lapse.Grant{Subject: name, Name: name})
@@ -319,27 +326,26 @@ func TestExpiringDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "a", "c"}, names(m.Expiring(f.ctx, time.Hour)))
-	for tok, err := range m.Expiring(f.ctx, time.Hour) {
-		if tok != (lapse.Token{ID: id}) || errors.Is(err, lapse.ErrUnauthenticated) {
+	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "a", "c"}, names(m.List(f.ctx, lapse.Query{Within: time.Hour})))
+	for tok, err := range m.List(f.ctx, lapse.Query{Within: time.Hour}) {
+		if (tok == lapse.Token{ID: id}) != (err != nil) || errors.Is(err, lapse.ErrUnauthenticated) {
 			t.Errorf("%+v, %v", tok, err)
 		}
-		break
 	}
 }
 
-// TestExpiringBody may call any verb, and stop.
-func TestExpiringBody(t *testing.T) {
+// TestListWithinBody may call any verb, and stop.
+func TestListWithinBody(t *testing.T) {
 	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
 		for range 3 {
 			issueFor(t, m, lapse.Grant{Subject: "ana"})
 		}
-		for range m.Expiring(t.Context(), time.Hour) {
+		for range m.List(t.Context(), lapse.Query{Within: time.Hour}) {
 			break
 		}
 		n := 0
-		for tok, err := range m.Expiring(t.Context(), time.Hour) {
+		for tok, err := range m.List(t.Context(), lapse.Query{Within: time.Hour}) {
 			if n++; err != nil {
 				t.Fatal(err)
 			}
@@ -347,7 +353,7 @@ func TestExpiringBody(t *testing.T) {
 				t.Errorf("Expire in the loop: %v, %v", ended, err)
 			}
 		}
-		if left := names(m.Expiring(t.Context(), time.Hour)); n != 3 || len(left) != 0 {
+		if left := names(m.List(t.Context(), lapse.Query{Within: time.Hour})); n != 3 || len(left) != 0 {
 			t.Errorf("%d yielded, %v left after their end", n, left)
 		}
 	})
@@ -364,9 +370,9 @@ func (a *asked) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 	return a.Store.List(ctx, f)
 }
 
-// TestExpiringAtTheEndOfTime: what lives until the last instant is found there, and
+// TestListWithinAtTheEndOfTime: what lives until the last instant is found there, and
 // the store is not asked for what lies behind it.
-func TestExpiringAtTheEndOfTime(t *testing.T) {
+func TestListWithinAtTheEndOfTime(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}})
 	i := f.issue(lapse.Grant{Subject: "ana", Name: "last"})
 	last := time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
@@ -391,7 +397,7 @@ func TestExpiringAtTheEndOfTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		what := fmt.Sprintf("at %v, within %v", tt.now, tt.within)
-		lapsetest.WantDiff(t, what, tt.want, names(m.Expiring(f.ctx, tt.within)))
+		lapsetest.WantDiff(t, what, tt.want, names(m.List(f.ctx, lapse.Query{Within: tt.within})))
 		lapsetest.WantDiff(t, what+": asked for", storage.Filter{ExpiresBefore: tt.before}, store.filter)
 	}
 }
@@ -412,9 +418,9 @@ func (f *fixture) change(id lapse.ID, change func(r *storage.Record)) {
 	}
 }
 
-// TestExpiringOfTheRotated: a token that was rotated is yielded once, and expires when its
+// TestListWithinOfTheRotated: a token that was rotated is yielded once, and expires when its
 // new life does, whatever its previous text does.
-func TestExpiringOfTheRotated(t *testing.T) {
+func TestListWithinOfTheRotated(t *testing.T) {
 	for _, overlap := range []time.Duration{0, time.Minute, 5 * time.Minute} {
 		f := newFixture(t, lapse.Config{})
 		i := f.issue(lapse.Grant{Subject: "ana", Name: "rotated"})
@@ -423,19 +429,19 @@ func TestExpiringOfTheRotated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lapsetest.WantDiff(t, "until 1 ms before its end", []string(nil), names(f.Expiring(f.ctx, 30*time.Minute-time.Millisecond)))
-		for tok, err := range f.Expiring(f.ctx, 30*time.Minute) {
+		lapsetest.WantDiff(t, "until 1 ms before its end", []string(nil), names(f.List(f.ctx, lapse.Query{Within: 30*time.Minute - time.Millisecond})))
+		for tok, err := range f.List(f.ctx, lapse.Query{Within: 30 * time.Minute}) {
 			if err != nil || tok != f.token(i.ID) || !tok.ExpiresAt.Equal(next.ExpiresAt) {
 				t.Errorf("%+v, %v; want what Token says", tok, err)
 			}
 		}
-		lapsetest.WantDiff(t, "until its end", []string{"rotated"}, names(f.Expiring(f.ctx, 30*time.Minute)))
+		lapsetest.WantDiff(t, "until its end", []string{"rotated"}, names(f.List(f.ctx, lapse.Query{Within: 30 * time.Minute})))
 	}
 }
 
-// TestExpiringOfSessions: a session expires when it would run out without another
+// TestListWithinOfSessions: a session expires when it would run out without another
 // refresh; its access secret and a grace have no say.
-func TestExpiringOfSessions(t *testing.T) {
+func TestListWithinOfSessions(t *testing.T) {
 	const day = 24 * time.Hour
 	f := newFixture(t, lapse.Config{})
 	p, err := lapse.NewPairs(f.store, lapse.PairConfig{
@@ -457,18 +463,18 @@ func TestExpiringOfSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range []*lapse.Manager{p.Access(), f.Manager} {
-			lapsetest.WantDiff(t, "1 ms too near", []string(nil), names(m.Expiring(f.ctx, row.left-time.Millisecond)))
-			lapsetest.WantDiff(t, "in time", []string{"session"}, names(m.Expiring(f.ctx, row.left)))
+			lapsetest.WantDiff(t, "1 ms too near", []string(nil), names(m.List(f.ctx, lapse.Query{Within: row.left - time.Millisecond})))
+			lapsetest.WantDiff(t, "in time", []string{"session"}, names(m.List(f.ctx, lapse.Query{Within: row.left})))
 		}
 	}
 	if _, err := p.Access().ExpireBearer(f.ctx, c.Access.Bearer); err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "once it is logged out", []string(nil), names(f.Expiring(f.ctx, lapse.NoLimit)))
+	lapsetest.WantDiff(t, "once it is logged out", []string(nil), names(f.List(f.ctx, lapse.Query{Within: lapse.NoLimit})))
 }
 
-// TestExpiringDelegates expire with those that they were delegated from.
-func TestExpiringDelegates(t *testing.T) {
+// TestListWithinDelegates expire with those that they were delegated from.
+func TestListWithinDelegates(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent := f.issue(lapse.Grant{Subject: "ana", Name: "parent", TTL: 10 * time.Minute})
 	f.clock.Add(time.Millisecond) // so that its ID comes first
@@ -477,22 +483,22 @@ func TestExpiringDelegates(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.issue(lapse.Grant{Subject: "bob", Name: "bob's", TTL: 15 * time.Minute})
-	lapsetest.WantDiff(t, "both", []string{"parent", "child", "bob's"}, names(f.Expiring(f.ctx, 20*time.Minute)))
-	for tok, err := range f.Expiring(f.ctx, 20*time.Minute) {
+	lapsetest.WantDiff(t, "both", []string{"parent", "child", "bob's"}, names(f.List(f.ctx, lapse.Query{Within: 20 * time.Minute})))
+	for tok, err := range f.List(f.ctx, lapse.Query{Within: 20 * time.Minute}) {
 		if err != nil || tok.ID == child.ID && !tok.ExpiresAt.Equal(parent.ExpiresAt) {
 			t.Errorf("%s until %v, %v; want %v", tok.Name, tok.ExpiresAt, err, parent.ExpiresAt)
 		}
 	}
-	lapsetest.WantDiff(t, "the child's record promises more", []string{"parent", "bob's"}, names(f.Expiring(f.ctx, 15*time.Minute)))
+	lapsetest.WantDiff(t, "the child's record promises more", []string{"parent", "bob's"}, names(f.List(f.ctx, lapse.Query{Within: 15 * time.Minute})))
 	f.clock.Set(parent.ExpiresAt)
-	lapsetest.WantDiff(t, "the parent ran out", []string{"bob's"}, names(f.Expiring(f.ctx, 20*time.Minute)))
+	lapsetest.WantDiff(t, "the parent ran out", []string{"bob's"}, names(f.List(f.ctx, lapse.Query{Within: 20 * time.Minute})))
 
 	store := &damaged{Store: f.store, id: parent.ID}
 	m, err := lapse.New(store, lapse.Config{Clock: f.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "the parent's record is damaged", []string{"corrupt", "corrupt", "bob's"}, names(m.Expiring(f.ctx, 20*time.Minute)))
+	lapsetest.WantDiff(t, "the parent's record is damaged", []string{"corrupt", "corrupt", "bob's"}, names(m.List(f.ctx, lapse.Query{Within: 20 * time.Minute})))
 }
 
 // mixedUp is a store that answers with another token's record.
@@ -508,8 +514,8 @@ func (s mixedUp) Get(ctx context.Context, id lapse.ID) (storage.Record, error) {
 	return s.Store.Get(ctx, id)
 }
 
-// TestExpiringTrustsNoOtherRecord: that some other token lives says nothing of a parent.
-func TestExpiringTrustsNoOtherRecord(t *testing.T) {
+// TestListWithinTrustsNoOtherRecord: that some other token lives says nothing of a parent.
+func TestListWithinTrustsNoOtherRecord(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent, other := f.issue(lapse.Grant{Subject: "ana", Name: "parent"}), f.issue(lapse.Grant{Subject: "ana", TTL: time.Millisecond})
 	f.delegate(parent, lapse.Grant{Name: "child"})
@@ -518,34 +524,36 @@ func TestExpiringTrustsNoOtherRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "parent"}, names(m.Expiring(f.ctx, time.Hour)))
+	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "parent"}, names(m.List(f.ctx, lapse.Query{Within: time.Hour})))
 }
 
-// TestExpiringFailsWhole: the order of half a list would be a lie.
-func TestExpiringFailsWhole(t *testing.T) {
+// TestListFails: an error of the store is the last pair.
+func TestListFails(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent := f.issue(lapse.Grant{Subject: "ana", Name: "parent"})
 	f.clock.Add(time.Millisecond) // so that its ID comes first
 	f.delegate(parent, lapse.Grant{Name: "child"})
 	calls := f.calls(func() {
-		lapsetest.WantDiff(t, "without a fault", []string{"parent", "child"}, names(f.Expiring(f.ctx, time.Hour)))
+		lapsetest.WantDiff(t, "without a fault", []string{"parent", "child"}, names(f.List(f.ctx, lapse.Query{Within: time.Hour})))
 	})
 	lapsetest.WantDiff(t, "calls", []storagetest.Op{storagetest.OpList, opGet}, calls)
 	for n := range calls {
 		f.store.Reset()
 		f.store.Inject(n+1, storagetest.FailBefore, errDisk)
-		lapsetest.WantDiff(t, fmt.Sprint("call ", n+1), []string{"failed"}, names(f.Expiring(f.ctx, time.Hour)))
+		lapsetest.WantDiff(t, fmt.Sprint("call ", n+1), append([]string{"failed"}, []string{"parent"}[:n]...), names(f.List(f.ctx, lapse.Query{Within: time.Hour})))
 		f.store.Reset()
 		f.store.Inject(n+1, storagetest.FailBefore, errDisk)
-		for _, err := range f.Expiring(f.ctx, time.Hour) {
-			lapsetest.WantIs(t, "the only pair", err, errDisk)
-			lapsetest.WantIs(t, "the only pair", err, lapse.ErrUnavailable)
+		var last error
+		for _, err := range f.List(f.ctx, lapse.Query{Within: time.Hour}) {
+			last = err
 		}
+		lapsetest.WantIs(t, "the last pair", last, errDisk)
+		lapsetest.WantIs(t, "the last pair", last, lapse.ErrUnavailable)
 	}
 	f.store.Reset()
 	ctx, cancel := context.WithCancel(f.ctx)
 	cancel()
-	for _, err := range f.Expiring(ctx, time.Hour) {
+	for _, err := range f.List(ctx, lapse.Query{Within: time.Hour}) {
 		lapsetest.WantIs(t, "after the context", err, context.Canceled)
 	}
 }

@@ -53,6 +53,7 @@ var eventLevels = [eventKindCount]slog.Level{
 	EventRenewalFailed: slog.LevelWarn, EventClock: slog.LevelWarn, EventRotated: slog.LevelInfo, EventSpent: slog.LevelWarn,
 	EventAhead: slog.LevelError, EventHookFailed: slog.LevelError, EventHeld: slog.LevelDebug, EventCut: slog.LevelInfo,
 	EventSwept: slog.LevelInfo, EventRepeated: slog.LevelDebug, EventCouldNotTell: slog.LevelError, EventConfirmed: slog.LevelInfo,
+	EventForgotten: slog.LevelInfo,
 }
 
 // levelOf returns the level of e that LogEvents documents.

@@ -39,11 +39,19 @@ func checkSubject(subject string) error {
 // checkStoredSubject returns ErrInvalidGrant unless this version, or an earlier one, lets a token
 // have subject. Until they are swept, the tokens of earlier versions can be listed and ended.
 func checkStoredSubject(subject string) error {
-	switch {
-	case subject == "" || len(subject) > storage.MaxSubject || !utf8.ValidString(subject):
+	if subject == "" {
 		return checkSubject(subject)
-	case strings.ContainsFunc(subject, unicode.IsControl):
-		return invalidGrant("Subject", "holds a control character")
+	}
+	return checkStoredText("Subject", subject, storage.MaxSubject)
+}
+
+// checkStoredText is checkStoredSubject for a field, which may be empty.
+func checkStoredText(field, value string, limit int) error {
+	switch {
+	case len(value) > limit || !utf8.ValidString(value):
+		return checkText(field, value, limit)
+	case strings.ContainsFunc(value, unicode.IsControl):
+		return invalidGrant(field, "holds a control character")
 	}
 	return nil
 }

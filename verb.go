@@ -22,9 +22,12 @@ const (
 	VerbExpire                        // Manager.Expire
 	VerbExpireBearer                  // ExpireBearer of a Manager or Pairs
 	VerbExpireSubject                 // Manager.ExpireSubject
+	VerbForgetSubject                 // Manager.ForgetSubject
 	VerbToken                         // Manager.Token
-	VerbTokens                        // Manager.Tokens, each loop once
-	VerbExpiring                      // Manager.Expiring, each loop once
+	VerbList                          // Manager.List, each loop once
+	VerbCount                         // Manager.Count
+	VerbHolds                         // Manager.Holds, each loop once
+	VerbWatch                         // Manager.Watch, each loop once
 	VerbSweep                         // Manager.Sweep
 	VerbAcceptClock                   // Manager.AcceptClock
 	VerbIssuePair                     // Pairs.Issue
@@ -40,7 +43,7 @@ const (
 
 var verbWords = [verbCount]string{
 	"none", "authenticate", "peek", "hold", "use", "renew", "confirm", "issue", "login", "identify", "obtain", "delegate", "rotate", "rotate ID",
-	"expire", "expire bearer", "expire subject", "token", "tokens", "expiring", "sweep", "accept clock",
+	"expire", "expire bearer", "expire subject", "forget subject", "token", "list", "count", "holds", "watch", "sweep", "accept clock",
 	"issue pair", "refresh", "peek pair", "sessions", "release", "cut", "swept",
 }
 
@@ -59,7 +62,7 @@ func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 // for these, and is 0 for Authenticate, Hold, Use and verbs that only read.
 func (v Verb) durable() bool {
 	switch v {
-	case VerbAuthenticate, VerbPeek, VerbHold, VerbUse, VerbIdentify, VerbToken, VerbTokens, VerbExpiring, VerbPeekPair, VerbSessions:
+	case VerbAuthenticate, VerbPeek, VerbHold, VerbUse, VerbIdentify, VerbToken, VerbList, VerbCount, VerbHolds, VerbWatch, VerbPeekPair, VerbSessions:
 		return false
 	}
 	return true

@@ -242,7 +242,7 @@ func (h *history) compare() error {
 					want = append(want, h.m.token(h.m.seen(p, r)))
 				}
 			}
-			got, err := lapsetest.Collect(h.w.managers[n].Tokens(h.w.ctx, subject))
+			got, err := lapsetest.Collect(h.w.managers[n].List(h.w.ctx, lapse.Query{Subject: subject}))
 			if err == nil && slices.Equal(want, got) {
 				continue // without the cost of finding out how they differ
 			}
