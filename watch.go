@@ -57,7 +57,11 @@ func (m *Manager) watch(ctx context.Context, verb *call, q *Query, yield func(Ch
 			continue
 		}
 		first = cmp.Or(first, err)
-		if !yield(change, err) || err != nil && !errors.Is(err, ErrCorrupt) {
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			yield(Change{}, err)
+			break
+		}
+		if !yield(change, err) {
 			break
 		}
 	}
