@@ -477,8 +477,21 @@ func TestStrict(t *testing.T) {
 		"ExpireBearer":  func() error { _, err := g.ExpireBearer(ctx, i.Bearer); return err },
 		"ExpireSubject": func() error { _, err := g.ExpireSubject(ctx, "ana"); return err },
 		"Token":         func() error { _, err := g.Token(ctx, i.ID); return err },
-		"Tokens": func() (err error) {
-			for _, err = range g.Tokens(ctx, "ana") {
+		"ForgetSubject": func() error { _, err := g.ForgetSubject(ctx, "ana"); return err },
+		"List": func() (err error) {
+			for _, err = range g.List(ctx, Query{Within: time.Hour}) {
+			}
+			return err
+		},
+		"Count": func() error { _, err := g.Count(ctx, Query{}); return err },
+		"Holds": func() (err error) {
+			for _, err = range g.Holds(ctx) {
+			}
+			return err
+		},
+		"Watch": func() (err error) {
+			for _, err = range g.Watch(ctx, Query{}) {
+				break
 			}
 			return err
 		},
@@ -488,11 +501,6 @@ func TestStrict(t *testing.T) {
 		"Rotate":   func() error { _, err := g.Rotate(ctx, i.Bearer, 0); return err },
 		"RotateID": func() error { _, err := g.RotateID(ctx, i.ID, 0); return err },
 		"Edit":     func() error { _, err := g.Edit(ctx, i.ID, Changes{}); return err },
-		"Expiring": func() (err error) {
-			for _, err = range g.Expiring(ctx, time.Hour) {
-			}
-			return err
-		},
 	}
 	for name, verb := range verbs {
 		if err := verb(); !errors.Is(err, ErrClock) || errors.Is(err, ErrUnauthenticated) {

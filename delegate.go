@@ -265,7 +265,7 @@ func (m *Manager) clampStored(ctx context.Context, verb Verb, tok *Token) (*ance
 	if tok.Parent == (ID{}) {
 		return nil, nil
 	}
-	above, err := m.clamp(tok, func(id ID) (storage.Record, error) { return m.store.Get(ctx, id) })
+	above, err := m.clamp(tok, m.getter(ctx))
 	if err != nil {
 		return nil, storeError(verb, err)
 	}

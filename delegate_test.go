@@ -44,7 +44,7 @@ func (f *fixture) seen(i lapse.Issued) lapse.Token {
 	f.t.Helper()
 	tok := f.token(i.ID)
 	listed := 0
-	for other, err := range f.Tokens(f.ctx, i.Subject) {
+	for other, err := range f.List(f.ctx, lapse.Query{Subject: i.Subject}) {
 		if err != nil {
 			f.t.Fatalf("Tokens: %v", err)
 		}
@@ -303,7 +303,7 @@ func TestDamagedParent(t *testing.T) {
 		f.issue(lapse.Grant{Subject: "ana"}) // there is room for three
 	}
 	listed := 0
-	for tok, err := range m.Tokens(f.ctx, "ana") {
+	for tok, err := range m.List(f.ctx, lapse.Query{Subject: "ana"}) {
 		listed++
 		kin := tok.ID == parent.ID || tok.ID == near.ID || tok.ID == far.ID
 		if kin != errors.Is(err, lapse.ErrCorrupt) || kin && tok != (lapse.Token{ID: tok.ID}) {

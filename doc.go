@@ -40,8 +40,8 @@
 // new text without a gap. Grant.MaxUses is a budget, whose uses are spent durably: 1 makes
 // a one-time token. [Manager.Delegate] makes a token that may do less and lives no longer;
 // the end of the first also ends the second. [Require] asks a token for scopes,
-// [Policy.Timeline] says what a policy does before it is in use, and [Manager.Expiring]
-// finds the tokens that run out soon.
+// [Policy.Timeline] says what a policy does before it is in use, and [Manager.List] finds
+// tokens: page by page, those of a subject, or those that run out soon.
 //
 // Grant.Thumbprint binds a token to a key of its client. Then each verb that takes a text of that
 // token wants the proof of the key ([WithProof]), and refuses with [ErrProof] without it.

@@ -607,8 +607,8 @@ func TestEditScopeOfParents(t *testing.T) {
 				_, err := f.Peek(f.ctx, low.Bearer)
 				return lapse.Token{Scope: admitted}, err
 			},
-			"Tokens": func() (found lapse.Token, err error) {
-				for tok, err := range f.Tokens(f.ctx, "ana") {
+			"List": func() (found lapse.Token, err error) {
+				for tok, err := range f.List(f.ctx, lapse.Query{Subject: "ana"}) {
 					if err != nil || tok.ID == low.ID {
 						return tok, err
 					}

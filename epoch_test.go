@@ -369,7 +369,7 @@ func TestFault10NowAgreesWithAuthenticate(t *testing.T) {
 			g.machine.pass(step.passes)
 			g.machine.off += step.set
 			_, err := g.Authenticate(t.Context(), bearer)
-			for tok, failed := range g.Tokens(t.Context(), "ana") {
+			for tok, failed := range g.List(t.Context(), Query{Subject: "ana"}) {
 				if failed != nil {
 					t.Fatal(failed)
 				}
@@ -979,6 +979,14 @@ func (s *tickStore) Get(ctx context.Context, id storage.ID) (storage.Record, err
 	return s.Store.Get(ctx, id)
 }
 
+func (s *tickStore) Page(ctx context.Context, after string, n int) ([]storage.Record, string, error) {
+	s.step()
+	defer s.step()
+	return s.Store.Page(ctx, after, n)
+}
+
+func (s *tickStore) PageFor(store storage.Store) bool { return store == storage.Store(s) }
+
 func (s *tickStore) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
 	s.step()
 	defer s.step()
@@ -1227,8 +1235,39 @@ var tickVerbs = []tickVerb{
 	{"Manager.Token", func(w *tickWorld) ([]string, error) {
 		return w.list(func(yield func(Token, error) bool) { yield(w.m.Token(w.ctx, w.plain.ID)) })
 	}},
-	{"Manager.Tokens", func(w *tickWorld) ([]string, error) { return w.list(w.m.Tokens(w.ctx, "ana")) }},
-	{"Manager.Expiring", func(w *tickWorld) ([]string, error) { return w.list(w.m.Expiring(w.ctx, NoLimit)) }},
+	{"Manager.ForgetSubject", func(w *tickWorld) ([]string, error) { return tickNone(w.m.ForgetSubject(w.ctx, "ana")) }},
+	{"Manager.List", func(w *tickWorld) ([]string, error) { return w.list(w.m.List(w.ctx, Query{})) }},
+	{"Manager.List of a subject", func(w *tickWorld) ([]string, error) { return w.list(w.m.List(w.ctx, Query{Subject: "ana"})) }},
+	{"Manager.List within", func(w *tickWorld) ([]string, error) { return w.list(w.m.List(w.ctx, Query{Within: NoLimit})) }},
+	{"Manager.Count", func(w *tickWorld) ([]string, error) { return tickNone(w.m.Count(w.ctx, Query{Live: true})) }},
+	{"Manager.Holds", func(w *tickWorld) ([]string, error) {
+		h, err := w.m.Hold(w.ctx, w.plain.Bearer)
+		if err == nil {
+			w.t.Cleanup(h.Release)
+		}
+		return w.list(func(yield func(Token, error) bool) {
+			for held, err := range w.m.Holds(w.ctx) {
+				yield(held.Token, err)
+			}
+		})
+	}},
+	{"Manager.Watch", func(w *tickWorld) ([]string, error) {
+		return w.list(func(yield func(Token, error) bool) {
+			for change, err := range w.m.Watch(w.ctx, Query{}) {
+				if err != nil || !change.Gap {
+					yield(change.Token, err)
+					return
+				}
+				w.store.Store.Update(w.ctx, "ana", func(tx storage.Tx) error { // as any writer does
+					rec, err := tx.Get(w.plain.ID)
+					if err == nil {
+						err = tx.Put(rec)
+					}
+					return err
+				})
+			}
+		})
+	}},
 	{"Manager.Sweep", func(w *tickWorld) ([]string, error) { return tickNone(w.m.Sweep(w.ctx)) }},
 	{"Manager.AcceptClock", func(w *tickWorld) ([]string, error) { return nil, w.m.AcceptClock(w.ctx) }},
 	{"Login", func(w *tickWorld) ([]string, error) {

@@ -65,14 +65,17 @@ var (
 // Why a verb cannot do what it was asked for.
 var (
 	// ErrInvalidConfig: New or NewPairs was given a nil store, or a Config out of its limits;
-	// Login or Identify no Manager or no Verifier; or Expiring less than a millisecond. The
-	// text names the field and the limit.
+	// Login or Identify no Manager or no Verifier. The text names the field and the limit.
 	ErrInvalidConfig = errors.New("lapse: invalid config")
 
 	// ErrInvalidGrant: a Grant, or a subject or an overlap given by itself, is out of its
 	// limits. It is a *GrantError, for errors.As; that and the text name the field and the
 	// limit.
 	ErrInvalidGrant = errors.New("lapse: invalid grant")
+
+	// ErrInvalidQuery: a Query is out of its limits, has a field that the verb does not take, or
+	// an After of other conditions or of another store. The text names the field and the limit.
+	ErrInvalidQuery = errors.New("lapse: invalid query")
 
 	// ErrLimit: the subject has Policy.MaxTokens live tokens, or the token
 	// Policy.MaxDelegates live delegates. End one of them, or let AtLimit do it.
@@ -208,6 +211,7 @@ var codes = [...]struct {
 	{ErrUnauthenticated, "unauthenticated", true},
 	{ErrInvalidConfig, "bad_config", true},
 	{ErrInvalidGrant, "bad_grant", true},
+	{ErrInvalidQuery, "bad_query", true},
 	{ErrInvalidID, "bad_id", true},
 	{ErrInvalidThumbprint, "bad_thumbprint", true},
 	{ErrLimit, "limit", true},
@@ -225,6 +229,7 @@ var codes = [...]struct {
 	{ErrCorrupt, "corrupt", true},
 	{ErrLocked, "locked", true},
 	{ErrUnavailable, "unavailable", true},
+	{errors.ErrUnsupported, "unsupported", false},
 	{context.Canceled, "canceled", false},
 	{context.DeadlineExceeded, "unavailable", false},
 }

@@ -261,10 +261,10 @@ func storeVerbs(t *testing.T, s *causeScene) map[string]error {
 	_, errs["ExpireSubject"] = s.ExpireSubject(ctx, "ana")
 	_, errs["Token"] = s.Token(ctx, s.issued.ID)
 	_, errs["Sweep"] = s.Sweep(ctx)
-	for _, err := range s.Tokens(ctx, "ana") {
+	for _, err := range s.List(ctx, Query{Subject: "ana"}) {
 		errs["Tokens"] = err
 	}
-	for _, err := range s.Expiring(ctx, time.Hour) {
+	for _, err := range s.List(ctx, Query{Within: time.Hour}) {
 		errs["Expiring"] = err
 	}
 	_, errs["Login"] = Login(ctx, s.Manager, "password", Grant{}, VerifierFunc[string](func(context.Context, string) (string, error) { return "bob", nil }))

@@ -30,13 +30,14 @@ const (
 	EventResumed                            // Resume ended the suspension of the token
 	EventImported                           // Import stored a token of another system
 	EventEdited                             // Edit changed the token
+	EventForgotten                          // ForgetSubject deleted N tokens of Token.Subject
 
 	eventKindCount = 1 + iota
 )
 
 var eventKinds = [eventKindCount]string{
 	"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported", "edited",
+	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported", "edited", "forgotten",
 }
 
 // String returns one to three lower-case words.
@@ -68,7 +69,7 @@ type Event struct {
 	Took   time.Duration `json:"took_ns,omitempty"` // from the call of the verb to this event; 0 for Authenticate, Hold, Use and verbs that only read, and for a Clock without Elapsed
 	Token  Token         `json:"token,omitzero"`    // as it is after the effect; of a refusal and a cut the fields that the Rejection has
 	Before *Token        `json:"before,omitempty"`  // of EventRenewed, EventConfirmed, EventSuspended, EventResumed and EventEdited: as it was before
-	N      int           `json:"n,omitempty"`       // of EventSwept: how many records
+	N      int           `json:"n,omitempty"`       // of EventSwept: how many records; of EventForgotten: how many tokens
 	Err    error         `json:"err,omitempty"`     // why, of the kinds that say so; for errors.Is and errors.As
 }
 

@@ -22,7 +22,7 @@ import (
 // TestEventKinds: each kind has words of its own and the number that it has always had.
 func TestEventKinds(t *testing.T) {
 	want := []string{"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-		"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported", "edited"}
+		"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported", "edited", "forgotten"}
 	var got []string
 	for kind := range EventKind(len(want)) {
 		text, err := kind.MarshalText()
@@ -31,7 +31,7 @@ func TestEventKinds(t *testing.T) {
 		}
 		got = append(got, kind.String())
 	}
-	if diff := cmp.Diff(want, got); diff != "" || EventKind(len(want)).String() != "unknown" || EventConfirmed != 16 || EventEdited != 20 {
+	if diff := cmp.Diff(want, got); diff != "" || EventKind(len(want)).String() != "unknown" || EventConfirmed != 16 || EventForgotten != 21 {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 }
@@ -100,6 +100,7 @@ func TestEventsTellOfTheCall(t *testing.T) {
 		{VerbRefresh, EventRepeated, "ref", pair.Refresh.ID, func() error { _, err := s.p.Refresh(s.ctx, next.Refresh.Bearer); return err }},
 		{VerbExpireBearer, EventEnded, "acc", pair.Refresh.ID, func() error { _, err := s.p.ExpireBearer(s.ctx, next.Access.Bearer); return err }},
 		{VerbIssuePair, EventIssued, "ref", ID{}, func() error { _, err := s.p.Issue(s.ctx, Grant{Subject: "emil"}); return err }},
+		{VerbForgetSubject, EventForgotten, "lapse", ID{}, func() error { _, err := s.m.ForgetSubject(s.ctx, "emil"); return err }},
 		{VerbSweep, EventSwept, "lapse", ID{}, func() error { s.pass(300 * day); _, err := s.m.Sweep(s.ctx); return err }},
 	} {
 		was, _ := s.m.Token(t.Context(), row.id)
@@ -112,7 +113,7 @@ func TestEventsTellOfTheCall(t *testing.T) {
 			t.Errorf("%v: told %+v", row.verb, e)
 		}
 		suspension := e.Kind == EventSuspended || e.Kind == EventResumed
-		if (e.Before != nil) != (e.Kind == EventRenewed || e.Kind == EventConfirmed || e.Kind == EventEdited || suspension) || (e.N != 0) != (e.Kind == EventSwept) {
+		if (e.Before != nil) != (e.Kind == EventRenewed || e.Kind == EventConfirmed || e.Kind == EventEdited || suspension) || (e.N != 0) != (e.Kind == EventSwept || e.Kind == EventForgotten) {
 			t.Errorf("%v: Before %v, N %d", row.verb, e.Before, e.N)
 		}
 		if e.Before != nil && (e.Token.ExpiresAt.After(e.Before.ExpiresAt) != (e.Kind == EventRenewed) || e.Token.AuthenticatedAt.After(e.Before.AuthenticatedAt) != (e.Kind == EventConfirmed) || (e.Token.Name != e.Before.Name) != (e.Kind == EventEdited) || (e.Token.SuspendedAt != e.Before.SuspendedAt) != suspension || !e.Before.ExpiresAt.Equal(was.ExpiresAt) || e.Before.ID != was.ID || e.Before.UsesLeft != was.UsesLeft) {

@@ -570,7 +570,7 @@ func ExampleManager_Token() {
 }
 
 // The page "your devices".
-func ExampleManager_Tokens() {
+func ExampleManager_List() {
 	ctx := context.Background()
 	m, mock := atNine(lapse.Policy{})
 	for _, device := range []string{"phone", "laptop", "tablet"} {
@@ -578,7 +578,7 @@ func ExampleManager_Tokens() {
 		mock.Add(15 * time.Minute)
 	}
 
-	for tok, err := range m.Tokens(ctx, "ana") {
+	for tok, err := range m.List(ctx, lapse.Query{Subject: "ana"}) {
 		check(err)
 		fmt.Println(tok.IssuedAt.Format("15:04"), tok.Name, tok.Live(mock.Now()))
 	}
@@ -586,6 +586,100 @@ func ExampleManager_Tokens() {
 	// 09:00 phone false
 	// 09:15 laptop false
 	// 09:30 tablet true
+}
+
+// The page of an administrator, two tokens at a time: the text in next goes into the link "more".
+func ExampleManager_List_pages() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	for _, subject := range []string{"ana", "bob", "carl"} {
+		logIn(m, subject, "laptop")
+	}
+
+	for page, next := 1, ""; page == 1 || next != ""; page++ {
+		for tok, err := range m.List(ctx, lapse.Query{Live: true, Limit: 2, After: next, Next: &next}) {
+			check(err)
+			fmt.Println("page", page, tok.Subject)
+		}
+	}
+	// Output:
+	// page 1 ana
+	// page 1 bob
+	// page 2 carl
+}
+
+func ExampleManager_Count() {
+	ctx := context.Background()
+	m, mock := atNine(lapse.Policy{})
+	logIn(m, "ana", "laptop")
+	mock.Add(15 * time.Minute)
+	logIn(m, "bob", "laptop")
+	mock.Add(15 * time.Minute) // the first one has run out
+
+	all, err := m.Count(ctx, lapse.Query{})
+	check(err)
+	live, err := m.Count(ctx, lapse.Query{Live: true})
+	fmt.Println(all, live, err)
+	// Output: 2 1 <nil>
+}
+
+// Which connections are open now?
+func ExampleManager_Holds() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+	for range 2 {
+		h, err := m.Hold(ctx, issued.Bearer)
+		check(err)
+		defer h.Release()
+	}
+
+	for held, err := range m.Holds(ctx) {
+		check(err)
+		fmt.Println(held.Token.Subject, held.Token.Name, held.Connections)
+	}
+	// Output: ana laptop 2
+}
+
+// A program keeps a list of ana's devices on a screen. After a Gap it reads the list again.
+func ExampleManager_Watch() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+
+	for change, err := range m.Watch(ctx, lapse.Query{Subject: "ana"}) {
+		check(err)
+		if change.Gap { // the first change
+			for tok, err := range m.List(ctx, lapse.Query{Subject: "ana"}) {
+				check(err)
+				fmt.Println("listed:", tok.Name, map[bool]string{true: "alive"}[tok.Live(m.Now())])
+			}
+			_, err = m.Expire(ctx, issued.ID)
+			check(err)
+			continue
+		}
+		fmt.Println("changed:", change.Token.Name, change.Token.EndReason)
+		break
+	}
+	// Output:
+	// listed: laptop alive
+	// changed: laptop revoked
+}
+
+// ana has closed her account.
+func ExampleManager_ForgetSubject() {
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	issued := logIn(m, "ana", "laptop")
+	logIn(m, "ana", "phone")
+
+	deleted, err := m.ForgetSubject(ctx, "ana")
+	fmt.Println(deleted, err)
+	_, err = m.Authenticate(ctx, issued.Bearer)
+	fmt.Println(errors.Is(err, lapse.ErrUnknown))
+	// Output:
+	// 2 <nil>
+	// true
 }
 
 // The dead are kept for Retention, so that people can be told what happened.
@@ -709,7 +803,7 @@ func ExampleManager_Delegate() {
 }
 
 // A notice to those whose keys expire within a week, once a day.
-func ExampleManager_Expiring() {
+func ExampleManager_List_within() {
 	ctx := context.Background()
 	const day = 24 * time.Hour
 	m, mock := atNine(lapse.Policy{TTL: 30 * day, Renewal: lapse.RenewNever})
@@ -719,7 +813,7 @@ func ExampleManager_Expiring() {
 	mock.Add(22 * day)
 
 	for range 3 {
-		for tok, err := range m.Expiring(ctx, 7*day) {
+		for tok, err := range m.List(ctx, lapse.Query{Within: 7 * day}) {
 			check(err)
 			fmt.Printf("%s: to %s: your %s has until %s\n", mock.Now().Format("2 Jan"), tok.Subject, tok.Name, tok.ExpiresAt.Format("2 Jan 15:04"))
 		}
@@ -1508,7 +1602,7 @@ func ExampleManager_Now() {
 	fmt.Println(errors.Is(err, lapse.ErrExpired))
 
 	wall.Set(nineOClock)
-	for tok, err := range m.Tokens(ctx, "ana") {
+	for tok, err := range m.List(ctx, lapse.Query{Subject: "ana"}) {
 		check(err)
 		fmt.Println(wall.Now().Format("15:04"), tok.Live(wall.Now()))
 		fmt.Println(m.Now().Format("15:04"), tok.Live(m.Now()))

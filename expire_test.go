@@ -1,14 +1,20 @@
 package lapse_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
@@ -303,4 +309,169 @@ func TestEndsUnderALoweredCap(t *testing.T) {
 		_, err = f.Authenticate(f.ctx, i.Bearer)
 		lapsetest.WantIs(t, name+": after, under the higher cap", err, lapse.ErrRevoked)
 	}
+}
+
+// TestForgetSubject: every record of the subject is gone, dead or alive and of every prefix and kind,
+// and nothing of another subject. Observe is told of those that were alive, and once of all.
+func TestForgetSubject(t *testing.T) {
+	onPagers(t, func(t *testing.T, store storage.Store) {
+		var events []lapse.Event
+		clock := lapsetest.NewClock()
+		cfg := lapse.Config{Clock: clock, Observe: func(_ context.Context, e lapse.Event) { events = append(events, e) }}
+		m := lapsetest.Must(lapse.New(store, cfg))
+		keys := lapsetest.Must(lapse.New(store, lapse.Config{Clock: clock, Prefix: "key"}))
+		p := lapsetest.Must(lapse.NewPairs(store, lapse.PairConfig{Access: lapse.Config{Clock: clock}}))
+		ranOut := issueFor(t, m, lapse.Grant{Subject: "ana", TTL: time.Minute})
+		clock.Add(time.Minute)
+		ended, parent := issueFor(t, m, lapse.Grant{Subject: "ana"}), issueFor(t, keys, lapse.Grant{Subject: "ana"})
+		lapsetest.Must(m.Expire(t.Context(), ended.ID))
+		child := lapsetest.Must(keys.Delegate(t.Context(), parent.Bearer, lapse.Grant{}))
+		session := lapsetest.Must(p.Issue(t.Context(), lapse.Grant{Subject: "ana"}))
+		bob := issueFor(t, m, lapse.Grant{Subject: "bob"})
+		alive := tokenIDs([]lapse.Token{parent.Token, child.Token, session.Refresh.Token})
+		events = nil
+		ctx := lapse.WithActor(t.Context(), lapse.Actor{Name: "admin", Note: "asked by letter"})
+		if n, err := m.ForgetSubject(ctx, "ana"); n != 5 || err != nil {
+			t.Errorf("ForgetSubject: %d, %v; want 5", n, err)
+		}
+		var told []lapse.Token
+		for _, e := range events[:len(events)-1] {
+			told = append(told, e.Token)
+			if e.Kind != lapse.EventEnded || e.Token.EndReason != lapse.EndSubject || e.Token.EndedBy != "admin" || !e.Token.EndedAt.Equal(m.Now()) {
+				t.Errorf("told %+v", e)
+			}
+		}
+		lapsetest.WantDiff(t, "those that were alive", alive, tokenIDs(told))
+		last := events[len(events)-1]
+		if last.Kind != lapse.EventForgotten || last.N != 5 || last.Token != (lapse.Token{Subject: "ana"}) || last.Verb != lapse.VerbForgetSubject || last.Actor.Name != "admin" {
+			t.Errorf("told at last %+v", last)
+		}
+		if left := stored(t, store); len(left) != 1 || left[0].ID != bob.ID {
+			t.Errorf("left: %v", left)
+		}
+		for _, i := range []lapse.Issued{ranOut, ended, bob} {
+			if _, err := m.Peek(t.Context(), i.Bearer); errors.Is(err, lapse.ErrUnknown) != (i.Subject == "ana") {
+				t.Errorf("%s: %v", i.Subject, err)
+			}
+		}
+		if _, err := p.Refresh(t.Context(), session.Refresh.Bearer); !errors.Is(err, lapse.ErrUnknown) {
+			t.Errorf("Refresh: %v", err)
+		}
+		events = nil
+		if n, err := m.ForgetSubject(t.Context(), "ana"); n != 0 || err != nil || len(events) != 0 {
+			t.Errorf("again: %d, %v, told %v", n, err, events)
+		}
+		later := issueFor(t, m, lapse.Grant{Subject: "ana"})
+		if _, err := m.Authenticate(t.Context(), later.Bearer); err != nil {
+			t.Errorf("issued later: %v", err)
+		}
+	})
+}
+
+// TestForgetSubjectCuts: a connection by a token that is forgotten is cut, and the cause says that its
+// record was deleted.
+func TestForgetSubjectCuts(t *testing.T) {
+	for name, store := range map[string]storage.Store{"watched": memory.New(), "read at once": struct{ storage.Store }{memory.New()}} {
+		synctest.Test(t, func(t *testing.T) {
+			m, err := lapse.New(store, lapse.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			i, bob := issueFor(t, m, lapse.Grant{Subject: "ana"}), issueFor(t, m, lapse.Grant{Subject: "bob"})
+			cut, held := lapsetest.Must(m.Hold(t.Context(), i.Bearer)), lapsetest.Must(m.Hold(t.Context(), bob.Bearer))
+			lapsetest.Must(m.ForgetSubject(t.Context(), "ana"))
+			<-cut.Context().Done()
+			cause := context.Cause(cut.Context())
+			var why *lapse.Rejection
+			if !errors.As(cause, &why) || why.ID != i.ID || !errors.Is(cause, lapse.ErrUnknown) || lapse.Code(cause) != "unknown" || !strings.Contains(cause.Error(), "its record was deleted") {
+				t.Errorf("%s: cut by %v", name, cause)
+			}
+			if err := held.Use(t.Context()); err != nil {
+				t.Errorf("%s: bob's: %v", name, err)
+			}
+			held.Release()
+		})
+	}
+}
+
+// damagedSubject is a store in memory that can read the record of an ID in no transaction. With
+// deletes it can delete it.
+type damagedSubject struct {
+	*memory.Store
+	id      lapse.ID
+	deletes bool
+}
+
+func (s *damagedSubject) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	return s.Store.Update(ctx, subject, func(tx storage.Tx) error { return fn(damagedRecords{tx, s}) })
+}
+
+type damagedRecords struct {
+	storage.Tx
+	s *damagedSubject
+}
+
+func (tx damagedRecords) Records() iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for rec, err := range tx.Tx.Records() {
+			if rec.ID == tx.s.id {
+				rec, err = storage.Record{Token: storage.Token{ID: rec.ID}}, storage.ErrCorrupt
+			}
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+func (tx damagedRecords) Delete(id lapse.ID) error {
+	if id == tx.s.id && !tx.s.deletes {
+		return storage.ErrCorrupt
+	}
+	return tx.Tx.Delete(id)
+}
+
+// TestForgetSubjectDamaged: a damaged record is deleted where the store can do that. If not, the others
+// are deleted, and the error says that it is left.
+func TestForgetSubjectDamaged(t *testing.T) {
+	for _, deletes := range []bool{true, false} {
+		store := &damagedSubject{Store: memory.New(), deletes: deletes}
+		m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
+		for range 3 {
+			store.id = issueFor(t, m, lapse.Grant{Subject: "ana"}).ID
+		}
+		n, err := m.ForgetSubject(t.Context(), "ana")
+		left := stored(t, store)
+		if deletes && (n != 3 || err != nil || len(left) != 0) {
+			t.Errorf("deleted: %d, %v; left %v", n, err, left)
+		}
+		if !deletes && (n != 2 || !errors.Is(err, lapse.ErrCorrupt) || len(left) != 1 || left[0].ID != store.id) {
+			t.Errorf("left alone: %d, %v; left %v", n, err, left)
+		}
+	}
+}
+
+// TestForgetSubjectOfMany: a subject may have as many records as a store holds.
+func TestForgetSubjectOfMany(t *testing.T) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
+		const many = 20_000
+		i := issueFor(t, m, lapse.Grant{Subject: "ana"})
+		rec := lapsetest.Must(store.Get(t.Context(), i.ID))
+		err := store.Update(t.Context(), "ana", func(tx storage.Tx) error {
+			for n := range many - 1 {
+				rec.ID[1], rec.ID[2], rec.ID[3] = byte(n), byte(n>>8), byte(n>>16)|0x80
+				if err := tx.Put(rec); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := m.ForgetSubject(t.Context(), "ana"); n != many || err != nil || len(stored(t, store)) != 0 {
+			t.Errorf("ForgetSubject: %d, %v", n, err)
+		}
+	})
 }

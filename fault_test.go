@@ -67,7 +67,7 @@ func TestEveryVerbIsTried(t *testing.T) {
 		for _, v := range verbs {
 			yield(v.name)
 		}
-	}, "AcceptClock", "Now", "Stats")
+	}, "AcceptClock", "Now", "Stats", "Holds", "Watch") // TestHoldsFaults and TestWatchFaults try these
 	tried(&lapse.Pairs{}, func(yield func(string) bool) {
 		for _, v := range pairVerbs {
 			yield(v.name)
@@ -915,8 +915,8 @@ var verbs = []managerVerb{
 		tok, err := s.Token(ctx, s.family[2].ID)
 		return tok.Subject, err
 	}},
-	{"Tokens of a family", 0, func(ctx context.Context, s *scene) (string, error) {
-		for _, err := range s.Tokens(ctx, "eve") {
+	{"List of a family", 0, func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.List(ctx, lapse.Query{Subject: "eve"}) {
 			if err != nil {
 				return "", err
 			}
@@ -927,16 +927,32 @@ var verbs = []managerVerb{
 		tok, err := s.Token(ctx, s.live.ID)
 		return tok.Subject, err
 	}},
-	{"Tokens", 0, func(ctx context.Context, s *scene) (string, error) {
-		for _, err := range s.Tokens(ctx, "ana") {
+	{"List of a subject", 0, func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.List(ctx, lapse.Query{Subject: "ana"}) {
 			if err != nil {
 				return "", err
 			}
 		}
 		return "all", nil
 	}},
-	{"Expiring", 0, func(ctx context.Context, s *scene) (string, error) {
-		for _, err := range s.Expiring(ctx, time.Hour) {
+	{"List", 0, func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.List(ctx, lapse.Query{Live: true}) {
+			if err != nil {
+				return "", err
+			}
+		}
+		return "all", nil
+	}},
+	{"Count", 0, func(ctx context.Context, s *scene) (string, error) {
+		n, err := s.Count(ctx, lapse.Query{Live: true})
+		return map[bool]string{true: "counted"}[n > 0 && err == nil], err // with ErrCorrupt it has counted the others
+	}},
+	{"ForgetSubject", 0, func(ctx context.Context, s *scene) (string, error) {
+		n, err := s.ForgetSubject(ctx, "eve")
+		return map[bool]string{true: "forgotten"}[n > 0], err
+	}},
+	{"List within", 0, func(ctx context.Context, s *scene) (string, error) {
+		for _, err := range s.List(ctx, lapse.Query{Within: time.Hour}) {
 			if err != nil {
 				return "", err
 			}
@@ -1176,9 +1192,9 @@ func TestDamagedRecord(t *testing.T) {
 	lapsetest.WantIs(t, "Token", err, lapse.ErrCorrupt)
 
 	sound := 0
-	for tok, err := range m.Tokens(ctx, "ana") {
+	for tok, err := range m.List(ctx, lapse.Query{Subject: "ana"}) {
 		if (tok.ID == store.id) != errors.Is(err, lapse.ErrCorrupt) {
-			t.Errorf("Tokens: %v, %v", tok.ID, err)
+			t.Errorf("List: %v, %v", tok.ID, err)
 		}
 		if err == nil {
 			sound++

@@ -10,7 +10,6 @@ import (
 	"math/bits"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
@@ -276,18 +275,6 @@ func checkSubject(subject string) error {
 		return invalidGrant("Subject", "empty")
 	}
 	return checkText("Subject", subject, storage.MaxSubject)
-}
-
-// checkStoredSubject returns ErrInvalidGrant unless this version, or an earlier one, lets a token
-// have subject. Until they are swept, the tokens of earlier versions can be listed and ended.
-func checkStoredSubject(subject string) error {
-	switch {
-	case subject == "" || len(subject) > storage.MaxSubject || !utf8.ValidString(subject):
-		return checkSubject(subject)
-	case strings.ContainsFunc(subject, unicode.IsControl):
-		return invalidGrant("Subject", "holds a control character")
-	}
-	return nil
 }
 
 // ClipName returns text as a valid Grant.Name, for a text from outside such as a User-Agent. A

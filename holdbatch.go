@@ -12,11 +12,7 @@ import (
 // delegates are read together, too: one call of Gets for each level of delegation.
 func (m *Manager) holdStates(getter storage.BatchGetter) func(ctx context.Context, ids []ID, alive func()) []hold.State {
 	return func(ctx context.Context, ids []ID, alive func()) []hold.State {
-		b := batch{getter: getter, answers: make(map[ID]answer, len(ids)), alive: alive}
-		for wanted := ids; len(wanted) > 0; {
-			b.read(ctx, wanted)
-			wanted = b.parents(wanted)
-		}
+		b := readBatch(ctx, getter, ids, alive)
 		states := make([]hold.State, len(ids))
 		for i, id := range ids {
 			states[i] = m.holdStateBy(id, b.get)
@@ -36,6 +32,33 @@ type batch struct {
 type answer struct {
 	rec storage.Record
 	err error
+}
+
+// readBatch returns the answers for ids and for all tokens above them.
+func readBatch(ctx context.Context, getter storage.BatchGetter, ids []ID, alive func()) *batch {
+	b := &batch{getter: getter, answers: make(map[ID]answer, len(ids)), alive: alive}
+	for wanted := ids; len(wanted) > 0; {
+		b.read(ctx, wanted)
+		wanted = b.parents(wanted)
+	}
+	return b
+}
+
+// batchGetter returns the store as a BatchGetter, or nil if it is none.
+func (m *Manager) batchGetter() storage.BatchGetter {
+	if getter, ok := m.store.(storage.BatchGetter); ok && getter.GetsFor(m.store) {
+		return getter
+	}
+	return nil
+}
+
+// getterOf returns a function that gets the records of ids and of all tokens above them: those that
+// a BatchGetter has read, or else Store.Get.
+func (m *Manager) getterOf(ctx context.Context, ids []ID) func(ID) (storage.Record, error) {
+	if getter := m.batchGetter(); getter != nil {
+		return readBatch(ctx, getter, ids, func() {}).get
+	}
+	return m.getter(ctx)
 }
 
 // get returns the answer for id. holdStateBy calls it instead of Store.Get.

@@ -40,7 +40,7 @@ func (m *Manager) holdConfig(cfg *Config) hold.Config {
 	if watcher, ok := m.store.(storage.Watcher); ok {
 		h.Watch = watchHeld(watcher)
 	}
-	if getter, ok := m.store.(storage.BatchGetter); ok && getter.GetsFor(m.store) {
+	if getter := m.batchGetter(); getter != nil {
 		h.ReadAll = m.holdStates(getter)
 	}
 	return h
@@ -65,8 +65,11 @@ func watchHeld(watcher storage.Watcher) func(context.Context) iter.Seq2[storage.
 // holdState reads the token of id and its ancestors, and returns what that means for the
 // connections of the token. The state was true at some instant during the call.
 func (m *Manager) holdState(ctx context.Context, id ID) hold.State {
-	return m.holdStateBy(id, func(id ID) (storage.Record, error) { return m.store.Get(ctx, id) })
+	return m.holdStateBy(id, m.getter(ctx))
 }
+
+// errForgotten is the reason why connections are cut whose token has no record any more.
+var errForgotten = fmt.Errorf("%w: its record was deleted", ErrUnknown)
 
 // holdStateBy is holdState by the records that get returns.
 func (m *Manager) holdStateBy(id ID, get func(ID) (storage.Record, error)) (st hold.State) {
@@ -74,7 +77,7 @@ func (m *Manager) holdStateBy(id ID, get func(ID) (storage.Record, error)) (st h
 	err = ofID(id, &rec, err)
 	switch {
 	case errors.Is(err, errGone):
-		st.Cause = &Rejection{Err: ErrUnknown, ID: id}
+		st.Cause = &Rejection{Err: errForgotten, ID: id}
 		return st
 	case errors.Is(err, ErrClosed):
 		st.Cause = storeError(VerbHold, err)

@@ -42,7 +42,7 @@ func TestFault18OrderOfIssue(t *testing.T) {
 		}
 	})
 	first := f.issue(lapse.Grant{Subject: "ana", Name: "first"})
-	listed, err := lapsetest.Collect(f.Tokens(f.ctx, "ana"))
+	listed, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "ana"}))
 	lapsetest.WantIs(t, "Tokens", err, nil)
 	lapsetest.WantDiff(t, "the order in which they began", []lapse.Token{first.Token, second.Token}, listed)
 	if !listed[1].IssuedAt.Equal(lapsetest.StartMilli.Add(time.Second)) || !listed[0].IssuedAt.Equal(lapsetest.StartMilli.Add(2*time.Second)) {
@@ -395,7 +395,7 @@ func TestFault3_OldTokensLiveOn(t *testing.T) {
 		}
 	}
 	var listed []lapse.ID
-	for tok, err := range f.Tokens(f.ctx, oldSubject) {
+	for tok, err := range f.List(f.ctx, lapse.Query{Subject: oldSubject}) {
 		if err != nil {
 			t.Error(err)
 		}

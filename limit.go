@@ -96,7 +96,7 @@ func (l *tokenLimit) counts(rec *storage.Record) bool {
 func readable(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		for rec, err := range records {
-			if damaged(err) || rec.Kind == storage.KindAlias {
+			if damaged(err) || !isToken(&rec) {
 				continue
 			}
 			if !yield(rec, fromOutside(err, storeErrors...)) {

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -33,264 +33,256 @@ func (m *Manager) Token(ctx context.Context, id ID) (tok Token, err error) {
 	return tok, nil
 }
 
-// Tokens yields the subject's tokens of every prefix, also dead ones until they are swept, in the
-// order of their IDs. That is the order in which their issues began, to the millisecond; sort by
-// IssuedAt for the order in which they were stored. Token.Live at Manager.Now tells which are
-// alive. The loop body may call any verb.
+// List yields the tokens of every prefix that q selects, also dead ones until they are swept. A
+// session comes once, with the expiry of the session. A delegate expires no later than its parent.
+// Token.Live at Manager.Now tells which tokens are alive. The loop body may call any verb.
 //
-// An error that wraps ErrCorrupt stands for one record that is damaged, or that is a delegate's
-// with a damaged record above it, and the loop goes on. Any other error is the last pair.
-// ErrInvalidGrant means that no token can have such a subject.
-func (m *Manager) Tokens(ctx context.Context, subject string) iter.Seq2[Token, error] {
-	return m.tokens(ctx, VerbTokens, subject, func(*storage.Record) bool { return true })
+// With a Subject or a Within the tokens come in the order of their IDs, and each page costs as much
+// as all of them. That is the order in which their issues began, to the millisecond. Without both,
+// the order is that of the store. If that is a storage.Pager, as memory and bolt are, the cost of a
+// page does not depend on its place. A token that is there from the first page to the last is
+// yielded once, whatever changes meanwhile. The last page may be empty.
+//
+// An After is good for the same conditions. That of a storage.Pager is good for the same store, in
+// memory and bolt until that is closed; any other names an ID. A body that breaks, and an error that
+// ends the loop, leave *Next as it was, so that the same page can be read again.
+//
+// An error that wraps ErrCorrupt stands for one record that is damaged, or that is a delegate's with
+// a damaged record above it, and the loop goes on. Any other error is the last pair: ErrInvalidQuery,
+// or the store's.
+func (m *Manager) List(ctx context.Context, q Query) iter.Seq2[Token, error] {
+	return m.list(ctx, VerbList, q, q.checkFields(), nil)
 }
 
-// tokens is Tokens for the records for which wanted returns true. It counts as the verb name.
-func (m *Manager) tokens(ctx context.Context, name Verb, subject string, wanted func(*storage.Record) bool) iter.Seq2[Token, error] {
+// Count returns how many tokens List would yield without an error. A record that stays is never
+// counted twice, whatever changes meanwhile. With an error that wraps ErrCorrupt, n is how many can
+// be read, and the error stands for all damaged records. With any other error n is 0.
+func (m *Manager) Count(ctx context.Context, q Query) (n int, err error) {
+	if err = q.checkFields(); err == nil && q.paged() {
+		err = invalidQuery("After, Limit, Next", "Count counts all that the conditions select; leave them out")
+	}
+	for _, failed := range m.list(ctx, VerbCount, q, err, nil) {
+		switch {
+		case failed == nil:
+			n++
+		case !errors.Is(failed, ErrCorrupt):
+			return 0, failed
+		case err == nil:
+			err = failed
+		}
+	}
+	return n, err
+}
+
+// list is List, which counts as the verb name, for the records for which ours returns true. invalid
+// is what is wrong with q. If ours is nil, all records count.
+func (m *Manager) list(ctx context.Context, name Verb, q Query, invalid error, ours func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		var first error
 		verb := m.begin(name, &first)
 		defer m.finish(ctx, &verb, &first)
-		first = m.yieldTokens(ctx, &verb, subject, wanted, yield)
-	}
-}
-
-// yieldTokens is the loop of tokens. It returns the first error that it has yielded.
-func (m *Manager) yieldTokens(ctx context.Context, verb *call, subject string, wanted func(*storage.Record) bool, yield func(Token, error) bool) (first error) {
-	if first = checkStoredSubject(subject); first == nil {
-		first = m.ready(ctx, verb)
-	}
-	if first != nil {
-		yield(Token{}, first)
-		return first
-	}
-	for rec, err := range m.store.List(ctx, storage.Filter{Subject: subject}) {
-		if err == nil && (rec.Kind == storage.KindAlias || !wanted(&rec)) {
-			continue
+		l := listing{m: m, ctx: ctx, verb: name, query: q, ours: ours, get: m.getter(ctx), yield: yield}
+		err := invalid
+		if err == nil {
+			err = m.ready(ctx, &verb)
 		}
-		tok, err := m.listed(ctx, verb.Verb, &rec, err)
-		first = cmp.Or(first, err)
-		if !yield(tok, err) || err != nil && !errors.Is(err, ErrCorrupt) {
-			break
+		if err == nil {
+			l.now, l.epoch = m.stamp()
+			err = l.run()
 		}
-	}
-	return first
-}
-
-// listed returns the token of rec, which the store yielded with err. With an error it returns a
-// token with the ID alone.
-func (m *Manager) listed(ctx context.Context, verb Verb, rec *storage.Record, err error) (Token, error) {
-	if err == nil && rec.Kind == KindSession && !legible(rec) {
-		err = errSecrets
-	}
-	tok := m.token(rec)
-	if err != nil {
-		err = storeError(verb, err)
-	} else {
-		_, err = m.clampStored(ctx, verb, &tok)
-	}
-	if err != nil {
-		tok = Token{ID: rec.ID}
-	}
-	return tok, err
-}
-
-// sweepBatch is how many records one step of Sweep deletes at most.
-const sweepBatch = 500
-
-// Sweep deletes the records, of every prefix, of tokens that have been dead by their own record
-// for longer than Policy.Retention, and returns how many it deleted. It deletes in batches, so
-// that other writers of the store get their turn in between. It returns when there is no more to
-// delete, or with an error when ctx ends; deleted is right then, too. Sweep never deletes a token
-// that is alive, or that is renewed while Sweep runs.
-//
-// For 24 hours after the clock proved to be wrong (Config.ClockGuard), Sweep deletes nothing, and
-// that is no error. The same holds after a Clock with Elapsed, such as the system's, jumped ahead
-// by more than the retention. A jump of any other Clock looks like time that passed, and Sweep
-// goes by it at once: so tests can travel in time.
-//
-// Call Sweep in a loop of your own, hourly for instance. Managers that share a store sweep the
-// same records: the shortest Retention among them holds.
-func (m *Manager) Sweep(ctx context.Context) (deleted int, err error) {
-	verb := m.begin(VerbSweep, &err)
-	defer m.finish(ctx, &verb, &err)
-	if err := m.ready(ctx, &verb); err != nil {
-		return 0, err
-	}
-	if m.policy.Retention == NoLimit {
-		if err := ctx.Err(); err != nil {
-			return 0, storeError(VerbSweep, err)
-		}
-		return 0, nil
-	}
-	now, epoch := m.stamp()
-	if m.time != nil {
-		if now.Before(m.marks.Mark().Quiet) {
-			return 0, nil
-		}
-		if err := m.endEarlierEpochs(ctx); err != nil {
-			return 0, err
-		}
-	}
-	defer func() { m.swept(ctx, &verb, deleted) }()
-	return m.sweepBefore(ctx, steady.Normalise(now.Add(-m.policy.Retention)), epoch)
-}
-
-// sweepBefore deletes the records that were dead before that instant of epoch. In a later epoch it
-// stops, since before was by the wrong clock.
-func (m *Manager) sweepBefore(ctx context.Context, before time.Time, epoch uint32) (deleted int, err error) {
-	for m.marks.Epoch() == epoch {
-		n, err := m.store.Sweep(ctx, before, sweepBatch)
-		deleted += n
 		if err != nil {
-			return deleted, storeError(VerbSweep, err)
+			l.give(Token{}, err)
 		}
-		if n < sweepBatch {
-			break
-		}
-	}
-	return deleted, nil
-}
-
-// swept counts the records that verb, a Sweep, deleted, and tells Observe.
-func (m *Manager) swept(ctx context.Context, verb *call, deleted int) {
-	if deleted > 0 {
-		m.count(VerbSwept, outcomeOK, uint64(deleted))
-		m.tell(ctx, verb, Event{Kind: EventSwept, At: m.now(), N: deleted})
+		first = l.first
 	}
 }
 
-// Expiring yields the tokens, of every subject and prefix, that are alive now and, unless they
-// are renewed, dead when the time within has passed. The token that expires first comes first;
-// tokens that expire together come in the order of their IDs. Expiring is for notices to the
-// owners of tokens. With NoLimit it yields every live token.
-//
-// A session expires when it runs out without another refresh; the end of its access text does
-// not count. A delegate expires no later than its parent.
-//
-// The loop reads all these tokens when it begins, as of that instant, and keeps them in memory
-// until it ends: about 300 bytes each, and their texts. It finds tokens by the expiry in their
-// own record. A token with a later expiry there is not found, even if a MaxTTL that was lowered
-// since, or its parent, ends it sooner.
-//
-// An error that wraps ErrCorrupt stands for one damaged record; such pairs come first. Any other
-// error is the only pair: ErrInvalidConfig for a within of less than a millisecond, or the
-// store's. The loop body may call any verb.
-func (m *Manager) Expiring(ctx context.Context, within time.Duration) iter.Seq2[Token, error] {
-	return func(yield func(Token, error) bool) {
-		var first error
-		verb := m.begin(VerbExpiring, &first)
-		defer m.finish(ctx, &verb, &first)
-		first = m.yieldExpiring(ctx, &verb, within, yield)
-	}
+// listing is one loop of List.
+type listing struct {
+	m     *Manager
+	ctx   context.Context
+	verb  Verb
+	query Query
+	ours  func(*storage.Record) bool
+	get   func(ID) (storage.Record, error)
+	yield func(Token, error) bool
+	now   time.Time
+	epoch uint32 // of now
+	given int    // pairs
+	first error  // of the pairs
+	pairs []pair // of the page; its memory serves the next page
 }
 
-// yieldExpiring is the loop of Expiring. It returns the first error that it has yielded.
-func (m *Manager) yieldExpiring(ctx context.Context, verb *call, within time.Duration, yield func(Token, error) bool) (first error) {
-	if within < time.Millisecond {
-		first = fmt.Errorf("%w: within: %v is under a millisecond; say how far to look ahead", ErrInvalidConfig, within)
-		yield(Token{}, first)
-		return first
-	}
-	var s expiringList
-	first = m.retryOnNewEpoch(ctx, verb, new([]Token), func() (uint32, error) {
-		s = expiringList{m: m, ctx: ctx}
-		err := s.collect(within)
-		return s.epoch, err
-	})
-	if first != nil {
-		yield(Token{}, first)
-		return first
-	}
-	for _, d := range s.damaged {
-		first = cmp.Or(first, d.err)
-		if !yield(Token{ID: d.id}, d.err) {
-			return first
-		}
-	}
-	for _, tok := range s.tokens {
-		if !yield(tok, nil) {
-			break
-		}
-	}
-	return first
+// pair is what List yields for a record of a page.
+type pair struct {
+	rec   *storage.Record // with the Token that List yields
+	err   error
+	at    int    // the place of rec in its page
+	epoch uint32 // in which rec was read
 }
 
-// expiringList collects the tokens that Expiring yields.
-type expiringList struct {
-	m       *Manager
-	ctx     context.Context
-	now     time.Time
-	epoch   uint32 // of now
-	tokens  []Token
-	damaged []damagedRecord
+// run is the loop. It returns an error that is not of one record.
+func (l *listing) run() error {
+	pager, ok := l.m.store.(storage.Pager)
+	if ok && pager.PageFor(l.m.store) && l.query.Subject == "" && l.query.Within == 0 {
+		return l.runPages(pager)
+	}
+	return l.runInOrder()
 }
 
-// damagedRecord is a record that cannot be read, or that has such a record above it.
-type damagedRecord struct {
-	id  ID
-	err error
-}
-
-// collect sets tokens and damaged. It returns any error that does not wrap ErrCorrupt.
-func (s *expiringList) collect(within time.Duration) error {
-	s.now, s.epoch = s.m.stamp()
-	var filter storage.Filter // which takes no instant after steady.LastInstant
-	if last := steady.Add(s.now, within.Truncate(time.Millisecond)); within != NoLimit && last.UnixMilli() < steady.LastInstant {
-		filter.ExpiresBefore = last.Add(time.Millisecond)
-	}
-	for rec, err := range s.m.store.List(s.ctx, filter) {
-		if err := s.addRecord(&rec, err); err != nil {
-			return err
-		}
-	}
-	all := s.tokens
-	s.tokens = all[:0] // addLive appends no further than the loop has come
-	for i := range all {
-		if err := s.addLive(&all[i]); err != nil {
-			return err
-		}
-	}
-	slices.SortFunc(s.tokens, func(a, b Token) int {
-		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), a.ID.Compare(b.ID))
-	})
-	return nil
-}
-
-// addRecord adds rec, which the store listed with err, if that is a token that is alive by itself
-// and has uses left.
-func (s *expiringList) addRecord(rec *storage.Record, err error) error {
+// runInOrder yields the tokens that Store.List yields behind the ID in After.
+func (l *listing) runInOrder() error {
+	place, err := l.query.place(orderOfIDs)
 	if err != nil {
-		return s.addDamaged(rec.ID, storeError(VerbExpiring, err))
-	}
-	if rec.Kind == storage.KindAlias {
-		return nil
-	}
-	if tok := s.m.token(rec); tok.Live(s.now) && !spent(rec) {
-		s.tokens = append(s.tokens, tok)
-	}
-	return nil
-}
-
-// addDamaged adds the record of id to the damaged ones if err wraps ErrCorrupt, or returns err.
-func (s *expiringList) addDamaged(id ID, err error) error {
-	if !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	s.damaged = append(s.damaged, damagedRecord{id, err})
+	var last ID
+	if place != "" {
+		if last, err = ParseID(place); err != nil {
+			return errAfter
+		}
+	}
+	for rec, err := range l.m.store.List(l.ctx, l.filter()) {
+		if last != (ID{}) && (err == nil || damaged(err)) && rec.ID.Compare(last) <= 0 {
+			continue
+		}
+		tok, selected, err := l.read(&rec, err)
+		switch {
+		case err != nil && !errors.Is(err, ErrCorrupt):
+			return err
+		case !selected:
+			continue
+		case l.left() == 0:
+			l.query.setNext(orderOfIDs, last.String())
+			return nil
+		case !l.give(tok, err):
+			return nil
+		case l.left() == 0 && l.query.Next == nil:
+			return nil
+		}
+		last = rec.ID
+	}
+	l.query.setNext(orderOfIDs, "")
 	return nil
 }
 
-// addLive adds tok if it is alive by the records above it, too.
-func (s *expiringList) addLive(tok *Token) error {
-	if tok.Parent != (ID{}) {
-		if _, err := s.m.clampStored(s.ctx, VerbExpiring, tok); err != nil {
-			return s.addDamaged(tok.ID, err)
+// filter returns what the query says to Store.List, which takes no instant after
+// steady.LastInstant.
+func (l *listing) filter() storage.Filter {
+	f := storage.Filter{Subject: l.query.Subject}
+	within := l.query.Within
+	if last := steady.Add(l.now, within.Truncate(time.Millisecond)); within != 0 && within != NoLimit && last.UnixMilli() < steady.LastInstant {
+		f.ExpiresBefore = last.Add(time.Millisecond)
+	}
+	return f
+}
+
+// pageSize is how many records are read at a time.
+const pageSize = 256
+
+// runPages yields the tokens of the pages of pager. The last page that it reads ends with the last
+// token that it yields, so that the next loop can go on behind that page.
+func (l *listing) runPages(pager storage.Pager) error {
+	after, err := l.query.place(orderOfPages)
+	for n := min(pageSize, l.left()); err == nil; {
+		if after, err = l.readPage(pager, after, n); err != nil {
+			break
 		}
-		if !tok.Live(s.now) {
+		if !l.givePairs(l.pairs[:min(len(l.pairs), l.left())]) {
 			return nil
 		}
+		if after == "" || l.left() == 0 {
+			l.query.setNext(orderOfPages, after)
+			return nil
+		}
+		if n = min(2*n, pageSize); 4*len(l.pairs) > n { // otherwise few records are selected
+			n = min(pageSize, l.left())
+		}
 	}
-	s.tokens = append(s.tokens, *tok)
+	if l.query.After != "" && errors.Is(err, storage.ErrInvalidAfter) {
+		return errAfter
+	}
+	return err
+}
+
+// givePairs yields pairs and returns false if the body stops the loop. It reads a record again if a
+// new epoch has begun since.
+func (l *listing) givePairs(pairs []pair) bool {
+	for _, p := range pairs {
+		selected := true
+		if p.err == nil && p.epoch != l.m.marks.Epoch() {
+			p.rec.Token, selected, p.err = l.read(p.rec, nil)
+		}
+		if selected && !l.give(p.rec.Token, p.err) {
+			return false
+		}
+	}
+	return true
+}
+
+// readPage sets pairs to those of the page of n records behind after. If they are more than are
+// left, it reads a page again that ends behind the last one that is left. It returns the next page.
+func (l *listing) readPage(pager storage.Pager, after string, n int) (next string, err error) {
+	for {
+		recs, next, err := pager.Page(l.ctx, after, n)
+		if err != nil && (len(recs) == 0 || !damaged(err)) {
+			return "", storeError(l.verb, err)
+		}
+		if err := l.readPairs(recs, err); err != nil || len(l.pairs) <= l.left() || l.query.Next == nil {
+			return next, err
+		}
+		n = l.pairs[l.left()-1].at + 1
+	}
+}
+
+// readPairs sets pairs to those of recs. last is the error of the last one.
+func (l *listing) readPairs(recs []storage.Record, last error) error {
+	l.pairs = slices.Grow(l.pairs[:0], len(recs))
+	for i := range recs {
+		var err error
+		if i == len(recs)-1 {
+			err = last
+		}
+		tok, selected, err := l.read(&recs[i], err)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		if selected {
+			recs[i].Token = tok
+			l.pairs = append(l.pairs, pair{&recs[i], err, i, l.epoch})
+		}
+	}
 	return nil
+}
+
+// read returns the token of rec, which the store returned with err, and whether it is selected. An
+// error is, too.
+func (l *listing) read(rec *storage.Record, err error) (tok Token, selected bool, _ error) {
+	if err != nil {
+		return Token{ID: rec.ID}, true, storeError(l.verb, err)
+	}
+	if l.m.marks.Epoch() != l.epoch { // a new one has begun: the time before may be later
+		l.now, l.epoch = l.m.stamp()
+	}
+	live := l.query.Live || l.query.Within != 0
+	if !l.query.matches(rec) || l.ours != nil && !l.ours(rec) || live && (!rec.Live(l.now) || spent(rec)) {
+		return tok, false, nil
+	}
+	tok, err = l.m.listed(l.verb, rec, nil, l.get)
+	return tok, err != nil || !live || tok.Live(l.now), err
+}
+
+// give yields a pair and returns false if the body stops the loop.
+func (l *listing) give(tok Token, err error) bool {
+	l.given++
+	l.first = cmp.Or(l.first, err)
+	return l.yield(tok, err)
+}
+
+// left returns how many pairs the page may still have.
+func (l *listing) left() int {
+	if l.query.Limit == 0 {
+		return math.MaxInt
+	}
+	return l.query.Limit - l.given
 }

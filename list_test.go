@@ -5,16 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
-func TestTokens(t *testing.T) {
+func TestList(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	refresh := f.manager(lapse.Config{Prefix: "refresh"})
 	var want []lapse.Token
@@ -33,31 +38,32 @@ func TestTokens(t *testing.T) {
 	}
 	want[1].EndedAt, want[1].EndReason = lapsetest.StartMilli.Add(3*time.Millisecond), lapse.EndRevoked
 	f.clock.Add(time.Hour)
-	got, err := lapsetest.Collect(f.Tokens(f.ctx, "ana"))
+	got, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "ana"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	lapsetest.WantDiff(t, "dead and alive, of every prefix, in order of issue", want, got)
 
-	if got, err := lapsetest.Collect(f.Tokens(f.ctx, "nobody")); len(got) != 0 || err != nil {
+	if got, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "nobody"})); len(got) != 0 || err != nil {
 		t.Errorf("unknown subject: %v, %v", got, err)
 	}
-	_, err = lapsetest.Collect(f.Tokens(f.ctx, ""))
-	lapsetest.WantIs(t, "no subject", err, lapse.ErrInvalidGrant)
+	if got, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{})); len(got) != 5 || err != nil {
+		t.Errorf("of any subject: %v, %v", got, err)
+	}
 }
 
-// TestTokensBody: the loop may stop, and may call any verb.
-func TestTokensBody(t *testing.T) {
+// TestListBody: the loop may stop, and may call any verb.
+func TestListBody(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	for range 3 {
 		f.issue(lapse.Grant{Subject: "ana"})
 	}
-	for tok := range f.Tokens(f.ctx, "ana") {
+	for tok := range f.List(f.ctx, lapse.Query{Subject: "ana"}) {
 		if ended, err := f.Expire(f.ctx, tok.ID); !ended || err != nil {
 			t.Errorf("Expire in the loop: %v, %v", ended, err)
 		}
 	}
-	for range f.Tokens(f.ctx, "ana") {
+	for range f.List(f.ctx, lapse.Query{Subject: "ana"}) {
 		break
 	}
 	if n, err := f.ExpireSubject(f.ctx, "ana"); n != 0 || err != nil {
@@ -125,7 +131,7 @@ func TestSweepSparesTheLiving(t *testing.T) {
 	if len(calls) != 3 {
 		t.Errorf("in %d batches; want 3", len(calls))
 	}
-	if left, err := lapsetest.Collect(f.Tokens(f.ctx, "ana")); len(left) != live || err != nil {
+	if left, err := lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "ana"})); len(left) != live || err != nil {
 		t.Errorf("%d left, %v; want %d", len(left), err, live)
 	}
 	if n, err := f.Sweep(f.ctx); n != 0 || err != nil {
@@ -177,24 +183,29 @@ func TestSweepCountsWhatItDid(t *testing.T) {
 	}
 }
 
-// names returns the names of the tokens that seq yields, in order; one that is an error
-// stands as what it wraps.
+// names returns the names of the tokens that seq yields, sorted by their expiry, behind the errors
+// as what they wrap.
 func names(seq iter.Seq2[lapse.Token, error]) (all []string) {
+	var tokens []lapse.Token
 	for tok, err := range seq {
 		switch {
 		case err == nil:
-			all = append(all, tok.Name)
+			tokens = append(tokens, tok)
 		case errors.Is(err, lapse.ErrCorrupt):
 			all = append(all, "corrupt")
 		default:
 			all = append(all, "failed")
 		}
 	}
+	slices.SortStableFunc(tokens, func(a, b lapse.Token) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
+	for _, tok := range tokens {
+		all = append(all, tok.Name)
+	}
 	return all
 }
 
-// TestExpiringBoundaries: (now, now+within], to the millisecond.
-func TestExpiringBoundaries(t *testing.T) {
+// TestListWithinBoundaries: (now, now+within], to the millisecond.
+func TestListWithinBoundaries(t *testing.T) {
 	const ms, hour = time.Millisecond, time.Hour
 	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		m, clock := lapsetest.GateManager(t, store, lapse.Policy{TTL: hour, MaxTTL: lapse.NoLimit})
@@ -216,21 +227,21 @@ func TestExpiringBoundaries(t *testing.T) {
 			{lapse.NoLimit - 1, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s", "2h0m0s"}},
 			{lapse.NoLimit, []string{"1ms", "59m59.999s", "1h0m0s", "1h0m0.001s", "2h0m0s"}},
 		} {
-			lapsetest.WantDiff(t, fmt.Sprintf("within %v", tt.within), tt.want, names(m.Expiring(t.Context(), tt.within)))
+			lapsetest.WantDiff(t, fmt.Sprintf("within %v", tt.within), tt.want, names(m.List(t.Context(), lapse.Query{Within: tt.within})))
 		}
 	})
 }
 
-// TestExpiringLooksAhead only forwards: a within that can find nothing is a mistake.
-func TestExpiringLooksAhead(t *testing.T) {
+// TestListWithinLooksAhead only forwards: a within that can find nothing is a mistake.
+func TestListWithinLooksAhead(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	f.issue(lapse.Grant{Subject: "ana"})
-	for _, within := range []time.Duration{0, 1, time.Millisecond - 1, -1, -time.Hour, -1 << 63} {
+	for _, within := range []time.Duration{1, time.Millisecond - 1, -1, -time.Hour, -1 << 63} {
 		calls := f.calls(func() {
 			n := 0
-			for tok, err := range f.Expiring(f.ctx, within) {
+			for tok, err := range f.List(f.ctx, lapse.Query{Within: within}) {
 				n++
-				if lapsetest.WantIs(t, within.String(), err, lapse.ErrInvalidConfig); tok != (lapse.Token{}) {
+				if lapsetest.WantIs(t, within.String(), err, lapse.ErrInvalidQuery); tok != (lapse.Token{}) {
 					t.Errorf("%v yields %+v", within, tok)
 				}
 			}
@@ -242,9 +253,9 @@ func TestExpiringLooksAhead(t *testing.T) {
 	}
 }
 
-// TestExpiringOrder: earliest first, then by ID, of every subject and of whatever
+// TestListWithinOrder: earliest first, then by ID, of every subject and of whatever
 // prefix; the dead are no news.
-func TestExpiringOrder(t *testing.T) {
+func TestListWithinOrder(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	keys := f.manager(lapse.Config{Prefix: "key"})
 	issue := func(m *lapse.Manager, subject, name string, ttl time.Duration) lapse.Issued {
@@ -265,50 +276,50 @@ func TestExpiringOrder(t *testing.T) {
 	}
 	f.events = nil
 	calls := f.calls(func() {
-		lapsetest.WantDiff(t, "tokens", []string{"first", "second", "third", "fourth"}, names(f.Expiring(f.ctx, time.Hour)))
+		lapsetest.WantDiff(t, "tokens", []string{"first", "second", "third", "fourth"}, names(f.List(f.ctx, lapse.Query{Within: time.Hour})))
 	})
 	lapsetest.WantDiff(t, "calls", []storagetest.Op{storagetest.OpList}, calls)
-	for tok, err := range f.Expiring(f.ctx, time.Hour) {
+	for tok, err := range f.List(f.ctx, lapse.Query{Within: time.Hour}) {
 		if want := f.token(tok.ID); err != nil || tok != want || len(f.events) != 0 {
 			t.Errorf("yields %+v, %v; want what Token says: %+v", tok, err, want)
 		}
 	}
 }
 
-// TestExpiringAfterARenewal: what was renewed out of the time is not in it.
-func TestExpiringAfterARenewal(t *testing.T) {
+// TestListWithinAfterARenewal: what was renewed out of the time is not in it.
+func TestListWithinAfterARenewal(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	i := f.issue(lapse.Grant{Subject: "ana", Name: "renewed"})
 	f.issue(lapse.Grant{Subject: "ana", Name: "idle"})
 	f.clock.Add(20 * time.Minute)
-	lapsetest.WantDiff(t, "before", 2, len(names(f.Expiring(f.ctx, 10*time.Minute))))
+	lapsetest.WantDiff(t, "before", 2, len(names(f.List(f.ctx, lapse.Query{Within: 10 * time.Minute}))))
 	if _, err := f.Authenticate(f.ctx, i.Bearer); err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "after", []string{"idle"}, names(f.Expiring(f.ctx, 10*time.Minute)))
+	lapsetest.WantDiff(t, "after", []string{"idle"}, names(f.List(f.ctx, lapse.Query{Within: 10 * time.Minute})))
 }
 
-// TestExpiringUnderALoweredCap, as its comment says it.
-func TestExpiringUnderALoweredCap(t *testing.T) {
+// TestListWithinUnderALoweredCap, as its comment says it.
+func TestListWithinUnderALoweredCap(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	f.issue(lapse.Grant{Subject: "ana", Name: "30 m"})
 	f.issue(lapse.Grant{Subject: "ana", Name: "2 h", TTL: 2 * time.Hour})
 	f.issue(lapse.Grant{Subject: "ana", Name: "5 h", TTL: 5 * time.Hour})
 	lowered := f.manager(lapse.Config{Policy: lapse.Policy{MaxTTL: time.Hour}})
-	lapsetest.WantDiff(t, "found by their records", []string{"30 m", "2 h"}, names(lowered.Expiring(f.ctx, 2*time.Hour)))
-	for tok := range lowered.Expiring(f.ctx, 2*time.Hour) {
+	lapsetest.WantDiff(t, "found by their records", []string{"30 m", "2 h"}, names(lowered.List(f.ctx, lapse.Query{Within: 2 * time.Hour})))
+	for tok := range lowered.List(f.ctx, lapse.Query{Within: 2 * time.Hour}) {
 		if want := lapsetest.StartMilli.Add(time.Hour); tok.Name == "2 h" && !tok.ExpiresAt.Equal(want) {
 			t.Errorf("until %v, want the cap of now: %v", tok.ExpiresAt, want)
 		}
 	}
 	f.clock.Add(time.Hour)
-	lapsetest.WantDiff(t, "dead by the lowered cap", []string(nil), names(lowered.Expiring(f.ctx, 4*time.Hour)))
-	lapsetest.WantDiff(t, "and not by the old one", []string{"2 h", "5 h"}, names(f.Expiring(f.ctx, 4*time.Hour)))
+	lapsetest.WantDiff(t, "dead by the lowered cap", []string(nil), names(lowered.List(f.ctx, lapse.Query{Within: 4 * time.Hour})))
+	lapsetest.WantDiff(t, "and not by the old one", []string{"2 h", "5 h"}, names(f.List(f.ctx, lapse.Query{Within: 4 * time.Hour})))
 }
 
-// TestExpiringDamaged: one record that cannot be read is said to be so, and hides no
+// TestListWithinDamaged: one record that cannot be read is said to be so, and hides no
 // other.
-func TestExpiringDamaged(t *testing.T) {
+func TestListWithinDamaged(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	for _, name := range []string{"a", "b", "c"} {
 		f.issue(lapse.Grant{Subject: name, Name: name})
@@ -319,27 +330,26 @@ func TestExpiringDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "a", "c"}, names(m.Expiring(f.ctx, time.Hour)))
-	for tok, err := range m.Expiring(f.ctx, time.Hour) {
-		if tok != (lapse.Token{ID: id}) || errors.Is(err, lapse.ErrUnauthenticated) {
+	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "a", "c"}, names(m.List(f.ctx, lapse.Query{Within: time.Hour})))
+	for tok, err := range m.List(f.ctx, lapse.Query{Within: time.Hour}) {
+		if (tok == lapse.Token{ID: id}) != (err != nil) || errors.Is(err, lapse.ErrUnauthenticated) {
 			t.Errorf("%+v, %v", tok, err)
 		}
-		break
 	}
 }
 
-// TestExpiringBody may call any verb, and stop.
-func TestExpiringBody(t *testing.T) {
+// TestListWithinBody may call any verb, and stop.
+func TestListWithinBody(t *testing.T) {
 	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
 		for range 3 {
 			issueFor(t, m, lapse.Grant{Subject: "ana"})
 		}
-		for range m.Expiring(t.Context(), time.Hour) {
+		for range m.List(t.Context(), lapse.Query{Within: time.Hour}) {
 			break
 		}
 		n := 0
-		for tok, err := range m.Expiring(t.Context(), time.Hour) {
+		for tok, err := range m.List(t.Context(), lapse.Query{Within: time.Hour}) {
 			if n++; err != nil {
 				t.Fatal(err)
 			}
@@ -347,7 +357,7 @@ func TestExpiringBody(t *testing.T) {
 				t.Errorf("Expire in the loop: %v, %v", ended, err)
 			}
 		}
-		if left := names(m.Expiring(t.Context(), time.Hour)); n != 3 || len(left) != 0 {
+		if left := names(m.List(t.Context(), lapse.Query{Within: time.Hour})); n != 3 || len(left) != 0 {
 			t.Errorf("%d yielded, %v left after their end", n, left)
 		}
 	})
@@ -364,9 +374,9 @@ func (a *asked) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 	return a.Store.List(ctx, f)
 }
 
-// TestExpiringAtTheEndOfTime: what lives until the last instant is found there, and
+// TestListWithinAtTheEndOfTime: what lives until the last instant is found there, and
 // the store is not asked for what lies behind it.
-func TestExpiringAtTheEndOfTime(t *testing.T) {
+func TestListWithinAtTheEndOfTime(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{MaxTTL: lapse.NoLimit}})
 	i := f.issue(lapse.Grant{Subject: "ana", Name: "last"})
 	last := time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
@@ -391,7 +401,7 @@ func TestExpiringAtTheEndOfTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		what := fmt.Sprintf("at %v, within %v", tt.now, tt.within)
-		lapsetest.WantDiff(t, what, tt.want, names(m.Expiring(f.ctx, tt.within)))
+		lapsetest.WantDiff(t, what, tt.want, names(m.List(f.ctx, lapse.Query{Within: tt.within})))
 		lapsetest.WantDiff(t, what+": asked for", storage.Filter{ExpiresBefore: tt.before}, store.filter)
 	}
 }
@@ -412,9 +422,9 @@ func (f *fixture) change(id lapse.ID, change func(r *storage.Record)) {
 	}
 }
 
-// TestExpiringOfTheRotated: a token that was rotated is yielded once, and expires when its
+// TestListWithinOfTheRotated: a token that was rotated is yielded once, and expires when its
 // new life does, whatever its previous text does.
-func TestExpiringOfTheRotated(t *testing.T) {
+func TestListWithinOfTheRotated(t *testing.T) {
 	for _, overlap := range []time.Duration{0, time.Minute, 5 * time.Minute} {
 		f := newFixture(t, lapse.Config{})
 		i := f.issue(lapse.Grant{Subject: "ana", Name: "rotated"})
@@ -423,19 +433,19 @@ func TestExpiringOfTheRotated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lapsetest.WantDiff(t, "until 1 ms before its end", []string(nil), names(f.Expiring(f.ctx, 30*time.Minute-time.Millisecond)))
-		for tok, err := range f.Expiring(f.ctx, 30*time.Minute) {
+		lapsetest.WantDiff(t, "until 1 ms before its end", []string(nil), names(f.List(f.ctx, lapse.Query{Within: 30*time.Minute - time.Millisecond})))
+		for tok, err := range f.List(f.ctx, lapse.Query{Within: 30 * time.Minute}) {
 			if err != nil || tok != f.token(i.ID) || !tok.ExpiresAt.Equal(next.ExpiresAt) {
 				t.Errorf("%+v, %v; want what Token says", tok, err)
 			}
 		}
-		lapsetest.WantDiff(t, "until its end", []string{"rotated"}, names(f.Expiring(f.ctx, 30*time.Minute)))
+		lapsetest.WantDiff(t, "until its end", []string{"rotated"}, names(f.List(f.ctx, lapse.Query{Within: 30 * time.Minute})))
 	}
 }
 
-// TestExpiringOfSessions: a session expires when it would run out without another
+// TestListWithinOfSessions: a session expires when it would run out without another
 // refresh; its access secret and a grace have no say.
-func TestExpiringOfSessions(t *testing.T) {
+func TestListWithinOfSessions(t *testing.T) {
 	const day = 24 * time.Hour
 	f := newFixture(t, lapse.Config{})
 	p, err := lapse.NewPairs(f.store, lapse.PairConfig{
@@ -457,18 +467,18 @@ func TestExpiringOfSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range []*lapse.Manager{p.Access(), f.Manager} {
-			lapsetest.WantDiff(t, "1 ms too near", []string(nil), names(m.Expiring(f.ctx, row.left-time.Millisecond)))
-			lapsetest.WantDiff(t, "in time", []string{"session"}, names(m.Expiring(f.ctx, row.left)))
+			lapsetest.WantDiff(t, "1 ms too near", []string(nil), names(m.List(f.ctx, lapse.Query{Within: row.left - time.Millisecond})))
+			lapsetest.WantDiff(t, "in time", []string{"session"}, names(m.List(f.ctx, lapse.Query{Within: row.left})))
 		}
 	}
 	if _, err := p.Access().ExpireBearer(f.ctx, c.Access.Bearer); err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "once it is logged out", []string(nil), names(f.Expiring(f.ctx, lapse.NoLimit)))
+	lapsetest.WantDiff(t, "once it is logged out", []string(nil), names(f.List(f.ctx, lapse.Query{Within: lapse.NoLimit})))
 }
 
-// TestExpiringDelegates expire with those that they were delegated from.
-func TestExpiringDelegates(t *testing.T) {
+// TestListWithinDelegates expire with those that they were delegated from.
+func TestListWithinDelegates(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent := f.issue(lapse.Grant{Subject: "ana", Name: "parent", TTL: 10 * time.Minute})
 	f.clock.Add(time.Millisecond) // so that its ID comes first
@@ -477,22 +487,22 @@ func TestExpiringDelegates(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.issue(lapse.Grant{Subject: "bob", Name: "bob's", TTL: 15 * time.Minute})
-	lapsetest.WantDiff(t, "both", []string{"parent", "child", "bob's"}, names(f.Expiring(f.ctx, 20*time.Minute)))
-	for tok, err := range f.Expiring(f.ctx, 20*time.Minute) {
+	lapsetest.WantDiff(t, "both", []string{"parent", "child", "bob's"}, names(f.List(f.ctx, lapse.Query{Within: 20 * time.Minute})))
+	for tok, err := range f.List(f.ctx, lapse.Query{Within: 20 * time.Minute}) {
 		if err != nil || tok.ID == child.ID && !tok.ExpiresAt.Equal(parent.ExpiresAt) {
 			t.Errorf("%s until %v, %v; want %v", tok.Name, tok.ExpiresAt, err, parent.ExpiresAt)
 		}
 	}
-	lapsetest.WantDiff(t, "the child's record promises more", []string{"parent", "bob's"}, names(f.Expiring(f.ctx, 15*time.Minute)))
+	lapsetest.WantDiff(t, "the child's record promises more", []string{"parent", "bob's"}, names(f.List(f.ctx, lapse.Query{Within: 15 * time.Minute})))
 	f.clock.Set(parent.ExpiresAt)
-	lapsetest.WantDiff(t, "the parent ran out", []string{"bob's"}, names(f.Expiring(f.ctx, 20*time.Minute)))
+	lapsetest.WantDiff(t, "the parent ran out", []string{"bob's"}, names(f.List(f.ctx, lapse.Query{Within: 20 * time.Minute})))
 
 	store := &damaged{Store: f.store, id: parent.ID}
 	m, err := lapse.New(store, lapse.Config{Clock: f.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "the parent's record is damaged", []string{"corrupt", "corrupt", "bob's"}, names(m.Expiring(f.ctx, 20*time.Minute)))
+	lapsetest.WantDiff(t, "the parent's record is damaged", []string{"corrupt", "corrupt", "bob's"}, names(m.List(f.ctx, lapse.Query{Within: 20 * time.Minute})))
 }
 
 // mixedUp is a store that answers with another token's record.
@@ -508,8 +518,8 @@ func (s mixedUp) Get(ctx context.Context, id lapse.ID) (storage.Record, error) {
 	return s.Store.Get(ctx, id)
 }
 
-// TestExpiringTrustsNoOtherRecord: that some other token lives says nothing of a parent.
-func TestExpiringTrustsNoOtherRecord(t *testing.T) {
+// TestListWithinTrustsNoOtherRecord: that some other token lives says nothing of a parent.
+func TestListWithinTrustsNoOtherRecord(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent, other := f.issue(lapse.Grant{Subject: "ana", Name: "parent"}), f.issue(lapse.Grant{Subject: "ana", TTL: time.Millisecond})
 	f.delegate(parent, lapse.Grant{Name: "child"})
@@ -518,34 +528,467 @@ func TestExpiringTrustsNoOtherRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "parent"}, names(m.Expiring(f.ctx, time.Hour)))
+	lapsetest.WantDiff(t, "tokens", []string{"corrupt", "parent"}, names(m.List(f.ctx, lapse.Query{Within: time.Hour})))
 }
 
-// TestExpiringFailsWhole: the order of half a list would be a lie.
-func TestExpiringFailsWhole(t *testing.T) {
+// TestListFails: an error of the store is the last pair.
+func TestListFails(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	parent := f.issue(lapse.Grant{Subject: "ana", Name: "parent"})
 	f.clock.Add(time.Millisecond) // so that its ID comes first
 	f.delegate(parent, lapse.Grant{Name: "child"})
 	calls := f.calls(func() {
-		lapsetest.WantDiff(t, "without a fault", []string{"parent", "child"}, names(f.Expiring(f.ctx, time.Hour)))
+		lapsetest.WantDiff(t, "without a fault", []string{"parent", "child"}, names(f.List(f.ctx, lapse.Query{Within: time.Hour})))
 	})
 	lapsetest.WantDiff(t, "calls", []storagetest.Op{storagetest.OpList, opGet}, calls)
 	for n := range calls {
 		f.store.Reset()
 		f.store.Inject(n+1, storagetest.FailBefore, errDisk)
-		lapsetest.WantDiff(t, fmt.Sprint("call ", n+1), []string{"failed"}, names(f.Expiring(f.ctx, time.Hour)))
+		lapsetest.WantDiff(t, fmt.Sprint("call ", n+1), append([]string{"failed"}, []string{"parent"}[:n]...), names(f.List(f.ctx, lapse.Query{Within: time.Hour})))
 		f.store.Reset()
 		f.store.Inject(n+1, storagetest.FailBefore, errDisk)
-		for _, err := range f.Expiring(f.ctx, time.Hour) {
-			lapsetest.WantIs(t, "the only pair", err, errDisk)
-			lapsetest.WantIs(t, "the only pair", err, lapse.ErrUnavailable)
+		var last error
+		for _, err := range f.List(f.ctx, lapse.Query{Within: time.Hour}) {
+			last = err
 		}
+		lapsetest.WantIs(t, "the last pair", last, errDisk)
+		lapsetest.WantIs(t, "the last pair", last, lapse.ErrUnavailable)
 	}
 	f.store.Reset()
 	ctx, cancel := context.WithCancel(f.ctx)
 	cancel()
-	for _, err := range f.Expiring(ctx, time.Hour) {
+	for _, err := range f.List(ctx, lapse.Query{Within: time.Hour}) {
 		lapsetest.WantIs(t, "after the context", err, context.Canceled)
+	}
+}
+
+// onPagers runs a test on every kind of store: two that are Pagers, and one that is none.
+func onPagers(t *testing.T, test func(t *testing.T, store storage.Store)) {
+	t.Run("memory", func(t *testing.T) { test(t, memory.New()) })
+	t.Run("bolt", func(t *testing.T) {
+		s, err := bolt.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		test(t, s)
+	})
+	t.Run("no Pager", func(t *testing.T) { test(t, struct{ storage.Store }{memory.New()}) })
+}
+
+// pagesOf returns the tokens of all pages of q, which have limit tokens each. It calls between with
+// each page but the last.
+func pagesOf(t *testing.T, m *lapse.Manager, q lapse.Query, limit int, between func()) (all []lapse.Token) {
+	t.Helper()
+	q.Limit, q.Next = limit, &q.After
+	for range 1000 {
+		page, err := lapsetest.Collect(m.List(t.Context(), q))
+		if err != nil || len(page) > limit {
+			t.Fatalf("a page of %d has %d tokens, %v", limit, len(page), err)
+		}
+		if all = append(all, page...); q.After == "" {
+			return all
+		}
+		between()
+	}
+	t.Fatal("the pages have no end")
+	return nil
+}
+
+// tokenIDs returns the IDs of tokens in order.
+func tokenIDs(tokens []lapse.Token) (ids []lapse.ID) {
+	for _, tok := range tokens {
+		ids = append(ids, tok.ID)
+	}
+	slices.SortFunc(ids, lapse.ID.Compare)
+	return ids
+}
+
+// listScene has 60 tokens of three subjects, two prefixes and two names, of which some are dead, and
+// three sessions.
+func listScene(t *testing.T, store storage.Store) (m *lapse.Manager, all []lapse.Token) {
+	t.Helper()
+	many := lapse.Policy{MaxTokens: lapse.NoTokenLimit}
+	m, clock := lapsetest.GateManager(t, store, many)
+	keys := lapsetest.Must(lapse.New(store, lapse.Config{Clock: clock, Prefix: "key", Policy: many}))
+	p := lapsetest.Must(lapse.NewPairs(store, lapse.PairConfig{Access: lapse.Config{Clock: clock}}))
+	for n := range 60 {
+		g := lapse.Grant{Subject: []string{"ana", "bob", "carl"}[n%3], Name: []string{"", "phone"}[n/3%2], TTL: time.Duration(n+1) * time.Minute}
+		if n%20 == 0 {
+			lapsetest.Must(p.Issue(t.Context(), lapse.Grant{Subject: g.Subject, Name: g.Name}))
+			continue
+		}
+		i := issueFor(t, []*lapse.Manager{m, keys}[n/6%2], g)
+		if n%7 == 0 {
+			lapsetest.Must(m.Expire(t.Context(), i.ID))
+		}
+		if n%10 == 1 && n%7 != 0 {
+			lapsetest.Must([]*lapse.Manager{m, keys}[n/6%2].Delegate(t.Context(), i.Bearer, lapse.Grant{Name: "phone"}))
+		}
+	}
+	clock.Add(20 * time.Minute)
+	for rec, err := range store.List(t.Context(), storage.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, lapsetest.Must(m.Token(t.Context(), rec.ID)))
+	}
+	return m, all
+}
+
+// TestListPages: the pages of every Query, of every size, are the tokens that meet its conditions,
+// each once; Count counts them; and no page is longer than its limit.
+func TestListPages(t *testing.T) {
+	onPagers(t, func(t *testing.T, store storage.Store) {
+		m, all := listScene(t, store)
+		now, found := m.Now(), 0
+		for _, q := range []lapse.Query{
+			{}, {Subject: "ana"}, {Prefix: "key"}, {Prefix: "lapse"}, {Name: "phone"}, {Live: true}, {Within: 10 * time.Minute}, {Within: lapse.NoLimit},
+			{Subject: "bob", Live: true}, {Prefix: "key", Name: "phone", Live: true}, {Subject: "carl", Within: 10 * time.Minute, Name: "phone"}, {Subject: "nobody"}, {Prefix: "none"},
+		} {
+			var want []lapse.Token
+			for _, tok := range all {
+				if (q.Subject == "" || q.Subject == tok.Subject) && (q.Prefix == "" || q.Prefix == tok.Prefix) && (q.Name == "" || q.Name == tok.Name) &&
+					(!q.Live && q.Within == 0 || tok.Live(now)) && (q.Within == 0 || tok.ExpiresAt.Sub(now) <= q.Within) {
+					want = append(want, tok)
+				}
+			}
+			whole, err := lapsetest.Collect(m.List(t.Context(), q))
+			lapsetest.WantDiff(t, fmt.Sprintf("%+v", q), tokenIDs(want), tokenIDs(whole))
+			if n, failed := m.Count(t.Context(), q); n != len(want) || failed != nil || err != nil {
+				t.Errorf("%+v: Count: %d, %v; List: %v; want %d", q, n, failed, err, len(want))
+			}
+			for _, limit := range []int{1, 2, 7, max(1, len(want)-1), max(1, len(want)), len(want) + 1} {
+				lapsetest.WantDiff(t, fmt.Sprintf("%+v by %d", q, limit), whole, pagesOf(t, m, q, limit, func() {}))
+				some, _ := lapsetest.Collect(m.List(t.Context(), lapse.Query{Subject: q.Subject, Prefix: q.Prefix, Name: q.Name, Live: q.Live, Within: q.Within, Limit: limit}))
+				lapsetest.WantDiff(t, fmt.Sprintf("%+v: the first %d", q, limit), whole[:min(limit, len(whole))], some)
+			}
+			found += len(want)
+		}
+		if found < 200 {
+			t.Errorf("the queries found %d tokens", found)
+		}
+	})
+}
+
+// TestListWhileTokensChange: what is there from the first page to the last comes once, although others
+// come and go between the pages.
+func TestListWhileTokensChange(t *testing.T) {
+	onPagers(t, func(t *testing.T, store storage.Store) {
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+		var stay []lapse.Token
+		for n := range 40 {
+			issueFor(t, m, lapse.Grant{Subject: fmt.Sprint("gone ", n)})
+			clock.Add(time.Millisecond)
+			stay = append(stay, issueFor(t, m, lapse.Grant{Subject: "ana"}).Token)
+		}
+		step := 0
+		for limit := 1; limit < 5; limit++ {
+			got := pagesOf(t, m, lapse.Query{Live: true}, limit, func() {
+				lapsetest.Must(m.ForgetSubject(t.Context(), fmt.Sprint("gone ", step*7%80)))
+				step++
+				issueFor(t, m, lapse.Grant{Subject: fmt.Sprint("gone ", 40+step%40)})
+				lapsetest.Must(m.RotateID(t.Context(), stay[step%40].ID, 0))
+			})
+			got = slices.DeleteFunc(got, func(tok lapse.Token) bool { return tok.Subject != "ana" })
+			lapsetest.WantDiff(t, fmt.Sprint("those that stayed, by ", limit), tokenIDs(stay), tokenIDs(got))
+		}
+		if step < 40 {
+			t.Errorf("%d changes", step)
+		}
+	})
+}
+
+// TestCountWhileTokensChange: a count that runs beside writers counts each token that stays once.
+func TestCountWhileTokensChange(t *testing.T) {
+	onPagers(t, func(t *testing.T, store storage.Store) {
+		m, _ := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+		const stay, churn = 700, 50
+		for range stay {
+			issueFor(t, m, lapse.Grant{Subject: "ana", Name: "stays"})
+		}
+		began, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := m.Issue(context.Background(), lapse.Grant{Subject: "bob", Name: "goes"}); err != nil {
+					t.Error(err)
+				}
+				if n%churn == churn-1 {
+					if _, err := m.ForgetSubject(context.Background(), "bob"); err != nil {
+						t.Error(err)
+					}
+				}
+				if n == churn {
+					close(began)
+				}
+			}
+		}()
+		<-began
+		for range 20 {
+			if n, err := m.Count(t.Context(), lapse.Query{Name: "stays"}); n != stay || err != nil {
+				t.Errorf("Count of what stays: %d, %v; want %d", n, err, stay)
+			}
+			if n, err := m.Count(t.Context(), lapse.Query{}); n < stay || err != nil {
+				t.Errorf("Count of all: %d, %v; want %d at least", n, err, stay)
+			}
+		}
+		close(stop)
+		<-ended
+	})
+}
+
+// TestQueryLimits: a field out of its limits, or that the verb does not take, is named, and the store
+// is not asked.
+func TestQueryLimits(t *testing.T) {
+	f := newFixture(t, lapse.Config{})
+	f.issue(lapse.Grant{Subject: "ana"})
+	next := "as it was"
+	long := strings.Repeat("x", 256)
+	list := func(q lapse.Query) error { _, err := lapsetest.Collect(f.List(f.ctx, q)); return err }
+	count := func(q lapse.Query) error { _, err := f.Count(f.ctx, q); return err }
+	watch := func(q lapse.Query) error {
+		for _, err := range f.Watch(f.ctx, q) {
+			return err
+		}
+		return nil
+	}
+	all := map[string]func(lapse.Query) error{"List": list, "Count": count, "Watch": watch}
+	for _, row := range []struct {
+		field string
+		q     lapse.Query
+		verbs string
+	}{
+		{"Subject", lapse.Query{Subject: long}, "List Count Watch"},
+		{"Subject", lapse.Query{Subject: "a\x00"}, "List Count Watch"},
+		{"Subject", lapse.Query{Subject: "\xff"}, "List Count Watch"},
+		{"Name", lapse.Query{Name: long}, "List Count Watch"},
+		{"Name", lapse.Query{Name: "a\n"}, "List Count Watch"},
+		{"Prefix", lapse.Query{Prefix: strings.Repeat("x", storage.MaxPrefix+1)}, "List Count Watch"},
+		{"Prefix", lapse.Query{Prefix: "Lapse"}, "List Count Watch"},
+		{"Within", lapse.Query{Within: 1}, "List Count Watch"},
+		{"Within", lapse.Query{Within: -time.Hour}, "List Count Watch"},
+		{"Limit", lapse.Query{Limit: -1, Next: &next}, "List Count Watch"},
+		{"Within", lapse.Query{Within: time.Millisecond}, "Watch"},
+		{"Live", lapse.Query{Live: true}, "Watch"},
+		{"Limit", lapse.Query{Limit: 1}, "Count Watch"},
+		{"After", lapse.Query{After: "x"}, "List Count Watch"},
+		{"Next", lapse.Query{Next: &next}, "Count Watch"},
+	} {
+		for _, name := range strings.Fields(row.verbs) {
+			var err error
+			calls := f.calls(func() { err = all[name](row.q) })
+			lapsetest.WantIs(t, fmt.Sprintf("%s of %+v", name, row.q), err, lapse.ErrInvalidQuery)
+			lapsetest.WantDiff(t, "calls", noCalls, calls)
+			if err == nil || !strings.Contains(err.Error(), row.field) || lapse.Code(err) != "bad_query" || strings.Contains(err.Error(), long) {
+				t.Errorf("%s of %+v: %v; want the field %s", name, row.q, err, row.field)
+			}
+		}
+	}
+	lapsetest.WantDiff(t, "Next", "as it was", next)
+	for _, q := range []lapse.Query{{Subject: long[:255]}, {Name: long[:255]}, {Prefix: long[:16]}, {Within: time.Millisecond}, {Limit: 1}, {Within: lapse.NoLimit}} {
+		if err := list(q); err != nil {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+}
+
+// TestListAfter: an After is good for its own conditions alone, and where it comes from a Pager for
+// its own store alone. Any other text is ErrInvalidQuery by name.
+func TestListAfter(t *testing.T) {
+	next := func(m *lapse.Manager, q lapse.Query) (after string) {
+		q.Limit, q.Next = 1, &after
+		if _, err := lapsetest.Collect(m.List(t.Context(), q)); err != nil || after == "" {
+			t.Fatalf("the first page of %+v: next %q, %v", q, after, err)
+		}
+		return after
+	}
+	refused := func(what string, m *lapse.Manager, q lapse.Query) {
+		t.Helper()
+		left := "as it was"
+		q.Next = &left
+		pairs := 0
+		for tok, err := range m.List(t.Context(), q) {
+			pairs++
+			lapsetest.WantIs(t, what, err, lapse.ErrInvalidQuery)
+			if tok != (lapse.Token{}) || !strings.Contains(err.Error(), "After") || strings.Contains(err.Error(), q.After) {
+				t.Errorf("%s: %v, %v", what, tok, err)
+			}
+		}
+		if pairs != 1 || left != "as it was" {
+			t.Errorf("%s: %d pairs, next %q", what, pairs, left)
+		}
+	}
+	onPagers(t, func(t *testing.T, store storage.Store) {
+		m, _ := listScene(t, store)
+		other, _ := listScene(t, memory.New())
+		queries := []lapse.Query{{}, {Subject: "ana"}, {Prefix: "key"}, {Name: "phone"}, {Live: true}, {Within: time.Hour}, {Within: 2 * time.Hour}, {Subject: "ana", Name: "phone"}}
+		for i, q := range queries {
+			for j, as := range queries {
+				if as.After = next(m, q); i != j {
+					refused(fmt.Sprintf("the After of %+v for %+v", q, as), m, as)
+				}
+			}
+			good := next(m, q)
+			for at := range good {
+				forged := []byte(good)
+				forged[at] ^= 1
+				q.After = string(forged)
+				refused(fmt.Sprint("changed at ", at), m, q)
+			}
+			for _, forged := range []string{"0", good + "0", good[1:], good[:len(good)-1], strings.Repeat("0", 11), strings.Repeat("0", 33), "é" + good} {
+				q.After = forged
+				refused("forged", m, q)
+			}
+			q.After = ""
+			if q.After = next(other, q); q.Subject == "" && q.Within == 0 {
+				refused("the After of another store", m, q)
+			}
+			q.After, q.Limit = good, 1
+			if page, err := lapsetest.Collect(m.List(t.Context(), q)); len(page) != 1 || err != nil {
+				t.Errorf("the true After: %v, %v", page, err)
+			}
+		}
+	})
+}
+
+// TestListAfterReopening: bolt refuses an After from before it was opened, by name. One that names an
+// ID goes on.
+func TestListAfterReopening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	var after [2]string
+	queries := [2]lapse.Query{{}, {Subject: "ana"}}
+	for n := range 2 {
+		s, err := bolt.Open(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, _ := lapsetest.GateManager(t, s, lapse.Policy{})
+		issueFor(t, m, lapse.Grant{Subject: "ana"})
+		issueFor(t, m, lapse.Grant{Subject: "ana"})
+		for i, q := range queries {
+			q.Limit, q.After, q.Next = 1, after[i], &after[i]
+			page, err := lapsetest.Collect(m.List(t.Context(), q))
+			if refused := n == 1 && i == 0; errors.Is(err, lapse.ErrInvalidQuery) != refused || (len(page) == 0) != refused {
+				t.Errorf("%+v, opening %d: %v, %v", q, n, page, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestListNext: a body that breaks, and an error that ends the loop, leave Next as it was, so that the
+// same page comes again.
+func TestListNext(t *testing.T) {
+	onPagers(t, func(t *testing.T, store storage.Store) {
+		m, all := listScene(t, store)
+		for _, q := range []lapse.Query{{}, {Within: lapse.NoLimit}} {
+			q.Limit, q.Next = 4, &q.After
+			first := lapsetest.Must(lapsetest.Collect(m.List(t.Context(), q)))
+			was := q.After
+			for range m.List(t.Context(), q) {
+				break
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if _, err := lapsetest.Collect(m.List(ctx, q)); !errors.Is(err, context.Canceled) || q.After != was || was == "" {
+				t.Errorf("%v; after a break and an error Next is %q; it was %q", err, q.After, was)
+			}
+			second := lapsetest.Must(lapsetest.Collect(m.List(t.Context(), q)))
+			if len(first) != 4 || len(second) != 4 || slices.Contains(tokenIDs(first), second[0].ID) || len(all) < 9 {
+				t.Errorf("the page after it: %v", second)
+			}
+		}
+	})
+}
+
+// pageStore is a store in memory whose n-th Page fails, if n is not 0, and in which a record is damaged.
+type pageStore struct {
+	*memory.Store
+	n       int
+	err     error
+	damaged lapse.ID
+}
+
+func (s *pageStore) Page(ctx context.Context, after string, n int) ([]storage.Record, string, error) {
+	if s.n--; s.n == 0 {
+		return nil, "", s.err
+	}
+	recs, next, err := s.Store.Page(ctx, after, n)
+	for i := range recs {
+		if recs[i].ID == s.damaged {
+			if recs, next, err = s.Store.Page(ctx, after, i+1); err == nil {
+				recs[i], err = storage.Record{Token: storage.Token{ID: s.damaged}}, storage.ErrCorrupt
+			}
+			break
+		}
+	}
+	return recs, next, err
+}
+
+func (s *pageStore) PageFor(store storage.Store) bool { return store == storage.Store(s) }
+
+// TestListPageFails: an error of any Page is the last pair, with the class of a store's error, and
+// gives no token twice when the loop is begun again.
+func TestListPageFails(t *testing.T) {
+	store := &pageStore{Store: memory.New()}
+	m, _ := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+	for range 600 {
+		issueFor(t, m, lapse.Grant{Subject: "ana"})
+	}
+	for n := 1; n <= 3; n++ {
+		for err, want := range map[error]error{storage.ErrUnavailable: lapse.ErrUnavailable, errDisk: lapse.ErrUnavailable, storage.ErrClosed: lapse.ErrClosed, storage.ErrCorrupt: lapse.ErrCorrupt, storage.ErrInvalidAfter: lapse.ErrUnavailable} {
+			store.n, store.err = n, err
+			got, failed := lapsetest.Collect(m.List(t.Context(), lapse.Query{}))
+			lapsetest.WantIs(t, fmt.Sprint("Page ", n), failed, want)
+			if len(got) != 256*(n-1) || errors.Is(failed, lapse.ErrUnauthenticated) {
+				t.Errorf("Page %d: %d tokens before %v", n, len(got), failed)
+			}
+			store.n = n
+			if n, failed := m.Count(t.Context(), lapse.Query{}); !errors.Is(failed, want) || n != 0 && !errors.Is(failed, lapse.ErrCorrupt) {
+				t.Errorf("Count: %d, %v", n, failed)
+			}
+		}
+	}
+}
+
+// TestListPageDamaged: a damaged record is one pair of a page, and hides no other.
+func TestListPageDamaged(t *testing.T) {
+	store := &pageStore{Store: memory.New()}
+	m, _ := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+	var all []lapse.Token
+	for range 10 {
+		all = append(all, issueFor(t, m, lapse.Grant{Subject: "ana"}).Token)
+	}
+	for _, tok := range all {
+		store.damaged = tok.ID
+		for _, limit := range []int{0, 1, 3, 10} {
+			q, good, bad := lapse.Query{Limit: limit}, 0, 0
+			for q.Next = &q.After; good+bad < 11; {
+				for tok, err := range m.List(t.Context(), q) {
+					if err == nil {
+						good++
+					} else if lapsetest.WantIs(t, "the damaged one", err, lapse.ErrCorrupt); tok == (lapse.Token{ID: store.damaged}) {
+						bad++
+					}
+				}
+				if q.After == "" {
+					break
+				}
+			}
+			if good != 9 || bad != 1 {
+				t.Errorf("by %d: %d tokens and %d damaged; want 9 and 1", limit, good, bad)
+			}
+		}
+		if n, err := m.Count(t.Context(), lapse.Query{}); n != 9 || !errors.Is(err, lapse.ErrCorrupt) {
+			t.Errorf("Count: %d, %v; want the 9 that can be read, and ErrCorrupt", n, err)
+		}
 	}
 }

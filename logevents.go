@@ -57,6 +57,7 @@ var eventLevels = [eventKindCount]slog.Level{
 	EventAhead: slog.LevelError, EventHookFailed: slog.LevelError, EventHeld: slog.LevelDebug, EventCut: slog.LevelInfo,
 	EventSwept: slog.LevelInfo, EventRepeated: slog.LevelDebug, EventCouldNotTell: slog.LevelError, EventConfirmed: slog.LevelInfo,
 	EventSuspended: slog.LevelInfo, EventResumed: slog.LevelInfo, EventImported: slog.LevelInfo, EventEdited: slog.LevelInfo,
+	EventForgotten: slog.LevelInfo,
 }
 
 // levelOf returns the level of e that LogEvents documents.

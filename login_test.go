@@ -741,7 +741,7 @@ func TestAnAdministratorEndsASession(t *testing.T) {
 		p := newPairs(t, store, lapse.PairConfig{})
 		c := p.first(lapse.Grant{})
 		var listed []lapse.ID
-		for tok, err := range p.Tokens(p.ctx, "ana") {
+		for tok, err := range p.List(p.ctx, lapse.Query{Subject: "ana"}) {
 			lapsetest.WantIs(t, "Tokens", err, nil)
 			listed = append(listed, tok.ID)
 		}

@@ -474,7 +474,7 @@ func TestObtainUnder64Callers(t *testing.T) {
 					issued++
 				}
 			}
-			all, err := lapsetest.Collect(m.Tokens(ctx, "ana"))
+			all, err := lapsetest.Collect(m.List(ctx, lapse.Query{Subject: "ana"}))
 			if (issued == 0) != retired || issued > 1 || len(all) != 1 || err != nil || (all[0].Generation == 1) != retired {
 				t.Errorf("%d issued, %+v, %v; want one token, its secret replaced once: %v", issued, all, err, retired)
 			}

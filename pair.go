@@ -245,21 +245,7 @@ func (p *Pairs) pair(rec *storage.Record, access, refresh *bearer.Credential, no
 // An error that wraps ErrCorrupt stands for one damaged record, and the loop goes on; any other
 // error is the last pair. ErrInvalidGrant means that no session can have such a subject.
 func (p *Pairs) Sessions(ctx context.Context, subject string) iter.Seq2[Token, error] {
-	return func(yield func(Token, error) bool) {
-		var now time.Time
-		ours := func(rec *storage.Record) bool {
-			now = p.access.now() // before p.access.token, as Manager.fromEarlierEpoch demands
-			return p.refresh.owns(rec)
-		}
-		for tok, err := range p.access.tokens(ctx, VerbSessions, subject, ours) {
-			if err == nil && !tok.Live(now) {
-				continue
-			}
-			if !yield(tok, err) {
-				return
-			}
-		}
-	}
+	return p.access.list(ctx, VerbSessions, Query{Subject: subject, Live: true}, checkStoredSubject(subject), p.refresh.owns)
 }
 
 // Peek returns the session whose refresh text it is given, if Refresh would accept that text,

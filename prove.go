@@ -224,7 +224,7 @@ func (m *Manager) owns(rec *storage.Record) bool {
 	if m.refreshes {
 		return m.refreshesRecord(rec)
 	}
-	return rec.Prefix == m.prefix && rec.Kind != storage.KindAlias
+	return rec.Prefix == m.prefix && isToken(rec)
 }
 
 // refreshesRecord is owns for the Manager of refresh texts.

@@ -231,11 +231,11 @@ func (s *causeScene) every(t *testing.T, heard *said, text string) {
 	heard.err(err)
 	_, err = s.Token(t.Context(), s.issued.ID)
 	heard.err(err)
-	for tok, err := range s.Tokens(t.Context(), "ana") {
+	for tok, err := range s.List(t.Context(), Query{Subject: "ana"}) {
 		heard.value(tok)
 		heard.err(err)
 	}
-	for tok, err := range s.Expiring(t.Context(), time.Hour) {
+	for tok, err := range s.List(t.Context(), Query{Within: time.Hour}) {
 		heard.value(tok)
 		heard.err(err)
 	}
@@ -326,7 +326,7 @@ func TestNoMistakeRepeatsASecret(t *testing.T) {
 	}
 	_, err = s.ExpireSubject(t.Context(), bearer+"\x00")
 	heard.err(err)
-	for _, err := range s.Tokens(t.Context(), bearer+"\x00") {
+	for _, err := range s.List(t.Context(), Query{Subject: bearer + "\x00"}) {
 		heard.err(err)
 	}
 	s.quiet(t, heard, 8)
@@ -469,7 +469,7 @@ var hushRemainder = map[string]string{
 
 // hushHarmless are the exported types that no value of a secret can be reached from, and Foreign,
 // which only callers make.
-const hushHarmless = "Token ID Thumbprint Kind EndReason Actor Clock ClockGuard EventKind LogOptions Stats StatKey Verb Grant Verifier VerifierFunc Policy Renewal AtLimit Marker Mark Marks Use Filter Store Tx Watcher Change Step StepKind TokenType Seconds MarkSharer BatchGetter Foreign Changes"
+const hushHarmless = "Token ID Thumbprint Kind EndReason Actor Clock ClockGuard EventKind LogOptions Stats StatKey Verb Grant Verifier VerifierFunc Policy Renewal AtLimit Marker Mark Marks Use Filter Store Tx Watcher Change Step StepKind TokenType Seconds MarkSharer BatchGetter Foreign Changes Pager Query Held"
 
 // hushExported returns the names of the exported types of a directory's package.
 func hushExported(t *testing.T, dir string) (names []string) {

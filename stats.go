@@ -15,8 +15,8 @@ type Stats struct {
 // StatKey names one of the Stats: how often a verb had an outcome.
 //
 // Outcome is "ok", "renewed" if the call renewed the token, "repeated" if it gave an answer again,
-// or the Code of the error that it returned. A call that panicked is "internal". A loop over
-// Tokens, Expiring or Sessions counts once, by its first error. VerbRelease, VerbCut and VerbSwept
+// or the Code of the error that it returned. A call that panicked is "internal". A loop over List,
+// Holds, Watch or Sessions counts once, by its first error. VerbRelease, VerbCut and VerbSwept
 // count what their comments say.
 type StatKey struct {
 	Verb    Verb   `json:"verb"`

@@ -27,8 +27,9 @@ var verbOfName = map[string]Verb{
 	"Manager.Issue": VerbIssue, "Login": VerbLogin, "Identify": VerbIdentify, "Manager.Obtain": VerbObtain, "Manager.Import": VerbImport,
 	"Manager.Delegate": VerbDelegate, "Manager.Rotate": VerbRotate, "Manager.RotateID": VerbRotateID,
 	"Manager.Expire": VerbExpire, "Manager.ExpireBearer": VerbExpireBearer, "Manager.ExpireSubject": VerbExpireSubject,
-	"Manager.Suspend": VerbSuspend, "Manager.Resume": VerbResume,
-	"Manager.Token": VerbToken, "Manager.Tokens": VerbTokens, "Manager.Expiring": VerbExpiring, "Manager.Sweep": VerbSweep,
+	"Manager.Suspend": VerbSuspend, "Manager.Resume": VerbResume, "Manager.ForgetSubject": VerbForgetSubject,
+	"Manager.Token": VerbToken, "Manager.List": VerbList, "Manager.Count": VerbCount, "Manager.Holds": VerbHolds, "Manager.Watch": VerbWatch,
+	"Manager.Sweep":       VerbSweep,
 	"Manager.AcceptClock": VerbAcceptClock, "Pairs.Issue": VerbIssuePair, "Pairs.Refresh": VerbRefresh, "Pairs.Peek": VerbPeekPair,
 	"Pairs.Sessions": VerbSessions, "Pairs.ExpireBearer": VerbExpireBearer,
 	"Manager.Edit": VerbEdit,
@@ -56,6 +57,7 @@ func TestEveryVerbIsCounted(t *testing.T) {
 		}
 		if verb != VerbHold {
 			delete(got, StatKey{VerbHold, "ok"}) // tickWorld.use holds
+			delete(got, StatKey{VerbHold, "renewed"})
 		}
 		if len(got) != 1 || slices.Collect(maps.Values(got))[0] != 1 || slices.Collect(maps.Keys(got))[0].Verb != verb {
 			t.Errorf("%s: counted %v", v.name, got)
@@ -112,16 +114,19 @@ expire bearer: canceled clock closed conflict corrupt locked malformed ok outcom
 expire subject: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 suspend: canceled clock closed conflict corrupt locked not_found ok outcome_unknown unavailable
 resume: canceled clock closed conflict corrupt exhausted expired locked not_found ok outcome_unknown revoked unavailable
+edit: bad_grant canceled clock closed conflict corrupt exhausted expired locked not_found ok outcome_unknown revoked unavailable
+forget subject: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 token: canceled clock closed conflict corrupt locked not_found ok outcome_unknown unavailable
-tokens: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
-expiring: bad_config canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
+list: bad_query canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
+count: bad_query canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
+holds: canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
+watch: bad_query canceled clock closed conflict corrupt locked ok outcome_unknown unavailable unsupported
 sweep: canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
 accept clock: canceled ok
 issue pair: bad_grant canceled clock closed conflict corrupt limit locked ok outcome_unknown unavailable
 refresh: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused repeated reused revoked scope suspended unavailable unknown
 peek pair: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused replaced revoked suspended unavailable unknown
 sessions: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
-edit: bad_grant canceled clock closed conflict corrupt exhausted expired locked not_found ok outcome_unknown revoked unavailable
 `
 
 // countScene is what the verbs of outcomeVerbs are called on.
@@ -140,7 +145,7 @@ type countScene struct {
 	refresh  string
 	grant    Grant
 	overlap  time.Duration
-	within   time.Duration
+	query    Query
 	scope    string
 	verifier VerifierFunc[string]
 	held     *Hold // for Hold.Use
@@ -148,7 +153,7 @@ type countScene struct {
 	before map[ID]storage.Record // the records before the call
 }
 
-// newCountScene returns what verb is called on. Only Hold.Use finds a connection that is held.
+// newCountScene returns what verb is called on. Only Hold.Use and Holds find a connection that is held.
 func newCountScene(t *testing.T, verb Verb) *countScene {
 	t.Helper()
 	s := &countScene{t: t, ctx: t.Context(), store: &failing{disk: newDisk()}, machine: newMachine()}
@@ -165,10 +170,16 @@ func newCountScene(t *testing.T, verb Verb) *countScene {
 	made(s.m.Obtain(s.ctx, Grant{Subject: "ana", Name: "obtained"}))
 	s.refresh = made(s.p.Issue(s.ctx, Grant{Subject: "ana", Scope: "read"})).Refresh.Bearer
 	s.grant = Grant{Subject: "ana"}
-	s.overlap, s.within = time.Minute, time.Hour
+	s.overlap, s.query = time.Minute, Query{Within: time.Hour}
 	s.verifier = tickKnows
-	if s.machine.pass(time.Second); verb == VerbUse {
+	s.machine.pass(time.Second)
+	switch verb {
+	case VerbUse:
 		s.hold()
+	case VerbHolds:
+		s.t.Cleanup(made(s.on.Hold(s.ctx, s.text)).Release)
+	case VerbWatch:
+		s.m.store = telling{s.store}
 	}
 	return s
 }
@@ -218,6 +229,16 @@ func (f *failing) List(ctx context.Context, filter storage.Filter) iter.Seq2[sto
 		return func(yield func(storage.Record, error) bool) { yield(storage.Record{}, f.err) }
 	}
 	return f.disk.List(ctx, filter)
+}
+
+// telling is a failing that is a Watcher.
+type telling struct{ *failing }
+
+func (f telling) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
+	if f.err != nil {
+		return func(yield func(storage.Change, error) bool) { yield(storage.Change{}, f.err) }
+	}
+	return f.disk.Store.(storage.Watcher).Watch(ctx)
 }
 
 func (f *failing) Sweep(ctx context.Context, before time.Time, limit int) (int, error) {
@@ -296,9 +317,23 @@ var outcomeVerbs = map[Verb]func(s *countScene) (Token, bool, error){
 		_, err := s.m.Resume(s.ctx, s.id)
 		return Token{}, false, err
 	},
-	VerbToken:    func(s *countScene) (Token, bool, error) { return notAgain(s.m.Token(s.ctx, s.id)) },
-	VerbTokens:   func(s *countScene) (Token, bool, error) { return firstError(s.m.Tokens(s.ctx, s.grant.Subject)) },
-	VerbExpiring: func(s *countScene) (Token, bool, error) { return firstError(s.m.Expiring(s.ctx, s.within)) },
+	VerbForgetSubject: func(s *countScene) (Token, bool, error) {
+		_, err := s.m.ForgetSubject(s.ctx, s.grant.Subject)
+		return Token{}, false, err
+	},
+	VerbToken: func(s *countScene) (Token, bool, error) { return notAgain(s.m.Token(s.ctx, s.id)) },
+	VerbList:  func(s *countScene) (Token, bool, error) { return firstError(s.m.List(s.ctx, s.query)) },
+	VerbCount: func(s *countScene) (Token, bool, error) {
+		_, err := s.m.Count(s.ctx, s.query)
+		return Token{}, false, err
+	},
+	VerbHolds: func(s *countScene) (Token, bool, error) { return firstError(s.m.Holds(s.ctx)) },
+	VerbWatch: func(s *countScene) (Token, bool, error) {
+		for _, err := range s.m.Watch(s.ctx, Query{Limit: s.query.Limit}) { // the Gap
+			return Token{}, false, err
+		}
+		return Token{}, false, nil
+	},
 	VerbSweep: func(s *countScene) (Token, bool, error) {
 		_, err := s.m.Sweep(s.ctx)
 		return Token{}, false, err
@@ -326,7 +361,7 @@ func newToken(i Issued, err error) (Token, bool, error) { return i.Token, false,
 func oldToken(i Issued, err error) (Token, bool, error) { return i.Token, i.Existing, err }
 
 // firstError returns the first error of a list.
-func firstError(list iter.Seq2[Token, error]) (Token, bool, error) {
+func firstError[T any](list iter.Seq2[T, error]) (Token, bool, error) {
 	for _, err := range list {
 		if err != nil {
 			return Token{}, false, err
@@ -347,6 +382,9 @@ var outcomeSituations = map[string]func(s *countScene){
 	"unknown": func(s *countScene) {
 		c := credentialOf(9)
 		s.text, s.refresh, s.id = c.Text("lapse"), c.Text("ref"), c.ID()
+	},
+	"mute": func(s *countScene) { // the store has no abilities
+		s.m.store = struct{ storage.Store }{s.store}
 	},
 	"swept": func(s *countScene) { s.machine.pass(300 * day); made(s.m.Sweep(s.ctx)) },
 	"bound": func(s *countScene) {
@@ -388,7 +426,7 @@ var outcomeSituations = map[string]func(s *countScene){
 	"credentials": func(s *countScene) {
 		s.verifier = func(context.Context, string) (string, error) { return "", ErrBadCredentials }
 	},
-	"bad grant": func(s *countScene) { s.grant, s.overlap = Grant{Subject: "\x00", Scope: "  "}, -1; s.within = 0 },
+	"bad grant": func(s *countScene) { s.grant, s.overlap = Grant{Subject: "\x00", Scope: "  "}, -1; s.query.Limit = -1 },
 	"scope":     func(s *countScene) { s.scope = "write" },
 	"no keys":   func(s *countScene) { s.m.keys, s.m.foreign = nil, nil },
 	"requested": func(s *countScene) { s.request(Grant{Subject: "ana"}) },
@@ -615,13 +653,13 @@ func TestVerbThatDoesNotReturn(t *testing.T) {
 			VerbPeek:         func(m *Manager, i Issued) { _, _ = m.Peek(context.Background(), i.Bearer) },
 			VerbHold:         func(m *Manager, i Issued) { _, _ = m.Hold(context.Background(), i.Bearer) },
 			VerbRotate:       func(m *Manager, i Issued) { _, _ = m.Rotate(context.Background(), i.Bearer, 0) },
-			VerbTokens: func(m *Manager, _ Issued) {
-				for range m.Tokens(context.Background(), "ana") {
+			VerbList: func(m *Manager, _ Issued) {
+				for range m.List(context.Background(), Query{Subject: "ana"}) {
 					leave()
 				}
 			},
-			VerbExpiring: func(m *Manager, _ Issued) {
-				for range m.Expiring(context.Background(), time.Hour) {
+			VerbWatch: func(m *Manager, _ Issued) {
+				for range m.Watch(context.Background(), Query{}) {
 					leave()
 				}
 			},

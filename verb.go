@@ -25,16 +25,19 @@ const (
 	VerbExpireSubject                 // Manager.ExpireSubject
 	VerbSuspend                       // Manager.Suspend
 	VerbResume                        // Manager.Resume
+	VerbEdit                          // Manager.Edit
+	VerbForgetSubject                 // Manager.ForgetSubject
 	VerbToken                         // Manager.Token
-	VerbTokens                        // Manager.Tokens, each loop once
-	VerbExpiring                      // Manager.Expiring, each loop once
+	VerbList                          // Manager.List, each loop once
+	VerbCount                         // Manager.Count
+	VerbHolds                         // Manager.Holds, each loop once
+	VerbWatch                         // Manager.Watch, each loop once
 	VerbSweep                         // Manager.Sweep
 	VerbAcceptClock                   // Manager.AcceptClock
 	VerbIssuePair                     // Pairs.Issue
 	VerbRefresh                       // Pairs.Refresh
 	VerbPeekPair                      // Pairs.Peek
 	VerbSessions                      // Pairs.Sessions, each loop once
-	VerbEdit                          // Manager.Edit
 	VerbRelease                       // of counters alone: connections that Hold returned and that were released, or whose context ended
 	VerbCut                           // of counters alone: connections that Hold returned and that were cut, by the Code of the cause
 	VerbSwept                         // of counters alone: records that Sweep deleted
@@ -44,8 +47,8 @@ const (
 
 var verbWords = [verbCount]string{
 	"none", "authenticate", "peek", "hold", "use", "renew", "confirm", "issue", "login", "identify", "obtain", "import", "delegate", "rotate", "rotate ID",
-	"expire", "expire bearer", "expire subject", "suspend", "resume", "token", "tokens", "expiring", "sweep", "accept clock",
-	"issue pair", "refresh", "peek pair", "sessions", "edit", "release", "cut", "swept",
+	"expire", "expire bearer", "expire subject", "suspend", "resume", "edit", "forget subject", "token", "list", "count", "holds", "watch", "sweep", "accept clock",
+	"issue pair", "refresh", "peek pair", "sessions", "release", "cut", "swept",
 }
 
 // String returns one or two words, as the texts of errors have them.
@@ -63,7 +66,7 @@ func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 // for these, and is 0 for Authenticate, Hold, Use and verbs that only read.
 func (v Verb) durable() bool {
 	switch v {
-	case VerbAuthenticate, VerbPeek, VerbHold, VerbUse, VerbIdentify, VerbToken, VerbTokens, VerbExpiring, VerbPeekPair, VerbSessions:
+	case VerbAuthenticate, VerbPeek, VerbHold, VerbUse, VerbIdentify, VerbToken, VerbList, VerbCount, VerbHolds, VerbWatch, VerbPeekPair, VerbSessions:
 		return false
 	}
 	return true

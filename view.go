@@ -71,6 +71,30 @@ func (m *Manager) viewText(rec *storage.Record, found standing) {
 	rec.ExpiresAt, rec.Scope = capped(rec.ExpiresAt, until), s.accessScope()
 }
 
+// listed returns the token of rec, which the store yielded with err, limited by the records above it
+// that get returns. With an error it returns a token with the ID alone.
+func (m *Manager) listed(verb Verb, rec *storage.Record, err error, get func(ID) (storage.Record, error)) (Token, error) {
+	if err == nil && rec.Kind == KindSession && !legible(rec) {
+		err = errSecrets
+	}
+	tok := m.token(rec)
+	if err == nil && tok.Parent != (ID{}) {
+		_, err = m.clamp(&tok, get)
+	}
+	if err != nil {
+		return Token{ID: rec.ID}, storeError(verb, err)
+	}
+	return tok, nil
+}
+
+// isToken reports whether rec is of a token, and not an alias, which names one.
+func isToken(rec *storage.Record) bool { return rec.Kind != storage.KindAlias }
+
+// getter returns Store.Get for ctx.
+func (m *Manager) getter(ctx context.Context) func(ID) (storage.Record, error) {
+	return func(id ID) (storage.Record, error) { return m.store.Get(ctx, id) }
+}
+
 // getIn returns the record of id in tx. The error is errGone if there is none, and
 // errWrongRecord if tx returned another record.
 func getIn(tx storage.Tx, id ID) (storage.Record, error) {
@@ -92,7 +116,7 @@ func ofID(id ID, rec *storage.Record, err error) error {
 		return errGone
 	case err == nil && rec.ID != id:
 		return errWrongRecord
-	case err == nil && rec.Kind == storage.KindAlias:
+	case err == nil && !isToken(rec):
 		return errGone
 	}
 	return fromOutside(err, storeErrors...)

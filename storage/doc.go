@@ -128,6 +128,19 @@
 //	    nothing locked. GetsFor is true of the store itself, and false of a wrapper
 //	    around it.
 //
+// # Pager
+//
+// This is for a store that is a Pager.
+//
+//	S34 Page returns n records at most, as Get returns them, in an order of the engine's
+//	    own, and next for the following page, which is "" behind the last record. A
+//	    record that is there from the first page to the last is in one page, whatever
+//	    changes meanwhile. A page ends with a damaged record, and an error that wraps
+//	    ErrCorrupt; next goes on behind that record. With another error there are no
+//	    records and no next. A text that is no next of this store is ErrInvalidAfter.
+//	    For an n under 1 there are no records, and next is after. PageFor is true of
+//	    the store itself, and false of a wrapper around it.
+//
 // # Marker
 //
 //	M1  Marks returns the same marks for as long as the store is open.

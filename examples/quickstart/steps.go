@@ -121,7 +121,7 @@ func (t *tour) logOutElsewhere() error {
 // an administrator would see them.
 func (t *tour) list() error {
 	t.heading("The dead stay on record until they are swept, and say how they died")
-	for tok, err := range t.logins.Tokens(t.ctx, t.subject) {
+	for tok, err := range t.logins.List(t.ctx, lapse.Query{Subject: t.subject}) {
 		if err != nil {
 			return err
 		}

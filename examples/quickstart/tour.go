@@ -94,7 +94,7 @@ func (t *tour) open() error {
 // that, because time does not go back.
 func (t *tour) resume() error {
 	var latest time.Time
-	for tok, err := range t.logins.Tokens(t.ctx, t.subject) {
+	for tok, err := range t.logins.List(t.ctx, lapse.Query{Subject: t.subject}) {
 		if err != nil {
 			return err
 		}

@@ -93,7 +93,7 @@ func (c *connection) look(ctx context.Context) (view, error) {
 	now := c.clock.Now()
 	v := view{Now: now.UnixMilli(), TTL: c.ttl.Milliseconds(), Person: c.self.Subject, You: c.self.ID}
 	connected := c.online.connected(c.self.Subject)
-	for tok, err := range c.devices.Tokens(ctx, c.self.Subject) {
+	for tok, err := range c.devices.List(ctx, lapse.Query{Subject: c.self.Subject}) {
 		if err != nil && !errors.Is(err, lapse.ErrCorrupt) {
 			return v, err
 		}

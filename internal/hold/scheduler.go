@@ -119,6 +119,21 @@ func (s *Scheduler) Holding(id storage.ID) bool {
 	return false
 }
 
+// Connections returns the number of armed connections of each token that has any.
+func (s *Scheduler) Connections() map[storage.ID]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[storage.ID]int, len(s.tokens))
+	for id, t := range s.tokens {
+		for c := t.conns; c != nil; c = c.next {
+			if c.armed {
+				all[id]++
+			}
+		}
+	}
+	return all
+}
+
 // Drop forgets c without ending its context, and reports whether c was armed and had neither been
 // dropped nor cut. If c was the last connection of a token that
 // is marked as spent, the token is ended by Config.Exhaust. Drop may be called more than

@@ -21,6 +21,8 @@ type Wrong struct {
 	// What a transaction reads, one and all of them.
 	OnRead, OnRecords func(storage.Record) storage.Record
 
+	OnDelete func(storage.Record) bool // whether a transaction deletes the record
+
 	OnUpdate func(n int) bool // whether the n-th one happens
 	n        int
 }
@@ -96,6 +98,13 @@ func (tx wrongTx) Records() iter.Seq2[storage.Record, error] {
 			}
 		}
 	}
+}
+
+func (tx wrongTx) Delete(id storage.ID) error {
+	if r, err := tx.Tx.Get(id); err == nil && tx.w.OnDelete != nil && !tx.w.OnDelete(r) {
+		return nil
+	}
+	return tx.Tx.Delete(id)
 }
 
 func (tx wrongTx) Put(r storage.Record) error {

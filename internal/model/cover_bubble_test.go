@@ -172,7 +172,7 @@ func holdScenarios() []scenario {
 		deeds: func(m *model, hand func(modelText) bool) []deed {
 			texts := m.texts(0, plainText, hand)
 			all := append(holding(m, texts, 2), each(texts[:1], deed{verb: "authenticate"}, deed{verb: "rotate"}, deed{verb: "rotate", ms: coverOverlap}, deed{verb: "expire bearer"})...)
-			all = append(all, deed{verb: "rotate ID"}, deed{verb: "rotate ID", ms: coverOverlap}, deed{verb: "expire subject", record: nowhere, grant: ana}, deed{verb: "sweep"})
+			all = append(all, deed{verb: "rotate ID"}, deed{verb: "rotate ID", ms: coverOverlap}, deed{verb: "expire subject", record: nowhere, grant: ana}, deed{verb: "forget subject", grant: ana}, deed{verb: "sweep"})
 			return append(all, m.moves(&p)...)
 		},
 	}, {
@@ -187,7 +187,7 @@ func holdScenarios() []scenario {
 		deeds: func(m *model, hand func(modelText) bool) []deed {
 			texts := m.texts(0, plainText, hand)
 			all := append(holding(m, texts, 2), each(texts[:1], deed{verb: "authenticate"}, deed{verb: "renew"}, deed{verb: "rotate", ms: coverOverlap}, deed{verb: "rotate"})...)
-			all = append(all, deed{verb: "expire"}, deed{verb: "expire subject", record: nowhere, grant: ana}, deed{verb: "sweep"})
+			all = append(all, deed{verb: "expire"}, deed{verb: "expire subject", record: nowhere, grant: ana}, deed{verb: "forget subject", grant: ana}, deed{verb: "sweep"})
 			return append(all, m.moves(&p)...)
 		},
 	}, {
@@ -196,14 +196,14 @@ func holdScenarios() []scenario {
 		deeds: func(m *model, hand func(modelText) bool) []deed {
 			all := append(holding(m, m.texts(1, plainText, hand)[:1], 1), each(m.texts(1, plainText, hand)[:1], deed{verb: "authenticate"}, deed{verb: "rotate"})...)
 			all = append(all, each(m.texts(0, plainText, hand)[:1], deed{verb: "authenticate"}, deed{verb: "rotate"}, deed{verb: "rotate", ms: coverOverlap}, deed{verb: "expire bearer"})...)
-			return append(append(all, deed{verb: "expire", record: 1}), m.jumps(&p)...)
+			return append(append(all, deed{verb: "expire", record: 1}, deed{verb: "forget subject", grant: ana}), m.jumps(&p)...)
 		},
 	}, {
 		name: "a held session", setup: worldSetup{pairs: []modelPairs{ps}}, begin: []deed{{verb: "log in", grant: lapse.Grant{Subject: "ana", Scope: "a b"}}},
 		deeds: func(m *model, hand func(modelText) bool) []deed {
 			opens, renews := m.texts(0, accessText, hand), m.texts(0, refreshText, hand)
 			all := append(holding(m, opens[:min(2, len(opens))], 2), each(renews[:1], deed{verb: "refresh"}, deed{verb: "refresh", scope: "a"}, deed{verb: "expire pair"})...)
-			all = append(all, deed{verb: "expire subject", record: nowhere, grant: ana})
+			all = append(all, deed{verb: "expire subject", record: nowhere, grant: ana}, deed{verb: "forget subject", grant: ana})
 			return append(all, m.moves(&ps.access)...)
 		},
 	}, heldBoundScenario(), heldSuspendScenario()}

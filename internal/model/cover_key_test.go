@@ -40,7 +40,7 @@ func (c *cover) key(m *model) uint64 {
 
 func (c *cover) record(k *keyOfState, m *model, n int) {
 	r := &m.records[n]
-	k.flags(r.swept)
+	k.flags(r.swept, r.forgotten)
 	if r.swept {
 		return
 	}

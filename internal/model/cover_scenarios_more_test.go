@@ -13,7 +13,8 @@ func delegateScenario() scenario {
 			texts := m.texts(0, plainText, hand)
 			all := each(texts[:1], deed{verb: "authenticate"}, deed{verb: "rotate", ms: coverOverlap}, deed{verb: "expire bearer"})
 			all = append(all, delegating(m, hand, 3)...)
-			all = append(all, deed{verb: "expire subject", record: len(m.records) - 1, grant: lapse.Grant{Subject: "ana"}}, deed{verb: "sweep"})
+			all = append(all, deed{verb: "expire subject", record: len(m.records) - 1, grant: lapse.Grant{Subject: "ana"}},
+				deed{verb: "forget subject", grant: lapse.Grant{Subject: "ana"}}, deed{verb: "sweep"})
 			return append(all, m.moves(&p)...)
 		},
 	}

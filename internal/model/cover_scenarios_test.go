@@ -40,7 +40,7 @@ func plainScenario() scenario {
 			all := each(texts, deed{verb: "authenticate"}, deed{verb: "peek"}, deed{verb: "renew"}, deed{verb: "rotate"}, deed{verb: "rotate", ms: coverOverlap}, deed{verb: "expire bearer"})
 			all = append(all, each(odd(texts[0], mistyped), deed{verb: "authenticate"}, deed{verb: "expire bearer"})...)
 			all = append(all, deed{verb: "rotate ID"}, deed{verb: "rotate ID", ms: coverOverlap}, deed{verb: "expire"},
-				deed{verb: "expire subject", record: nowhere, grant: lapse.Grant{Subject: "ana"}}, deed{verb: "sweep"})
+				deed{verb: "expire subject", record: nowhere, grant: lapse.Grant{Subject: "ana"}}, deed{verb: "forget subject", grant: lapse.Grant{Subject: "ana"}}, deed{verb: "sweep"})
 			all = append(all, lost(hand, deed{verb: "rotate", text: m.currentText(0, plainText), ms: coverOverlap})...)
 			return append(all, m.moves(&p)...)
 		},
@@ -75,7 +75,7 @@ func sessionScenario() scenario {
 			all = append(all, each(odd(opens[0], otherKind, mistyped), deed{verb: "refresh"}, deed{verb: "expire pair"})...)
 			all = append(all, each(odd(renews[0], otherKind, mistyped), deed{verb: "authenticate"}, deed{verb: "expire pair"})...)
 			all = append(all, deed{verb: "rotate ID", ms: 1}, deed{verb: "expire"},
-				deed{verb: "expire subject", record: nowhere, grant: lapse.Grant{Subject: "ana"}}, deed{verb: "sweep"}, deed{verb: "sessions", grant: lapse.Grant{Subject: "ana"}})
+				deed{verb: "expire subject", record: nowhere, grant: lapse.Grant{Subject: "ana"}}, deed{verb: "forget subject", grant: lapse.Grant{Subject: "ana"}}, deed{verb: "sweep"}, deed{verb: "sessions", grant: lapse.Grant{Subject: "ana"}})
 			all = append(all, lost(hand, deed{verb: "refresh", text: m.currentText(0, refreshText)})...)
 			return append(all, m.moves(&ps.access)...)
 		},

@@ -203,6 +203,13 @@ var otherVerbs = map[string]coverVerb{
 			return m.expireSubject(a.grant.Subject, a.record)
 		},
 	},
+	"forget subject": {
+		func(w *world, a *deed, _ lapse.ID, _ string) (outcome, []string, error) {
+			n, err := w.managers[a.by].ForgetSubject(w.ctx, a.grant.Subject)
+			return outcome{count: n}, nil, err
+		},
+		func(m *model, _ *world, a *deed, _ lapse.ID) outcome { return m.forgetSubject(a.grant.Subject) },
+	},
 	"sweep": {
 		func(w *world, a *deed, _ lapse.ID, _ string) (outcome, []string, error) {
 			n, err := w.managers[a.by].Sweep(w.ctx)

@@ -75,6 +75,9 @@ func historyFaults() map[string]lapsetest.Wrong {
 		"Obtain does not know its own": {OnPut: changed(func(r *storage.Record) bool { return r.Sealed.Len() == 34 }, func(r *storage.Record) {
 			r.Sealed = storage.NewSealed("?" + r.Sealed.Text()[1:])
 		})},
+		"forgets the living alone":        {OnDelete: func(r storage.Record) bool { return r.EndedAt.IsZero() }},
+		"forgets no session":              {OnDelete: func(r storage.Record) bool { return r.Kind != lapse.KindSession }},
+		"a page hides what never expires": {OnList: func(r storage.Record) bool { return !r.MaxExpiresAt.IsZero() }},
 		"acknowledges what it did not do": {OnUpdate: func(n int) bool { return n%29 != 0 }},
 	}
 }

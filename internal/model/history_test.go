@@ -107,7 +107,7 @@ func (h *history) step() error {
 // history deeds by what they need: nothing, a record or a text.
 var (
 	historyMakes   = []string{"issue", "log in", "obtain", "issue", "log in"}
-	historyByID    = []string{"expire", "rotate ID", "expire subject", "sweep", "sessions", "suspend", "resume", "rotate ID", "edit scope", "expire", "edit expiry", "rotate ID", "edit uses"}
+	historyByID    = []string{"expire", "rotate ID", "expire subject", "sweep", "sessions", "suspend", "resume", "rotate ID", "edit scope", "expire", "edit expiry", "rotate ID", "edit uses", "forget subject"}
 	historyByText  = []string{"authenticate", "delegate", "rotate", "authenticate", "renew", "peek", "expire bearer", "expire pair", "rotate", "authenticate", "confirm"}
 	historyByPairs = []string{"refresh", "refresh", "refresh", "peek pair", "expire pair"}
 )
@@ -154,7 +154,7 @@ func (h *history) own(a deed) deed {
 		bound := h.m.records[a.text.record].bound
 		a.proof = pick(h, bound, bound, 1, bound, bound, 0, bound, bound, 2, bound)
 	}
-	if _, plain := plainVerbs[a.verb]; !plain && !slices.Contains([]string{"expire", "expire bearer", "expire subject", "sweep", "suspend", "resume", "edit scope", "edit expiry", "edit uses"}, a.verb) {
+	if _, plain := plainVerbs[a.verb]; !plain && !slices.Contains([]string{"expire", "expire bearer", "expire subject", "forget subject", "sweep", "suspend", "resume", "edit scope", "edit expiry", "edit uses"}, a.verb) {
 		a.by = 0 // of the Pairs
 		return a
 	}
@@ -232,8 +232,46 @@ func (h *history) restart() error {
 	return h.configure(store)
 }
 
-// compare holds what every Manager shows of every subject against the model.
+// compare holds what every Manager shows against the model: the pages of all tokens, how many live,
+// and the tokens of every subject.
 func (h *history) compare() error {
+	for n, p := range h.w.policies {
+		if err := h.comparePages(h.w.managers[n], p); err != nil {
+			return err
+		}
+	}
+	return h.compareSubjects()
+}
+
+// comparePages compares the pages that m, which has policy p, lists of all tokens, and its count of
+// the live ones.
+func (h *history) comparePages(m *lapse.Manager, p *modelPolicy) error {
+	var want, got []lapse.Token
+	live := 0
+	for _, i := range h.m.byID() {
+		if r := &h.m.records[i]; !r.swept {
+			s := h.m.seen(p, r)
+			if want = append(want, h.m.token(s)); s.live(h.m.now) && !(r.uses > 0 && r.left <= 0) {
+				live++
+			}
+		}
+	}
+	for q := (lapse.Query{Limit: 4}); ; {
+		q.Next = &q.After
+		page, err := lapsetest.Collect(m.List(h.w.ctx, q))
+		if got = append(got, page...); err != nil || q.After == "" {
+			slices.SortFunc(got, func(a, b lapse.Token) int { return a.ID.Compare(b.ID) })
+			n, failed := m.Count(h.w.ctx, lapse.Query{Live: true})
+			if slices.Equal(want, got) && n == live && err == nil && failed == nil {
+				return nil
+			}
+			return errors.Join(err, failed, same("pages of all tokens", want, got), same("live tokens", live, n))
+		}
+	}
+}
+
+// compareSubjects compares what every Manager lists of every subject.
+func (h *history) compareSubjects() error {
 	for n, p := range h.w.policies {
 		for _, subject := range []string{"ana", "bob", "an"} {
 			var want []lapse.Token
@@ -242,7 +280,7 @@ func (h *history) compare() error {
 					want = append(want, h.m.token(h.m.seen(p, r)))
 				}
 			}
-			got, err := lapsetest.Collect(h.w.managers[n].Tokens(h.w.ctx, subject))
+			got, err := lapsetest.Collect(h.w.managers[n].List(h.w.ctx, lapse.Query{Subject: subject}))
 			if err == nil && slices.Equal(want, got) {
 				continue // without the cost of finding out how they differ
 			}

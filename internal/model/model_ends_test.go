@@ -121,6 +121,25 @@ func (m *model) expireSubject(subject string, keep int) outcome {
 	return outcome{count: count}
 }
 
+// forgetSubject is ForgetSubject.
+func (m *model) forgetSubject(subject string) (o outcome) {
+	var gone []*modelRecord
+	for n := range m.records {
+		if r := &m.records[n]; r.subject == subject && !r.swept {
+			if gone = append(gone, r); m.lasts(r) {
+				m.tell("ended " + lapse.EndSubject.String())
+			}
+		}
+	}
+	for _, r := range gone {
+		r.swept, r.forgotten = true, true
+	}
+	if o.count = len(gone); o.count > 0 {
+		m.tell("forgotten")
+	}
+	return o
+}
+
 func (m *model) sweep(p *modelPolicy) (o outcome) {
 	for n := range m.records {
 		if r := &m.records[n]; !r.swept && r.deadFrom() < m.now-p.retention {

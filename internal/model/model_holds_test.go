@@ -98,7 +98,7 @@ func (m *model) cutHolds(p *modelPolicy) {
 		s := m.by(p, r, isCurrent)
 		switch {
 		case r.swept: // it had no uses left, so that its end cut nothing
-			if m.now >= r.expires {
+			if m.now >= r.expires || r.forgotten {
 				h.cut = lapse.ErrUnknown
 			}
 		case s.ended != unset:

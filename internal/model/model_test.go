@@ -34,9 +34,10 @@ const (
 
 // modelRecord is a token or a session. Its secrets are known by their generations.
 type modelRecord struct {
-	id    lapse.ID
-	swept bool
-	kind  lapse.Kind
+	id        lapse.ID
+	swept     bool // the record is gone
+	forgotten bool // by ForgetSubject
+	kind      lapse.Kind
 
 	prefix, subject, name, scope, data         string
 	issued, used, rotated, expires, limit, ttl int64

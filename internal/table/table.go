@@ -13,6 +13,7 @@
 package table
 
 import (
+	"crypto/rand"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ import (
 // table's lock. Touch takes the lock only for a record that Living has moved to a dead list.
 type Table struct {
 	seed        maphash.Seed // random, so that IDs and subjects cannot be chosen to collide
+	pageKey     [32]byte     // random; of the texts that stand for places between pages
 	ids         ids
 	slabs       slabs
 	_           cachePad
@@ -42,6 +44,7 @@ type Table struct {
 // New returns an empty table.
 func New() *Table {
 	t := &Table{seed: maphash.MakeSeed()}
+	rand.Read(t.pageKey[:]) // never fails
 	t.subjects.slabs, t.expiries.slabs = &t.slabs, &t.slabs
 	return t
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,6 +53,23 @@ func TestDamagedRecordIsDenied(t *testing.T) {
 	}
 	if diff := cmp.Diff([]storage.ID{a.ID, b.ID, c.ID}, listed); diff != "" {
 		t.Errorf("List (-want +got):\n%s", diff)
+	}
+	var paged []storage.ID
+	for after := ""; ; {
+		page, next, err := s.Page(ctx, after, 2)
+		for i, r := range page {
+			if errors.Is(err, storage.ErrCorrupt) != (r.ID == b.ID) || r.ID == b.ID && i != len(page)-1 {
+				t.Errorf("Page: %v with %v", r.ID, err)
+			}
+			paged = append(paged, r.ID)
+		}
+		if after = next; after == "" {
+			break
+		}
+	}
+	slices.SortFunc(paged, storage.ID.Compare)
+	if diff := cmp.Diff([]storage.ID{a.ID, b.ID, c.ID}, paged); diff != "" {
+		t.Errorf("Page (-want +got):\n%s", diff)
 	}
 	n, err := s.Sweep(ctx, c.ExpiresAt.Add(time.Hour), 10)
 	if n != 2 || err != nil {

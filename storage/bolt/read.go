@@ -88,6 +88,21 @@ func (s *Store) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Re
 // GetsFor implements storage.BatchGetter.
 func (s *Store) GetsFor(store storage.Store) bool { return store == storage.Store(s) }
 
+// Page implements storage.Pager, from memory.
+func (s *Store) Page(ctx context.Context, after string, n int) ([]storage.Record, string, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, "", err
+	}
+	recs, next, err := s.table.Page(after, n, slices.SortedFunc(maps.Keys(s.damaged), storage.ID.Compare))
+	if errors.Is(err, storage.ErrCorrupt) {
+		err = errDamaged
+	}
+	return recs, next, err
+}
+
+// PageFor implements storage.Pager.
+func (s *Store) PageFor(store storage.Store) bool { return store == storage.Store(s) }
+
 // selected returns the IDs of the records that may match f, in order, and, for the zero filter,
 // those of damaged records.
 func (s *Store) selected(f storage.Filter) []storage.ID {

@@ -22,6 +22,7 @@ var (
 	_ storage.Watcher     = (*Store)(nil)
 	_ storage.Marker      = (*Store)(nil)
 	_ storage.BatchGetter = (*Store)(nil)
+	_ storage.Pager       = (*Store)(nil)
 )
 
 // Store is a storage.Store in memory. It is safe for concurrent use. Its content ends with the
@@ -159,6 +160,18 @@ func (s *Store) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Re
 
 // GetsFor implements storage.BatchGetter.
 func (s *Store) GetsFor(store storage.Store) bool { return store == storage.Store(s) }
+
+// Page implements storage.Pager.
+func (s *Store) Page(ctx context.Context, after string, n int) ([]storage.Record, string, error) {
+	t, err := s.ready(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	return t.Page(after, n, nil)
+}
+
+// PageFor implements storage.Pager.
+func (s *Store) PageFor(store storage.Store) bool { return store == storage.Store(s) }
 
 // Close implements storage.Store. It waits for the Update that is under way, and removes all
 // records.

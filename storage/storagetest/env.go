@@ -18,6 +18,7 @@ import (
 type env struct {
 	ctx         context.Context
 	store       storage.Store
+	openAnother func() storage.Store
 	reopenStore func(storage.Store) storage.Store // nil if nothing outlives Close
 	serial      atomic.Int64                      // how many records were made so far
 
@@ -25,7 +26,7 @@ type env struct {
 }
 
 func newEnv(tb testing.TB, b Backend) *env {
-	e := &env{ctx: tb.Context(), store: b.Open(tb)}
+	e := &env{ctx: tb.Context(), store: b.Open(tb), openAnother: func() storage.Store { return b.Open(tb) }}
 	if b.Reopen != nil {
 		e.reopenStore = func(s storage.Store) storage.Store { return b.Reopen(tb, s) }
 	}

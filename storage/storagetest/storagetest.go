@@ -1,5 +1,5 @@
 // Package storagetest is the contract of package storage as runnable tests. A
-// backend that passes Run keeps the clauses S1 to S32, and M1 to M4 if it is a
+// backend that passes Run keeps the clauses S1 to S34, and M1 to M4 if it is a
 // storage.Marker, as far as a test can check them from outside. It is for authors of
 // backends:
 //
@@ -13,8 +13,8 @@
 // the cost of Sweep does not grow with the number of live records (S17), and that of
 // Living does not grow with the number of dead ones (S30). The backend needs its own
 // tests for crashes (S10) and for unknown outcomes (S28). The cases of S23 to S26 are
-// skipped where the store is no storage.Watcher, and those of S32 where the store is no
-// storage.BatchGetter.
+// skipped where the store is no storage.Watcher, those of S32 where the store is no
+// storage.BatchGetter, and those of S34 where the store is no storage.Pager.
 //
 // Faulty wraps any store and makes a chosen call fail. It is for tests of programs that
 // use a store.
@@ -55,7 +55,7 @@ func Run(t *testing.T, b Backend) {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.run(t, b, patience)
 			switch {
-			case err == errNoReopen, err == errNoWatch, err == errNoMarker, err == errNoGets:
+			case err == errNoReopen, err == errNoWatch, err == errNoMarker, err == errNoGets, err == errNoPages:
 				t.Skip(err)
 			case errors.Is(err, errHung):
 				t.Errorf("%s\n%v\n%s", c.rule, err, stacks())
@@ -77,7 +77,7 @@ type testCase struct {
 func cases() []testCase {
 	return slices.Concat(recordCases(), txCases(), putCases(), serialCases(), touchCases(), listCases(),
 		sweepCases(), contextCases(), durableCases(), closeCases(), watchCases(),
-		secretCases(), capCases(), livingCases(), deleteCases(), getsCases(), suspendCases())
+		secretCases(), capCases(), livingCases(), deleteCases(), getsCases(), suspendCases(), pageCases())
 }
 
 var (

@@ -34,6 +34,8 @@ type toy struct {
 	tell  func(t *toy, rs []storage.Record) // of what an Update has put
 	watch func(t *toy, ctx context.Context) iter.Seq2[storage.Change, error]
 	known map[storage.ID]bool // to those who tell
+
+	places map[string]storage.ID // the last IDs of pages, by the next of the page
 }
 
 func newToy() *toy {
@@ -48,6 +50,7 @@ func newToy() *toy {
 		due:     func(r storage.Record, deadBefore time.Time) bool { return r.DeadFrom().Before(deadBefore) },
 		feed:    new(feed.Feed),
 		tell:    tellAll,
+		places:  make(map[string]storage.ID),
 		watch:   func(t *toy, ctx context.Context) iter.Seq2[storage.Change, error] { return t.feed.Watch(ctx) },
 	}
 }
