@@ -67,6 +67,23 @@ const (
 // token without a parent that is not suspended is not passed to admit where there is no
 // Admit, which saves another 15 percent.
 func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
+	var h bearer.Hashed
+	c := h.Credential()
+	prefix, ok := c.Parse(text, m.prefix)
+	if !ok {
+		return m.authenticateForeign(ctx, verb, text, use, tok)
+	}
+	if err := m.ready(ctx, verb); err != nil {
+		return 0, err
+	}
+	sum := h.Sum(m.binding)
+	p := presented{cred: c, sum: &sum, prefix: prefix}
+	return m.authenticateParsed(ctx, verb, &p, use, tok)
+}
+
+// authenticateForeign is authenticate for a text that is not of the form of lapse. That authenticate
+// does itself what parse does for any other text saves 11 percent (BenchmarkAuthenticate).
+func (m *Manager) authenticateForeign(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h hashedText
 	if err := m.parse(ctx, verb, text, &h); err != nil {
 		return 0, err

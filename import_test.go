@@ -278,8 +278,8 @@ func TestAliasIsNoToken(t *testing.T) {
 		t.Fatalf("%d aliases", len(aliases))
 	}
 	for name, list := range map[string][]lapse.Token{
-		"Tokens":   lapsetest.Must(lapsetest.Collect(f.Tokens(f.ctx, "ana"))),
-		"Expiring": lapsetest.Must(lapsetest.Collect(f.Expiring(f.ctx, lapse.NoLimit))),
+		"List":        lapsetest.Must(lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "ana"}))),
+		"List within": lapsetest.Must(lapsetest.Collect(f.List(f.ctx, lapse.Query{Within: lapse.NoLimit}))),
 	} {
 		if len(list) != 2 {
 			t.Errorf("%s: %v", name, list)
@@ -426,7 +426,7 @@ func TestImportsAtOnce(t *testing.T) {
 				t.Errorf("imported as %v and %v", ids[0], id)
 			}
 		}
-		if tokens := lapsetest.Must(lapsetest.Collect(m.Tokens(context.Background(), "ana"))); len(tokens) != 1 {
+		if tokens := lapsetest.Must(lapsetest.Collect(m.List(context.Background(), lapse.Query{Subject: "ana"}))); len(tokens) != 1 {
 			t.Errorf("%d tokens", len(tokens))
 		}
 	})

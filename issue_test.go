@@ -1274,7 +1274,7 @@ func TestRequestIDAtOnce(t *testing.T) {
 				t.Errorf("issued as %v and %v", i.ID, issued[0].ID)
 			}
 		}
-		if tokens := lapsetest.Must(lapsetest.Collect(m.Tokens(context.Background(), "ana"))); len(tokens) != 1 || made != 1 {
+		if tokens := lapsetest.Must(lapsetest.Collect(m.List(context.Background(), lapse.Query{Subject: "ana"}))); len(tokens) != 1 || made != 1 {
 			t.Errorf("%d tokens, %d of them made", len(tokens), made)
 		}
 	})
@@ -1291,7 +1291,7 @@ func TestRequestIDAfterUnknownOutcome(t *testing.T) {
 		lapsetest.WantIs(t, "Issue", err, lapse.ErrOutcomeUnknown)
 		i := f.issue(g)
 		lapsetest.Must(f.Authenticate(f.ctx, i.Bearer))
-		if tokens := lapsetest.Must(lapsetest.Collect(f.Tokens(f.ctx, "ana"))); len(tokens) != 1 || i.Existing != (mode == storagetest.FailAfter) {
+		if tokens := lapsetest.Must(lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "ana"}))); len(tokens) != 1 || i.Existing != (mode == storagetest.FailAfter) {
 			t.Errorf("%v: %d tokens, existing: %v", mode, len(tokens), i.Existing)
 		}
 	}

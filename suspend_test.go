@@ -288,7 +288,7 @@ func TestSuspendedIsListed(t *testing.T) {
 	at := p.Now()
 	p.suspend(c.Access.ID, true)
 	for name, list := range map[string]func(func(lapse.Token, error) bool){
-		"Tokens": p.Tokens(p.ctx, "ana"), "Expiring": p.Expiring(p.ctx, lapse.NoLimit), "Sessions": p.Sessions(p.ctx, "ana"),
+		"List": p.List(p.ctx, lapse.Query{Subject: "ana"}), "List within": p.List(p.ctx, lapse.Query{Within: lapse.NoLimit}), "pages": p.List(p.ctx, lapse.Query{}), "Sessions": p.Sessions(p.ctx, "ana"),
 	} {
 		all, err := lapsetest.Collect(list)
 		if err != nil || len(all) != 1 || all[0].ID != c.Access.ID || !all[0].SuspendedAt.Equal(at) || !all[0].Live(p.Now()) {
