@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/steady"
@@ -114,11 +115,10 @@ type listing struct {
 
 // pair is what List yields for a record of a page.
 type pair struct {
-	tok   Token
+	rec   *storage.Record // with the Token that List yields
 	err   error
-	rec   *storage.Record
 	at    int    // the place of rec in its page
-	epoch uint32 // in which tok was read
+	epoch uint32 // in which rec was read
 }
 
 // run is the loop. It returns an error that is not of one record.
@@ -211,9 +211,9 @@ func (l *listing) givePairs(pairs []pair) bool {
 	for _, p := range pairs {
 		selected := true
 		if p.err == nil && p.epoch != l.m.marks.Epoch() {
-			p.tok, selected, p.err = l.read(p.rec, nil)
+			p.rec.Token, selected, p.err = l.read(p.rec, nil)
 		}
-		if selected && !l.give(p.tok, p.err) {
+		if selected && !l.give(p.rec.Token, p.err) {
 			return false
 		}
 	}
@@ -237,7 +237,7 @@ func (l *listing) readPage(pager storage.Pager, after string, n int) (next strin
 
 // readPairs sets pairs to those of recs. last is the error of the last one.
 func (l *listing) readPairs(recs []storage.Record, last error) error {
-	l.pairs = l.pairs[:0]
+	l.pairs = slices.Grow(l.pairs[:0], len(recs))
 	for i := range recs {
 		var err error
 		if i == len(recs)-1 {
@@ -248,7 +248,8 @@ func (l *listing) readPairs(recs []storage.Record, last error) error {
 			return err
 		}
 		if selected {
-			l.pairs = append(l.pairs, pair{tok, err, &recs[i], i, l.epoch})
+			recs[i].Token = tok
+			l.pairs = append(l.pairs, pair{&recs[i], err, i, l.epoch})
 		}
 	}
 	return nil
