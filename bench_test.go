@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -1440,3 +1442,102 @@ func opened(h *Hold, err error) (context.Context, Token, error) {
 
 // loggedOut returns what a verb that logs out says besides the token.
 func loggedOut(_ Token, err error) error { return err }
+
+// BenchmarkListPage compares a page of 100 tokens of many with 100 Gets, and the last page with the
+// first one, in the store and by List.
+func BenchmarkListPage(b *testing.B) {
+	const size = 100
+	for _, kind := range []string{"memory", "bolt"} {
+		for _, tokens := range []int{1_000_000} {
+			var store storage.Store = memory.New()
+			if kind == "bolt" {
+				s, err := bolt.Open(filepath.Join(b.TempDir(), "tokens.db"), nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				store = s
+			}
+			m := made(New(store, Config{}))
+			ids := manyTokens(b, m, tokens)
+			page := func(after string) func(int) {
+				return func(int) {
+					if recs, _, err := store.(storage.Pager).Page(b.Context(), after, size); len(recs) != size || err != nil {
+						b.Fatalf("Page: %d, %v", len(recs), err)
+					}
+				}
+			}
+			gets := func(i int) {
+				for k := range size {
+					if _, err := store.Get(b.Context(), ids[(i*size+k)%len(ids)]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			list := func(after string) func(int) {
+				return func(int) {
+					var next string
+					n := 0
+					for range m.List(b.Context(), Query{Limit: size, After: after, Next: &next}) {
+						n++
+					}
+					if n != size {
+						b.Fatalf("List: %d", n)
+					}
+				}
+			}
+			var last string
+			for next := ""; ; {
+				_, after, err := store.(storage.Pager).Page(b.Context(), next, size)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if after == "" {
+					last = next
+					break
+				}
+				next = after
+			}
+			lastListed := last + new(Query).tag(orderOfPages, last)
+			name := kind + "/" + strconv.Itoa(tokens)
+			b.Run(name+"/page against gets", func(b *testing.B) { ratio.Of(b, 200, page(""), gets) })
+			b.Run(name+"/last page against first", func(b *testing.B) { ratio.Of(b, 200, page(last), page("")) })
+			b.Run(name+"/list against gets", func(b *testing.B) { ratio.Of(b, 200, list(""), gets) })
+			b.Run(name+"/last list against first", func(b *testing.B) { ratio.Of(b, 200, list(lastListed), list("")) })
+			b.Run(name+"/count against list", func(b *testing.B) {
+				ratio.Of(b, 1, func(int) { made(m.Count(b.Context(), Query{})) }, func(int) {
+					for range m.List(b.Context(), Query{}) {
+					}
+				})
+			})
+			store.Close()
+		}
+	}
+}
+
+// manyTokens puts n tokens, of a thousand each a subject, and returns their IDs.
+func manyTokens(b *testing.B, m *Manager, n int) (ids []ID) {
+	b.Helper()
+	first := made(m.store.Get(b.Context(), made(m.Issue(b.Context(), Grant{Subject: "first", Name: "phone", Scope: "read"})).ID))
+	if _, err := m.ForgetSubject(b.Context(), "first"); err != nil {
+		b.Fatal(err)
+	}
+	for from := 0; from < n; from += 1000 {
+		subject := "subject " + strconv.Itoa(from)
+		err := m.store.Update(b.Context(), subject, func(tx storage.Tx) error {
+			for k := from; k < min(n, from+1000); k++ {
+				rec := first
+				rec.Subject = subject
+				binary.BigEndian.PutUint32(rec.ID[8:], uint32(k)|1<<31)
+				if err := tx.Put(rec); err != nil {
+					return err
+				}
+				ids = append(ids, rec.ID)
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	return ids
+}
