@@ -195,16 +195,25 @@ func TestWatchSlowBody(t *testing.T) {
 	}
 }
 
-// readStore is a store in memory whose Get and Gets fail for the record of an ID.
+// readStore is a store in memory whose Get and Gets fail for the record of an ID, by a fault of the
+// store or of the context. What serves connections in the background has another context.
 type readStore struct {
 	*memory.Store
+	readFault
+}
+
+type readFault struct {
 	id  lapse.ID
 	err error
 }
 
 func (s *readStore) Get(ctx context.Context, id lapse.ID) (storage.Record, error) {
-	if id == s.id {
-		return storage.Record{}, s.err
+	fault, ok := ctx.Value(readFault{}).(readFault)
+	if !ok {
+		fault = s.readFault
+	}
+	if id == fault.id {
+		return storage.Record{}, fault.err
 	}
 	return s.Store.Get(ctx, id)
 }
@@ -333,10 +342,10 @@ func TestHoldsFaults(t *testing.T) {
 			}{
 				{storage.ErrCorrupt, lapse.ErrCorrupt, 2}, {storage.ErrNotFound, nil, 2}, {storage.ErrUnavailable, lapse.ErrUnavailable, 1}, {errDisk, lapse.ErrUnavailable, 1},
 			} {
-				base.id, base.err = ids[1], fault.err
+				ctx := context.WithValue(t.Context(), readFault{}, readFault{ids[1], fault.err})
 				good := 0
 				var failed error
-				for held, err := range m.Holds(t.Context()) {
+				for held, err := range m.Holds(ctx) {
 					if err == nil {
 						good++
 						continue
@@ -345,7 +354,7 @@ func TestHoldsFaults(t *testing.T) {
 						t.Errorf("the damaged one is %+v", held)
 					}
 				}
-				if base.id = (lapse.ID{}); !errors.Is(failed, fault.want) || good != fault.good || errors.Is(failed, lapse.ErrUnauthenticated) {
+				if !errors.Is(failed, fault.want) || good != fault.good || errors.Is(failed, lapse.ErrUnauthenticated) {
 					t.Errorf("%v: %d good, %v", fault.err, good, failed)
 				}
 			}
