@@ -3,6 +3,7 @@ package lapse
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"time"
 
@@ -117,3 +118,29 @@ func isNil(v any) bool {
 	}
 	return false
 }
+
+// printedConfig is the printed form of a Config.
+type printedConfig struct {
+	Policy  Policy
+	Prefix  string
+	Clock   string // its type
+	Admit   bool   // whether there is one
+	Observe bool
+	Foreign bool
+	Keys    int // how many
+
+	Recheck, PollHolds time.Duration
+
+	ClockGuard                  ClockGuard
+	ClockTolerance, ClockSettle time.Duration
+}
+
+func (c *Config) printed() printedConfig {
+	return printedConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.Admit != nil, c.Observe != nil, c.Foreign != nil, len(c.Keys), c.Recheck, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
+}
+
+// Format writes c with the number of its Keys, and says of each function whether it is set.
+func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.printed()) }
+
+// LogValue returns the form that Format writes.
+func (c Config) LogValue() slog.Value { return slog.AnyValue(c.printed()) }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/hold"
@@ -163,48 +163,10 @@ func (m *Manager) tellCheckFailed(id ID, subject string, err error) {
 		Err: fmt.Errorf("lapse: hold: Admit could not tell: %w", fromOutside(err, ErrUnavailable))})
 }
 
-// maxCuts is how many cuts can wait until Observe is told of them. If Observe hangs, later cuts are
-// counted and not told.
-const maxCuts = 1 << 20
-
-// cuts are the cuts of held connections that Observe is to be told of. One goroutine at a time tells
-// of them, one after the other: a logout of many connections is many events at once.
-type cuts struct {
-	mu      sync.Mutex
-	waiting []cut
-	telling bool // the goroutine runs
-}
-
-// cut is the end of a held connection by cause.
-type cut struct {
-	at    time.Time
-	cause error
-}
-
-// add adds all to the cuts that wait, and reports whether the caller is to start the goroutine.
-func (c *cuts) add(all []cut) (start bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiting = append(c.waiting, all[:min(len(all), maxCuts-len(c.waiting))]...)
-	start = !c.telling && len(c.waiting) > 0
-	c.telling = c.telling || start
-	return start
-}
-
-// take returns the cuts that wait. If there are none, the goroutine is over.
-func (c *cuts) take() []cut {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	all := c.waiting
-	c.waiting = nil
-	c.telling = len(all) > 0
-	return all
-}
-
 // heldCut counts the connections that were cut with causes, and has Observe told of each. One whose
 // cause is nil had been left by the client before, and counts as released.
 func (m *Manager) heldCut(causes []error) {
-	var all []cut
+	var all []hold.Cut
 	for _, cause := range causes {
 		if cause == nil {
 			m.count(VerbRelease, outcomeOK, 1)
@@ -212,43 +174,122 @@ func (m *Manager) heldCut(causes []error) {
 		}
 		m.count(VerbCut, outcomeOf(cause), 1)
 		if m.observe != nil {
-			all = append(all, cut{m.now(), cause})
+			all = append(all, hold.Cut{At: m.now(), Cause: cause})
 		}
 	}
-	if m.cuts.add(all) {
+	if m.cuts.Add(all) {
 		go m.tellCuts()
 	}
 }
 
 // tellCuts tells Observe of the cuts that wait, until none does.
 func (m *Manager) tellCuts() {
-	for all := m.cuts.take(); len(all) > 0; all = m.cuts.take() {
+	for all := m.cuts.Take(); len(all) > 0; all = m.cuts.Take() {
 		for _, c := range all {
-			m.tellSafely(VerbHold, refusedEvent(EventCut, c.at, c.cause))
+			m.tellSafely(VerbHold, refusedEvent(EventCut, c.At, c.Cause))
 		}
 	}
 }
 
-// heldRanOut returns the cause for the connections of a token that expired while the store
-// could not be read.
-func heldRanOut(id ID, subject string, expiry time.Time) error {
-	return &Rejection{Err: ErrExpired, ID: id, Subject: subject, At: expiry}
-}
-
-// heldReplaced returns the cause for a connection whose text had a secret of generation,
-// which was replaced with an overlap of 0.
-func heldReplaced(id ID, subject string, generation uint32) error {
-	return &Rejection{Err: ErrReplaced, ID: id, Subject: subject, Generation: generation}
-}
-
-// ofGeneration returns cause, of a token, for a connection whose text had a secret of
-// generation.
-func ofGeneration(cause error, generation uint32) error {
-	r, ok := cause.(*Rejection)
-	if !ok || r.Generation == generation {
-		return cause
+// holdStates returns holdState for many tokens at once, as getter reads them. The tokens above
+// delegates are read together, too: one call of Gets for each level of delegation.
+func (m *Manager) holdStates(getter storage.BatchGetter) func(ctx context.Context, ids []ID, alive func()) []hold.State {
+	return func(ctx context.Context, ids []ID, alive func()) []hold.State {
+		b := readBatch(ctx, getter, ids, alive)
+		states := make([]hold.State, len(ids))
+		for i, id := range ids {
+			states[i] = m.holdStateBy(id, b.get)
+		}
+		return states
 	}
-	own := *r
-	own.Generation = generation
-	return &own
+}
+
+// batch has the answers of several calls of Gets.
+type batch struct {
+	getter  storage.BatchGetter
+	answers map[ID]answer
+	alive   func() // called for every pair that Gets yields
+}
+
+// answer is what a Get of the record would have returned.
+type answer struct {
+	rec storage.Record
+	err error
+}
+
+// readBatch returns the answers for ids and for all tokens above them.
+func readBatch(ctx context.Context, getter storage.BatchGetter, ids []ID, alive func()) *batch {
+	b := &batch{getter: getter, answers: make(map[ID]answer, len(ids)), alive: alive}
+	for wanted := ids; len(wanted) > 0; {
+		b.read(ctx, wanted)
+		wanted = b.parents(wanted)
+	}
+	return b
+}
+
+// batchGetter returns the store as a BatchGetter, or nil if it is none.
+func (m *Manager) batchGetter() storage.BatchGetter {
+	if getter, ok := m.store.(storage.BatchGetter); ok && getter.GetsFor(m.store) {
+		return getter
+	}
+	return nil
+}
+
+// getterOf returns a function that gets the records of ids and of all tokens above them: those that
+// a BatchGetter has read, or else Store.Get.
+func (m *Manager) getterOf(ctx context.Context, ids []ID) func(ID) (storage.Record, error) {
+	if getter := m.batchGetter(); getter != nil {
+		return readBatch(ctx, getter, ids, func() {}).get
+	}
+	return m.getter(ctx)
+}
+
+// get returns the answer for id. holdStateBy calls it instead of Store.Get.
+func (b *batch) get(id ID) (storage.Record, error) {
+	a := b.answers[id]
+	return a.rec, a.err
+}
+
+// read sets the answers for ids. An ID that Gets has not yielded is absent if Gets came to its
+// end, and otherwise has the error of Gets.
+func (b *batch) read(ctx context.Context, ids []ID) {
+	for _, id := range ids {
+		b.answers[id] = answer{err: storage.ErrNotFound}
+	}
+	err := b.readUntilError(ctx, ids)
+	for _, id := range ids {
+		if err != nil && b.answers[id].err == storage.ErrNotFound {
+			b.answers[id] = answer{err: err}
+		}
+	}
+}
+
+// readUntilError sets what Gets yields, and returns the error that ended it. A record that was not
+// asked for, and an absence that is told as an error, are ErrCorrupt. After these, and after ctx has
+// ended, nothing that is missing can be taken for absent.
+func (b *batch) readUntilError(ctx context.Context, ids []ID) error {
+	for rec, err := range b.getter.Gets(ctx, ids) {
+		b.alive()
+		_, asked := b.answers[rec.ID]
+		switch {
+		case absent(err), !asked && (err == nil || damaged(err)):
+			return errWrongRecord
+		case err != nil && !damaged(err):
+			return err
+		}
+		b.answers[rec.ID] = answer{rec, err}
+	}
+	return ctx.Err() // a store may end without an error where its context ends
+}
+
+// parents returns the IDs of the parents of the records of ids that have not been looked for.
+func (b *batch) parents(ids []ID) (above []ID) {
+	for _, id := range ids {
+		parent := b.answers[id].rec.Parent
+		if _, ok := b.answers[parent]; !ok && parent != (ID{}) {
+			above = append(above, parent)
+		}
+	}
+	slices.SortFunc(above, ID.Compare)
+	return slices.Compact(above)
 }

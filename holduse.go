@@ -161,3 +161,27 @@ func (m *Manager) useReadAt(rec *storage.Record, counts bool) int64 {
 	since := max(rec.IssuedAt.UnixMilli(), rec.LastUsedAt.UnixMilli())
 	return min(expires, since+m.policy.RenewEvery.Milliseconds())
 }
+
+// heldRanOut returns the cause for the connections of a token that expired while the store
+// could not be read.
+func heldRanOut(id ID, subject string, expiry time.Time) error {
+	return &Rejection{Err: ErrExpired, ID: id, Subject: subject, At: expiry}
+}
+
+// heldReplaced returns the cause for a connection whose text had a secret of generation,
+// which was replaced with an overlap of 0.
+func heldReplaced(id ID, subject string, generation uint32) error {
+	return &Rejection{Err: ErrReplaced, ID: id, Subject: subject, Generation: generation}
+}
+
+// ofGeneration returns cause, of a token, for a connection whose text had a secret of
+// generation.
+func ofGeneration(cause error, generation uint32) error {
+	r, ok := cause.(*Rejection)
+	if !ok || r.Generation == generation {
+		return cause
+	}
+	own := *r
+	own.Generation = generation
+	return &own
+}

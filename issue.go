@@ -253,35 +253,6 @@ func (d *draft) answer(i *Issued) {
 	}
 }
 
-// Issued is a token with its bearer text, which is shown once: no store holds it in the
-// clear. Only Obtain, Refresh within its grace, and Rotate with the previous text give a
-// text again.
-//
-// Every encoder of the standard library leaves the Bearer out or refuses an Issued. fmt,
-// slog and templates leave it out wherever they call the methods of Issued. Package fmt, and
-// what prints with it, uses reflection instead and shows the Bearer:
-//   - in an unexported field of another type;
-//   - in what a pointer inside another value points to, as in []any{&T{issued}}, under a
-//     verb that pointers do not have, as %s, %q or %t;
-//   - under %p and, outside Errorf, %w. go vet reports both.
-//
-// So keep no Issued in a value that is logged. Its Token says all that a log needs.
-//
-// JSON of a struct that embeds an Issued has the other fields of that struct, too. fmt and
-// slog print only the embedded Issued, because the struct has its methods. To print the
-// other fields, give the Issued a field name.
-type Issued struct {
-	Token
-	Bearer   string `json:"-" xml:"-"`          // the text that the client presents
-	Evicted  []ID   `json:"evicted,omitempty"`  // the tokens that Policy.AtLimit ended to make room; never the new token
-	Existing bool   `json:"existing,omitempty"` // Obtain, or Issue by a RequestID, found the token: it is not new
-
-	// Reduced names the fields of the Grant in which the token differs from it. Reduced is
-	// "TTL" if the parent of a delegate shortens its life, or if the token that Obtain found
-	// has another TTL, and nil otherwise.
-	Reduced []string `json:"reduced,omitempty"`
-}
-
 // fitter is a storage.Tx that can tell, without reading the records of the subject, that a new
 // record is within the limit. The transactions of memory and bolt can: without that, BenchmarkIssue
 // takes 20 percent longer.

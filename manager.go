@@ -41,7 +41,7 @@ type Manager struct {
 	drafts    sync.Pool      // of *draft, for issue
 	ended     atomic.Uint32  // the epoch up to which endEarlierEpochs has written the ends
 	apart     atomic.Int32   // the number of goroutines of tellApart
-	cuts      cuts           // that Observe is to be told of
+	cuts      hold.Cuts      // that Observe is to be told of
 }
 
 // New returns a Manager that keeps its tokens in store. It validates cfg and keeps a copy.

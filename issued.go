@@ -3,9 +3,61 @@ package lapse
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 )
+
+// Issued is a token with its bearer text, which is shown once: no store holds it in the
+// clear. Only Obtain, Refresh within its grace, and Rotate with the previous text give a
+// text again.
+//
+// Every encoder of the standard library leaves the Bearer out or refuses an Issued. fmt,
+// slog and templates leave it out wherever they call the methods of Issued. Package fmt, and
+// what prints with it, uses reflection instead and shows the Bearer:
+//   - in an unexported field of another type;
+//   - in what a pointer inside another value points to, as in []any{&T{issued}}, under a
+//     verb that pointers do not have, as %s, %q or %t;
+//   - under %p and, outside Errorf, %w. go vet reports both.
+//
+// So keep no Issued in a value that is logged. Its Token says all that a log needs.
+//
+// JSON of a struct that embeds an Issued has the other fields of that struct, too. fmt and
+// slog print only the embedded Issued, because the struct has its methods. To print the
+// other fields, give the Issued a field name.
+type Issued struct {
+	Token
+	Bearer   string `json:"-" xml:"-"`          // the text that the client presents
+	Evicted  []ID   `json:"evicted,omitempty"`  // the tokens that Policy.AtLimit ended to make room; never the new token
+	Existing bool   `json:"existing,omitempty"` // Obtain, or Issue by a RequestID, found the token: it is not new
+
+	// Reduced names the fields of the Grant in which the token differs from it. Reduced is
+	// "TTL" if the parent of a delegate shortens its life, or if the token that Obtain found
+	// has another TTL, and nil otherwise.
+	Reduced []string `json:"reduced,omitempty"`
+}
+
+// shown is an Issued without its secret.
+type shown struct {
+	Token
+	Evicted  []ID     `json:"evicted,omitempty"`
+	Existing bool     `json:"existing,omitempty"`
+	Reduced  []string `json:"reduced,omitempty"`
+}
+
+func (i *Issued) shown() shown { return shown{i.Token, i.Evicted, i.Existing, i.Reduced} }
+
+// Format writes i without its Bearer, under any verb.
+func (i Issued) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", i.shown()) }
+
+// LogValue returns i without its Bearer.
+func (i Issued) LogValue() slog.Value { return slog.AnyValue(i.shown()) }
+
+// GobEncode returns an error, because a gob would store the secret.
+func (i Issued) GobEncode() ([]byte, error) {
+	return nil, errors.New("lapse: an Issued is shown once and not to be stored; encode its Token")
+}
 
 // TokenPair is a session seen as two tokens, with their secret texts. Its JSON is the answer of
 // RFC 6749 section 5.1, made for the client and with the secrets: access_token, token_type,
@@ -124,3 +176,21 @@ func left(tok *Token, now time.Time) time.Duration {
 	}
 	return tok.ExpiresAt.Sub(now)
 }
+
+// shownPair is a TokenPair without its secrets.
+type shownPair struct {
+	Access    shown         `json:"access"`
+	Refresh   shown         `json:"refresh"`
+	ExpiresIn time.Duration `json:"expires_in"`
+	Repeated  bool          `json:"repeated,omitempty"`
+}
+
+func (c *TokenPair) shown() shownPair {
+	return shownPair{c.Access.shown(), c.Refresh.shown(), time.Duration(c.ExpiresIn), c.Repeated}
+}
+
+// Format writes c without its secrets, under any verb.
+func (c TokenPair) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()) }
+
+// LogValue returns c without its secrets.
+func (c TokenPair) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
