@@ -201,7 +201,15 @@ func TestSuspendedGoesOnRunningOut(t *testing.T) {
 	i := obtain(t, f, f.Manager, forAna)
 	f.suspend(i.ID, true)
 	was := f.record(i.ID)
-	for at, want := range map[time.Duration]error{time.Minute: lapse.ErrSuspended, 30*time.Minute - time.Millisecond: lapse.ErrSuspended, 30 * time.Minute: lapse.ErrExpired} {
+	for _, row := range []struct {
+		at   time.Duration
+		want error
+	}{
+		{time.Minute, lapse.ErrSuspended},
+		{30*time.Minute - time.Millisecond, lapse.ErrSuspended},
+		{30 * time.Minute, lapse.ErrExpired},
+	} {
+		at, want := row.at, row.want
 		f.clock.Set(lapsetest.StartMilli.Add(at))
 		for name, verb := range bearerVerbs(f.Manager) {
 			if name != "ExpireBearer" {
