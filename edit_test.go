@@ -3,6 +3,7 @@ package lapse_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -504,16 +505,29 @@ func TestEditScopeOfSession(t *testing.T) {
 // TestEditScopeWithinTheGrace: a Refresh for the whole scope that is repeated gives the same answer
 // with the words that are left. It is ErrScope once the scope has gained one, and ends nothing.
 func TestEditScopeWithinTheGrace(t *testing.T) {
-	for to, want := range map[string]error{"a": nil, "a b c": lapse.ErrScope} {
+	for _, row := range []struct {
+		asked []string // of both
+		to    string
+		scope string // of the answer that is given again
+		want  error
+	}{
+		{nil, "a", "a", nil},
+		{nil, "b a", "a b", nil},
+		{nil, "c b a", "", lapse.ErrScope},
+		{nil, "a b c", "", lapse.ErrScope},
+		{[]string{"a", "b"}, "a c", "a", nil},
+		{[]string{"a"}, "b a", "a", nil},
+		{[]string{"a"}, "b", "", nil},
+	} {
 		p := newPairs(t, memory.New(), lapse.PairConfig{})
 		first := p.first(lapse.Grant{Subject: "ana", Scope: "a b"})
-		c, err := p.Refresh(p.ctx, first.Refresh.Bearer)
+		c, err := p.Refresh(p.ctx, first.Refresh.Bearer, row.asked...)
 		lapsetest.WantIs(t, "Refresh", err, nil)
-		p.edit(c.Access.ID, scoped(to))
-		again, err := p.Refresh(p.ctx, first.Refresh.Bearer)
-		lapsetest.WantIs(t, "again, to "+to, err, want)
-		if want == nil && (again.Refresh.Bearer != c.Refresh.Bearer || again.Scope != to) {
-			t.Errorf("another answer, for %q", again.Scope)
+		p.edit(c.Access.ID, scoped(row.to))
+		again, err := p.Refresh(p.ctx, first.Refresh.Bearer, row.asked...)
+		lapsetest.WantIs(t, fmt.Sprintf("%q again, to %q", row.asked, row.to), err, row.want)
+		if row.want == nil && (again.Refresh.Bearer != c.Refresh.Bearer || again.Scope != row.scope) {
+			t.Errorf("%q again, to %q: another answer, for %q", row.asked, row.to, again.Scope)
 		}
 		_, err = p.Refresh(p.ctx, c.Refresh.Bearer)
 		lapsetest.WantIs(t, "the next refresh", err, nil)

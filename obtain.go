@@ -148,7 +148,8 @@ func (o *obtaining) renew(tx storage.Tx, rec *storage.Record, now time.Time) err
 
 // candidate returns the newest of the live tokens that were made by Obtain for a grant like the
 // draft's, or a record without ID. It skips damaged records, and tokens that Edit lets live for less
-// than MinLeft: no rotation would make them live longer.
+// than MinLeft: no rotation would make them live longer. It skips no suspended token, beside which
+// Obtain makes no other.
 func (o *obtaining) candidate(tx storage.Tx, now time.Time) (found storage.Record, err error) {
 	d := &o.draft
 	needed := now.Add(o.asked.minLeft(&d.m.policy))
@@ -160,7 +161,7 @@ func (o *obtaining) candidate(tx storage.Tx, now time.Time) (found storage.Recor
 			continue
 		}
 		tok := d.m.token(&rec)
-		if rec.CapEdited && tok.MaxExpiresAt.Before(needed) {
+		if rec.CapEdited && rec.SuspendedAt.IsZero() && tok.MaxExpiresAt.Before(needed) {
 			continue
 		}
 		if tok.Live(now) && !rec.IssuedAt.Before(found.IssuedAt) {

@@ -61,7 +61,7 @@ func (p *Pairs) refreshText(ctx context.Context, verb *call, refreshToken string
 }
 
 // narrowScope returns those words of tok's scope that are in asked, in the order of that scope,
-// or all of them if asked has no word. It returns a *ScopeError for a word that tok lacks.
+// or all of them if asked has no word. For a word that tok lacks it returns a *ScopeError as well.
 func narrowScope(tok *Token, asked []string) (string, error) {
 	length := -1
 	for _, scope := range asked {
@@ -142,15 +142,14 @@ func (r *refreshing) apply(tx storage.Tx, now time.Time) (err error) {
 		return r.reuse(tx)
 	case err != nil:
 		return err
-	default:
-		if r.scope, err = narrowScope(&r.tok, r.asked); err != nil {
-			return decide(err)
-		}
-		if r.stands == previousText {
-			return r.giveAgain(kept)
-		}
-		return r.replace(tx, kept)
+	case r.stands == previousText:
+		return r.giveAgain(kept)
 	}
+	kept, _ := sessionOf(&r.rec)
+	if r.scope, err = narrowScope(&r.tok, r.asked); err != nil {
+		return decide(err)
+	}
+	return r.replace(tx, kept)
 }
 
 // sessionLives reports whether the session of rec is alive at now by its record. It applies no
@@ -190,12 +189,16 @@ func (r *refreshing) makeSecrets(key bearer.TagKey, generation uint32, salt []by
 	}
 }
 
-// giveAgain sets both current secrets again, for a caller that has the previous text. The error
-// is a *ScopeError if another scope is asked for, or errSecrets if the record does not match.
+// giveAgain sets both current secrets again, for a caller that has the previous text. Words that an
+// Edit has taken from the session since do not count. The error is a *ScopeError if another scope is
+// asked for, or errSecrets if the record does not match.
 func (r *refreshing) giveAgain(kept session) error {
-	if r.scope != kept.accessScope() {
-		return decide(repeatedScope(r.scope, kept.accessScope()))
+	first := kept.accessScope()
+	scope, _ := narrowScope(&r.tok, r.asked)
+	if !scopeWithin(scope, first) || !scopeWithin(first, scope) {
+		return decide(repeatedScope(scope, first))
 	}
+	r.scope = first
 	r.makeSecrets(kept.key(), r.rec.Generation, []byte(kept.salt()))
 	sum := r.access.Sum(r.p.access.binding)
 	if !r.refresh.Proves(r.p.refresh.binding, &r.rec.Digest) || !isSum(kept.access(), &sum) {

@@ -665,3 +665,17 @@ func TestSuspendTogether(t *testing.T) {
 		}
 	})
 }
+
+// TestObtainOfTheSuspendedNearAnEditedExpiry: however little is left of the suspended token, Obtain
+// makes no other beside it.
+func TestObtainOfTheSuspendedNearAnEditedExpiry(t *testing.T) {
+	f := newFixture(t, lapsetest.Keyed(lapse.Policy{}, 1))
+	i := obtain(t, f, f.Manager, forAna)
+	f.edit(i.ID, until(f.Now().Add(20*time.Minute)))
+	f.suspend(i.ID, true)
+	for _, left := range []time.Duration{3*time.Minute + time.Millisecond, 3 * time.Minute, 3*time.Minute - time.Millisecond, time.Millisecond} {
+		f.clock.Set(f.token(i.ID).ExpiresAt.Add(-left))
+		_, err := f.Obtain(f.ctx, forAna)
+		lapsetest.WantIs(t, fmt.Sprintf("Obtain with %v left", left), err, lapse.ErrSuspended)
+	}
+}

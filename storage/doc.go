@@ -90,10 +90,11 @@
 //	    would raise ExpiresAt again. A Put that ends a record is no exception. The
 //	    record that is put must be based on the one that the Tx has read.
 //	S30 Living yields, in ID order and each once, every record of the subject without
-//	    an end and with ExpiresAt after now, including those that the same Tx put.
-//	    It may yield others. Its cost is that of the records that it yields, and of
-//	    each newly dead record once. This holds for a now that is earlier than in a
-//	    call before, and for a record that a late Touch raised.
+//	    an end and with ExpiresAt after now, including those that the same Tx put. It
+//	    may yield others, and may leave out those of KindAlias. Its cost is that of the
+//	    records that it yields, and of each newly dead record once; aliases cost
+//	    nothing. This holds for a now that is earlier than in a call before, and for a
+//	    record that a late Touch raised.
 //	S31 A record that Delete removed is gone for every method once Update returns. A
 //	    Touch of it, however late, creates nothing. A Put of its ID in the same Tx is
 //	    ErrConflict.

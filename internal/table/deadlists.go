@@ -10,7 +10,7 @@ import "github.com/seed-55daa01a/lapse/storage"
 // there until a walk finds it dead.
 type deadLists struct {
 	expired uint32 // records without an end that had expired by some instant, the latest ExpiresAt first
-	ended   uint32 // records with an end
+	ended   uint32 // records with an end, and aliases
 }
 
 // head returns the first record of the list that has the flag list.

@@ -82,6 +82,8 @@ func (s *livingWalk) count(list uint64, ref uint32, c *cell) outcome {
 func (s *livingWalk) classify(list uint64, ref uint32, c *cell) (lives bool, v outcome) {
 	expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli // read once: a Touch may raise expires meanwhile
 	switch {
+	case list == inEnded:
+		return false, stop // an alias there may not have ended
 	case !ended && expires > s.now:
 		return true, stays
 	case list != 0:

@@ -126,6 +126,19 @@ func (x *subjectIndex) link(ref uint32, hash uint64, subject string, texts *text
 	}
 }
 
+// linkAlias is link for an alias, which no walk through the living records of a subject needs: behind
+// the leader it goes to the list of ended records. A subject that had issued 2,000 tokens by a
+// RequestID took 70 times as long for the next Issue otherwise.
+func (x *subjectIndex) linkAlias(ref uint32, hash uint64, subject string, texts *texts) {
+	first := x.leader(hash, subject, texts)
+	if first == 0 {
+		x.link(ref, hash, subject, texts)
+		return
+	}
+	x.slabs.cell(ref).setList(inEnded)
+	x.linkDead(ref, first, 0, inEnded)
+}
+
 // insertAfter puts ref into the list of before, right behind that.
 func (x *subjectIndex) insertAfter(ref, before uint32) {
 	next := &x.slabs.cell(before).subjectLink.next

@@ -148,7 +148,11 @@ func (t *Table) insert(k key, hash uint64, r *storage.Record) {
 		c.set(&w, occupied)
 		c.unlock(true)
 	}
-	t.subjects.link(ref, hash, r.Subject, &t.texts)
+	if r.Kind == storage.KindAlias {
+		t.subjects.linkAlias(ref, hash, r.Subject, &t.texts)
+	} else {
+		t.subjects.link(ref, hash, r.Subject, &t.texts)
+	}
 	t.expiries.fileUnder(ref, w.deadFrom())
 	t.ids.insert(k, ref)
 	t.count.Add(1)
@@ -186,7 +190,8 @@ func (t *Table) replace(ref uint32, c *cell, hash uint64, r *storage.Record, see
 	switch {
 	case moved:
 		t.subjects.link(ref, hash, r.Subject, &t.texts)
-	case flags&inDead != 0 && (w[wExpires] != was[wExpires] || w[wEnded] != was[wEnded]):
+	case flags&inDead == 0 || r.Kind == storage.KindAlias:
+	case old.Kind == storage.KindAlias || w[wExpires] != was[wExpires] || w[wEnded] != was[wEnded]:
 		t.subjects.restore(ref, &t.texts)
 	}
 	if dead := w.deadFrom(); dead < was.deadFrom() {
