@@ -37,12 +37,12 @@ func (m *model) texts(n int, kind secret, hand func(modelText) bool) (all []mode
 
 // limits are the instants to come at which something changes for r, by what does.
 func (m *model) limits(p *modelPolicy, n int) []int64 {
-	r := &m.records[n]
+	r, all := &m.records[n], m.aliasLimits(p, n)
 	if r.swept {
-		return nil
+		return all
 	}
 	s := m.seen(p, r)
-	all := []int64{r.until}
+	all = append(all, r.until)
 	if r.kind == lapse.KindSession {
 		all = append(all, r.accessUntil)
 	}

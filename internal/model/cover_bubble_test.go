@@ -206,7 +206,7 @@ func holdScenarios() []scenario {
 			all = append(all, deed{verb: "expire subject", record: nowhere, grant: ana}, deed{verb: "forget subject", grant: ana})
 			return append(all, m.moves(&ps.access)...)
 		},
-	}, heldBoundScenario(), heldSuspendScenario()}
+	}, heldBoundScenario(), heldSuspendScenario(), heldEditScenario()}
 }
 
 // heldBoundScenario is a bound session by which a connection is held. The connection is used without

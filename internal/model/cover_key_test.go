@@ -11,7 +11,7 @@ import (
 
 // same reports whether m and o are in the same state.
 func (m *model) same(o *model) bool {
-	return m.now == o.now && slices.Equal(m.records, o.records) && slices.Equal(m.holds, o.holds)
+	return m.now == o.now && slices.Equal(m.records, o.records) && slices.Equal(m.holds, o.holds) && slices.Equal(m.aliases, o.aliases)
 }
 
 // key is a hash of the state of m and of the texts in hand, whenever it is come to. Left
@@ -23,6 +23,7 @@ func (c *cover) key(m *model) uint64 {
 	for n := range m.records {
 		c.record(&k, m, n)
 	}
+	k.aliases(m, c.w.policies[0].retention)
 	var held []int
 	for _, h := range m.holds {
 		if h.cut == nil {
@@ -61,7 +62,7 @@ func (c *cover) record(k *keyOfState, m *model, n int) {
 	if c.ages {
 		c.age(k, m, n)
 	}
-	k.numbers(int(r.reason), r.left, r.parent, r.family, min(r.generation, 3), r.generation-max(r.before, r.generation-3), int(r.key), int(r.kind), int(r.bound))
+	k.numbers(int(r.reason), r.left, r.parent, r.family, min(r.generation, 3), r.generation-max(r.before, r.generation-3), int(r.key), int(r.kind), int(r.bound), int(r.requestKey))
 	k.flags(r.before != nowhere, r.tagged, r.unused, r.salted, r.accessBefore, r.confirmed != unset, r.suspended != unset, r.capEdited)
 	if len(m.holds) > 0 {
 		k.numbers(r.generation - r.floor)

@@ -235,7 +235,7 @@ func coverFaults() []coverFault {
 
 // TestCoverFindsFaults: each of them is found, or TestCover means nothing.
 func TestCoverFindsFaults(t *testing.T) {
-	for _, f := range append(coverFaults(), editFaults()...) {
+	for _, f := range append(append(coverFaults(), editFaults()...), aliasFaults()...) {
 		t.Run(f.name, func(t *testing.T) { f.find(t) })
 	}
 }

@@ -26,6 +26,7 @@ func scenarios() []scenario {
 		boundScenario(), boundSessionScenario(), boundDelegateScenario(), gapConfirmScenario(),
 		suspendScenario(), suspendSessionScenario(), suspendDelegateScenario(), suspendLimitScenario(), suspendObtainScenario(), gapSuspendScenario(),
 		editScenario(), editFamilyScenario(), editSessionScenario(), gapEditScenario(),
+		importScenario(), requestScenario(), gapAliasScenario(),
 	}
 }
 

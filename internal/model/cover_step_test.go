@@ -135,7 +135,17 @@ func (w *world) compare(m *model) error {
 	if w.stored, err = w.contents(w.stored[:0]); err != nil {
 		return err
 	}
-	all := w.stored
+	var all, aliases []storage.Record
+	for _, rec := range w.stored {
+		if rec.Kind == storage.KindAlias {
+			aliases = append(aliases, rec)
+		} else {
+			all = append(all, rec)
+		}
+	}
+	if err := w.compareAliases(m, aliases); err != nil {
+		return err
+	}
 	for _, n := range m.byID() {
 		r := &m.records[n]
 		if r.swept {
@@ -201,8 +211,9 @@ func (r *modelRecord) kept() kept {
 		}
 		return k
 	}
+	requested := r.requestKey != 0 && r.generation == 0
 	k := kept{
-		Tagged: r.tagged, Unused: r.unused, Salted: r.salted, Obtained: r.key != 0,
+		Tagged: r.tagged, Unused: r.unused, Salted: r.salted || requested, Obtained: r.key != 0, Requested: requested,
 		Floor: uint32(r.floor), Previous: r.before != nowhere,
 	}
 	if k.Previous {

@@ -17,6 +17,7 @@ type deed struct {
 	ms      int64
 	scope   string
 	grant   lapse.Grant
+	foreign foreignText
 	lost    bool  // the answer does not come to hand
 	proof   byte  // the key that its context proves; 0: none
 	between *deed // what happens between the reading and the writing of the verb
@@ -77,6 +78,7 @@ var plainVerbs = map[string]coverVerb{
 		},
 		func(m *model, w *world, a *deed, id lapse.ID) outcome { return m.issue(w.policies[a.by], a.grant, id) },
 	},
+	"import": importVerb,
 	"obtain": {
 		func(w *world, a *deed, _ lapse.ID, _ string) (outcome, []string, error) {
 			return issuedOutcome(w.managers[a.by].Obtain(w.ctx, a.grant))

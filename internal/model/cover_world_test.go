@@ -73,6 +73,9 @@ func (w *world) useHold(m *model, i int) (o outcome, err error) {
 		use = func(w *world, _ *model, i int) error { return w.holds[i].hold.Use(w.ctx) }
 	}
 	if err = use(w, m, i); w.holds[i].ctx.Err() == nil {
+		if err == nil {
+			o.token = heldToken(w.holds[i].hold.Token())
+		}
 		return o, err
 	}
 	if o.failed(err); errors.Is(err, context.Canceled) {
@@ -95,7 +98,7 @@ func build(s *worldSetup, clock worldClock, store storage.Store) (*world, error)
 	w := &world{ctx: context.Background(), clock: clock, store: store}
 	config := func(p *modelPolicy) lapse.Config {
 		cfg := lapsetest.Keyed(p.real(), p.keys...)
-		cfg.Prefix, cfg.Clock, cfg.ClockGuard = p.prefix, clock, s.guard
+		cfg.Prefix, cfg.Clock, cfg.ClockGuard, cfg.Foreign = p.prefix, clock, s.guard, readForeign
 		if _, bubble := clock.(bubbleClock); bubble {
 			cfg.Clock = nil
 		}
@@ -115,6 +118,7 @@ func build(s *worldSetup, clock worldClock, store storage.Store) (*world, error)
 		ps.access.sessions, ps.refresh.sessions = ps, ps
 		ps.access.maxTokens = lapse.NoTokenLimit
 		cfg := lapse.PairConfig{Access: config(&ps.access), Refresh: config(&ps.refresh), Grace: cmp.Or(ms(ps.grace), lapse.NoGrace)}
+		cfg.Refresh.Foreign = nil
 		pairs, err := lapse.NewPairs(store, cfg)
 		if err != nil {
 			return nil, err

@@ -24,6 +24,7 @@ func changed(where func(r *storage.Record) bool, change func(r *storage.Record))
 func historyFaults() map[string]lapsetest.Wrong {
 	any := func(*storage.Record) bool { return true }
 	delegate := func(r *storage.Record) bool { return r.Parent != (lapse.ID{}) }
+	alias := func(r *storage.Record) bool { return r.Kind == storage.KindAlias }
 	ended := func(why lapse.EndReason) func(*storage.Record) bool {
 		return func(r *storage.Record) bool { return r.EndReason == why }
 	}
@@ -75,6 +76,10 @@ func historyFaults() map[string]lapsetest.Wrong {
 		"Obtain does not know its own": {OnPut: changed(func(r *storage.Record) bool { return r.Sealed.Len() == 34 }, func(r *storage.Record) {
 			r.Sealed = storage.NewSealed("?" + r.Sealed.Text()[1:])
 		})},
+		"a foreign text finds no token": {OnGet: changed(alias, func(r *storage.Record) {
+			r.Sealed = storage.NewSealed(r.Sealed.Text()[:2] + string(make([]byte, 16)) + r.Sealed.Text()[18:])
+		})},
+		"a request is made twice":         {OnRead: changed(alias, func(r *storage.Record) { r.ExpiresAt = r.IssuedAt })},
 		"forgets the living alone":        {OnDelete: func(r storage.Record) bool { return r.EndedAt.IsZero() }},
 		"forgets no session":              {OnDelete: func(r storage.Record) bool { return r.Kind != lapse.KindSession }},
 		"a page hides what never expires": {OnList: func(r storage.Record) bool { return !r.MaxExpiresAt.IsZero() }},

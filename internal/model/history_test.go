@@ -106,7 +106,7 @@ func (h *history) step() error {
 
 // history deeds by what they need: nothing, a record or a text.
 var (
-	historyMakes   = []string{"issue", "log in", "obtain", "issue", "log in"}
+	historyMakes   = []string{"issue", "log in", "obtain", "issue", "import", "log in"}
 	historyByID    = []string{"expire", "rotate ID", "expire subject", "sweep", "sessions", "suspend", "resume", "rotate ID", "edit scope", "expire", "edit expiry", "rotate ID", "edit uses", "forget subject"}
 	historyByText  = []string{"authenticate", "delegate", "rotate", "authenticate", "renew", "peek", "expire bearer", "expire pair", "rotate", "authenticate", "confirm"}
 	historyByPairs = []string{"refresh", "refresh", "refresh", "peek pair", "expire pair"}
@@ -123,7 +123,7 @@ func (h *history) deed() (a deed, ok bool) {
 	}
 	switch h.next(6) {
 	case 0:
-		a.verb = pick(h, historyMakes...)
+		h.make(&a)
 	case 1:
 		a.verb = pick(h, historyByID...)
 		if len(h.m.records) == 0 {
@@ -148,13 +148,35 @@ func (h *history) deed() (a deed, ok bool) {
 	return h.own(a), true
 }
 
+// make has a make a token, or find one by a key.
+func (h *history) make(a *deed) {
+	a.verb = pick(h, historyMakes...)
+	switch a.verb {
+	case "import":
+		a.foreign = foreignText{key: pick[byte](h, 'k', 'l', 'm'), digest: pick[byte](h, '3', '3', '3', '5')}
+	case "issue":
+		a.grant.RequestID = pick(h, "", "first", "", "second", "")
+		if n := len(h.m.aliases); n > 0 && a.grant.RequestID != "" && h.next(2) == 1 {
+			if asked := h.m.aliases[n-1-h.next(n)].grant; asked.RequestID != "" {
+				a.grant = asked
+			}
+		}
+	}
+}
+
 // own is a by a Manager that can do it, and with the proof of the key that it takes, mostly.
 func (h *history) own(a deed) deed {
 	if a.text != (modelText{}) {
 		bound := h.m.records[a.text.record].bound
 		a.proof = pick(h, bound, bound, 1, bound, bound, 0, bound, bound, 2, bound)
 	}
-	if _, plain := plainVerbs[a.verb]; !plain && !slices.Contains([]string{"expire", "expire bearer", "expire subject", "forget subject", "sweep", "suspend", "resume", "edit scope", "edit expiry", "edit uses"}, a.verb) {
+	_, plain := plainVerbs[a.verb]
+	if a.text != (modelText{}) && !plain && a.verb != "expire bearer" {
+		if _, foreign := h.m.foreign(a.text); foreign { // no refresh text is foreign
+			a.verb = "expire bearer"
+		}
+	}
+	if !plain && !slices.Contains([]string{"expire", "expire bearer", "expire subject", "forget subject", "sweep", "suspend", "resume", "edit scope", "edit expiry", "edit uses"}, a.verb) {
 		a.by = 0 // of the Pairs
 		return a
 	}
@@ -180,7 +202,8 @@ func (h *history) text(wanted func(modelText) bool) (t modelText, ok bool) {
 	t = some[len(some)-1-h.next(min(6, len(some)))]
 	if odd := pick(h, asMade, mistyped, otherID, otherKind); h.next(16) == 1 {
 		session := h.m.records[t.record].kind == lapse.KindSession
-		if (odd != otherID || len(h.m.records) > 1) && (odd != otherKind || session) {
+		_, foreign := h.m.foreign(t)
+		if (odd != otherID || len(h.m.records) > 1 && !foreign) && (odd != otherKind || session) {
 			t.odd = odd
 		}
 	}

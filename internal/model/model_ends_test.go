@@ -134,6 +134,7 @@ func (m *model) forgetSubject(subject string) (o outcome) {
 	for _, r := range gone {
 		r.swept, r.forgotten = true, true
 	}
+	m.sweepAliases(unset, subject)
 	if o.count = len(gone); o.count > 0 {
 		m.tell("forgotten")
 	}
@@ -147,6 +148,7 @@ func (m *model) sweep(p *modelPolicy) (o outcome) {
 			o.count++
 		}
 	}
+	o.count += m.sweepAliases(m.now-p.retention, "")
 	if o.count > 0 {
 		m.tell("swept")
 	}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"errors"
+	"time"
 
 	"github.com/seed-55daa01a/lapse"
 )
@@ -25,6 +26,12 @@ func (m *model) hold(p *modelPolicy, t modelText) outcome {
 	return o
 }
 
+// heldToken is what Hold.Token shows at once of a change.
+func heldToken(tok lapse.Token) lapse.Token {
+	tok.LastUsedAt, tok.ExpiresAt = time.Time{}, time.Time{}
+	return tok
+}
+
 // useHold is Hold.Use by the connection i.
 func (m *model) useHold(p *modelPolicy, i int) outcome {
 	h := &m.holds[i]
@@ -40,8 +47,9 @@ func (m *model) useHold(p *modelPolicy, i int) outcome {
 	}
 	h.asked = true
 	before := m.by(p, r, isCurrent)
+	o := outcome{token: heldToken(m.token(before))}
 	if r.kind == lapse.KindPlain && r.generation != h.generation {
-		return outcome{}
+		return o
 	}
 	if r.unused || p.due(&before, m.now) {
 		m.useSecret(r)
@@ -50,7 +58,7 @@ func (m *model) useHold(p *modelPolicy, i int) outcome {
 	if m.by(p, r, isCurrent).expires > before.expires {
 		m.tell("renewed")
 	}
-	return outcome{}
+	return o
 }
 
 // held reports whether a connection is held by the token n.

@@ -13,6 +13,14 @@ func (m *model) issue(p *modelPolicy, g lapse.Grant, id lapse.ID) outcome {
 	if g.TTL.Milliseconds() > p.maxTTL || g.SessionTTL != 0 {
 		return outcome{err: lapse.ErrInvalidGrant}
 	}
+	if g.RequestID != "" {
+		return m.request(p, g, id)
+	}
+	return m.issueNew(p, g, id)
+}
+
+// issueNew is issue for a grant that no token stands for.
+func (m *model) issueNew(p *modelPolicy, g lapse.Grant, id lapse.ID) outcome {
 	evicted, err := m.room(p, p, lapse.KindPlain, g.Subject)
 	if err != nil {
 		return outcome{err: err}

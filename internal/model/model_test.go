@@ -16,6 +16,7 @@ type model struct {
 	now     int64
 	records []modelRecord // in the order in which they were made
 	holds   []modelHold
+	aliases []modelAlias
 	told    []string // what Observe is to be told of, in this step
 	proof   byte     // the key that the context of this step proves; 0: none
 }
@@ -58,6 +59,8 @@ type modelRecord struct {
 	salted     bool  // the current secret can be given again
 	floor      int
 	key        byte // which derives the current secret; 0: none does
+	requestKey byte // of a RequestID, which derives the first secret; 0: none does
+	foreign    byte // the key of its first text, which is foreign; 0: it is not
 
 	// Of a session. until is that of its refresh text.
 	refreshPrefix, accessScope            string
@@ -105,7 +108,7 @@ func plus(a, b int64) int64 {
 
 // clone returns a model that m does not change.
 func (m *model) clone() *model {
-	return &model{now: m.now, records: slices.Clone(m.records), holds: slices.Clone(m.holds), proof: m.proof}
+	return &model{now: m.now, records: slices.Clone(m.records), holds: slices.Clone(m.holds), aliases: slices.Clone(m.aliases), proof: m.proof}
 }
 
 func (m *model) tell(what string) { m.told = append(m.told, what) }

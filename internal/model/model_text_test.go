@@ -114,7 +114,8 @@ func (m *model) dead(s *modelRecord, generation int) outcome {
 // and standing, or what it is refused with.
 func (m *model) proved(t modelText, kind secret, prefix string) (r *modelRecord, found modelStanding, refused *outcome) {
 	r = &m.records[t.record]
-	if t.odd == mistyped {
+	alias, foreign := m.foreign(t)
+	if t.odd == mistyped && !foreign {
 		m.tell("rejected")
 		return r, isUnknown, &outcome{err: lapse.ErrMalformed}
 	}
@@ -123,6 +124,10 @@ func (m *model) proved(t modelText, kind secret, prefix string) (r *modelRecord,
 		own = r.refreshPrefix
 	}
 	found = m.standing(t)
+	if foreign && (alias == nil || own != prefix || r.swept) { // nothing leads to a token
+		m.tell("rejected")
+		return r, isUnknown, &outcome{err: lapse.ErrUnknown}
+	}
 	if own != prefix || (t.kind == refreshText) != (kind == refreshText) {
 		found = isUnknown
 	}

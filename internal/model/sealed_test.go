@@ -15,6 +15,7 @@ import (
 // kept is what a record keeps sealed of its secrets.
 type kept struct {
 	Tagged, Unused, Salted, Obtained bool
+	Requested                        bool
 	Floor, Before                    uint32
 	Previous                         bool // a digest of the previous secret, of a session of the previous refresh secret
 	Salt                             string
@@ -65,6 +66,8 @@ func keptIn(rec *storage.Record) (kept, error) {
 		return kept{}, nil
 	case strings.HasPrefix(text, "o1") && len(text) == 2+32:
 		return kept{Obtained: true, Salted: true, Salt: text[2:]}, nil
+	case strings.HasPrefix(text, "q1") && len(text) == 2+32:
+		return kept{Requested: true, Salted: true, Salt: text[2:]}, nil
 	case !strings.HasPrefix(text, "p1") || len(text) != plainLen:
 		return kept{}, errForm
 	}
