@@ -6,7 +6,6 @@ import (
 	"errors"
 	"iter"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/steady"
@@ -110,15 +109,6 @@ type listing struct {
 	epoch uint32 // of now
 	given int    // pairs
 	first error  // of the pairs
-	pairs []pair // of the page; its memory serves the next page
-}
-
-// pair is what List yields for a record of a page.
-type pair struct {
-	rec   *storage.Record // with the Token that List yields
-	err   error
-	at    int    // the place of rec in its page
-	epoch uint32 // in which rec was read
 }
 
 // run is the loop. It returns an error that is not of one record.
@@ -146,7 +136,7 @@ func (l *listing) runInOrder() error {
 		if last != (ID{}) && (err == nil || damaged(err)) && rec.ID.Compare(last) <= 0 {
 			continue
 		}
-		tok, selected, err := l.read(&rec, err)
+		selected, err := l.read(&rec, err)
 		switch {
 		case err != nil && !errors.Is(err, ErrCorrupt):
 			return err
@@ -155,7 +145,7 @@ func (l *listing) runInOrder() error {
 		case l.left() == 0:
 			l.query.setNext(orderOfIDs, last.String())
 			return nil
-		case !l.give(tok, err):
+		case !l.give(rec.Token, err):
 			return nil
 		case l.left() == 0 && l.query.Next == nil:
 			return nil
@@ -185,17 +175,20 @@ const pageSize = 256
 func (l *listing) runPages(pager storage.Pager) error {
 	after, err := l.query.place(orderOfPages)
 	for n := min(pageSize, l.left()); err == nil; {
-		if after, err = l.readPage(pager, after, n); err != nil {
+		var recs []storage.Record
+		var last error
+		if recs, after, last = l.readPage(pager, after, n); last != nil && (len(recs) == 0 || !damaged(last)) {
+			err = storeError(l.verb, last)
 			break
 		}
-		if !l.givePairs(l.pairs[:min(len(l.pairs), l.left())]) {
-			return nil
+		if more, err := l.givePage(recs, last); !more {
+			return err
 		}
 		if after == "" || l.left() == 0 {
 			l.query.setNext(orderOfPages, after)
 			return nil
 		}
-		if n = min(2*n, pageSize); 4*len(l.pairs) > n { // otherwise few records are selected
+		if n = min(2*n, pageSize); 4*len(recs) > n { // otherwise few records are selected
 			n = min(pageSize, l.left())
 		}
 	}
@@ -205,71 +198,68 @@ func (l *listing) runPages(pager storage.Pager) error {
 	return err
 }
 
-// givePairs yields pairs and returns false if the body stops the loop. It reads a record again if a
-// new epoch has begun since.
-func (l *listing) givePairs(pairs []pair) bool {
-	for _, p := range pairs {
-		selected := true
-		if p.err == nil && p.epoch != l.m.marks.Epoch() {
-			p.rec.Token, selected, p.err = l.read(p.rec, nil)
-		}
-		if selected && !l.give(p.rec.Token, p.err) {
-			return false
-		}
-	}
-	return true
-}
-
-// readPage sets pairs to those of the page of n records behind after. If they are more than are
-// left, it reads a page again that ends behind the last one that is left. It returns the next page.
-func (l *listing) readPage(pager storage.Pager, after string, n int) (next string, err error) {
+// readPage returns the selected records of the page of n records behind after, and what else Page
+// returned. If they are more than are left, it reads a page again that ends behind the last one that
+// is left.
+func (l *listing) readPage(pager storage.Pager, after string, n int) (recs []storage.Record, next string, err error) {
 	for {
-		recs, next, err := pager.Page(l.ctx, after, n)
-		if err != nil && (len(recs) == 0 || !damaged(err)) {
-			return "", storeError(l.verb, err)
+		recs, next, err = pager.Page(l.ctx, after, n)
+		selected, left := 0, l.left()
+		for i := range recs {
+			bad := err != nil && i == len(recs)-1
+			switch {
+			case !bad && !l.selects(&recs[i]):
+				continue
+			case selected < left:
+				n = i + 1
+				if selected != i {
+					recs[selected] = recs[i]
+				}
+			}
+			selected++
 		}
-		if err := l.readPairs(recs, err); err != nil || len(l.pairs) <= l.left() || l.query.Next == nil {
-			return next, err
+		if selected <= left {
+			return recs[:selected], next, err
 		}
-		n = l.pairs[l.left()-1].at + 1
 	}
 }
 
-// readPairs sets pairs to those of recs. last is the error of the last one.
-func (l *listing) readPairs(recs []storage.Record, last error) error {
-	l.pairs = slices.Grow(l.pairs[:0], len(recs))
+// givePage yields the tokens of recs. last is the error of the last one. more is false if the loop is
+// over, by its body or by an error that is not of one record.
+func (l *listing) givePage(recs []storage.Record, last error) (more bool, err error) {
 	for i := range recs {
 		var err error
 		if i == len(recs)-1 {
 			err = last
 		}
-		tok, selected, err := l.read(&recs[i], err)
-		if err != nil && !errors.Is(err, ErrCorrupt) {
-			return err
-		}
-		if selected {
-			recs[i].Token = tok
-			l.pairs = append(l.pairs, pair{&recs[i], err, i, l.epoch})
+		selected, err := l.read(&recs[i], err)
+		switch {
+		case err != nil && !errors.Is(err, ErrCorrupt):
+			return false, err
+		case selected && !l.give(recs[i].Token, err):
+			return false, nil
 		}
 	}
-	return nil
+	return true, nil
 }
 
-// read returns the token of rec, which the store returned with err, and whether it is selected. An
-// error is, too.
-func (l *listing) read(rec *storage.Record, err error) (tok Token, selected bool, _ error) {
-	if err != nil {
-		return Token{ID: rec.ID}, true, storeError(l.verb, err)
+// read has rec, which the store returned with err, show its token, and reports whether that is
+// selected. An error is selected, too.
+func (l *listing) read(rec *storage.Record, err error) (selected bool, _ error) {
+	if err == nil && !l.selects(rec) {
+		return false, nil
 	}
+	err = l.m.listed(l.verb, rec, err, l.get)
+	return err != nil || !l.query.live() || alive(&rec.Token, l.now), err
+}
+
+// selects reports whether rec is selected by what stands in it. The records above a delegate may say
+// that it is dead.
+func (l *listing) selects(rec *storage.Record) bool {
 	if l.m.marks.Epoch() != l.epoch { // a new one has begun: the time before may be later
 		l.now, l.epoch = l.m.stamp()
 	}
-	live := l.query.Live || l.query.Within != 0
-	if !l.query.matches(rec) || l.ours != nil && !l.ours(rec) || live && (!rec.Live(l.now) || spent(rec)) {
-		return tok, false, nil
-	}
-	tok, err = l.m.listed(l.verb, rec, nil, l.get)
-	return tok, err != nil || !live || tok.Live(l.now), err
+	return l.query.matches(rec) && (l.ours == nil || l.ours(rec)) && (!l.query.live() || alive(&rec.Token, l.now) && !spent(rec))
 }
 
 // give yields a pair and returns false if the body stops the loop.

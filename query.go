@@ -56,6 +56,9 @@ func (q *Query) checkFields() error {
 // paged reports whether q has a field of pages.
 func (q *Query) paged() bool { return q.After != "" || q.Limit != 0 || q.Next != nil }
 
+// live reports whether q is about live tokens alone.
+func (q *Query) live() bool { return q.Live || q.Within != 0 }
+
 // matches reports whether rec is of a token with the Prefix and the Name of q.
 func (q *Query) matches(rec *storage.Record) bool {
 	return isToken(rec) && (q.Prefix == "" || q.Prefix == rec.Prefix) && (q.Name == "" || q.Name == rec.Name)

@@ -71,20 +71,21 @@ func (m *Manager) viewText(rec *storage.Record, found standing) {
 	rec.ExpiresAt, rec.Scope = capped(rec.ExpiresAt, until), s.accessScope()
 }
 
-// listed returns the token of rec, which the store yielded with err, limited by the records above it
-// that get returns. With an error it returns a token with the ID alone.
-func (m *Manager) listed(verb Verb, rec *storage.Record, err error, get func(ID) (storage.Record, error)) (Token, error) {
+// listed has rec, which the store yielded with err, show its token, limited by the records above it
+// that get returns. With an error rec shows a token with the ID alone.
+func (m *Manager) listed(verb Verb, rec *storage.Record, err error, get func(ID) (storage.Record, error)) error {
 	if err == nil && rec.Kind == KindSession && !legible(rec) {
 		err = errSecrets
 	}
-	tok := m.token(rec)
-	if err == nil && tok.Parent != (ID{}) {
-		_, err = m.clamp(&tok, get)
+	m.tokenInto(rec, &rec.Token)
+	if err == nil && rec.Parent != (ID{}) {
+		_, err = m.clamp(&rec.Token, get)
 	}
 	if err != nil {
-		return Token{ID: rec.ID}, storeError(verb, err)
+		rec.Token = Token{ID: rec.ID}
+		return storeError(verb, err)
 	}
-	return tok, nil
+	return nil
 }
 
 // isToken reports whether rec is of a token, and not an alias, which names one.

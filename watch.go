@@ -108,8 +108,8 @@ func (m *Manager) change(ctx context.Context, q *Query, c storage.Change, err er
 		return Change{}, false, nil
 	}
 	rec.ID = c.ID
-	tok, err := m.listed(VerbWatch, &rec, err, m.getter(ctx))
-	return Change{Token: tok}, true, err
+	err = m.listed(VerbWatch, &rec, err, m.getter(ctx))
+	return Change{Token: rec.Token}, true, err
 }
 
 // Held is a token by which connections of a Manager are held.
@@ -171,6 +171,6 @@ func (m *Manager) held(id ID, get func(ID) (storage.Record, error)) (h Held, err
 		return h, err
 	}
 	rec.ID = id
-	h.Token, err = m.listed(VerbHolds, &rec, err, get)
-	return h, err
+	err = m.listed(VerbHolds, &rec, err, get)
+	return Held{Token: rec.Token}, err
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/seed-55daa01a/lapse/internal/base62"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -46,9 +47,9 @@ func (t *Table) cellsBehind(passed uint32, n int) (recs []storage.Record, last u
 			}
 			continue
 		}
-		recs = append(recs, storage.Record{})
-		if !t.readCell(c, &recs[len(recs)-1]) {
-			recs = recs[:len(recs)-1]
+		recs = slices.Grow(recs, 1)
+		if free := recs[:len(recs)+1]; t.readCell(c, &free[len(recs)]) {
+			recs = free
 		}
 	}
 	return recs, 0
