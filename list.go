@@ -207,14 +207,11 @@ func (l *listing) readPage(pager storage.Pager, after string, n int) (recs []sto
 		selected, left := 0, l.left()
 		for i := range recs {
 			bad := err != nil && i == len(recs)-1
-			switch {
-			case !bad && !l.selects(&recs[i]):
+			if !bad && !l.selects(&recs[i]) {
 				continue
-			case selected < left:
-				n = i + 1
-				if selected != i {
-					recs[selected] = recs[i]
-				}
+			}
+			if selected < left {
+				recs[selected], n = recs[i], i+1
 			}
 			selected++
 		}
