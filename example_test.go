@@ -879,6 +879,16 @@ func ExampleManager_Import() {
 	// true true
 }
 
+// configToMove returns a Config under which imported tokens live as the rows of their table say.
+func configToMove(read func(text string) (key string, digest []byte, ok bool)) lapse.Config {
+	return lapse.Config{Foreign: read, Policy: lapse.Policy{
+		TTL:       10 * 365 * 24 * time.Hour, // of a row that never runs out
+		MaxTTL:    lapse.NoLimit,             // by default 30 days: a row that has longer to live is ErrInvalidGrant
+		Renewal:   lapse.RenewNever,          // by default each use prolongs a life, also where the row has a fixed expiry
+		MaxTokens: lapse.NoTokenLimit,        // by default 100: a 101st token of a subject is ErrLimit
+	}}
+}
+
 // readRestFramework is the Config.Foreign for rest_framework.authtoken. Its table has the keys in the clear.
 func readRestFramework(text string) (key string, digest []byte, ok bool) {
 	if len(text) != 40 || strings.Trim(text, "0123456789abcdef") != "" {
@@ -894,6 +904,9 @@ func importRestFramework(ctx context.Context, m *lapse.Manager, row struct{ key,
 		return fmt.Errorf("the row of %s has no key of rest_framework.authtoken", row.username)
 	}
 	_, err := m.Import(ctx, lapse.Grant{Subject: row.username}, lapse.Foreign{Key: key, Digest: digest})
+	if errors.Is(err, lapse.ErrNotFound) {
+		return nil // it was imported before, and is dead and swept
+	}
 	return err
 }
 
@@ -920,6 +933,9 @@ func importKnox(ctx context.Context, m *lapse.Manager, row knoxRow) error {
 		}
 	}
 	_, err = m.Import(ctx, grant, lapse.Foreign{Key: row.digest, Digest: digest})
+	if errors.Is(err, lapse.ErrNotFound) {
+		return nil // it was imported before, and is dead and swept
+	}
 	return err
 }
 
@@ -953,6 +969,9 @@ func importSanctum(ctx context.Context, m *lapse.Manager, row sanctumRow) error 
 		}
 	}
 	_, err = m.Import(ctx, grant, lapse.Foreign{Key: row.token, Digest: digest})
+	if errors.Is(err, lapse.ErrNotFound) {
+		return nil // it was imported before, and is dead and swept
+	}
 	return err
 }
 
@@ -963,8 +982,22 @@ func readHomeMade(pepper []byte) func(text string) (key string, digest []byte, o
 		mac := hmac.New(sha256.New, pepper)
 		mac.Write([]byte(secret))
 		sum := mac.Sum(nil)
-		return string(sum), sum, ok
+		return hex.EncodeToString(sum), sum, ok
 	}
+}
+
+type homeMadeRow struct {
+	mac   []byte // not in hexadecimal
+	owner string
+}
+
+func importHomeMade(ctx context.Context, m *lapse.Manager, row homeMadeRow) error {
+	key := hex.EncodeToString(row.mac) // as Foreign returns it
+	_, err := m.Import(ctx, lapse.Grant{Subject: row.owner}, lapse.Foreign{Key: key, Digest: row.mac})
+	if errors.Is(err, lapse.ErrNotFound) {
+		return nil // it was imported before, and is dead and swept
+	}
+	return err
 }
 
 // A log-in gives the token that the device has already, for as long as that lives.
