@@ -40,8 +40,8 @@ func newAlias(id ID, rec *storage.Record, until time.Time, madeFor [sha256.Size]
 	return alias
 }
 
-// readAlias returns the ID of the token that rec names, and the hash of what that was made for. It returns zeros
-// for a record that is no alias, and errAlias for one that cannot be read.
+// readAlias returns the ID of the token that rec names, and the hash of what that was made for. It
+// returns zeros for a record that is no alias, and errAlias for one that cannot be read.
 func readAlias(rec *storage.Record) (token ID, madeFor string, err error) {
 	text := rec.Sealed.Text()
 	switch {

@@ -112,10 +112,10 @@ func ExamplePolicy() {
 	issued := logIn(m, "ana", "laptop")
 
 	for tok, err := issued.Token, error(nil); err == nil; tok, err = m.Authenticate(ctx, issued.Bearer) {
-		fmt.Println(mock.Now().Format("15:04"), "lives until", tok.ExpiresAt.Format("15:04"))
+		fmt.Println(m.Now().Format("15:04"), "lives until", tok.ExpiresAt.Format("15:04"))
 		mock.Add(6 * time.Minute)
 	}
-	fmt.Println(mock.Now().Format("15:04"), "dead")
+	fmt.Println(m.Now().Format("15:04"), "dead")
 	// Output:
 	// 09:00 lives until 09:30
 	// 09:06 lives until 09:30
@@ -565,7 +565,7 @@ func ExampleManager_Token() {
 	mock.Add(45 * time.Minute)
 	tok, err := m.Token(ctx, id)
 	check(err)
-	fmt.Println(tok.Live(mock.Now()), tok.DeadFrom().Format("15:04"), tok.EndedAt.IsZero())
+	fmt.Println(tok.Live(m.Now()), tok.DeadFrom().Format("15:04"), tok.EndedAt.IsZero())
 	// Output: false 09:30 true
 }
 
@@ -580,7 +580,7 @@ func ExampleManager_List() {
 
 	for tok, err := range m.List(ctx, lapse.Query{Subject: "ana"}) {
 		check(err)
-		fmt.Println(tok.IssuedAt.Format("15:04"), tok.Name, tok.Live(mock.Now()))
+		fmt.Println(tok.IssuedAt.Format("15:04"), tok.Name, tok.Live(m.Now()))
 	}
 	// Output:
 	// 09:00 phone false
@@ -815,7 +815,7 @@ func ExampleManager_List_within() {
 	for range 3 {
 		for tok, err := range m.List(ctx, lapse.Query{Within: 7 * day}) {
 			check(err)
-			fmt.Printf("%s: to %s: your %s has until %s\n", mock.Now().Format("2 Jan"), tok.Subject, tok.Name, tok.ExpiresAt.Format("2 Jan 15:04"))
+			fmt.Printf("%s: to %s: your %s has until %s\n", m.Now().Format("2 Jan"), tok.Subject, tok.Name, tok.ExpiresAt.Format("2 Jan 15:04"))
 		}
 		mock.Add(day)
 	}
@@ -1464,7 +1464,7 @@ func ExampleHold_Use() {
 
 	tok, err := tokens.Token(ctx, hold.Token().ID)
 	check(err)
-	fmt.Println("lives for", tok.ExpiresAt.Sub(mock.Now()))
+	fmt.Println("lives for", tok.ExpiresAt.Sub(tokens.Now()))
 	// Output: lives for 30m0s
 }
 

@@ -80,8 +80,8 @@ func (m *Manager) swept(ctx context.Context, verb *call, deleted int) {
 // record says any more that the tokens were ended, and by whom. Tokens that are issued later live.
 //
 // Observe is told of EventEnded for each token that was alive, with EndSubject, and then of one
-// EventForgotten, if ForgetSubject deleted a token. Copies of the records may stay in backups, and in a file
-// until it is compacted: docs/operating.md says how long.
+// EventForgotten, if ForgetSubject deleted a token. Copies of the records may stay in backups, and
+// in a file until it is compacted: docs/operating.md says how long.
 //
 // ErrInvalidGrant means that no token can have such a subject. An error that wraps ErrCorrupt and
 // comes with deleted over 0 means that damaged records are left, and that all others were deleted.

@@ -309,6 +309,26 @@ func TestAliasIsNoToken(t *testing.T) {
 	}
 }
 
+// TestForgetOfAliases: ForgetSubject deletes an alias whose token was swept, counts no token, and makes no event.
+// Sweep counts an alias.
+func TestForgetOfAliases(t *testing.T) {
+	f := newImporter(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 48 * time.Hour, Retention: time.Hour}})
+	f.imported(1, lapse.Grant{Subject: "ana"})
+	f.imported(2, lapse.Grant{Subject: "ben"})
+	f.clock.Add(3 * time.Hour)
+	if n := lapsetest.Must(f.Sweep(f.ctx)); n != 2 {
+		t.Errorf("swept %d; want two tokens", n)
+	}
+	f.events = nil
+	if n := lapsetest.Must(f.ForgetSubject(f.ctx, "ana")); n != 0 || len(f.events) != 0 || len(f.contents()) != 1 {
+		t.Errorf("forgot %d tokens, events %v, %d records left; want 0, none, and the alias of ben", n, f.events, len(f.contents()))
+	}
+	f.clock.Add(48 * time.Hour)
+	if n := lapsetest.Must(f.Sweep(f.ctx)); n != 1 {
+		t.Errorf("swept %d; want the alias of ben", n)
+	}
+}
+
 // TestForeignThatErrs: whatever Foreign returns for a text, the text is no good unless both key and
 // digest are those of one token.
 func TestForeignThatErrs(t *testing.T) {
