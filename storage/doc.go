@@ -70,7 +70,7 @@
 //
 //	S19 A context that ends before the effect means no effect and an error that
 //	    wraps the context's, also while Update waits for its turn, runs fn, or waits
-//	    behind other writes. Once the commit began the true result comes back, or, if
+//	    for other writes. Once the commit began the true result comes back, or, if
 //	    the context ends first, ErrOutcomeUnknown, which wraps the context's error,
 //	    too.
 //	S20 Close waits for calls under way. After it every method returns ErrClosed,
