@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
-	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -16,34 +15,34 @@ import (
 // of a key. The key is that of a foreign text, or the RequestID of a Grant. A check by a foreign
 // text, and Issue with a RequestID, read the alias and then the record of the token, and judge that.
 // Alias and token have one subject, so that one transaction puts both. No list, limit or verb that
-// takes an ID finds an alias: ofID, readable and owns leave it out. It has no secret, is never ended,
-// stands until its ExpiresAt within its epoch, and is swept as any record.
+// takes an ID finds an alias: ofID, readable and owns leave it out. An alias has no secret, is never
+// ended, is valid until its ExpiresAt within its epoch, and is swept as any record.
 
 // Record.Sealed of an alias is this label with a version, the ID of the token, and a hash of what
 // the token was made for.
 const (
-	aliasLabel = "a1"
-	aliasToken = len(aliasLabel)
-	aliasAsked = aliasToken + len(ID{})
-	aliasLen   = aliasAsked + sha256.Size
+	aliasLabel   = "a1"
+	aliasToken   = len(aliasLabel)
+	aliasMadeFor = aliasToken + len(ID{})
+	aliasLen     = aliasMadeFor + sha256.Size
 )
 
 // errAlias says that what an alias keeps sealed cannot be read.
 var errAlias = fmt.Errorf("%w: a record that names a token is damaged", ErrCorrupt)
 
-// newAlias returns the alias of the token of rec that has id, stands until that instant, and was
-// made for asked.
-func newAlias(id ID, rec *storage.Record, until time.Time, asked [sha256.Size]byte) (alias storage.Record) {
+// newAlias returns the alias of id that names the token of rec, is valid until that instant, and has
+// madeFor, a hash of what the token was made for.
+func newAlias(id ID, rec *storage.Record, until time.Time, madeFor [sha256.Size]byte) (alias storage.Record) {
 	alias.ID, alias.Kind, alias.Prefix, alias.Subject = id, storage.KindAlias, rec.Prefix, rec.Subject
 	alias.IssuedAt, alias.Epoch = rec.IssuedAt, rec.Epoch
 	alias.ExpiresAt, alias.MaxExpiresAt = until, until // the cap, so that a later alias may run out earlier
-	alias.Sealed = storage.NewSealed(aliasLabel + string(rec.ID[:]) + string(asked[:]))
+	alias.Sealed = storage.NewSealed(aliasLabel + string(rec.ID[:]) + string(madeFor[:]))
 	return alias
 }
 
-// readAlias returns the ID of the token that rec names, and what that was made for. It returns zeros
-// for a record that is no alias, and errAlias for one that cannot be read.
-func readAlias(rec *storage.Record) (token ID, asked string, err error) {
+// readAlias returns the ID of the token that rec names, and the hash of what that was made for. It
+// returns zeros for a record that is no alias, and errAlias for one that cannot be read.
+func readAlias(rec *storage.Record) (token ID, madeFor string, err error) {
 	text := rec.Sealed.Text()
 	switch {
 	case rec.Kind != storage.KindAlias:
@@ -51,11 +50,10 @@ func readAlias(rec *storage.Record) (token ID, asked string, err error) {
 	case len(text) != aliasLen || !strings.HasPrefix(text, aliasLabel):
 		return token, "", errAlias
 	}
-	return ID([]byte(text[aliasToken:aliasAsked])), text[aliasAsked:], nil
+	return ID([]byte(text[aliasToken:aliasMadeFor])), text[aliasMadeFor:], nil
 }
 
-// runOut has rec, an alias, stand no longer than until EndedAt, which is set, and takes that end
-// away.
+// runOut turns the end of rec, an alias, into its expiry, unless that is earlier: an alias has no end.
 func runOut(rec *storage.Record) {
 	rec.ExpiresAt = capped(rec.ExpiresAt, rec.EndedAt)
 	rec.MaxExpiresAt, rec.EndedAt, rec.EndReason = rec.ExpiresAt, time.Time{}, 0
@@ -110,43 +108,52 @@ func (m *Manager) parseForeign(ctx context.Context, verb *call, text string, h *
 	if err := m.ready(ctx, verb); err != nil {
 		return err
 	}
-	id := bearer.ForeignAlias(m.prefix, key)
-	var alias storage.Record
-	err := m.load(ctx, id, &alias)
-	if err == nil && alias.ID != id {
-		err = errWrongRecord
-	}
-	if err == nil {
-		var token ID
-		if token, _, err = readAlias(&alias); token != (ID{}) {
-			id = token
-		}
-	}
-	if err != nil && !absent(err) {
+	alias := bearer.ForeignAlias(m.prefix, key)
+	token, err := m.namedBy(ctx, alias)
+	if err != nil {
 		return storeError(verb.Verb, err)
 	}
-	h.input.Credential().SetForeign(id, text)
+	if token == (ID{}) {
+		token = alias
+	}
+	h.input.Credential().SetForeign(token, text)
 	h.sum = bearer.ForeignSum(m.prefix, digest)
 	h.prefix, h.foreign = m.prefix, true
 	return nil
 }
 
-// aliased is the draft of a token that is put together with an alias. If the alias stands already, the
-// token that it names is given again.
+// namedBy returns the ID of the token that the alias of id names, or zeros if there is no such alias.
+func (m *Manager) namedBy(ctx context.Context, id ID) (token ID, err error) {
+	var alias storage.Record
+	err = m.load(ctx, id, &alias)
+	switch {
+	case absent(err):
+		return ID{}, nil
+	case err != nil:
+		return ID{}, err
+	case alias.ID != id:
+		return ID{}, errWrongRecord
+	}
+	token, _, err = readAlias(&alias)
+	return token, err
+}
+
+// aliased is the draft of a token that is put together with an alias. If there is a valid alias
+// already, the token that the alias names is given again.
 type aliased struct {
-	draft draft
-	id    ID                // of the alias
-	asked [sha256.Size]byte // a hash of what the token is made for
-	life  time.Duration     // of the alias; 0: as long as the cap of the token
-	other error             // of an alias that was made for something else
+	draft    draft
+	id       ID                // of the alias
+	madeFor  [sha256.Size]byte // a hash of what the token is made for
+	errOther error             // of an alias whose token was made for something else
 
 	// The results of the transaction.
-	existing bool           // the alias stood
+	existing bool           // there was a valid alias
 	rec      storage.Record // of the token that the alias names; without an ID if that was swept
 }
 
-// findOrPut returns the transaction. again judges what an alias that stands names.
-func (a *aliased) findOrPut(again func(now time.Time) error) func(storage.Tx) error {
+// findOrPut returns the transaction. again judges the token that a valid alias names, and put puts
+// the token and an alias where there is no valid one.
+func (a *aliased) findOrPut(again func(now time.Time) error, put func(storage.Tx) error) func(storage.Tx) error {
 	return func(tx storage.Tx) error {
 		d := &a.draft
 		d.now, d.epoch = d.m.stamp()
@@ -156,14 +163,13 @@ func (a *aliased) findOrPut(again func(now time.Time) error) func(storage.Tx) er
 		case err == nil && a.existing:
 			err = again(d.now)
 		case err == nil:
-			err = a.putBoth(tx)
+			err = put(tx)
 		}
 		return d.m.checkEpoch(d.epoch, err)
 	}
 }
 
-// find sets existing and rec. An alias of an earlier epoch does not stand, since the token that it
-// names has ended.
+// find sets existing and rec. An alias of an earlier epoch is not valid, since its token has ended.
 func (a *aliased) find(tx storage.Tx) error {
 	d := &a.draft
 	a.existing, a.rec = false, storage.Record{}
@@ -176,14 +182,14 @@ func (a *aliased) find(tx storage.Tx) error {
 	case alias.ID != a.id:
 		return errWrongRecord
 	}
-	token, asked, err := readAlias(&alias)
+	token, madeFor, err := readAlias(&alias)
 	switch {
 	case err != nil:
 		return err
 	case d.m.fromEarlierEpoch(&alias), !alias.Live(d.now):
 		return nil
-	case !isSum(asked, &a.asked):
-		return decide(a.other)
+	case !isSum(madeFor, &a.madeFor):
+		return decide(a.errOther)
 	}
 	a.existing = true
 	if a.rec, err = getIn(tx, token); err == errGone {
@@ -192,28 +198,9 @@ func (a *aliased) find(tx storage.Tx) error {
 	return err
 }
 
-// putBoth puts the token and the alias.
-func (a *aliased) putBoth(tx storage.Tx) error {
-	d := &a.draft
-	if a.life != 0 {
-		if err := d.put(tx); err != nil {
-			return err
-		}
-		alias := newAlias(a.id, &d.rec, steady.Add(d.now, a.life), a.asked)
-		return putIn(tx, &alias)
-	}
-	d.digest = storage.NewDigest(storage.SHA256, a.asked)
-	if err := d.put(tx); err != nil {
-		return err
-	}
-	if d.rec.MaxExpiresAt.IsZero() {
-		d.rec.MaxExpiresAt = steady.Add(d.now, importedLife)
-		d.rec.ExpiresAt = capped(d.rec.ExpiresAt, d.rec.MaxExpiresAt)
-		if err := putIn(tx, &d.rec); err != nil {
-			return err
-		}
-	}
-	alias := newAlias(a.id, &d.rec, d.rec.MaxExpiresAt, a.asked)
+// putAlias puts the alias of the token that the draft has put. The alias is valid until that instant.
+func (a *aliased) putAlias(tx storage.Tx, until time.Time) error {
+	alias := newAlias(a.id, &a.draft.rec, until, a.madeFor)
 	return putIn(tx, &alias)
 }
 

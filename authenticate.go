@@ -18,8 +18,8 @@ import (
 //
 // For a text that is no good the error wraps ErrUnauthenticated and carries a *Rejection:
 // ErrMalformed, ErrUnknown, ErrProof, ErrReplaced, ErrExpired, ErrRevoked, ErrSuspended,
-// ErrExhausted or ErrRefused. Then nothing has been written. Any other error is one of the store, of the
-// context or of Admit, and means that Authenticate could not tell.
+// ErrExhausted or ErrRefused. Then nothing has been written. Any other error is one of the
+// store, of the context or of Admit, and means that Authenticate could not tell.
 //
 // Authenticate reads the store once, and once more for each token above a delegate. For
 // a text of a later generation than the record has, it reads the record once more, in a
@@ -144,7 +144,7 @@ func (m *Manager) mayRecord(rec *storage.Record, now time.Time) bool {
 	return rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)
 }
 
-// refuseDead refuses c, a text of generation by of tok, which is dead.
+// refuseDead refuses c, a text of tok, which is dead. by is the generation of its secret.
 func (m *Manager) refuseDead(ctx context.Context, verb *call, c *bearer.Credential, tok *Token, by uint32) error {
 	payTag(c, m.binding)
 	return m.refuse(ctx, verb, expired(tok, by))
@@ -242,7 +242,7 @@ func (m *Manager) admitText(ctx context.Context, verb *call, c *bearer.Credentia
 }
 
 // admit returns nil as its error if tok is alive at now and not suspended, and Admit lets it pass.
-// A secret of generation by of tok has been proved. admit reads the tokens above a delegate,
+// A secret of tok, of the generation by, has been proved. admit reads the tokens above a delegate,
 // returns them, and gives tok the end, the suspension and the expiry that it has by them.
 func (m *Manager) admit(ctx context.Context, verb *call, tok *Token, by uint32, now time.Time) (above *ancestry, err error) {
 	if alive(tok, now) {
@@ -273,7 +273,7 @@ func (m *Manager) askAdmit(ctx context.Context, verb *call, tok *Token, by uint3
 	return nil
 }
 
-// expired returns the rejection of a secret of generation by of tok, which is dead:
+// expired returns the rejection of tok, which is dead, to a secret of the generation by:
 // ErrExpired, ErrRevoked or ErrExhausted.
 func expired(tok *Token, by uint32) *Rejection {
 	why := ErrExpired

@@ -75,11 +75,12 @@ type Config struct {
 	// told as EventHookFailed. nil: no event is told.
 	Observe func(ctx context.Context, e Event)
 
-	// Keys are the keys that Obtain derives secrets from. Each is made of 32 random bytes, by
-	// NewKey, and no two are the same. Obtain makes new secrets with the first key, and still
-	// gives tokens again whose secrets were made with another key. So a new key goes to the
-	// front, and the old key stays behind it until the old key is retired. Keep the keys apart
-	// from the records. Without keys Obtain is refused.
+	// Keys are the keys that Obtain derives secrets from, and Issue those of a RequestID. Each is
+	// made of 32 random bytes, by NewKey, and no two are the same. New secrets are made with the
+	// first key, and texts whose secrets were made with another key are still given again. So a
+	// new key goes to the front, and the old key stays after it until the old key is retired. From
+	// then on Obtain replaces the secrets of the old key, and Issue by a RequestID gives their
+	// tokens without a Bearer. Keep the keys apart from the records. Without keys Obtain is refused.
 	Keys []Key
 }
 

@@ -19,11 +19,11 @@
 //
 // Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and for
 // good. Its record stays, says when and why, and explains a later refusal, until
-// [Manager.Sweep] deletes it after Policy.Retention.
+// [Manager.Sweep] deletes it after Policy.Retention, or ForgetSubject at once.
 //
 // Verbs that take a bearer work only under the prefix of their Manager. Verbs that take an
 // ID or a subject are for administrators, and reach the tokens of every prefix in the
-// store: ExpireSubject leaves no session behind.
+// store: ExpireSubject leaves no session. RotateID alone takes the prefix of its Manager.
 //
 // A token is an identity, and its secret is replaceable. Rotate, Refresh and Obtain replace
 // the secret of a record that stays: the same ID, place in the limit, connections,
@@ -49,12 +49,20 @@
 // [Config].Admit decides by the request, and [Config].Observe is told what happens: [LogEvents]
 // logs that, and [Manager.Stats] counts it.
 //
+// # Administration
+//
+// [Manager.Suspend] has a token refused until [Manager.Resume]. [Manager.Edit] changes what a token
+// has, and [Manager.RotateID] replaces its secret. [Manager.List], [Manager.Count] and
+// [Manager.Holds] say what there is, and [Manager.Watch] says what changes.
+// [Manager.ForgetSubject] deletes all records of a subject. [Manager.Import] takes over the tokens
+// of another system. Grant.RequestID keeps a repeated [Manager.Issue] from making a second token.
+//
 // # Connections
 //
 // [Manager.Hold] is Authenticate for a connection that lasts. The context of the [Hold]
-// ends when the token dies, by any cause, and says which. [Hold.Use] counts a message as a use. Close the connection from
-// context.AfterFunc of that context, and read and write with another context: then the
-// peer sees a close code and not a broken connection.
+// ends when the token dies, by any cause, and says which. [Hold.Use] counts a message as a use.
+// Close the connection from context.AfterFunc of that context, and read and write with another
+// context: then the peer sees a close code and not a broken connection.
 //
 // # Time
 //
@@ -70,13 +78,15 @@
 //
 // Every error says which kind it is, and [Code] names it in one word.
 //
-//   - An error that wraps [ErrUnauthenticated] means that the token is no good, and stays
-//     so: answer 401, or close code 4001. A token that ran out is [ErrExpired], one that was
-//     ended early [ErrRevoked], a text of an older secret [ErrReplaced].
-//   - [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidID], [ErrInvalidThumbprint], [ErrLimit],
-//     [ErrNotRenewable], [ErrNotDelegable], [ErrRotated] and [ErrNoKeys] are about what was
-//     asked for, [ErrScope] about what a good token may not do (403), and [ErrNotFound] about
-//     an ID without a record.
+//   - An error that wraps [ErrUnauthenticated] means that the token is no good: answer 401, or
+//     close code 4001. A token that ran out is [ErrExpired], one that was ended early
+//     [ErrRevoked], a text of an older secret [ErrReplaced]: these stay no good. After
+//     [ErrSuspended], [ErrProof] and [ErrRefused] the same text may be good later.
+//   - [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidQuery], [ErrInvalidID],
+//     [ErrInvalidThumbprint], [ErrLimit], [ErrNotRenewable], [ErrNotDelegable], [ErrRotated] and
+//     [ErrNoKeys] are about what was asked for, [ErrScope] about what a good token may not do
+//     (403), [ErrNotFound] about an ID without a record, and [errors.ErrUnsupported] about what
+//     the store cannot do.
 //   - Any other error means that lapse could not tell, or could not do it, now: answer 503,
 //     and let the client keep its token.
 //
@@ -85,8 +95,8 @@
 //
 // A refusal carries a [*Rejection] for errors.As, with what may be logged. ErrInvalidGrant
 // carries a [*GrantError], and ErrScope a [*ScopeError]. A write whose outcome is unknown is
-// [ErrOutcomeUnknown]. Any other error means that nothing was written, except that Sweep
-// returns how many records it had deleted. No error or event of this package contains a
+// [ErrOutcomeUnknown]. Any other error means that nothing was written. Three verbs differ, and
+// say so: Sweep, ForgetSubject with ErrCorrupt, and Confirm with a *Rejection. No error or event of this package contains a
 // secret, a digest or a checksum. Neither does the printed form of its values, except where
 // [Issued] says so of fmt.
 //

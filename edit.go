@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/steady"
@@ -14,10 +13,11 @@ import (
 //   - Scope of a session is the session scope. The words that it loses go from the access text in
 //     the same transaction. A word that it gains is in the access text after the next refresh.
 //     Scope of a delegate has words of the tokens above it only.
-//   - ExpiresAt is after now, as Expire ends a token, and not after Token.MaxExpiresAt. For a
+//   - ExpiresAt is after now: use Expire to end a token. It is not after Token.MaxExpiresAt. For a
 //     delegate it is not after the expiry of a token above it either. It is rounded down to whole
-//     milliseconds. An expiry earlier than the present one becomes the cap as well: no use and no
-//     Renew, Refresh, Rotate or Obtain makes the token live longer. RotateID begins a new cap.
+//     milliseconds. An expiry earlier than the present one becomes the cap as well: no use, no later
+//     Edit and no Renew, Refresh, Rotate or Obtain makes the token live longer. RotateID begins a
+//     new cap, and refuses a session: nothing makes a session live longer.
 //   - MaxUses is more than the uses that are spent, which stay spent. 0 lifts the budget, and the
 //     UseGrace with it. A session, and a token that has live delegates, can have no budget.
 type Changes struct {
@@ -49,13 +49,13 @@ func assign[T any](field, value *T) {
 // Edit makes changes to the token or session of id, of any prefix, and returns the token as it is
 // then. All changes are made in one transaction, or none, and are durable before Edit returns. Observe
 // is told EventEdited, with the token before and after. If nothing changes, nothing is written and
-// Observe is not told. Admit is not asked.
+// Observe is not told. Admit is not asked. A suspended token is changed, and stays suspended.
 //
 // An earlier expiry moves the end of held connections, as an end of the token would cut them (Hold).
 // The other changes are seen by the next Hold.Use. If the Managers share a store in this process, as
 // they do with bolt and memory, that is each Use that is called after Edit has returned; otherwise it
-// is one within Config.PollHolds. The delegates of a token are seen with the words that its scope
-// still has, and with the others again once a later Edit has given these back.
+// is one within Config.PollHolds. A delegate is seen without the words that the token has lost, and
+// with them again once a later Edit of the token has added them.
 //
 // A token whose Name, Scope, Data or MaxUses has changed is no longer like the grant that Obtain
 // made it for. A Refresh that is repeated within the grace, and asks for the whole scope, is
@@ -71,30 +71,17 @@ func (m *Manager) Edit(ctx context.Context, id ID, changes Changes) (tok Token, 
 	if err := changes.checkFields(); err != nil {
 		return Token{}, err
 	}
-	if err := m.ready(ctx, &verb); err != nil {
-		return Token{}, err
-	}
-	rec, err := m.record(ctx, id)
-	if err != nil {
-		return Token{}, recordError(VerbEdit, err)
-	}
-	return m.edit(ctx, &verb, rec.Subject, &editing{m: m, id: id, Changes: changes})
-}
-
-// edit applies e in a transaction of the subject, and tells Observe.
-func (m *Manager) edit(ctx context.Context, verb *call, subject string, e *editing) (Token, error) {
-	err := m.update(ctx, verb, subject, e.editIn)
+	e := editing{m: m, id: id, Changes: changes}
+	err = m.updateOfID(ctx, &verb, id, e.editIn)
 	if err == nil {
 		err = m.overtaken(&e.token, e.epoch, e.token.Generation)
 	}
-	switch {
-	case errors.Is(err, errGone): // swept meanwhile
-		return Token{}, recordError(VerbEdit, err)
-	case err != nil:
+	if err != nil {
 		return Token{}, err
-	case e.changed:
-		m.marks.Edited(e.id)
-		m.tell(ctx, verb, Event{Kind: EventEdited, At: e.at, Token: e.token, Before: &e.before})
+	}
+	if e.changed {
+		m.marks.Edited(id)
+		m.tell(ctx, &verb, Event{Kind: EventEdited, At: e.at, Token: e.token, Before: &e.before})
 	}
 	return e.token, nil
 }
@@ -115,7 +102,7 @@ type editing struct {
 
 // editIn is the transaction.
 func (e *editing) editIn(tx storage.Tx, now time.Time) (err error) {
-	j := judged{stands: currentText}
+	var j judged
 	if j.rec, err = getIn(tx, e.id); err != nil {
 		return err
 	}
@@ -129,7 +116,8 @@ func (e *editing) editIn(tx storage.Tx, now time.Time) (err error) {
 	}
 	e.at, e.before, e.token, e.epoch = now, j.tok, e.m.token(&j.rec), j.rec.Epoch
 	j.above.clamp(&e.token)
-	if e.changed = !j.rec.Equal(was); !e.changed {
+	e.changed = !j.rec.Equal(was)
+	if !e.changed {
 		return nil
 	}
 	return putIn(tx, &j.rec)
@@ -161,7 +149,8 @@ func (j *judged) editScope(scope string) error {
 		return decide(invalidGrant("Scope", "a token above this delegate lacks a word of it; edit that token first"))
 	}
 	rec := &j.rec
-	if rec.Scope = scope; rec.Kind != KindSession {
+	rec.Scope = scope
+	if rec.Kind != KindSession {
 		return nil
 	}
 	kept, ok := sessionOf(rec)
@@ -180,9 +169,10 @@ func (j *judged) editExpiry(at, now time.Time) error {
 	if j.above != nil {
 		limit = earlierCap(limit, j.above.until)
 	}
-	switch at = at.Truncate(time.Millisecond); {
+	at = at.Truncate(time.Millisecond)
+	switch {
 	case !at.After(now):
-		return decide(invalidGrant("ExpiresAt", "it is not after now; Expire ends a token"))
+		return decide(invalidGrant("ExpiresAt", "it is not after now; use Expire to end the token"))
 	case at.After(limit):
 		return decide(invalidGrant("ExpiresAt", "it is after %v, which the token cannot outlive", limit.Format(time.RFC3339Nano)))
 	}

@@ -2,6 +2,7 @@ package lapse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,6 +39,23 @@ func (m *Manager) update(ctx context.Context, verb *call, subject string, fn fun
 		}
 	}
 	return storeError(verb.Verb, err)
+}
+
+// updateOfID is update, over the subject of the token of id, for a verb of administrators. It asks
+// m.ready first. The error is ErrNotFound if there is no such token.
+func (m *Manager) updateOfID(ctx context.Context, verb *call, id ID, fn func(tx storage.Tx, now time.Time) error) error {
+	if err := m.ready(ctx, verb); err != nil {
+		return err
+	}
+	rec, err := m.record(ctx, id)
+	if err != nil {
+		return recordError(verb.Verb, err)
+	}
+	err = m.update(ctx, verb, rec.Subject, fn)
+	if errors.Is(err, errGone) { // swept meanwhile
+		return recordError(verb.Verb, err)
+	}
+	return err
 }
 
 // inEpoch returns fn as a transaction that reads the time and fails if a new epoch begins.

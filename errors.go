@@ -236,9 +236,9 @@ var codes = [...]struct {
 
 // Code returns the word of the error of this package that err wraps, for metrics and logs, in
 // lower case with underscores: "expired", "revoked", "replaced", "reused", "unavailable" and so
-// on. It returns "ok" for nil, "canceled" for context.Canceled, "unavailable" for
-// context.DeadlineExceeded, and "internal" for any other error. The words do not change between
-// versions. They are not the error codes of RFC 6749.
+// on. It returns "ok" for nil, "unsupported" for errors.ErrUnsupported, "canceled" for
+// context.Canceled, "unavailable" for context.DeadlineExceeded, and "internal" for any other error.
+// The words do not change between versions. They are not the error codes of RFC 6749.
 func Code(err error) string { return outcomeOf(err).String() }
 
 // reason is the JSON of an error: its Code and its text. The other fields are those of a
@@ -256,8 +256,8 @@ type reason struct {
 }
 
 // MarshalJSON writes code, the result of Code, and error, the text of Error, and of id, subject,
-// generation, at, reason, ended_by and end_note those that are set. The error is always nil. JSON of a struct that
-// embeds a Rejection has these fields alone.
+// generation, at, reason, ended_by and end_note those that are set. The error is always nil. JSON
+// of a struct that embeds a Rejection has these fields alone.
 func (r Rejection) MarshalJSON() ([]byte, error) {
 	return json.Marshal(reason{Code(&r), r.Error(), r.ID, r.Subject, r.Generation, r.At, r.Reason, r.EndedBy, r.EndNote})
 }

@@ -10,10 +10,10 @@ import (
 type EventKind uint8
 
 const (
-	EventIssued        EventKind = 1 + iota // a token was stored, by any verb that makes one
+	EventIssued        EventKind = 1 + iota // a token was stored, by Issue, Login, Obtain, Delegate or Issue of Pairs
 	EventRenewed                            // the token was renewed, by Renew, Obtain or a use
 	EventEnded                              // the token was ended; Token.EndReason says why
-	EventRejected                           // a bearer or a log-in was refused; Err holds the *Rejection
+	EventRejected                           // a bearer, a log-in, an Issue by a RequestID or an Obtain was refused; Err holds the *Rejection
 	EventRenewalFailed                      // a use was good and could not be recorded; Err says why
 	EventClock                              // the clock was behind, and is followed now: earlier tokens are ended with EndClock
 	EventRotated                            // the secret was replaced, by Rotate, RotateID, Obtain or Refresh
@@ -55,9 +55,11 @@ func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), ni
 // logged: JSON of an Event, and a slog.JSONHandler, write Err as its text and its code, as Code
 // returns that. LogEvents returns an Observe that does so.
 //
-// These make no event: a good use that renews nothing, and a Peek, an Identify and a list that
-// succeed. A token that runs out makes none, until a text of that token is refused. Manager.Stats
-// counts all calls.
+// These make no event: a good use that renews nothing; a Peek, an Identify and a list that succeed; a
+// call that changes nothing, such as an Edit, a Suspend or an Expire; an error about what was asked
+// for, such as ErrLimit, ErrInvalidGrant, ErrInvalidQuery and ErrNotFound; and RotateID, Resume and
+// Edit of a dead token. A token that runs out makes none, until a text of that token is refused.
+// Manager.Stats counts all calls.
 //
 // Of a token that ends, EventCut of a connection may be told before EventEnded.
 type Event struct {

@@ -112,10 +112,10 @@ func ExamplePolicy() {
 	issued := logIn(m, "ana", "laptop")
 
 	for tok, err := issued.Token, error(nil); err == nil; tok, err = m.Authenticate(ctx, issued.Bearer) {
-		fmt.Println(mock.Now().Format("15:04"), "lives until", tok.ExpiresAt.Format("15:04"))
+		fmt.Println(m.Now().Format("15:04"), "lives until", tok.ExpiresAt.Format("15:04"))
 		mock.Add(6 * time.Minute)
 	}
-	fmt.Println(mock.Now().Format("15:04"), "dead")
+	fmt.Println(m.Now().Format("15:04"), "dead")
 	// Output:
 	// 09:00 lives until 09:30
 	// 09:06 lives until 09:30
@@ -565,7 +565,7 @@ func ExampleManager_Token() {
 	mock.Add(45 * time.Minute)
 	tok, err := m.Token(ctx, id)
 	check(err)
-	fmt.Println(tok.Live(mock.Now()), tok.DeadFrom().Format("15:04"), tok.EndedAt.IsZero())
+	fmt.Println(tok.Live(m.Now()), tok.DeadFrom().Format("15:04"), tok.EndedAt.IsZero())
 	// Output: false 09:30 true
 }
 
@@ -580,7 +580,7 @@ func ExampleManager_List() {
 
 	for tok, err := range m.List(ctx, lapse.Query{Subject: "ana"}) {
 		check(err)
-		fmt.Println(tok.IssuedAt.Format("15:04"), tok.Name, tok.Live(mock.Now()))
+		fmt.Println(tok.IssuedAt.Format("15:04"), tok.Name, tok.Live(m.Now()))
 	}
 	// Output:
 	// 09:00 phone false
@@ -815,7 +815,7 @@ func ExampleManager_List_within() {
 	for range 3 {
 		for tok, err := range m.List(ctx, lapse.Query{Within: 7 * day}) {
 			check(err)
-			fmt.Printf("%s: to %s: your %s has until %s\n", mock.Now().Format("2 Jan"), tok.Subject, tok.Name, tok.ExpiresAt.Format("2 Jan 15:04"))
+			fmt.Printf("%s: to %s: your %s has until %s\n", m.Now().Format("2 Jan"), tok.Subject, tok.Name, tok.ExpiresAt.Format("2 Jan 15:04"))
 		}
 		mock.Add(day)
 	}
@@ -879,6 +879,16 @@ func ExampleManager_Import() {
 	// true true
 }
 
+// configToMove returns a Config under which imported tokens live as the rows of their table say.
+func configToMove(read func(text string) (key string, digest []byte, ok bool)) lapse.Config {
+	return lapse.Config{Foreign: read, Policy: lapse.Policy{
+		TTL:       10 * 365 * 24 * time.Hour, // of a row that never runs out
+		MaxTTL:    lapse.NoLimit,             // by default 30 days: a row that has longer to live is ErrInvalidGrant
+		Renewal:   lapse.RenewNever,          // by default each use prolongs a life, also where the row has a fixed expiry
+		MaxTokens: lapse.NoTokenLimit,        // by default 100: a 101st token of a subject is ErrLimit
+	}}
+}
+
 // readRestFramework is the Config.Foreign for rest_framework.authtoken. Its table has the keys in the clear.
 func readRestFramework(text string) (key string, digest []byte, ok bool) {
 	if len(text) != 40 || strings.Trim(text, "0123456789abcdef") != "" {
@@ -894,6 +904,9 @@ func importRestFramework(ctx context.Context, m *lapse.Manager, row struct{ key,
 		return fmt.Errorf("the row of %s has no key of rest_framework.authtoken", row.username)
 	}
 	_, err := m.Import(ctx, lapse.Grant{Subject: row.username}, lapse.Foreign{Key: key, Digest: digest})
+	if errors.Is(err, lapse.ErrNotFound) {
+		return nil // it was imported before, and is dead and swept
+	}
 	return err
 }
 
@@ -920,6 +933,9 @@ func importKnox(ctx context.Context, m *lapse.Manager, row knoxRow) error {
 		}
 	}
 	_, err = m.Import(ctx, grant, lapse.Foreign{Key: row.digest, Digest: digest})
+	if errors.Is(err, lapse.ErrNotFound) {
+		return nil // it was imported before, and is dead and swept
+	}
 	return err
 }
 
@@ -953,6 +969,9 @@ func importSanctum(ctx context.Context, m *lapse.Manager, row sanctumRow) error 
 		}
 	}
 	_, err = m.Import(ctx, grant, lapse.Foreign{Key: row.token, Digest: digest})
+	if errors.Is(err, lapse.ErrNotFound) {
+		return nil // it was imported before, and is dead and swept
+	}
 	return err
 }
 
@@ -963,8 +982,22 @@ func readHomeMade(pepper []byte) func(text string) (key string, digest []byte, o
 		mac := hmac.New(sha256.New, pepper)
 		mac.Write([]byte(secret))
 		sum := mac.Sum(nil)
-		return string(sum), sum, ok
+		return hex.EncodeToString(sum), sum, ok
 	}
+}
+
+type homeMadeRow struct {
+	mac   []byte // not in hexadecimal
+	owner string
+}
+
+func importHomeMade(ctx context.Context, m *lapse.Manager, row homeMadeRow) error {
+	key := hex.EncodeToString(row.mac) // as Foreign returns it
+	_, err := m.Import(ctx, lapse.Grant{Subject: row.owner}, lapse.Foreign{Key: key, Digest: row.mac})
+	if errors.Is(err, lapse.ErrNotFound) {
+		return nil // it was imported before, and is dead and swept
+	}
+	return err
 }
 
 // A log-in gives the token that the device has already, for as long as that lives.
@@ -1431,7 +1464,7 @@ func ExampleHold_Use() {
 
 	tok, err := tokens.Token(ctx, hold.Token().ID)
 	check(err)
-	fmt.Println("lives for", tok.ExpiresAt.Sub(mock.Now()))
+	fmt.Println("lives for", tok.ExpiresAt.Sub(tokens.Now()))
 	// Output: lives for 30m0s
 }
 

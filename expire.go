@@ -14,7 +14,7 @@ import (
 //
 // Expire reports whether it ended the token. For a token that is unknown, has been ended, or has
 // run out by its record or one above it, it returns false and no error, so it may be called
-// again. It also ends a token that only a lowered MaxTTL keeps out.
+// again. It also ends a token that is dead only because MaxTTL was lowered.
 func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	verb := m.begin(VerbExpire, &err)
 	defer m.finish(ctx, &verb, &err)

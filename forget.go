@@ -12,10 +12,11 @@ import (
 const sweepBatch = 500
 
 // Sweep deletes the records, of every prefix, of tokens that have been dead by their own record
-// for longer than Policy.Retention, and returns how many it deleted. It deletes in batches, so
-// that other writers of the store get their turn in between. It returns when there is no more to
-// delete, or with an error when ctx ends; deleted is right then, too. Sweep never deletes a token
-// that is alive, or that is renewed while Sweep runs.
+// for longer than Policy.Retention, and returns how many it deleted. That counts the records of a
+// RequestID and of an Import as well, which are no tokens. It deletes in batches, so that other
+// writers of the store get their turn in between. It returns when there is no more to delete, or
+// with an error when ctx ends; deleted is right then, too. Sweep never deletes a token that is
+// alive, or that is renewed while Sweep runs.
 //
 // For 24 hours after the clock proved to be wrong (Config.ClockGuard), Sweep deletes nothing, and
 // that is no error. The same holds after a Clock with Elapsed, such as the system's, jumped ahead
@@ -79,8 +80,8 @@ func (m *Manager) swept(ctx context.Context, verb *call, deleted int) {
 // record says any more that the tokens were ended, and by whom. Tokens that are issued later live.
 //
 // Observe is told of EventEnded for each token that was alive, with EndSubject, and then of one
-// EventForgotten, if there was a record. Copies of the records may stay in backups, and in a file
-// until it is compacted: docs/operating.md says how long.
+// EventForgotten, if ForgetSubject deleted a token. Copies of the records may stay in backups, and
+// in a file until it is compacted: docs/operating.md says how long.
 //
 // ErrInvalidGrant means that no token can have such a subject. An error that wraps ErrCorrupt and
 // comes with deleted over 0 means that damaged records are left, and that all others were deleted.
@@ -126,19 +127,9 @@ type forgetting struct {
 // forgetIn is the transaction. It reads all records before it deletes one, since a delegate is alive
 // by the records above it.
 func (f *forgetting) forgetIn(tx storage.Tx) error {
-	var ids, damagedIDs []ID
-	for rec, err := range tx.Records() {
-		switch {
-		case damaged(err):
-			damagedIDs = append(damagedIDs, rec.ID)
-			continue
-		case err != nil:
-			return fromOutside(err, storeErrors...)
-		}
-		ids = append(ids, rec.ID)
-		if err := f.note(tx, &rec); err != nil {
-			return err
-		}
+	ids, damagedIDs, err := f.gather(tx)
+	if err != nil {
+		return err
 	}
 	for _, id := range ids {
 		if err := tx.Delete(id); err != nil {
@@ -156,6 +147,25 @@ func (f *forgetting) forgetIn(tx storage.Tx) error {
 		}
 	}
 	return nil
+}
+
+// gather notes the records of the subject, and returns the IDs of those that can be read and of those
+// that are damaged.
+func (f *forgetting) gather(tx storage.Tx) (ids, damagedIDs []ID, err error) {
+	for rec, err := range tx.Records() {
+		switch {
+		case damaged(err):
+			damagedIDs = append(damagedIDs, rec.ID)
+			continue
+		case err != nil:
+			return nil, nil, fromOutside(err, storeErrors...)
+		}
+		ids = append(ids, rec.ID)
+		if err := f.note(tx, &rec); err != nil {
+			return nil, nil, err
+		}
+	}
+	return ids, damagedIDs, nil
 }
 
 // note counts rec, if it is of a token, and keeps the token if it is alive.

@@ -107,6 +107,9 @@ func (g *Grant) checkAll(p *Policy) error {
 	if err := g.checkContent(); err != nil {
 		return err
 	}
+	if len(g.RequestID) > maxRequestID {
+		return tooLong("RequestID", g.RequestID, maxRequestID)
+	}
 	if err := g.checkUseGrace(); err != nil {
 		return err
 	}
@@ -131,8 +134,6 @@ func (g *Grant) checkContent() error {
 		return invalidGrant("Scope", "want words of printable ASCII without quote and backslash, one space between them")
 	case len(g.Data) > storage.MaxData:
 		return tooLong("Data", g.Data, storage.MaxData)
-	case len(g.RequestID) > maxRequestID:
-		return tooLong("RequestID", g.RequestID, maxRequestID)
 	}
 	if g.MaxUses < 0 || g.MaxUses > math.MaxInt32 {
 		return invalidGrant("MaxUses", "%d is not between 0 and %d", g.MaxUses, math.MaxInt32)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -40,23 +41,23 @@ const importedLife = 10 * 365 * 24 * time.Hour
 // token as one of Issue, and Admit is not asked.
 //
 // Import may be repeated: the same Key, Digest and subject give the token as it is then, dead or
-// alive, and g changes nothing. That holds until the cap that the token had at first. A new epoch of
-// the clock, which ends the token, lets Import store another one.
+// alive, and g changes nothing. If the token is dead and swept, the error is ErrNotFound. That
+// holds until the first cap of the token, or a new epoch of the clock. After that Import stores a
+// new token that lives, also for a text that was logged out.
 //
-// Errors are ErrInvalidConfig without Config.Foreign, and those of Issue. The Field of a
+// Other errors are ErrInvalidConfig without Config.Foreign, and those of Issue. The Field of a
 // *GrantError is "Key" or "Digest" for a limit of Foreign; "Digest" or "Subject" for another digest
-// or subject under the Key; "Key" if the token of the Key is dead and swept; and "MinLeft",
-// "SessionTTL" or "RequestID" for a field that Import does not take. After ErrOutcomeUnknown call
-// Import again.
+// or subject under the Key; and "MinLeft", "SessionTTL" or "RequestID" for a field that Import
+// does not take. After ErrOutcomeUnknown call Import again.
 func (m *Manager) Import(ctx context.Context, g Grant, f Foreign) (tok Token, err error) {
 	verb := m.begin(VerbImport, &err)
 	defer m.finish(ctx, &verb, &err)
 	if err := m.checkImport(&g, &f); err != nil {
 		return Token{}, err
 	}
-	a := aliased{draft: draft{m: m, grant: g}, id: bearer.ForeignAlias(m.prefix, f.Key), asked: bearer.ForeignSum(m.prefix, f.Digest)}
-	a.other = invalidGrant("Digest", "another one was imported under the key; take the key out, or leave it as it is")
-	if err := a.draft.transact(ctx, &verb, a.findOrPut(a.judgeImported)); err != nil {
+	a := aliased{draft: draft{m: m, grant: g}, id: bearer.ForeignAlias(m.prefix, f.Key), madeFor: bearer.ForeignSum(m.prefix, f.Digest)}
+	a.errOther = invalidGrant("Digest", "another one was imported under the key; take the key out, or leave it as it is")
+	if err := a.draft.transact(ctx, &verb, a.findOrPut(a.judgeImported, a.putImported)); err != nil {
 		return Token{}, m.importError(ctx, &a, err)
 	}
 	if a.existing {
@@ -86,12 +87,32 @@ func (m *Manager) checkImport(g *Grant, f *Foreign) error {
 	return g.check(&m.policy)
 }
 
+// errImportedBefore is the error of an Import whose token was swept.
+var errImportedBefore = decide(fmt.Errorf("lapse: %s: %w: the token was imported before, is dead and was swept; issue a new one", VerbImport, ErrNotFound))
+
 // judgeImported returns an error if the token that was imported before was swept.
 func (a *aliased) judgeImported(time.Time) error {
 	if a.rec.ID == (ID{}) {
-		return decide(invalidGrant("Key", "its token was imported before, is dead and was swept; issue a new one"))
+		return errImportedBefore
 	}
 	return nil
+}
+
+// putImported puts the token, with a cap, and an alias that is valid until that cap.
+func (a *aliased) putImported(tx storage.Tx) error {
+	d := &a.draft
+	d.digest = storage.NewDigest(storage.SHA256, a.madeFor)
+	if err := d.put(tx); err != nil {
+		return err
+	}
+	if d.rec.MaxExpiresAt.IsZero() {
+		d.rec.MaxExpiresAt = steady.Add(d.now, importedLife)
+		d.rec.ExpiresAt = capped(d.rec.ExpiresAt, d.rec.MaxExpiresAt)
+		if err := putIn(tx, &d.rec); err != nil {
+			return err
+		}
+	}
+	return a.putAlias(tx, d.rec.MaxExpiresAt)
 }
 
 // importError returns err, by which a failed, or the error of a Key that was imported for another

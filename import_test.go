@@ -150,7 +150,10 @@ func TestForeignTextLogsOut(t *testing.T) {
 		_, err = f.Authenticate(f.ctx, oldText(1))
 		wantRefused(t, name+" and Sweep", err, lapse.ErrUnknown, lapse.ID{})
 		_, err = f.Import(f.ctx, lapse.Grant{Subject: "ana"}, oldToken(1))
-		wantField(t, name+" and Import", err, "Key")
+		lapsetest.WantIs(t, name+" and Import", err, lapse.ErrNotFound)
+		if !strings.HasPrefix(fmt.Sprint(err), "lapse: import: ") {
+			t.Errorf("%s and Import: %v does not name the verb", name, err)
+		}
 	}
 }
 
@@ -303,6 +306,26 @@ func TestAliasIsNoToken(t *testing.T) {
 	}
 	if n := lapsetest.Must(f.ExpireSubject(f.ctx, "ana")); n != 2 {
 		t.Errorf("ExpireSubject ended %d", n)
+	}
+}
+
+// TestForgetOfAliases: ForgetSubject deletes an alias whose token was swept, counts no token, and makes no event.
+// Sweep counts an alias.
+func TestForgetOfAliases(t *testing.T) {
+	f := newImporter(t, lapse.Config{Policy: lapse.Policy{MaxTTL: 48 * time.Hour, Retention: time.Hour}})
+	f.imported(1, lapse.Grant{Subject: "ana"})
+	f.imported(2, lapse.Grant{Subject: "ben"})
+	f.clock.Add(3 * time.Hour)
+	if n := lapsetest.Must(f.Sweep(f.ctx)); n != 2 {
+		t.Errorf("swept %d; want two tokens", n)
+	}
+	f.events = nil
+	if n := lapsetest.Must(f.ForgetSubject(f.ctx, "ana")); n != 0 || len(f.events) != 0 || len(f.contents()) != 1 {
+		t.Errorf("forgot %d tokens, events %v, %d records left; want 0, none, and the alias of ben", n, f.events, len(f.contents()))
+	}
+	f.clock.Add(48 * time.Hour)
+	if n := lapsetest.Must(f.Sweep(f.ctx)); n != 1 {
+		t.Errorf("swept %d; want the alias of ben", n)
 	}
 }
 
@@ -580,10 +603,51 @@ func oldSystems(ctx context.Context) map[string]oldSystem {
 			mac.Write([]byte(text[len("acme_"):]))
 			row := mac.Sum(nil)
 			return text, "acme_" + text, func(m *lapse.Manager) error {
-				_, err := m.Import(ctx, lapse.Grant{Subject: user(n)}, lapse.Foreign{Key: string(row), Digest: row})
-				return err
+				return importHomeMade(ctx, m, homeMadeRow{row, user(n)})
 			}
 		}},
+	}
+}
+
+// TestConfigToMove: under the Config of docs/migrating.md a row may have longer to live than 30 days, a subject more than
+// 100 rows, and no use prolongs a life. The zero Policy refuses both, or prolongs.
+func TestConfigToMove(t *testing.T) {
+	const long = 31 * 24 * time.Hour
+	f := newFixture(t, configToMove(readOld))
+	zero := newImporter(t, lapse.Config{})
+	tok := f.imported(0, lapse.Grant{Subject: "ana", TTL: long})
+	_, err := zero.Import(f.ctx, lapse.Grant{Subject: "ana", TTL: long}, oldToken(0))
+	wantField(t, "31 days under the zero Policy", err, "TTL")
+	for n := range 100 {
+		f.imported(1+n, lapse.Grant{Subject: "ana"})
+		zero.imported(1+n, lapse.Grant{Subject: "ana"})
+	}
+	_, err = zero.Import(f.ctx, lapse.Grant{Subject: "ana"}, oldToken(101))
+	lapsetest.WantIs(t, "the 101st under the zero Policy", err, lapse.ErrLimit)
+	f.clock.Add(20 * time.Minute)
+	if used := lapsetest.Must(f.Authenticate(f.ctx, oldText(0))); !used.ExpiresAt.Equal(tok.ExpiresAt) {
+		t.Errorf("a use moved the expiry from %v to %v", tok.ExpiresAt, used.ExpiresAt)
+	}
+	zero.clock.Add(30 * time.Minute)
+	_, err = zero.Peek(f.ctx, oldText(1))
+	lapsetest.WantIs(t, "30 idle minutes under the zero Policy", err, lapse.ErrExpired)
+}
+
+// TestMigrationAfterSweep: a row of each system of docs/migrating.md is imported, logged out and swept. To
+// import that row again is no error, and gives no text back its life.
+func TestMigrationAfterSweep(t *testing.T) {
+	for name, old := range oldSystems(context.Background()) {
+		f := newFixture(t, lapse.Config{Foreign: old.read, Policy: lapse.Policy{Retention: time.Hour}})
+		text, _, add := old.make(1)
+		lapsetest.WantIs(t, name, add(f.Manager), nil)
+		lapsetest.Must(f.ExpireBearer(f.ctx, text))
+		f.clock.Add(2 * time.Hour)
+		if n := lapsetest.Must(f.Sweep(f.ctx)); n != 1 {
+			t.Errorf("%s: swept %d", name, n)
+		}
+		lapsetest.WantIs(t, name+", again", add(f.Manager), nil)
+		_, err := f.Authenticate(f.ctx, text)
+		lapsetest.WantIs(t, name+", its text", err, lapse.ErrUnknown)
 	}
 }
 
@@ -596,7 +660,9 @@ func TestMigration(t *testing.T) {
 	}
 	for name, old := range oldSystems(context.Background()) {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, lapse.Config{Foreign: old.read, Policy: lapse.Policy{TTL: 10 * time.Hour, MaxTTL: lapse.NoLimit, Renewal: lapse.RenewNever}})
+			cfg := configToMove(old.read)
+			cfg.Policy.TTL = 10 * time.Hour
+			f := newFixture(t, cfg)
 			for i := range n + n/10 { // the first tenth again
 				if _, _, add := old.make(i % n); add(f.Manager) != nil {
 					t.Fatal(add(f.Manager))

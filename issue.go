@@ -7,21 +7,20 @@ import (
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
+	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Issue stores a new token for g and returns the token with its bearer text. The token is
 // durable before Issue returns. Where the subject has as many live tokens as Policy.MaxTokens
-// allows, Policy.AtLimit decides in the same transaction what happens.
+// allows, Policy.AtLimit decides in the same transaction what happens. The cost of Issue grows
+// with the live records of the subject, unless MaxTokens is NoTokenLimit.
 //
-// With Grant.RequestID the same grant under the same ID gives the same token for 24 hours, with
-// Issued.Existing. Another grant under the ID is ErrInvalidGrant. With Config.Keys the answer has
-// the same Bearer, unless the secret was replaced or its key retired: then, and without keys, the
-// Bearer is "". If the token is dead, suspended or has no uses left, the error is a *Rejection, ErrUnknown
-// after it was swept. An ID counts within its prefix and subject, and until a new epoch of the clock.
-//
-// The cost of Issue grows with the live records of the subject, unless MaxTokens is
-// NoTokenLimit.
+// With Grant.RequestID the same grant under the same RequestID gives the same token for 24 hours,
+// with Issued.Existing, and with Config.Keys the same Bearer. Bearer is empty without Keys, after a
+// rotation, and once the key is retired. Another grant under the RequestID is ErrInvalidGrant. If
+// the token is dead, suspended or without uses left, the error is a *Rejection, after a Sweep
+// ErrUnknown. A RequestID counts within its prefix and subject, until a new epoch of the clock.
 //
 // ErrInvalidGrant names the field and its limit. ErrLimit means that the subject has as many
 // tokens as it may. Neither has changed anything. Of the errors of the store,
@@ -60,17 +59,17 @@ func (m *Manager) issue(ctx context.Context, verb *call, g *Grant, i *Issued) er
 	return nil
 }
 
-// requestLife is how long a Grant.RequestID stands for its token.
+// requestLife is how long a Grant.RequestID gives its token again.
 const requestLife = 24 * time.Hour
 
 // issueRequested is issue for a Grant with a RequestID.
 func (m *Manager) issueRequested(ctx context.Context, verb *call, g *Grant, i *Issued) error {
-	a := aliased{draft: draft{m: m, grant: *g}, id: bearer.RequestAlias(m.prefix, g.Subject, g.RequestID), asked: g.hash(), life: requestLife}
-	a.other = invalidGrant("RequestID", "another grant was issued under it in the last %v; draw one for each request", requestLife)
+	a := aliased{draft: draft{m: m, grant: *g}, id: bearer.RequestAlias(m.prefix, g.Subject, g.RequestID), madeFor: g.hash()}
+	a.errOther = invalidGrant("RequestID", "another grant was issued under it in the last %v; draw one for each request", requestLife)
 	if len(m.keys) > 0 {
 		a.draft.key = m.keys[0]
 	}
-	err := a.draft.transact(ctx, verb, a.findOrPut(a.judgeRequested))
+	err := a.draft.transact(ctx, verb, a.findOrPut(a.judgeRequested, a.putRequested))
 	switch {
 	case err != nil:
 		return m.verdict(ctx, verb, ID{}, err)
@@ -97,10 +96,15 @@ func (a *aliased) judgeRequested(now time.Time) error {
 	if err := unusable(&tok, tok.Generation, now); err != nil {
 		return err
 	}
-	if spent(&a.rec) {
-		return exhausted(&tok, tok.Generation)
+	return outOfUses(&tok, tok.Generation)
+}
+
+// putRequested puts the token, and an alias that gives it again for requestLife.
+func (a *aliased) putRequested(tx storage.Tx) error {
+	if err := a.draft.put(tx); err != nil {
+		return err
 	}
-	return nil
+	return a.putAlias(tx, steady.Add(a.draft.now, requestLife))
 }
 
 // deriveRequested sets c to the first text of rec, and reports whether one of Config.Keys derives

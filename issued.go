@@ -10,8 +10,8 @@ import (
 )
 
 // Issued is a token with its bearer text, which is shown once: no store holds it in the
-// clear. Only Obtain, Refresh within its grace, and Rotate with the previous text give a
-// text again.
+// clear. Only Obtain, Refresh within its grace, Rotate with the previous text, and Issue and
+// Login by a RequestID give a text again.
 //
 // Every encoder of the standard library leaves the Bearer out or refuses an Issued. fmt,
 // slog and templates leave it out wherever they call the methods of Issued. Package fmt, and

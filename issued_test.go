@@ -83,7 +83,7 @@ func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	ctx, store, all := t.Context(), newTallyStore(), secrets{}
 	var told []Event
 	material := bytes.Repeat([]byte("key!"), 8)
-	cfg := Config{Policy: Policy{MaxTokens: 3, AtLimit: LimitEndOldest}, Keys: hushKeys([][]byte{material}), Observe: func(_ context.Context, e Event) { told = append(told, e) }}
+	cfg := Config{Policy: Policy{MaxTokens: 3, AtLimit: LimitEndOldest}, Keys: hushKeys([][]byte{material}), Foreign: notForeign, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
 	m, mock := managerOver(t, store, cfg)
 	cfg.Policy.MaxTokens, cfg.Clock = 0, mock
 	pairs := made(NewPairs(store, PairConfig{Access: cfg}))
@@ -136,6 +136,28 @@ func (s secrets) shownBy(v any) (printers []string) {
 	}, v)
 	slices.SortFunc(printers, func(a, b string) int { return len(a) - len(b) })
 	return printers
+}
+
+// TestConfigIsPrintedByFunction: a Config prints of each of its functions whether it is set, and no address.
+func TestConfigIsPrintedByFunction(t *testing.T) {
+	observe, admit := func(context.Context, Event) {}, func(context.Context, Token) error { return nil }
+	for _, row := range []struct {
+		cfg  Config
+		want string
+	}{
+		{Config{}, " Admit:false Observe:false Foreign:false "},
+		{Config{Foreign: notForeign}, " Admit:false Observe:false Foreign:true "},
+		{Config{Admit: admit, Observe: observe}, " Admit:true Observe:true Foreign:false "},
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+			if got := fmt.Sprintf(verb, row.cfg); !strings.Contains(got, row.want) || strings.Contains(got, "0x") {
+				t.Errorf("%s: %s; want %s", verb, got, row.want)
+			}
+		}
+		if got := fmt.Sprintf("%+v", row.cfg.LogValue().Any()); !strings.Contains(got, row.want) {
+			t.Errorf("LogValue: %s; want %s", got, row.want)
+		}
+	}
 }
 
 // TestNothingSecretIsPrinted, whatever is printed how.
@@ -501,7 +523,7 @@ func hushExported(t *testing.T, dir string) (names []string) {
 func hushValues(t *testing.T) (map[string]map[string]any, secrets) {
 	ctx, store, all, material := t.Context(), memory.New(), secrets{}, randomKey(7)
 	var told []Event
-	cfg := Config{Keys: []Key{NewKey(material)}, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
+	cfg := Config{Keys: []Key{NewKey(material)}, Foreign: notForeign, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
 	m, mock := managerOver(t, store, cfg)
 	cfg.Clock = mock
 	pairCfg := PairConfig{Access: cfg, Refresh: Config{Keys: cfg.Keys}}

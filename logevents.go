@@ -29,15 +29,16 @@ type LogOptions struct {
 //
 // The levels are: Debug for EventRenewed, EventHeld, EventRepeated, and an EventCouldNotTell of a
 // canceled context; Info for EventIssued, EventEnded, EventRejected, EventRotated, EventCut,
-// EventSwept, EventConfirmed, EventSuspended, EventResumed, EventImported and EventEdited; Warn for
-// EventRenewalFailed, EventClock and EventSpent; and Error for EventAhead, EventHookFailed and any
-// other EventCouldNotTell.
+// EventSwept, EventConfirmed, EventSuspended, EventResumed, EventImported, EventEdited and
+// EventForgotten; Warn for EventRenewalFailed, EventClock and EventSpent; and Error for EventAhead,
+// EventHookFailed and any other EventCouldNotTell.
 //
 // EventRejected, EventSpent, EventAhead, EventRenewalFailed and EventCouldNotTell are limited,
-// because strangers, or a store that is away, can cause any number of them. A minute of a prefix begins with the At of such an event. When a later event of that prefix
-// says that the minute is over, one line for each kind says how many events were dropped. At a time,
-// 64 prefixes have minutes of their own, and further prefixes share one. So LogEvents keeps a few
-// kilobytes at most. Managers that share the function and a prefix need Clocks that agree.
+// because strangers, or a store that is away, can cause any number of them. A minute of a prefix
+// begins with the At of such an event. When a later event of that prefix says that the minute is
+// over, one line for each kind says how many events were dropped. At a time, 64 prefixes have
+// minutes of their own, and further prefixes share one. So LogEvents keeps a few kilobytes at most.
+// Managers that share the function and a prefix need Clocks that agree.
 func LogEvents(l *slog.Logger, o *LogOptions) func(ctx context.Context, e Event) {
 	log := eventLog{logger: l, level: levelOf}
 	if o != nil {

@@ -18,7 +18,7 @@ import (
 //     log-in is not refused, but fails with that error.
 //
 // Login returns the error of Verify with its text, so that text should not quote the
-// credentials. Verify returns the subject of a suspended account, too: Config.Admit refuses
+// credentials. Verify returns the subject of a disabled account, too: Config.Admit refuses
 // that.
 type Verifier[C any] interface {
 	Verify(ctx context.Context, credentials C) (subject string, err error)
@@ -33,10 +33,8 @@ func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, err
 }
 
 // Login issues a plain token of m to the subject that the verifiers name for the credentials. To
-// log in with Pairs, call Identify and then Pairs.Issue.
-//
-// Grant.Subject is that subject, or empty. Login takes these steps in order, and the first that
-// fails ends it:
+// log in with Pairs, call Identify and then Pairs.Issue. Grant.Subject is that subject, or empty.
+// Login takes these steps in order, and the first that fails ends it:
 //
 //  1. m is not nil, and there is at least one Verifier and no nil one. Else ErrInvalidConfig.
 //  2. g is within its limits. Else ErrInvalidGrant.
@@ -47,7 +45,8 @@ func (f VerifierFunc[C]) Verify(ctx context.Context, credentials C) (string, err
 //  5. A token can have the subject. Else ErrInvalidGrant.
 //  6. Config.Admit is asked. ErrRefused, or an error that means that it could not tell.
 //  7. Grant.Subject is the subject or empty. Else ErrInvalidGrant.
-//  8. Issue, durably, with its errors.
+//  8. Issue, durably, with its errors. With a RequestID whose token is dead or suspended these
+//     wrap ErrUnauthenticated, such as ErrRevoked, although the credentials are good.
 //
 // ErrBadCredentials and ErrRefused wrap ErrUnauthenticated and carry a *Rejection without an ID.
 // Observe is told of both, but not what a Verifier returned. Until step 8 nothing is written. A
@@ -103,7 +102,7 @@ var errNoManager = fmt.Errorf("%w: the Manager to log in to is nil; New makes on
 // checkVerifiers returns ErrInvalidConfig if there is no Verifier or a nil one.
 func checkVerifiers[C any](verifiers []Verifier[C]) error {
 	if len(verifiers) == 0 {
-		return fmt.Errorf("%w: nobody can verify credentials; give at least one Verifier", ErrInvalidConfig)
+		return fmt.Errorf("%w: there is no Verifier of credentials; give at least one", ErrInvalidConfig)
 	}
 	for i, v := range verifiers {
 		if isNil(v) {

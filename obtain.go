@@ -17,24 +17,23 @@ import (
 // Obtain returns the subject's live token for a grant like g, or issues a token if there is
 // none; Issued.Existing says which. It is the log-in of programs that keep one token for each
 // subject, or for each device (by Name): however many callers log in at once, all get the same
-// text. All that Obtain does is durable before it returns. A token that is given again keeps its
-// AuthenticatedAt: call Confirm where the user has just shown who they are.
+// text. All that Obtain does is durable before it returns.
 //
 // A token is like g if Name, Data, MaxUses, UseGrace and Thumbprint are those of g, and Scope has
 // the same words in any order. Issued.Reduced says if its TTL differs. Obtain returns only tokens
 // that it made and that have its Manager's prefix, of several the newest, and none that Edit lets
 // live for less than MinLeft. A key of Config.Keys and the records suffice to make their secrets.
 //
-// A token that is given again is renewed as by Renew, under RenewOnRequest too, but not under
-// RenewNever. If less than Grant.MinLeft of its life is left then, its secret is replaced as by
-// Rotate, with the TTL of g, and the old text works until the expiry that it had. If the key of
-// its secret is no longer in Config.Keys, the secret is replaced as with overlap 0. Neither
-// counts towards MaxTokens, nor spends a use. After Rotate, Obtain gives the new text. Admit is
-// not asked, and AtLimit decides whether there is room for a new token, both as for Issue.
+// A token that is given again keeps its AuthenticatedAt, which Confirm sets. It is renewed as by
+// Renew, under RenewOnRequest too, but not under RenewNever. If less than Grant.MinLeft of its life
+// is left then, its secret is replaced as by Rotate, with the TTL of g, and the old text works until
+// the expiry that it had. If the key of its secret is no longer in Config.Keys, the secret is
+// replaced as with overlap 0. Neither counts towards MaxTokens, nor spends a use. As for Issue,
+// Admit is not asked, and AtLimit decides whether there is room for a new token.
 //
-// If that token is suspended, the error is a *Rejection of ErrSuspended: Obtain gives no older one
-// and makes no other. Resume that token, or end it. Other errors are ErrNoKeys and those of Issue. After ErrOutcomeUnknown a token may have been made,
-// and Obtain gives that one; any other error has changed nothing.
+// If that token is suspended, the error is a *Rejection of ErrSuspended, and no other is given or
+// made: resume that token, or end it. Other errors are ErrNoKeys and those of Issue. After
+// ErrOutcomeUnknown call Obtain again; any other error has changed nothing.
 func (m *Manager) Obtain(ctx context.Context, g Grant) (i Issued, err error) {
 	verb := m.begin(VerbObtain, &err)
 	defer m.finish(ctx, &verb, &err)

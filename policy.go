@@ -163,14 +163,14 @@ func (p *Policy) view(t *Token) {
 func alive(t *Token, now time.Time) bool { return t.EndedAt.IsZero() && now.Before(t.ExpiresAt) }
 
 // unusable returns nil if t is alive at now and not suspended: then a text of t may be good. Otherwise
-// it returns the *Rejection of a secret of generation by of t: ErrExpired, ErrRevoked, ErrExhausted or
-// ErrSuspended.
-func unusable(t *Token, by uint32, now time.Time) error {
+// it returns the *Rejection: ErrExpired, ErrRevoked, ErrExhausted or ErrSuspended. generation is that
+// of the secret that is refused.
+func unusable(t *Token, generation uint32, now time.Time) error {
 	switch {
 	case !alive(t, now):
-		return expired(t, by)
+		return expired(t, generation)
 	case !t.SuspendedAt.IsZero():
-		return suspended(t, by)
+		return suspended(t, generation)
 	}
 	return nil
 }

@@ -113,8 +113,8 @@ func (m *Manager) proveLiveIn(tx storage.Tx, p *presented, now time.Time) (j jud
 	return j, m.viewLiveIn(tx, &j, p.generation, now)
 }
 
-// viewLiveIn sets j.tok and j.above from j.rec, which tx read, and j.stands. The error is a
-// *Rejection of a secret of generation by if the token is dead at now, suspended, or has no uses left.
+// viewLiveIn sets j.tok and j.above from j.rec, which tx read, and j.stands. by is the generation of
+// the secret. The error is a *Rejection if the token is dead at now, suspended, or out of uses.
 func (m *Manager) viewLiveIn(tx storage.Tx, j *judged, by uint32, now time.Time) (err error) {
 	seen := j.rec
 	m.showClockEnd(&seen)
@@ -141,8 +141,8 @@ func (m *Manager) requireAliveIn(tx storage.Tx, j *judged, now time.Time) (err e
 	return outOfUses(&j.tok, j.tok.Generation)
 }
 
-// outOfUses returns the *Rejection of a secret of generation by of tok if tok has a budget and no uses
-// left, and nil otherwise.
+// outOfUses returns the *Rejection of tok if tok has a budget and no uses left, and nil otherwise. by is
+// the generation of the secret that is refused.
 func outOfUses(tok *Token, by uint32) error {
 	if tok.MaxUses != 0 && tok.UsesLeft <= 0 {
 		return exhausted(tok, by)

@@ -30,7 +30,7 @@ type Query struct {
 	Within time.Duration
 
 	After string  // where the page begins: what Next was set to, for the same conditions; "": at the first token
-	Limit int     // how many pairs the page has at most; 0: no limit
+	Limit int     // how many tokens and errors the page has at most; 0: no limit
 	Next  *string // set to the After of the next page when the loop has come to its end, "" if no record follows; may be nil
 }
 
@@ -102,7 +102,7 @@ func (q *Query) place(order string) (place string, err error) {
 	return place, nil
 }
 
-// tag returns 11 digits that bind place to order and to the conditions of q. The tag is no secret:
+// tag returns 11 digits that bind place to order and to the conditions of q. They are no secret:
 // a Pager proves its places itself, and an ID gives no more than Manager.Token of that ID.
 func (q *Query) tag(order, place string) string {
 	bound := fmt.Sprintf("lapse after %s %q %q %q %t %d %q", order, q.Subject, q.Prefix, q.Name, q.Live, q.Within, place)

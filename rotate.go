@@ -18,22 +18,21 @@ import (
 // The rotation is durable before Rotate returns, and Issued.Bearer is the new text.
 //
 // The previous text works until now plus overlap, or until the expiry that the token had,
-// whichever is earlier. It records no use and renews nothing. Another rotation within the
-// overlap ends that text. Until the new text has been used (Peek is no use), Rotate with the
-// previous text gives the same answer again; after that the error is ErrRotated. Once the
-// previous text has ended, the error is ErrReplaced, and Observe is told.
+// whichever is earlier. It records no use and renews nothing. Another rotation ends that text.
+// Until the new text has been used (Peek is no use), Rotate with the previous text gives the same
+// answer again, then ErrRotated, and ErrReplaced once that text has ended: Observe is told of that.
 //
 // An overlap of 0 is for a text that has leaked: every older text ends at once, the delegates
-// of the token end with EndRotated, and the connections that an older text opened are cut.
-// Rotate with the previous text and overlap 0 makes a new secret, too.
+// of the token end with EndRotated, and the connections that an older text opened are cut. Rotate
+// with the previous text and overlap 0 makes a new secret, too.
 //
-// After a rotation Obtain gives the new text, if the token is one of Obtain's. A delegate keeps
-// its cap, and so does a token whose expiry Edit has made earlier.
+// From then on Obtain gives the new text. A delegate keeps its cap, and so does a token whose
+// expiry Edit has made earlier.
 //
-// Errors are those of Authenticate; ErrRotated; ErrNotRenewable for an access text, which
-// Refresh replaces; and ErrInvalidGrant for an overlap that is negative, under a millisecond
-// but not 0, or over the policy's MaxTTL. After ErrOutcomeUnknown call Rotate again. If the
-// overlap was 0 and the second call returns ErrReplaced, issue a token instead.
+// Errors are those of Authenticate; ErrRotated; ErrNotRenewable for an access text; and
+// ErrInvalidGrant for an overlap that is negative, over the policy's MaxTTL, or under a millisecond
+// and not 0. After ErrOutcomeUnknown call Rotate again. If that returns ErrReplaced after an overlap
+// of 0, issue a token instead.
 func (m *Manager) Rotate(ctx context.Context, bearer string, overlap time.Duration) (i Issued, err error) {
 	verb := m.begin(VerbRotate, &err)
 	defer m.finish(ctx, &verb, &err)

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -11,7 +10,8 @@ import (
 // Suspend has the token or session of id, of any prefix, refused until Resume. A verb that takes a
 // text of it, or of a delegate below it, returns ErrSuspended. Connections held by them are cut.
 // Log-out verbs end the token as usual. The suspension is durable before Suspend returns, and
-// survives a backup and reopening. Observe is told EventSuspended.
+// survives a backup and reopening. Observe is told EventSuspended; that event alone says who
+// suspended the token (WithActor), and no record does.
 //
 // A suspension is no end. The token keeps its place in MaxTokens and MaxDelegates, is listed with
 // Token.SuspendedAt, and is not swept before it is dead. LimitEndIdlest does not end it. It goes on
@@ -22,18 +22,18 @@ import (
 // is suspended already, that was ended, or that has run out by its record or one above it. A delegate
 // of a suspended token can be suspended itself, and then has to be resumed itself.
 //
-// The error is ErrNotFound if there is no such token, or the store's. After ErrOutcomeUnknown the
-// token may be suspended: call Suspend again.
+// The error is ErrNotFound if there is no such token, where Expire returns none, or the store's.
+// After ErrOutcomeUnknown the token may be suspended: call Suspend again.
 func (m *Manager) Suspend(ctx context.Context, id ID) (changed bool, err error) {
 	verb := m.begin(VerbSuspend, &err)
 	defer m.finish(ctx, &verb, &err)
 	return m.suspend(ctx, &verb, &suspending{m: m, id: id})
 }
 
-// Resume ends the suspension of the token or session of id, of any prefix. From then on its texts are
-// as good as before, and those of its delegates, except that its time has gone on. That is durable
-// before Resume returns, and Observe is told EventResumed. Connections that were cut stay cut; one
-// that was not yet found to be suspended may stay open, if Resume follows Suspend at once.
+// Resume ends the suspension of the token or session of id, of any prefix. Its texts and those of
+// its delegates work again; the time that passed counted. That is durable before Resume returns,
+// and Observe is told EventResumed. Connections that were cut stay cut; one that was not yet found
+// to be suspended may stay open, if Resume follows Suspend at once.
 //
 // changed reports whether Resume ended a suspension. It is false, with no error, for a token that is
 // not suspended itself. If the token is dead by its record or one above it, the error is a
@@ -49,18 +49,7 @@ func (m *Manager) Resume(ctx context.Context, id ID) (changed bool, err error) {
 
 // suspend applies s in a transaction, and tells Observe if that changed the token.
 func (m *Manager) suspend(ctx context.Context, verb *call, s *suspending) (changed bool, err error) {
-	if err := m.ready(ctx, verb); err != nil {
-		return false, err
-	}
-	rec, err := m.record(ctx, s.id)
-	if err != nil {
-		return false, recordError(verb.Verb, err)
-	}
-	err = m.update(ctx, verb, rec.Subject, s.suspendIn)
-	if errors.Is(err, errGone) { // swept meanwhile
-		err = recordError(verb.Verb, err)
-	}
-	if err != nil || !s.changed {
+	if err := m.updateOfID(ctx, verb, s.id, s.suspendIn); err != nil || !s.changed {
 		return false, err
 	}
 	kind := EventSuspended
@@ -85,8 +74,8 @@ type suspending struct {
 	token   Token
 }
 
-// suspendIn is the transaction. Like an end, it goes by the records and applies no policy, because another
-// policy may accept the token. It puts the record only if that changes.
+// suspendIn is the transaction. Like an end, it goes by the records and applies no policy, because
+// another policy may accept the token. It puts the record only if the record changes.
 func (s *suspending) suspendIn(tx storage.Tx, now time.Time) error {
 	s.changed = false
 	rec, err := getIn(tx, s.id)
@@ -106,7 +95,8 @@ func (s *suspending) suspendIn(tx storage.Tx, now time.Time) error {
 	case !alive, rec.SuspendedAt.IsZero() == s.resumes:
 		return nil
 	}
-	if rec.SuspendedAt = now; s.resumes {
+	rec.SuspendedAt = now
+	if s.resumes {
 		rec.SuspendedAt = time.Time{}
 	}
 	s.changed, s.at = true, now
@@ -116,7 +106,8 @@ func (s *suspending) suspendIn(tx storage.Tx, now time.Time) error {
 	return putIn(tx, &rec)
 }
 
-// suspended returns the refusal of tok, which is suspended, to a secret of generation.
+// suspended returns the refusal of tok, which is suspended. generation is that of the secret that is
+// refused.
 func suspended(tok *Token, generation uint32) *Rejection {
 	return &Rejection{Err: ErrSuspended, ID: tok.ID, Subject: tok.Subject, Generation: generation, At: tok.SuspendedAt}
 }

@@ -19,14 +19,15 @@ type Change struct {
 	Gap     bool  // any token may have changed: read again what was read before
 }
 
-// Watch yields a Change for each token that is issued, rotated, refreshed, renewed by Renew, ended or
-// forgotten from now on, by any Manager of the store, if q selects it: q may have a Subject, a Prefix
-// and a Name. Each token is read once more, and comes as it is by then. It may come more than once,
-// and in any order. The first Change is a Gap, and so is one that stands for changes that were
-// missed: List again then. A deletion is told whatever Prefix and Name the token had.
+// Watch yields a Change for each token of which a verb writes the record from now on, by any Manager
+// of the store, if q selects it: q may have a Subject, a Prefix and a Name. Each token is read once
+// more, and comes as it is by then. It may come more than once, and in any order. The first Change is
+// a Gap, and so is one that stands for changes that were missed: List again then. A deletion is told
+// whatever Prefix and Name the token had, also of a record that was no token: that of a RequestID or
+// of an Import.
 //
-// These make no Change: a token that runs out, a use, a renewal by a use, a new epoch of the clock,
-// and a record that Sweep deletes.
+// These need not make a Change: a token that runs out, a use of a token without a budget, the renewal
+// by that use, a new epoch of the clock, and a record that Sweep deletes.
 //
 // The loop ends when its body stops it, or when ctx ends or the store is closed: the last pair then
 // has the error of ctx, or ErrClosed. The loop body may call any verb. However slow it is, no writer

@@ -34,6 +34,10 @@
 //	    every lock; the store goes on.
 //	S10 The writes of an Update that returned nil survive Close and a crash.
 //
+// fn may run more than once and must be pure: it has no effect except through
+// its Tx and through variables of its caller that each run sets again. It must not
+// call the store. Identifiers and secrets are drawn before Update.
+//
 // # Touch
 //
 //	S11 Touch raises LastUsedAt and ExpiresAt, each on its own, and lowers
@@ -66,7 +70,7 @@
 //
 //	S19 A context that ends before the effect means no effect and an error that
 //	    wraps the context's, also while Update waits for its turn, runs fn, or waits
-//	    behind other writes. Once the commit began the true result comes back, or, if
+//	    for other writes. Once the commit began the true result comes back, or, if
 //	    the context ends first, ErrOutcomeUnknown, which wraps the context's error,
 //	    too.
 //	S20 Close waits for calls under way. After it every method returns ErrClosed,
@@ -74,6 +78,23 @@
 //	S21 Every method may be called from any goroutine.
 //	S22 An error means that nothing was written, unless it is ErrOutcomeUnknown.
 //	    (With an error, Sweep says how many it had deleted by then.)
+//
+// # Watch
+//
+// These are for a store that is a Watcher.
+//
+//	S23 A watch begins with a Gap. Then it tells every record that is put or deleted by
+//	    an Update which began after the Gap was told: once the change can be read, and
+//	    before that Update returns. The order is not promised, and a record may be told
+//	    more than once. A later Gap stands for all changes that were not told before
+//	    it. Touch and Sweep need not be told.
+//	S24 A loop body that is slow makes no writer wait. It may miss changes, and gets a
+//	    Gap instead.
+//	S25 The loop body may call the store, Update included, and may stop at any time;
+//	    both leave nothing locked.
+//	S26 A pair with an error is the last one: the context's once that has ended,
+//	    ErrClosed once the store is closed, or the reason why the watch hears nothing
+//	    any more.
 //
 // # Secrets, the living, deletion
 //
@@ -101,23 +122,6 @@
 //	S33 SuspendedAt is set and cleared by Put alone. Touch, however late it is written,
 //	    never changes it.
 //
-// # Watch
-//
-// These are for a store that is a Watcher.
-//
-//	S23 A watch begins with a Gap. Then it tells every record that is put or deleted by
-//	    an Update which began after the Gap was told: once the change can be read, and
-//	    before that Update returns. The order is not promised, and a record may be told
-//	    more than once. A later Gap stands for all changes that were not told before
-//	    it. Touch and Sweep need not be told.
-//	S24 A loop body that is slow makes no writer wait. It may miss changes, and gets a
-//	    Gap instead.
-//	S25 The loop body may call the store, Update included, and may stop at any time;
-//	    both leave nothing locked.
-//	S26 A pair with an error is the last one: the context's once that has ended,
-//	    ErrClosed once the store is closed, or the reason why the watch hears nothing
-//	    any more.
-//
 // # BatchGetter
 //
 // This is for a store that is a BatchGetter.
@@ -134,10 +138,10 @@
 // This is for a store that is a Pager.
 //
 //	S34 Page returns n records at most, as Get returns them, in an order of the engine's
-//	    own, and next for the following page, which is "" behind the last record. A
+//	    own, and next for the following page, which is "" after the last record. A
 //	    record that is there from the first page to the last is in one page, whatever
 //	    changes meanwhile. A page ends with a damaged record, and an error that wraps
-//	    ErrCorrupt; next goes on behind that record. With another error there are no
+//	    ErrCorrupt; next goes on after that record. With another error there are no
 //	    records and no next. A text that is no next of this store is ErrInvalidAfter.
 //	    For an n under 1 there are no records, and next is after. PageFor is true of
 //	    the store itself, and false of a wrapper around it.
@@ -155,10 +159,6 @@
 //	    writes the Mark, too.
 //	M5  Where the mark is lost, damaged, or of an earlier epoch than some record, the
 //	    store uses no older mark: it begins as NewMarks says.
-//
-// fn may run more than once and must be pure: it has no effect except through
-// its Tx and through variables of its caller that each run sets again. It must not
-// call the store. Identifiers and secrets are drawn before Update.
 //
 // An ability that not every engine has is a separate interface, found by a type
 // assertion. Such an ability adds features and never weakens safety.

@@ -20,7 +20,8 @@ var (
 	ErrUnavailable = errors.New("storage: unavailable")
 
 	// ErrOutcomeUnknown: the write may or may not have happened. Read before
-	// trying again.
+	// trying again. For Issue that is what Grant.RequestID is for: the same call
+	// again then finds the token, or makes it.
 	ErrOutcomeUnknown = errors.New("storage: outcome of the write unknown; read before trying again")
 
 	// ErrClosed: the store has been closed.

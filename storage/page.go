@@ -10,13 +10,13 @@ import (
 // Manager calls List for each page. A wrapper with a Page of its own has a PageFor of its own.
 type Pager interface {
 	// Page returns at most n records, dead or alive and in an order of the engine's own, and the
-	// after of the next page. after is "" for the first page, and next is "" behind the last record.
+	// after of the next page. after is "" for the first page, and next is "" after the last record.
 	// A record that is there from the first page to the last is in exactly one page, whatever
 	// changes meanwhile. A page may have fewer than n records and a next. For an n under 1 a page
 	// has no record, and next is after.
 	//
 	// A page that meets a damaged record ends with that record, of which only the ID may be known,
-	// and an error that wraps ErrCorrupt. next goes on behind that record. With any other error
+	// and an error that wraps ErrCorrupt. next goes on after that record. With any other error
 	// there are no records and no next. The error is ErrInvalidAfter for an after that this store
 	// has not returned as next, or that it cannot go on from since it was opened again.
 	Page(ctx context.Context, after string, n int) (recs []Record, next string, err error)
