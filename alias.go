@@ -15,8 +15,8 @@ import (
 // of a key. The key is that of a foreign text, or the RequestID of a Grant. A check by a foreign
 // text, and Issue with a RequestID, read the alias and then the record of the token, and judge that.
 // Alias and token have one subject, so that one transaction puts both. No list, limit or verb that
-// takes an ID finds an alias: ofID, readable and owns leave it out. An alias has no secret, is never
-// ended, is valid until its ExpiresAt within its epoch, and is swept as any record.
+// takes an ID finds an alias: ofID, readable and owns leave it out. An alias has no secret and is never
+// ended, not by a new epoch of the clock either. It is valid until its ExpiresAt, and then is swept.
 
 // Record.Sealed of an alias is this label with a version, the ID of the token, and a hash of what
 // the token was made for.
@@ -51,12 +51,6 @@ func readAlias(rec *storage.Record) (token ID, madeFor string, err error) {
 		return token, "", errAlias
 	}
 	return ID([]byte(text[aliasToken:aliasMadeFor])), text[aliasMadeFor:], nil
-}
-
-// runOut turns the end of rec, an alias, into its expiry, unless that is earlier: an alias has no end.
-func runOut(rec *storage.Record) {
-	rec.ExpiresAt = capped(rec.ExpiresAt, rec.EndedAt)
-	rec.MaxExpiresAt, rec.EndedAt, rec.EndReason = rec.ExpiresAt, time.Time{}, 0
 }
 
 // parse reads text, which a client presents, into *h. It refuses a text that is neither of the form
@@ -116,7 +110,7 @@ func (m *Manager) parseForeign(ctx context.Context, verb *call, text string, h *
 	if token == (ID{}) {
 		token = alias
 	}
-	h.input.Credential().SetForeign(token, text)
+	copy(h.input.Credential()[:], token[:])
 	h.sum = bearer.ForeignSum(m.prefix, digest)
 	h.prefix, h.foreign = m.prefix, true
 	return nil
@@ -169,7 +163,8 @@ func (a *aliased) findOrPut(again func(now time.Time) error, put func(storage.Tx
 	}
 }
 
-// find sets existing and rec. An alias of an earlier epoch is not valid, since its token has ended.
+// find sets existing and rec. An alias does not count if a new epoch of the clock has ended its token,
+// and nothing else has happened to that: no log-out, no rotation and no suspension is undone.
 func (a *aliased) find(tx storage.Tx) error {
 	d := &a.draft
 	a.existing, a.rec = false, storage.Record{}
@@ -186,16 +181,23 @@ func (a *aliased) find(tx storage.Tx) error {
 	switch {
 	case err != nil:
 		return err
-	case d.m.fromEarlierEpoch(&alias), !alias.Live(d.now):
+	case !alias.Live(d.now):
 		return nil
 	case !isSum(madeFor, &a.madeFor):
 		return decide(a.errOther)
 	}
-	a.existing = true
-	if a.rec, err = getIn(tx, token); err == errGone {
-		a.rec, err = storage.Record{}, nil
+	a.rec, err = getIn(tx, token)
+	switch {
+	case err == errGone:
+		a.existing, a.rec = true, storage.Record{}
+		return nil
+	case err != nil:
+		return err
 	}
-	return err
+	seen := a.rec
+	d.m.showClockEnd(&seen)
+	a.existing = seen.EndReason != EndClock || seen.Generation != 0 || !seen.SuspendedAt.IsZero()
+	return nil
 }
 
 // putAlias puts the alias of the token that the draft has put. The alias is valid until that instant.

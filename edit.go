@@ -17,9 +17,9 @@ import (
 //     delegate it is not after the expiry of a token above it either. It is rounded down to whole
 //     milliseconds. An expiry earlier than the present one becomes the cap as well: no use, no later
 //     Edit and no Renew, Refresh, Rotate or Obtain makes the token live longer. RotateID begins a
-//     new cap, and refuses a session: nothing makes a session live longer.
+//     new cap, but not of a delegate, and refuses a session: nothing makes those live longer.
 //   - MaxUses is more than the uses that are spent, which stay spent. 0 lifts the budget, and the
-//     UseGrace with it. A session, and a token that has live delegates, can have no budget.
+//     UseGrace with it; a budget set after that counts from then. A session, and a token that has live delegates, can have no budget.
 type Changes struct {
 	Name      *string
 	Scope     *string

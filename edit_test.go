@@ -517,7 +517,7 @@ func TestEditScopeWithinTheGrace(t *testing.T) {
 		{nil, "a b c", "", lapse.ErrScope},
 		{[]string{"a", "b"}, "a c", "a", nil},
 		{[]string{"a"}, "b a", "a", nil},
-		{[]string{"a"}, "b", "", nil},
+		{[]string{"a"}, "b", "", lapse.ErrScope},
 	} {
 		p := newPairs(t, memory.New(), lapse.PairConfig{})
 		first := p.first(lapse.Grant{Subject: "ana", Scope: "a b"})

@@ -167,7 +167,7 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 		return nil
 	}
 	for rec, err := range m.store.List(ctx, storage.Filter{}) {
-		if damaged(err) || err == nil && !m.fromEarlierEpoch(&rec) {
+		if damaged(err) || err == nil && (!isToken(&rec) || !m.fromEarlierEpoch(&rec)) {
 			continue
 		}
 		if err == nil {
@@ -182,24 +182,15 @@ func (m *Manager) endEarlierEpochs(ctx context.Context) error {
 	return nil
 }
 
-// endEarlierEpoch is endEarlierEpochs for the record of id. An alias runs out instead of being ended,
-// since a later alias may need the same ID.
+// endEarlierEpoch is endEarlierEpochs for the token of id.
 func (m *Manager) endEarlierEpoch(tx storage.Tx, id ID) error {
-	rec, err := tx.Get(id)
-	if absent(err) || err == nil && !m.fromEarlierEpoch(&rec) {
+	rec, err := getIn(tx, id)
+	switch {
+	case err == errGone, err == nil && !m.fromEarlierEpoch(&rec):
 		return nil
-	}
-	if err == nil && rec.ID != id {
-		err = errWrongRecord
-	}
-	if err != nil {
-		return fromOutside(err, storeErrors...)
+	case err != nil:
+		return err
 	}
 	m.showClockEnd(&rec)
-	if rec.Kind == storage.KindAlias {
-		runOut(&rec)
-	} else {
-		ending{at: rec.EndedAt, why: rec.EndReason}.endRecord(&rec)
-	}
 	return putIn(tx, &rec)
 }

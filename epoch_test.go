@@ -814,34 +814,51 @@ func tickReceiver(f *ast.FuncDecl) string {
 	return name.Name
 }
 
-// TestAliasOfAnEarlierEpoch: after a new epoch an alias leads to its token, which is dead, until both
-// are swept. Issue and Import do not find it, and put another one at once, whatever the clock said.
+// TestAliasOfAnEarlierEpoch: a new epoch ends the token that an alias leads to. Issue with the same
+// RequestID, and Import of the same key, put another one then, unless something else has happened to the
+// token: a log-out, a rotation or a suspension stays what it is.
 func TestAliasOfAnEarlierEpoch(t *testing.T) {
-	w := newTickWorld(t, GuardDefault)
-	request := func() Issued { return tickMust(w.m.Issue(w.ctx, Grant{Subject: "ana", RequestID: "again"}))(t) }
-	first := request()
-	w.clock.set(-2 * time.Hour)
-	tickMust(0, w.m.AcceptClock(w.ctx))(t)
-	if _, err := w.m.Authenticate(w.ctx, "old"); Code(err) != "revoked" {
-		t.Errorf("the foreign text: %v", err)
-	}
-	w.clock.pass(steady.Quiet + w.m.policy.Retention + time.Hour)
-	tickMust(w.m.Sweep(w.ctx))(t)
-	tickMust(w.m.Sweep(w.ctx))(t)
-	for _, rec := range w.records() {
-		if rec.Kind == storage.KindAlias {
-			t.Errorf("an alias that is left runs out at %v", rec.ExpiresAt)
+	for name, row := range map[string]struct {
+		before func(w *tickWorld, id ID) error
+		lives  bool // the foreign text, after another Import
+	}{
+		"nothing":    {func(*tickWorld, ID) error { return nil }, true},
+		"a use":      {func(w *tickWorld, _ ID) error { _, err := w.m.Authenticate(w.ctx, "old"); return err }, true},
+		"log-out":    {func(w *tickWorld, _ ID) error { _, err := w.m.ExpireBearer(w.ctx, "old"); return err }, false},
+		"a rotation": {func(w *tickWorld, _ ID) error { _, err := w.m.Rotate(w.ctx, "old", 0); return err }, false},
+		"suspension": {func(w *tickWorld, id ID) error { _, err := w.m.Suspend(w.ctx, id); return err }, false},
+	} {
+		for _, swept := range []bool{false, true} {
+			w := newTickWorld(t, GuardDefault)
+			request := func() Issued { return tickMust(w.m.Issue(w.ctx, Grant{Subject: "ana", RequestID: "again"}))(t) }
+			first := request()
+			tok := tickMust(w.m.Import(w.ctx, Grant{Subject: "ana"}, tickForeign("old")))(t)
+			tickMust(0, row.before(w, tok.ID))(t)
+			w.clock.set(-2 * time.Hour)
+			tickMust(0, w.m.AcceptClock(w.ctx))(t)
+			if swept {
+				w.clock.pass(steady.Quiet + w.m.policy.Retention + time.Hour)
+				tickMust(w.m.Sweep(w.ctx))(t)
+				tickMust(w.m.Sweep(w.ctx))(t)
+			}
+			if _, err := w.m.Authenticate(w.ctx, "old"); !errors.Is(err, ErrUnauthenticated) {
+				t.Errorf("%s: the foreign text in the new epoch: %v", name, err)
+			}
+			_, err := w.m.Import(w.ctx, Grant{Subject: "ana"}, tickForeign("old"))
+			if errors.Is(err, ErrNotFound) != swept {
+				t.Errorf("%s, swept %v: Import: %v", name, swept, err)
+			}
+			if _, err := w.m.Authenticate(w.ctx, "old"); (err == nil) != (row.lives && !swept) {
+				t.Errorf("%s, swept %v: the foreign text after another Import: %v", name, swept, err)
+			}
+			if swept {
+				continue // the alias of the request ran out before
+			}
+			if second := request(); second.ID == first.ID || second.Existing {
+				t.Errorf("%s: the request was given the token %v of before", name, second.ID)
+			}
 		}
 	}
-	if _, err := w.m.Authenticate(w.ctx, "old"); Code(err) != "unknown" {
-		t.Errorf("the foreign text after the sweep: %v", err)
-	}
-	second := request()
-	if second.ID == first.ID || second.Existing {
-		t.Errorf("the request was given the token %v of before", second.ID)
-	}
-	tickMust(w.m.Import(w.ctx, Grant{Subject: "ana"}, tickForeign("old")))(t)
-	tickMust(w.m.Authenticate(w.ctx, "old"))(t)
 }
 
 // TestFault5EveryVerbIsListed: a verb that is added without a line in tickVerbs, which the

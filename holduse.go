@@ -70,7 +70,7 @@ func (h *Hold) use(ctx context.Context, verb *call, readAt hold.ReadAt) error {
 		return storeError(VerbUse, err)
 	}
 	above, err := m.viewHeld(ctx, verb, &rec, generation, now)
-	if err == nil {
+	if err == nil && readAt.Changed() {
 		h.found(&rec.Token)
 	}
 	switch {

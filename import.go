@@ -29,7 +29,8 @@ const (
 	maxForeignDigest = 255
 )
 
-// importedLife is how long an imported token lives at most under a policy without a cap.
+// importedLife is how long an imported token lives at most under a policy without a cap, and how long
+// its alias is valid.
 const importedLife = 10 * 365 * 24 * time.Hour
 
 // Import stores a token for g whose text another system has issued: the text for which
@@ -42,8 +43,8 @@ const importedLife = 10 * 365 * 24 * time.Hour
 //
 // Import may be repeated: the same Key, Digest and subject give the token as it is then, dead or
 // alive, and g changes nothing. If the token is dead and swept, the error is ErrNotFound. That
-// holds until the first cap of the token, or a new epoch of the clock. After that Import stores a
-// new token that lives, also for a text that was logged out.
+// holds for ten years from the first Import, so that no Import undoes a log-out. ForgetSubject
+// ends that time, and so does a new epoch of the clock for a token that has only been used.
 //
 // Other errors are ErrInvalidConfig without Config.Foreign, and those of Issue. The Field of a
 // *GrantError is "Key" or "Digest" for a limit of Foreign; "Digest" or "Subject" for another digest
@@ -98,7 +99,8 @@ func (a *aliased) judgeImported(time.Time) error {
 	return nil
 }
 
-// putImported puts the token, with a cap, and an alias that is valid until that cap.
+// putImported puts the token, with a cap, and its alias. The alias outlives the token: another Import
+// of the key would bring back a text that was logged out.
 func (a *aliased) putImported(tx storage.Tx) error {
 	d := &a.draft
 	d.digest = storage.NewDigest(storage.SHA256, a.madeFor)
@@ -112,7 +114,7 @@ func (a *aliased) putImported(tx storage.Tx) error {
 			return err
 		}
 	}
-	return a.putAlias(tx, d.rec.MaxExpiresAt)
+	return a.putAlias(tx, steady.Add(d.now, importedLife))
 }
 
 // importError returns err, by which a failed, or the error of a Key that was imported for another

@@ -190,12 +190,12 @@ func (r *refreshing) makeSecrets(key bearer.TagKey, generation uint32, salt []by
 }
 
 // giveAgain sets both current secrets again, for a caller that has the previous text. Words that an
-// Edit has taken from the session since do not count. The error is a *ScopeError if another scope is
-// asked for, or errSecrets if the record does not match.
+// Edit has taken from the session since do not count, unless no other is asked for. The error is a
+// *ScopeError if another scope is asked for, or errSecrets if the record does not match.
 func (r *refreshing) giveAgain(kept session) error {
 	first := kept.accessScope()
-	scope, _ := narrowScope(&r.tok, r.asked)
-	if !scopeWithin(scope, first) || !scopeWithin(first, scope) {
+	scope, err := narrowScope(&r.tok, r.asked)
+	if err != nil && scope == "" || !scopeWithin(scope, first) || !scopeWithin(first, scope) {
 		return decide(repeatedScope(scope, first))
 	}
 	r.scope = first

@@ -50,6 +50,8 @@ func (m *Manager) rotateText(ctx context.Context, verb *call, bearer string, ove
 		return Issued{}, err
 	case p.rec.Kind == KindSession:
 		return Issued{}, errRotateSession
+	case p.foreign:
+		p.cred.SetForeign(p.rec.ID, bearer)
 	}
 	if _, err := m.requireLive(ctx, verb, &p.presented, &p.rec, p.stands, p.now); err != nil {
 		return Issued{}, err

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -23,8 +24,7 @@ type Change struct {
 // of the store, if q selects it: q may have a Subject, a Prefix and a Name. Each token is read once
 // more, and comes as it is by then. It may come more than once, and in any order. The first Change is
 // a Gap, and so is one that stands for changes that were missed: List again then. A deletion is told
-// whatever Prefix and Name the token had, also of a record that was no token: that of a RequestID or
-// of an Import.
+// whatever Prefix and Name the token had.
 //
 // These need not make a Change: a token that runs out, a use of a token without a budget, the renewal
 // by that use, a new epoch of the clock, and a record that Sweep deletes.
@@ -95,14 +95,11 @@ func (m *Manager) change(ctx context.Context, q *Query, c storage.Change, err er
 		return Change{}, true, storeError(VerbWatch, err)
 	case c.Gap:
 		return Change{Gap: true}, true, nil
-	case q.Subject != "" && q.Subject != c.Subject:
+	case bearer.IsAlias(c.ID), q.Subject != "" && q.Subject != c.Subject:
 		return Change{}, false, nil
 	}
-	rec, err := m.store.Get(ctx, c.ID)
-	if err == nil && !isToken(&rec) {
-		return Change{}, false, nil
-	}
-	switch err = ofID(c.ID, &rec, err); {
+	rec, err := m.record(ctx, c.ID)
+	switch {
 	case errors.Is(err, errGone):
 		return Change{Token: Token{ID: c.ID, Subject: c.Subject}, Deleted: true}, true, nil
 	case err == nil && !q.matches(&rec):

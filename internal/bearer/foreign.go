@@ -40,6 +40,9 @@ func aliasID(sum [sha256.Size]byte) storage.ID {
 	return id
 }
 
+// IsAlias reports whether id is that of an alias, and of no token.
+func IsAlias(id storage.ID) bool { return id[6]>>4 == 8 }
+
 // ForeignSum returns the sum that a record keeps of digest, the digest of a foreign text.
 func ForeignSum(prefix string, digest []byte) [sha256.Size]byte {
 	return Hash("lapse:d1", prefix, unsafe.String(unsafe.SliceData(digest), len(digest)))

@@ -63,7 +63,7 @@ func (m *model) foreign(t modelText) (a *modelAlias, ok bool) {
 	return m.alias(string(r.foreign), r.prefix, ""), true
 }
 
-// importedLife is the cap of an imported token under a policy without one.
+// importedLife is the cap of an imported token under a policy without one, and the life of its alias.
 const importedLife = 10 * 365 * day
 
 // importToken is Import. id is that of the token, if there is to be a new one.
@@ -74,8 +74,11 @@ func (m *model) importToken(w *world, p *modelPolicy, g lapse.Grant, f foreignTe
 	a := m.alias(string(f.key), p.prefix, "")
 	if a != nil && a.subject == g.Subject && m.now < a.until {
 		r := &m.records[a.record]
-		if a.digest != f.digest || r.swept {
+		switch {
+		case a.digest != f.digest:
 			return outcome{err: lapse.ErrInvalidGrant}
+		case r.swept:
+			return outcome{err: lapse.ErrNotFound}
 		}
 		return outcome{token: m.token(m.seen(p, r)), given: []modelText{{record: a.record, kind: plainText}}}
 	}
@@ -93,7 +96,7 @@ func (m *model) importToken(w *world, p *modelPolicy, g lapse.Grant, f foreignTe
 	r.foreign, r.limit = f.key, min(r.limit, m.now+importedLife)
 	r.expires = min(r.expires, r.limit)
 	n := m.add(r, id)
-	m.name(a, modelAlias{key: string(f.key), record: n, until: r.limit, digest: f.digest})
+	m.name(a, modelAlias{key: string(f.key), record: n, until: m.now + importedLife, digest: f.digest})
 	m.tell("imported")
 	return outcome{token: m.token(m.seen(p, &m.records[n])), given: []modelText{m.currentText(n, plainText)}}
 }

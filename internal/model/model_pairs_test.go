@@ -58,17 +58,18 @@ func (m *model) refresh(ps *modelPairs, t modelText, scope string) outcome {
 	if scope != "" {
 		narrow = common(r.scope, scope)
 	}
+	lacks := len(strings.Fields(common(scope, r.scope))) < len(strings.Fields(scope))
 	switch {
 	case !s.live(m.now):
 		return m.dead(&s, t.generation)
 	case s.suspended != unset:
 		return m.refuse(lapse.ErrSuspended, r, t.generation, s.suspended, 0)
-	case len(strings.Fields(common(scope, r.scope))) < len(strings.Fields(scope)):
+	case lacks && (found == isCurrent || narrow == ""):
 		return outcome{err: lapse.ErrScope}
 	case found == isCurrent:
 		m.replaceSession(ps, r, &s, narrow)
 		return m.credentials(ps, t.record)
-	case narrow != r.accessScope:
+	case common(narrow, r.accessScope) != narrow || common(r.accessScope, narrow) != r.accessScope:
 		return outcome{err: lapse.ErrScope}
 	}
 	o := m.credentials(ps, t.record)
