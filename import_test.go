@@ -151,6 +151,12 @@ func TestForeignTextLogsOut(t *testing.T) {
 		wantRefused(t, name+" and Sweep", err, lapse.ErrUnknown, lapse.ID{})
 		_, err = f.Import(f.ctx, lapse.Grant{Subject: "ana"}, oldToken(1))
 		lapsetest.WantIs(t, name+" and Import", err, lapse.ErrNotFound)
+		for _, after := range []time.Duration{300 * 24 * time.Hour, 10*365*24*time.Hour - time.Millisecond} {
+			f.clock.Set(lapsetest.StartMilli.Add(after))
+			lapsetest.Must(f.Sweep(f.ctx))
+			_, again := f.Import(f.ctx, lapse.Grant{Subject: "ana"}, oldToken(1))
+			lapsetest.WantIs(t, fmt.Sprint(name, " and Import after ", after), again, lapse.ErrNotFound)
+		}
 		if !strings.HasPrefix(fmt.Sprint(err), "lapse: import: ") {
 			t.Errorf("%s and Import: %v does not name the verb", name, err)
 		}

@@ -361,3 +361,18 @@ func TestHoldsFaults(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchTellsNoAlias: what ForgetSubject deletes besides tokens is told to no Watch.
+func TestWatchTellsNoAlias(t *testing.T) {
+	m := lapsetest.Must(lapse.New(memory.New(), lapse.Config{Foreign: readOld}))
+	tok := lapsetest.Must(m.Import(t.Context(), lapse.Grant{Subject: "ana"}, oldToken(1)))
+	i := lapsetest.Must(m.Issue(t.Context(), lapse.Grant{Subject: "ana", RequestID: "r"}))
+	w := watch(t, m, lapse.Query{})
+	lapsetest.Must(m.ForgetSubject(t.Context(), "ana"))
+	last := lapsetest.Must(m.Issue(t.Context(), lapse.Grant{Subject: "ben"}))
+	for c := w.take(); c.Token.ID != last.ID; c = w.take() {
+		if c.Token.ID != tok.ID && c.Token.ID != i.ID && !c.Gap {
+			t.Errorf("told of %+v, which is no token", c)
+		}
+	}
+}
