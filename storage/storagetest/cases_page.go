@@ -47,7 +47,7 @@ func (e *env) pages(n int, between func(next string) error) (rs []storage.Record
 		page, next, err := p.Page(e.ctx, after, n)
 		switch {
 		case err != nil:
-			return rs, fmt.Errorf("Page of %d: %w", n, err)
+			return rs, fmt.Errorf("a Page of %d: %w", n, err)
 		case len(page) > n:
 			return rs, fmt.Errorf("a page of %d has %d records", n, len(page))
 		case count > 5000:
@@ -143,7 +143,7 @@ func checkPageSize(e *env) error {
 	}
 	_, next, err := p.Page(e.ctx, "", 2)
 	if err != nil || next == "" {
-		return fmt.Errorf("Page: next %q, %v", next, err)
+		return fmt.Errorf("a Page: next %q, %v", next, err)
 	}
 	for _, after := range []string{"", next} {
 		for _, n := range []int{0, -1, -1 << 62} {
@@ -168,7 +168,7 @@ func checkPageAfter(e *env) error {
 	}
 	_, next, err := p.Page(e.ctx, "", 2)
 	if err != nil || next == "" {
-		return fmt.Errorf("Page: next %q, %v", next, err)
+		return fmt.Errorf("a Page: next %q, %v", next, err)
 	}
 	_, foreign, err := other.(storage.Pager).Page(e.ctx, "", 2)
 	if err != nil {
