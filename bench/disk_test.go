@@ -8,8 +8,6 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-func writeZeros(path string) error { return os.WriteFile(path, make([]byte, 1<<17), 0o600) }
-
 // TestFileUse wants the keys and values of the bucket that has most of them.
 func TestFileUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file.db")
