@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
@@ -27,6 +28,7 @@ type world struct {
 	setups   []*modelPairs // of pairs
 	twin     *world        // where a record has a future that does not come about, or nil
 	holds    []worldHold
+	telling  sync.Mutex // guards told while a deed runs
 	told     []string
 
 	texts  []heldText
@@ -150,6 +152,8 @@ func (w *world) hear(e lapse.Event) {
 	if e.Kind == lapse.EventEnded {
 		what += " " + e.Token.EndReason.String()
 	}
+	w.telling.Lock() // an end by the scheduler is told in a goroutine of its own
+	defer w.telling.Unlock()
 	w.told = append(w.told, what)
 }
 
