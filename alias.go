@@ -164,7 +164,7 @@ func (a *aliased) findOrPut(again func(now time.Time) error, put func(storage.Tx
 }
 
 // find sets existing and rec. An alias does not count if a new epoch of the clock has ended its token,
-// and nothing else has happened to that: no log-out, no rotation and no suspension is undone.
+// and nothing else has happened to that: no log-out, rotation, suspension or Edit is undone.
 func (a *aliased) find(tx storage.Tx) error {
 	d := &a.draft
 	a.existing, a.rec = false, storage.Record{}
@@ -194,10 +194,17 @@ func (a *aliased) find(tx storage.Tx) error {
 	case err != nil:
 		return err
 	}
-	seen := a.rec
-	d.m.showClockEnd(&seen)
-	a.existing = seen.EndReason != EndClock || seen.Generation != 0 || !seen.SuspendedAt.IsZero()
+	a.existing = a.touched()
 	return nil
+}
+
+// touched reports whether rec is alive, or something else has happened to its token than uses and the end
+// by a new epoch of the clock.
+func (a *aliased) touched() bool {
+	rec, g := a.rec, &a.draft.grant
+	a.draft.m.showClockEnd(&rec)
+	edited := rec.CapEdited || rec.Name != g.Name || rec.Scope != g.Scope || rec.Data != g.Data || rec.MaxUses != g.MaxUses
+	return rec.EndReason != EndClock || rec.Generation != 0 || !rec.SuspendedAt.IsZero() || edited
 }
 
 // putAlias puts the alias of the token that the draft has put. The alias is valid until that instant.

@@ -21,11 +21,11 @@ import (
 // ErrExhausted or ErrRefused. Then nothing has been written. Any other error is one of the
 // store, of the context or of Admit, and means that Authenticate could not tell.
 //
-// Authenticate reads the store once, and once more for each token above a delegate. For
-// a text of a later generation than the record has, it reads the record once more, in a
-// transaction that sees past every cache. It writes once where a use is due to be
-// recorded (Policy.RenewEvery). The first use of a secret that Rotate made is a durable
-// write. If that write fails, the use is good, and Observe is told.
+// Authenticate reads the store once, and once more for a foreign text (Config.Foreign) and
+// for each token above a delegate. For a text of a later generation than the record has, it
+// reads the record once more, in a transaction that sees past every cache. It writes once
+// where a use is due to be recorded (Policy.RenewEvery). The first use of a secret that
+// Rotate made is a durable write. If that write fails, the use is good, and Observe is told.
 //
 // A use of a budget (Grant.MaxUses) is durable before it succeeds: a write that fails is a
 // use that fails, and ErrOutcomeUnknown means that the use may have been spent. The last

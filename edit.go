@@ -64,7 +64,8 @@ func assign[T any](field, value *T) {
 // The error is ErrNotFound if there is no such token; ErrExpired, ErrRevoked or ErrExhausted, with a
 // *Rejection, for one that is dead or has no uses left, which no Edit revives; ErrInvalidGrant, with
 // a *GrantError, for a field out of its limits; or the store's. After ErrOutcomeUnknown call Edit
-// again. With any other error nothing was written.
+// again. After a *Rejection the changes may be stored, on a token that is dead. With any other error
+// nothing was written.
 func (m *Manager) Edit(ctx context.Context, id ID, changes Changes) (tok Token, err error) {
 	verb := m.begin(VerbEdit, &err)
 	defer m.finish(ctx, &verb, &err)
@@ -74,13 +75,13 @@ func (m *Manager) Edit(ctx context.Context, id ID, changes Changes) (tok Token, 
 	e := editing{m: m, id: id, Changes: changes}
 	err = m.updateOfID(ctx, &verb, id, e.editIn)
 	if err == nil {
+		m.marks.Edited(id) // also where nothing has changed: the Edit that did may not have returned yet
 		err = m.overtaken(&e.token, e.epoch, e.token.Generation)
 	}
 	if err != nil {
 		return Token{}, err
 	}
 	if e.changed {
-		m.marks.Edited(id)
 		m.tell(ctx, &verb, Event{Kind: EventEdited, At: e.at, Token: e.token, Before: &e.before})
 	}
 	return e.token, nil

@@ -728,6 +728,39 @@ func TestUseSeesEditByPolling(t *testing.T) {
 	})
 }
 
+// unsure is a store that tells of no change, and whose next Update has an unknown outcome.
+type unsure struct {
+	storage.Store
+	next bool
+}
+
+func (u *unsure) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	err := u.Store.Update(ctx, subject, fn)
+	if err == nil && u.next {
+		u.next, err = false, storage.ErrOutcomeUnknown
+	}
+	return err
+}
+
+// TestUseSeesEditOfUnknownOutcome: after an Edit of unknown outcome, which was written, another Edit
+// changes nothing, and the next Use sees what the first changed.
+func TestUseSeesEditOfUnknownOutcome(t *testing.T) {
+	cfg := lapse.Config{PollHolds: time.Hour, Policy: lapse.Policy{RenewEvery: 5 * time.Hour, TTL: 10 * time.Hour}}
+	store := new(unsure)
+	inBubble(t, "polled", func(*testing.T) storage.Store { store.Store = memory.New(); return store }, cfg, func(h *holder) {
+		hold := h.connect(h.Manager, h.issue(lapse.Grant{}).Bearer)
+		synctest.Wait()
+		lapsetest.WantIs(t, "Use", hold.Use(h.ctx), nil)
+		store.next = true
+		_, err := h.Edit(h.ctx, hold.Token().ID, named("x"))
+		lapsetest.WantIs(t, "Edit", err, lapse.ErrOutcomeUnknown)
+		_, err = h.Edit(h.ctx, hold.Token().ID, named("x"))
+		lapsetest.WantIs(t, "Edit again", err, nil)
+		lapsetest.WantIs(t, "Use", hold.Use(h.ctx), nil)
+		lapsetest.WantDiff(t, "Name", "x", hold.Token().Name)
+	})
+}
+
 // TestEditMovesTheCut: an earlier expiry cuts a connection at that instant and warns before it, and a
 // later one moves the cut to the later instant.
 func TestEditMovesTheCut(t *testing.T) {

@@ -826,6 +826,11 @@ func TestAliasOfAnEarlierEpoch(t *testing.T) {
 		"a use":      {func(w *tickWorld, _ ID) error { _, err := w.m.Authenticate(w.ctx, "old"); return err }, true},
 		"log-out":    {func(w *tickWorld, _ ID) error { _, err := w.m.ExpireBearer(w.ctx, "old"); return err }, false},
 		"a rotation": {func(w *tickWorld, _ ID) error { _, err := w.m.Rotate(w.ctx, "old", 0); return err }, false},
+		"an edit": {func(w *tickWorld, id ID) error {
+			scope := "less"
+			_, err := w.m.Edit(w.ctx, id, Changes{Scope: &scope})
+			return err
+		}, false},
 		"suspension": {func(w *tickWorld, id ID) error { _, err := w.m.Suspend(w.ctx, id); return err }, false},
 	} {
 		for _, swept := range []bool{false, true} {

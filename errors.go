@@ -24,7 +24,8 @@ var (
 	ErrMalformed error = &refusal{"malformed token"}
 
 	// ErrUnknown: there is no such token. An absent ID, a wrong secret and another prefix give
-	// the same answer after the same work: one read, one digest and one tag.
+	// the same answer after the same work: one read, or two for a foreign text, one digest and
+	// one tag.
 	ErrUnknown error = &refusal{"unknown token"}
 
 	// ErrExpired: the token ran out.

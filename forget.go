@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -138,8 +139,9 @@ func (f *forgetting) forgetIn(tx storage.Tx) error {
 	}
 	for _, id := range damagedIDs {
 		switch err := tx.Delete(id); {
-		case err == nil:
+		case err == nil && !bearer.IsAlias(id):
 			f.deleted++
+		case err == nil:
 		case damaged(err):
 			f.left = fromOutside(err, storeErrors...)
 		default:

@@ -70,7 +70,7 @@ func (h *Hold) use(ctx context.Context, verb *call, readAt hold.ReadAt) error {
 		return storeError(VerbUse, err)
 	}
 	above, err := m.viewHeld(ctx, verb, &rec, generation, now)
-	if err == nil && readAt.Changed() {
+	if err == nil {
 		h.found(&rec.Token)
 	}
 	switch {
@@ -94,10 +94,10 @@ func (h *Hold) use(ctx context.Context, verb *call, readAt hold.ReadAt) error {
 // found keeps tok, as a Use has found it, for Token. Most uses find only LastUsedAt and ExpiresAt
 // changed: to keep these would take the memory of a second Token for each connection.
 func (h *Hold) found(tok *Token) {
-	last := h.seen()
-	now := *tok
-	now.LastUsedAt, now.ExpiresAt = last.LastUsedAt, last.ExpiresAt
-	if now != *last {
+	last, used, expires := h.seen(), tok.LastUsedAt, tok.ExpiresAt
+	tok.LastUsedAt, tok.ExpiresAt = last.LastUsedAt, last.ExpiresAt
+	same := *tok == *last
+	if tok.LastUsedAt, tok.ExpiresAt = used, expires; !same {
 		kept := *tok
 		h.latest.Store(&kept)
 	}

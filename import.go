@@ -29,8 +29,8 @@ const (
 	maxForeignDigest = 255
 )
 
-// importedLife is how long an imported token lives at most under a policy without a cap, and how long
-// its alias is valid.
+// importedLife is how long an imported token lives at most until a rotation, and how long its alias is
+// valid.
 const importedLife = 10 * 365 * 24 * time.Hour
 
 // Import stores a token for g whose text another system has issued: the text for which
@@ -44,7 +44,8 @@ const importedLife = 10 * 365 * 24 * time.Hour
 // Import may be repeated: the same Key, Digest and subject give the token as it is then, dead or
 // alive, and g changes nothing. If the token is dead and swept, the error is ErrNotFound. That
 // holds for ten years from the first Import, so that no Import undoes a log-out. ForgetSubject
-// ends that time, and so does a new epoch of the clock for a token that has only been used.
+// ends that time, and so does a new epoch of the clock, until Sweep deletes the token, if that has
+// only been used.
 //
 // Other errors are ErrInvalidConfig without Config.Foreign, and those of Issue. The Field of a
 // *GrantError is "Key" or "Digest" for a limit of Foreign; "Digest" or "Subject" for another digest
@@ -107,14 +108,14 @@ func (a *aliased) putImported(tx storage.Tx) error {
 	if err := d.put(tx); err != nil {
 		return err
 	}
-	if d.rec.MaxExpiresAt.IsZero() {
-		d.rec.MaxExpiresAt = steady.Add(d.now, importedLife)
-		d.rec.ExpiresAt = capped(d.rec.ExpiresAt, d.rec.MaxExpiresAt)
+	until := steady.Add(d.now, importedLife)
+	if limit := earlierCap(d.rec.MaxExpiresAt, until); !limit.Equal(d.rec.MaxExpiresAt) {
+		d.rec.MaxExpiresAt, d.rec.ExpiresAt = limit, capped(d.rec.ExpiresAt, limit)
 		if err := putIn(tx, &d.rec); err != nil {
 			return err
 		}
 	}
-	return a.putAlias(tx, steady.Add(d.now, importedLife))
+	return a.putAlias(tx, until)
 }
 
 // importError returns err, by which a failed, or the error of a Key that was imported for another

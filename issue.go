@@ -20,7 +20,7 @@ import (
 // with Issued.Existing, and with Config.Keys the same Bearer. Bearer is empty without Keys, after a
 // rotation, and once the key is retired. Another grant under the RequestID is ErrInvalidGrant. If
 // the token is dead, suspended or without uses left, the error is a *Rejection, after a Sweep
-// ErrUnknown. A RequestID counts within its prefix and subject, until a new epoch of the clock.
+// ErrUnknown. A RequestID counts within its prefix and subject.
 //
 // ErrInvalidGrant names the field and its limit. ErrLimit means that the subject has as many
 // tokens as it may. Neither has changed anything. Of the errors of the store,

@@ -77,8 +77,10 @@ func (m *Manager) requireLive(ctx context.Context, verb *call, p *presented, rec
 	m.showClockEnd(&seen)
 	m.viewText(&seen, found)
 	tok = seen.Token
-	if _, err = m.admit(ctx, verb, &tok, p.generation, now); err == nil && tok.MaxUses != 0 && tok.UsesLeft <= 0 {
-		err = m.refuse(ctx, verb, exhausted(&tok, p.generation))
+	if _, err = m.admit(ctx, verb, &tok, p.generation, now); err == nil {
+		if err = outOfUses(&tok, p.generation); err != nil {
+			err = m.refuse(ctx, verb, err)
+		}
 	}
 	if err != nil {
 		payTag(p.cred, m.binding)

@@ -136,7 +136,8 @@ func (r *refreshing) answer(ctx context.Context, verb *call, subject string) (To
 func (r *refreshing) apply(tx storage.Tx, now time.Time) (err error) {
 	r.now, r.ended = now, nil
 	r.judged, err = r.p.refresh.proveLiveIn(tx, r.text, now)
-	switch kept, _ := sessionOf(&r.rec); {
+	kept, _ := sessionOf(&r.rec)
+	switch {
 	case r.spent && r.stands >= spentText, r.stands == spentText:
 		r.stands = spentText // also where the clock has gone back since, and the text is in its grace again: Admit was not asked
 		return r.reuse(tx)
@@ -145,7 +146,6 @@ func (r *refreshing) apply(tx storage.Tx, now time.Time) (err error) {
 	case r.stands == previousText:
 		return r.giveAgain(kept)
 	}
-	kept, _ := sessionOf(&r.rec)
 	if r.scope, err = narrowScope(&r.tok, r.asked); err != nil {
 		return decide(err)
 	}

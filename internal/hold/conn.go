@@ -32,20 +32,13 @@ func (c *Conn) Open(parent context.Context, gone func()) context.Context {
 
 // ReadAt says from which instant on a use by a connection reads the record of the token. Its lower
 // 48 bits have that instant in Unix milliseconds, as far as the year 9999, or 0 for every use. Above
-// them is how often the Scheduler has heard that the record may have changed, and the highest bit says
-// that this was after the last SetReadAt.
+// them is how often the Scheduler has heard that the record may have changed.
 type ReadAt uint64
 
-const (
-	atBits     = 1<<48 - 1
-	changedBit = 1 << 63
-)
+const atBits = 1<<48 - 1
 
 // After reports whether the instant is after now, in Unix milliseconds.
 func (r ReadAt) After(now int64) bool { return r&atBits != 0 && now < int64(r&atBits) }
-
-// Changed reports whether the Scheduler has heard of a change since the last SetReadAt.
-func (r ReadAt) Changed() bool { return r&changedBit != 0 }
 
 // ReadAt returns the ReadAt of c. It has no instant before the first SetReadAt, and again as soon as
 // the Scheduler has heard of a change.
@@ -54,14 +47,14 @@ func (c *Conn) ReadAt() ReadAt { return ReadAt(c.readAt.Load()) }
 // SetReadAt sets the instant, unless ReadAt has changed since it returned seen: then the record that
 // a use has read may be old.
 func (c *Conn) SetReadAt(seen ReadAt, at int64) {
-	c.readAt.CompareAndSwap(uint64(seen), uint64(seen&^(atBits|changedBit))|uint64(max(0, at)))
+	c.readAt.CompareAndSwap(uint64(seen), uint64(seen&^atBits)|uint64(max(0, at)))
 }
 
 // resetReadAt takes the instant from the ReadAt of each connection of t, and counts a change. Its
 // caller has the lock.
 func (t *token) resetReadAt() {
 	for c := t.conns; c != nil; c = c.next {
-		for at := c.readAt.Load(); !c.readAt.CompareAndSwap(at, (at|atBits)+1|changedBit); {
+		for at := c.readAt.Load(); !c.readAt.CompareAndSwap(at, (at|atBits)+1); {
 			at = c.readAt.Load()
 		}
 	}
