@@ -175,6 +175,15 @@ func unusable(t *Token, generation uint32, now time.Time) error {
 	return nil
 }
 
+// outOfUses returns the *Rejection of tok if tok has a budget and no uses left, and nil otherwise. by is
+// the generation of the secret that is refused.
+func outOfUses(tok *Token, by uint32) error {
+	if tok.MaxUses != 0 && tok.UsesLeft <= 0 {
+		return exhausted(tok, by)
+	}
+	return nil
+}
+
 // earlierCap returns the earlier of two caps. Zero means that there is no cap.
 func earlierCap(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {

@@ -143,15 +143,6 @@ func (m *Manager) requireAliveIn(tx storage.Tx, j *judged, now time.Time) (err e
 	return outOfUses(&j.tok, j.tok.Generation)
 }
 
-// outOfUses returns the *Rejection of tok if tok has a budget and no uses left, and nil otherwise. by is
-// the generation of the secret that is refused.
-func outOfUses(tok *Token, by uint32) error {
-	if tok.MaxUses != 0 && tok.UsesLeft <= 0 {
-		return exhausted(tok, by)
-	}
-	return nil
-}
-
 // presented is a bearer text that was given to a verb, and the digest of its secret.
 type presented struct {
 	cred       *bearer.Credential
