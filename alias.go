@@ -11,12 +11,13 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// An alias is a record of storage.KindAlias. It is no token: it names one, under an ID that is made
-// of a key. The key is that of a foreign text, or the RequestID of a Grant. A check by a foreign
-// text, and Issue with a RequestID, read the alias and then the record of the token, and judge that.
-// Alias and token have one subject, so that one transaction puts both. No list, limit or verb that
-// takes an ID finds an alias: ofID, readable and owns leave it out. An alias has no secret and is never
-// ended, not by a new epoch of the clock either. It is valid until its ExpiresAt, and then is swept.
+// An alias is a record of storage.KindAlias. It is no token: it names one, under an ID that is
+// derived from a key. The key is that of a foreign text, or the RequestID of a Grant. A check by a
+// foreign text, and Issue with a RequestID, read the alias and then the record of the token, and
+// judge that. Alias and token have one subject, so that one transaction puts both. No list, limit or
+// verb that takes an ID finds an alias: ofID, readable and owns leave it out. An alias has no secret
+// and is never ended, not by a new epoch of the clock either. It is valid until its ExpiresAt, and
+// then is swept.
 
 // Record.Sealed of an alias is this label with a version, the ID of the token, and a hash of what
 // the token was made for.

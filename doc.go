@@ -95,10 +95,11 @@
 //
 // A refusal carries a [*Rejection] for errors.As, with what may be logged. ErrInvalidGrant
 // carries a [*GrantError], and ErrScope a [*ScopeError]. A write whose outcome is unknown is
-// [ErrOutcomeUnknown]. Any other error means that nothing was written. These differ, and
-// say so: Sweep; ForgetSubject with ErrCorrupt; and with a *Rejection Confirm and Edit. No error or
-// event of this package contains a secret, a digest or a checksum. Neither does the printed form of its values, except where
-// [Issued] says so of fmt.
+// [ErrOutcomeUnknown]. Any other error means that nothing was written. These differ, and say so:
+// Sweep; ForgetSubject with ErrCorrupt; and Confirm and Edit with a *Rejection.
+//
+// No error or event of this package contains a secret, a digest or a checksum. Neither does the
+// printed form of its values, except where [Issued] says so of fmt.
 //
 // # Concurrency
 //

@@ -19,7 +19,8 @@ import (
 //     Edit and no Renew, Refresh, Rotate or Obtain makes the token live longer. RotateID begins a
 //     new cap, but not of a delegate, and refuses a session: nothing makes those live longer.
 //   - MaxUses is more than the uses that are spent, which stay spent. 0 lifts the budget, and the
-//     UseGrace with it; a budget set after that counts from then. A session, and a token that has live delegates, can have no budget.
+//     UseGrace with it. A budget set after that counts from then. A session, and a token that has
+//     live delegates, can have no budget.
 type Changes struct {
 	Name      *string
 	Scope     *string
@@ -28,8 +29,8 @@ type Changes struct {
 	MaxUses   *int
 }
 
-// checkFields returns ErrInvalidGrant unless every field that is judged without the token is within its
-// limits.
+// checkFields returns ErrInvalidGrant unless every field that is judged without the token is within
+// its limits.
 func (c *Changes) checkFields() error {
 	var g Grant
 	assign(&g.Name, c.Name)

@@ -158,7 +158,7 @@ func TestEditExpiryWithoutCap(t *testing.T) {
 }
 
 // TestEditUnderALowerCap: where a policy has been lowered since the issue, the cap is the one that
-// callers see. An expiry below what is stored holds also after the policy is raised again.
+// callers see. An expiry below the stored one holds also after the policy is raised again.
 func TestEditUnderALowerCap(t *testing.T) {
 	f := newFixture(t, lapse.Config{Policy: lapse.Policy{TTL: 10 * time.Hour}})
 	low := f.manager(lapse.Config{Policy: lapse.Policy{TTL: time.Minute, MaxTTL: time.Hour}})

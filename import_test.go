@@ -379,17 +379,50 @@ func TestForeignThatErrs(t *testing.T) {
 	wantRefused(t, "another prefix", err, lapse.ErrUnknown, lapse.ID{})
 }
 
-// TestForeignThatPanics: a panic of Foreign passes through every verb, as one of Admit does, and
-// counts as internal.
+// TestForeignThatPanics: a panic of Foreign passes through every verb that takes a bearer, as one of
+// Admit does, and counts as internal. The Manager works afterwards.
 func TestForeignThatPanics(t *testing.T) {
 	f := newFixture(t, lapse.Config{Foreign: func(string) (string, []byte, bool) { panic("Foreign") }})
-	if !panics(func() { f.Authenticate(f.ctx, "text") }) || !panics(func() { f.Hold(f.ctx, "text") }) {
-		t.Error("the panic was swallowed")
+	verbs := bearerVerbs(f.Manager)
+	verbs["Hold"] = func(ctx context.Context, text string) error { _, err := f.Hold(ctx, text); return err }
+	for name, do := range verbs {
+		if !panics(func() { do(f.ctx, "text") }) {
+			t.Errorf("%s swallowed the panic", name)
+		}
+		lapsetest.WantIs(t, name+" afterwards", do(f.ctx, f.issue(lapse.Grant{Subject: "ana"}).Bearer), nil)
 	}
-	if n := f.Stats().Get(lapse.StatKey{Verb: lapse.VerbAuthenticate, Outcome: "internal"}); n != 1 {
-		t.Errorf("%d internal", n)
+	counted := map[lapse.Verb]uint64{}
+	for key, n := range f.Stats().All() {
+		if key.Outcome == "internal" {
+			counted[key.Verb] = n
+		}
 	}
-	f.issue(lapse.Grant{Subject: "ana"})
+	lapsetest.WantDiff(t, "internal", map[lapse.Verb]uint64{
+		lapse.VerbAuthenticate: 1, lapse.VerbPeek: 1, lapse.VerbHold: 1, lapse.VerbRenew: 1,
+		lapse.VerbConfirm: 1, lapse.VerbRotate: 1, lapse.VerbDelegate: 1, lapse.VerbExpireBearer: 1,
+	}, counted)
+}
+
+// TestReadsOfACheck: a check by a foreign text reads the alias and the token, also to refuse an unknown
+// key. A check by a text of lapse makes one read. Touch records the first use of either.
+func TestReadsOfACheck(t *testing.T) {
+	f := newImporter(t, lapse.Config{})
+	f.imported(1, lapse.Grant{Subject: "ana"})
+	for _, row := range []struct {
+		name, text string
+		want       []storagetest.Op
+		err        error
+	}{
+		{"of lapse", f.issue(lapse.Grant{Subject: "ana"}).Bearer, []storagetest.Op{opGet, opTouch}, nil},
+		{"foreign", oldText(1), []storagetest.Op{opGet, opGet, opTouch}, nil},
+		{"foreign, another secret", "old|key-1|secret-2", []storagetest.Op{opGet, opGet}, lapse.ErrUnknown},
+		{"foreign, an unknown key", oldText(2), []storagetest.Op{opGet, opGet}, lapse.ErrUnknown},
+	} {
+		var err error
+		calls := f.calls(func() { _, err = f.Authenticate(f.ctx, row.text) })
+		lapsetest.WantIs(t, row.name, err, row.err)
+		lapsetest.WantDiff(t, row.name+": calls", row.want, calls)
+	}
 }
 
 // TestImportNamesTheField: a Foreign or a Grant out of its limits is refused by name, and stores
@@ -485,7 +518,7 @@ func (f *fixture) put(rec storage.Record) {
 }
 
 // TestDamagedAlias: an alias that cannot be read is ErrCorrupt, and refuses no text as a bad one. A
-// record at its ID that is no alias, and an alias of what is no token, lead to nothing.
+// record at its ID that is no alias, and an alias that names no token, lead to nothing.
 func TestDamagedAlias(t *testing.T) {
 	for _, row := range []struct {
 		name   string

@@ -74,7 +74,7 @@ func (m *Manager) Count(ctx context.Context, q Query) (n int, err error) {
 }
 
 // list is List, which counts as the verb name, for the records for which ours returns true. invalid
-// is what is wrong with q. If ours is nil, all records count.
+// is the error of q, or nil. If ours is nil, all records count.
 func (m *Manager) list(ctx context.Context, name Verb, q Query, invalid error, ours func(*storage.Record) bool) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		var first error
@@ -188,7 +188,9 @@ func (l *listing) runPages(pager storage.Pager) error {
 			l.query.setNext(orderOfPages, after)
 			return nil
 		}
-		if n = min(2*n, pageSize); 4*len(recs) > n { // otherwise few records are selected
+		// The next page is twice as long, so that few selected records do not take many pages. Where this
+		// page gave more than a quarter of that length, the next one is as long as the loop may still yield.
+		if n = min(2*n, pageSize); 4*len(recs) > n {
 			n = min(pageSize, l.left())
 		}
 	}

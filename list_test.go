@@ -253,9 +253,9 @@ func TestListWithinLooksAhead(t *testing.T) {
 	}
 }
 
-// TestListWithinOrder: earliest first, then by ID, of every subject and of whatever
-// prefix; the dead are no news.
-func TestListWithinOrder(t *testing.T) {
+// TestListWithinSelects: Within yields the tokens of every subject and prefix, and no dead one. An ended
+// token and a spent one are dead.
+func TestListWithinSelects(t *testing.T) {
 	f := newFixture(t, lapse.Config{})
 	keys := f.manager(lapse.Config{Prefix: "key"})
 	issue := func(m *lapse.Manager, subject, name string, ttl time.Duration) lapse.Issued {
@@ -265,7 +265,7 @@ func TestListWithinOrder(t *testing.T) {
 	issue(keys, "bob", "first", 5*time.Minute)
 	issue(f.Manager, "bob", "second", 10*time.Minute)
 	f.clock.Add(time.Minute)
-	issue(keys, "ana", "fourth", 19*time.Minute) // with the third, and issued later
+	issue(keys, "ana", "fourth", 19*time.Minute) // expires with the third
 	ended := issue(f.Manager, "ana", "ended", 10*time.Minute)
 	if _, err := f.Expire(f.ctx, ended.ID); err != nil {
 		t.Fatal(err)
@@ -284,6 +284,54 @@ func TestListWithinOrder(t *testing.T) {
 			t.Errorf("yields %+v, %v; want what Token says: %+v", tok, err, want)
 		}
 	}
+}
+
+// TestListOrder: the tokens of a Subject, and those of a Within, come in the order of the bytes of their
+// IDs, whole and by pages. That is neither the order in which they are issued within a millisecond, nor
+// that of their expiry, nor that of their subjects or their ends.
+func TestListOrder(t *testing.T) {
+	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
+		m, clock := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
+		keys := lapsetest.Must(lapse.New(store, lapse.Config{Clock: clock, Prefix: "key"}))
+		const subjects, instants, tokens = 2, 4, 12
+		var all, live, ofAna []lapse.ID
+		for n := range instants * tokens {
+			g := lapse.Grant{Subject: []string{"ben", "ana"}[n%subjects], TTL: time.Hour - time.Duration(n)*time.Second}
+			i := issueFor(t, []*lapse.Manager{m, keys}[n/2%2], g)
+			if all = append(all, i.ID); i.Subject == "ana" {
+				ofAna = append(ofAna, i.ID)
+			}
+			if n%5 == 0 {
+				lapsetest.Must(m.Expire(t.Context(), i.ID))
+			} else {
+				live = append(live, i.ID)
+			}
+			if n%tokens == tokens-1 {
+				clock.Add(time.Millisecond)
+			}
+		}
+		for name, row := range map[string]struct {
+			q   lapse.Query
+			ids []lapse.ID
+		}{"Subject": {lapse.Query{Subject: "ana"}, ofAna}, "Within": {lapse.Query{Within: 2 * time.Hour}, live}} {
+			want := slices.Clone(row.ids)
+			slices.SortFunc(want, func(a, b lapse.ID) int { return strings.Compare(string(a[:]), string(b[:])) })
+			if slices.Equal(want, row.ids) {
+				t.Fatalf("%s: the tokens were issued in the order of their IDs, which shows nothing", name)
+			}
+			for _, limit := range []int{0, 1, 5} {
+				q := row.q
+				q.Limit, q.Next = limit, &q.After
+				var got []lapse.ID
+				for page := 0; page == 0 || q.After != ""; page++ {
+					for _, tok := range lapsetest.Must(lapsetest.Collect(m.List(t.Context(), q))) {
+						got = append(got, tok.ID)
+					}
+				}
+				lapsetest.WantDiff(t, fmt.Sprintf("%s, by %d", name, limit), want, got)
+			}
+		}
+	})
 }
 
 // TestListWithinAfterARenewal: what was renewed out of the time is not in it.
@@ -893,7 +941,11 @@ func TestListNext(t *testing.T) {
 			q.Limit, q.Next = 4, &q.After
 			first := lapsetest.Must(lapsetest.Collect(m.List(t.Context(), q)))
 			was := q.After
-			for range m.List(t.Context(), q) {
+			var next lapse.Token
+			for tok, err := range m.List(t.Context(), q) {
+				if next = tok; err != nil {
+					t.Error(err)
+				}
 				break
 			}
 			ctx, cancel := context.WithCancel(t.Context())
@@ -902,7 +954,7 @@ func TestListNext(t *testing.T) {
 				t.Errorf("%v; after a break and an error Next is %q; it was %q", err, q.After, was)
 			}
 			second := lapsetest.Must(lapsetest.Collect(m.List(t.Context(), q)))
-			if len(first) != 4 || len(second) != 4 || slices.Contains(tokenIDs(first), second[0].ID) || len(all) < 9 {
+			if len(first) != 4 || len(second) != 4 || second[0] != next || slices.Contains(tokenIDs(first), second[0].ID) || len(all) < 9 {
 				t.Errorf("the page after it: %v", second)
 			}
 		}

@@ -29,9 +29,15 @@ type Query struct {
 	// ends them sooner. At least a millisecond; 0: no condition; NoLimit: every live token.
 	Within time.Duration
 
-	After string  // where the page begins: what Next was set to, for the same conditions; "": at the first token
-	Limit int     // how many tokens and errors the page has at most; 0: no limit
-	Next  *string // set to the After of the next page when the loop has come to its end, "" if no record follows; may be nil
+	// After says where the page begins: the text that *Next was set to, for the same conditions. With
+	// "" the page begins at the first token.
+	After string
+
+	Limit int // how many tokens and errors the page has at most; 0: no limit
+
+	// *Next is set to the After of the next page when the loop has come to its end, and to "" if no
+	// record follows. Next may be nil.
+	Next *string
 }
 
 // checkFields returns ErrInvalidQuery if a field of q is out of its limits. It does not look into After.

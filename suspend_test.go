@@ -679,3 +679,33 @@ func TestObtainOfTheSuspendedNearAnEditedExpiry(t *testing.T) {
 		lapsetest.WantIs(t, fmt.Sprintf("Obtain with %v left", left), err, lapse.ErrSuspended)
 	}
 }
+
+// TestLostSuspensionIsAskedForAgain: after ErrOutcomeUnknown, the same Suspend or Resume is no error and
+// has its effect, whether the lost call had that or not. It returns true only if the lost call did not.
+func TestLostSuspensionIsAskedForAgain(t *testing.T) {
+	for mode, changed := range map[storagetest.Mode]bool{storagetest.FailBefore: true, storagetest.FailAfter: false} {
+		f := newFixture(t, lapse.Config{})
+		i := f.issue(lapse.Grant{Subject: "ana"})
+		lose := func(name string, do func(context.Context, lapse.ID) (bool, error)) {
+			f.events = nil
+			f.store.InjectOp(storagetest.OpUpdate, 1, mode, storage.ErrOutcomeUnknown)
+			got, err := do(f.ctx, i.ID)
+			lapsetest.WantIs(t, name, err, lapse.ErrOutcomeUnknown)
+			if got || len(f.events) != 0 {
+				t.Errorf("%s, %v: of unknown outcome, and yet %v, %+v", name, mode, got, f.events)
+			}
+		}
+		at := f.Now()
+		lose("Suspend", f.Suspend)
+		f.clock.Add(time.Minute)
+		if changed {
+			at = f.Now()
+		}
+		f.suspend(i.ID, changed)
+		f.wantSuspended("Suspend again", i.Bearer, i.ID, at)
+		lose("Resume", f.Resume)
+		f.resume(i.ID, changed)
+		_, err := f.Peek(f.ctx, i.Bearer)
+		lapsetest.WantIs(t, "Resume again", err, nil)
+	}
+}

@@ -105,9 +105,10 @@ func (m *Manager) repeat(ctx context.Context, verb *call, c *bearer.Credential, 
 	return nil
 }
 
-// spend records in j a use at now: one use less, unless Edit has lifted the budget, and, by the current text, all that a use without
-// a budget records. The last use ends the token at once, or after its UseGrace. If held says that
-// connections are held by the token, the last use leaves its end to them.
+// spend records in j a use at now: one use less, unless Edit has lifted the budget. A use by the
+// current text also records all that a use without a budget records. The last use ends the token at
+// once, or after its UseGrace. If held says that connections are held by the token, the last use
+// leaves its end to them.
 func (p *Policy) spend(j *judged, now time.Time, use usage, held bool) {
 	rec := &j.rec
 	if rec.MaxUses != 0 {

@@ -15,9 +15,12 @@ import (
 
 // Change is what Watch yields: a token that was stored, changed or deleted, or a Gap.
 type Change struct {
-	Token   Token // as it is in the store now; of a Deleted one the ID and the Subject alone; of a Gap the zero Token
-	Deleted bool  // there is no such record any more
-	Gap     bool  // any token may have changed: read again what was read before
+	// Token is the token as it is in the store now. Of a Deleted token it has the ID and the Subject
+	// alone. Of a Gap it is the zero Token.
+	Token Token
+
+	Deleted bool // there is no such record any more
+	Gap     bool // any token may have changed: read again what was read before
 }
 
 // Watch yields a Change for each token of which a verb writes the record from now on, by any Manager

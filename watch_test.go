@@ -139,34 +139,40 @@ func TestWatchSelects(t *testing.T) {
 // TestWatchEnds: the last pair has the error of the context, or ErrClosed. A store without changes to
 // tell is ErrUnsupported.
 func TestWatchEnds(t *testing.T) {
-	store := memory.New()
-	m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
-	mute, _ := lapsetest.GateManager(t, struct{ storage.Store }{store}, lapse.Policy{})
+	mute, _ := lapsetest.GateManager(t, struct{ storage.Store }{memory.New()}, lapse.Policy{})
+	told := 0
 	for _, err := range mute.Watch(t.Context(), lapse.Query{}) {
+		told++
 		lapsetest.WantIs(t, "no Watcher", err, errors.ErrUnsupported)
 		if lapse.Code(err) != "unsupported" || !strings.Contains(err.Error(), "List") {
 			t.Errorf("no Watcher: %v, code %s", err, lapse.Code(err))
 		}
 	}
-	for want, end := range map[error]func(cancel func()){context.Canceled: func(cancel func()) { cancel() }, lapse.ErrClosed: func(func()) { store.Close() }} {
+	if told != 1 {
+		t.Errorf("no Watcher: %d pairs; want 1", told)
+	}
+	for _, row := range []struct {
+		want error
+		end  func(store *memory.Store, cancel func())
+	}{
+		{context.Canceled, func(_ *memory.Store, cancel func()) { cancel() }},
+		{lapse.ErrClosed, func(store *memory.Store, _ func()) { store.Close() }},
+	} {
+		store := memory.New()
+		m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
 		ctx, cancel := context.WithCancel(t.Context())
 		var last error
 		pairs := 0
 		for c, err := range m.Watch(ctx, lapse.Query{}) {
 			if pairs++; c.Gap {
-				end(cancel)
+				row.end(store, cancel)
 			}
 			last = err
 		}
-		lapsetest.WantIs(t, "the last pair", last, want)
+		lapsetest.WantIs(t, "the last pair", last, row.want)
 		if cancel(); pairs != 2 || errors.Is(last, lapse.ErrUnauthenticated) {
 			t.Errorf("%d pairs, the last with %v", pairs, last)
 		}
-		if errors.Is(want, lapse.ErrClosed) {
-			break
-		}
-		store = memory.New()
-		m, _ = lapsetest.GateManager(t, store, lapse.Policy{})
 	}
 }
 
@@ -309,10 +315,14 @@ func TestHolds(t *testing.T) {
 				got[held.Token.ID], last = held.Connections, held.Token.ID
 			}
 			lapsetest.WantDiff(t, "connections", want, got)
-			for held := range other.Holds(t.Context()) {
-				if held.Token.ID != parent.ID || held.Connections != 1 {
-					t.Errorf("of the other Manager: %+v", held)
+			pairs := 0
+			for held, err := range other.Holds(t.Context()) {
+				if pairs++; err != nil || held.Token.ID != parent.ID || held.Connections != 1 {
+					t.Errorf("of the other Manager: %+v, %v", held, err)
 				}
+			}
+			if pairs != 1 {
+				t.Errorf("of the other Manager: %d pairs; want 1", pairs)
 			}
 		})
 	}

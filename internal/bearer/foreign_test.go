@@ -8,7 +8,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// TestForeignStays: what is stored of foreign texts and requests may never change.
+// TestForeignStays: the stored form of foreign texts and of requests may never change.
 func TestForeignStays(t *testing.T) {
 	var c Credential
 	c.SetForeign(storage.ID{1}, "text")

@@ -32,7 +32,7 @@ func (w *world) drop(f foreignText) {
 	w.texts = slices.DeleteFunc(slices.Clone(w.texts), func(h heldText) bool { return strings.HasPrefix(h.bearer, label) })
 }
 
-// storedAlias is what is compared of an alias.
+// storedAlias has the fields of an alias that are compared.
 type storedAlias struct {
 	Token           lapse.ID
 	Prefix, Subject string

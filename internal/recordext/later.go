@@ -127,7 +127,7 @@ func readLater(mask byte, form string, r *storage.Record) (rest string, ok bool)
 	return rest, ok
 }
 
-// readInstant sets *at to the instant at the beginning of form, and returns what is behind that. It
+// readInstant sets *at to the instant at the beginning of form, and returns the rest of form. It
 // returns false for a form that is too short.
 func readInstant(form string, at *time.Time) (rest string, ok bool) {
 	if len(form) < instantLen {
@@ -137,7 +137,7 @@ func readInstant(form string, at *time.Time) (rest string, ok bool) {
 	return form[instantLen:], true
 }
 
-// readNote sets *text to the text at the beginning of form, and returns what is behind that. It
+// readNote sets *text to the text at the beginning of form, and returns the rest of form. It
 // returns false for a form that is too short.
 func readNote(form string, text *string) (rest string, ok bool) {
 	if form == "" || len(form) <= int(form[0]) {

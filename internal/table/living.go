@@ -83,7 +83,7 @@ func (s *livingWalk) classify(list uint64, ref uint32, c *cell) (lives bool, v o
 	expires, ended := int64(c.load(wExpires)), int64(c.load(wEnded)) != zeroMilli // read once: a Touch may raise expires meanwhile
 	switch {
 	case list == inEnded:
-		return false, stop // an alias there may not have ended
+		return false, stop // Living may leave out an alias, which is in this list without an end
 	case !ended && expires > s.now:
 		return true, stays
 	case list != 0:
