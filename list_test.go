@@ -294,11 +294,11 @@ func TestListOrder(t *testing.T) {
 		m, clock := lapsetest.GateManager(t, store, lapse.Policy{MaxTokens: lapse.NoTokenLimit})
 		keys := lapsetest.Must(lapse.New(store, lapse.Config{Clock: clock, Prefix: "key"}))
 		const subjects, instants, tokens = 2, 4, 12
-		var all, live, ofAna []lapse.ID
+		var live, ofAna []lapse.ID
 		for n := range instants * tokens {
 			g := lapse.Grant{Subject: []string{"ben", "ana"}[n%subjects], TTL: time.Hour - time.Duration(n)*time.Second}
 			i := issueFor(t, []*lapse.Manager{m, keys}[n/2%2], g)
-			if all = append(all, i.ID); i.Subject == "ana" {
+			if i.Subject == "ana" {
 				ofAna = append(ofAna, i.ID)
 			}
 			if n%5 == 0 {

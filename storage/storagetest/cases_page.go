@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -146,7 +147,7 @@ func checkPageSize(e *env) error {
 		return fmt.Errorf("a Page: next %q, %v", next, err)
 	}
 	for _, after := range []string{"", next} {
-		for _, n := range []int{0, -1, -1 << 62} {
+		for _, n := range []int{0, -1, math.MinInt} {
 			if page, got, err := p.Page(e.ctx, after, n); len(page) != 0 || got != after || err != nil {
 				return fmt.Errorf("Page(%q, %d) = %d records, %q, %v; want none, %[1]q, nil", after, n, len(page), got, err)
 			}
