@@ -369,6 +369,8 @@ func TestEditLimits(t *testing.T) {
 	before := f.record(i.ID)
 	long := func(n int) *string { s := strings.Repeat("x", n); return &s }
 	text := func(s string) *string { return &s }
+	over := math.MaxInt32
+	over++ // where an int has 32 bits, the least one, which is out of the limits, too
 	for _, bad := range []struct {
 		field string
 		c     lapse.Changes
@@ -376,7 +378,7 @@ func TestEditLimits(t *testing.T) {
 		{"Name", lapse.Changes{Name: long(storage.MaxName + 1)}}, {"Name", lapse.Changes{Name: text("a\nb")}}, {"Name", lapse.Changes{Name: text("\xff")}},
 		{"Scope", lapse.Changes{Scope: long(storage.MaxScope + 1)}}, {"Scope", lapse.Changes{Scope: text("a  b")}}, {"Scope", lapse.Changes{Scope: text(`"`)}},
 		{"Data", lapse.Changes{Data: long(storage.MaxData + 1)}},
-		{"MaxUses", uses(-1)}, {"MaxUses", uses(math.MaxInt32 + 1)},
+		{"MaxUses", uses(-1)}, {"MaxUses", uses(over)},
 		{"Scope", lapse.Changes{Name: text("good"), Scope: text(" ")}},
 	} {
 		_, err := f.Edit(f.ctx, i.ID, bad.c)
