@@ -21,7 +21,7 @@ func livingLike(living func(t *toyTx, now time.Time) []storage.Record) func(*toy
 
 func livingFlaws() []flaw {
 	return []flaw{
-		{"yields_the_dead_instead", []string{"S27", "S30", "S31"}, livingLike(func(t *toyTx, now time.Time) (all []storage.Record) {
+		{"yields_the_dead_instead", []string{"S27", "S30", "S31", "S33"}, livingLike(func(t *toyTx, now time.Time) (all []storage.Record) {
 			for _, r := range t.records {
 				if t.toy.belongs(r, t.subject) && !r.Live(now) {
 					all = append(all, r)
