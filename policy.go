@@ -155,7 +155,9 @@ func (p *Policy) view(t *Token) {
 	if t.Generation != 0 && t.Kind == KindPlain {
 		from = t.RotatedAt
 	}
-	t.MaxExpiresAt = earlierCap(t.MaxExpiresAt, p.capFrom(from))
+	if p.MaxTTL != NoLimit && (t.MaxExpiresAt.IsZero() || t.MaxExpiresAt.Sub(from) > p.MaxTTL) {
+		t.MaxExpiresAt = p.capFrom(from)
+	}
 	t.ExpiresAt = capped(t.ExpiresAt, t.MaxExpiresAt)
 }
 
