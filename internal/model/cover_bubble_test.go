@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,28 @@ func (w *world) settle(m *model) error {
 		if got.err != h.cut || got.rejected.Reason != h.reason {
 			return fmt.Errorf("connection %d: %v, %v; want %v, %v", i, got.err, got.rejected.Reason, h.cut, h.reason)
 		}
+	}
+	return w.compareHolds(m)
+}
+
+// compareHolds compares what Holds of all Managers says of the connections with those of the model.
+func (w *world) compareHolds(m *model) error {
+	want, got := map[lapse.ID]int{}, map[lapse.ID]int{}
+	for _, h := range m.holds {
+		if h.cut == nil {
+			want[m.records[h.record].id]++
+		}
+	}
+	for _, manager := range w.managers {
+		for held, err := range manager.Holds(w.ctx) {
+			if err != nil {
+				return err
+			}
+			got[held.Token.ID] += held.Connections
+		}
+	}
+	if !maps.Equal(got, want) {
+		return fmt.Errorf("Holds: %v; want %v", got, want)
 	}
 	return nil
 }
