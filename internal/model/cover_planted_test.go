@@ -276,32 +276,21 @@ func TestCoverFindsASaltUsedAgain(t *testing.T) {
 
 // TestCoverFindsAFloorIgnored: so does a connection that a leaked text keeps.
 func TestCoverFindsAFloorIgnored(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, err := newHoldCover(&holdScenarios()[0], func(s storage.Store) storage.Store {
-			return watched{&lapsetest.Wrong{Store: s, OnGet: func(r storage.Record) storage.Record {
-				replaceFloor(&r)
-				return r
-			}}}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = c.run(7)
-		c.clear()
-		if err == nil {
-			t.Fatal("not found")
-		}
-		t.Log(err)
-	})
+	heldCoverFinds(t, holdScenarios()[0], replaceFloor)
 }
 
 // TestCoverFindsASuspensionIgnored: so does a connection that a suspended token keeps.
 func TestCoverFindsASuspensionIgnored(t *testing.T) {
+	heldCoverFinds(t, heldSuspendScenario(), func(r *storage.Record) { r.SuspendedAt = time.Time{} })
+}
+
+// heldCoverFinds: the cover of in fails where Get returns records that wrong has changed.
+func heldCoverFinds(t *testing.T, in scenario, wrong func(r *storage.Record)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		in := heldSuspendScenario()
 		c, err := newHoldCover(&in, func(s storage.Store) storage.Store {
 			return watched{&lapsetest.Wrong{Store: s, OnGet: func(r storage.Record) storage.Record {
-				r.SuspendedAt = time.Time{}
+				wrong(&r)
 				return r
 			}}}
 		})
