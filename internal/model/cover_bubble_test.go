@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,49 @@ func (w *world) compareHolds(m *model) error {
 type holdCover struct {
 	cover
 	m *model
+
+	mu      sync.Mutex
+	changed map[lapse.ID]lapse.Change // what Watch has told since the last step
+}
+
+// watch notes what Watch tells, until ctx ends.
+func (c *holdCover) watch(ctx context.Context) {
+	for change, err := range c.w.managers[0].Watch(ctx, lapse.Query{}) {
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		c.changed[change.Token.ID] = change
+		c.mu.Unlock()
+	}
+}
+
+// compareWatch fails if a record that a step has put, by the model, was not told, or was not told as it
+// is now. A use, and what Sweep deletes, need not be told.
+func (c *holdCover) compareWatch(was *model) error {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n, r := range c.m.records {
+		if n < len(was.records) {
+			before := was.records[n]
+			before.used, before.expires, before.swept = r.used, r.expires, r.swept
+			if before == r {
+				continue
+			}
+		}
+		told, ok := c.changed[r.id]
+		if !ok {
+			return fmt.Errorf("Watch tells nothing of record %d", n)
+		}
+		tok, err := c.w.managers[0].Token(c.w.ctx, r.id)
+		tok.LastUsedAt, tok.ExpiresAt = told.Token.LastUsedAt, told.Token.ExpiresAt
+		if told.Deleted != errors.Is(err, lapse.ErrNotFound) || !told.Deleted && told.Token != tok {
+			return fmt.Errorf("Watch tells %+v of record %d; want %+v, %v", told, n, tok, err)
+		}
+	}
+	clear(c.changed)
+	return nil
 }
 
 // newHoldCover is newCover in a bubble.
@@ -124,6 +168,11 @@ func (c *holdCover) clear() {
 
 // run is that of cover, without a deadline: a bubble has a time of its own.
 func (c *holdCover) run(depth int) (states int, err error) {
+	ctx, cancel := context.WithCancel(c.w.ctx)
+	defer synctest.Wait()
+	defer cancel()
+	c.changed = make(map[lapse.ID]lapse.Change)
+	go c.watch(ctx)
 	level := []*node{{}}
 	for range depth {
 		var next []*node
@@ -152,6 +201,9 @@ func (c *holdCover) expand(n *node) (children []*node, err error) {
 		was, texts := c.m.clone(), len(c.w.texts)
 		c.steps++
 		if err := c.w.step(c.m, &a); err != nil {
+			return nil, fmt.Errorf("%s\n%s: %w", n.path(), a, err)
+		}
+		if err := c.compareWatch(was); err != nil {
 			return nil, fmt.Errorf("%s\n%s: %w", n.path(), a, err)
 		}
 		if c.m.same(was) && len(c.w.texts) == texts {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"iter"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -301,6 +302,38 @@ func heldCoverFinds(t *testing.T, in scenario, wrong func(r *storage.Record)) {
 		c.clear()
 		if err == nil {
 			t.Fatal("not found")
+		}
+		t.Log(err)
+	})
+}
+
+// silent is a store whose Watch tells only of ends, suspensions and deletions.
+type silent struct{ storage.Store }
+
+func (s silent) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
+	return func(yield func(storage.Change, error) bool) {
+		for change, err := range s.Store.(storage.Watcher).Watch(ctx) {
+			r, absent := s.Get(ctx, change.ID)
+			untold := err == nil && !change.Gap && absent == nil && r.EndedAt.IsZero() && r.SuspendedAt.IsZero()
+			if !untold && !yield(change, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestCoverFindsASilentWatch: so does a Watch that leaves out changes that no connection is cut by.
+func TestCoverFindsASilentWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := heldSuspendScenario()
+		c, err := newHoldCover(&in, func(s storage.Store) storage.Store { return silent{s} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.run(4)
+		c.clear()
+		if err == nil || !strings.Contains(err.Error(), "Watch tells") {
+			t.Fatalf("not found: %v", err)
 		}
 		t.Log(err)
 	})
