@@ -116,6 +116,7 @@ func TestGroupsGather(t *testing.T) {
 			return nil
 		})
 	})
+	awaitWaiting(s, callers+1)
 	g.release <- nil
 	if err := <-first; err != nil {
 		t.Error(err)
