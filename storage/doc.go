@@ -51,8 +51,9 @@
 //
 // # List and Sweep
 //
-//	S14 List yields every record that the filter selects once, dead ones too, in
-//	    ID order. A record put or deleted meanwhile may be there or not. An error
+//	S14 List yields every record that the filter selects once, dead ones too. The
+//	    records of one subject come in ID order; the order across subjects is the
+//	    engine's own. A record put or deleted meanwhile may be there or not. An error
 //	    that wraps ErrCorrupt stands for one record, of which only the ID may be
 //	    known, and iteration goes on; any other error is the last pair.
 //	S15 The loop body may call the store, Update included, and may stop at any
@@ -83,11 +84,12 @@
 //
 // These are for a store that is a Watcher.
 //
-//	S23 A watch begins with a Gap. Then it tells every record that is put or deleted by
-//	    an Update which began after the Gap was told: once the change can be read, and
-//	    before that Update returns. The order is not promised, and a record may be told
-//	    more than once. A later Gap stands for all changes that were not told before
-//	    it. Touch and Sweep need not be told.
+//	S23 A watch begins with a Gap. Then it tells every record that is replaced or
+//	    deleted by an Update which began after the Gap was told: once the change can be
+//	    read and, if the Update is one of this process, before that Update returns. The
+//	    order is not promised, and a record may be told more than once. A later Gap
+//	    stands for all changes that were not told before it. A first Put, a Put that only
+//	    raises LastUsedAt or ExpiresAt, Touch and Sweep need not be told.
 //	S24 A loop body that is slow makes no writer wait. It may miss changes, and gets a
 //	    Gap instead.
 //	S25 The loop body may call the store, Update included, and may stop at any time;
@@ -145,6 +147,26 @@
 //	    records and no next. A text that is no next of this store is ErrInvalidAfter.
 //	    For an n under 1 there are no records, and next is after. PageFor is true of
 //	    the store itself, and false of a wrapper around it.
+//
+// # Stores on a shared engine
+//
+// An engine may serve many stores in many processes. Each clause above, except where
+// it says "this process", holds across all of them. So do these:
+//
+//	S35 UpdateID acts as Update over the subject of the record of id, and is ErrNotFound
+//	    if there is no such record when it begins.
+//	S36 Where PutIfFits returns true and Update returns nil, the conditions of PutIfFits
+//	    held when the Update took its place among the others of its subject.
+//	S37 Cached never returns a copy that is older than the bound that the backend
+//	    documents, nor, in this process, one from before an Update that has returned.
+//	S38 Time of a Timekeeper does no I/O and never blocks.
+//	S39 Where an Update of another process has returned, a watch tells the change within
+//	    a bound that the backend documents, or tells a Gap, or ends with an error. A
+//	    Change with AsOf proves that nothing from before that instant is still to come.
+//	S40 An engine may bound how many records one Update puts and deletes, at 1,000 or
+//	    more. Beyond that Update fails with ErrTooManyWrites, and has no effect.
+//
+// Such a store is no Marker: one machine with a wrong clock would end the tokens of all.
 //
 // # Marker
 //

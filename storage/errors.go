@@ -32,6 +32,10 @@ var (
 	// left as it is: restore it from a backup.
 	ErrCorrupt = errors.New("storage: damaged")
 
+	// ErrTooManyWrites: one Update puts or deletes more records than the engine takes at a time.
+	// Nothing was written. The message names the limit; act on fewer tokens at a time.
+	ErrTooManyWrites = errors.New("storage: too many writes in one update")
+
 	// ErrLocked: the file is open in another process, or in another store of this process. Close it
 	// there first.
 	ErrLocked = errors.New("storage: in use: the file is open elsewhere; close it there first")

@@ -16,6 +16,7 @@ const (
 	MaxSealed  = 1536
 	MaxEndedBy = 255
 	MaxEndNote = 255
+	MaxClient  = 255
 )
 
 // MaxUseGrace is the upper limit of Record.UseGrace.

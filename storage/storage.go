@@ -27,7 +27,7 @@ type Store interface {
 	// the commit happened.
 	Update(ctx context.Context, subject string, fn func(Tx) error) error
 
-	// List yields the records that f selects, dead or alive, in ID order.
+	// List yields the records that f selects, dead or alive. Those of one subject come in ID order.
 	List(ctx context.Context, f Filter) iter.Seq2[Record, error]
 
 	// Sweep deletes at most limit records that were dead before deadBefore and

@@ -29,6 +29,7 @@ type Token struct {
 	RotatedAt    time.Time `json:"rotated_at,omitzero"`     // when the current secret replaced another; zero for the first secret
 
 	AuthenticatedAt time.Time  `json:"authenticated_at,omitzero"` // when the user was last known to be present; zero in a record until Confirm
+	Client          string     `json:"client,omitempty"`          // the program or party that the token was issued to; empty: not told
 	Thumbprint      Thumbprint `json:"thumbprint,omitzero"`       // of the key that the token is bound to; zero: the token is not bound
 	SuspendedAt     time.Time  `json:"suspended_at,omitzero"`     // since when every use is refused until the token is resumed; zero: the token is not suspended
 
@@ -81,7 +82,7 @@ type Kind uint8
 const (
 	KindPlain   Kind = iota // a token with one secret
 	KindSession             // a log-in with two secrets: one refreshes it, one gives access
-	KindAlias               // no token: another name of one, by which a Manager finds it
+	KindAlias               // no token: what a Manager finds by a key: another name of a token, or the log-in of a device
 )
 
 var kinds = [...]string{"", "session", "alias"}

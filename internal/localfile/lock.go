@@ -54,6 +54,19 @@ func OpenLocked(path string, readOnly bool, timeout time.Duration) (*os.File, er
 	}
 }
 
+// LockWithin locks f with an exclusive lock. The errors are those of OpenLocked.
+func LockWithin(f *os.File, timeout time.Duration) error {
+	for begin := time.Now(); ; time.Sleep(lockEvery) {
+		locked, err := TryLock(f, false)
+		if locked || err != nil || !LocksEarly {
+			return err
+		}
+		if time.Since(begin) >= timeout {
+			return heldBy(f)
+		}
+	}
+}
+
 // heldBy returns ErrLocked, with the process that has the lock of f if the system tells.
 func heldBy(f *os.File) error {
 	if pid := holder(f); pid != 0 {

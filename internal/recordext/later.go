@@ -9,8 +9,8 @@ import (
 
 // The second byte of a form says which of these parts follow. They are, in this order: AuthenticatedAt
 // in Unix milliseconds, 8 bytes; Thumbprint, 32 bytes; EndedBy and EndNote, each behind a byte with
-// its length; SuspendedAt as AuthenticatedAt. CapEdited has no bytes. Few records have one of them, and
-// the first byte has no bit left.
+// its length; SuspendedAt as AuthenticatedAt; Client as EndedBy. CapEdited has no bytes. Few records
+// have one of them, and the first byte has no bit left.
 const (
 	hasAuthenticated = 1 << iota
 	hasThumbprint
@@ -18,14 +18,15 @@ const (
 	hasEndNote
 	hasSuspended
 	hasCapEdited
+	hasClient // an older program refuses a form with this part
 
 	allLater = 1<<iota - 1
 
 	instantLen  = 8
-	maxLaterLen = 1 + 2*instantLen + len(storage.Thumbprint{}) + 1 + storage.MaxEndedBy + 1 + storage.MaxEndNote
+	maxLaterLen = 1 + 2*instantLen + len(storage.Thumbprint{}) + 1 + storage.MaxEndedBy + 1 + storage.MaxEndNote + 1 + storage.MaxClient
 )
 
-// notes returns pointers to the texts of the parts, in their order.
+// notes returns pointers to the texts of an end, in the order of their parts.
 func notes(tok *storage.Token) [2]*string {
 	return [2]*string{&tok.EndedBy, &tok.EndNote}
 }
@@ -49,6 +50,9 @@ func later(r *storage.Record) (mask byte) {
 	}
 	if r.CapEdited {
 		mask |= hasCapEdited
+	}
+	if tok.Client != "" {
+		mask |= hasClient
 	}
 	return mask
 }
@@ -74,6 +78,9 @@ func laterLen(r *storage.Record) (n int) {
 	if mask&hasSuspended != 0 {
 		n += instantLen
 	}
+	if tok.Client != "" {
+		n += 1 + len(tok.Client)
+	}
 	return n
 }
 
@@ -86,14 +93,20 @@ func appendLater(b []byte, tok *storage.Token) []byte {
 		b = append(b, tok.Thumbprint[:]...)
 	}
 	for _, text := range notes(tok) {
-		if *text != "" {
-			b = append(append(b, byte(len(*text))), *text...)
-		}
+		b = appendText(b, *text)
 	}
 	if !tok.SuspendedAt.IsZero() {
 		b = binary.BigEndian.AppendUint64(b, uint64(tok.SuspendedAt.UnixMilli()))
 	}
-	return b
+	return appendText(b, tok.Client)
+}
+
+// appendText appends text behind its length, or nothing if text is empty.
+func appendText(b []byte, text string) []byte {
+	if text == "" {
+		return b
+	}
+	return append(append(b, byte(len(text))), text...)
 }
 
 // readLater sets the fields of r whose parts are in mask, the second byte, from the beginning of
@@ -116,13 +129,16 @@ func readLater(mask byte, form string, r *storage.Record) (rest string, ok bool)
 		rest = rest[2*half:]
 	}
 	if ok && mask&hasEndedBy != 0 {
-		rest, ok = readNote(rest, &tok.EndedBy)
+		rest, ok = readText(rest, &tok.EndedBy)
 	}
 	if ok && mask&hasEndNote != 0 {
-		rest, ok = readNote(rest, &tok.EndNote)
+		rest, ok = readText(rest, &tok.EndNote)
 	}
 	if ok && mask&hasSuspended != 0 {
 		rest, ok = readInstant(rest, &tok.SuspendedAt)
+	}
+	if ok && mask&hasClient != 0 {
+		rest, ok = readText(rest, &tok.Client)
 	}
 	return rest, ok
 }
@@ -137,9 +153,9 @@ func readInstant(form string, at *time.Time) (rest string, ok bool) {
 	return form[instantLen:], true
 }
 
-// readNote sets *text to the text at the beginning of form, and returns the rest of form. It
+// readText sets *text to the text at the beginning of form, and returns the rest of form. It
 // returns false for a form that is too short.
-func readNote(form string, text *string) (rest string, ok bool) {
+func readText(form string, text *string) (rest string, ok bool) {
 	if form == "" || len(form) <= int(form[0]) {
 		return "", false
 	}

@@ -79,7 +79,7 @@ func None(r *storage.Record) bool { return parts(r) == 0 }
 func Valid(r *storage.Record) bool {
 	return 0 <= r.UsesLeft && r.UsesLeft <= r.MaxUses && r.MaxUses <= math.MaxInt32 &&
 		0 <= r.UseGrace && r.UseGrace <= storage.MaxUseGrace && r.Sealed.Len() <= storage.MaxSealed &&
-		len(r.EndedBy) <= storage.MaxEndedBy && len(r.EndNote) <= storage.MaxEndNote
+		len(r.EndedBy) <= storage.MaxEndedBy && len(r.EndNote) <= storage.MaxEndNote && len(r.Client) <= storage.MaxClient
 }
 
 // Len returns the length of the form of r, in bytes.
@@ -153,7 +153,7 @@ func Clear(r *storage.Record) {
 	r.MaxUses, r.UsesLeft, r.UseGrace, r.Epoch, r.Sealed = 0, 0, 0, 0, storage.Sealed{}
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = 0, 0, time.Time{}, time.Time{}
 	r.AuthenticatedAt, r.Thumbprint, r.EndedBy, r.EndNote = time.Time{}, storage.Thumbprint{}, "", ""
-	r.SuspendedAt, r.CapEdited = time.Time{}, false
+	r.SuspendedAt, r.CapEdited, r.Client = time.Time{}, false, ""
 }
 
 // Parse sets the fields of r to the content of form, and reports whether form is exactly what

@@ -62,6 +62,9 @@ func setLater(mask byte, r *storage.Record) {
 	if mask&hasSuspended != 0 {
 		tok.SuspendedAt = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
 	}
+	if mask&hasClient != 0 {
+		tok.Client = strings.Repeat("c", storage.MaxClient)
+	}
 }
 
 func TestEveryCombination(t *testing.T) {
@@ -107,18 +110,19 @@ func TestEachOfTheSecrets(t *testing.T) {
 	}
 }
 
-// TestTextsOfAnEnd: a text of one byte is a text, and the length of one byte holds the longest.
-func TestTextsOfAnEnd(t *testing.T) {
+// TestTexts: a text of one byte is a text, and the length of one byte holds the longest.
+func TestTexts(t *testing.T) {
 	for _, length := range []int{1, 2, 254, 255} {
 		var want, got storage.Record
 		want.EndedBy, want.EndNote = strings.Repeat("b", length), strings.Repeat("\x00", 256-length)
-		want.Sealed = storage.NewSealed("s")
-		if form := string(Append(nil, &want)); len(form) != 2+1+1+256+1 || !Parse(form, &got) || !got.Equal(want) {
+		want.Sealed, want.Client = storage.NewSealed("s"), strings.Repeat("\xff", length)
+		if form := string(Append(nil, &want)); len(form) != 2+1+1+256+1+length+1 || !Parse(form, &got) || !got.Equal(want) {
 			t.Errorf("%d bytes: %v", length, cmp.Diff(want, got))
 		}
 	}
 	for name, r := range map[string]storage.Record{
 		"who ended it": {Token: storage.Token{EndedBy: strings.Repeat("b", storage.MaxEndedBy+1)}},
+		"the client":   {Token: storage.Token{Client: strings.Repeat("b", storage.MaxClient+1)}},
 		"the note":     {Token: storage.Token{EndNote: strings.Repeat("b", storage.MaxEndNote+1)}},
 	} {
 		if Valid(&r) {
@@ -137,8 +141,10 @@ func TestParseRefuses(t *testing.T) {
 		"half an epoch":      "\x40" + "\x00\x01",
 		"no second byte":     "\x08",
 		"no part after it":   "\x08\x00",
-		"an unknown later":   "\x08\x40",
-		"known and unknown":  "\x08\x42" + "\x01" + zeros + zeros[1:],
+		"a client, cut off":  "\x08\x40" + "\x02c",
+		"no client":          "\x08\x40",
+		"client of nothing":  "\x08\x40" + "\x00",
+		"known and unknown":  "\x08\x82" + "\x01" + zeros + zeros[1:],
 		"the highest later":  "\x08\x80" + zeros,
 		"half an instant":    "\x08\x01" + zeros[:7],
 		"never confirmed":    "\x08\x01" + "\xff\xff\xc7\x7c\xed\xd3\x28\x00",

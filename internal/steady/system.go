@@ -3,6 +3,8 @@ package steady
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/elapsed"
 )
 
 // System is the clock of this machine, as a Cached. In a testing/synctest bubble it
@@ -26,7 +28,7 @@ const maxReadGap = 20 * time.Microsecond
 
 // NewSystem returns a System whose Elapsed counts from now.
 func NewSystem() *System {
-	_, slept := suspended()
+	_, slept := elapsed.Suspended()
 	s := &System{start: time.Now(), sleptBefore: slept}
 	s.wallReadAt.Store(-int64(wallTTL)) // not read yet
 	return s
@@ -41,7 +43,7 @@ func (*System) After(d time.Duration) <-chan time.Time { return time.After(d) }
 // Elapsed returns the time since s was made. On most systems Go's monotonic clock stands still
 // while the machine is suspended, so Elapsed adds that time.
 func (s *System) Elapsed() time.Duration {
-	if least, _ := suspended(); least > s.sleptBefore {
+	if least, _ := elapsed.Suspended(); least > s.sleptBefore {
 		s.slept.Store(int64(least - s.sleptBefore))
 	}
 	return s.withSuspended(time.Since(s.start))

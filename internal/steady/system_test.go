@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/elapsed"
 )
 
 // TestGlanceFollowsTheClock: how the clock was set is gone by for a millisecond, and no
@@ -133,7 +135,7 @@ func TestSystemClockInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := NewSystem()
 		for begun := clock.start; ; { // real time, which the bubble knows nothing of
-			if _, most := suspended(); most < 0 {
+			if _, most := elapsed.Suspended(); most < 0 {
 				t.Fatalf("suspended for %v", most)
 			}
 			if time.Now() != begun {

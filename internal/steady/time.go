@@ -41,7 +41,8 @@ type Cached interface {
 // any Manager has seen, and a baseline that rises as fast as time elapses. So nothing changes
 // when the clock is set back, or was ahead and is right again: the time goes on as fast as it
 // elapses. If wall stays behind the time by more than the tolerance for longer than the settle
-// time, the time was wrong: see judgeClock.
+// time, the time was wrong: see judgeClock. Where the store is a storage.Timekeeper, wall and the
+// baseline do not decide alone: see witness.
 type Time struct {
 	clock   Clock
 	elapses Elapser // clock, or nil if it does not know how much time has elapsed
@@ -52,6 +53,7 @@ type Time struct {
 
 	baseline atomic.Pointer[baseline]
 	settled  atomic.Bool // the clock has been behind for longer than the settle time
+	witness  witness
 
 	mu          sync.Mutex
 	offset      int64         // time less time elapsed, when sweeping was last delayed, or when the epoch began
@@ -59,12 +61,13 @@ type Time struct {
 	behindSince time.Duration // the time elapsed when that began
 }
 
-// baseline is the lowest time in one epoch. It is immutable once it is stored.
+// baseline is the lowest time in one epoch, or the line of a witness. It is immutable once it is stored.
 type baseline struct {
-	epoch uint32
-	base  int64         // an instant, in Unix milliseconds
-	since time.Duration // the time elapsed at base
-	until time.Duration // the time elapsed at which Now calls Look again
+	epoch  uint32
+	base   int64         // an instant, in Unix milliseconds
+	since  time.Duration // the time elapsed at base
+	until  time.Duration // the time elapsed at which Now calls Look again
+	median bool          // base comes from the median: the clock does not move the time before the next Look
 }
 
 // at returns the lowest time, in Unix milliseconds, once elapsed has elapsed.
@@ -103,21 +106,37 @@ func laterPlausible(wall, t int64) int64 {
 }
 
 // New returns a Time over clock and marks. epochs says that a store keeps the marks, so that
-// Restart may begin a new epoch.
-func New(clock Clock, marks *storage.Marks, epochs bool, limits Limits) *Time {
+// Restart may begin a new epoch. keeper is the second clock, or nil. With a clock that is no Elapser
+// the keeper is not asked.
+func New(clock Clock, marks *storage.Marks, epochs bool, limits Limits, keeper storage.Timekeeper) *Time {
 	e := &Time{clock: clock, marks: marks, epochs: epochs, limits: limits}
-	e.elapses, _ = clock.(Elapser)
+	if e.elapses, _ = clock.(Elapser); e.elapses != nil {
+		e.witness.keeper = keeper
+	}
 	e.cached, _ = clock.(Cached)
 	mark, wall := marks.Mark(), e.wall()
 	if !mark.At.IsZero() && Plausible(wall) && wall-mark.At.UnixMilli() > longAgo.Milliseconds() {
 		marks.Hush(Add(time.UnixMilli(wall), Quiet))
 	}
-	mark.At = time.UnixMilli(laterPlausible(wall, mark.At.UnixMilli()))
+	mark.At = time.UnixMilli(e.begin(wall, mark.At))
 	e.beginEpoch(mark)
 	if !mark.Behind.IsZero() && e.isBehind(wall, mark.At.UnixMilli()) {
 		e.Look() // the lag before New counts as well
 	}
 	return e
+}
+
+// begin returns the time at which the baseline begins, in Unix milliseconds. seen is the latest time
+// that a Manager of this process has seen. Where the engine has answered, seen is the line of the
+// first median.
+func (e *Time) begin(wall int64, seen time.Time) int64 {
+	if !seen.IsZero() && e.witness.keeper != nil {
+		_, _, e.witness.answered = e.witness.keeper.Time()
+	}
+	if t, ok := e.median(wall, seen.UnixMilli()); ok {
+		return t
+	}
+	return laterPlausible(wall, seen.UnixMilli())
 }
 
 // Overdue reports whether wall, the clock when a Manager is made, is later than mark.Behind by
@@ -194,8 +213,11 @@ func (e *Time) fastTime(l *baseline, wall int64, elapsed time.Duration) (t int64
 	switch {
 	case e.cached != nil:
 		lowest := l.at(elapsed)
-		if elapsed >= l.until || t-lowest >= LookEvery {
+		if elapsed >= l.until || t-lowest >= LookEvery && !l.median {
 			return 0, false
+		}
+		if l.median {
+			t = seen
 		}
 		t = max(t, lowest)
 	case e.elapses != nil:
@@ -228,19 +250,24 @@ func (e *Time) look() (t, wall int64) {
 	return max(t, e.marks.Raise(t, mark.Epoch)), wall
 }
 
-// advance returns the time by the baseline, the clock and seen, the latest time that any Manager
-// has seen. It moves the baseline up to the time, and judges the clock. The caller has locked
-// e.mu.
+// advance returns the time by the baseline, the clocks and seen, the latest time that any Manager
+// has seen, or by the median alone. It moves the baseline to that time, and judges the clock. The
+// caller has locked e.mu.
 func (e *Time) advance(seen, wall int64, quiet time.Time) (t int64) {
 	l, elapsed := *e.baseline.Load(), e.elapses.Elapsed()
 	lowest := l.at(elapsed)
-	t = laterPlausible(wall, max(seen, lowest))
+	t, l.median = e.median(wall, lowest)
+	if !l.median {
+		t = laterPlausible(wall, max(seen, lowest))
+	}
 	e.delaySweep(t, lowest, elapsed, quiet)
-	if t > lowest {
+	if t != lowest {
 		l.base, l.since = t, elapsed
 	}
 	l.until = elapsed + LookEvery*time.Millisecond
 	e.baseline.Store(&l)
-	e.judgeClock(wall, t, elapsed)
+	if !l.median {
+		e.judgeClock(wall, t, elapsed)
+	}
 	return t
 }

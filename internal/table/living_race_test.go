@@ -13,7 +13,7 @@ import (
 // that put aside already or not. A walk that begins once the Touch is back finds it.
 func TestTouchAgainstLiving(t *testing.T) {
 	outcomes := map[bool]int{}
-	for round := range 3000 {
+	for round := range shorter(3000, 1000) {
 		table := deadAnd(3, 1, 1)
 		if round%2 == 0 {
 			table.Living(nil, "ana", at(600), nil)

@@ -14,7 +14,7 @@ import (
 // TestBytesPerRecord holds the promise of 160 bytes for a record, everything
 // included, at the size where growth has left the most room unused.
 func TestBytesPerRecord(t *testing.T) {
-	const n = 200_000
+	const n = 50_000
 	records := typicals(n)
 	before := heap()
 	table := filled(records)

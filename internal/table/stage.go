@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/feed"
 )
 
 // Stage holds the writes of updates back until the table may show them. Later updates see the held

@@ -120,7 +120,7 @@ func sameTexts(a, b *storage.Record) bool {
 		a.Sealed.Equal(b.Sealed) && a.Family == b.Family && a.Parent == b.Parent && a.MaxUses == b.MaxUses && a.UsesLeft == b.UsesLeft && a.UseGrace == b.UseGrace && a.Epoch == b.Epoch &&
 		a.Kind == b.Kind && a.Generation == b.Generation && a.RotatedAt.Equal(b.RotatedAt) && a.PreviousUntil.Equal(b.PreviousUntil) &&
 		a.AuthenticatedAt.Equal(b.AuthenticatedAt) && a.Thumbprint == b.Thumbprint && a.EndedBy == b.EndedBy && a.EndNote == b.EndNote &&
-		a.SuspendedAt.Equal(b.SuspendedAt) && a.CapEdited == b.CapEdited
+		a.SuspendedAt.Equal(b.SuspendedAt) && a.CapEdited == b.CapEdited && a.Client == b.Client
 }
 
 // add copies the strings and the extension of r, and sets the words of w that lead to them.

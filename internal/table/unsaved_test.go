@@ -57,7 +57,7 @@ func TestUnsavedAllHaveTheirTurn(t *testing.T) {
 func TestUnsavedOrInHand(t *testing.T) {
 	table := New()
 	table.Put(&storage.Record{Token: storage.Token{ID: numbered(0)}}, storage.Use{})
-	for range 3000 {
+	for range shorter(3000, 1000) {
 		var inHand atomic.Int64
 		table.MarkUnsaved(numbered(0))
 		begin, taken := make(chan struct{}), make(chan struct{})

@@ -98,6 +98,7 @@ func (w *world) record(id storage.ID) storage.Record {
 		r.SuspendedAt = w.instant()
 		r.AuthenticatedAt, r.Thumbprint = w.instant(), storage.Thumbprint{byte(w.rng.IntN(2)), 31: byte(w.rng.IntN(2))}
 		r.EndedBy, r.EndNote = w.text(storage.MaxEndedBy), w.text(storage.MaxEndNote)
+		r.Client = w.text(storage.MaxClient)
 		r.CapEdited = w.rng.IntN(2) == 0
 	}
 	return r

@@ -41,7 +41,7 @@ func extended() storage.Record {
 	r.UseGrace, r.CapEdited = storage.MaxUseGrace, true
 	r.AuthenticatedAt, r.Thumbprint = time.UnixMilli(-1).UTC(), storage.Thumbprint{1, 31: 2}
 	r.EndedBy, r.EndNote = strings.Repeat("b", storage.MaxEndedBy), strings.Repeat("\xff", storage.MaxEndNote)
-	r.SuspendedAt = time.UnixMilli(lastMilli).UTC()
+	r.SuspendedAt, r.Client = time.UnixMilli(lastMilli).UTC(), strings.Repeat("\xfe", storage.MaxClient)
 	r.Sealed = storage.NewSealed(strings.Repeat("\xff\x00", storage.MaxSealed/2))
 	return r
 }
@@ -114,14 +114,14 @@ func TestCodecKnownLaterParts(t *testing.T) {
 	}
 	r.Epoch, r.Sealed = 7, storage.NewSealed("sealed")
 	r.AuthenticatedAt, r.Thumbprint = r.IssuedAt, storage.Thumbprint{0: 0xab, 31: 0xcd}
-	r.EndedBy, r.EndNote, r.SuspendedAt = "ana", "lost", r.IssuedAt
+	r.EndedBy, r.EndNote, r.SuspendedAt, r.Client = "ana", "lost", r.IssuedAt, "app"
 	v, err := Encode(nil, &r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := "03" + hex.EncodeToString(plain[1:len(plain)-SumLen]) +
-		"68" + "1f" + "00000007" + "0000018bcfe56800" + "ab" + strings.Repeat("00", 30) + "cd" +
-		"03" + hex.EncodeToString([]byte("ana")) + "04" + hex.EncodeToString([]byte("lost")) + "0000018bcfe56800" + hex.EncodeToString([]byte("sealed"))
+		"68" + "5f" + "00000007" + "0000018bcfe56800" + "ab" + strings.Repeat("00", 30) + "cd" +
+		"03" + hex.EncodeToString([]byte("ana")) + "04" + hex.EncodeToString([]byte("lost")) + "0000018bcfe56800" + "03" + hex.EncodeToString([]byte("appsealed"))
 	if got := hex.EncodeToString(v[:len(v)-SumLen]); got != want {
 		t.Errorf("layout (-want +got):\n%s", cmp.Diff(want, got))
 	}
@@ -136,8 +136,9 @@ func TestDecodeRefusesTied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const later = 8 + 32 + 2 + storage.MaxEndedBy + storage.MaxEndNote + 8
-	for name, back := range map[string]int{"rotated": later + 16, "previous": later + 8, "authenticated": later, "suspended": 8} { // before what is sealed
+	const instants = 8 + 1 + storage.MaxClient // the suspension, and the client behind it
+	const later = 8 + 32 + 2 + storage.MaxEndedBy + storage.MaxEndNote + instants
+	for name, back := range map[string]int{"rotated": later + 16, "previous": later + 8, "authenticated": later, "suspended": instants} { // before what is sealed
 		for _, year := range []byte{0x7f, 0x80} {
 			bad := bytes.Clone(v[:len(v)-SumLen])
 			bad[len(bad)-r.Sealed.Len()-back] = year
@@ -224,6 +225,7 @@ func TestEncodeRefuses(t *testing.T) {
 		"suspended":  func(r *storage.Record) { r.SuspendedAt = time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC) },
 		"ended by":   func(r *storage.Record) { r.EndedBy = long[:storage.MaxEndedBy+1] },
 		"end note":   func(r *storage.Record) { r.EndNote = long[:storage.MaxEndNote+1] },
+		"client":     func(r *storage.Record) { r.Client = long[:storage.MaxClient+1] },
 		"sealed":     func(r *storage.Record) { r.Sealed = storage.NewSealed(long) },
 	} {
 		r := record(1)

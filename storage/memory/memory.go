@@ -11,10 +11,10 @@ import (
 	"iter"
 	"time"
 
-	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/feed"
 )
 
 var (

@@ -15,7 +15,7 @@ func deleteFlaws() []flaw {
 				}
 			}
 		})},
-		{"delete_does_nothing", []string{"S23", "S30", "S31"}, deletingLike(func(d deletingTx, id storage.ID) error {
+		{"delete_does_nothing", []string{"S23", "S30", "S31", "S40"}, deletingLike(func(d deletingTx, id storage.ID) error {
 			_, err := d.Tx.Get(id)
 			return err
 		})},
@@ -48,7 +48,7 @@ func deleteFlaws() []flaw {
 		{"touch_creates_what_was_deleted", []string{"S31"}, func(t *toy) storage.Store { return newHaunted(t, false) }},
 		{"late_touch_creates_what_was_deleted", []string{"S31"}, func(t *toy) storage.Store { return newHaunted(t, true) }},
 		{"keeps_the_ghost_for_the_next", []string{"S31"}, func(t *toy) storage.Store { return newInheriting(t) }},
-		{"deleted_is_back_after_reopening", []string{"S31"}, func(t *toy) storage.Store { return newUndeleting(t) }},
+		{"deleted_is_back_after_reopening", []string{"S31", "S40"}, func(t *toy) storage.Store { return newUndeleting(t) }},
 	}
 }
 

@@ -21,7 +21,7 @@ func livingLike(living func(t *toyTx, now time.Time) []storage.Record) func(*toy
 
 func livingFlaws() []flaw {
 	return []flaw{
-		{"yields_the_dead_instead", []string{"S27", "S30", "S31", "S33"}, livingLike(func(t *toyTx, now time.Time) (all []storage.Record) {
+		{"yields_the_dead_instead", []string{"S27", "S30", "S31", "S33", "S36"}, livingLike(func(t *toyTx, now time.Time) (all []storage.Record) {
 			for _, r := range t.records {
 				if t.toy.belongs(r, t.subject) && !r.Live(now) {
 					all = append(all, r)
@@ -35,7 +35,7 @@ func livingFlaws() []flaw {
 			slices.SortStableFunc(all, func(a, b storage.Record) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
 			return all
 		})},
-		{"living_twice", []string{"S30", "S31"}, livingLike(func(t *toyTx, now time.Time) (all []storage.Record) {
+		{"living_twice", []string{"S30", "S31", "S36"}, livingLike(func(t *toyTx, now time.Time) (all []storage.Record) {
 			for _, r := range t.walk(now) {
 				all = append(all, r, r)
 			}

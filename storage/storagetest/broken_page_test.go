@@ -23,8 +23,13 @@ func (t *toy) Page(ctx context.Context, after string, n int) ([]storage.Record, 
 	if n < 1 {
 		return nil, after, nil
 	}
-	all := slices.SortedFunc(maps.Values(t.records), byID)
-	all = slices.DeleteFunc(all, func(r storage.Record) bool { return ok && r.ID.Compare(place) <= 0 })
+	var all []storage.Record
+	for id, r := range t.records {
+		if !ok || id.Compare(place) > 0 {
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, byID)
 	if len(all) <= n {
 		return all, "", nil
 	}

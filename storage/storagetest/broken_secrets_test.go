@@ -28,6 +28,8 @@ func secretFlaws() []flaw {
 		{"forgets_when_the_user_was_present", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.AuthenticatedAt = time.Time{} })},
 		{"forgets_the_suspension", []string{"S1", "S7", "S33"}, storing(func(r *storage.Record) { r.SuspendedAt = time.Time{} })},
 		{"forgets_the_key", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.Thumbprint = storage.Thumbprint{} })},
+		{"forgets_the_client", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.Client = "" })},
+		{"client_of_254_bytes", []string{"S1"}, storing(func(r *storage.Record) { r.Client = r.Client[:min(len(r.Client), 254)] })},
 		{"thumbprint_of_31_bytes", []string{"S1", "S7"}, storing(func(r *storage.Record) { r.Thumbprint[31] = 0 })},
 		{"forgets_who_ended_it", []string{"S1", "S7", "S8"}, storing(func(r *storage.Record) { r.EndedBy = "" })},
 		{"forgets_the_note_of_an_end", []string{"S1", "S7", "S8"}, storing(func(r *storage.Record) { r.EndNote = "" })},

@@ -45,6 +45,19 @@ func (s *lateSuspended) Touch(ctx context.Context, id storage.ID, use storage.Us
 	return err
 }
 
+// lateAcross is lateSuspended, except that it knows what its own process puts.
+type lateAcross struct{ lateSuspended }
+
+func (s *lateAcross) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
+	err := s.toy.Update(ctx, subject, fn)
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		clear(s.seen)
+	}
+	return err
+}
+
 func (s *lateSuspended) Close() error {
 	s.mu.Lock()
 	for id, at := range s.seen {

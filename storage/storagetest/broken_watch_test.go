@@ -7,8 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/feed"
 )
 
 // changes is what a Watch returns.

@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -62,16 +60,9 @@ func newID(n int64, at time.Time, subject string) storage.ID {
 	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
 	copy(id[:6], ms[2:])
 	binary.BigEndian.PutUint32(id[10:], uint32(n))
-	tag := shardTag(subject)
+	tag := storage.ShardTag(subject)
 	copy(id[14:], tag[:])
 	return id
-}
-
-func shardTag(subject string) (tag [2]byte) {
-	h := fnv.New32a()
-	io.WriteString(h, subject)
-	binary.BigEndian.PutUint16(tag[:], uint16(h.Sum32()>>16^h.Sum32()))
-	return tag
 }
 
 // rival is a subject with the shard tag of "ana", so that an ID fits both subjects.
@@ -108,7 +99,7 @@ func withExtras(r *storage.Record) {
 	r.Family, r.Parent = storage.ID{1, 15: 9}, storage.ID{2}
 	r.MaxUses, r.UsesLeft, r.Epoch, r.Sealed = 300, 299, 3, storage.NewSealed("\x00 sealed \xff")
 	r.AuthenticatedAt, r.SuspendedAt = instant(72), instant(73)
-	r.UseGrace, r.CapEdited = 10_001*time.Millisecond, true
+	r.UseGrace, r.CapEdited, r.Client = 10_001*time.Millisecond, true, "app \x00 \xff"
 	r.Kind, r.Generation, r.RotatedAt, r.PreviousUntil = storage.KindSession, 70_000, instant(70), instant(71)
 }
 

@@ -22,7 +22,7 @@ func recordCases() []testCase {
 			roundTrip(extraRows)},
 		{"S1_secrets", "A record comes back as it was put: its kind, its generation, and the instants of its secrets, each alone and all.",
 			roundTrip(secretRows)},
-		{"S1_presence_and_ends", "A record comes back as it was put: when its user was present, its key, and what is noted of its end, each alone and all.",
+		{"S1_presence_and_ends", "A record comes back as it was put: when its user was present, its client, its key, and what is noted of its end, each alone and all.",
 			roundTrip(presenceRows)},
 		{"S1_every_number", "Numbers that this version gives no meaning to come back as they were put.",
 			roundTrip(numberRows)},
@@ -232,13 +232,15 @@ func secretRows(e *env) []storage.Record {
 	return rs
 }
 
-// presenceRows returns records that have AuthenticatedAt, SuspendedAt, a Thumbprint and the texts of an
+// presenceRows returns records that have AuthenticatedAt, SuspendedAt, a Client, a Thumbprint and the texts of an
 // end, each alone, at its limits, and among the rest.
 func presenceRows(e *env) []storage.Record {
 	why := ended(instant(2), storage.EndRevoked)
 	changes := []func(*storage.Record){
 		bound(storage.Thumbprint{31: 1}),
 		bound(storage.Thumbprint([]byte(strings.Repeat("\xff", 32)))),
+		func(r *storage.Record) { r.Client = "c" },
+		func(r *storage.Record) { r.Client = strings.Repeat("\x00\xff\n", storage.MaxClient/3) },
 		endedBy("b", ""),
 		endedBy("", "n"),
 		endedBy(strings.Repeat("\x00\xff\n", storage.MaxEndedBy/3), strings.Repeat("é", storage.MaxEndNote/2)+"n"),

@@ -41,17 +41,7 @@ func counted(n int) func(*storage.Record) {
 }
 
 func (e *env) increment(subject string, id storage.ID) error {
-	return e.update(subject, func(tx storage.Tx) error {
-		r, err := tx.Get(id)
-		if err != nil {
-			return err
-		}
-		n, err := strconv.Atoi(r.Data)
-		if err != nil {
-			return err
-		}
-		return tx.Put(with(r, counted(n+1)))
-	})
+	return e.update(subject, func(tx storage.Tx) error { return incrementIn(tx, id) })
 }
 
 func checkCounter(e *env) error {

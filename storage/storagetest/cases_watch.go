@@ -12,7 +12,7 @@ func watchCases() []testCase {
 	return []testCase{
 		{"S23_gap_first", "The first pair of a watch is a Gap, of each watch.",
 			checkGapFirst},
-		{"S23_tells_puts", "A watch tells every record that an Update puts which began after the Gap.",
+		{"S23_tells_puts", "A watch tells every record that an Update replaces which began after the Gap.",
 			checkTellsPuts},
 		{"S23_told_is_readable", "What a watch tells of can be read.",
 			checkToldIsReadable},
@@ -78,14 +78,18 @@ func (e *env) listening(ctx context.Context) (<-chan pair, error) {
 	return pairs, err
 }
 
-// next returns the next pair.
+// next returns the next pair that is not only a proof of what was told (Change.AsOf).
 func (e *env) next(pairs <-chan pair) (p pair, err error) {
 	err = runGuarded(e.patience, func() error {
-		var ok bool
-		if p, ok = <-pairs; !ok {
-			return errors.New("the watch ended without a word")
+		for {
+			var ok bool
+			if p, ok = <-pairs; !ok {
+				return errors.New("the watch ended without a word")
+			}
+			if p.err != nil || p.AsOf == 0 {
+				return nil
+			}
 		}
-		return nil
 	})
 	return p, err
 }
@@ -151,7 +155,11 @@ func checkTellsPuts(e *env) error {
 	renamed, dead := a, b
 	renamed.Name = "another name"
 	dead.EndedAt, dead.EndReason = instant(1), storage.EndRevoked
-	for _, puts := range [][]storage.Record{{b}, {c}, {renamed, dead}, {a}} {
+	if err := e.put(b, c); err != nil { // a first Put need not be told
+		return err
+	}
+	other := with(c, named("another name, too"))
+	for _, puts := range [][]storage.Record{{other}, {renamed, dead}, {a}} {
 		if err := e.put(puts...); err != nil {
 			return err
 		}
@@ -171,7 +179,11 @@ func checkToldIsReadable(e *env) error {
 	if !ok {
 		return errNoWatch
 	}
-	listening, want := make(chan struct{}), e.record("ana")
+	listening, first := make(chan struct{}), e.record("ana")
+	want := with(first, named("another name"))
+	if err := e.put(first); err != nil {
+		return err
+	}
 	_, watched := underway(func() error {
 		for c, err := range w.Watch(ctx) {
 			switch {
@@ -179,6 +191,8 @@ func checkToldIsReadable(e *env) error {
 				return err
 			case c.Gap:
 				close(listening)
+				continue
+			case c.AsOf != 0:
 				continue
 			}
 			return e.has(want)
@@ -207,7 +221,7 @@ func checkTellsAllWriters(e *env) error {
 	err = together(writers, func(i int) error {
 		for n := range rounds {
 			r := e.record(fmt.Sprint("writer ", i))
-			if err := e.put(r); err != nil {
+			if err := errors.Join(e.put(r), e.put(with(r, named("another name")))); err != nil {
 				return err
 			}
 			all[i*rounds+n] = r
@@ -235,6 +249,12 @@ func checkSlowBody(e *env) error {
 			rs := make([]storage.Record, each)
 			for i := range rs {
 				rs[i] = e.record("ana")
+			}
+			if err := e.put(rs...); err != nil {
+				return err
+			}
+			for i := range rs {
+				rs[i].Name = "another name"
 			}
 			if err := e.put(rs...); err != nil {
 				return err

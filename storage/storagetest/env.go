@@ -20,6 +20,8 @@ type env struct {
 	store       storage.Store
 	openAnother func() storage.Store
 	reopenStore func(storage.Store) storage.Store // nil if nothing outlives Close
+	shareStore  func(storage.Store) storage.Store // nil if the store has one handle
+	others      []*env                            // the environments that share returned
 	serial      atomic.Int64                      // how many records were made so far
 
 	patience time.Duration // how long to wait for a call that should not hang
@@ -30,7 +32,49 @@ func newEnv(tb testing.TB, b Backend) *env {
 	if b.Reopen != nil {
 		e.reopenStore = func(s storage.Store) storage.Store { return b.Reopen(tb, s) }
 	}
+	if b.Share != nil {
+		e.shareStore = func(s storage.Store) storage.Store { return b.Share(tb, s) }
+	}
 	return e
+}
+
+// share returns an environment with a second handle on the data of e. It makes no records of its own.
+func (e *env) share() (*env, error) {
+	if e.shareStore == nil {
+		return nil, errNoShare
+	}
+	other := &env{ctx: e.ctx, store: e.shareStore(e.store), patience: e.patience}
+	e.others = append(e.others, other)
+	return other, nil
+}
+
+// close closes every handle. The cases of S20 check what Close returns.
+func (e *env) close() {
+	for _, other := range e.others {
+		other.store.Close()
+	}
+	e.store.Close()
+}
+
+// eventually calls check until that returns nil, for as long as a case may wait. It returns the last
+// error of check.
+func (e *env) eventually(check func() error) error {
+	ctx, cancel := context.WithTimeout(e.ctx, e.patience)
+	defer cancel()
+	for {
+		err := check()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		pauseFor(ctx, moment/10)
+	}
+}
+
+// pauseFor returns after d, or when ctx ends.
+func pauseFor(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
 }
 
 func (e *env) reopen() error {
@@ -173,8 +217,8 @@ func sameRecords(what string, want, got []storage.Record) error {
 		return diff(what+": IDs", ids, there)
 	}
 	for i := range want {
-		if err := sameRecord(fmt.Sprintf("%s: record %d of %d", what, i+1, len(want)), want[i], got[i]); err != nil {
-			return err
+		if !want[i].Equal(got[i]) {
+			return diff(fmt.Sprintf("%s: record %d of %d", what, i+1, len(want)), want[i], got[i])
 		}
 	}
 	return nil

@@ -11,10 +11,10 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// Op is a method of storage.Store.
+// Op is a method of storage.Store, or of storage.IDUpdater.
 type Op uint8
 
-// The methods of a Store.
+// The methods of a Store, and UpdateID.
 const (
 	OpGet Op = 1 + iota
 	OpTouch
@@ -22,6 +22,7 @@ const (
 	OpList
 	OpSweep
 	OpClose
+	OpUpdateID
 )
 
 // String returns the method's name.
@@ -39,6 +40,8 @@ func (o Op) String() string {
 		return "Sweep"
 	case OpClose:
 		return "Close"
+	case OpUpdateID:
+		return "UpdateID"
 	}
 	return "unknown"
 }
@@ -78,7 +81,10 @@ func (m Mode) String() string {
 	return "unknown"
 }
 
-var _ storage.Store = (*Faulty)(nil)
+var (
+	_ storage.Store     = (*Faulty)(nil)
+	_ storage.IDUpdater = (*Faulty)(nil)
+)
 
 // Faulty is a store that passes each call on to another store, except calls that a
 // test makes fail. It records calls, and a hook may delay them. It is safe for
@@ -236,6 +242,22 @@ func (f *Faulty) Update(ctx context.Context, subject string, fn func(storage.Tx)
 		return err
 	}
 	return hit.after(f.store.Update(ctx, subject, fn))
+}
+
+// UpdateID implements storage.IDUpdater, if the store is one. It returns the store's errors (Err...)
+// and the injected one.
+func (f *Faulty) UpdateID(ctx context.Context, id storage.ID, fn func(storage.Tx) error) error {
+	hit := f.arrive(OpUpdateID)
+	if err, failed := hit.before(ctx); failed {
+		return err
+	}
+	return hit.after(f.store.(storage.IDUpdater).UpdateID(ctx, id, fn))
+}
+
+// UpdateIDFor implements storage.IDUpdater. It returns false if the store behind f is none.
+func (f *Faulty) UpdateIDFor(store storage.Store) bool {
+	u, ok := f.store.(storage.IDUpdater)
+	return ok && u.UpdateIDFor(f.store) && store == storage.Store(f)
 }
 
 // List implements storage.Store. It returns the store's errors (Err...) and the

@@ -18,7 +18,7 @@ var errInjected = errors.New("injected")
 // faulty returns an env whose store is a Faulty with one live and one due record.
 func faulty(t *testing.T) (*Faulty, *env, []storage.Record) {
 	t.Helper()
-	f := NewFaulty(memory.New())
+	f := NewFaulty(newToy())
 	e := newEnv(t, Backend{Open: func(testing.TB) storage.Store { return f }})
 	rs := []storage.Record{e.record("ana"), e.record("ana", expires(instant(1)))}
 	if err := e.put(rs...); err != nil {
@@ -38,6 +38,8 @@ func call(ctx context.Context, e *env, op Op, r storage.Record) error {
 		return e.store.Touch(ctx, r.ID, storage.Use{At: r.LastUsedAt.Add(time.Hour)})
 	case OpUpdate:
 		return e.store.Update(ctx, r.Subject, puts(with(r, named("changed"))))
+	case OpUpdateID:
+		return e.store.(storage.IDUpdater).UpdateID(ctx, r.ID, puts(with(r, named("changed"))))
 	case OpList:
 		var last error
 		for _, err := range e.store.List(ctx, storage.Filter{}) {
@@ -53,10 +55,11 @@ func call(ctx context.Context, e *env, op Op, r storage.Record) error {
 
 func TestFaultyPassesTheSuite(t *testing.T) {
 	Run(t, Backend{Open: func(testing.TB) storage.Store { return NewFaulty(memory.New()) }})
+	Run(t, Backend{Open: func(testing.TB) storage.Store { return NewFaulty(newToy()) }})
 }
 
 func TestFaultModes(t *testing.T) {
-	for op := OpGet; op <= OpClose; op++ {
+	for op := OpGet; op <= OpUpdateID; op++ {
 		for mode := FailBefore; mode <= Panic; mode++ {
 			t.Run(op.String()+"_"+mode.String(), func(t *testing.T) {
 				want := errInjected
@@ -117,7 +120,7 @@ func TestFaultHangsUntilTheContextEnds(t *testing.T) {
 
 func TestFaultComesAtTheNthCall(t *testing.T) {
 	f, e, rs := faulty(t)
-	all := []Op{OpGet, OpTouch, OpUpdate, OpList, OpSweep}
+	all := []Op{OpGet, OpTouch, OpUpdate, OpList, OpSweep, OpUpdateID}
 	for n := 1; ; n++ {
 		f.Inject(n, FailBefore, errInjected)
 		var failed []Op
@@ -238,13 +241,13 @@ func TestFaultyHookHoldsCallers(t *testing.T) {
 
 func TestNamesOfOpsAndModes(t *testing.T) {
 	var names []string
-	for op := range OpClose + 2 {
+	for op := range OpUpdateID + 2 {
 		names = append(names, op.String())
 	}
 	for mode := range Panic + 2 {
 		names = append(names, mode.String())
 	}
-	want := []string{"unknown", "Get", "Touch", "Update", "List", "Sweep", "Close", "unknown",
+	want := []string{"unknown", "Get", "Touch", "Update", "List", "Sweep", "Close", "UpdateID", "unknown",
 		"unknown", "FailBefore", "FailAfter", "Hang", "Panic", "unknown"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -1,5 +1,5 @@
 // Package storagetest is the contract of package storage as runnable tests. A
-// backend that passes Run keeps the clauses S1 to S34, and M1 to M4 if it is a
+// backend that passes Run keeps the clauses S1 to S40, and M1 to M4 if it is a
 // storage.Marker, as far as a test can check them from outside. It is for authors of
 // backends:
 //
@@ -12,9 +12,11 @@
 // Run it with -race: the race detector finds most violations of S21. Bench shows that
 // the cost of Sweep does not grow with the number of live records (S17), and that of
 // Living does not grow with the number of dead ones (S30). The backend needs its own
-// tests for crashes (S10) and for unknown outcomes (S28). The cases of S23 to S26 are
-// skipped where the store is no storage.Watcher, those of S32 where the store is no
-// storage.BatchGetter, and those of S34 where the store is no storage.Pager.
+// tests for crashes (S10), and for outcomes that are unknown because the engine does
+// not answer: the case of S28 ends the contexts of Updates. The cases of an optional
+// ability are skipped where the store lacks that. So are the cases of two processes
+// where Backend.Share is nil, as with storage/memory, which lives in one process, and
+// storage/bolt, which locks its file.
 //
 // Faulty wraps any store and makes a chosen call fail. It is for tests of programs that
 // use a store.
@@ -42,6 +44,11 @@ type Backend struct {
 	// Reopen closes s and opens the same data again. nil means that no data outlives Close; the
 	// suite then skips the cases that need it.
 	Reopen func(tb testing.TB, s storage.Store) storage.Store
+
+	// Share returns a second store on the data of s, as another process would open it: the two have no
+	// memory in common. Both are used at the same time. nil means that one process at a time can open
+	// the data; the suite then skips the cases that need two.
+	Share func(tb testing.TB, s storage.Store) storage.Store
 }
 
 // patience is how long a case may take. It is real time, and only a case that hangs, and so fails,
@@ -55,7 +62,7 @@ func Run(t *testing.T, b Backend) {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.run(t, b, patience)
 			switch {
-			case err == errNoReopen, err == errNoWatch, err == errNoMarker, err == errNoGets, err == errNoPages:
+			case skips(err):
 				t.Skip(err)
 			case errors.Is(err, errHung):
 				t.Errorf("%s\n%v\n%s", c.rule, err, stacks())
@@ -77,7 +84,13 @@ type testCase struct {
 func cases() []testCase {
 	return slices.Concat(recordCases(), txCases(), putCases(), serialCases(), touchCases(), listCases(),
 		sweepCases(), contextCases(), durableCases(), closeCases(), watchCases(),
-		secretCases(), capCases(), livingCases(), deleteCases(), getsCases(), suspendCases(), pageCases())
+		secretCases(), capCases(), livingCases(), deleteCases(), getsCases(), suspendCases(), pageCases(),
+		byIDCases(), fitCases(), copyCases(), sizeCases(), shareCases(), shareWatchCases(), unknownCases(), timeCases())
+}
+
+// skips reports whether err, which a case returned, says that the case is not about this store.
+func skips(err error) bool {
+	return slices.Contains([]error{errNoMarker, errNoReopen, errNoShare, errNoWatch, errNoProof, errNoGets, errNoPages, errNoByID, errNoFits, errNoCopies, errNoTime}, err)
 }
 
 var (
@@ -95,8 +108,7 @@ func (c testCase) run(tb testing.TB, b Backend, patience time.Duration) error {
 	if errors.Is(err, errHung) {
 		return err
 	}
-	// The cases of S20 check what Close returns.
-	closing := runGuarded(patience, func() error { e.store.Close(); return nil })
+	closing := runGuarded(patience, func() error { e.close(); return nil })
 	if closing != nil {
 		return errors.Join(err, fmt.Errorf("closing the store after the case: %w", closing))
 	}

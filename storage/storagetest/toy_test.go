@@ -8,22 +8,20 @@ import (
 	"sync"
 	"time"
 
-	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/feed"
 )
 
 // toy is a correct store, slow and short, with a few places where a flaw can be put
 // in. Unlike memory it outlives Close, so that it takes every case.
 type toy struct {
-	turn chan struct{}
-
-	mu      sync.Mutex
-	records map[storage.ID]storage.Record
-	closed  bool
+	*toyData
+	closed bool
 
 	check   func(subject string, old *storage.Record, r storage.Record) error
 	belongs func(r storage.Record, subject string) bool
 	order   func(t *toyTx, rs []storage.Record) // of Tx.Records
+	listed  func(a, b storage.Record) int       // the order of List
 	living  func(t *toyTx, now time.Time) []storage.Record
 	stored  func(r storage.Record) storage.Record
 	due     func(r storage.Record, deadBefore time.Time) bool
@@ -35,16 +33,28 @@ type toy struct {
 	watch func(t *toy, ctx context.Context) iter.Seq2[storage.Change, error]
 	known map[storage.ID]bool // to those who tell
 
+	tellsAll bool // also what need not be told
+
 	places map[string]storage.ID // the last IDs of pages, by the next of the page
 }
 
+// toyData is what the handles of one store share.
+type toyData struct {
+	turn    chan struct{}
+	mu      sync.Mutex
+	records map[storage.ID]storage.Record
+	madeBy  map[storage.ID]*toy // the handle by which each record was put first
+	handles []*toy
+	bodies  bodies // for those that wait for them
+}
+
 func newToy() *toy {
-	return &toy{
-		turn:    make(chan struct{}, 1),
-		records: make(map[storage.ID]storage.Record),
+	t := &toy{
+		toyData: &toyData{turn: make(chan struct{}, 1), records: make(map[storage.ID]storage.Record), madeBy: make(map[storage.ID]*toy)},
 		check:   storage.CheckPut,
 		belongs: func(r storage.Record, subject string) bool { return r.Subject == subject },
 		order:   func(_ *toyTx, rs []storage.Record) { slices.SortFunc(rs, byID) },
+		listed:  byID,
 		living:  (*toyTx).walk,
 		stored:  func(r storage.Record) storage.Record { return r },
 		due:     func(r storage.Record, deadBefore time.Time) bool { return r.DeadFrom().Before(deadBefore) },
@@ -53,6 +63,18 @@ func newToy() *toy {
 		places:  make(map[string]storage.ID),
 		watch:   func(t *toy, ctx context.Context) iter.Seq2[storage.Change, error] { return t.feed.Watch(ctx) },
 	}
+	t.handles = []*toy{t}
+	return t
+}
+
+// shared returns another handle on the data of t, with the flaws of t.
+func (t *toy) shared() *toy {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	other := *t
+	other.feed = new(feed.Feed)
+	t.handles = append(t.handles, &other)
+	return &other
 }
 
 // reopened returns a toy with the same records and flaws. Nobody uses t any more.
@@ -60,9 +82,9 @@ func (t *toy) reopened() *toy {
 	t.Close()
 	fresh := newToy()
 	fresh.records, fresh.check, fresh.belongs, fresh.order = t.records, t.check, t.belongs, t.order
-	fresh.living = t.living
+	fresh.living, fresh.listed = t.living, t.listed
 	fresh.stored, fresh.due, fresh.atLeast, fresh.direct = t.stored, t.due, t.atLeast, t.direct
-	fresh.tell, fresh.watch, fresh.known = t.tell, t.watch, t.known
+	fresh.tell, fresh.watch, fresh.known, fresh.tellsAll = t.tell, t.watch, t.known, t.tellsAll
 	return fresh
 }
 
@@ -120,13 +142,22 @@ func (t *toy) Update(ctx context.Context, subject string, fn func(storage.Tx) er
 		return err
 	}
 	t.records = tx.records
+	for id := range tx.created {
+		t.madeBy[id] = t
+	}
 	t.tell(t, tx.put)
 	return nil
 }
 
+// tellAll tells the watches of all handles. It proves to those of other handles how current they are.
 func tellAll(t *toy, rs []storage.Record) {
-	for _, r := range rs {
-		t.feed.Tell(r.ID, r.Subject)
+	for _, h := range t.handles {
+		for _, r := range rs {
+			h.feed.Tell(r.ID, r.Subject)
+		}
+		if h != t {
+			h.feed.AsOf(storage.Elapsed())
+		}
 	}
 }
 
@@ -138,7 +169,7 @@ func (t *toy) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Reco
 			yield(storage.Record{}, err)
 			return
 		}
-		rs := slices.SortedFunc(maps.Values(t.records), byID)
+		rs := slices.SortedFunc(maps.Values(t.records), t.listed)
 		t.mu.Unlock()
 		for _, r := range rs {
 			if f.Match(r) && !yield(r, nil) {
@@ -188,12 +219,13 @@ type toyTx struct {
 	toy     *toy
 	subject string
 	records map[storage.ID]storage.Record
-	put     []storage.Record    // and what it deleted
+	put     []storage.Record    // what is to be told: puts that replace more than they raise, and deletes
+	created map[storage.ID]bool // what it put first
 	gone    map[storage.ID]bool // what it deleted
 }
 
 func (t *toy) begin(subject string) *toyTx {
-	tx := &toyTx{toy: t, subject: subject, records: t.records, gone: make(map[storage.ID]bool)}
+	tx := &toyTx{toy: t, subject: subject, records: t.records, created: make(map[storage.ID]bool), gone: make(map[storage.ID]bool)}
 	if !t.direct {
 		tx.records = maps.Clone(t.records)
 	}
@@ -267,7 +299,11 @@ func (t *toyTx) Put(r storage.Record) error {
 	if err := t.toy.check(t.subject, old, r); err != nil {
 		return err
 	}
-	t.records[r.ID] = t.toy.stored(r)
-	t.put = append(t.put, r)
+	if t.records[r.ID] = t.toy.stored(r); old == nil {
+		t.created[r.ID] = true
+	}
+	if t.toy.tellsAll || storage.MustTell(old, r) {
+		t.put = append(t.put, r)
+	}
 	return nil
 }

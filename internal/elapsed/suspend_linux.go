@@ -1,4 +1,4 @@
-package steady
+package elapsed
 
 import (
 	"syscall"
@@ -6,10 +6,10 @@ import (
 	"unsafe"
 )
 
-// suspended returns two bounds of how long the machine has been suspended since it was started.
+// Suspended returns two bounds of how long the machine has been suspended since it was started.
 // That is how far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, which stands still while the
 // machine is suspended. The bounds differ because the clocks are read one after the other.
-func suspended() (least, most time.Duration) {
+func Suspended() (least, most time.Duration) {
 	const clockMonotonic, clockBoottime = 1, 7
 	before, ok1 := kernelClock(clockMonotonic)
 	boot, ok2 := kernelClock(clockBoottime)

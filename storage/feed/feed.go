@@ -1,4 +1,5 @@
-// Package feed tells the watchers of a store in this process which records were put and deleted.
+// Package feed tells the watchers of a store in this process which records were replaced and deleted.
+// It is for authors of a storage backend: Feed.Watch is the method of storage.Watcher.
 package feed
 
 import (
@@ -7,24 +8,27 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // Feed passes changes on to all watchers. For each watcher it keeps the changes that the watcher
 // has not taken yet. The zero value is a feed without watchers. A Feed is safe for concurrent use.
-// Tell and Gap never wait for a watcher.
+// No method except Watch waits for a watcher.
 type Feed struct {
 	watched atomic.Bool // there are watchers; Tell takes no lock while there are none
 	mu      sync.Mutex
-	all     []*watcher
-	closed  bool
+	all     []*watcher // without those that an error has ended
+	err     error      // why nothing can be heard at the moment; storage.ErrClosed for good
 }
 
 type watcher struct {
 	ready   chan struct{} // holds a value when the watcher has something to take
 	pending []storage.Change
-	gap     bool // changes were lost; pending is empty then
+	gap     bool          // changes were lost; pending is empty then
+	asOf    time.Duration // of the latest AsOf that the watcher has not taken; 0 for none
+	err     error         // ends the watch once the rest is taken
 }
 
 // maxPending is how many changes a feed keeps for a watcher. A watcher that falls further behind
@@ -60,21 +64,62 @@ func (f *Feed) Gap() {
 	}
 }
 
+// AsOf tells all watchers that every change of an Update which had returned before at has been told. at
+// is an instant of storage.Elapsed. A watcher that has not taken the AsOf before gets the later one
+// alone, behind all other changes that it has not taken.
+func (f *Feed) AsOf(at time.Duration) {
+	if !f.watched.Load() {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.all {
+		w.asOf = max(w.asOf, at)
+		w.ring()
+	}
+}
+
+// Fail ends every watch with err, once its watcher has taken what was told before. A watch that begins
+// before the next Restore ends with err at once, without a Gap. err wraps storage.ErrUnavailable.
+func (f *Feed) Fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail(err)
+}
+
+// Restore lets watches begin again after Fail. Each of them begins with a Gap.
+func (f *Feed) Restore() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != storage.ErrClosed {
+		f.err = nil
+	}
+}
+
 // Close ends every watch with storage.ErrClosed, including each watch that begins later.
 func (f *Feed) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.closed = true
+	f.fail(storage.ErrClosed)
+}
+
+func (f *Feed) fail(err error) {
+	if f.err == storage.ErrClosed {
+		return
+	}
+	f.err = err
 	for _, w := range f.all {
+		w.err = err
 		w.ring()
 	}
+	f.all = nil
+	f.watched.Store(false)
 }
 
 // Watch is the method of storage.Watcher.
 func (f *Feed) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
 	return func(yield func(storage.Change, error) bool) {
-		w := &watcher{ready: make(chan struct{}, 1), gap: true}
-		w.ring()
+		w := &watcher{ready: make(chan struct{}, 1)}
 		f.add(w)
 		defer f.remove(w)
 		for {
@@ -101,6 +146,11 @@ func (f *Feed) Watch(ctx context.Context) iter.Seq2[storage.Change, error] {
 func (f *Feed) add(w *watcher) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	w.ring()
+	if w.err = f.err; w.err != nil {
+		return
+	}
+	w.gap = true
 	f.all = append(f.all, w)
 	f.watched.Store(true)
 }
@@ -108,13 +158,13 @@ func (f *Feed) add(w *watcher) {
 func (f *Feed) remove(w *watcher) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	at := slices.Index(f.all, w)
-	f.all = slices.Delete(f.all, at, at+1)
+	if at := slices.Index(f.all, w); at >= 0 {
+		f.all = slices.Delete(f.all, at, at+1)
+	}
 	f.watched.Store(len(f.all) > 0)
 }
 
-// take returns the changes that the feed keeps for w. The error is storage.ErrClosed once f is
-// closed.
+// take returns the changes that the feed keeps for w. The error is the one that ends the watch.
 func (f *Feed) take(w *watcher) (changes []storage.Change, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -122,10 +172,10 @@ func (f *Feed) take(w *watcher) (changes []storage.Change, err error) {
 	if w.gap {
 		changes, w.gap = []storage.Change{{Gap: true}}, false
 	}
-	if f.closed {
-		err = storage.ErrClosed
+	if w.asOf != 0 {
+		changes, w.asOf = append(changes, storage.Change{AsOf: w.asOf}), 0
 	}
-	return changes, err
+	return changes, w.err
 }
 
 // ring wakes the watcher, now or when it waits next.

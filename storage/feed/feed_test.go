@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -47,6 +48,8 @@ func (l *listener) note(c storage.Change, err error) {
 		l.heard = append(l.heard, err.Error())
 	case c.Gap:
 		l.heard = append(l.heard, "gap")
+	case c.AsOf != 0:
+		l.heard = append(l.heard, c.AsOf.String())
 	default:
 		l.heard = append(l.heard, c.Subject)
 	}
@@ -82,7 +85,7 @@ func TestFeed(t *testing.T) {
 		b.want(t, "gap", "eve")
 		f.Close()
 		b.want(t, storage.ErrClosed.Error(), "the end")
-		listen(f, nil).want(t, "gap", storage.ErrClosed.Error(), "the end")
+		listen(f, nil).want(t, storage.ErrClosed.Error(), "the end")
 		if f.watched.Load() || len(f.all) > 0 {
 			t.Errorf("%d watchers are left", len(f.all))
 		}
@@ -145,6 +148,61 @@ func TestClosedWithSomethingLeft(t *testing.T) {
 		f.Close()
 		close(awake)
 		l.want(t, "gap", "ana", storage.ErrClosed.Error(), "the end")
+	})
+}
+
+// TestAsOf: a watcher that was slow gets one AsOf, the latest, behind what was told before it. A
+// Gap takes no AsOf away.
+func TestAsOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, awake := new(Feed), make(chan struct{})
+		f.AsOf(time.Second) // without a watcher
+		l := listen(f, awake)
+		l.want(t, "gap")
+		f.AsOf(2 * time.Second)
+		f.Tell(storage.ID{}, "ana")
+		f.AsOf(4 * time.Second)
+		f.AsOf(3 * time.Second)
+		awake <- struct{}{}
+		awake <- struct{}{}
+		l.want(t, "ana", "4s")
+		f.Tell(storage.ID{}, "bob")
+		f.Gap()
+		f.AsOf(5 * time.Second)
+		close(awake)
+		l.want(t, "gap", "5s")
+		f.AsOf(6 * time.Second)
+		l.want(t, "6s")
+		l.stop()
+		l.want(t, context.Canceled.Error(), "the end")
+	})
+}
+
+// TestFail: a watch ends with the reason, after what was told before, even if the feed has recovered
+// meanwhile. A new watch hears the reason alone, and a Gap once the feed has recovered.
+func TestFail(t *testing.T) {
+	down := fmt.Errorf("%w: the listener is gone", storage.ErrUnavailable)
+	synctest.Test(t, func(t *testing.T) {
+		f, awake := new(Feed), make(chan struct{})
+		slow := listen(f, awake)
+		f.Tell(storage.ID{}, "ana")
+		f.Fail(down)
+		listen(f, nil).want(t, down.Error(), "the end")
+		f.Fail(errors.New("another reason"))
+		f.Restore()
+		next := listen(f, nil)
+		f.Tell(storage.ID{}, "bob")
+		next.want(t, "gap", "bob")
+		close(awake)
+		slow.want(t, "gap", "ana", down.Error(), "the end")
+		f.Close()
+		f.Fail(down)
+		f.Restore()
+		next.want(t, storage.ErrClosed.Error(), "the end")
+		listen(f, nil).want(t, storage.ErrClosed.Error(), "the end")
+		if f.watched.Load() || len(f.all) > 0 {
+			t.Errorf("%d watchers are left", len(f.all))
+		}
 	})
 }
 

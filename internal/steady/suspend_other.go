@@ -1,9 +1,0 @@
-//go:build !linux
-
-package steady
-
-import "time"
-
-// suspended returns 0: the time is not known here. On Windows Go's monotonic clock goes on while
-// the machine sleeps. On other systems that time counts once the wall clock shows it.
-func suspended() (least, most time.Duration) { return 0, 0 }
