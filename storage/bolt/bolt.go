@@ -41,11 +41,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-55daa01a/lapse/internal/feed"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/internal/turn"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/feed"
 )
 
 var (

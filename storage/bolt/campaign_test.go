@@ -12,7 +12,7 @@ import (
 var (
 	kills   = flag.Int("kills", 5, "how many workloads TestKill kills")
 	cuts    = flag.Int("cuts", 6, "how many times TestPowerCut cuts the power")
-	damages = flag.Int("damages", 100, "how many files TestDamage damages")
+	damages = flag.Int("damages", 60, "how many files TestDamage damages")
 	churned = flag.Int("churned", 3_000, "how many tokens TestChurnOfAny replaces, a tenth at a time")
 	flips   = flag.Int("flips", 10, "in how many parts of each meta page, of 512 bits, TestNoSilentStepBack flips a bit")
 	seed    = flag.Uint64("seed", 0, "what the campaigns draw from, as a failure has printed it; 0: another seed in each run")

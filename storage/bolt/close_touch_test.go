@@ -14,7 +14,7 @@ import (
 func TestCloseMeetsTouches(t *testing.T) {
 	t.Parallel()
 	const callers = 4
-	for range shorter(60, 20) {
+	for range shorter(60, 10) {
 		path, _ := makeFileIn(t, quickDir(t), callers)
 		s, err := Open(path, &lazy)
 		if err != nil {

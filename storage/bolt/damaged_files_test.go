@@ -18,15 +18,17 @@ import (
 // and nothing hangs. With Options.Repair it may answer with what was put before. Those that
 // were wrong are kept.
 func TestDamage(t *testing.T) {
+	t.Parallel()
+	dir := quickDir(t)
+	makeSpecimen(t, dir)
 	for _, how := range []string{soundly, repairing} {
-		t.Run(how, func(t *testing.T) { testDamage(t, how) })
+		t.Run(how, func(t *testing.T) { testDamage(t, dir, how) })
 	}
 }
 
-func testDamage(t *testing.T, how string) {
+func testDamage(t *testing.T, dir, how string) {
 	t.Parallel()
-	seed, dir := drawn(t), quickDir(t)
-	makeSpecimen(t, dir)
+	seed := drawn(t)
 	d := &damaging{dir: dir, seed: seed, how: how, patience: patience}
 	if err := d.all(0, *damages); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 // for each of them, and the file does not grow beyond what the records take.
 func TestEndOfManyIsShort(t *testing.T) {
 	const step = 10_000
-	tokens := shorter(100_000, 30_000)
+	tokens := shorter(100_000, 20_000)
 	path, _ := makeFileIn(t, quickDir(t), 0)
 	s := open(t, path, &Options{logAtOnce: true})
 	for at := 0; at < tokens; at += step {

@@ -190,7 +190,7 @@ func (c *imageCampaign) crashAfterCrash(trace *imageTrace, r *rand.Rand, round i
 		return
 	}
 	if again := c.record(r, start, m.next+1); again != nil {
-		c.look(again, min(imagesEach/4, max(1, *images/12), *images-c.looked), round+500+r.IntN(500))
+		c.look(again, min(imagesEach/4, max(1, *images/6), *images-c.looked), round+500+r.IntN(500))
 	}
 }
 

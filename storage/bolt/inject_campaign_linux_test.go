@@ -52,7 +52,7 @@ func newInjecting(t *testing.T) *injecting {
 
 // bases returns what the stores are opened on.
 func (c *injecting) bases() []*injectBase {
-	all := []*injectBase{{name: "new file", first: 1}}
+	all := []*injectBase{newFileBase()}
 	for name, child := range map[string]string{"old file": injected, "after a kill": injectedKilled} {
 		dir := filepath.Join(c.dir, strings.ReplaceAll(name, " ", "-"))
 		writeImage(c.t, dir, nil)
@@ -73,6 +73,9 @@ func (c *injecting) bases() []*injectBase {
 	}
 	return all
 }
+
+// newFileBase is the base of bases in which there is no file.
+func newFileBase() *injectBase { return &injectBase{name: "new file", first: 1} }
 
 // run runs a child on a copy of base, with one injection, and returns which calls it made
 // and what was wrong. A child that must work must open its store and do all that it is told.

@@ -65,7 +65,7 @@ func TestInjectionsAreCaught(t *testing.T) {
 		leaky: {},
 	} {
 		c.plant = plant
-		_, wrong := c.run(c.bases()[0], i, false)
+		_, wrong := c.run(newFileBase(), i, false)
 		if len(wrong) == 0 {
 			t.Errorf("%s: not caught", plant)
 			continue
