@@ -1,0 +1,240 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
+)
+
+// limited returns a store like s whose connections have a setting of the server.
+func limited(t *testing.T, s *Store, setting, value string) *Store {
+	t.Helper()
+	u, err := url.Parse(dsn(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set(setting, value)
+	u.RawQuery = q.Encode()
+	o := s.options
+	o.ListenDSN = dsn(t)
+	return openedAt(t, u.String(), &o)
+}
+
+// locked begins a transaction of another client, which is idle once it has a lock, and returns what ends it.
+func locked(t *testing.T, sql string) (end func()) {
+	t.Helper()
+	hold, err := adminPool(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hold.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+	return func() { hold.Rollback(context.Background()) }
+}
+
+// whole describes all records of s.
+func whole(t *testing.T, s *Store) (text string) {
+	t.Helper()
+	for r, err := range s.List(t.Context(), storage.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += fmt.Sprintln(r.ID, r.Name, r.EndReason, r.ExpiresAt)
+	}
+	return text
+}
+
+// patientVerbs are calls on numbered(1), each with the locks that it waits for.
+var patientVerbs = []struct {
+	name, waits string
+	updates     bool // it writes by Update
+	do          func(ctx context.Context, s *Store) error
+}{
+	{"issue", "header tables", true, func(ctx context.Context, s *Store) error { return s.Update(ctx, "ana", issues(numbered(2))) }},
+	{"end", "header row tables", true, func(ctx context.Context, s *Store) error { return s.Update(ctx, "ana", puts(revoked(numbered(1)))) }},
+	{"end by ID", "header row tables", true, func(ctx context.Context, s *Store) error {
+		return s.UpdateID(ctx, numbered(1).ID, puts(revoked(numbered(1))))
+	}},
+	{"touch at once", "row tables", false, func(ctx context.Context, s *Store) error {
+		r := numbered(1)
+		return s.Touch(ctx, r.ID, storage.Use{At: r.ExpiresAt.Add(-1), ExpiresAt: r.ExpiresAt.Add(time.Hour)})
+	}},
+	{"get", "tables", false, func(ctx context.Context, s *Store) error { _, err := s.Get(ctx, numbered(1).ID); return err }},
+	{"sweep", "header tables", false, func(ctx context.Context, s *Store) error {
+		_, err := s.Sweep(ctx, numbered(1).ExpiresAt.Add(24*time.Hour), 10)
+		return err
+	}},
+}
+
+// TestTimeoutsOfTheServer: a call that waits for a lock of another client, which is idle, ends with ErrUnavailable
+// at a timeout of the server, or with its context. No answer says that a token is absent. An Update that ends so has
+// written nothing, or says that its outcome is unknown. A call that needs no such lock is done meanwhile.
+func TestTimeoutsOfTheServer(t *testing.T) {
+	free, n := resolving(t, false), newNames("resolve")
+	locks := map[string]string{
+		"header": "SELECT FROM " + n.subject + " FOR UPDATE",
+		"row":    "SELECT FROM " + n.token + " FOR UPDATE",
+		"tables": "LOCK TABLE " + n.subject + ", " + n.token + " IN ACCESS EXCLUSIVE MODE",
+	}
+	for _, setting := range []string{"statement_timeout", "lock_timeout", "work_mem"} { // the last one ends nothing
+		s := limited(t, free, setting, map[string]string{"statement_timeout": "20", "lock_timeout": "5", "work_mem": "4096"}[setting])
+		for lock, sql := range locks {
+			for _, verb := range patientVerbs {
+				t.Run(setting+"/"+lock+"/"+verb.name, func(t *testing.T) {
+					_, err := adminPool(t).Exec(t.Context(), "DELETE FROM "+n.token)
+					if err = errors.Join(err, free.Update(t.Context(), "ana", puts(numbered(1)))); err != nil {
+						t.Fatal(err)
+					}
+					before, end := whole(t, free), locked(t, sql)
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					if setting == "work_mem" || lock == "row" && verb.name == "touch at once" {
+						ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
+					}
+					defer cancel()
+					err = verb.do(ctx, s)
+					end()
+					waits := strings.Contains(verb.waits, lock)
+					if waits && !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) || !waits && err != nil {
+						t.Errorf("%v; waits for the lock: %t", err, waits)
+					}
+					if _, err := s.Get(t.Context(), numbered(1).ID); err != nil && verb.name != "sweep" { // what was in doubt is settled
+						t.Errorf("Get afterwards: %v", err)
+					}
+					wrote := whole(t, free) != before
+					if verb.updates && wrote != (err == nil) && !errors.Is(err, storage.ErrOutcomeUnknown) {
+						t.Errorf("%v; written: %t", err, wrote)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestTouchOfALockedRow: a renewal that waits for a row asks the server less and less often.
+func TestTouchOfALockedRow(t *testing.T) {
+	o := &Options{Schema: "trips"}
+	s, c := counted(t, o)
+	if err := s.Update(t.Context(), "ana", puts(numbered(1))); err != nil {
+		t.Fatal(err)
+	}
+	defer locked(t, "SELECT FROM "+newNames(o.Schema).token+" FOR UPDATE")()
+	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	defer cancel()
+	begin := c.n.Load()
+	if err := s.Touch(ctx, numbered(1).ID, storage.Use{At: numbered(1).IssuedAt}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if n := c.n.Load() - begin; n > 60 {
+		t.Errorf("%d statements in 600 ms; want 60 at most", n)
+	}
+}
+
+// TestLostLock: an Update whose transaction the server ends while its function is slow, and which so has lost the
+// lock of its subject, overwrites nothing that came meanwhile, and reads nothing that it has not read.
+func TestLostLock(t *testing.T) {
+	for name, meanwhile := range map[string]func(s *Store) error{
+		"nothing":     func(*Store) error { return nil },
+		"another end": func(s *Store) error { return s.Update(context.Background(), "ana", puts(revoked(numbered(1)))) },
+	} {
+		for _, reads := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/reads=%t", name, reads), func(t *testing.T) {
+				free := resolving(t, true)
+				s := limited(t, free, "idle_in_transaction_session_timeout", "30")
+				runs := 0
+				var before string
+				err := s.Update(t.Context(), "ana", func(tx storage.Tx) error {
+					r, err := tx.Get(numbered(1).ID)
+					if err != nil {
+						return err
+					}
+					if runs++; runs <= lockedFrom { // another Update comes first
+						r.Name = fmt.Sprint("run ", runs)
+						return errors.Join(free.Update(t.Context(), "ana", puts(r)), tx.Put(r))
+					}
+					eventually(t, "the server ends the transaction", says(t, dsn(t), "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'idle in transaction')"))
+					if err := meanwhile(free); err != nil {
+						return err
+					}
+					before = whole(t, free)
+					if reads {
+						if _, err := tx.Get(numbered(7).ID); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
+							t.Errorf("Get in the transaction that was ended: %v; want ErrUnavailable", err)
+						}
+					}
+					r.ExpiresAt = r.ExpiresAt.Add(time.Hour)
+					return tx.Put(r)
+				})
+				if runs != lockedFrom+1 || !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrOutcomeUnknown) {
+					t.Errorf("Update = %v after %d runs; want ErrUnavailable alone", err, runs)
+				}
+				if after := whole(t, free); after != before {
+					t.Errorf("there is %s, want %s", after, before)
+				}
+			})
+		}
+	}
+}
+
+// returns calls f, and fails the test at once unless f returns in time.
+func returns(t *testing.T, limit time.Duration, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		t.Fatalf("%s has not returned after %v", what, limit)
+	}
+}
+
+// TestHungServer: where the server does not answer any more, an Update whose function refuses returns with its
+// context, although it has a transaction to end, and Close gives up the renewals that wait.
+func TestHungServer(t *testing.T) {
+	free, p := resolving(t, true), proxied(t)
+	s := openedAt(t, p.DSN(), &Options{Schema: "resolve", ListenDSN: dsn(t), FlushEvery: 5 * time.Millisecond})
+	s.patience.close = 100 * time.Millisecond
+	r := numbered(1)
+	if _, err := s.Get(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	refused, runs := errors.New("refused"), 0
+	returns(t, 10*time.Second, "Update", func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := s.Update(ctx, "ana", func(tx storage.Tx) error {
+			if runs++; runs > lockedFrom {
+				p.Freeze()
+				return refused
+			}
+			_, err := tx.Get(r.ID)
+			return errors.Join(err, free.Update(t.Context(), "ana", puts(r)), tx.Put(r))
+		})
+		if err != refused {
+			t.Errorf("Update = %v after %d runs; want the error of its function", err, runs)
+		}
+	})
+	if err := s.Touch(t.Context(), r.ID, storage.Use{At: r.IssuedAt.Add(time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a flush is under way", func() bool { return len(s.touches.flushing) == 1 })
+	returns(t, 10*time.Second, "the end of the renewals", func() {
+		if err := s.touches.close(); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("the end of the renewals: %v; want ErrUnavailable", err)
+		}
+	})
+	p.Thaw()
+	s.patience.close = 10 * time.Second
+	returns(t, 30*time.Second, "Close", func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
