@@ -69,6 +69,9 @@ func four(to *[4]byte, v uint32) {
 // two fills to with the digits of v, which is below 62^2.
 func two(to *[2]byte, v uint32) { to[0], to[1] = alphabet[v/62%62], alphabet[v%62] }
 
+// IsDigit reports whether c is a digit.
+func IsDigit(c byte) bool { return worth[0][c] < bad }
+
 // Decode fills dst, whole groups of 8 bytes, from as many groups of 11 digits at the start of src.
 // It returns false if src is too short, contains a byte outside the alphabet, or has a group above
 // 2^64-1. Then the content of dst is undefined.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // ErrNoRandomness is the error of Mint and Draw if the random source fails, or gives zeros.
@@ -27,25 +29,19 @@ func (c *Credential) Mint(now time.Time, subject string) error {
 	if [SecretLen]byte(c[IDLen:]) == ([SecretLen]byte{}) {
 		return ErrNoRandomness
 	}
+	c.layOut(now, subject)
+	return nil
+}
+
+// layOut sets all bits of the ID that are not random, as Mint says.
+func (c *Credential) layOut(now time.Time, subject string) {
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(max(0, now.UnixMilli())))
 	copy(c[:6], ms[2:])
 	c[6] = c[6]&0x0f | 0x70
 	c[8] = c[8]&0x3f | 0x80
-	tag := shardTag(subject)
+	tag := storage.ShardTag(subject)
 	copy(c[IDLen-len(tag):], tag[:])
-	return nil
-}
-
-// shardTag returns 16 bits that are the same for all tokens of a subject: the 32-bit FNV-1a of the
-// subject, both halves combined by XOR. Stores may route by it, so it can never change.
-func shardTag(subject string) [2]byte {
-	h := uint32(2166136261)
-	for i := range len(subject) {
-		h = (h ^ uint32(subject[i])) * 16777619
-	}
-	h ^= h >> 16
-	return [2]byte{byte(h >> 8), byte(h)}
 }
 
 // Draw fills b with random bytes, or returns ErrNoRandomness.

@@ -83,7 +83,7 @@ func TestIDsSortByTimeOfIssue(t *testing.T) {
 // can never change.
 func TestShardTag(t *testing.T) {
 	for subject, want := range map[string][2]byte{"ana": {0xde, 0xac}, "": {0x1c, 0xd9}} {
-		if got := shardTag(subject); got != want {
+		if got := storage.ShardTag(subject); got != want {
 			t.Errorf("shard tag of %q = %x, want %x", subject, got, want)
 		}
 	}
@@ -125,7 +125,7 @@ func TestShardTagsSpread(t *testing.T) {
 		const n, shards = 100_000, 256
 		var high, low [shards]int
 		for i := range n {
-			tag := shardTag(subject(i))
+			tag := storage.ShardTag(subject(i))
 			high[tag[0]]++
 			low[tag[1]]++
 		}

@@ -51,11 +51,13 @@ func (s *Scheduler) keepTimer(t *timer) {
 }
 
 // firstTimer returns the timer that fires first, or nil. It forgets the timers that should
-// have fired by now: they have not because the clock was set.
+// have fired before now: they have not because the clock was set. A timer that is due right
+// now is about to fire. A mock clock may be firing that timer, and a *clock.Mock that is asked
+// for another one meanwhile fires it a second time, which blocks the mock for ever.
 func (s *Scheduler) firstTimer(now instant) (first *timer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timers = slices.DeleteFunc(s.timers, func(t *timer) bool { return t.firesAt <= now })
+	s.timers = slices.DeleteFunc(s.timers, func(t *timer) bool { return t.firesAt < now })
 	for _, t := range s.timers {
 		if first == nil || t.firesAt < first.firesAt {
 			first = t

@@ -203,6 +203,16 @@ func coverFaults() []coverFault {
 				put.Thumbprint = storage.Thumbprint{}
 			}
 		})},
+		{name: "a refresh forgets the client", in: boundSessionScenario(), wrap: over(func(old, put *storage.Record) {
+			if old.Generation != put.Generation {
+				put.Client = ""
+			}
+		})},
+		{name: "a delegate has the client of its parent", in: boundDelegateScenario(), wrap: puts(func(put *storage.Record) {
+			if put.Parent != (storage.ID{}) {
+				put.Client = boundAna.Client
+			}
+		})},
 		{name: "Confirm goes by what it read before", in: gapConfirmScenario(), wrap: func(s storage.Store) storage.Store {
 			return &staleStore{s, map[storage.ID]storage.Record{}}
 		}},

@@ -26,8 +26,8 @@ func puts(change func(put *storage.Record)) func(storage.Store) storage.Store {
 	}
 }
 
-// boundAna is a grant that is bound to the first key.
-var boundAna = lapse.Grant{Subject: "ana", Scope: "a b", Thumbprint: lapse.Thumbprint{1}}
+// boundAna is a grant that is bound to the first key, and to a client.
+var boundAna = lapse.Grant{Subject: "ana", Scope: "a b", Client: "app", Thumbprint: lapse.Thumbprint{1}}
 
 // withProofs are all of deeds with the proof of the first key, without one, and with that of another key.
 func withProofs(deeds []deed) (all []deed) {

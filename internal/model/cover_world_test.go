@@ -13,7 +13,6 @@ import (
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
-	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 // world is the real side of a comparison with the model: Managers and Pairs on one store,
@@ -135,7 +134,7 @@ func build(s *worldSetup, clock worldClock, store storage.Store) (*world, error)
 func newWorld(s *worldSetup, clock worldClock, store storage.Store) (*world, error) {
 	w, err := build(s, clock, store)
 	if err == nil {
-		w.twin, err = build(s, clock, memory.New())
+		w.twin, err = build(s, clock, lapsetest.NewByID())
 	}
 	return w, err
 }

@@ -8,14 +8,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
-	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 // playOnBoth plays the script in memory and on a file in dir.
 func playOnBoth(script []byte, dir string) error {
-	if err := play(script, memory.New(), nil); err != nil {
+	if err := play(script, lapsetest.NewByID(), nil); err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}
 	path := filepath.Join(dir, "tokens.db")

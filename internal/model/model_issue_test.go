@@ -135,7 +135,7 @@ func (m *model) obtained(p *modelPolicy, g *lapse.Grant) int {
 	found := nowhere
 	for _, n := range m.byID() {
 		r := &m.records[n]
-		fits := r.subject == g.Subject && r.prefix == p.prefix && r.name == g.Name && r.data == g.Data && r.bound == g.Thumbprint[0] && common(r.scope, g.Scope) == r.scope && common(g.Scope, r.scope) == g.Scope && r.uses == g.MaxUses
+		fits := r.subject == g.Subject && r.prefix == p.prefix && r.name == g.Name && r.data == g.Data && r.client == g.Client && r.bound == g.Thumbprint[0] && common(r.scope, g.Scope) == r.scope && common(g.Scope, r.scope) == g.Scope && r.uses == g.MaxUses
 		s := m.seen(p, r)
 		if !fits || r.key == 0 || r.uses > 0 && r.left == 0 || !s.live(m.now) ||
 			r.capEdited && s.limit != never && 10*(s.limit-m.now) < cmp.Or(10*g.MinLeft.Milliseconds(), g.TTL.Milliseconds(), p.ttl) {

@@ -40,7 +40,7 @@ type modelRecord struct {
 	forgotten bool // by ForgetSubject
 	kind      lapse.Kind
 
-	prefix, subject, name, scope, data         string
+	prefix, subject, name, scope, data, client string
 	issued, used, rotated, expires, limit, ttl int64
 	ended                                      int64
 	suspended                                  int64 // unset while it is not suspended itself
@@ -118,7 +118,7 @@ func (m *model) draft(p *modelPolicy, g lapse.Grant) modelRecord {
 	r := modelRecord{
 		prefix: p.prefix, subject: g.Subject, name: g.Name, scope: g.Scope, data: g.Data, uses: g.MaxUses, left: g.MaxUses,
 		issued: m.now, ttl: cmp.Or(g.TTL.Milliseconds(), p.ttl), limit: plus(m.now, p.maxTTL),
-		parent: nowhere, family: nowhere, before: nowhere, bound: g.Thumbprint[0],
+		parent: nowhere, family: nowhere, before: nowhere, client: g.Client, bound: g.Thumbprint[0],
 	}
 	r.expires = min(m.now+r.ttl, r.limit)
 	return r
@@ -226,7 +226,7 @@ func (m *model) token(r modelRecord) lapse.Token {
 		IssuedAt: instantOf(r.issued), LastUsedAt: instantOf(r.used), ExpiresAt: instantOf(r.expires), MaxExpiresAt: instantOf(r.limit),
 		EndedAt: instantOf(r.ended), EndReason: r.reason, Kind: r.kind, Generation: uint32(r.generation), RotatedAt: instantOf(r.rotated),
 		Family: m.idOf(r.family), Parent: m.idOf(r.parent), MaxUses: r.uses, UsesLeft: r.left,
-		AuthenticatedAt: instantOf(r.present()), Thumbprint: lapse.Thumbprint{r.bound}, SuspendedAt: instantOf(r.suspended),
+		AuthenticatedAt: instantOf(r.present()), Client: r.client, Thumbprint: lapse.Thumbprint{r.bound}, SuspendedAt: instantOf(r.suspended),
 	}
 }
 

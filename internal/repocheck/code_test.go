@@ -14,6 +14,8 @@ import (
 // may read the clock or start a timer.
 var wallClockAllowed = exceptions{
 	"internal/steady/system.go":  "the one place where lapse reads the time",
+	"admin/patience.go":          "it ends the wait for the other end of a connection, and decides nothing about life",
+	"internal/elapsed":           "it counts the time that has passed, waits for it, and knows no time of day",
 	"internal/hold/timer.go":     "it paces the reading of a Clock that does not know how much time has passed",
 	"storage/bolt/flush.go":      "it paces the flush of renewals, and decides nothing about life",
 	"storage/bolt/checkpoint.go": "it paces what has failed, and decides nothing about life",
@@ -152,9 +154,11 @@ func isCallOf(call *ast.CallExpr, name string) bool {
 // variablesAllowed are the package variables outside tests and examples that are
 // neither errors nor assertions, as directory: name.
 var variablesAllowed = exceptions{
+	"internal/elapsed: process":      "the instant from which all packages of the process count",
 	"internal/lapsetest: Start":      "an instant that Go cannot spell as a constant",
 	"internal/lapsetest: StartMilli": "an instant that Go cannot spell as a constant",
 	"internal/lapsetest: ErrorsIs":   "an option of comparisons, never written",
+	"admin: kinds":                   "lookup table, never written",
 	".: storeErrors":                 "lookup table, never written",
 	".: codes":                       "lookup table, never written",
 	".: eventKinds":                  "lookup table, never written",

@@ -506,7 +506,17 @@ func ExampleManager_Expire_twice() {}
 package lapse_test
 
 func ExampleManager_Sweep() {}
-`, []string{"manager.go:5"}},
+-- admin/client.go --
+package admin
+
+func (c *Client) Issue()  {}
+func (c *Client) Expire() {}
+func (s *Server) Serve()  {}
+-- admin/example_test.go --
+package admin_test
+
+func ExampleClient_Issue() {}
+`, []string{"admin/client.go:4", "manager.go:5"}},
 
 	{"document code", "no README", ``, []string{"README.md"}},
 	{"document code", "no marker", `

@@ -10,14 +10,14 @@ import (
 )
 
 // examples returns what a document can show of each function: by its name, of a function in
-// the root's example files; by its directory, a space and its name, of one in a test of an
-// example program. Of an Example or a Test that is the body, of any other function all of it.
+// the root's example files; by its directory, a space and its name, of one in a test of
+// admin or of an example program. Of an Example or a Test that is the body, of any other function all of it.
 // Tests are among them because an Example has no *testing.T.
 func examples(t *tree) map[string]string {
 	found := map[string]string{}
 	for _, f := range t.code {
 		root, _ := path.Match("example*_test.go", f.path)
-		if !root && !(f.test && f.in("examples")) {
+		if !root && !(f.test && f.in("examples", "admin")) {
 			continue
 		}
 		for _, decl := range f.ast.Decls {
@@ -41,6 +41,10 @@ func examples(t *tree) map[string]string {
 
 var shownByBody = regexp.MustCompile(`^(Example|Test)`)
 
+// verbsOf are the types, as directory and name, whose exported methods have examples, with what their
+// names in examples begin with.
+var verbsOf = map[string]string{". Manager": "ExampleManager_", "admin Client": "admin ExampleClient_"}
+
 func verbExamples(t *tree) []violation {
 	have := map[string]bool{}
 	for name := range examples(t) {
@@ -51,10 +55,11 @@ func verbExamples(t *tree) []violation {
 	for _, f := range t.code {
 		for _, decl := range f.ast.Decls {
 			fn, ok := decl.(*ast.FuncDecl)
-			if !ok || f.test || f.dir != "." || fn.Recv == nil || receiver(fn) != "Manager" || !fn.Name.IsExported() {
+			if !ok || f.test || fn.Recv == nil || !fn.Name.IsExported() {
 				continue
 			}
-			if name := "ExampleManager_" + fn.Name.Name; !have[name] {
+			verbs, ok := verbsOf[f.dir+" "+receiver(fn)]
+			if name := verbs + fn.Name.Name; ok && !have[name] {
 				found = append(found, violation{t.at(fn), "no " + name})
 			}
 		}
@@ -99,7 +104,7 @@ func wrongBlock(block, name string, bodies map[string]string) string {
 	body, ok := bodies[name]
 	switch {
 	case !ok:
-		return "no func " + name + " in the root's example*_test.go, nor in the tests of an example program"
+		return "no func " + name + " in the root's example*_test.go, nor in the tests of admin or an example program"
 	case block == "":
 		return "no block of Go follows"
 	}

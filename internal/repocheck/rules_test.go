@@ -106,12 +106,12 @@ var rules = []rule{
 	},
 	{
 		name:  "examples",
-		want:  "Every exported method of Manager has an ExampleManager_Name in an example*_test.go of the root.",
+		want:  "Every exported method of Manager has an ExampleManager_Name in an example*_test.go of the root, and each of admin.Client an ExampleClient_Name in admin.",
 		check: verbExamples,
 	},
 	{
 		name:  "document code",
-		want:  "The Go block after each line <!-- example: Name --> in a Markdown file is the body of func Name in example*_test.go, without its set-up and its output, or with <!-- example: examples/dir Name --> that of a test there; README.md must have the marker of func Example. Copy the body over.",
+		want:  "The Go block after each line <!-- example: Name --> in a Markdown file is the body of func Name in example*_test.go, without its set-up and its output, or with <!-- example: dir Name --> that of a test of admin or below examples; README.md must have the marker of func Example. Copy the body over.",
 		check: documentCode,
 	},
 	{
