@@ -12,7 +12,7 @@ import (
 )
 
 // An alias is a record of storage.KindAlias. It is no token: it names one, under an ID that is
-// derived from a key. The key is that of a foreign text, or the RequestID of a Grant. A check by a
+// derived from a key. (The records of device log-ins have that kind, too: see deviceRecord and guess.) The key is that of a foreign text, or the RequestID of a Grant. A check by a
 // foreign text, and Issue with a RequestID, read the alias and then the record of the token, and
 // judge that. Alias and token have one subject, so that one transaction puts both. No list, limit or
 // verb that takes an ID finds an alias: ofID, readable and owns leave it out. An alias has no secret
@@ -121,15 +121,9 @@ func (m *Manager) parseForeign(ctx context.Context, verb *call, text string, h *
 func (m *Manager) namedBy(ctx context.Context, id ID) (token ID, err error) {
 	var alias storage.Record
 	err = m.load(ctx, id, &alias)
-	switch {
-	case absent(err):
-		return ID{}, nil
-	case err != nil:
-		return ID{}, err
-	case alias.ID != id:
-		return ID{}, errWrongRecord
+	if err = ofAlias(id, &alias, err); err == nil && alias.ID == id {
+		token, _, err = readAlias(&alias)
 	}
-	token, _, err = readAlias(&alias)
 	return token, err
 }
 
@@ -169,14 +163,9 @@ func (a *aliased) findOrPut(again func(now time.Time) error, put func(storage.Tx
 func (a *aliased) find(tx storage.Tx) error {
 	d := &a.draft
 	a.existing, a.rec = false, storage.Record{}
-	alias, err := tx.Get(a.id)
-	switch {
-	case absent(err):
-		return nil
-	case err != nil:
-		return fromOutside(err, storeErrors...)
-	case alias.ID != a.id:
-		return errWrongRecord
+	alias, err := aliasIn(tx, a.id)
+	if err != nil || alias.ID != a.id {
+		return err
 	}
 	token, madeFor, err := readAlias(&alias)
 	switch {
@@ -199,6 +188,27 @@ func (a *aliased) find(tx storage.Tx) error {
 	return nil
 }
 
+// aliasIn returns the record of id, an alias, in tx, or one without an ID if there is none.
+func aliasIn(tx storage.Tx, id ID) (alias storage.Record, err error) {
+	alias, err = tx.Get(id)
+	return alias, ofAlias(id, &alias, err)
+}
+
+// ofAlias returns nil if rec, which a store returned with err for id, an alias, is its record, or if there
+// is none: then it sets *rec to zeros.
+func ofAlias(id ID, rec *storage.Record, err error) error {
+	switch {
+	case absent(err):
+		*rec = storage.Record{}
+		return nil
+	case err != nil:
+		return fromOutside(err, storeErrors...)
+	case rec.ID != id:
+		return errWrongRecord
+	}
+	return nil
+}
+
 // touched reports whether rec is alive, or something else has happened to its token than uses and the end
 // by a new epoch of the clock.
 func (a *aliased) touched() bool {
@@ -217,8 +227,13 @@ func (a *aliased) putAlias(tx storage.Tx, until time.Time) error {
 // maxRequestID is how many bytes Grant.RequestID has at most.
 const maxRequestID = 255
 
-// hash returns a hash of every field of g except RequestID.
+// hash returns a hash of every field of g except RequestID. Client is left out where there is none, as
+// earlier programs hashed a grant.
 func (g *Grant) hash() [sha256.Size]byte {
 	numbers := fmt.Sprintf("%d %d %d %d %d %v", g.TTL, g.MaxUses, g.UseGrace, g.SessionTTL, g.MinLeft, g.Jitter)
-	return bearer.Hash("lapse:g1", g.Subject, g.Name, g.Scope, g.Data, string(g.Thumbprint[:]), numbers)
+	parts := []string{g.Subject, g.Name, g.Scope, g.Data, string(g.Thumbprint[:]), numbers}
+	if g.Client != "" {
+		parts = append(parts, g.Client)
+	}
+	return bearer.Hash("lapse:g1", parts...)
 }

@@ -96,8 +96,7 @@ func (m *Manager) authenticateForeign(ctx context.Context, verb *call, text stri
 func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *presented, use usage, tok *Token) (generation uint32, err error) {
 	c := p.cred
 	var rec storage.Record
-	err = m.load(ctx, c.ID(), &rec)
-	now := m.now()
+	now, admitted, err := m.loadGood(ctx, p, use, &rec)
 	found, err := m.proveWorking(ctx, verb, p, &rec, err, now)
 	if err != nil {
 		return 0, err
@@ -110,7 +109,7 @@ func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *present
 		return 0, m.refuseDead(ctx, verb, c, &rec.Token, p.generation)
 	}
 	var above *ancestry
-	if m.admission != nil || rec.Parent != (ID{}) || !rec.SuspendedAt.IsZero() {
+	if !admitted && (m.admission != nil || rec.Parent != (ID{}) || !rec.SuspendedAt.IsZero()) {
 		if above, err = m.admitText(ctx, verb, c, &rec, p.generation, now); err != nil {
 			return 0, err
 		}

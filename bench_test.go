@@ -1141,7 +1141,7 @@ func TestManyRefreshesTakeConstantSpace(t *testing.T) {
 	runtime.KeepAlive(subjects)
 }
 
-// watchedTx is a storage.Tx whose calls are noted. It is a fitter unless it hides that.
+// watchedTx is a storage.Tx whose calls are noted. It is a storage.Fitter unless it hides that.
 type watchedTx struct {
 	storage.Tx
 	calls *[]string
@@ -1160,7 +1160,7 @@ func (w watchedTx) Put(r storage.Record) error {
 type watchedFitter struct{ watchedTx }
 
 func (w watchedFitter) PutIfFits(r *storage.Record, n int, now time.Time) bool {
-	fits := w.Tx.(fitter).PutIfFits(r, n, now)
+	fits := w.Tx.(storage.Fitter).PutIfFits(r, n, now)
 	*w.calls = append(*w.calls, fmt.Sprint("PutIfFits ", n, " ", fits))
 	return fits
 }

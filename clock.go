@@ -45,9 +45,14 @@ func (m *Manager) now() time.Time {
 // GuardOff: see Time in the package comment.
 //
 // The guard needs a Clock that knows how much time has passed (Elapsed), as the system clock
-// does, and a store that is a storage.Marker, as memory and bolt are. On another store time
-// goes on until the clock has caught up. With a Clock without Elapsed time stands still until
-// then.
+// does, and a store that is a storage.Marker, as memory and bolt are. On another store no epoch
+// begins: time goes on until the clock has caught up, AcceptClock does nothing, and GuardStrict is
+// ErrInvalidConfig. With a Clock without Elapsed time stands still until then.
+//
+// A store that several machines share is no Marker. Where it is a storage.Timekeeper, time is the
+// median of the Clock, the clock of the store, and the last median with the time elapsed since. So
+// one clock that is wrong moves no decision, and Observe is told of EventClockDisagreement. GuardOff
+// and a Clock without Elapsed do not ask the store. Neither is a Timekeeper asked that is a Marker.
 //
 // The settle time counts from the instant at which any Manager of the store first found the
 // clock behind. If it ends while a verb runs, the verb decides once more, by the new time.
@@ -94,7 +99,11 @@ func (cfg *Config) guard(clock Clock, store storage.Store, retention time.Durati
 	if cfg.ClockGuard == GuardOff {
 		return marks, nil, nil
 	}
-	return marks, steady.New(clock, marks, kept, limits), nil
+	var keeper storage.Timekeeper
+	if !kept { // a store that keeps marks has one machine, and one clock
+		keeper, _ = store.(storage.Timekeeper)
+	}
+	return marks, steady.New(clock, marks, kept, limits, keeper), nil
 }
 
 // clockLimits returns the limits within which the clock is taken for right, or ErrInvalidConfig
@@ -156,8 +165,11 @@ func (m *Manager) lagging() bool { return m.guarded && m.marks.Lagging() }
 // behind for the settle time, it lets time follow the clock, or returns ErrClock under
 // GuardStrict.
 func (m *Manager) ready(ctx context.Context, verb *call) (err error) {
-	if m.lagging() {
+	switch {
+	case m.lagging():
 		err = m.settle(ctx, verb)
+	case m.witnessed:
+		m.tellDisagreement(func(e Event) { m.tell(ctx, verb, e) })
 	}
 	return err
 }
@@ -173,6 +185,29 @@ func (m *Manager) settle(ctx context.Context, verb *call) error {
 		return nil
 	}
 	return fmt.Errorf("lapse: %s: %w", verb.Verb, ErrClock)
+}
+
+// tellDisagreement counts and tells that the clock of this machine and that of the store have begun to
+// disagree. A Manager that finds that tells with the next verb, or while it holds connections.
+func (m *Manager) tellDisagreement(tell func(Event)) {
+	if d := m.time.TakeDisagreement(); d != nil {
+		m.count(VerbClocks, outcomeOK, 1)
+		tell(Event{Kind: EventClockDisagreement, At: m.now(), Err: &clocksDiffer{*d}})
+	}
+}
+
+// clocksDiffer is the Err of an EventClockDisagreement. It is an ErrClock.
+type clocksDiffer struct{ steady.Disagreement }
+
+func (e *clocksDiffer) Is(target error) bool { return target == ErrClock }
+
+func (e *clocksDiffer) Error() string {
+	way := "ahead of"
+	if e.Ahead < 0 {
+		way = "behind"
+	}
+	wrong := [...]string{"which of them is wrong is not known: check both", "that of this machine is wrong: set it right", "that of the store is wrong: set it right"}
+	return fmt.Sprintf("lapse: the clock of this machine is %v %s that of the store; %s", e.Ahead.Abs(), way, wrong[e.Wrong])
 }
 
 // AcceptClock tells lapse that the clock is right, although it is behind the time that tokens
@@ -203,6 +238,9 @@ func (m *Manager) followClock(ctx context.Context, verb *call, accept bool) {
 
 // followClockHeld is Manager.ready for the scheduler of held connections.
 func (m *Manager) followClockHeld() {
+	if m.witnessed {
+		m.tellDisagreement(func(e Event) { m.tellApart(VerbHold, e) })
+	}
 	if m.strict || !m.lagging() {
 		return
 	}

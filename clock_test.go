@@ -508,7 +508,7 @@ func TestStrict(t *testing.T) {
 		}
 	}
 	for n := range reflect.TypeFor[*Manager]().NumMethod() {
-		if name := reflect.TypeFor[*Manager]().Method(n).Name; verbs[name] == nil && name != "AcceptClock" && name != "Hold" && name != "Now" && name != "Stats" {
+		if name := reflect.TypeFor[*Manager]().Method(n).Name; verbs[name] == nil && name != "AcceptClock" && name != "Hold" && name != "Now" && name != "Stats" && name != "Prefix" {
 			t.Errorf("%s: no test has looked whether it asks about the clock first", name)
 		}
 	}
@@ -561,7 +561,7 @@ func TestStrictPairs(t *testing.T) {
 		}
 	}
 	for n := range reflect.TypeFor[*Pairs]().NumMethod() {
-		if name := reflect.TypeFor[*Pairs]().Method(n).Name; verbs[name] == nil && name != "Access" {
+		if name := reflect.TypeFor[*Pairs]().Method(n).Name; verbs[name] == nil && name != "Access" && name != "RefreshPrefix" {
 			t.Errorf("%s: no row here tries whether it asks about the clock first", name)
 		}
 	}
@@ -1855,4 +1855,431 @@ func TestScriptsFindPlantedGuards(t *testing.T) {
 		guard.cfg.ClockTolerance, guard.cfg.ClockSettle = time.Millisecond, time.Millisecond
 		found(t, "has had to log in", func(seed uint64) *simulation { return newSimulation(seed, guard) })
 	})
+}
+
+// engine is the clock of a store that several processes share. It counts how often it is asked.
+type engine struct {
+	*tickWall
+	uncertain time.Duration
+	away      bool
+	asked     atomic.Int32
+}
+
+func (e *engine) Time() (time.Time, time.Duration, bool) {
+	e.asked.Add(1)
+	return e.Now(), e.uncertain, !e.away
+}
+
+// fleetStore is how one process sees the records of a fleet: without marks that are kept, with marks of the
+// process, and with the clock of the engine.
+type fleetStore struct {
+	storage.Store
+	*engine
+	marks *storage.Marks
+}
+
+func (s *fleetStore) SharedMarks() *storage.Marks { return s.marks }
+
+func newFleetStore(e *engine) *fleetStore {
+	return &fleetStore{memory.New(), e, storage.NewMarks(storage.Mark{}, nil)}
+}
+
+// fleet is three processes and the clock of their store, which is the last of clocks. off is how far each
+// clock is from the truth.
+type fleet struct {
+	clocks   [4]*tickWall
+	off      [4]time.Duration
+	managers [3]*Manager
+	begun    time.Duration // how far the clock of the store was off when the processes began
+}
+
+func (f *fleet) set(n int, off time.Duration) { f.clocks[n].set(off); f.off[n] += off }
+
+// wrongClock is that a clock is off, from the start or from later on.
+type wrongClock struct {
+	clock   int
+	off     time.Duration
+	running bool
+}
+
+// play has three processes issue tokens, check those of each other and sweep, while two clocks are wrong. It returns
+// what a user would complain of. Where plain, the store has no Timekeeper.
+func (f *fleet) play(t *testing.T, wrong [2]wrongClock, plain bool) (complaints []string) {
+	ctx, records := t.Context(), memory.New()
+	for n := range f.clocks {
+		f.clocks[n] = newTickWall()
+	}
+	apply := func(running bool) {
+		for _, w := range wrong {
+			if w.running == running {
+				f.set(w.clock, w.off)
+			}
+		}
+	}
+	apply(false)
+	f.begun = f.off[3]
+	for n := range f.managers {
+		var store storage.Store = &fleetStore{records, &engine{tickWall: f.clocks[3]}, storage.NewMarks(storage.Mark{}, nil)}
+		if plain {
+			store = &tickSharer{records, storage.NewMarks(storage.Mark{}, nil)}
+		}
+		f.managers[n] = tickMust(New(store, Config{Clock: f.clocks[n], Policy: Policy{Renewal: RenewNever, Retention: 2 * time.Hour}}))(t)
+	}
+	type token struct {
+		by     int
+		bearer string
+		at     time.Duration // by the truth
+	}
+	var tokens []token
+	for truth := time.Duration(0); truth < time.Hour; truth += 5 * time.Minute {
+		if truth == 10*time.Minute {
+			apply(true)
+		}
+		for n, m := range f.managers {
+			if now := m.Now(); f.begun == 0 && f.sane(n) && !now.Equal(testInstant.Add(truth)) {
+				complaints = append(complaints, fmt.Sprintf("after %v process %d is off by %v", truth, n, now.Sub(testInstant.Add(truth))))
+			} else if f.begun != 0 && !now.Equal(f.managers[0].Now()) {
+				complaints = append(complaints, fmt.Sprintf("after %v processes 0 and %d differ", truth, n))
+			}
+			if truth < 30*time.Minute {
+				tokens = append(tokens, token{n, issueTo(t, m, Grant{Subject: "ana"}).Bearer, truth})
+			}
+		}
+		for _, tok := range tokens {
+			for n, m := range f.managers {
+				_, err := m.Peek(ctx, tok.bearer)
+				if alive := truth-tok.at < 30*time.Minute; (err == nil) != alive && (f.begun != 0 || f.sane(n) && f.sane(tok.by)) {
+					complaints = append(complaints, fmt.Sprintf("after %v a token of process %d at %v is %v at process %d", truth, tok.by, tok.at, err, n))
+				}
+			}
+		}
+		for n, m := range f.managers {
+			if deleted := tickMust(m.Sweep(ctx))(t); deleted > 0 {
+				complaints = append(complaints, fmt.Sprintf("after %v process %d swept %d", truth, n, deleted))
+			}
+		}
+		for _, c := range f.clocks {
+			c.pass(5 * time.Minute)
+		}
+	}
+	return complaints
+}
+
+// sane reports whether at most one of the three witnesses of a process has been wrong: its clock, that of the store,
+// and the line, which begins at that of the store.
+func (f *fleet) sane(n int) bool { return f.begun == 0 && (f.off[n] == 0 || f.off[3] == 0) }
+
+// TestFleetOfWrongClocks: with every pair of wrong clocks among three processes and their store, ahead or behind, from
+// the start or from later on, tokens are judged the same everywhere, unless two witnesses of a process are wrong. A store
+// whose clock is wrong from the start is agreed with. No wrong clock sweeps anything. Managers without the median
+// fail that.
+func TestFleetOfWrongClocks(t *testing.T) {
+	rows, caught := 0, 0
+	for a := range 4 {
+		for b := a + 1; b < 4; b++ {
+			for bits := range 16 {
+				sign := func(bit int) time.Duration { return time.Duration(1 - 2*(bits>>bit&1)) }
+				wrong := [2]wrongClock{{a, time.Hour * sign(0), bits&4 != 0}, {b, 3 * time.Hour * sign(1), bits&8 != 0}}
+				for _, complaint := range new(fleet).play(t, wrong, false) {
+					t.Errorf("%+v: %s", wrong, complaint)
+				}
+				rows++
+				if len(new(fleet).play(t, wrong, true)) > 0 {
+					caught++
+				}
+			}
+		}
+	}
+	if rows != 96 || caught < rows/2 {
+		t.Errorf("%d rows; %d caught a Manager without the median", rows, caught)
+	}
+}
+
+// clockNews keeps the clock disagreements that it is told of.
+type clockNews struct{ events []Event }
+
+func (n *clockNews) observe(_ context.Context, e Event) {
+	if e.Kind == EventClockDisagreement {
+		n.events = append(n.events, e)
+	}
+}
+
+// TestClockDisagreement: a clock that is further from that of the store than the tolerance and the uncertainty of the
+// answer is told of once, until the two have agreed again, and counted.
+func TestClockDisagreement(t *testing.T) {
+	const ms = time.Millisecond
+	for _, uncertain := range []time.Duration{0, 2 * time.Second} {
+		limit := defaultTolerance + uncertain
+		for _, off := range []time.Duration{limit - ms, limit, limit + ms, -limit + ms, -limit, -limit - ms, 200 * 365 * day} {
+			clock, news := newTickWall(), new(clockNews)
+			e := &engine{tickWall: newTickWall(), uncertain: uncertain}
+			m := tickMust(New(newFleetStore(e), Config{Clock: clock, Observe: news.observe}))(t)
+			look := func(what string, want int) {
+				t.Helper()
+				for range 3 {
+					m.Peek(t.Context(), credentialOf(1).Text("lapse"))
+					clock.pass(ms)
+					e.pass(ms)
+				}
+				if n := m.Stats().Get(StatKey{VerbClocks, "ok"}); len(news.events) != want || n != uint64(want) {
+					t.Errorf("%v of %v, %s: told %d times, counted %d; want %d", off, limit, what, len(news.events), n, want)
+				}
+			}
+			once := 0
+			if off.Abs() > limit {
+				once = 1
+			}
+			look("at the start", 0)
+			clock.set(off)
+			look("off", once)
+			clock.set(-off)
+			look("right again", once)
+			clock.set(off)
+			look("off again", 2*once)
+			if !m.Now().Equal(e.Now().Truncate(ms)) {
+				t.Errorf("%v: it is %v, and %v by the store", off, m.Now(), e.Now())
+			}
+			for _, told := range news.events {
+				if told.Verb != VerbPeek || !errors.Is(told.Err, ErrClock) || Code(told.Err) != "clock" || told.At.IsZero() {
+					t.Errorf("told %+v", told)
+				}
+			}
+		}
+	}
+}
+
+// TestClockDisagreementTellsWhich: which clock is wrong is told where the line can tell.
+func TestClockDisagreementTellsWhich(t *testing.T) {
+	const unknown, own, other = "which of them is wrong is not known: check both", "that of this machine is wrong: set it right", "that of the store is wrong: set it right"
+	for name, row := range map[string]struct {
+		start, running [2]time.Duration // of the machine and of the store
+		want           string
+	}{
+		"the machine's is ahead":        {running: [2]time.Duration{time.Hour, 0}, want: "1h0m0s ahead of that of the store; " + own},
+		"the machine's is behind":       {running: [2]time.Duration{-time.Hour, 0}, want: "1h0m0s behind that of the store; " + own},
+		"the store's is ahead":          {running: [2]time.Duration{0, time.Hour}, want: "1h0m0s behind that of the store; " + other},
+		"the store's is behind":         {running: [2]time.Duration{0, -time.Hour}, want: "1h0m0s ahead of that of the store; " + other},
+		"both, apart":                   {running: [2]time.Duration{time.Hour, -time.Hour}, want: "2h0m0s ahead of that of the store; " + unknown},
+		"both, a little":                {running: [2]time.Duration{3 * time.Minute, -3 * time.Minute}, want: "6m0s ahead of that of the store; " + unknown},
+		"the machine's, at the start":   {start: [2]time.Duration{time.Hour, 0}, want: "1h0m0s ahead of that of the store; " + unknown},
+		"the store's, at the start":     {start: [2]time.Duration{0, time.Hour}, want: "1h0m0s behind that of the store; " + unknown},
+		"by more than a Duration holds": {start: [2]time.Duration{0, 200 * 365 * day}, running: [2]time.Duration{-200 * 365 * day, 0}, want: "behind that of the store; " + unknown},
+	} {
+		clock, e, news := newTickWall(), &engine{tickWall: newTickWall()}, new(clockNews)
+		clock.set(row.start[0])
+		e.set(row.start[1])
+		m := tickMust(New(newFleetStore(e), Config{Clock: clock, Observe: news.observe}))(t)
+		clock.set(row.running[0])
+		e.set(row.running[1])
+		for range 2 {
+			m.Peek(t.Context(), credentialOf(1).Text("lapse"))
+		}
+		if len(news.events) != 1 || !strings.HasSuffix(news.events[0].Err.Error(), row.want) {
+			t.Errorf("%s: %v; want %q", name, news.events, row.want)
+		}
+	}
+}
+
+// markedTimekeeper is a Marker and a Timekeeper.
+type markedTimekeeper struct {
+	*memory.Store
+	*engine
+}
+
+// TestWhoIsNoWitness: the clock of the store is not asked under GuardOff, beside a clock without Elapsed, and of a store that
+// keeps marks.
+func TestWhoIsNoWitness(t *testing.T) {
+	e := &engine{tickWall: newTickWall()}
+	e.set(time.Hour)
+	mock, wall := clock.NewMock(), newTickWall()
+	mock.Set(testInstant)
+	for name, row := range map[string]struct {
+		store storage.Store
+		cfg   Config
+		asked bool
+	}{
+		"GuardOff":   {newFleetStore(e), Config{Clock: wall, ClockGuard: GuardOff}, false},
+		"a mock":     {newFleetStore(e), Config{Clock: mock}, false},
+		"a Marker":   {markedTimekeeper{memory.New(), e}, Config{Clock: wall}, false},
+		"a store so": {newFleetStore(e), Config{Clock: wall}, true},
+	} {
+		e.asked.Store(0)
+		m := tickMust(New(row.store, row.cfg))(t)
+		for range 2 {
+			m.Peek(t.Context(), credentialOf(1).Text("lapse"))
+		}
+		want := testInstant
+		if row.asked {
+			want = testInstant.Add(time.Hour)
+		}
+		if asked := e.asked.Load() > 0; asked != row.asked || !m.Now().Equal(want) {
+			t.Errorf("%s: asked %v, and it is %v; want %v, %v", name, asked, m.Now(), row.asked, want)
+		}
+	}
+}
+
+// TestTimekeeperThatIsLate: the line begins at the first answer, and an answer that is missing later moves nothing.
+func TestTimekeeperThatIsLate(t *testing.T) {
+	clock, e := newTickWall(), &engine{tickWall: newTickWall(), away: true}
+	clock.set(-time.Hour)
+	m := tickMust(New(newFleetStore(e), Config{Clock: clock}))(t)
+	for _, step := range []struct {
+		what string
+		do   func()
+		want time.Duration
+	}{
+		{"by its own clock", func() {}, -time.Hour},
+		{"the first answer", func() { e.away = false }, 0},
+		{"the clock is right, the store is away", func() { clock.set(time.Hour); e.away = true }, 0},
+		{"the clock is ahead meanwhile", func() { clock.set(time.Hour) }, 0},
+		{"and behind", func() { clock.set(-2 * time.Hour) }, 0},
+		{"the store is back", func() { e.away = false }, 0},
+		{"and agrees with the clock", func() { e.set(-time.Hour) }, 0}, // time does not go back: it waits
+		{"nor does a clock that is ahead move it meanwhile", func() { clock.set(3 * time.Hour); clock.pass(30 * time.Minute); e.pass(30 * time.Minute) }, 0},
+		{"until it is so late", func() { clock.set(-3 * time.Hour); clock.pass(31 * time.Minute); e.pass(31 * time.Minute) }, time.Minute},
+	} {
+		step.do()
+		m.Now()
+		if got := m.Now().Sub(testInstant); got != step.want {
+			t.Errorf("%s: it is %v; want %v", step.what, got, step.want)
+		}
+	}
+}
+
+// TestSweepWhereClocksDisagreeFromTheStart: while it is not known which of two clocks is right, nothing is swept for a day.
+func TestSweepWhereClocksDisagreeFromTheStart(t *testing.T) {
+	const retention = 2 * time.Hour
+	for name, row := range map[string]struct {
+		machine, store, passed time.Duration
+		want                   int
+	}{
+		"both right, before the retention":    {0, 0, retention - time.Millisecond, 0},
+		"both right, after it":                {0, 0, retention + time.Millisecond, 1},
+		"the machine's is ahead":              {3 * time.Hour, 0, time.Hour, 0},
+		"the store's is ahead":                {0, 3 * time.Hour, time.Hour, 0},
+		"the store's is ahead, a day later":   {0, 3 * time.Hour, steady.Quiet - time.Millisecond, 0},
+		"the store's is ahead, after the day": {0, 3 * time.Hour, steady.Quiet, 1},
+	} {
+		e := &engine{tickWall: newTickWall()}
+		store, clock := newFleetStore(e), newTickWall()
+		cfg := Config{Clock: clock, Policy: Policy{Retention: retention}}
+		before := tickMust(New(store, cfg))(t)
+		tickMust(before.Expire(t.Context(), issueTo(t, before, Grant{Subject: "ana"}).ID))(t)
+		store.marks = storage.NewMarks(storage.Mark{}, nil) // another process
+		clock.set(row.machine)
+		e.set(row.store)
+		m := tickMust(New(store, cfg))(t)
+		clock.pass(row.passed)
+		e.pass(row.passed)
+		if n := tickMust(m.Sweep(t.Context()))(t); n != row.want {
+			t.Errorf("%s: %d swept; want %d", name, n, row.want)
+		}
+	}
+}
+
+// TestManagerThatJoins: a Manager that is made in a process beside others takes their time for its line, so that one
+// wrong clock moves none of them.
+func TestManagerThatJoins(t *testing.T) {
+	for n, off := range []time.Duration{time.Hour, -time.Hour, time.Hour, -time.Hour} {
+		clock, e := newTickWall(), &engine{tickWall: newTickWall()}
+		store := newFleetStore(e)
+		first := tickMust(New(store, Config{Clock: clock}))(t)
+		first.Now()
+		[]*tickWall{clock, e.tickWall}[n/2].set(off)
+		second := tickMust(New(store, Config{Clock: clock}))(t)
+		for _, m := range []*Manager{second, first} {
+			if !m.Now().Equal(testInstant) {
+				t.Errorf("%d: it is %v; want %v", n, m.Now(), testInstant)
+			}
+		}
+	}
+}
+
+// TestWitnessBetweenLooks: between two looks the time is the line alone, and a clock that was set moves it neither then
+// nor at the look.
+func TestWitnessBetweenLooks(t *testing.T) {
+	machine, e := newMachine(), &engine{tickWall: newTickWall()}
+	m := tickMust(New(newFleetStore(e), Config{Clock: quick{machine}}))(t)
+	pass := func(d time.Duration) {
+		machine.pass(d)
+		e.pass(d)
+	}
+	for _, step := range []struct {
+		d     time.Duration
+		off   time.Duration
+		asked int32
+	}{
+		{0, 0, 1}, {time.Millisecond, time.Hour, 1}, {98 * time.Millisecond, -time.Hour, 1}, {time.Millisecond, time.Hour, 2}, {99 * time.Millisecond, 0, 2}, {time.Millisecond, 0, 3},
+	} {
+		if step.d == 0 {
+			e.asked.Store(0)
+		}
+		pass(step.d)
+		machine.off = step.off
+		want, first := testInstant.Add(machine.truth), m.Now()
+		if !first.Equal(want) || !m.Now().Equal(want) || e.asked.Load() != step.asked {
+			t.Errorf("after %v: it is %v, and the store was asked %d times; want %v, %d", machine.truth, m.Now(), e.asked.Load(), want, step.asked)
+		}
+	}
+}
+
+// TestHoldsTellOfClocks: a Manager without any call except the held connection tells that the clocks disagree.
+func TestHoldsTellOfClocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &bubbleClock{start: time.Now()}
+		store := &bubbleStore{Store: memory.New()}
+		var told atomic.Int32
+		m := tickMust(New(store, Config{Clock: clock, Policy: Policy{TTL: 30 * day}, Observe: func(_ context.Context, e Event) {
+			if e.Kind == EventClockDisagreement && e.Verb == VerbHold {
+				told.Add(1)
+			}
+		}}))(t)
+		h := tickMust(m.Hold(t.Context(), issueTo(t, m, Grant{Subject: "ana"}).Bearer))(t)
+		clock.off.Add(int64(time.Hour))
+		time.Sleep(6 * hold.WakeEvery)
+		if told.Load() != 1 || h.Context().Err() != nil {
+			t.Errorf("told %d times; the connection: %v", told.Load(), h.Context().Err())
+		}
+		h.Release()
+		synctest.Wait()
+	})
+}
+
+// bubbleStore is a store whose engine has the time of a bubble.
+type bubbleStore struct{ storage.Store }
+
+func (*bubbleStore) Time() (time.Time, time.Duration, bool) { return time.Now(), 0, true }
+
+// TestSweepBesideAClockFarAhead: a clock of the machine that is a year ahead when the process starts delays sweeping by a
+// day, as long as the time of the process is right. Where that time is a year ahead, nothing is swept until the truth has
+// caught up.
+func TestSweepBesideAClockFarAhead(t *testing.T) {
+	const year = 365 * day
+	for name, row := range map[string]struct {
+		late   bool // the store answers after the start
+		passed time.Duration
+		want   int
+	}{
+		"within the day": {false, steady.Quiet - time.Millisecond, 0},
+		"after the day":  {false, steady.Quiet, 1},
+		"by the machine, until the store answered": {true, steady.Quiet, 0},
+		"and a day before the truth is there":      {true, year - time.Millisecond, 0},
+	} {
+		e := &engine{tickWall: newTickWall(), away: row.late}
+		store, clock := newFleetStore(e), newTickWall()
+		issued := newFleetStore(e)
+		issued.Store = store.Store // another process, with a clock that is right
+		before := tickMust(New(issued, Config{Clock: newTickWall()}))(t)
+		tickMust(before.Expire(t.Context(), issueTo(t, before, Grant{Subject: "ana"}).ID))(t)
+		clock.set(year)
+		m := tickMust(New(store, Config{Clock: clock, Policy: Policy{Retention: 2 * time.Hour}}))(t)
+		m.Now()
+		e.away = false
+		m.Now()
+		clock.pass(row.passed)
+		e.pass(row.passed)
+		if n := tickMust(m.Sweep(t.Context()))(t); n != row.want {
+			t.Errorf("%s: %d swept; want %d", name, n, row.want)
+		}
+	}
 }

@@ -38,9 +38,13 @@ type Config struct {
 	// to be live, before the use counts, renews or is spent. Refresh of Pairs asks unless the
 	// text is reused. Login and Identify ask once the credentials are known to be good, about a
 	// Token without an ID. It has Prefix, Subject, and the present as AuthenticatedAt. At Login
-	// it also has Name, Scope, Data and Thumbprint of the Grant; at Identify it has nothing
+	// it also has Name, Scope, Data, Client and Thumbprint of the Grant; at Identify it has nothing
 	// else. Confirm asks about a Token whose AuthenticatedAt is the present, too. Issue, Obtain
 	// and the verbs that end tokens do not ask.
+	//
+	// With a store that is a storage.Cacher, a token may be known by a copy. Where Admit does not
+	// let that pass, the token is read from the store, and Admit is asked a second time, about the
+	// token as it is stored. The second answer counts.
 	Admit func(ctx context.Context, tok Token) error
 
 	// Foreign reads the texts of another system, whose tokens Import has stored. It is asked about

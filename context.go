@@ -64,11 +64,17 @@ type proofKey struct{}
 // requireProof returns nil if ctx has the proof of the key that the token of rec is bound to.
 // Otherwise verb refuses the text p, which is found of rec, and which takes the time of one tag.
 func (m *Manager) requireProof(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing) error {
-	if proved, ok := ctx.Value(proofKey{}).(*Thumbprint); ok && proved.Matches(&rec.Thumbprint) {
+	if proves(ctx, rec) {
 		return nil
 	}
 	if found != spentText && found != aheadText { // match has computed the tags of these
 		payTag(p.cred, m.binding)
 	}
 	return m.refuse(ctx, verb, &Rejection{Err: ErrProof, ID: rec.ID, Subject: rec.Subject, Generation: p.generation})
+}
+
+// proves reports whether ctx has the proof of the key that rec is bound to.
+func proves(ctx context.Context, rec *storage.Record) bool {
+	proved, ok := ctx.Value(proofKey{}).(*Thumbprint)
+	return ok && proved.Matches(&rec.Thumbprint)
 }

@@ -36,7 +36,7 @@
 // [Manager.Obtain] gives the subject the token it has, with the same bearer, or issues one.
 // [Pairs] make sessions: one record with a short-lived access text, and a refresh text that
 // replaces both; a refresh text that comes back late ends the session. A log-in with
-// Pairs is [Identify] and then [Pairs.Issue]. [Manager.Rotate] gives a long-lived token a
+// Pairs is [Identify] and then [Pairs.Issue]; [DeviceLogin] logs in a device without a keyboard. [Manager.Rotate] gives a long-lived token a
 // new text without a gap. Grant.MaxUses is a budget, whose uses are spent durably: 1 makes
 // a one-time token. [Manager.Delegate] makes a token that may do less and lives no longer;
 // the end of the first also ends the second. [Require] asks a token for scopes,
@@ -45,6 +45,7 @@
 //
 // Grant.Thumbprint binds a token to a key of its client. Then each verb that takes a text of that
 // token wants the proof of the key ([WithProof]), and refuses with [ErrProof] without it.
+// Grant.Client says to which program a token is issued, for a server that serves several.
 // [Manager.Confirm] records that the user was present, for endpoints that ask for that.
 // [Config].Admit decides by the request, and [Config].Observe is told what happens: [LogEvents]
 // logs that, and [Manager.Stats] counts it.
@@ -56,6 +57,7 @@
 // [Manager.Holds] say what there is, and [Manager.Watch] says what changes.
 // [Manager.ForgetSubject] deletes all records of a subject. [Manager.Import] takes over the tokens
 // of another system. Grant.RequestID keeps a repeated [Manager.Issue] from making a second token.
+// Package admin lets another program of the same user call these verbs over a socket.
 //
 // # Connections
 //
@@ -72,6 +74,12 @@
 // with EndClock, and each user logs in once more ([ClockGuard]). [Manager.Now] is that time.
 // While a mock clock is set back, time stands still, except under GuardOff.
 //
+// The Managers of one process that share a store see one time. On a store that several machines share,
+// each process has its own. Where that store is a [storage.Timekeeper], the time is the median of
+// the Clock, the clock of the store, and what has elapsed: so one wrong clock ends no token and
+// lengthens none, and two can. Without a Timekeeper a token may live longer by as much as the
+// clocks of the machines are apart.
+//
 // docs/time.md in the repository has all cases, and what cannot be known.
 //
 // # Errors
@@ -83,9 +91,9 @@
 //     [ErrRevoked], a text of an older secret [ErrReplaced]: these stay no good. After
 //     [ErrSuspended], [ErrProof] and [ErrRefused] the same text may be good later.
 //   - [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidQuery], [ErrInvalidID],
-//     [ErrInvalidThumbprint], [ErrLimit], [ErrNotRenewable], [ErrNotDelegable], [ErrRotated] and
-//     [ErrNoKeys] are about what was asked for, [ErrScope] about what a good token may not do
-//     (403), [ErrNotFound] about an ID without a record, and [errors.ErrUnsupported] about what
+//     [ErrInvalidThumbprint], [ErrLimit], [ErrNotRenewable], [ErrNotDelegable], [ErrRotated],
+//     [ErrGuesses] and [ErrNoKeys] are about what was asked for, [ErrScope] about what a good token may not do
+//     (403), [ErrAuthorizationPending] and [ErrSlowDown] about a device that waits for its user, [ErrNotFound] about an ID without a record, and [errors.ErrUnsupported] about what
 //     the store cannot do.
 //   - Any other error means that lapse could not tell, or could not do it, now: answer 503,
 //     and let the client keep its token.

@@ -23,6 +23,11 @@ var errEpoch = fmt.Errorf("%w: the clock was accepted or followed while it ran, 
 // meanwhile, fn has no effect and runs again. The error names the verb, except that a decision
 // or a *Rejection of fn is returned as it is.
 func (m *Manager) update(ctx context.Context, verb *call, subject string, fn func(tx storage.Tx, now time.Time) error) error {
+	return m.attempts(ctx, verb, func(fn func(storage.Tx) error) error { return m.store.Update(ctx, subject, fn) }, fn)
+}
+
+// attempts is update by the method of the store that run calls.
+func (m *Manager) attempts(ctx context.Context, verb *call, run func(func(storage.Tx) error) error, fn func(tx storage.Tx, now time.Time) error) error {
 	var err error
 	for n := range epochAttempts {
 		if n > 0 {
@@ -30,7 +35,7 @@ func (m *Manager) update(ctx context.Context, verb *call, subject string, fn fun
 				return err
 			}
 		}
-		err = updateError(verb.Verb, m.store.Update(ctx, subject, m.inEpoch(fn)))
+		err = updateError(verb.Verb, run(m.inEpoch(fn)))
 		if err == nil && m.lagging() && !m.strict {
 			m.followClock(ctx, verb, false) // the clock may have settled, and then what fn did is dead
 		}
@@ -41,21 +46,71 @@ func (m *Manager) update(ctx context.Context, verb *call, subject string, fn fun
 	return storeError(verb.Verb, err)
 }
 
-// updateOfID is update, over the subject of the token of id, for a verb of administrators. It asks
-// m.ready first. The error is ErrNotFound if there is no such token.
+// updateOfID is updateByID for a verb of administrators. It asks m.ready first. The error is
+// ErrNotFound if there is no such token.
 func (m *Manager) updateOfID(ctx context.Context, verb *call, id ID, fn func(tx storage.Tx, now time.Time) error) error {
 	if err := m.ready(ctx, verb); err != nil {
 		return err
 	}
-	rec, err := m.record(ctx, id)
-	if err != nil {
-		return recordError(verb.Verb, err)
-	}
-	err = m.update(ctx, verb, rec.Subject, fn)
-	if errors.Is(err, errGone) { // swept meanwhile
+	err := m.updateByID(ctx, verb, id, fn)
+	if errors.Is(err, errGone) {
 		return recordError(verb.Verb, err)
 	}
 	return err
+}
+
+// updateByID is update over the subject of the token of id. Where the store is a storage.IDUpdater, the
+// transaction finds the subject itself. The error is errGone if there is no such token.
+func (m *Manager) updateByID(ctx context.Context, verb *call, id ID, fn func(tx storage.Tx, now time.Time) error) error {
+	if m.byID != nil {
+		return m.attempts(ctx, verb, func(fn func(storage.Tx) error) error {
+			err := m.byID.UpdateID(ctx, id, fn)
+			if absent(err) {
+				err = &fromTx{errGone}
+			}
+			return err
+		}, fn)
+	}
+	rec, err := m.record(ctx, id)
+	switch {
+	case errors.Is(err, errGone):
+		return err
+	case err != nil:
+		return storeError(verb.Verb, err)
+	}
+	return m.update(ctx, verb, rec.Subject, fn)
+}
+
+// ifProven returns fn for a transaction that begins with the text p, of the prefix of m, and no record. It fails with
+// errUnproven, and has no effect, unless p is the current or the previous text of its token by what tx
+// reads, and ctx proves the key of a bound token. Then the caller reads the record as it would without a
+// storage.IDUpdater, and refuses p by that.
+func (m *Manager) ifProven(ctx context.Context, p *presented, fn func(tx storage.Tx, now time.Time) error) func(tx storage.Tx, now time.Time) error {
+	return func(tx storage.Tx, now time.Time) error {
+		rec, err := getIn(tx, p.cred.ID())
+		if err != nil || !m.owns(&rec) || !rec.Thumbprint.IsZero() && !proves(ctx, &rec) {
+			return errUnproven
+		}
+		if found, err := m.match(&rec, p, now); err != nil || found != currentText && found != previousText {
+			return errUnproven
+		}
+		return fn(tx, now)
+	}
+}
+
+// errUnproven is the error of ifProven. No caller of a verb sees it.
+var errUnproven = decide(errors.New("lapse: the text is not proven by the record in the store"))
+
+// unproven reports whether a transaction that began with a text alone cannot decide: because of
+// errUnproven, or because there is no record.
+func unproven(err error) bool { return errors.Is(err, errUnproven) || errors.Is(err, errGone) }
+
+// idUpdaterOf returns store as a storage.IDUpdater, or nil if it is none.
+func idUpdaterOf(store storage.Store) storage.IDUpdater {
+	if u, ok := store.(storage.IDUpdater); ok && u.UpdateIDFor(store) {
+		return u
+	}
+	return nil
 }
 
 // inEpoch returns fn as a transaction that reads the time and fails if a new epoch begins.

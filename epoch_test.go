@@ -442,6 +442,7 @@ func TestFault4ManagersShareOneTime(t *testing.T) {
 	}{
 		{"no marks", struct{ storage.Store }{memory.New()}, false},
 		{"shared marks", newTickSharer(), true},
+		{"a timekeeper", newFleetStore(&engine{tickWall: newTickWall()}), true},
 		{"kept marks", memory.New(), true},
 	} {
 		clock := newTickWall()
@@ -885,11 +886,11 @@ func TestFault5EveryVerbIsListed(t *testing.T) {
 			t.Errorf("%s: there is no such verb", name)
 		}
 	}
-	for _, of := range []reflect.Type{reflect.TypeFor[*Manager](), reflect.TypeFor[*Pairs](), reflect.TypeFor[*Hold]()} {
+	for _, of := range []reflect.Type{reflect.TypeFor[*Manager](), reflect.TypeFor[*Pairs](), reflect.TypeFor[*DeviceLogin](), reflect.TypeFor[*Hold]()} {
 		for n := range of.NumMethod() {
 			name := of.Elem().Name() + "." + of.Method(n).Name
 			switch name {
-			case "Manager.Now", "Manager.Stats", "Pairs.Access", "Hold.Context", "Hold.Token", "Hold.Release", "Hold.WarnFunc", "Hold.RotatedFunc": // they decide nothing
+			case "Manager.Now", "Manager.Stats", "Manager.Prefix", "Pairs.Access", "Pairs.RefreshPrefix", "Hold.Context", "Hold.Token", "Hold.Release", "Hold.WarnFunc", "Hold.RotatedFunc": // they decide nothing
 			default:
 				if !listed[name] {
 					t.Errorf("%s: no test asks whether it looks at the clock first", name)
@@ -1078,6 +1079,10 @@ type tickWorld struct {
 
 	m      *Manager
 	p      *Pairs
+	d      *DeviceLogin
+	asks   DeviceCode // which no user has decided about
+	may    DeviceCode // which has been approved
+	unborn ID         // of its session, which has no text
 	plain  Issued
 	budget Issued
 	child  Issued
@@ -1119,6 +1124,10 @@ func newTickWorld(t *testing.T, guard ClockGuard) *tickWorld {
 	w.clock.pass(10 * time.Minute) // so that a use is due
 	refreshed := tickMust(w.p.Refresh(ctx, w.spare.Refresh.Bearer))(t)
 	w.text[refreshed.Access.ID] = refreshed.Access.Bearer
+	w.d = tickMust(NewDeviceLogin(w.p, DeviceConfig{ExpiresIn: time.Hour}))(t)
+	w.asks = tickMust(w.d.Begin(ctx, DeviceRequest{}))(t)
+	w.may = tickMust(w.d.Begin(ctx, DeviceRequest{}))(t)
+	w.unborn = tickMust(w.d.Approve(ctx, w.may.UserCode, Grant{Subject: "ana"}))(t).ID
 	return w
 }
 
@@ -1161,6 +1170,9 @@ func (w *tickWorld) list(list iter.Seq2[Token, error]) ([]string, error) {
 	for tok, err := range list {
 		if err != nil {
 			return nil, err
+		}
+		if tok.ID == w.unborn {
+			continue
 		}
 		between := w.store.set(nil)
 		if err := w.peek(w.text[tok.ID]); tok.Live(w.m.Now()) != (err == nil) {
@@ -1310,6 +1322,14 @@ var tickVerbs = []tickVerb{
 	{"Pairs.ExpireBearer an access text", func(w *tickWorld) ([]string, error) {
 		return tickNone(w.p.ExpireBearer(w.ctx, w.pair.Access.Bearer))
 	}},
+	{"DeviceLogin.Begin", func(w *tickWorld) ([]string, error) { return tickNone(w.d.Begin(w.ctx, DeviceRequest{})) }},
+	{"DeviceLogin.Lookup", func(w *tickWorld) ([]string, error) { return tickNone(w.d.Lookup(w.ctx, w.asks.UserCode, "ana")) }},
+	{"DeviceLogin.Approve", func(w *tickWorld) ([]string, error) {
+		return tickNone(w.d.Approve(w.ctx, w.asks.UserCode, Grant{Subject: "ana"}))
+	}},
+	{"DeviceLogin.Deny", func(w *tickWorld) ([]string, error) { return nil, w.d.Deny(w.ctx, w.asks.UserCode, "ana") }},
+	{"DeviceLogin.Poll", func(w *tickWorld) ([]string, error) { return tickPair(w.d.Poll(w.ctx, w.may.Code, "")) }},
+	{"DeviceLogin.Await", func(w *tickWorld) ([]string, error) { return tickPair(w.d.Await(w.ctx, w.may.Code, "")) }},
 	{"Manager.Hold", func(w *tickWorld) ([]string, error) { return nil, w.hold(w.plain.Bearer) }},
 	{"Hold.Use", func(w *tickWorld) ([]string, error) { return []string{w.plain.Bearer}, w.use() }},
 	{"Manager.Hold a budget", func(w *tickWorld) ([]string, error) { return nil, w.hold(w.budget.Bearer) }},

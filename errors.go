@@ -58,6 +58,9 @@ var (
 	// or by a thief. Its session has been ended: log in again.
 	ErrReused error = &refusal{"refresh token reused"}
 
+	// ErrAccessDenied: the user has denied the log-in of the device.
+	ErrAccessDenied error = &refusal{"device log-in denied"}
+
 	// ErrBadCredentials: a Verifier found that the credentials are wrong, or they are for no
 	// Verifier. A Verifier returns this error, or one that wraps it.
 	ErrBadCredentials error = &refusal{"bad credentials"}
@@ -105,6 +108,18 @@ var (
 	// ErrClock: the clock has stayed behind the mark of the store, and Config.ClockGuard is
 	// GuardStrict. Set the clock right, or call AcceptClock.
 	ErrClock = errors.New("lapse: the clock is behind; set it right, or accept it with AcceptClock")
+
+	// ErrAuthorizationPending: no user has decided about the log-in of the device yet. Poll again
+	// after the interval, or call Await.
+	ErrAuthorizationPending = errors.New("lapse: no user has decided about the device yet; poll again after the interval")
+
+	// ErrSlowDown: no user has decided yet, and the device polled too early. From now on its
+	// interval is 5 seconds longer.
+	ErrSlowDown = errors.New("lapse: the device polls too early; make its interval 5 seconds longer")
+
+	// ErrGuesses: the subject has entered as many wrong user codes as it may
+	// (DeviceConfig.Guesses). Nothing was looked up.
+	ErrGuesses = errors.New("lapse: the subject has entered too many codes that no device shows; try again later")
 
 	// ErrNoKeys: Obtain was called on a Manager without Config.Keys.
 	ErrNoKeys = errors.New("lapse: Obtain needs Config.Keys; give at least one of 32 random bytes")
@@ -199,6 +214,7 @@ var codes = [...]struct {
 	own  bool // an error of this package, which fromOutside hides
 }{
 	{ErrRefused, "refused", true},
+	{ErrAccessDenied, "access_denied", true},
 	{ErrBadCredentials, "bad_credentials", true},
 	{ErrMalformed, "malformed", true},
 	{ErrUnknown, "unknown", true},
@@ -221,6 +237,9 @@ var codes = [...]struct {
 	{ErrRotated, "rotated", true},
 	{ErrScope, "scope", true},
 	{ErrClock, "clock", true},
+	{ErrAuthorizationPending, "authorization_pending", true},
+	{ErrSlowDown, "slow_down", true},
+	{ErrGuesses, "guesses", true},
 	{ErrNoKeys, "no_keys", true},
 	{ErrNotMine, "not_mine", true},
 	{ErrOutcomeUnknown, "outcome_unknown", true},
@@ -273,24 +292,3 @@ func (r *refusal) MarshalJSON() ([]byte, error) {
 
 // LogValue returns the text of Error.
 func (r *refusal) LogValue() slog.Value { return slog.StringValue(r.Error()) }
-
-// jsonError gives an error in an Event the JSON of a reason.
-type jsonError struct{ error }
-
-// withJSON returns err, as a jsonError unless it has a JSON of its own.
-func withJSON(err error) error {
-	if _, ok := err.(json.Marshaler); ok || err == nil {
-		return err
-	}
-	return jsonError{err}
-}
-
-func (f jsonError) Unwrap() error { return f.error }
-
-// MarshalJSON writes code and error, as for a Rejection.
-func (f jsonError) MarshalJSON() ([]byte, error) {
-	return json.Marshal(reason{Code: Code(f.error), Error: f.Error()})
-}
-
-// LogValue returns the text of the error.
-func (f jsonError) LogValue() slog.Value { return slog.StringValue(f.Error()) }

@@ -2,8 +2,10 @@ package lapse
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -176,3 +178,24 @@ func hideText(text string, err error) error {
 
 // Unwrap returns the error.
 func (u *untold) Unwrap() error { return u.error }
+
+// jsonError gives an error in an Event the JSON of a reason.
+type jsonError struct{ error }
+
+// withJSON returns err, as a jsonError unless it has a JSON of its own.
+func withJSON(err error) error {
+	if _, ok := err.(json.Marshaler); ok || err == nil {
+		return err
+	}
+	return jsonError{err}
+}
+
+func (f jsonError) Unwrap() error { return f.error }
+
+// MarshalJSON writes code and error, as for a Rejection.
+func (f jsonError) MarshalJSON() ([]byte, error) {
+	return json.Marshal(reason{Code: Code(f.error), Error: f.Error()})
+}
+
+// LogValue returns the text of the error.
+func (f jsonError) LogValue() slog.Value { return slog.StringValue(f.Error()) }

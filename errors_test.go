@@ -331,6 +331,8 @@ func TestFault16_FieldOfAGrant(t *testing.T) {
 		{"Subject", lapse.Grant{}, "Login, Delegate"},
 		{"Name", lapse.Grant{Subject: "ana", Name: "a\x1bb"}, ""},
 		{"Name", lapse.Grant{Subject: "ana", Name: strings.Repeat("n", storage.MaxName+1)}, ""},
+		{"Client", lapse.Grant{Subject: "ana", Client: "a\x1bb"}, ""},
+		{"Client", lapse.Grant{Subject: "ana", Client: strings.Repeat("c", storage.MaxClient+1)}, ""},
 		{"Scope", lapse.Grant{Subject: "ana", Scope: "two  spaces"}, ""},
 		{"Scope", lapse.Grant{Subject: "ana", Scope: strings.Repeat("s", storage.MaxScope+1)}, ""},
 		{"Data", lapse.Grant{Subject: "ana", Data: strings.Repeat("d", storage.MaxData+1)}, ""},

@@ -10,34 +10,36 @@ import (
 type EventKind uint8
 
 const (
-	EventIssued        EventKind = 1 + iota // a token was stored, by Issue, Login, Obtain, Delegate or Issue of Pairs
-	EventRenewed                            // the token was renewed, by Renew, Obtain or a use
-	EventEnded                              // the token was ended; Token.EndReason says why
-	EventRejected                           // a bearer, a log-in, an Issue by a RequestID or an Obtain was refused; Err holds the *Rejection
-	EventRenewalFailed                      // a use was good and could not be recorded; Err says why
-	EventClock                              // the clock was behind, and is followed now: earlier tokens are ended with EndClock
-	EventRotated                            // the secret was replaced, by Rotate, RotateID, Obtain or Refresh
-	EventSpent                              // a text, not a use, was refused because its secret had been replaced; Err is ErrReplaced or ErrReused
-	EventAhead                              // a text has a right tag of a later generation than the store: the store may have been replaced by an older copy
-	EventHookFailed                         // about held connections, Admit could not tell, which cuts none, or Observe panicked; Err says which
-	EventHeld                               // Hold returned a held connection
-	EventCut                                // a held connection was cut, possibly before the EventEnded or EventHeld of its token is told; Err is the cause of its context
-	EventSwept                              // Sweep deleted N records
-	EventRepeated                           // an answer was given again: by Refresh, Rotate, Import, Issue by a RequestID, or to a repetition of the last use of a budget
-	EventCouldNotTell                       // a verb failed because of the store, the context, the clock, Admit or a Verifier; Err says why
-	EventConfirmed                          // Confirm recorded that the user was present
-	EventSuspended                          // Suspend suspended the token; its delegates, which are refused with it, make no event
-	EventResumed                            // Resume ended the suspension of the token
-	EventImported                           // Import stored a token of another system
-	EventEdited                             // Edit changed the token
-	EventForgotten                          // ForgetSubject deleted N tokens of Token.Subject
+	EventIssued            EventKind = 1 + iota // a token was stored, by Issue, Login, Obtain, Delegate, Issue of Pairs or Approve
+	EventRenewed                                // the token was renewed, by Renew, Obtain or a use
+	EventEnded                                  // the token was ended; Token.EndReason says why
+	EventRejected                               // a bearer, a log-in, a code of a device, an Issue by a RequestID or an Obtain was refused; Err holds the *Rejection
+	EventRenewalFailed                          // a use was good and could not be recorded; Err says why
+	EventClock                                  // the clock was behind, and is followed now: earlier tokens are ended with EndClock
+	EventRotated                                // the secret was replaced, by Rotate, RotateID, Obtain or Refresh
+	EventSpent                                  // a text, not a use, was refused because its secret had been replaced; Err is ErrReplaced or ErrReused
+	EventAhead                                  // a text has a right tag of a later generation than the store: the store may have been replaced by an older copy
+	EventHookFailed                             // about held connections, Admit could not tell, which cuts none, or Observe panicked; Err says which
+	EventHeld                                   // Hold returned a held connection
+	EventCut                                    // a held connection was cut, possibly before the EventEnded or EventHeld of its token is told; Err is the cause of its context
+	EventSwept                                  // Sweep deleted N records
+	EventRepeated                               // an answer was given again: by Refresh, Rotate, Import, Issue by a RequestID, Approve, Poll, or to a repetition of the last use of a budget
+	EventCouldNotTell                           // a verb failed because of the store, the context, the clock, Admit or a Verifier; Err says why
+	EventConfirmed                              // Confirm recorded that the user was present
+	EventSuspended                              // Suspend suspended the token; its delegates, which are refused with it, make no event
+	EventResumed                                // Resume ended the suspension of the token
+	EventImported                               // Import stored a token of another system
+	EventEdited                                 // Edit changed the token
+	EventForgotten                              // ForgetSubject deleted N tokens of Token.Subject
+	EventClockDisagreement                      // the Clock and that of the store are apart by more than ClockTolerance; Err, an ErrClock, says which is wrong, if that is known
+	EventRedeemed                               // a device got the texts of its session, by Poll or Await
 
 	eventKindCount = 1 + iota
 )
 
 var eventKinds = [eventKindCount]string{
 	"unknown", "issued", "renewed", "ended", "rejected", "renewal failed", "clock", "rotated", "spent", "ahead", "hook failed",
-	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported", "edited", "forgotten",
+	"held", "cut", "swept", "repeated", "could not tell", "confirmed", "suspended", "resumed", "imported", "edited", "forgotten", "clocks disagree", "redeemed",
 }
 
 // String returns one to three lower-case words.
@@ -68,7 +70,7 @@ type Event struct {
 	Verb   Verb          `json:"verb,omitzero"`     // which verb was called; zero: an EventClock of New
 	Prefix string        `json:"prefix"`            // of the texts of the Manager
 	Actor  Actor         `json:"actor,omitzero"`    // of the context of the verb
-	Took   time.Duration `json:"took_ns,omitempty"` // from the call of the verb to this event; 0 for Authenticate, Hold, Use and verbs that only read, and for a Clock without Elapsed
+	Took   time.Duration `json:"took_ns,omitempty"` // from the call of the verb to this event; 0 for Authenticate, Hold, Use, Await and verbs that only read, and for a Clock without Elapsed
 	Token  Token         `json:"token,omitzero"`    // as it is after the effect; of a refusal and a cut the fields that the Rejection has
 	Before *Token        `json:"before,omitempty"`  // of EventRenewed, EventConfirmed, EventSuspended, EventResumed and EventEdited: as it was before
 	N      int           `json:"n,omitempty"`       // of EventSwept: how many records; of EventForgotten: how many tokens

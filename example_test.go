@@ -1196,6 +1196,144 @@ func ExampleIdentify() {
 	// ana had 0
 }
 
+// newDeviceLogin returns a DeviceLogin over a new store.
+func newDeviceLogin() *lapse.DeviceLogin {
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	devices, err := lapse.NewDeviceLogin(pairs, lapse.DeviceConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return devices
+}
+
+// A television is logged in by a user who reads a code from it.
+func ExampleDeviceLogin() {
+	// setup
+	ctx, devices := context.Background(), newDeviceLogin()
+	// end setup
+	code, err := devices.Begin(ctx, lapse.DeviceRequest{Client: "tv", Name: "television", Scope: "watch"})
+	check(err)
+	fmt.Println("the device shows a code of", len(code.UserCode), "characters, and polls every", code.Interval)
+
+	_, err = devices.Poll(ctx, code.Code, "tv")
+	fmt.Println(lapse.Code(err))
+
+	asked, err := devices.Lookup(ctx, strings.ToLower(code.UserCode), "ana") // the page that ana sees
+	check(err)
+	_, err = devices.Approve(ctx, code.UserCode, lapse.Grant{Subject: "ana", Name: asked.Name, Scope: asked.Scope})
+	check(err)
+
+	pair, err := devices.Await(ctx, code.Code, "tv")
+	check(err)
+	fmt.Println(pair.Refresh.Subject, pair.Refresh.Name, pair.Scope)
+	// Output:
+	// the device shows a code of 9 characters, and polls every 5s
+	// authorization_pending
+	// ana television watch
+}
+
+// The JSON of a DeviceCode is the answer of RFC 8628 section 3.2, without the verification_uri.
+func ExampleDeviceLogin_Begin() {
+	code, err := newDeviceLogin().Begin(context.Background(), lapse.DeviceRequest{Name: "terminal"})
+	check(err)
+	code.Code, code.UserCode = "GmRh...", "WDJB-MJHT" // these are random
+	text, err := json.Marshal(code)
+	fmt.Println(string(text), err)
+	fmt.Println(code) // no printer shows them
+	// Output:
+	// {"device_code":"GmRh...","user_code":"WDJB-MJHT","expires_in":600,"interval":5} <nil>
+	// {ExpiresIn:10m0s Interval:5s}
+}
+
+// A text that no user code can be is refused before any look-up.
+func ExampleDeviceLogin_Lookup() {
+	ctx, devices := context.Background(), newDeviceLogin()
+	code, err := devices.Begin(ctx, lapse.DeviceRequest{Name: "terminal", Data: "192.0.2.7"})
+	check(err)
+	asked, err := devices.Lookup(ctx, code.UserCode, "ana")
+	fmt.Println(asked.Name, asked.Data, err)
+	_, err = devices.Lookup(ctx, "HELLO", "ana")
+	fmt.Println(lapse.Code(err))
+	// Output:
+	// terminal 192.0.2.7 <nil>
+	// malformed
+}
+
+// An approval is taken back as any session is ended, also before the device polls.
+func ExampleDeviceLogin_Approve() {
+	ctx := context.Background()
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{})
+	check(err)
+	devices, err := lapse.NewDeviceLogin(pairs, lapse.DeviceConfig{})
+	check(err)
+	code, err := devices.Begin(ctx, lapse.DeviceRequest{Name: "your bank"})
+	check(err)
+	_, err = devices.Approve(ctx, code.UserCode, lapse.Grant{Subject: "ana"})
+	check(err)
+	_, err = pairs.Access().ExpireSubject(ctx, "ana") // that was a mistake
+	check(err)
+	_, err = devices.Poll(ctx, code.Code, "")
+	fmt.Println(lapse.Code(err))
+	// Output: revoked
+}
+
+// A device that a user has denied is told so.
+func ExampleDeviceLogin_Deny() {
+	ctx, devices := context.Background(), newDeviceLogin()
+	code, err := devices.Begin(ctx, lapse.DeviceRequest{Name: "terminal"})
+	check(err)
+	check(devices.Deny(ctx, code.UserCode, "ana"))
+	_, err = devices.Poll(ctx, code.Code, "")
+	fmt.Println(errors.Is(err, lapse.ErrAccessDenied))
+	// Output: true
+}
+
+// A token endpoint answers a Poll with the error codes of RFC 8628 section 3.5.
+func ExampleDeviceLogin_Poll() {
+	ctx, devices := context.Background(), newDeviceLogin()
+	code, err := devices.Begin(ctx, lapse.DeviceRequest{Client: "cli"})
+	check(err)
+	answer := func(deviceCode string) string {
+		_, err := devices.Poll(ctx, deviceCode, "cli")
+		switch {
+		case err == nil:
+			return "the TokenPair, as JSON"
+		case errors.Is(err, lapse.ErrAuthorizationPending), errors.Is(err, lapse.ErrSlowDown), errors.Is(err, lapse.ErrAccessDenied):
+			return lapse.Code(err)
+		case errors.Is(err, lapse.ErrExpired):
+			return "expired_token"
+		case errors.Is(err, lapse.ErrUnauthenticated):
+			return "invalid_grant"
+		}
+		return "503"
+	}
+	fmt.Println(answer(code.Code))
+	fmt.Println(answer(code.Code)) // at once: the interval is 10 seconds from now on
+	_, err = devices.Approve(ctx, code.UserCode, lapse.Grant{Subject: "ana"})
+	check(err)
+	fmt.Println(answer(code.Code))
+	fmt.Println(answer("another"))
+	// Output:
+	// authorization_pending
+	// slow_down
+	// the TokenPair, as JSON
+	// invalid_grant
+}
+
+// A server that keeps a connection to the device open answers as soon as the user has decided.
+func ExampleDeviceLogin_Await() {
+	ctx, devices := context.Background(), newDeviceLogin()
+	code, err := devices.Begin(ctx, lapse.DeviceRequest{Name: "terminal"})
+	check(err)
+	go devices.Approve(ctx, code.UserCode, lapse.Grant{Subject: "ana"}) // a user, at some time
+	pair, err := devices.Await(ctx, code.Code, "")
+	fmt.Println(pair.Refresh.Subject, err)
+	// Output: ana <nil>
+}
+
 // A log-in: an access text for a quarter of an hour, and a refresh text that gets both
 // replaced.
 func ExamplePairs() {
@@ -1303,6 +1441,33 @@ func ExamplePairs_ExpireBearer() {
 	// revoked <nil>
 	// revoked <nil>
 	// true
+}
+
+// A log in which a token stands: the text is found, and ends its token.
+func ExampleFindBearers() {
+	// setup
+	ctx := context.Background()
+	m, _ := atNine(lapse.Policy{})
+	issued, err := m.Issue(ctx, lapse.Grant{Subject: "ana"})
+	check(err)
+	leak := strings.NewReader("GET /\nAuthorization: Bearer " + issued.Bearer + "\n")
+	// end setup
+	for found, err := range lapse.FindBearers(leak) {
+		check(err) // of the reader
+		fmt.Printf("a text of %s in line %d, column %d\n", found.Prefix, found.Line, found.Column)
+		if found.Prefix != m.Prefix() {
+			continue // of another Manager, or of another program
+		}
+		tok, err := m.ExpireBearer(ctx, found.Bearer) // by the text; its ID proves nothing
+		if errors.Is(err, lapse.ErrUnauthenticated) {
+			continue // forged, swept or replaced: no token to end
+		}
+		check(err)
+		fmt.Println("ended a token of", tok.Subject)
+	}
+	// Output:
+	// a text of lapse in line 2, column 23
+	// ended a token of ana
 }
 
 // A page of devices: each line is a session, and its ID ends it, or keeps it when all the
@@ -1772,6 +1937,23 @@ func ExampleActorFrom() {
 	fmt.Printf("%q %v\n", actor.Name, ok)
 	// Output:
 	// "nightly job" true
+}
+
+// The prefix tells texts of several Managers apart.
+func ExampleManager_Prefix() {
+	users, err := lapse.New(memory.New(), lapse.Config{})
+	check(err)
+	keys, err := lapse.New(memory.New(), lapse.Config{Prefix: "acme_key"})
+	check(err)
+	fmt.Println(users.Prefix(), keys.Prefix())
+	// Output: lapse acme_key
+}
+
+func ExamplePairs_RefreshPrefix() {
+	pairs, err := lapse.NewPairs(memory.New(), lapse.PairConfig{})
+	check(err)
+	fmt.Println(pairs.Access().Prefix(), pairs.RefreshPrefix())
+	// Output: lapse lapse_refresh
 }
 
 // A metrics page reads the counters.

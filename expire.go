@@ -21,15 +21,8 @@ func (m *Manager) Expire(ctx context.Context, id ID) (ended bool, err error) {
 	if err := m.ready(ctx, &verb); err != nil {
 		return false, err
 	}
-	rec, err := m.record(ctx, id)
+	ended, err = m.expire(ctx, &verb, id)
 	if errors.Is(err, errGone) {
-		return false, nil
-	}
-	if err != nil {
-		return false, storeError(VerbExpire, err)
-	}
-	ended, err = m.expire(ctx, &verb, rec.Subject, id)
-	if errors.Is(err, errGone) { // swept meanwhile
 		return false, nil
 	}
 	return ended, err
@@ -52,11 +45,18 @@ func (m *Manager) ExpireBearer(ctx context.Context, bearer string) (tok Token, e
 
 // expireBearer is ExpireBearer, and does not count verb.
 func (m *Manager) expireBearer(ctx context.Context, verb *call, bearer string) (Token, error) {
+	if m.byID != nil {
+		if tok, err := m.expireBearerAtOnce(ctx, verb, bearer); !unproven(err) {
+			return tok, err
+		}
+	}
 	p, err := m.prove(ctx, verb, bearer)
 	if err != nil {
 		return Token{}, err
 	}
-	tok, err := m.logOut(ctx, verb, &p)
+	tok, err := m.logOut(ctx, verb, &p.presented, func(fn func(storage.Tx, time.Time) error) error {
+		return m.update(ctx, verb, p.rec.Subject, fn)
+	})
 	if errors.Is(err, errGone) { // swept meanwhile
 		tok = m.token(&p.rec)
 		if _, err = m.clampStored(ctx, verb.Verb, &tok); errors.Is(err, ErrCorrupt) {
@@ -69,20 +69,37 @@ func (m *Manager) expireBearer(ctx context.Context, verb *call, bearer string) (
 	return tok, nil
 }
 
+// expireBearerAtOnce is expireBearer for a text that is good: its transaction proves the text. For any
+// other text unproven reports true of the error, and nothing has happened.
+func (m *Manager) expireBearerAtOnce(ctx context.Context, verb *call, bearer string) (Token, error) {
+	var h hashedText
+	if err := m.parse(ctx, verb, bearer, &h); err != nil {
+		return Token{}, err
+	}
+	text := h.presented()
+	if text.prefix != m.prefix {
+		return Token{}, errUnproven
+	}
+	p := text.keep()
+	return m.logOut(ctx, verb, p, func(fn func(storage.Tx, time.Time) error) error {
+		return m.updateByID(ctx, verb, p.cred.ID(), m.ifProven(ctx, p, fn))
+	})
+}
+
 // logOut ends the token that p proves and returns it, unless p is a spent text of a plain token:
 // then the error is ErrReplaced. A spent refresh text ends its session with EndReused, and
 // Observe is told of the reuse.
-func (m *Manager) logOut(ctx context.Context, verb *call, p *proved) (tok Token, err error) {
+func (m *Manager) logOut(ctx context.Context, verb *call, p *presented, update func(func(storage.Tx, time.Time) error) error) (tok Token, err error) {
 	var all []Token
 	var found standing
-	err = m.update(ctx, verb, p.rec.Subject, func(tx storage.Tx, now time.Time) error {
+	err = update(func(tx storage.Tx, now time.Time) error {
 		all = nil
-		rec, err := getIn(tx, p.rec.ID)
+		rec, err := getIn(tx, p.cred.ID())
 		if err != nil {
 			return err
 		}
 		why := EndRevoked
-		switch found, err = m.match(&rec, &p.presented, now); {
+		switch found, err = m.match(&rec, p, now); {
 		case err != nil:
 			return err
 		case found == unknownText, found == aheadText:
@@ -90,7 +107,7 @@ func (m *Manager) logOut(ctx context.Context, verb *call, p *proved) (tok Token,
 		case found == spentText && m.refreshes:
 			why = EndReused
 		case found == spentText && rec.Kind == KindPlain:
-			return replaced(&rec, &p.presented)
+			return replaced(&rec, p)
 		}
 		tok, all, err = m.endIfLive(tx, &rec, ending{now, why, actorOf(ctx)})
 		return err
@@ -99,7 +116,7 @@ func (m *Manager) logOut(ctx context.Context, verb *call, p *proved) (tok Token,
 		return Token{}, err
 	}
 	if found == spentText && m.refreshes {
-		_ = m.refuse(ctx, verb, reused(&tok, &p.presented))
+		_ = m.refuse(ctx, verb, reused(&tok, p))
 	}
 	m.tellEnded(ctx, verb, all)
 	return tok, nil
@@ -136,9 +153,9 @@ func (m *Manager) tokenIn(tx storage.Tx, rec *storage.Record) (tok Token, err er
 
 // expire ends the token of id and its delegates, and reports whether the token was alive. The
 // error is errGone if there is no such token.
-func (m *Manager) expire(ctx context.Context, verb *call, subject string, id ID) (ended bool, err error) {
+func (m *Manager) expire(ctx context.Context, verb *call, id ID) (ended bool, err error) {
 	var all []Token
-	err = m.update(ctx, verb, subject, func(tx storage.Tx, now time.Time) error {
+	err = m.updateByID(ctx, verb, id, func(tx storage.Tx, now time.Time) error {
 		all = nil
 		rec, err := getIn(tx, id)
 		if err != nil {

@@ -21,8 +21,8 @@ import (
 // Grant says for whom and for what Issue makes a token. Lengths are in bytes. A field that is
 // out of its limits is ErrInvalidGrant, with a *GrantError that names the field.
 //
-// Subject and Name end up in logs, terminals and lists, where no character may forge a line,
-// reverse the text after it, or be invisible. So both are valid UTF-8 of graphic characters
+// Subject, Name and Client end up in logs, terminals and lists, where no character may forge a line,
+// reverse the text after it, or be invisible. So all three are valid UTF-8 of graphic characters
 // (unicode.IsGraphic): no controls, no U+2028 and U+2029, no bidirectional and zero-width
 // characters, no fillers, no private use, and no code points that this version of Go does not
 // know. The joiner U+200D is allowed between two symbols, as in emoji, and not within words.
@@ -39,6 +39,7 @@ type Grant struct {
 	UseGrace   time.Duration // with MaxUses: how long after the last use a text of the token is good again (Token.Repeated), except for Hold; 0: not at all; at most a minute
 	SessionTTL time.Duration // of a session: how long it lives from the log-in and from each refresh; 0: the policy's; a plain token has none
 	MinLeft    time.Duration // of Obtain: how much life is left at least of a token that is given again; 0: a tenth of the TTL; over half of the TTL: ErrInvalidGrant
+	Client     string        // the program or party that the token is issued to, such as the client_id of OAuth: at most 255 bytes; never changes; "": not told
 	Thumbprint Thumbprint    // of the key that the token, or both texts of the session, are bound to (WithProof); zero: they are not bound
 	Jitter     float64       // 0 to 0.5: the TTL, also of renewals, is shorter by a random share of at most Jitter; the cap is not
 	RequestID  string        // of Issue and Login: the caller's name for this request, 1 to 255 bytes, so that a repetition makes no second token; only a hash is stored; "": none
@@ -111,6 +112,9 @@ func (g *Grant) checkAll(p *Policy) error {
 		return tooLong("RequestID", g.RequestID, maxRequestID)
 	}
 	if err := g.checkUseGrace(); err != nil {
+		return err
+	}
+	if err := checkText("Client", g.Client, storage.MaxClient); err != nil {
 		return err
 	}
 	if err := checkDuration(g.TTL, false); err != nil {
@@ -189,7 +193,7 @@ func isWord(s string) bool {
 func (g *Grant) record(rec *storage.Record, p *Policy, prefix string, now time.Time) {
 	*rec = storage.Record{TTL: g.ttl(p)}
 	rec.Prefix, rec.Subject, rec.Name, rec.Scope, rec.Data = prefix, g.Subject, g.Name, g.Scope, g.Data
-	rec.Thumbprint = g.Thumbprint
+	rec.Client, rec.Thumbprint = g.Client, g.Thumbprint
 	rec.IssuedAt, rec.MaxExpiresAt = now, p.capFrom(now)
 	rec.ExpiresAt = capped(steady.Add(now, rec.TTL), rec.MaxExpiresAt)
 	rec.MaxUses, rec.UsesLeft, rec.UseGrace = g.MaxUses, g.MaxUses, g.UseGrace.Truncate(time.Millisecond)
@@ -201,7 +205,7 @@ func (g *Grant) ttl(p *Policy) time.Duration { return cmp.Or(g.TTL.Truncate(time
 // GrantError says which field is out of its limits. errors.As finds it in an ErrInvalidGrant.
 // An OAuth endpoint answers invalid_scope where Field is "Scope", and invalid_request
 // otherwise (RFC 6749 section 5.2). Of the value of the field a GrantError contains only
-// lengths, numbers and durations, and of Subject and Name the code point of one character.
+// lengths, numbers and durations, and of Subject, Name and Client the code point of one character.
 type GrantError struct {
 	Field string // of Grant or Changes, as "Scope" or "TTL"; "Key" and "Digest" of Foreign; "Subject" and "overlap" also for an argument of that name
 	Limit string // what is wrong, and the limit, in words

@@ -277,13 +277,13 @@ func TestHoldAgainstEndsFindsAGap(t *testing.T) {
 	}
 }
 
-// TestBytesOfHold: a connection takes 1,250 bytes at most, all in all: the Hold with its
+// TestBytesOfHold: a connection takes 1,320 bytes at most, all in all: the Hold with its
 // Token, what keeps it, and what of the caller's context it makes grow.
 func TestBytesOfHold(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector allocates by itself")
 	}
-	const holds, budget = 20_000, 1250
+	const holds, budget = 5_000, 1320
 	for name, tt := range map[string]struct {
 		cfg      Config
 		tokens   int

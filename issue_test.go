@@ -80,6 +80,8 @@ func TestIssueNamesTheField(t *testing.T) {
 		{"Name of 256 bytes", lapse.Grant{Subject: "ana", Name: a(256)}, []string{"Name", "256", "255"}},
 		{"Name with a line feed", lapse.Grant{Subject: "ana", Name: "a\nb"}, []string{"Name", "U+000A", "ClipName"}},
 		{"Name not UTF-8", lapse.Grant{Subject: "ana", Name: "\x80"}, []string{"Name", "UTF-8"}},
+		{"Client of 256 bytes", lapse.Grant{Subject: "ana", Client: a(256)}, []string{"Client", "256", "255"}},
+		{"Client not UTF-8", lapse.Grant{Subject: "ana", Client: "\x80"}, []string{"Client", "UTF-8"}},
 		{"Scope of 1,025 bytes", lapse.Grant{Subject: "ana", Scope: a(1025)}, []string{"Scope", "1025", "1024"}},
 		{"Scope with two spaces", lapse.Grant{Subject: "ana", Scope: "a  b"}, []string{"Scope", "one space"}},
 		{"Data of 4,097 bytes", lapse.Grant{Subject: "ana", Data: a(4097)}, []string{"Data", "4097", "4096"}},
@@ -275,7 +277,7 @@ func TestFault3_OneRuleForSubjectAndName(t *testing.T) {
 		{"\u034f", false}, {"\u115f", false}, {"\u3164", false}, {"\u3000", true}, {"👩\u200d💻", true}, {"👩🏽\u200d💻", true}, {"👩\u200d❤️\u200d👩", true}, {"🙂\u200d↔️", true}, {"👩\u200d", false}, {"\u200d💻", false},
 		{"👩\u200d\u200d💻", false}, {"a\u200d💻", false}, {"👩\u200da", false}, {"$\u200d$", false}, {"1️⃣", true}, {"\xff", false}, {"a\xc3", false}, {"\xed\xa0\x80", false},
 	} {
-		for field, g := range map[string]lapse.Grant{"Subject": {Subject: row.text}, "Name": {Subject: "ana", Name: row.text}} {
+		for field, g := range map[string]lapse.Grant{"Subject": {Subject: row.text}, "Name": {Subject: "ana", Name: row.text}, "Client": {Subject: "ana", Client: row.text}} {
 			_, err := f.Issue(f.ctx, g)
 			_, pairErr := p.Issue(f.ctx, g)
 			if (err == nil) != row.stand || (pairErr == nil) != row.stand {
@@ -1133,7 +1135,7 @@ func TestRequestIDOfAnotherGrant(t *testing.T) {
 	for name, change := range map[string]func(g *lapse.Grant){
 		"Name": func(g *lapse.Grant) { g.Name = "n" }, "Scope": func(g *lapse.Grant) { g.Scope = "n" }, "Data": func(g *lapse.Grant) { g.Data = "n" },
 		"TTL": func(g *lapse.Grant) { g.TTL = time.Minute }, "MaxUses": func(g *lapse.Grant) { g.MaxUses = 4 }, "UseGrace": func(g *lapse.Grant) { g.UseGrace = time.Second },
-		"Thumbprint": func(g *lapse.Grant) { g.Thumbprint[0] = 1 }, "Jitter": func(g *lapse.Grant) { g.Jitter = 0.5 },
+		"Client": func(g *lapse.Grant) { g.Client = "n" }, "Thumbprint": func(g *lapse.Grant) { g.Thumbprint[0] = 1 }, "Jitter": func(g *lapse.Grant) { g.Jitter = 0.5 },
 	} {
 		other := g
 		change(&other)
@@ -1164,7 +1166,7 @@ func TestRequestIDOfAnotherGrant(t *testing.T) {
 // TestGrantHashCountsEveryField: the fields of TestRequestIDOfAnotherGrant, and those that Issue
 // refuses, are all that a Grant has.
 func TestGrantHashCountsEveryField(t *testing.T) {
-	tried := "Subject Name Scope Data TTL MaxUses UseGrace SessionTTL MinLeft Thumbprint Jitter RequestID"
+	tried := "Subject Name Scope Data TTL MaxUses UseGrace SessionTTL MinLeft Client Thumbprint Jitter RequestID"
 	var fields []string
 	of := reflect.TypeFor[lapse.Grant]()
 	for n := range of.NumField() {
@@ -1293,6 +1295,55 @@ func TestRequestIDAfterUnknownOutcome(t *testing.T) {
 		lapsetest.Must(f.Authenticate(f.ctx, i.Bearer))
 		if tokens := lapsetest.Must(lapsetest.Collect(f.List(f.ctx, lapse.Query{Subject: "ana"}))); len(tokens) != 1 || i.Existing != (mode == storagetest.FailAfter) {
 			t.Errorf("%v: %d tokens, existing: %v", mode, len(tokens), i.Existing)
+		}
+	}
+}
+
+// TestClientStays: every verb keeps the client of a token, and a delegate has its own.
+func TestClientStays(t *testing.T) {
+	p := newPairs(t, memory.New(), lapse.PairConfig{Access: lapse.Config{Keys: []lapse.Key{lapse.NewKey([]byte(strings.Repeat("k", 32)))}}})
+	g := lapse.Grant{Subject: "ana", Client: strings.Repeat("c", storage.MaxClient)}
+	session := lapsetest.Must(p.Pairs.Issue(p.ctx, g))
+	plain := p.issue(g)
+	want := func(what string, tok lapse.Token, err error) {
+		t.Helper()
+		if err != nil || tok.Client != g.Client || p.token(tok.ID).Client != g.Client {
+			t.Errorf("%s: %q, %v; stored %q", what, tok.Client, err, p.token(tok.ID).Client)
+		}
+	}
+	refreshed, err := p.Refresh(p.ctx, session.Refresh.Bearer)
+	want("Refresh, the access text", refreshed.Access.Token, err)
+	want("Refresh, the refresh text", refreshed.Refresh.Token, err)
+	tok, err := p.Authenticate(p.ctx, refreshed.Access.Bearer)
+	want("Authenticate", tok, err)
+	rotated, err := p.Rotate(p.ctx, plain.Bearer, time.Minute)
+	want("Rotate", rotated.Token, err)
+	rotated, err = p.RotateID(p.ctx, plain.ID, 0)
+	want("RotateID", rotated.Token, err)
+	tok, err = p.Confirm(p.ctx, rotated.Bearer)
+	want("Confirm", tok, err)
+	text := "x"
+	tok, err = p.Edit(p.ctx, plain.ID, lapse.Changes{Name: &text, Scope: &text, Data: &text})
+	want("Edit", tok, err)
+	for _, client := range []string{"", "other", g.Client} {
+		child := lapsetest.Must(p.Delegate(p.ctx, rotated.Bearer, lapse.Grant{Client: client}))
+		lapsetest.WantDiff(t, "the client of a delegate", client, p.token(child.ID).Client)
+	}
+	_, err = p.Expire(p.ctx, plain.ID)
+	want("Expire", p.token(plain.ID), err)
+}
+
+// TestClientAndObtain: Obtain gives a token again to its own client only.
+func TestClientAndObtain(t *testing.T) {
+	f := newFixture(t, lapse.Config{Keys: []lapse.Key{lapse.NewKey([]byte(strings.Repeat("k", 32)))}})
+	ids := map[string]lapse.ID{}
+	for n := range 2 {
+		for _, client := range []string{"", "app", "ap"} {
+			i := lapsetest.Must(f.Obtain(f.ctx, lapse.Grant{Subject: "ana", Client: client}))
+			if i.Existing != (n == 1) || n == 1 && ids[client] != i.ID || i.Client != client {
+				t.Errorf("round %d, client %q: existing %v, of %q", n, client, i.Existing, i.Client)
+			}
+			ids[client] = i.ID
 		}
 	}
 }

@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 )
 
 // Issued is a token with its bearer text, which is shown once: no store holds it in the
@@ -57,6 +61,68 @@ func (i Issued) LogValue() slog.Value { return slog.AnyValue(i.shown()) }
 // GobEncode returns an error, because a gob would store the secret.
 func (i Issued) GobEncode() ([]byte, error) {
 	return nil, errors.New("lapse: an Issued is shown once and not to be stored; encode its Token")
+}
+
+// BearerPattern is the regular expression of the texts of lapse, for scanners that look for leaked
+// secrets. Its syntax is that of package regexp, RE2 and Hyperscan. Each text that FindBearers finds
+// ends where a match ends. To look for some prefixes alone, write them before the underscore:
+// (?:lapse|lapse_refresh)_[0-9A-Za-z]{72}\b.
+const BearerPattern = `[a-z](?:[0-9a-z_]{0,14}[0-9a-z])?_[0-9A-Za-z]{72}\b`
+
+// Found is a text that FindBearers has found. Its encoders and printers leave the Bearer out, or
+// refuse, as far as those of Issued do.
+type Found struct {
+	Prefix string `json:"prefix"` // the longest one for which the checksum is right
+	ID     ID     `json:"id"`     // in the text, and not proved; see FindBearers
+	Offset int64  `json:"offset"` // of the first byte of the text; the input begins at 0
+	Line   int64  `json:"line"`   // the input begins with line 1
+	Column int64  `json:"column"` // in bytes; a line begins with column 1
+	Bearer string `json:"-" xml:"-"`
+}
+
+// FindBearers returns the texts of lapse in r, in their order: texts of tokens, and access and
+// refresh texts of Pairs, of any prefix. FindBearers asks no store: it finds a text if the checksum
+// of the text is right, whether or not a token has that text. So never end a token by Found.ID:
+// any person can write the ID of another token into a text. Give Found.Bearer to ExpireBearer,
+// which wants the secret, too.
+//
+// Any bytes may stand before a text: Found.Prefix is the longest prefix for which the checksum is
+// right, so that \nlapse_... in JSON is found. A letter, a digit or an underscore behind a text makes
+// it no text. Foreign texts are not found, nor texts that are encoded: as UTF-16 or base64, or in a
+// compressed file.
+//
+// FindBearers reads r once, as far as the caller's loop goes. It keeps 64 KiB of r in memory,
+// however long r or a line of r is. For bytes, give it a bytes.Reader. An error of r other than
+// io.EOF comes last, unchanged and with a zero Found; the texts that were read before it come first.
+// A reader that reads nothing 100 times in a row is io.ErrNoProgress.
+func FindBearers(r io.Reader) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		for found, err := range bearer.Find(r) {
+			if !yield(Found(found), err) {
+				return
+			}
+		}
+	}
+}
+
+// bareFound is a Found without its methods.
+type bareFound Found
+
+// Format writes f without its Bearer, under any verb.
+func (f Found) Format(s fmt.State, _ rune) {
+	f.Bearer = ""
+	fmt.Fprintf(s, "%+v", bareFound(f))
+}
+
+// LogValue returns f without its Bearer.
+func (f Found) LogValue() slog.Value {
+	f.Bearer = ""
+	return slog.AnyValue(bareFound(f))
+}
+
+// GobEncode returns an error, because a gob would store the secret.
+func (f Found) GobEncode() ([]byte, error) {
+	return nil, errors.New("lapse: a Found has a secret and is not to be stored; encode its Prefix and ID")
 }
 
 // TokenPair is a session seen as two tokens, with their secret texts. Its JSON is the answer of
@@ -194,3 +260,31 @@ func (c TokenPair) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.shown()
 
 // LogValue returns c without its secrets.
 func (c TokenPair) LogValue() slog.Value { return slog.AnyValue(c.shown()) }
+
+// DeviceCode is the answer to a device. Its JSON is that of RFC 8628 section 3.2 without the
+// verification_uri, made for the device and with the codes. fmt, slog and gob show or store neither
+// code, as far as those of Issued do.
+type DeviceCode struct {
+	Code      string  `json:"device_code"` // the secret of the device: for Poll and Await
+	UserCode  string  `json:"user_code"`   // for the user, as "WDJB-MJHT"
+	ExpiresIn Seconds `json:"expires_in"`
+	Interval  Seconds `json:"interval"`
+}
+
+// shownCode is a DeviceCode without its codes.
+type shownCode struct{ ExpiresIn, Interval time.Duration }
+
+func (c *DeviceCode) withoutCodes() shownCode {
+	return shownCode{time.Duration(c.ExpiresIn), time.Duration(c.Interval)}
+}
+
+// Format writes c without its codes, under any verb.
+func (c DeviceCode) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", c.withoutCodes()) }
+
+// LogValue returns c without its codes.
+func (c DeviceCode) LogValue() slog.Value { return slog.AnyValue(c.withoutCodes()) }
+
+// GobEncode returns an error, because a gob would store the codes.
+func (c DeviceCode) GobEncode() ([]byte, error) {
+	return nil, errors.New("lapse: a DeviceCode has secrets and is not to be stored")
+}

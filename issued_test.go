@@ -18,7 +18,9 @@ import (
 	"log"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -80,7 +82,7 @@ func TestSearchFindsWhatLeaks(t *testing.T) {
 // obtained, and of a session that was refreshed. With them come all of their secrets.
 func holders(t *testing.T) (map[string]map[string]any, secrets) {
 	t.Helper()
-	ctx, store, all := t.Context(), newTallyStore(), secrets{}
+	ctx, store, all := t.Context(), newTallyStore(), newSecrets()
 	var told []Event
 	material := bytes.Repeat([]byte("key!"), 8)
 	cfg := Config{Policy: Policy{MaxTokens: 3, AtLimit: LimitEndOldest}, Keys: hushKeys([][]byte{material}), Foreign: notForeign, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
@@ -491,7 +493,7 @@ var hushRemainder = map[string]string{
 
 // hushHarmless are the exported types that no value of a secret can be reached from, and Foreign,
 // which only callers make.
-const hushHarmless = "Token ID Thumbprint Kind EndReason Actor Clock ClockGuard EventKind LogOptions Stats StatKey Verb Grant Verifier VerifierFunc Policy Renewal AtLimit Marker Mark Marks Use Filter Store Tx Watcher Change Step StepKind TokenType Seconds MarkSharer BatchGetter Foreign Changes Pager Query Held"
+const hushHarmless = "Token ID Thumbprint Kind EndReason Actor Clock ClockGuard EventKind LogOptions Stats StatKey Verb Grant Verifier VerifierFunc Policy Renewal AtLimit Marker Mark Marks Use Filter Store Tx Watcher Change Step StepKind TokenType Seconds MarkSharer BatchGetter Foreign Changes Pager Query Held IDUpdater Fitter Cacher Timekeeper Settings DeviceConfig DeviceRequest"
 
 // hushExported returns the names of the exported types of a directory's package.
 func hushExported(t *testing.T, dir string) (names []string) {
@@ -521,7 +523,7 @@ func hushExported(t *testing.T, dir string) (names []string) {
 // hushValues returns a value of each exported type that is near a secret, in every nest,
 // with the secrets: of a plain token, of one that was obtained and rotated, and of a session.
 func hushValues(t *testing.T) (map[string]map[string]any, secrets) {
-	ctx, store, all, material := t.Context(), memory.New(), secrets{}, randomKey(7)
+	ctx, store, all, material := t.Context(), memory.New(), newSecrets(), randomKey(7)
 	var told []Event
 	cfg := Config{Keys: []Key{NewKey(material)}, Foreign: notForeign, Observe: func(_ context.Context, e Event) { told = append(told, e) }}
 	m, mock := managerOver(t, store, cfg)
@@ -532,6 +534,8 @@ func hushValues(t *testing.T) (map[string]map[string]any, secrets) {
 	issued := made(m.Rotate(ctx, first.Bearer, time.Minute))
 	login := made(pairs.Issue(ctx, Grant{Subject: "ana", Scope: "read"}))
 	pair := made(pairs.Refresh(ctx, login.Refresh.Bearer))
+	devices := made(NewDeviceLogin(pairs, DeviceConfig{}))
+	code := made(devices.Begin(ctx, DeviceRequest{}))
 	hold := made(m.Hold(ctx, issued.Bearer))
 	t.Cleanup(hold.Release)
 	_, unknown := m.Authenticate(ctx, login.Refresh.Bearer)
@@ -551,19 +555,89 @@ func hushValues(t *testing.T) (map[string]map[string]any, secrets) {
 	all.addLong("key", material)
 	all.addRecord(&plain)
 	all.addRecord(&session)
-	for _, bearer := range []string{first.Bearer, issued.Bearer, login.Access.Bearer, login.Refresh.Bearer, pair.Access.Bearer, pair.Refresh.Bearer} {
+	for _, bearer := range []string{first.Bearer, issued.Bearer, login.Access.Bearer, login.Refresh.Bearer, pair.Access.Bearer, pair.Refresh.Bearer, code.Code} {
 		all.merge(secretsOf(bearer))
 	}
 	values := map[string]map[string]any{
+		"Found":  hushNest(foundIn(t, issued.Bearer)[0]),
 		"Issued": hushNest(issued), "TokenPair": hushNest(pair), "IssuedText": hushNest(pair.Access), "Config": hushNest(cfg), "PairConfig": hushNest(pairCfg), "Key": hushNest(cfg.Keys[0]),
-		"Manager": hushNest(m), "Pairs": hushNest(pairs), "Hold": hushNest(hold), "Event": hushNest(told[len(told)-1]), "Rejection": hushNest(*rejection),
+		"Manager": hushNest(m), "Pairs": hushNest(pairs), "DeviceLogin": hushNest(devices), "DeviceCode": hushNest(code), "Hold": hushNest(hold), "Event": hushNest(told[len(told)-1]), "Rejection": hushNest(*rejection),
 		"GrantError": hushNest(*invalidGrant("Scope", "wrong")), "ScopeError": hushNest(*missingScope([]string{issued.Bearer})),
 		"Record": hushNest(session), "Record, plain": hushNest(plain), "Digest": hushNest(session.Digest), "Sealed": hushNest(session.Sealed), "Sealed, plain": hushNest(plain.Sealed),
 		"memory.Store": hushNest(store), "bolt.Store": hushNest(file), "hushPlanted": hushNest(hushPlanted{plain.Digest.Sum(), material, session.Sealed.Text()}),
 	}
+	values["Found"]["struct{T}"] = struct{ Found }{foundIn(t, issued.Bearer)[0]}
 	values["Issued"]["struct{T}"] = struct{ Issued }{issued}
 	values["TokenPair"]["struct{T}"] = struct{ TokenPair }{pair}
+	values["DeviceCode"]["struct{T}"] = struct{ DeviceCode }{code}
 	return values, all
+}
+
+// foundIn returns the texts in input.
+func foundIn(t testing.TB, input string) (found []Found) {
+	t.Helper()
+	for f, err := range FindBearers(strings.NewReader(input)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// TestFindBearers finds a plain token and both texts of a session, and each ends by its text. A text
+// with the ID of another token ends nothing.
+func TestFindBearers(t *testing.T) {
+	ctx, store := t.Context(), memory.New()
+	m, mock := managerOver(t, store, Config{})
+	pairs := made(NewPairs(store, PairConfig{Access: Config{Clock: mock}}))
+	plain, login := issueTo(t, m, Grant{Subject: "ana"}), made(pairs.Issue(ctx, Grant{Subject: "ana"}))
+	forged := sealed(plain.Bearer[:50] + strings.Repeat("0", 22))
+	found := foundIn(t, fmt.Sprintf("a %s\n%s %s\n%s", plain.Bearer, login.Access.Bearer, login.Refresh.Bearer, forged))
+	want := []Found{
+		{"lapse", plain.ID, 2, 1, 3, plain.Bearer}, {"lapse", login.Access.ID, 81, 2, 1, login.Access.Bearer},
+		{"lapse_refresh", login.Refresh.ID, 160, 2, 80, login.Refresh.Bearer}, {"lapse", plain.ID, 247, 3, 1, forged},
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Fatalf("found (-want +got):\n%s", diff)
+	}
+	if _, err := m.ExpireBearer(ctx, found[3].Bearer); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a forged text ends with %v", err)
+	}
+	for i, f := range found[:3] {
+		expire := m.ExpireBearer
+		if f.Prefix == pairs.RefreshPrefix() {
+			expire = pairs.ExpireBearer
+		}
+		if tok, err := expire(ctx, f.Bearer); tok.ID != f.ID || tok.Live(mock.Now()) {
+			t.Errorf("text %d ends %v; %v", i, tok, err)
+		}
+	}
+	text := string(made(json.Marshal(found[0])))
+	if text != `{"prefix":"lapse","id":"`+plain.ID.String()+`","offset":2,"line":1,"column":3}` {
+		t.Errorf("JSON: %s", text)
+	}
+}
+
+// TestBearerPatternIsDocumented: docs/SECURITY.md has the pattern, and its rule for a scanner matches
+// the texts of the prefixes that it names.
+func TestBearerPatternIsDocumented(t *testing.T) {
+	doc := string(made(os.ReadFile("docs/SECURITY.md")))
+	if !strings.Contains(doc, "\n"+BearerPattern+"\n") {
+		t.Errorf("docs/SECURITY.md has another pattern than %s", BearerPattern)
+	}
+	_, rule, _ := strings.Cut(doc, "regex = '''")
+	rule, _, _ = strings.Cut(rule, "'''")
+	if !strings.HasSuffix(BearerPattern, rule[strings.LastIndexByte(rule, ')')+1:]) {
+		t.Errorf("the rule %s ends in another way than %s", rule, BearerPattern)
+	}
+	narrow := regexp.MustCompile(rule)
+	for prefix, want := range map[string]bool{"lapse": true, "lapse_refresh": true, "other": false} {
+		text := credentialOf(1).Text(prefix)
+		if got := narrow.FindString("x " + text + " x"); (got == text) != want {
+			t.Errorf("the rule finds %q of prefix %s", got, prefix)
+		}
+	}
 }
 
 // TestFault2_TagsOutliveMethods: a type that is made of Issued has none of its methods,
@@ -604,9 +678,9 @@ func TestFault2_NothingPrintsASecret(t *testing.T) {
 			for nest, v := range nests {
 				shown, want := hushShown(s, v), ""
 				switch name {
-				case "Issued":
+				case "Issued", "Found":
 					want = hushRemainder[nest]
-				case "TokenPair", "IssuedText": // their JSON is made to be sent
+				case "TokenPair", "IssuedText", "DeviceCode": // their JSON is made to be sent
 					want, shown = hushRemainder[nest], strings.TrimSpace(strings.Replace(shown, "encoder", "", 1))
 				case "hushPlanted":
 					if shown == "" && nest != "**T" && nest != "[]any{**T}" {
@@ -635,9 +709,30 @@ var fmtVerbs = func() (all []string) {
 
 // secrets are texts that must appear nowhere, with what each is a spelling of,
 // under their first bytes, for a search in one pass.
-type secrets map[[headLen]byte]map[string]string
+type secrets struct {
+	texts map[[headLen]byte]map[string]string
+	begun []uint64 // a bit for each headHash of the texts: few heads of an output are looked up
+}
 
 const headLen = 6
+
+func newSecrets() secrets {
+	return secrets{map[[headLen]byte]map[string]string{}, make([]uint64, 1<<headBits/64)}
+}
+
+// headBits is how long a headHash is: the texts of eight bearers have 2 of 100 values.
+const headBits = 18
+
+// headHash returns a hash of the first headLen bytes of eight.
+func headHash(eight []byte) uint64 {
+	return binary.LittleEndian.Uint64(eight) << (64 - 8*headLen) * 0x9E3779B97F4A7C15 >> (64 - headBits)
+}
+
+// has reports whether a text may begin with the first headLen bytes of eight.
+func (s secrets) has(eight []byte) bool {
+	hash := headHash(eight)
+	return s.begun[hash/64]>>(hash%64)&1 != 0
+}
 
 func (s secrets) add(what, text string) {
 	if text = strings.Trim(text, `[]{}"' `); len(text) < headLen {
@@ -650,19 +745,27 @@ func (s secrets) add(what, text string) {
 	if rest = strings.TrimLeft(rest, "0 "); len(rest) > 2*headLen {
 		text = rest
 	}
-	head := [headLen]byte([]byte(text))
-	if s[head] == nil {
-		s[head] = map[string]string{}
+	s.put([headLen]byte([]byte(text)), map[string]string{text: what})
+}
+
+// put adds texts that begin with head.
+func (s secrets) put(head [headLen]byte, texts map[string]string) {
+	hash := headHash(append(head[:], 0, 0))
+	s.begun[hash/64] |= 1 << (hash % 64)
+	if s.texts[head] == nil {
+		s.texts[head] = map[string]string{}
 	}
-	s[head][text] = what
+	maps.Copy(s.texts[head], texts)
 }
 
 // leaks returns what stands in output that must not.
 func (s secrets) leaks(output string) (found []string) {
-	var head [headLen]byte
+	eights := append([]byte(output), 0, 0) // so that there are eight bytes at the last head, too
 	for at := range len(output) - headLen + 1 {
-		copy(head[:], output[at:])
-		for text, what := range s[head] {
+		if !s.has(eights[at:]) {
+			continue
+		}
+		for text, what := range s.texts[[headLen]byte(eights[at:])] {
 			if strings.HasPrefix(output[at:], text) {
 				found = append(found, what)
 			}
@@ -675,9 +778,9 @@ func (s secrets) leaks(output string) (found []string) {
 // gob and the usual encodings could write the secret of a bearer, or its digest. A
 // few bytes of it are enough. The ID is no secret.
 func secretsOf(bearer string) secrets {
-	s := secrets{}
+	s := newSecrets()
 	var c credential
-	prefix, ok := c.Parse(bearer, "lapse")
+	prefix, ok := c.Parse(bearer, "lapse-device")
 	if !ok {
 		panic("not a token")
 	}
@@ -916,7 +1019,7 @@ func TestNoTextIsTold(t *testing.T) {
 			if dead {
 				made(s.m.ExpireSubject(t.Context(), "ana"))
 			}
-			all := secrets{}
+			all := newSecrets()
 			s.addTexts(all)
 			s.addRecords(t, all)
 			for _, verb := range verbs {
@@ -959,7 +1062,7 @@ func TestFault1_NoErrorRepeatsAToken(t *testing.T) {
 	p := made(NewPairs(store, PairConfig{Access: Config{Clock: mock}}))
 	issued, login := issueTo(t, m, Grant{Subject: "ana", Scope: "read"}), made(p.Issue(ctx, Grant{Subject: "ana", Scope: "read"}))
 	next := made(p.Refresh(ctx, login.Refresh.Bearer)) // so that the first text is within its grace
-	heard, all := &said{}, secrets{}
+	heard, all := &said{}, newSecrets()
 	for _, bearer := range []string{issued.Bearer, login.Refresh.Bearer, next.Refresh.Bearer, next.Access.Bearer} {
 		all.merge(secretsOf(bearer))
 		for _, text := range hushEchoes(bearer) {
@@ -1015,7 +1118,7 @@ func TestFault1_LongScopes(t *testing.T) {
 	m, mock := managerOver(t, store, Config{})
 	p := made(NewPairs(store, PairConfig{Access: Config{Clock: mock}}))
 	issued, login := issueTo(t, m, Grant{Subject: "ana", Scope: "read"}), made(p.Issue(ctx, Grant{Subject: "ana", Scope: "read"}))
-	const size = 10 << 20
+	const size = 1 << 20
 	for name, scope := range map[string]string{
 		"words": strings.Repeat("a ", size/2), "one word": strings.Repeat("a", size), "spaces": strings.Repeat(" ", size),
 	} {
@@ -1220,7 +1323,7 @@ func TestPairEventsHoldNoSecret(t *testing.T) {
 	if len(told) != 7 || reuse == nil || len(listed) != 1 || peeked != listed[0] {
 		t.Fatalf("%d events, %d sessions, %v", len(told), len(listed), reuse)
 	}
-	all := secrets{}
+	all := newSecrets()
 	for _, credentials := range []TokenPair{a, b, c} {
 		all.merge(secretsOf(credentials.Access.Bearer))
 		all.merge(refreshSecretsOf(credentials.Refresh.Bearer))
@@ -1262,10 +1365,7 @@ func refreshSecretsOf(bearer string) secrets {
 
 // merge adds what to search for from more.
 func (s secrets) merge(more secrets) {
-	for head, texts := range more {
-		if s[head] == nil {
-			s[head] = map[string]string{}
-		}
-		maps.Copy(s[head], texts)
+	for head, texts := range more.texts {
+		s.put(head, texts)
 	}
 }

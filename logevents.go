@@ -31,10 +31,11 @@ type LogOptions struct {
 // canceled context; Info for EventIssued, EventEnded, EventRejected, EventRotated, EventCut,
 // EventSwept, EventConfirmed, EventSuspended, EventResumed, EventImported, EventEdited and
 // EventForgotten; Warn for EventRenewalFailed, EventClock and EventSpent; and Error for EventAhead,
-// EventHookFailed and any other EventCouldNotTell.
+// EventHookFailed, EventClockDisagreement and any other EventCouldNotTell.
 //
-// EventRejected, EventSpent, EventAhead, EventRenewalFailed and EventCouldNotTell are limited,
-// because strangers, or a store that is away, can cause any number of them. A minute of a prefix
+// EventRejected, EventSpent, EventAhead, EventRenewalFailed, EventCouldNotTell and
+// EventClockDisagreement are limited, because strangers, a store that is away, or a clock that
+// jumps to and fro, can cause any number of them. A minute of a prefix
 // begins with the At of such an event. When a later event of that prefix says that the minute is
 // over, one line for each kind says how many events were dropped. At a time, 64 prefixes have
 // minutes of their own, and further prefixes share one. So LogEvents keeps a few kilobytes at most.
@@ -58,7 +59,7 @@ var eventLevels = [eventKindCount]slog.Level{
 	EventAhead: slog.LevelError, EventHookFailed: slog.LevelError, EventHeld: slog.LevelDebug, EventCut: slog.LevelInfo,
 	EventSwept: slog.LevelInfo, EventRepeated: slog.LevelDebug, EventCouldNotTell: slog.LevelError, EventConfirmed: slog.LevelInfo,
 	EventSuspended: slog.LevelInfo, EventResumed: slog.LevelInfo, EventImported: slog.LevelInfo, EventEdited: slog.LevelInfo,
-	EventForgotten: slog.LevelInfo,
+	EventForgotten: slog.LevelInfo, EventClockDisagreement: slog.LevelError, EventRedeemed: slog.LevelInfo,
 }
 
 // levelOf returns the level of e that LogEvents documents.
@@ -78,7 +79,7 @@ const defaultPerMinute = 10
 // limitedKind reports whether LogEvents limits the events of kind.
 func limitedKind(kind EventKind) bool {
 	switch kind {
-	case EventRejected, EventSpent, EventAhead, EventRenewalFailed, EventCouldNotTell:
+	case EventRejected, EventSpent, EventAhead, EventRenewalFailed, EventCouldNotTell, EventClockDisagreement:
 		return true
 	}
 	return false

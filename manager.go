@@ -21,8 +21,10 @@ import (
 // one with New.
 type Manager struct {
 	store     storage.Store
-	reader    *table.Reader // of store
-	policy    Policy        // with defaults
+	reader    *table.Reader     // of store
+	cache     storage.Cacher    // store, if it has copies at hand; else nil
+	byID      storage.IDUpdater // store, if it is one; else nil
+	policy    Policy            // with defaults
 	prefix    string
 	binding   bearer.Binding
 	clock     Clock
@@ -30,6 +32,7 @@ type Manager struct {
 	marks     *storage.Marks // the store's, if it has any
 	guarded   bool           // time can begin a new epoch
 	strict    bool           // GuardStrict
+	witnessed bool           // time asks the clock of the store, too
 	admission func(ctx context.Context, tok Token) error
 	foreign   func(text string) (key string, digest []byte, ok bool)
 	observe   func(context.Context, Event)
@@ -84,6 +87,8 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 	m := &Manager{
 		store:     store,
 		reader:    table.ReaderOf(store),
+		cache:     cacherOf(store),
+		byID:      idUpdaterOf(store),
 		policy:    policy,
 		prefix:    prefix,
 		binding:   bearer.NewBinding(prefix),
@@ -92,6 +97,7 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 		marks:     marks,
 		guarded:   guard != nil && guard.Epochs(),
 		strict:    cfg.ClockGuard == GuardStrict,
+		witnessed: guard != nil && guard.Witnessed(),
 		admission: cfg.Admit,
 		foreign:   cfg.Foreign,
 		observe:   cfg.Observe,
@@ -102,3 +108,6 @@ func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manage
 	m.checkMark()
 	return m, nil
 }
+
+// Prefix returns the prefix of the texts of m: Config.Prefix, or "lapse".
+func (m *Manager) Prefix() string { return m.prefix }

@@ -19,7 +19,7 @@ import (
 // subject, or for each device (by Name): however many callers log in at once, all get the same
 // text. All that Obtain does is durable before it returns.
 //
-// A token is like g if Name, Data, MaxUses, UseGrace and Thumbprint are those of g, and Scope has
+// A token is like g if Name, Data, Client, MaxUses, UseGrace and Thumbprint are those of g, and Scope has
 // the same words in any order. Issued.Reduced says if its TTL differs. Obtain returns only tokens
 // that it made and that have its Manager's prefix, of several the newest, and none that Edit lets
 // live for less than MinLeft. A key of Config.Keys and the records suffice to make their secrets.
@@ -173,7 +173,7 @@ func (o *obtaining) candidate(tx storage.Tx, now time.Time) (found storage.Recor
 // matches reports whether rec is of a grant like the draft's, and has uses left.
 func (d *draft) matches(rec *storage.Record) bool {
 	g := &d.grant
-	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Data == g.Data && rec.Thumbprint == g.Thumbprint &&
+	return rec.Prefix == d.m.prefix && rec.Name == g.Name && rec.Data == g.Data && rec.Client == g.Client && rec.Thumbprint == g.Thumbprint &&
 		scopeWithin(rec.Scope, g.Scope) && scopeWithin(g.Scope, rec.Scope) &&
 		rec.MaxUses == g.MaxUses && rec.UseGrace == g.UseGrace.Truncate(time.Millisecond) && (rec.MaxUses == 0 || rec.UsesLeft > 0)
 }

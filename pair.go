@@ -149,6 +149,10 @@ func checkGrace(d, ttl time.Duration) (time.Duration, error) {
 	return cmp.Or(d, min(defaultGrace, ttl)), nil
 }
 
+// RefreshPrefix returns the prefix of the refresh texts of p. That of the access texts is Prefix of
+// Access.
+func (p *Pairs) RefreshPrefix() string { return p.refresh.prefix }
+
 // Access returns the Manager that authenticates the access texts. Its verbs end sessions, too,
 // by ID or by access text.
 func (p *Pairs) Access() *Manager { return p.access }

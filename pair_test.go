@@ -719,17 +719,7 @@ func TestPairFaults(t *testing.T) {
 		_, err := verb.do(s.ctx, s)
 		lapsetest.WantIs(t, verb.name, err, verb.want)
 		for n := 1; n <= len(s.store.Calls()); n++ {
-			for _, fault := range []struct {
-				mode storagetest.Mode
-				err  error
-				want error
-			}{
-				{storagetest.FailBefore, storage.ErrUnavailable, lapse.ErrUnavailable},
-				{storagetest.FailBefore, errDisk, errDisk},
-				{storagetest.FailBefore, storage.ErrCorrupt, lapse.ErrCorrupt},
-				{storagetest.FailAfter, storage.ErrOutcomeUnknown, lapse.ErrOutcomeUnknown},
-				{storagetest.Hang, nil, context.DeadlineExceeded},
-			} {
+			for _, fault := range callFaults {
 				t.Run(fmt.Sprintf("%s/call %d/%v %v", verb.name, n, fault.mode, fault.err), func(t *testing.T) {
 					s := newPairScene(t, nil)
 					before := s.contents()

@@ -2,7 +2,6 @@ package lapse
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -42,6 +41,11 @@ func (p *Pairs) Refresh(ctx context.Context, refreshToken string, scope ...strin
 // refreshText is Refresh, and does not count verb.
 func (p *Pairs) refreshText(ctx context.Context, verb *call, refreshToken string, scope []string) (c TokenPair, err error) {
 	m := p.refresh
+	if m.byID != nil && m.admission == nil {
+		if c, err = p.refreshAtOnce(ctx, verb, refreshToken, scope); !unproven(err) {
+			return c, err
+		}
+	}
 	var rec storage.Record
 	var h hashedText
 	text, found, now, err := m.proveInto(ctx, verb, refreshToken, &h, &rec)
@@ -57,29 +61,25 @@ func (p *Pairs) refreshText(ctx context.Context, verb *call, refreshToken string
 		return TokenPair{}, m.refuse(ctx, verb, reused(&tok, &text))
 	}
 	r := refreshing{p: p, text: text.keep(), asked: scope, spent: found == spentText, actor: actorOf(ctx)}
-	return r.answer(ctx, verb, rec.Subject)
+	return r.answer(ctx, verb, func() error { return m.update(ctx, verb, rec.Subject, r.apply) })
 }
 
-// narrowScope returns those words of tok's scope that are in asked, in the order of that scope,
-// or all of them if asked has no word. For a word that tok lacks it returns a *ScopeError as well.
-func narrowScope(tok *Token, asked []string) (string, error) {
-	length := -1
-	for _, scope := range asked {
-		if scope != "" {
-			length += len(scope) + len(" ")
-		}
+// refreshAtOnce is refreshText for a text that is good: its transaction proves the text. For any other
+// text unproven reports true of the error, and nothing has happened.
+func (p *Pairs) refreshAtOnce(ctx context.Context, verb *call, refreshToken string, scope []string) (c TokenPair, err error) {
+	m := p.refresh
+	var h hashedText
+	if err := m.parse(ctx, verb, refreshToken, &h); err != nil {
+		return TokenPair{}, err
 	}
-	if length > storage.MaxScope {
-		return "", &ScopeError{Limit: fmt.Sprintf("%d bytes are asked for; none has more than %d", length, storage.MaxScope)}
+	text := h.presented()
+	if text.prefix != m.prefix {
+		return TokenPair{}, errUnproven
 	}
-	var want []string
-	for _, scope := range asked {
-		want = append(want, words(scope)...)
-	}
-	if len(want) == 0 {
-		return tok.Scope, nil
-	}
-	return commonWords(tok.Scope, strings.Join(want, " ")), Require(*tok, want...)
+	r := refreshing{p: p, text: text.keep(), asked: scope, actor: actorOf(ctx), alone: true}
+	return r.answer(ctx, verb, func() error {
+		return m.updateByID(ctx, verb, text.cred.ID(), m.ifProven(ctx, r.text, r.apply))
+	})
 }
 
 // reused returns the refusal of a spent text of the session tok, which is dead.
@@ -95,6 +95,7 @@ type refreshing struct {
 	asked []string // the words to which the scope is narrowed
 	spent bool     // text was found to be spent before the transaction
 	actor Actor    // of the context of Refresh
+	alone bool     // nothing was read before the transaction
 	salt  [bearer.SaltLen]byte
 
 	// The results of the transaction.
@@ -106,12 +107,15 @@ type refreshing struct {
 }
 
 // answer runs the transaction, tells Observe, and returns what Refresh returns.
-func (r *refreshing) answer(ctx context.Context, verb *call, subject string) (TokenPair, error) {
+func (r *refreshing) answer(ctx context.Context, verb *call, update func() error) (TokenPair, error) {
 	p, m := r.p, r.p.refresh
 	if err := bearer.Draw(r.salt[:]); err != nil {
 		return TokenPair{}, err
 	}
-	if err := m.update(ctx, verb, subject, r.apply); err != nil {
+	if err := update(); err != nil {
+		if r.alone && unproven(err) {
+			return TokenPair{}, err
+		}
 		return TokenPair{}, m.verdict(ctx, verb, r.text.cred.ID(), err)
 	}
 	m.tellEnded(ctx, verb, r.ended)
@@ -174,19 +178,25 @@ func (r *refreshing) reuse(tx storage.Tx) (err error) {
 
 // makeSecrets sets both secrets of a generation. They derive from the text and salt.
 func (r *refreshing) makeSecrets(key bearer.TagKey, generation uint32, salt []byte) {
-	p := r.p
+	r.access, r.refresh = r.p.derive(r.text.cred, r.text.cred.ID(), key, generation, salt)
+}
+
+// derive returns both secrets of a generation of the session of id, whose tags have key. They derive
+// from the secret of from and salt.
+func (p *Pairs) derive(from *bearer.Credential, id ID, key bearer.TagKey, generation uint32, salt []byte) (access, refresh bearer.Credential) {
 	for _, part := range []struct {
 		cred    *bearer.Credential
 		binding bearer.Binding
 		kind    bearer.Kind
 	}{
-		{&r.access, p.access.binding, bearer.AccessSecret},
-		{&r.refresh, p.refresh.binding, bearer.RefreshSecret},
+		{&access, p.access.binding, bearer.AccessSecret},
+		{&refresh, p.refresh.binding, bearer.RefreshSecret},
 	} {
-		random := r.text.cred.Successor(part.binding, part.kind, generation, salt)
-		copy(part.cred[:], r.text.cred[:bearer.IDLen])
+		random := from.Successor(part.binding, part.kind, generation, salt)
+		copy(part.cred[:], id[:])
 		part.cred.SetTagged(&key, part.binding, part.kind, generation, random[:])
 	}
+	return access, refresh
 }
 
 // giveAgain sets both current secrets again, for a caller that has the previous text. Words that an

@@ -56,7 +56,8 @@ func (m *Manager) rotateText(ctx context.Context, verb *call, bearer string, ove
 	if _, err := m.requireLive(ctx, verb, &p.presented, &p.rec, p.stands, p.now); err != nil {
 		return Issued{}, err
 	}
-	return m.rotate(ctx, verb, p.rec.Subject, &rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap})
+	r := rotation{m: m, id: p.rec.ID, text: &p.presented, overlap: overlap}
+	return m.rotate(ctx, verb, &r, func() error { return m.update(ctx, verb, p.rec.Subject, r.apply) })
 }
 
 // RotateID is Rotate for administrators, who have no text of the token of id. The text in use
@@ -74,14 +75,8 @@ func (m *Manager) RotateID(ctx context.Context, id ID, overlap time.Duration) (i
 	if err := m.policy.checkOverlap(overlap); err != nil {
 		return Issued{}, err
 	}
-	if err := m.ready(ctx, &verb); err != nil {
-		return Issued{}, err
-	}
-	rec, err := m.record(ctx, id)
-	if err != nil {
-		return Issued{}, recordError(VerbRotateID, err)
-	}
-	return m.rotate(ctx, &verb, rec.Subject, &rotation{m: m, id: id, overlap: overlap})
+	r := rotation{m: m, id: id, overlap: overlap}
+	return m.rotate(ctx, &verb, &r, func() error { return m.updateOfID(ctx, &verb, id, r.apply) })
 }
 
 var (
@@ -102,12 +97,12 @@ func (p *Policy) checkOverlap(overlap time.Duration) error {
 
 // rotate draws the random parts of r, applies it in a transaction of the subject, and tells
 // Observe. The error is a *Rejection, and told as one, if r has the text of a dead token.
-func (m *Manager) rotate(ctx context.Context, verb *call, subject string, r *rotation) (Issued, error) {
+func (m *Manager) rotate(ctx context.Context, verb *call, r *rotation, update func() error) (Issued, error) {
 	if err := r.drawRandom(); err != nil {
 		return Issued{}, err
 	}
 	r.actor = actorOf(ctx)
-	err := m.update(ctx, verb, subject, r.apply)
+	err := update()
 	if err == nil {
 		m.tellEnded(ctx, verb, r.ended)
 		err = m.overtaken(&r.token, r.epoch, r.by)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -73,6 +74,10 @@ func (s session) accessTTL() time.Duration {
 func (s session) access() string          { return string(s[atAccess:atPreviousAccess]) }
 func (s session) previousAccess() string  { return string(s[atPreviousAccess:atPrevious]) }
 func (s session) previousRefresh() string { return string(s[atPrevious:atSalt]) }
+
+// hasTexts reports whether any texts of the session have been made. None of a session that was approved
+// for a device are, until the device gets them.
+func (s session) hasTexts() bool { return s.access() != string(make([]byte, sha256.Size)) }
 
 func int64At(s session) int64 {
 	_ = s[7] // so that the compiler reads all eight bytes with one load
@@ -152,6 +157,7 @@ func (s *sessionRules) refreshes(rec *storage.Record) bool {
 type sessionDraft struct {
 	p     *Pairs
 	grant Grant
+	until time.Time // the session has no texts, and ends then unless a device collects it; zero: an ordinary session
 
 	// The key, the ID and the secrets are drawn before the transaction.
 	key             bearer.TagKey
@@ -216,7 +222,7 @@ func (l *sessionDraft) put(tx storage.Tx, now time.Time) error {
 	p := l.p
 	l.room = tokenLimit{m: p.access, policy: &p.rules.policy, kind: KindSession, prefix: p.access.prefix, rules: p.rules, actor: l.actor}
 	l.makeRecord(now, l.epoch)
-	if f, ok := tx.(fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
+	if f, ok := tx.(storage.Fitter); ok && f.PutIfFits(&l.rec, p.rules.policy.MaxTokens-1, now) {
 		return nil
 	}
 	if _, err := getIn(tx, l.rec.ID); err == nil {
@@ -246,5 +252,31 @@ func (l *sessionDraft) makeRecord(now time.Time, epoch uint32) {
 		accessTTL:     ttl,
 		access:        l.access.Sum(p.access.binding),
 	}
+	if !l.until.IsZero() {
+		kept.access = [sha256.Size]byte{}
+		l.rec.ExpiresAt = capped(l.rec.ExpiresAt, l.until)
+	}
 	l.rec.Sealed = kept.seal()
+}
+
+// narrowScope returns those words of tok's scope that are in asked, in the order of that scope,
+// or all of them if asked has no word. For a word that tok lacks it returns a *ScopeError as well.
+func narrowScope(tok *Token, asked []string) (string, error) {
+	length := -1
+	for _, scope := range asked {
+		if scope != "" {
+			length += len(scope) + len(" ")
+		}
+	}
+	if length > storage.MaxScope {
+		return "", &ScopeError{Limit: fmt.Sprintf("%d bytes are asked for; none has more than %d", length, storage.MaxScope)}
+	}
+	var want []string
+	for _, scope := range asked {
+		want = append(want, words(scope)...)
+	}
+	if len(want) == 0 {
+		return tok.Scope, nil
+	}
+	return commonWords(tok.Scope, strings.Join(want, " ")), Require(*tok, want...)
 }

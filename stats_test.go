@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/internal/ratio"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -32,13 +33,15 @@ var verbOfName = map[string]Verb{
 	"Manager.Sweep":       VerbSweep,
 	"Manager.AcceptClock": VerbAcceptClock, "Pairs.Issue": VerbIssuePair, "Pairs.Refresh": VerbRefresh, "Pairs.Peek": VerbPeekPair,
 	"Pairs.Sessions": VerbSessions, "Pairs.ExpireBearer": VerbExpireBearer,
-	"Manager.Edit": VerbEdit,
+	"Manager.Edit":      VerbEdit,
+	"DeviceLogin.Begin": VerbBeginDevice, "DeviceLogin.Lookup": VerbLookupDevice, "DeviceLogin.Approve": VerbApproveDevice,
+	"DeviceLogin.Deny": VerbDenyDevice, "DeviceLogin.Poll": VerbPollDevice, "DeviceLogin.Await": VerbAwaitDevice,
 }
 
 // TestEveryVerbIsCounted: a call of any verb raises one counter by one, and that is one of the verb.
 // A verb that is added without a counter fails here.
 func TestEveryVerbIsCounted(t *testing.T) {
-	counted := map[Verb]bool{VerbRelease: true, VerbCut: true, VerbSwept: true}
+	counted := map[Verb]bool{VerbRelease: true, VerbCut: true, VerbSwept: true, VerbClocks: true}
 	for _, v := range append(slices.Clone(tickVerbs), tickRepeat) {
 		name, _, _ := strings.Cut(v.name, " ")
 		verb := verbOfName[name]
@@ -127,6 +130,12 @@ issue pair: bad_grant canceled clock closed conflict corrupt limit locked ok out
 refresh: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused repeated reused revoked scope suspended unavailable unknown
 peek pair: canceled clock closed conflict corrupt expired internal locked malformed ok outcome_unknown proof refused replaced revoked suspended unavailable unknown
 sessions: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
+begin device: bad_grant canceled clock closed conflict corrupt locked ok outcome_unknown unavailable
+look up device: access_denied bad_grant canceled clock closed conflict corrupt expired guesses locked malformed ok outcome_unknown replaced unavailable unknown
+approve device: access_denied bad_grant canceled clock closed conflict corrupt expired guesses limit locked malformed ok outcome_unknown repeated replaced revoked suspended unavailable unknown
+deny device: bad_grant canceled clock closed conflict corrupt expired guesses locked malformed ok outcome_unknown replaced unavailable unknown
+poll device: access_denied authorization_pending canceled clock closed conflict corrupt expired locked malformed ok outcome_unknown repeated replaced revoked slow_down suspended unavailable unknown
+await device: access_denied canceled clock closed conflict corrupt expired locked malformed ok outcome_unknown repeated replaced revoked suspended unavailable unknown
 `
 
 // countScene is what the verbs of outcomeVerbs are called on.
@@ -149,6 +158,9 @@ type countScene struct {
 	scope    string
 	verifier VerifierFunc[string]
 	held     *Hold // for Hold.Use
+	d        *DeviceLogin
+	device   DeviceCode
+	waits    bool // no user has decided about device
 
 	before map[ID]storage.Record // the records before the call
 }
@@ -173,7 +185,12 @@ func newCountScene(t *testing.T, verb Verb) *countScene {
 	s.overlap, s.query = time.Minute, Query{Within: time.Hour}
 	s.verifier = tickKnows
 	s.machine.pass(time.Second)
+	s.d = made(NewDeviceLogin(s.p, DeviceConfig{}))
 	switch verb {
+	case VerbLookupDevice, VerbApproveDevice, VerbDenyDevice:
+		s.begin()
+	case VerbPollDevice, VerbAwaitDevice:
+		s.approve("eve")
 	case VerbUse:
 		s.hold()
 	case VerbHolds:
@@ -182,6 +199,18 @@ func newCountScene(t *testing.T, verb Verb) *countScene {
 		s.m.store = telling{s.store}
 	}
 	return s
+}
+
+// begin has the verbs called for a device.
+func (s *countScene) begin() {
+	s.device, s.waits = made(s.d.Begin(s.ctx, DeviceRequest{})), true
+}
+
+// approve has the verbs called for a device that subject has approved.
+func (s *countScene) approve(subject string) {
+	s.begin()
+	made(s.d.Approve(s.ctx, s.device.UserCode, Grant{Subject: subject}))
+	s.waits = false
 }
 
 // hold has Hold.Use called for a connection by the token.
@@ -349,6 +378,35 @@ var outcomeVerbs = map[Verb]func(s *countScene) (Token, bool, error){
 	},
 	VerbPeekPair: func(s *countScene) (Token, bool, error) { return notAgain(s.p.Peek(s.ctx, s.refresh)) },
 	VerbSessions: func(s *countScene) (Token, bool, error) { return firstError(s.p.Sessions(s.ctx, s.grant.Subject)) },
+	VerbBeginDevice: func(s *countScene) (Token, bool, error) {
+		_, err := s.d.Begin(s.ctx, DeviceRequest{Scope: s.grant.Scope})
+		return Token{}, false, err
+	},
+	VerbLookupDevice: func(s *countScene) (Token, bool, error) {
+		_, err := s.d.Lookup(s.ctx, s.device.UserCode, s.grant.Subject)
+		return Token{}, false, err
+	},
+	VerbApproveDevice: func(s *countScene) (Token, bool, error) {
+		tok, err := s.d.Approve(s.ctx, s.device.UserCode, s.grant)
+		_, known := s.before[tok.ID]
+		return tok, known, err
+	},
+	VerbDenyDevice: func(s *countScene) (Token, bool, error) {
+		return Token{}, false, s.d.Deny(s.ctx, s.device.UserCode, s.grant.Subject)
+	},
+	VerbPollDevice: func(s *countScene) (Token, bool, error) {
+		c, err := s.d.Poll(s.ctx, s.device.Code, "")
+		return Token{}, c.Repeated, err
+	},
+	VerbAwaitDevice: func(s *countScene) (Token, bool, error) {
+		ctx, cancel := context.WithCancel(s.ctx)
+		defer cancel()
+		if s.waits {
+			cancel()
+		}
+		c, err := s.d.Await(ctx, s.device.Code, "")
+		return Token{}, c.Repeated, err
+	},
 	VerbEdit: func(s *countScene) (Token, bool, error) {
 		return notAgain(s.m.Edit(s.ctx, s.id, Changes{Name: &s.grant.Name, Scope: &s.grant.Scope}))
 	},
@@ -378,10 +436,11 @@ var outcomeSituations = map[string]func(s *countScene){
 	"a bad name":  func(s *countScene) { s.verifier = func(context.Context, string) (string, error) { return "\x00", nil } },
 	"good":        func(*countScene) {},
 	"due":         func(s *countScene) { s.machine.pass(10 * time.Minute) },
-	"malformed":   func(s *countScene) { s.text, s.refresh = "lapse", "lapse" },
+	"malformed":   func(s *countScene) { s.text, s.refresh, s.device = "lapse", "lapse", DeviceCode{} },
 	"unknown": func(s *countScene) {
 		c := credentialOf(9)
 		s.text, s.refresh, s.id = c.Text("lapse"), c.Text("ref"), c.ID()
+		s.device = DeviceCode{Code: c.Text(bearer.DevicePrefix), UserCode: "BCDF-GHJK"}
 	},
 	"mute": func(s *countScene) { // the store has no abilities
 		s.m.store = struct{ storage.Store }{s.store}
@@ -394,10 +453,45 @@ var outcomeSituations = map[string]func(s *countScene){
 	},
 	"expired":   func(s *countScene) { s.machine.pass(61 * time.Minute) },
 	"long dead": func(s *countScene) { s.machine.pass(300 * day) },
-	"revoked":   func(s *countScene) { made(s.m.ExpireSubject(s.ctx, "ana")) },
+	"revoked": func(s *countScene) {
+		made(s.m.ExpireSubject(s.ctx, "ana"))
+		made(s.m.ExpireSubject(s.ctx, "eve"))
+	},
+	"a device":       func(s *countScene) { s.begin() },
+	"a device again": func(s *countScene) { s.begin(); s.d.Poll(s.ctx, s.device.Code, "") },
+	"denied": func(s *countScene) {
+		s.begin()
+		made(0, s.d.Deny(s.ctx, s.device.UserCode, "eve"))
+		s.waits = false
+	},
+	"approved":            func(s *countScene) { s.approve("ana") },
+	"approved by another": func(s *countScene) { s.approve("bob") },
+	"approved and revoked": func(s *countScene) {
+		s.approve("ana")
+		made(s.m.ExpireSubject(s.ctx, "ana"))
+	},
+	"approved and suspended": func(s *countScene) {
+		s.approve("ana")
+		for tok, err := range s.p.Sessions(s.ctx, "ana") {
+			made(s.m.Suspend(s.ctx, made(tok, err).ID))
+		}
+	},
+	"redeemed": func(s *countScene) { s.approve("ana"); made(s.d.Poll(s.ctx, s.device.Code, "")) },
+	"redeemed long ago": func(s *countScene) {
+		s.approve("ana")
+		made(s.d.Poll(s.ctx, s.device.Code, ""))
+		s.machine.pass(time.Minute)
+	},
+	"guessed": func(s *countScene) {
+		for range defaultGuesses {
+			s.d.Lookup(s.ctx, "BCDF-GHJK", "ana")
+		}
+	},
 	"suspended": func(s *countScene) {
 		for rec := range s.store.disk.List(s.ctx, storage.Filter{}) {
-			made(s.m.Suspend(s.ctx, rec.ID))
+			if rec.Kind != storage.KindAlias {
+				made(s.m.Suspend(s.ctx, rec.ID))
+			}
 		}
 	},
 	"replaced": func(s *countScene) {

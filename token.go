@@ -29,6 +29,7 @@ import (
 //	Generation      uint32     // how many secrets the token had before the current one
 //	RotatedAt       time.Time  // when the current secret replaced another; zero: the first secret is current
 //	AuthenticatedAt time.Time  // when the user was last present: IssuedAt, or the last Confirm (RFC 9470)
+//	Client          string     // the program or party that the token was issued to, as in Grant; empty: not told
 //	Thumbprint      Thumbprint // of the key that the token is bound to (RFC 9449, RFC 8705); zero: the token is not bound
 //	SuspendedAt     time.Time  // since when the token, or one above a delegate, is suspended; zero: it is not
 //	Family          ID         // the first token of a chain of delegations; zero: nothing was delegated from this token

@@ -3,6 +3,7 @@ package lapse
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -121,4 +122,51 @@ func ofID(id ID, rec *storage.Record, err error) error {
 		return errGone
 	}
 	return fromOutside(err, storeErrors...)
+}
+
+// cacherOf returns the copies that store has at hand, or nil if it has none.
+func cacherOf(store storage.Store) storage.Cacher {
+	if c, ok := store.(storage.Cacher); ok && c.CachedFor(store) {
+		return c
+	}
+	return nil
+}
+
+// loadGood is load for authenticate, and returns the instant to judge by. It sets *rec to a copy that the
+// store has at hand, if the text p is good by that copy at that instant, and reports whether Admit has let
+// the token pass. A copy may be old. So nothing is ever refused by one: in any other case loadGood reads
+// the store, and nothing has been told or counted.
+//
+// A Hold reads the store: the scheduler may have heard of a change that the copies have not, and would
+// not hear of it again.
+func (m *Manager) loadGood(ctx context.Context, p *presented, use usage, rec *storage.Record) (now time.Time, admitted bool, err error) {
+	if m.cache != nil && use != useHeld && ctx.Err() == nil {
+		if found, ok := m.cache.Cached(p.cred.ID()); ok {
+			if now = m.now(); m.goodCopy(ctx, p, &found, now) {
+				*rec = found
+				return now, true, nil
+			}
+		}
+	}
+	err = m.load(ctx, p.cred.ID(), rec)
+	return m.now(), false, err
+}
+
+// goodCopy reports whether p is good at now by rec, a copy, and Admit lets the token pass. It is false
+// for a delegate, whose ancestors have to be read, and for a token with a budget.
+func (m *Manager) goodCopy(ctx context.Context, p *presented, rec *storage.Record, now time.Time) bool {
+	if rec.ID != p.cred.ID() || p.prefix != m.prefix || !m.owns(rec) || m.fromEarlierEpoch(rec) ||
+		rec.MaxUses != 0 || rec.Parent != (ID{}) || !rec.SuspendedAt.IsZero() {
+		return false
+	}
+	found, err := m.match(rec, p, now)
+	if err != nil || found != currentText && found != previousText {
+		return false
+	}
+	if !rec.Thumbprint.IsZero() && !proves(ctx, rec) {
+		return false
+	}
+	seen := *rec
+	m.viewText(&seen, found)
+	return alive(&seen.Token, now) && (m.admission == nil || m.admission(ctx, seen.Token) == nil)
 }

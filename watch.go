@@ -30,7 +30,8 @@ type Change struct {
 // whatever Prefix and Name the token had.
 //
 // These need not make a Change: a token that runs out, a use of a token without a budget, the renewal
-// by that use, a new epoch of the clock, and a record that Sweep deletes.
+// by that use, a new epoch of the clock, and a record that Sweep deletes. On a store that several
+// processes share a new token need not make one either, nor a renewal.
 //
 // The loop ends when its body stops it, or when ctx ends or the store is closed: the last pair then
 // has the error of ctx, or ErrClosed. The loop body may call any verb. However slow it is, no writer
@@ -56,6 +57,9 @@ func (m *Manager) watch(ctx context.Context, verb *call, q *Query, yield func(Ch
 		return err
 	}
 	for c, err := range watcher.Watch(ctx) {
+		if err == nil && c.AsOf != 0 {
+			continue // a proof of what was told, and no change
+		}
 		change, selected, err := m.change(ctx, q, c, err)
 		if !selected {
 			continue
