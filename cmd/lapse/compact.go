@@ -1,0 +1,21 @@
+package main
+
+import "context"
+
+// compactCommand is `lapse compact`.
+type compactCommand struct{}
+
+func (c *compactCommand) Run(a *app) error {
+	return a.with(toWrite, func(ctx context.Context, t tokens) error {
+		before, err := t.StoreStats(ctx)
+		if err != nil {
+			return err
+		}
+		if err := t.Compact(ctx); err != nil {
+			return err
+		}
+		after, err := t.StoreStats(ctx)
+		a.say("%s before, %s now", size(before.FileSize), size(after.FileSize))
+		return err
+	})
+}

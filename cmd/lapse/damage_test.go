@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse"
+)
+
+// TestDamagedRecord: a record of which a bit has flipped on the disk is told, and the others are listed.
+func TestDamagedRecord(t *testing.T) {
+	w := fileAlone(t)
+	w.issue(lapse.Grant{Subject: "ana", Name: "good"})
+	w.issue(lapse.Grant{Subject: "ana", Name: "damaged"})
+	w.damage("damaged")
+	for _, verb := range [][]string{{"check"}, {"ls"}, {"check", "--json"}, {"ls", "--json"}} {
+		got := w.lapseOnly(verb...).wants(t, exitDamaged, "good", "damaged")
+		if strings.Contains(verb[0], "ls") && strings.Count(got.stdout, "good") != 1 {
+			t.Errorf("%s\nwant the good token", got.stdout)
+		}
+	}
+}
+
+// TestDamagedFile: a file whose first meta page is lost is refused, and repaired when asked for.
+func TestDamagedFile(t *testing.T) {
+	w := fileAlone(t)
+	id := w.issue(lapse.Grant{Subject: "ana"}).Token.ID
+	w.store.Close()
+	b, err := os.ReadFile(w.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	clear(b[:page])
+	if err := os.WriteFile(w.file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.lapseOnly("check").wants(t, exitDamaged, "check --repair")
+	w.lapseOnly("check", "--repair").wants(t, exitUsage, "--yes")
+	w.lapseOnly("check", "--repair", "--yes").wants(t, 0, "repaired", "1 token good")
+	w.lapseOnly("show", id.String()).wants(t, 0)
+	w.lapseOnly("check", "--repair", "--yes").wants(t, 0, "no damage")
+}
+
+// damage flips a bit of text in the file of w, and leaves the store closed.
+func (w *world) damage(text string) {
+	w.t.Helper()
+	w.store.Close()
+	b, err := os.ReadFile(w.file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	found := 0
+	for at := 0; ; found++ { // the record, and copies of it in free pages
+		i := bytes.Index(b[at:], []byte(text))
+		if i < 0 {
+			break
+		}
+		at += i + 1
+		b[at] ^= 1
+	}
+	if err := os.WriteFile(w.file, b, 0o600); err != nil || found == 0 {
+		w.t.Fatal(err, found)
+	}
+}
+
+// lapseOnly runs the command on the file of w, which no test has open.
+func (w *world) lapseOnly(args ...string) answer {
+	w.t.Helper()
+	return lapseAt(w.t, w.clock, "", append(w.args[:len(w.args):len(w.args)], args...)...)
+}

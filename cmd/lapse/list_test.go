@@ -1,0 +1,62 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-55daa01a/lapse"
+)
+
+func TestLs(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		laptop := w.issue(lapse.Grant{Subject: "ana", Name: "laptop", Scope: "read write"})
+		phone := w.issue(lapse.Grant{Subject: "ana", Name: "phone", TTL: 20 * time.Minute})
+		w.issue(lapse.Grant{Subject: "bob", Name: "laptop"})
+		if _, err := w.users.Expire(lapse.WithActor(t.Context(), lapse.Actor{Name: "ops"}), phone.Token.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Set(start.Add(10 * time.Minute))
+		got := w.lapse("", "ls", "ana", "--all").wants(t, 0)
+		want := sorted("ID                      NAME    SCOPE       LAST USED  EXPIRES    STATE\n" +
+			laptop.Token.ID.String() + "  laptop  read write  -          in 50 min  live\n" +
+			phone.Token.ID.String() + "  phone   -           -          in 10 min  ended: revoked, by ops\n")
+		if sorted(got.stdout) != want {
+			t.Errorf("printed:\n%s\nwant:\n%s", got.stdout, want)
+		}
+		w.lapse("", "ls", "ana").wants(t, 0, "laptop")
+		if got := w.lapse("", "ls", "ana"); strings.Contains(got.stdout, "phone") {
+			t.Errorf("a dead token in:\n%s", got.stdout)
+		}
+		if got := w.lapse("", "ls"); strings.Count(got.stdout, "\n") != 3 || !strings.Contains(got.stdout, "bob") {
+			t.Errorf("printed:\n%s\nwant a head, and two tokens with their subjects", got.stdout)
+		}
+		if got := w.lapse("", "ls", "eve"); got.code != 0 || got.stdout != "" {
+			t.Errorf("of no tokens %d, %q", got.code, got.stdout)
+		}
+	})
+}
+
+func TestLsJSON(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		i := w.issue(lapse.Grant{Subject: "ana", Name: "<laptop>", Data: "\xff\n"})
+		got := w.lapse("", "ls", "--json").wants(t, 0, "<laptop>")
+		var tok struct {
+			ID    lapse.ID
+			State string
+			Data  []byte
+		}
+		if err := json.Unmarshal([]byte(got.stdout), &tok); err != nil || tok.ID != i.Token.ID || tok.State != "live" || string(tok.Data) != "\xff\n" {
+			t.Errorf("%s: %+v, %v", got.stdout, tok, err)
+		}
+	})
+}
+
+// sorted returns the lines of text in order: tokens are listed by their IDs, which are random.
+func sorted(text string) string {
+	lines := strings.SplitAfter(text, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/bolt"
+)
+
+// restoreCommand is `lapse restore`.
+type restoreCommand struct {
+	From string `arg:"" predictor:"file" help:"The backup."`
+	asked
+}
+
+func (c *restoreCommand) Run(a *app) error {
+	if err := a.place.onlyFile("restore a database with pg_restore"); err != nil {
+		return err
+	}
+	tokens, err := proven(a, c.From)
+	if err != nil {
+		return fmt.Errorf("the backup cannot be used, and nothing was changed: %w", err)
+	}
+	question := fmt.Sprintf("Put the %s of %s in the place of what is in %s? Tokens that were ended since live again.", counted(tokens, "token"), c.From, a.place.File)
+	if _, err := os.Stat(a.place.File); errors.Is(err, os.ErrNotExist) {
+		question = fmt.Sprintf("Make %s with the %s of %s?", a.place.File, counted(tokens, "token"), c.From)
+	}
+	if err := c.confirm(a, question); err != nil {
+		return err
+	}
+	if err := bolt.Restore(c.From, a.place.File); err != nil {
+		if errors.Is(err, storage.ErrLocked) {
+			return stopFirst(a.place.File)
+		}
+		return err
+	}
+	a.say("%s in %s", counted(tokens, "token"), a.place.File)
+	return nil
+}
+
+// onlyFile returns an error unless p is a file.
+func (p *place) onlyFile(database string) error {
+	if err := p.fromEnvironment(); err != nil {
+		return err
+	}
+	if p.File == "" {
+		return usage("this is for a file that no program has open: stop the program and name its file with --file; %s", database)
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-55daa01a/lapse"
+)
+
+// TestScan: a text is found without a store, and ends its own token and no other.
+func TestScan(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		leaked := w.issue(lapse.Grant{Subject: "ana"})
+		kept := w.issue(lapse.Grant{Subject: "ana"})
+		pair, err := w.pairs.Issue(t.Context(), lapse.Grant{Subject: "bob"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		for name, text := range map[string]string{
+			"env":     "A=1\nTOKEN=" + leaked.Bearer + "\n",
+			"again":   leaked.Bearer,
+			"refresh": `{"refresh_token":"` + pair.Refresh.Bearer + `"}`,
+			"unknown": replaceSecret(leaked.Bearer, kept.Bearer),
+			"none":    "nothing",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(filepath.Join(dir, "env"), filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+		found := lapseAt(t, w.clock, "", "scan", dir).wants(t, exitFound, fmt.Sprintf("env:2:7  lapse  %s", leaked.ID), "--expire")
+		if n := strings.Count(found.stdout, "\n"); n != 3 {
+			t.Errorf("%d lines, want 3:\n%s", n, found.stdout)
+		}
+		got := w.lapse("", "scan", dir, "--expire", "--note", "leaked").wants(t, 0, "  ended")
+		for _, bearer := range []string{leaked.Bearer, pair.Refresh.Bearer} {
+			if strings.Contains(found.stdout+found.stderr+got.stdout+got.stderr, bearer) {
+				t.Errorf("a text is printed:\n%s", got.stdout)
+			}
+		}
+		if tok := w.token(leaked.ID); tok.EndReason == 0 || tok.EndNote != "leaked" {
+			t.Errorf("the leaked token: %v, %q", tok.EndReason, tok.EndNote)
+		}
+		if tok := w.token(pair.Refresh.ID); tok.EndReason == 0 {
+			t.Error("the session lives")
+		}
+		if tok := w.token(kept.ID); tok.EndReason != 0 {
+			t.Error("another token was ended")
+		}
+		w.lapse(leaked.Bearer+" ", "scan", "--expire", "--json").wants(t, 0, `"file":"-"`, `"outcome":"ended"`)
+		w.lapse("", "scan", filepath.Join(dir, "absent"), filepath.Join(dir, "env"), "--expire").wants(t, exitNoFile, "ended", "absent")
+	})
+}
+
+// replaceSecret returns a text that the checksum does not prove.
+func replaceSecret(a, b string) string { return a[:40] + b[40:] }
