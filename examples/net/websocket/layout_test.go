@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	screenshot = flag.String("screenshot", "", "write a picture of the page, a PNG, to this `file`; that of the documents is ../../docs/img/devices.png")
+	screenshot = flag.String("screenshot", "", "write a picture of the page, a PNG, to this `file`; that of the documents is ../../../docs/img/devices.png")
 	scheme     = flag.String("scheme", "light", "the colours of the picture: light or dark")
 )
 

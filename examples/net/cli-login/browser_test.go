@@ -1,0 +1,24 @@
+package main
+
+import (
+	"github.com/chromedp/chromedp"
+
+	"github.com/seed-55daa01a/lapse/examples/net/internal/browser"
+)
+
+// tab is the page in a browser.
+type tab struct{ *browser.Tab }
+
+// open opens the page in a browser.
+func (s *scene) open() *tab {
+	s.t.Helper()
+	return &tab{browser.Open(s.t, s.url)}
+}
+
+// logIn logs a user in on the page.
+func (p *tab) logIn(user, password string) {
+	p.T.Helper()
+	p.Until("document.getElementById('user')")
+	p.Do(chromedp.SendKeys(chromedp.CSS("#user"), user))
+	p.Enter("password", password)
+}
