@@ -58,7 +58,7 @@ func TestOnce(t *testing.T) {
 		}
 		return n
 	}
-	if ask() != 1 || ask() != 1 || closed != 0 {
+	if first, second := ask(), ask(); first != 1 || second != 1 || closed != 0 {
 		t.Errorf("made %d times, closed %d times", made, closed)
 	}
 	if err := w.release(); err != nil || closed != 1 || ask() != 2 {

@@ -82,15 +82,21 @@ func (p *scsPeer) renew(i int) error {
 // issue makes a session and writes it.
 func (p *scsPeer) issue(subject func(i int) string) func(i int) error {
 	return func(i int) error {
-		ctx, err := p.sessions.Load(context.Background(), "")
-		if err != nil {
-			return err
-		}
-		p.sessions.Put(ctx, "subject", subject(i))
-		p.sessions.Put(ctx, "scope", scope)
-		_, _, err = p.sessions.Commit(ctx)
+		_, err := p.issued(subject(i))
 		return err
 	}
+}
+
+// issued makes a session, writes it and returns its token.
+func (p *scsPeer) issued(subject string) (token string, err error) {
+	ctx, err := p.sessions.Load(context.Background(), "")
+	if err != nil {
+		return "", err
+	}
+	p.sessions.Put(ctx, "subject", subject)
+	p.sessions.Put(ctx, "scope", scope)
+	token, _, err = p.sessions.Commit(ctx)
+	return token, err
 }
 
 // destroy ends a session: it is loaded, as its middleware does, and deleted.

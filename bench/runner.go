@@ -22,6 +22,10 @@ func experiments(p plan) []experiment {
 		case size == p.medium():
 			all = append(all, renewalContest(p, size), crowdedCheckContest(p, size))
 			all = append(all, rewriteContests(p, size)...)
+			if hasPostgres() {
+				all = append(all, sharedExperiments(p, size)...)
+				all = append(all, refusalExperiment(p, size))
+			}
 			all = append(all, subjectExperiments(p, size)...)
 		case size == p.large():
 			all = append(all, issueContest(p, size))
