@@ -95,7 +95,8 @@ func bySubject(a, b storage.Record) int {
 	return cmp.Or(strings.Compare(a.Subject, b.Subject), byID(a, b))
 }
 
-// apart has its Updates wait for those of its own process alone.
+// apart has its Updates wait for those of its own process alone. Two Updates of two processes see the same
+// records: each begins, and then waits for the other to have begun.
 type apart struct {
 	*toy
 	own chan struct{}
@@ -113,7 +114,7 @@ func (a apart) Update(ctx context.Context, subject string, fn func(storage.Tx) e
 	tx := a.begin(subject)
 	before := a.records
 	a.mu.Unlock()
-	pauseFor(ctx, moment/2)
+	a.meet()
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -132,6 +133,16 @@ func (a apart) Update(ctx context.Context, subject string, fn func(storage.Tx) e
 	}
 	a.tell(a.toy, tx.put)
 	return nil
+}
+
+// meet returns once an Update of the other process is here, too, or after a time in which one that has begun
+// would have come.
+func (a apart) meet() {
+	select {
+	case a.meeting <- struct{}{}:
+	case <-a.meeting:
+	case <-time.After(25 * moment):
+	}
 }
 
 // remembering believes that each record is as this process has written it or read it first.

@@ -45,12 +45,13 @@ type toyData struct {
 	records map[storage.ID]storage.Record
 	madeBy  map[storage.ID]*toy // the handle by which each record was put first
 	handles []*toy
-	bodies  bodies // for those that wait for them
+	bodies  bodies        // for those that wait for them
+	meeting chan struct{} // of the Updates of two processes
 }
 
 func newToy() *toy {
 	t := &toy{
-		toyData: &toyData{turn: make(chan struct{}, 1), records: make(map[storage.ID]storage.Record), madeBy: make(map[storage.ID]*toy)},
+		toyData: &toyData{turn: make(chan struct{}, 1), records: make(map[storage.ID]storage.Record), madeBy: make(map[storage.ID]*toy), meeting: make(chan struct{})},
 		check:   storage.CheckPut,
 		belongs: func(r storage.Record, subject string) bool { return r.Subject == subject },
 		order:   func(_ *toyTx, rs []storage.Record) { slices.SortFunc(rs, byID) },
