@@ -38,7 +38,8 @@ func testDamage(t *testing.T, dir, how string) {
 	}
 	d.keep(t)
 	t.Logf("%d files\n%s", *damages, d.covered())
-	if d.outcomes[saysRefused] == 0 || d.outcomes[saysDenied] == 0 || d.outcomes[saysSound]+d.outcomes[saysGone] == 0 {
+	rare := d.outcomes[saysDenied] > 0 || *damages < 600 // few damages hit a record alone
+	if d.outcomes[saysRefused] == 0 || !rare || d.outcomes[saysSound]+d.outcomes[saysGone] == 0 {
 		t.Errorf("%v: the damage is not what it should be", d.outcomes)
 	}
 }
