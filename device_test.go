@@ -301,6 +301,31 @@ func TestDeviceApprovalIsTakenBack(t *testing.T) {
 	}
 }
 
+// TestDeviceSessionIsEdited: the texts of a session that was edited while it waited for them are those of
+// the session as it is then, also where its expiry lies beyond the TTL that begins with the texts.
+func TestDeviceSessionIsEdited(t *testing.T) {
+	const ttl = 30 * 24 * time.Hour
+	for _, row := range []struct{ expires, want time.Duration }{
+		{time.Minute, time.Minute},
+		{11 * time.Minute, ttl},
+		{ttl - time.Millisecond, ttl},
+		{ttl, ttl},
+		{ttl + time.Millisecond, ttl + time.Millisecond},
+		{2 * ttl, 2 * ttl},
+	} {
+		t.Run(fmt.Sprint(row.expires), func(t *testing.T) {
+			d := newDevices(t, memory.New(), lapse.PairConfig{}, lapse.DeviceConfig{})
+			c, tok := d.approved()
+			at, scope := d.Now().Add(row.expires), ""
+			lapsetest.Must(d.Edit(d.ctx, tok.ID, lapse.Changes{ExpiresAt: &at, Scope: &scope}))
+			got := d.wantPoll("edited", c, nil)
+			if left := got.Refresh.ExpiresAt.Sub(d.Now()); left != row.want || got.Scope != "" {
+				t.Errorf("the session lives for %v with the scope %q; want %v and none", left, got.Scope, row.want)
+			}
+		})
+	}
+}
+
 // TestDeviceRecordsAreHidden: lists, counts, limits, and verbs that take an ID or a subject find no
 // record of a device log-in; Sweep deletes it.
 func TestDeviceRecordsAreHidden(t *testing.T) {
@@ -940,6 +965,10 @@ func TestDeviceLoginByAClockSetBack(t *testing.T) {
 	off.clock.Add(-time.Hour)
 	off.wantPoll("after time went back", waiting, lapse.ErrAuthorizationPending)
 	off.wantPoll("at once", waiting, lapse.ErrSlowDown)
+	c = off.begun()
+	lapsetest.Must(off.Approve(off.ctx, c.UserCode, lapse.Grant{Subject: "ana", SessionTTL: time.Minute}))
+	off.clock.Add(-time.Hour)
+	off.wantPoll("approved for a minute before time went back", c, nil)
 }
 
 // sameCodes is a random source that draws one user code again and again, and other device codes.

@@ -194,7 +194,7 @@ func (r *redeeming) giveTexts(tx storage.Tx, now time.Time) (err error) {
 		return nil
 	}
 	rec.MaxExpiresAt = j.tok.MaxExpiresAt
-	rec.ExpiresAt = capped(steady.Add(now, rec.TTL), rec.MaxExpiresAt)
+	rec.ExpiresAt = capped(latest(j.tok.ExpiresAt, steady.Add(now, rec.TTL)), rec.MaxExpiresAt) // or an Edit gave it longer
 	given := sessionParts{
 		refreshPrefix: p.refresh.prefix,
 		accessScope:   rec.Scope,
