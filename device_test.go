@@ -326,6 +326,30 @@ func TestDeviceSessionIsEdited(t *testing.T) {
 	}
 }
 
+// TestDeviceSessionOfAShortLife: a session whose TTL is shorter than what is left of the codes waits for its
+// texts no longer than that, and lives for as long once it has them.
+func TestDeviceSessionOfAShortLife(t *testing.T) {
+	for _, row := range []struct {
+		after time.Duration
+		want  error
+	}{
+		{time.Minute - time.Millisecond, nil},
+		{time.Minute, lapse.ErrExpired},
+		{time.Minute + time.Millisecond, lapse.ErrExpired},
+	} {
+		t.Run(fmt.Sprint(row.after), func(t *testing.T) {
+			d := newDevices(t, memory.New(), lapse.PairConfig{}, lapse.DeviceConfig{})
+			c := d.begun()
+			lapsetest.Must(d.Approve(d.ctx, c.UserCode, lapse.Grant{Subject: "ana", SessionTTL: time.Minute}))
+			d.clock.Add(row.after)
+			got := d.wantPoll("approved for a minute", c, row.want)
+			if left := got.Refresh.ExpiresAt.Sub(d.Now()); row.want == nil && left != time.Minute {
+				t.Errorf("the session lives for %v from then on", left)
+			}
+		})
+	}
+}
+
 // TestDeviceRecordsAreHidden: lists, counts, limits, and verbs that take an ID or a subject find no
 // record of a device log-in; Sweep deletes it.
 func TestDeviceRecordsAreHidden(t *testing.T) {

@@ -43,10 +43,11 @@ func (d *DeviceLogin) Lookup(ctx context.Context, userCode, subject string) (r D
 // that of the request: take from the request of Lookup what the user has seen. Grants, limits, MaxTokens
 // and Evicted are as for Pairs.Issue.
 //
-// Until the device gets them, no texts exist: a session that waits for its texts ends with the codes,
-// and so does one that Approve stored before it failed. Approve again, by the same subject, gives the
-// same session, and g changes nothing. Every verb finds the session: Expire and ExpireSubject take the
-// approval back. Its life begins when the device gets the texts, and its cap counts from the approval.
+// Until the device gets them, no texts exist: a session that waits for its texts ends with the codes, or
+// when its SessionTTL has passed since the approval if that is earlier. So does one that Approve stored
+// before it failed. Approve again, by the same subject, gives the same session, and g changes nothing.
+// Every verb finds the session: Expire and ExpireSubject take the approval back. Its life begins when the
+// device gets the texts, and its cap counts from the approval.
 //
 // Errors are those of Lookup and of Pairs.Issue, and ErrRevoked, ErrSuspended or ErrUnknown if the
 // session that was approved before has been ended, suspended or deleted.
