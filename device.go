@@ -20,8 +20,9 @@ type DeviceConfig struct {
 	ExpiresIn time.Duration
 
 	// Interval is how long a device waits from one Poll to the next. 0 means 5 seconds; the most
-	// is ExpiresIn. A Poll before nine tenths of it is too early. Await reads the store so often
-	// where that is no storage.Watcher.
+	// is ExpiresIn. Over a second it is rounded up to whole seconds, in which a device is told it.
+	// A Poll before nine tenths of it is too early. Await reads the store so often where that is no
+	// storage.Watcher.
 	Interval time.Duration
 
 	// Guesses is how many wrong user codes a subject can enter within ExpiresIn of the first one.
@@ -78,11 +79,15 @@ func NewDeviceLogin(p *Pairs, cfg DeviceConfig) (*DeviceLogin, error) {
 	if cfg.Guesses < 0 || cfg.Guesses > maxGuesses {
 		return nil, fmt.Errorf("%w: Guesses: %d is not between 0 and %d", ErrInvalidConfig, cfg.Guesses, maxGuesses)
 	}
+	interval := cmp.Or(cfg.Interval.Truncate(time.Millisecond), min(defaultInterval, life))
+	if interval > time.Second {
+		interval = (interval + time.Second - time.Millisecond).Truncate(time.Second)
+	}
 	return &DeviceLogin{
 		p: p, m: p.refresh,
 		binding:   bearer.NewBinding(bearer.DevicePrefix + " " + p.access.prefix + " " + p.refresh.prefix),
 		expiresIn: life,
-		interval:  cmp.Or(cfg.Interval.Truncate(time.Millisecond), min(defaultInterval, life)),
+		interval:  interval,
 		guesses:   cmp.Or(cfg.Guesses, defaultGuesses),
 	}, nil
 }

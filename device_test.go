@@ -204,6 +204,26 @@ func TestDeviceInterval(t *testing.T) {
 	d.wantPoll("an approved one is never too early", c, nil)
 }
 
+// TestDeviceIntervalIsWhole: a device that polls as often as the JSON of its codes says is never too early.
+func TestDeviceIntervalIsWhole(t *testing.T) {
+	for interval, want := range map[time.Duration]int{
+		time.Millisecond: 1, time.Second - time.Millisecond: 1, time.Second: 1, time.Second + time.Millisecond: 2,
+		2*time.Second - time.Millisecond: 2, 2 * time.Second: 2,
+	} {
+		d := newDevices(t, memory.New(), lapse.PairConfig{}, lapse.DeviceConfig{Interval: interval})
+		c := d.begun()
+		var told struct{ Interval int }
+		if err := json.Unmarshal(lapsetest.Must(json.Marshal(c)), &told); err != nil || told.Interval != want {
+			t.Errorf("%v: the device is told %d, %v; want %d", interval, told.Interval, err, want)
+		}
+		for range 3 {
+			_, err := d.Poll(d.ctx, c.Code, "tv")
+			lapsetest.WantIs(t, interval.String(), err, lapse.ErrAuthorizationPending)
+			d.clock.Add(time.Duration(told.Interval) * time.Second)
+		}
+	}
+}
+
 // TestDeviceGuesses: 5 wrong codes within ExpiresIn are a subject's, in any process, and right ones do
 // not count.
 func TestDeviceGuesses(t *testing.T) {
