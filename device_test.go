@@ -899,6 +899,21 @@ func TestDeviceConfig(t *testing.T) {
 	}
 }
 
+// TestDeviceGuessesOfAStoreThatFails: a code that could not be looked up is no guess, since nothing was
+// told of it.
+func TestDeviceGuessesOfAStoreThatFails(t *testing.T) {
+	store := storagetest.NewFaulty(memory.New())
+	d := newDevices(t, store, lapse.PairConfig{}, lapse.DeviceConfig{})
+	c := d.begun()
+	for range 6 {
+		store.Inject(2, storagetest.FailBefore, storage.ErrUnavailable) // the Get
+		_, err := d.Lookup(d.ctx, c.UserCode, "ana")
+		lapsetest.WantIs(t, "while the store fails", err, lapse.ErrUnavailable)
+	}
+	_, err := d.Lookup(d.ctx, c.UserCode, "ana")
+	lapsetest.WantIs(t, "then", err, nil)
+}
+
 // TestDeviceGuessesFromTheFirst: the time of a subject's guesses begins with its first wrong code, and not
 // with a right one before it. A right code that is looked up across the end of that time takes back no guess
 // of the next.

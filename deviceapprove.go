@@ -116,7 +116,7 @@ func (d *DeviceLogin) undecided(l *deviceRecord, now time.Time) error {
 
 // enter returns the log-in under userCode, which subject has entered. It counts the code as a guess
 // before it looks the code up, so that guesses at once are no more than those in a row, and takes it
-// back for a code that is right.
+// back unless no log-in has that code.
 func (d *DeviceLogin) enter(ctx context.Context, verb *call, userCode, subject string) (*deviceRecord, error) {
 	if err := checkSubject(subject); err != nil {
 		return nil, err
@@ -134,17 +134,19 @@ func (d *DeviceLogin) enter(ctx context.Context, verb *call, userCode, subject s
 	}
 	id := d.alias(code)
 	rec, err := d.m.store.Get(ctx, id)
-	if err = ofAlias(id, &rec, err); err != nil {
-		return nil, storeError(verb.Verb, err)
-	}
-	if rec.ID != id {
+	err = ofAlias(id, &rec, err)
+	if err == nil && rec.ID != id {
 		return nil, d.m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, Subject: subject})
 	}
-	l, err := readDevice(&rec)
+	var l deviceRecord
+	if err == nil {
+		l, err = readDevice(&rec)
+	}
+	back := d.guess(ctx, verb, subject, -1, &first)
 	if err != nil {
 		return nil, storeError(verb.Verb, err)
 	}
-	return &l, d.guess(ctx, verb, subject, -1, &first)
+	return &l, back
 }
 
 // guessesLabel, with a version, and a byte with the number are Record.Sealed of the alias that counts
