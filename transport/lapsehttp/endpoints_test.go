@@ -2,6 +2,7 @@ package lapsehttp_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
+	"github.com/seed-55daa01a/lapse/transport/lapsehttp"
 )
 
 // TestRefresh: every answer of the token endpoint about a text, and whether the session lives after it.
@@ -180,6 +182,34 @@ func TestRevokeAReplacedText(t *testing.T) {
 
 func access(p lapse.TokenPair) string { return p.Access.Bearer }
 func renews(p lapse.TokenPair) string { return p.Refresh.Bearer }
+
+// TestRevokeALongForeignText: a text that is too long is not looked at, so it ends no token of another client.
+func TestRevokeALongForeignText(t *testing.T) {
+	pairs := must(lapse.NewPairs(memory.New(), lapse.PairConfig{Access: lapse.Config{Foreign: func(text string) (string, []byte, bool) {
+		key := strings.TrimSpace(text)
+		return key, []byte(key), true
+	}}}))
+	e := must(lapsehttp.NewEndpoints(pairs, lapsehttp.ServerOptions{Client: authenticate}))
+	w := &world{t: t, mux: http.NewServeMux()}
+	w.mux.HandleFunc("/revoke", e.Revoke)
+	tok := must(pairs.Access().Import(t.Context(), lapse.Grant{Subject: "ana", Client: "app"}, lapse.Foreign{Key: "x", Digest: []byte("x")}))
+	for _, row := range []struct {
+		text, client string
+		status       int
+		lives        bool
+	}{
+		{"x", "other", 400, true},
+		{"x" + strings.Repeat(" ", 8<<10-1), "other", 400, true},
+		{"x" + strings.Repeat(" ", 8<<10), "other", 200, true},
+		{"x" + strings.Repeat(" ", 8<<10), "app", 200, true},
+		{"x", "app", 200, false},
+	} {
+		answer := w.post("/revoke", url.Values{"token": {row.text}, "client_id": {row.client}})
+		if live := must(pairs.Access().Token(t.Context(), tok.ID)).EndedAt.IsZero(); answer.Code != row.status || live != row.lives {
+			t.Errorf("%d bytes of %s: %d, and the token lives: %v", len(row.text), row.client, answer.Code, live)
+		}
+	}
+}
 
 // TestIntrospect: what a resource server is told of a good token, to the last field, and that it is
 // told the same of every other text.

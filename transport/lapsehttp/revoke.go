@@ -29,9 +29,11 @@ func (e *Endpoints) Revoke(w http.ResponseWriter, r *http.Request) {
 	}
 	own, err := e.namesOwn(r, text, id)
 	if err == nil && !own {
-		_, err = e.tokenOf(r, text, id)
+		var tok lapse.Token
+		tok, err = e.tokenOf(r, text, id)
+		own = tok.ID != (lapse.ID{})
 	}
-	if err == nil || errors.Is(err, lapse.ErrUnauthenticated) {
+	if own {
 		_, err = e.pairs.ExpireBearer(r.Context(), text)
 	}
 	switch {
