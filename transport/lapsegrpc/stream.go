@@ -3,6 +3,7 @@ package lapsegrpc
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -52,14 +53,19 @@ type stream struct {
 	hold *lapse.Hold
 	ctx  context.Context // that of hold, with hold
 	rule Rule
+
+	refused atomic.Bool // a message was no use, because the token is no good: hold ends soon
 }
 
 // Context returns a context that ends with the hold.
 func (s *stream) Context() context.Context { return s.ctx }
 
-// ended returns what the client gets because the hold has ended, or nil if it has not.
+// ended returns what the client gets because the hold has ended or is about to, or nil.
 func (s *stream) ended() error {
-	if s.ctx.Err() == nil {
+	switch {
+	case s.refused.Load():
+		return answerRefused
+	case s.ctx.Err() == nil:
 		return nil
 	}
 	return answer(s.ServerStream.Context(), context.Cause(s.ctx))
@@ -73,6 +79,9 @@ func (s *stream) RecvMsg(m any) error {
 	}
 	if err = s.hold.Use(s.ctx); err == nil || errors.Is(err, lapse.ErrNotRenewable) {
 		err = s.rule.require(s.hold.Token())
+	}
+	if errors.Is(err, lapse.ErrUnauthenticated) {
+		s.refused.Store(true)
 	}
 	if err != nil {
 		return answer(s.ServerStream.Context(), err)

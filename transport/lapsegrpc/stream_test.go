@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/benbjohnson/clock"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -17,6 +18,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/transport/lapsegrpc"
 )
 
@@ -144,6 +147,26 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// unwatched is a store that tells of no change: a dead token cuts its streams only after Config.PollHolds.
+type unwatched struct{ storage.Store }
+
+// A message that is refused ends the stream like its cut, which may come later, whatever the handler returns.
+func TestRefusedMessage(t *testing.T) {
+	for what, returns := range map[string]error{"nil": nil, "a status": status.Error(codes.Aborted, "own")} {
+		tokens := must(lapse.New(unwatched{memory.New()}, lapse.Config{Clock: clock.NewMock()}))
+		tok := must(tokens.Issue(t.Context(), lapse.Grant{Subject: "ana@example.com"}))
+		guard := must(lapsegrpc.New(tokens, lapsegrpc.Options{Default: lapsegrpc.Rule{Messages: true}}))
+		ss := &lasting{ctx: metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+tok.Bearer))}
+		err := guard.Stream(nil, ss, &grpc.StreamServerInfo{FullMethod: talk}, func(_ any, held grpc.ServerStream) error {
+			wantCode(t, "before", held.RecvMsg(nil), codes.OK)
+			must(tokens.Expire(t.Context(), tok.ID))
+			wantCode(t, "after", held.RecvMsg(nil), codes.Unauthenticated)
+			return returns
+		})
+		wantCode(t, "the handler returns "+what, err, codes.Unauthenticated, "own")
+	}
+}
+
 // A stream whose token lives ends as its handler says, and is held no longer.
 func TestOwnEnds(t *testing.T) {
 	for _, want := range []codes.Code{codes.OK, codes.Aborted, codes.Unauthenticated} {
@@ -168,6 +191,7 @@ type lasting struct {
 
 func (l *lasting) Context() context.Context { return l.ctx }
 func (l *lasting) SendMsg(any) error        { l.sent.Add(1); return nil }
+func (l *lasting) RecvMsg(any) error        { return nil }
 
 // After the end no message goes to gRPC.
 func TestSilence(t *testing.T) {
