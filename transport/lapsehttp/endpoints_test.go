@@ -300,6 +300,7 @@ func TestLogIn(t *testing.T) {
 		"null":              {media, `null`, "", "", 400, "invalid_request"},
 		"nothing":           {media, ``, "", "", 400, "invalid_request"},
 		"half":              {media, `{"user":"ana"`, "", "", 400, "invalid_request"},
+		"not UTF-8":         {media, `{"user":"ana","secret":"` + "\xff" + `"}`, "", "", 400, "invalid_request"}, // it would be read as U+FFFD
 		"two objects":       {media, `{"user":"ana","secret":"a"}{}`, "", "", 400, "invalid_request"},
 		"a brace behind it": {media, `{"user":"ana","secret":"a"}}`, "", "", 400, "invalid_request"},
 		"1 MB":              {media, `{"user":"` + strings.Repeat("a", 1<<20) + `"}`, "", "", 413, "invalid_request"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"unicode/utf8"
 
 	"github.com/seed-55daa01a/lapse"
 )
@@ -76,7 +77,7 @@ func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 	}
 	strict := json.NewDecoder(bytes.NewReader(b))
 	strict.DisallowUnknownFields()
-	if !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) || strict.Decode(v) != nil || strict.Decode(new(any)) != io.EOF {
+	if !utf8.Valid(b) || !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) || strict.Decode(v) != nil || strict.Decode(new(any)) != io.EOF {
 		fail(w, http.StatusBadRequest, "invalid_request", "the body is not the JSON object of a log-in")
 		return false
 	}
