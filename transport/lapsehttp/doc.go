@@ -29,7 +29,8 @@
 //   - Wait for the context in every select. Go ends no handler: one that waits for something else
 //     alone stays.
 //   - A Write blocks while the client reads nothing, and no context ends it. Call SetWriteDeadline of
-//     an http.ResponseController when the context ends (ExampleGuard_Hold).
+//     an http.ResponseController when the context ends, and do not return before that call has: after
+//     the handler has returned, net/http panics over HTTP/2 (ExampleGuard_Hold).
 //   - After Hijack, by any library of WebSockets, the context goes on to end with the token, but no
 //     longer with the connection: read from the connection to see it close. Stay in the handler for
 //     as long as the connection lives, because the hold ends when the handler returns. When the context

@@ -110,7 +110,16 @@ func ExampleGuard_Hold() {
 	events := make(chan string, 1)
 	server := httptest.NewServer(guard.Hold(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		flow := http.NewResponseController(w)
-		defer context.AfterFunc(r.Context(), func() { flow.SetWriteDeadline(time.Now().Add(time.Second)) })()
+		set := make(chan struct{})
+		stop := context.AfterFunc(r.Context(), func() {
+			flow.SetWriteDeadline(time.Now().Add(time.Second))
+			close(set)
+		})
+		defer func() {
+			if !stop() {
+				<-set // or the deadline may be set after the handler has returned, where net/http panics
+			}
+		}()
 		w.Header().Set("Content-Type", "text/event-stream")
 		for {
 			select {

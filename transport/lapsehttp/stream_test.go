@@ -187,14 +187,28 @@ func TestHoldOfAHijackedConnection(t *testing.T) {
 	}
 }
 
+// endWrites has the writes of a stream fail once its context has ended, as the doc of the package says. The
+// handler defers what it returns.
+func endWrites(w http.ResponseWriter, r *http.Request, patience time.Duration) (wait func()) {
+	set := make(chan struct{})
+	stop := context.AfterFunc(r.Context(), func() {
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+		close(set)
+	})
+	return func() {
+		if !stop() {
+			<-set
+		}
+	}
+}
+
 // TestHoldOfABlockedWrite: a handler whose client reads nothing returns once it sets a deadline as the
 // doc of the package says.
 func TestHoldOfABlockedWrite(t *testing.T) {
 	s := serveStreams(t, func(s *streams, w http.ResponseWriter, r *http.Request) {
-		flow := http.NewResponseController(w)
-		defer context.AfterFunc(r.Context(), func() { flow.SetWriteDeadline(time.Now()) })()
+		defer endWrites(w, r, 0)()
 		io.WriteString(w, "begun\n")
-		flow.Flush()
+		http.NewResponseController(w).Flush()
 		var err error
 		for err == nil { // until the buffers of the system are full
 			_, err = w.Write(make([]byte, 1<<20))
@@ -205,4 +219,41 @@ func TestHoldOfABlockedWrite(t *testing.T) {
 	s.open(pair.Access.Bearer)
 	must(s.pairs.ExpireBearer(t.Context(), pair.Access.Bearer))
 	s.wantEnded("blocked", lapse.ErrRevoked)
+}
+
+// TestHoldOverHTTP2: handlers that set such a deadline return while it is set, many of them at once. net/http
+// panics over HTTP/2 if a deadline is set after its handler has returned.
+func TestHoldOverHTTP2(t *testing.T) {
+	const streams = 64
+	w := newWorldOver(t, memory.New(), nil)
+	g := must(lapsehttp.New(w.pairs.Access(), lapsehttp.Options{}))
+	s := httptest.NewUnstartedServer(g.Hold(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer endWrites(w, r, time.Second)()
+		io.WriteString(w, "begun\n")
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	for range 10 {
+		var bodies []io.ReadCloser
+		for range streams {
+			r := must(http.NewRequest("GET", s.URL, nil))
+			r.Header.Set("Authorization", "Bearer "+w.issue("", lapse.Grant{}).Access.Bearer)
+			answer := must(s.Client().Do(r))
+			if answer.ProtoMajor != 2 {
+				t.Fatal(answer.Proto)
+			}
+			must(io.ReadFull(answer.Body, make([]byte, len("begun\n"))))
+			bodies = append(bodies, answer.Body)
+		}
+		must(w.pairs.Access().ExpireSubject(t.Context(), "ana"))
+		for _, body := range bodies {
+			if rest, err := io.ReadAll(body); len(rest) > 0 || err != nil {
+				t.Errorf("the stream ends with %q, %v", rest, err)
+			}
+			body.Close()
+		}
+	}
 }

@@ -96,7 +96,16 @@ func list(w http.ResponseWriter, r *http.Request) {
 // events is a stream that says once in a while that it is open, and ends with its token.
 func events(w http.ResponseWriter, r *http.Request) {
 	flow := http.NewResponseController(w)
-	defer context.AfterFunc(r.Context(), func() { flow.SetWriteDeadline(time.Now().Add(time.Second)) })()
+	set := make(chan struct{})
+	stop := context.AfterFunc(r.Context(), func() {
+		flow.SetWriteDeadline(time.Now().Add(time.Second))
+		close(set)
+	})
+	defer func() {
+		if !stop() {
+			<-set // or the deadline may be set after the handler has returned, where net/http panics
+		}
+	}()
 	w.Header().Set("Content-Type", "text/event-stream")
 	for tick := time.NewTicker(15 * time.Second); ; {
 		fmt.Fprint(w, "data: open\n\n")
