@@ -164,7 +164,13 @@ func ExampleHoldFrom() {
 	guard := must(lapsehttp.New(tokens, lapsehttp.Options{}))
 	send(guard.Hold(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		hold, _ := lapsehttp.HoldFrom(r.Context())
-		defer hold.WarnFunc(time.Minute, func() { fmt.Println("a minute is left") })()
+		soon := make(chan struct{}, 1)
+		defer hold.WarnFunc(time.Minute, func() {
+			select {
+			case soon <- struct{}{}: // the handler writes to its client itself
+			default:
+			}
+		})()
 		fmt.Fprint(w, "a message of ", hold.Token().Subject, ": ", hold.Use(r.Context()))
 	})), "GET", "/", bearer)
 	// Output: 200 a message of ana: <nil>

@@ -167,7 +167,8 @@ func TokenFrom(ctx context.Context) (tok lapse.Token, ok bool) {
 
 // HoldFrom returns the Hold of the request whose context is ctx, for a handler that warns its client
 // (lapse.Hold.WarnFunc) or has each message be a use (lapse.Hold.Use). The handler does not release it.
-// ok is false outside of Hold.
+// What WarnFunc runs may still run when the handler has returned: let it wake the handler by a channel, and
+// write nothing to the client itself. ok is false outside of Hold.
 func HoldFrom(ctx context.Context) (hold *lapse.Hold, ok bool) {
 	hold, ok = ctx.Value(tokenKey{}).(*lapse.Hold)
 	return hold, ok
