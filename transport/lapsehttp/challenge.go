@@ -33,9 +33,13 @@ func (g *Guard) refuse(w http.ResponseWriter, err error, scope string) {
 	}
 }
 
-// challenge answers with status and a challenge of scheme.
+// challenge answers with status and a challenge of scheme. A 401 by the scheme Bearer names the scheme DPoP
+// as well, where that is served (RFC 9449 section 7.2).
 func (g *Guard) challenge(w http.ResponseWriter, status int, scheme, parameters string) {
 	w.Header().Set("WWW-Authenticate", scheme+" "+g.realm+parameters)
+	if g.o.DPoP != "" && scheme == "Bearer" && status == http.StatusUnauthorized {
+		w.Header().Add("WWW-Authenticate", "DPoP "+g.realm+`, algs="`+g.o.DPoP+`"`)
+	}
 	plain(w, status)
 }
 

@@ -32,8 +32,8 @@ type Options struct {
 	Query bool
 
 	// DPoP has the algorithms of RFC 9449, as "ES256", and has tokens that are bound to a key accepted
-	// with the scheme DPoP, and in no other way. The challenge for a token without its proof names
-	// them. "" is for servers whose tokens are bound to no key, or to the certificate of the connection.
+	// with the scheme DPoP, and in no other way. Each 401 names them. "" is for servers whose tokens are
+	// bound to no key, or to the certificate of the connection.
 	DPoP string
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,34 @@ func TestProof(t *testing.T) {
 				body = body401
 			}
 			want(t, row.name+" at "+path, w.do(r), row.status, row.challenge, body)
+		}
+	}
+}
+
+// TestChallengesOfBothSchemes: where the scheme DPoP is served, a 401 by the scheme Bearer names it, too,
+// with no error of its own (RFC 9449 section 7.2).
+func TestChallengesOfBothSchemes(t *testing.T) {
+	const dpop = `DPoP realm="lapse", algs="ES256"`
+	for _, row := range []struct {
+		authorization string
+		challenges    []string
+	}{
+		{"", []string{bare, dpop}},
+		{"Basic YTpi", []string{bare, dpop}},
+		{"Bearer lapse_x", []string{invalidToken, dpop}},
+		{"DPoP lapse_x", []string{invalidToken, dpop}},
+		{"Bearer", []string{badRequest}},
+	} {
+		for algs, want := range map[string][]string{"ES256": row.challenges, "": row.challenges[:1]} {
+			if algs == "" && strings.HasPrefix(row.authorization, "DPoP") {
+				want = []string{bare}
+			}
+			w := newWorld(t, func(o *lapsehttp.Options) { o.DPoP = algs })
+			for _, path := range []string{"/who", "/look", "/held"} {
+				if got := w.get(path, row.authorization).Header()["Www-Authenticate"]; !slices.Equal(got, want) {
+					t.Errorf("%q at %s with the algorithms %q: %q, want %q", row.authorization, path, algs, got, want)
+				}
+			}
 		}
 	}
 }
