@@ -254,6 +254,15 @@ func (d *DeviceLogin) judge(l *deviceRecord, now time.Time) error {
 	return nil
 }
 
+// repeatable returns until when texts that are given at now may be given again. A device that lost the
+// answer polls after its interval, or after twice as long (RFC 8628 section 3.5).
+func (l *deviceRecord) repeatable(now time.Time, grace time.Duration) time.Time {
+	if grace == 0 {
+		return now
+	}
+	return latest(steady.Add(now, grace), capped(steady.Add(now, 2*l.interval), l.rec.ExpiresAt))
+}
+
 // amend has fn change the log-in l in a transaction, and puts it if fn returns true. Another log-in,
 // which has come under its user code since l was read, is ErrUnknown.
 func (d *DeviceLogin) amend(ctx context.Context, verb *call, l *deviceRecord, fn func(now time.Time) (put bool, err error)) error {

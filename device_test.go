@@ -110,20 +110,30 @@ func TestDeviceLogin(t *testing.T) {
 	}
 }
 
-// TestDeviceCodeIsOneTime: the texts are given once, and the same again until the grace ends.
+// TestDeviceCodeIsOneTime: the texts are given once, and the same again until the grace ends, or two
+// intervals have passed, but not longer than the codes live. The codes are approved and redeemed at once.
 func TestDeviceCodeIsOneTime(t *testing.T) {
 	for _, row := range []struct {
-		grace, after time.Duration
-		want         error
+		grace, interval, after time.Duration
+		want                   error
 	}{
-		{0, 0, nil},
-		{0, 10*time.Second - time.Millisecond, nil},
-		{0, 10 * time.Second, lapse.ErrReplaced},
-		{0, 10*time.Second + time.Millisecond, lapse.ErrReplaced},
-		{lapse.NoGrace, 0, lapse.ErrReplaced},
+		{0, 0, 0, nil},
+		{0, 0, 10*time.Second - time.Millisecond, nil},
+		{0, 0, 10 * time.Second, lapse.ErrReplaced},
+		{0, 0, 10*time.Second + time.Millisecond, lapse.ErrReplaced},
+		{0, 20 * time.Second, 40*time.Second - time.Millisecond, nil},
+		{0, 20 * time.Second, 40 * time.Second, lapse.ErrReplaced},
+		{0, 20 * time.Second, 40*time.Second + time.Millisecond, lapse.ErrReplaced},
+		{0, 8 * time.Minute, 10*time.Minute - time.Millisecond, nil},
+		{0, 8 * time.Minute, 10 * time.Minute, lapse.ErrReplaced},
+		{0, 8 * time.Minute, 10*time.Minute + time.Millisecond, lapse.ErrReplaced},
+		{time.Minute, time.Second, time.Minute - time.Millisecond, nil},
+		{time.Minute, time.Second, time.Minute, lapse.ErrReplaced},
+		{lapse.NoGrace, 0, 0, lapse.ErrReplaced},
+		{lapse.NoGrace, 20 * time.Second, 0, lapse.ErrReplaced},
 	} {
-		t.Run(fmt.Sprint(row.grace, row.after), func(t *testing.T) {
-			d := newDevices(t, memory.New(), lapse.PairConfig{Grace: row.grace}, lapse.DeviceConfig{})
+		t.Run(fmt.Sprint(row.grace, row.interval, row.after), func(t *testing.T) {
+			d := newDevices(t, memory.New(), lapse.PairConfig{Grace: row.grace}, lapse.DeviceConfig{Interval: row.interval})
 			c, _ := d.approved()
 			first := d.wantPoll("first", c, nil)
 			d.clock.Add(row.after)

@@ -14,10 +14,11 @@ import (
 // Pairs.Issue does. They work from then on, and the session lives for its TTL from then on. client is
 // the Client of the DeviceRequest.
 //
-// The texts are given once, and again within the grace (PairConfig.Grace), as long as the session has
-// not been refreshed: to a device that lost the answer, and to each of many Polls at once. All get
-// the same texts of one session. After any other error, or a crash, Poll again gives them. If the
-// device does not poll again, a session may stay of which no client has a text, until it runs out.
+// The texts are given once, and again within the grace (PairConfig.Grace) or, if that is later, until
+// two intervals of the device have passed or its codes run out; never again with NoGrace, or once the
+// session has been refreshed. So a device that lost the answer gets the same texts, as does each of
+// many Polls at once. After any other error, or a crash, Poll again gives them. If the device does not
+// poll again, a session may stay of which no client has a text, until it runs out.
 //
 // As long as no user has decided, the error is ErrAuthorizationPending, or ErrSlowDown if the device
 // polls before its interval has passed. The store keeps each ErrSlowDown: the interval is 5 seconds
@@ -207,15 +208,15 @@ func (r *redeeming) giveTexts(tx storage.Tx, now time.Time) (err error) {
 	return putIn(tx, rec)
 }
 
-// markRedeemed redeems the log-in, which may be given again until the grace ends. It does not ask
-// whether the codes have run out since the session got its texts in time.
+// markRedeemed redeems the log-in. It does not ask whether the codes have run out since the session got
+// its texts in time.
 func (r *redeeming) markRedeemed(now time.Time) (bool, error) {
 	l := &r.login
 	if r.repeated = l.state == deviceRedeemed; r.repeated {
 		return false, r.d.judge(l, now)
 	}
 	l.state = deviceRedeemed
-	l.rec.ExpiresAt = steady.Add(now, r.d.p.grace)
+	l.rec.ExpiresAt = l.repeatable(now, r.d.p.grace)
 	l.rec.MaxExpiresAt = l.rec.ExpiresAt
 	return true, nil
 }

@@ -19,7 +19,7 @@ type deviceModel struct {
 	now      time.Duration // since Begin
 	state    string        // "", "approved", "denied" or "redeemed"
 	by       int           // the subject that approved
-	until    time.Duration // when the codes, or the grace, end
+	until    time.Duration // when the codes end, or the time in which the texts are given again
 	interval time.Duration
 	polled   time.Duration // the last Poll that found it undecided; negative: none
 	swept    bool
@@ -140,7 +140,7 @@ func (m *deviceModel) poll() string {
 		code = "replaced"
 	}
 	if code == "ok" && m.state == "approved" {
-		m.state, m.until, s.texts = "redeemed", m.now+deviceGrace, true
+		m.state, m.until, s.texts = "redeemed", max(m.now+deviceGrace, min(m.now+2*m.interval, m.until)), true
 	}
 	return code
 }
