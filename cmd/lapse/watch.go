@@ -28,7 +28,7 @@ func (c *watchCommand) Run(a *app) error {
 			if _, database := t.(*alone); !database || !errors.Is(err, lapse.ErrUnavailable) {
 				return err
 			}
-			a.say("lapse: %s; watching again", plain(err.Error()))
+			a.warn(fmt.Errorf("%w; watching again", err))
 			select { // the store connects again by itself
 			case <-time.After(time.Second):
 			case <-ctx.Done():
@@ -49,7 +49,7 @@ func (a *app) watch(ctx context.Context, t tokens, q lapse.Query) error {
 		switch {
 		case errors.Is(err, lapse.ErrCorrupt):
 			damaged = err
-			a.say("lapse: %s", plain(err.Error()))
+			a.warn(err)
 			continue
 		case err == nil:
 			err = a.printChange(ctx, t, change)
