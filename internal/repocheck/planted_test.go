@@ -383,7 +383,16 @@ func f() {}
 -- a/a_test.go --
 // Package a has tests for anybody.
 package a
-`, []string{"a/a.go:1", "a/a.go:10", "a/a.go:4", "a/a.go:4", "a/a.go:5", "a/a.go:8", "a/a.go:9"}},
+-- docs/a.md --
+# What Nobody reads
+
+All is well, but
+for one word.
+
+'''console
+$ su nobody
+'''
+`, []string{"a/a.go:1", "a/a.go:10", "a/a.go:4", "a/a.go:4", "a/a.go:5", "a/a.go:8", "a/a.go:9", "docs/a.md:1", "docs/a.md:3"}},
 
 	{"method names", "on three types", `
 -- a/a.go --

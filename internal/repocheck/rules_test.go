@@ -85,7 +85,7 @@ var rules = []rule{
 	},
 	{
 		name:  "plain words",
-		want:  "A comment names its subject: not whoever, nobody, somebody, anybody, anew or \"but for\". docs/glossary.md has the words of our own.",
+		want:  "A comment names its subject, and so does a sentence of a document: not whoever, nobody, somebody, anybody, anew or \"but for\". docs/glossary.md has the words of our own.",
 		check: plainWords,
 	},
 	{
