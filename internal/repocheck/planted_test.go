@@ -673,6 +673,35 @@ package one
 func TestOne(t *testing.T) {}
 `, []string{"docs/design.md:3"}},
 
+	{"named tests", "that are gone", `
+-- docs/a.md --
+TestOne shows it, and FuzzTwo; Tests are many, and Testing is good.
+TestGone does not, nor TestOn.
+
+'''sh
+go test -run '^TestOn' .
+go test -run '^TestOn$' .
+go test -run '^TestTwo' .
+'''
+-- .ci/run --
+campaign . TestInner
+campaign . TestLost
+-- one_test.go --
+package one
+
+func TestOne(t *testing.T) {}
+-- nested/go.mod --
+module nested
+-- nested/nested_test.go --
+package nested
+
+func TestInner(t *testing.T) {}
+
+func FuzzTwo(f *testing.F) {}
+-- nested/README.md --
+TestOfAnother is told by another module.
+`, []string{".ci/run:2", "docs/a.md:2", "docs/a.md:2", "docs/a.md:6", "docs/a.md:7"}},
+
 	{"token fields", "missing, of another type, unknown", `
 -- token.go --
 package lapse

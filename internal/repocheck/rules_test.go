@@ -120,6 +120,11 @@ var rules = []rule{
 		check: decisionTests,
 	},
 	{
+		name:  "named tests",
+		want:  "A test that a Markdown file or .ci/run names exists in a module of this repository, or begins with the name where that is written as ^TestX without a $.",
+		check: namedTests,
+	},
+	{
 		name:  "token fields",
 		want:  "The comment of lapse.Token lists the fields of storage.Token, with their types and in their order.",
 		check: tokenFields,
