@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,12 +25,13 @@ import (
 // fixture is a Manager with everything around it that a test looks at.
 type fixture struct {
 	*lapse.Manager
-	t      *testing.T
-	ctx    context.Context
-	clock  *lapsetest.StepClock
-	store  *storagetest.Faulty
-	events []lapse.Event
+	t     *testing.T
+	ctx   context.Context
+	clock *lapsetest.StepClock
+	store *storagetest.Faulty
 
+	mu       sync.Mutex    // of what Observe keeps: a goroutine of the Manager tells of the ends of holds
+	events   []lapse.Event // told returns them while such a goroutine runs
 	failures []lapse.Event // of calls that could not tell
 }
 
@@ -46,6 +48,8 @@ func newFixture(t *testing.T, cfg lapse.Config) *fixture {
 // event.go look at. It leaves out the cuts, which a goroutine of the Manager tells of at some time.
 func (f *fixture) observe(_ context.Context, e lapse.Event) {
 	e.Verb, e.Prefix, e.Before = 0, "", nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch e.Kind {
 	case lapse.EventCut:
 	case lapse.EventCouldNotTell:
@@ -53,6 +57,13 @@ func (f *fixture) observe(_ context.Context, e lapse.Event) {
 	default:
 		f.events = append(f.events, e)
 	}
+}
+
+// told returns a copy of the events.
+func (f *fixture) told() []lapse.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.events)
 }
 
 // manager makes another Manager on the same store and clock.

@@ -56,8 +56,8 @@ func (p *pairs) others(cfg lapse.PairConfig) *lapse.Pairs {
 // beside returns other Pairs on the same store and clock as p is one.
 func (p *pairs) beside(cfg lapse.PairConfig) *pairs {
 	p.t.Helper()
-	f := *p.fixture
-	other := &pairs{fixture: &f}
+	f := &fixture{t: p.t, ctx: p.ctx, clock: p.clock, store: p.store}
+	other := &pairs{fixture: f}
 	other.Pairs = other.others(cfg)
 	f.Manager = other.Access()
 	return other
@@ -1083,8 +1083,7 @@ func TestRefreshTextIsNoBearer(t *testing.T) {
 	s := p.session3(lapse.Grant{})
 	m := p.manager(lapse.Config{Prefix: "lapse_refresh"})
 	own := *p
-	fixture := *p.fixture
-	own.fixture, fixture.Manager = &fixture, m
+	own.fixture = &fixture{Manager: m, t: t, ctx: p.ctx, clock: p.clock, store: p.store}
 	plain := own.issue(lapse.Grant{Subject: "ana"})
 	rotated := rotate(t, own.fixture, plain.Bearer, time.Minute)
 	child, err := own.Delegate(p.ctx, rotated.Bearer, lapse.Grant{})

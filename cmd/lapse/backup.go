@@ -32,12 +32,13 @@ func (c *backupCommand) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		defer os.Remove(copied)
-		tokens, err := proven(a, copied)
+		defer copied.Close()
+		defer os.Remove(copied.Name())
+		tokens, err := proven(a, copied.Name())
 		if err != nil {
 			return fmt.Errorf("the copy is no good, and was removed: %w", err)
 		}
-		if err := c.name(copied); err != nil {
+		if err := c.name(copied.Name()); err != nil {
 			return err
 		}
 		if dir, err := os.Open(filepath.Dir(c.To)); err == nil { // the name survives a power cut, where the system can do that
@@ -90,20 +91,24 @@ func (c *backupCommand) stream(a *app) error {
 	return a.with(toWrite, func(ctx context.Context, t tokens) error { return t.Backup(ctx, a.stdout) })
 }
 
-// copyOf writes a copy into a new file of mode 0600 beside To and returns its path.
-func (c *backupCommand) copyOf(ctx context.Context, a *app, t tokens) (path string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(c.To), "."+filepath.Base(c.To)+".*")
+// copyOf writes a copy into a temporary file for To, and returns the file. It removes the stale ones first.
+func (c *backupCommand) copyOf(ctx context.Context, a *app, t tokens) (*os.File, error) {
+	removeStale(c.To)
+	f, err := newTemp(c.To)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	stats, _ := t.StoreStats(ctx) // for the progress alone
 	p := a.progress("copying")
 	defer p.clear()
-	err = errors.Join(t.Backup(ctx, p.writer(f, stats.FileSize)), f.Sync(), f.Close())
+	err = errors.Join(t.Backup(ctx, p.writer(f, stats.FileSize)), f.Sync())
+	if err != nil || !hasLocks {
+		err = errors.Join(err, f.Close())
+	}
 	if err != nil {
 		os.Remove(f.Name())
 	}
-	return f.Name(), err
+	return f, err
 }
 
 // name gives the copy its name in one step.

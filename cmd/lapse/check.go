@@ -34,7 +34,7 @@ func (a *app) check(ctx context.Context, t tokens) error {
 		case errors.Is(err, lapse.ErrCorrupt):
 			damaged++
 			first = cmp.Or(first, err)
-			a.say("lapse: %s", plain(err.Error()))
+			a.warn(err)
 		case err != nil:
 			return err
 		default:

@@ -18,6 +18,7 @@ import (
 
 // server is the PostgreSQL that TestMain has started, or why there is none.
 var server struct {
+	*pgtest.Server
 	dsn string
 	err error
 }
@@ -32,7 +33,7 @@ func withServer(f func() int) int {
 	defer os.RemoveAll(dir)
 	s, err := pgtest.Start(context.Background(), dir, pgtest.Options{})
 	if server.err = err; err == nil {
-		server.dsn = s.DSN()
+		server.Server, server.dsn = s, s.DSN()
 		defer s.Stop("immediate")
 	}
 	return f()

@@ -67,6 +67,16 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// warn prints err, after which the verb goes on.
+func (a *app) warn(err error) {
+	if a.json {
+		line, _ := json.Marshal(map[string]any{"error": hidden(err.Error()), "code": lapse.Code(err)})
+		a.say("%s", line)
+		return
+	}
+	a.say("lapse: %s", plain(err.Error()))
+}
+
 // fail prints err, without what may be a secret, and returns its exit code.
 func (a *app) fail(err error) int {
 	code := exitCode(err)

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed-55daa01a/lapse"
@@ -66,5 +68,45 @@ func TestExitCodesAreDocumented(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the page has %v, the command %v", got, want)
+	}
+}
+
+// TestErrorsAreJSON: with --json or LAPSE_JSON all that standard error has of errors are objects, one a line, also
+// where the arguments are wrong.
+func TestErrorsAreJSON(t *testing.T) {
+	w := fileAlone(t)
+	secret := w.issue(lapse.Grant{Subject: "ana", Name: "damaged"}).Bearer
+	w.damage("damaged")
+	for _, row := range []struct {
+		env  string
+		args []string
+		code int
+		json bool
+	}{
+		{"0", []string{"ls", "--nope", "--json"}, exitUsage, true},
+		{"0", []string{"--json", "ls", "--nope"}, exitUsage, true},
+		{"0", []string{"--json=yes", "verfy"}, exitUsage, true},
+		{"0", []string{"--json"}, exitUsage, true},
+		{"0", []string{"show", "--json"}, exitUsage, true},
+		{"0", []string{"show", secret, "--json"}, exitUsage, true},
+		{"1", []string{"ls", "--nope"}, exitUsage, true},
+		{"0", []string{"ls", "--json"}, exitDamaged, true},
+		{"0", []string{"check", "--json"}, exitDamaged, true},
+		{"0", []string{"ls", "--nope"}, exitUsage, false},
+		{"1", []string{"--json=no", "ls", "--nope"}, exitUsage, false},
+		{"0", []string{"ls", "ana", "--", "--json"}, exitUsage, false},
+		{"0", []string{"ls"}, exitDamaged, false},
+	} {
+		t.Setenv("LAPSE_JSON", row.env)
+		got := w.lapseOnly(row.args...).wants(t, row.code)
+		for line := range strings.Lines(got.stderr) {
+			var object struct{ Error, Code string }
+			if err := json.Unmarshal([]byte(line), &object); (err == nil && object.Error != "") != row.json {
+				t.Errorf("LAPSE_JSON=%s lapse %q printed %q", row.env, row.args, line)
+			}
+		}
+		if got.stderr == "" || strings.Contains(got.stderr, secret) {
+			t.Errorf("lapse %q printed %q", row.args, got.stderr)
+		}
 	}
 }

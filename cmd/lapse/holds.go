@@ -31,7 +31,7 @@ func (c *holdsCommand) Run(a *app) error {
 			switch {
 			case errors.Is(err, lapse.ErrCorrupt):
 				damaged = err
-				a.say("lapse: %s", plain(err.Error()))
+				a.warn(err)
 				continue
 			case err != nil:
 				return err

@@ -66,7 +66,7 @@ func (a *app) list(ctx context.Context, t tokens, all iter.Seq2[lapse.Token, err
 		switch {
 		case errors.Is(err, lapse.ErrCorrupt):
 			damaged = err
-			a.say("lapse: %s", plain(err.Error()))
+			a.warn(err)
 			continue
 		case err != nil:
 			return errors.Join(err, rows.flush())

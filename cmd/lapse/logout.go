@@ -58,7 +58,7 @@ func (c *logoutCommand) question(ctx context.Context, a *app, t tokens) (string,
 	}
 	n, err := t.Count(ctx, lapse.Query{Subject: c.Subject, Live: true})
 	if errors.Is(err, lapse.ErrCorrupt) {
-		a.say("lapse: %s", plain(err.Error())) // that token is refused already
+		a.warn(err) // that token is refused already
 	} else if err != nil {
 		return "", err
 	}

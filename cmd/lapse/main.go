@@ -6,6 +6,8 @@ import (
 	"os/signal"
 	"reflect"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,6 +42,7 @@ func (a *app) run(args []string) (status int) {
 			panic(p)
 		}
 	}()
+	a.json = asksJSON(args)
 	var c cli
 	parser, err := kong.New(&c,
 		kong.Name("lapse"),
@@ -69,6 +72,23 @@ func (a *app) run(args []string) (status int) {
 		return a.fail(err)
 	}
 	return 0
+}
+
+// asksJSON reports whether args, or else LAPSE_JSON, ask for JSON. It tells how an error of args is printed, of
+// which the grammar fills in no flag.
+func asksJSON(args []string) bool {
+	yes := []string{"true", "1", "yes"} // as the grammar has them
+	asks := slices.Contains(yes, strings.ToLower(os.Getenv("LAPSE_JSON")))
+	for _, arg := range args {
+		name, value, given := strings.Cut(arg, "=")
+		switch {
+		case arg == "--":
+			return asks
+		case name == "--json":
+			asks = !given || slices.Contains(yes, strings.ToLower(value))
+		}
+	}
+	return asks
 }
 
 // version returns the version of the module, as go install knows it.

@@ -22,24 +22,27 @@ func (c *watchCommand) Run(a *app) error {
 		return err
 	}
 	q := lapse.Query{Subject: subject, Prefix: a.place.Prefix, Name: c.Name}
-	err = a.with(toWatch, func(ctx context.Context, t tokens) error {
-		for {
-			err := a.watch(ctx, t, q)
-			if _, database := t.(*alone); !database || !errors.Is(err, lapse.ErrUnavailable) {
-				return err
-			}
-			a.say("lapse: %s; watching again", plain(err.Error()))
-			select { // the store connects again by itself
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
+	err = a.with(toWatch, func(ctx context.Context, t tokens) error { return a.watchOn(ctx, t, q) })
 	if a.ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// watchOn is watch, except that it watches a database again, a second later, when the connection has failed.
+func (a *app) watchOn(ctx context.Context, t tokens, q lapse.Query) error {
+	for {
+		err := a.watch(ctx, t, q)
+		if _, database := t.(*alone); !database || !errors.Is(err, lapse.ErrUnavailable) {
+			return err
+		}
+		a.warn(fmt.Errorf("%w; watching again", err))
+		select { // the store connects again by itself
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // watch prints the changes of q until the watch ends.
@@ -49,7 +52,7 @@ func (a *app) watch(ctx context.Context, t tokens, q lapse.Query) error {
 		switch {
 		case errors.Is(err, lapse.ErrCorrupt):
 			damaged = err
-			a.say("lapse: %s", plain(err.Error()))
+			a.warn(err)
 			continue
 		case err == nil:
 			err = a.printChange(ctx, t, change)

@@ -48,7 +48,7 @@ var facts = []struct {
 		{"Mon 10:30", `header "Token"`, "401  no credentials", "401  ErrMalformed"},
 		{"Mon 10:30", `header "Token a b"`, "401  token string should not contain spaces", "401  ErrMalformed"},
 		{"Mon 10:30", "header that is not UTF-8", "401  token string contains invalid characters", "401  ErrMalformed"},
-		{"Mon 10:30", "a key that nobody has", "401  invalid token", "401  ErrMalformed"},
+		{"Mon 10:30", "a key that no user has", "401  invalid token", "401  ErrMalformed"},
 		{"Mon 10:40", "a request of an inactive user", "401  user inactive or deleted", "401  ErrRefused"},
 		{"Mon 10:40", "log in as an inactive user", "400", "400  ErrRefused"},
 		{"Mon 10:55", "active again, before it ran out", "200  token 3, until Mon 11:25", "200  token 3, until Mon 11:25"},

@@ -62,7 +62,7 @@ func (t *tour) headers() {
 		{`header "Token"`, ""},
 		{`header "Token a b"`, "a b"},
 		{"header that is not UTF-8", "a\xff"},
-		{"a key that nobody has", "9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"},
+		{"a key that no user has", "9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"},
 	} {
 		t.step(h.what, t.django.header(h.text), t.lapse.header(h.text), "")
 	}

@@ -15,7 +15,7 @@ import (
 
 // reopen closes the file under a server that goes on, and opens it again.
 func (t *tour) reopen() error {
-	t.heading("A store that cannot answer logs nobody out")
+	t.heading("A store that cannot answer logs no user out")
 	t.clock.Add(5 * time.Minute)
 	if err := t.store.Close(); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (t *tour) reopen() error {
 // thief of the file would. The file holds digests only. The search finds the IDs, which
 // are no secret: that shows that it works.
 func (t *tour) searchFile() error {
-	t.heading("What somebody who steals the file gets")
+	t.heading("What a thief of the file gets")
 	if err := t.store.Close(); err != nil {
 		return err
 	}

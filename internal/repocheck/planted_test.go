@@ -383,7 +383,16 @@ func f() {}
 -- a/a_test.go --
 // Package a has tests for anybody.
 package a
-`, []string{"a/a.go:1", "a/a.go:10", "a/a.go:4", "a/a.go:4", "a/a.go:5", "a/a.go:8", "a/a.go:9"}},
+-- docs/a.md --
+# What Nobody reads
+
+All is well, but
+for one word.
+
+'''console
+$ su nobody
+'''
+`, []string{"a/a.go:1", "a/a.go:10", "a/a.go:4", "a/a.go:4", "a/a.go:5", "a/a.go:8", "a/a.go:9", "docs/a.md:1", "docs/a.md:3"}},
 
 	{"method names", "on three types", `
 -- a/a.go --
@@ -663,6 +672,35 @@ package one
 
 func TestOne(t *testing.T) {}
 `, []string{"docs/design.md:3"}},
+
+	{"named tests", "that are gone", `
+-- docs/a.md --
+TestOne shows it, and FuzzTwo; Tests are many, and Testing is good.
+TestGone does not, nor TestOn.
+
+'''sh
+go test -run '^TestOn' .
+go test -run '^TestOn$' .
+go test -run '^TestTwo' .
+'''
+-- .ci/run --
+campaign . TestInner
+campaign . TestLost
+-- one_test.go --
+package one
+
+func TestOne(t *testing.T) {}
+-- nested/go.mod --
+module nested
+-- nested/nested_test.go --
+package nested
+
+func TestInner(t *testing.T) {}
+
+func FuzzTwo(f *testing.F) {}
+-- nested/README.md --
+TestOfAnother is told by another module.
+`, []string{".ci/run:2", "docs/a.md:2", "docs/a.md:2", "docs/a.md:6", "docs/a.md:7"}},
 
 	{"token fields", "missing, of another type, unknown", `
 -- token.go --

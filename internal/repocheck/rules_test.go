@@ -85,7 +85,7 @@ var rules = []rule{
 	},
 	{
 		name:  "plain words",
-		want:  "A comment names its subject: not whoever, nobody, somebody, anybody, anew or \"but for\". docs/glossary.md has the words of our own.",
+		want:  "A comment names its subject, and so does a sentence of a document: not whoever, nobody, somebody, anybody, anew or \"but for\". docs/glossary.md has the words of our own.",
 		check: plainWords,
 	},
 	{
@@ -118,6 +118,11 @@ var rules = []rule{
 		name:  "decisions",
 		want:  "The table \"What shows it\" in docs/design.md has one row for each decision ### Dn, and each row names a test that exists.",
 		check: decisionTests,
+	},
+	{
+		name:  "named tests",
+		want:  "A test that a Markdown file or .ci/run names exists in a module of this repository, or begins with the name where that is written as ^TestX without a $.",
+		check: namedTests,
 	},
 	{
 		name:  "token fields",

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,18 +28,27 @@ func worded(t *tree) (files []*goFile) {
 // bannedWords make a reader guess of whom or of what a sentence speaks.
 var bannedWords = regexp.MustCompile(`(?i)\b(whoever|nobody|somebody|anybody|anew|but\s+for)\b`)
 
-func plainWords(t *tree) []violation {
-	var found []violation
+func plainWords(t *tree) (found []violation) {
 	for _, f := range worded(t) {
 		for _, group := range f.ast.Comments {
-			for _, at := range bannedWords.FindAllStringIndex(commentText(group), -1) {
-				line := t.fset.Position(group.Pos()).Line + strings.Count(commentText(group)[:at[0]], "\n")
-				found = append(found, violation{
-					fmt.Sprintf("%s:%d", f.path, line),
-					fmt.Sprintf("%q in a comment", strings.Join(strings.Fields(commentText(group)[at[0]:at[1]]), " ")),
-				})
-			}
+			found = append(found, banned(f.path, t.fset.Position(group.Pos()).Line, commentText(group))...)
 		}
+	}
+	for _, name := range t.all {
+		if text, ok := t.read(name); ok && path.Ext(name) == ".md" {
+			found = append(found, banned(name, 1, strings.Join(prose(text), "\n"))...)
+		}
+	}
+	return found
+}
+
+// banned returns the banned words in text, which begins at that line of the file.
+func banned(file string, line int, text string) (found []violation) {
+	for _, at := range bannedWords.FindAllStringIndex(text, -1) {
+		found = append(found, violation{
+			fmt.Sprintf("%s:%d", file, line+strings.Count(text[:at[0]], "\n")),
+			fmt.Sprintf("%q in a comment or a document", strings.Join(strings.Fields(text[at[0]:at[1]]), " ")),
+		})
 	}
 	return found
 }

@@ -60,7 +60,7 @@ func (e *Endpoints) pollDevice(w http.ResponseWriter, r *http.Request, client st
 	pair, err := e.o.Devices.Poll(r.Context(), code, client)
 	switch {
 	case err == nil:
-		reply(w, http.StatusOK, pair)
+		e.replyPair(w, pair)
 	case errors.Is(err, lapse.ErrAuthorizationPending):
 		fail(w, http.StatusBadRequest, "authorization_pending", "")
 	case errors.Is(err, lapse.ErrSlowDown):

@@ -46,5 +46,11 @@
 // # Tokens that are bound to a key
 //
 // Let a middleware outside of the Guard and of the Endpoints verify the proof, and put it into the
-// context of the request by lapse.WithProof.
+// context of the request by lapse.WithProof. A Thumbprint does not say what it is the hash of. So a server
+// says it once, to the Guard by Options.DPoP, and to the Endpoints by ServerOptions.Confirmation: the
+// token_type of an answer, and the cnf of an introspection, follow from that. A server has one kind of key;
+// with two kinds it needs Endpoints for each.
+//
+// An introspection by a text of another system (lapse.Config.Foreign) that is bound to a key wants the proof
+// in its context, whatever Confirmation says.
 package lapsehttp

@@ -30,6 +30,13 @@ type ServerOptions struct {
 	// refuses the log-in, and a *lapse.GrantError is 400. Any other error is 503.
 	Grant func(r *http.Request, subject string) (lapse.Grant, error)
 
+	// Confirmation is the member of cnf for the Thumbprints of all tokens that are bound to a key: "jkt" where
+	// they are of the keys of DPoP proofs (RFC 9449 section 6.2), and "x5t#S256" where they are of certificates
+	// (RFC 8705 section 3.2). With "jkt" the token_type of such a token is DPoP, not Bearer. With either,
+	// Introspect wants no proof, and tells cnf: the resource server has to verify the proof itself, and to
+	// compare the key of the proof with cnf. Without Confirmation Introspect tells no cnf, and wants the proof.
+	Confirmation string
+
 	// Devices logs in devices without a keyboard, by DeviceAuthorization and the device_code grant of
 	// Token (RFC 8628). nil serves neither. The page at VerificationURI is yours: it calls Lookup, and
 	// then Approve or Deny, for a user who is logged in.
@@ -48,13 +55,16 @@ type Endpoints struct {
 }
 
 // NewEndpoints returns the Endpoints of pairs. lapse.ErrInvalidConfig says that pairs or
-// ServerOptions.Client is nil, or that Devices have no VerificationURI.
+// ServerOptions.Client is nil, that Confirmation is none of its values, or that Devices have no
+// VerificationURI.
 func NewEndpoints(pairs *lapse.Pairs, o ServerOptions) (*Endpoints, error) {
 	switch {
 	case pairs == nil:
 		return nil, fmt.Errorf("%w: lapsehttp: pairs is nil; lapse.NewPairs makes them", lapse.ErrInvalidConfig)
 	case o.Client == nil:
 		return nil, fmt.Errorf("%w: lapsehttp: ServerOptions.Client is nil; return \"\" and nil for every request if all clients are one program", lapse.ErrInvalidConfig)
+	case o.Confirmation != "" && o.Confirmation != jkt && o.Confirmation != "x5t#S256":
+		return nil, fmt.Errorf("%w: lapsehttp: ServerOptions.Confirmation: want jkt, x5t#S256 or nothing", lapse.ErrInvalidConfig)
 	case o.Devices != nil && o.VerificationURI == "":
 		return nil, fmt.Errorf("%w: lapsehttp: ServerOptions.VerificationURI is empty; give the address of the page for user codes", lapse.ErrInvalidConfig)
 	}

@@ -265,7 +265,8 @@ func TestNew(t *testing.T) {
 	_, noTokens := lapsehttp.New(nil, lapsehttp.Options{})
 	_, noPairs := lapsehttp.NewEndpoints(nil, lapsehttp.ServerOptions{Client: authenticate})
 	_, noClient := lapsehttp.NewEndpoints(w.pairs, lapsehttp.ServerOptions{})
-	for name, err := range map[string]error{"tokens": noTokens, "pairs": noPairs, "Client": noClient} {
+	_, wrong := lapsehttp.NewEndpoints(w.pairs, lapsehttp.ServerOptions{Client: authenticate, Confirmation: "JKT"})
+	for name, err := range map[string]error{"tokens": noTokens, "pairs": noPairs, "Client": noClient, "Confirmation": wrong} {
 		if !errors.Is(err, lapse.ErrInvalidConfig) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}

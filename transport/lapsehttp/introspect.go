@@ -18,6 +18,8 @@ type introspection struct {
 	Iat       int64  `json:"iat"`
 	Sub       string `json:"sub"`
 	Jti       string `json:"jti"` // ID#generation, as in the events of a Manager
+
+	Cnf map[string]string `json:"cnf,omitempty"` // the Thumbprint, under the name of ServerOptions.Confirmation
 }
 
 // Introspect is the introspection endpoint (RFC 7662), for the servers that ServerOptions.Resource
@@ -26,7 +28,8 @@ type introspection struct {
 // rounded down to seconds.
 //
 // The answer for every text that is no good, for whatever reason, is {"active":false}, and so it is for
-// a token that is bound to a key whose proof is not in the context. What lapse cannot tell is 503.
+// a token that is bound to a key whose proof is not in the context, unless ServerOptions.Confirmation has
+// cnf name the key. What lapse cannot tell is 503.
 func (e *Endpoints) Introspect(w http.ResponseWriter, r *http.Request) {
 	if !form(w, r) {
 		return
@@ -53,19 +56,19 @@ func (e *Endpoints) Introspect(w http.ResponseWriter, r *http.Request) {
 
 // introspect answers what is known of text.
 func (e *Endpoints) introspect(w http.ResponseWriter, r *http.Request, text string) {
-	peek, kind := e.pairs.Access().Peek, "Bearer"
+	peek, kind := e.pairs.Access().Peek, e.tokenType
 	if e.isRefresh(text) {
-		peek, kind = e.pairs.Peek, ""
+		peek, kind = e.pairs.Peek, func(*lapse.Token) string { return "" }
 	}
 	tok, err := lapse.Token{}, lapse.ErrMalformed
 	if len(text) <= maxBearer {
-		tok, err = peek(r.Context(), text)
+		tok, err = peek(e.withKeyOf(r.Context(), text), text)
 	}
 	switch {
 	case err == nil:
 		reply(w, http.StatusOK, introspection{
-			Active: true, Scope: tok.Scope, ClientID: tok.Client, TokenType: kind, Exp: tok.ExpiresAt.Unix(), Iat: tok.IssuedAt.Unix(),
-			Sub: tok.Subject, Jti: fmt.Sprintf("%v#%d", tok.ID, tok.Generation),
+			Active: true, Scope: tok.Scope, ClientID: tok.Client, TokenType: kind(&tok), Exp: tok.ExpiresAt.Unix(), Iat: tok.IssuedAt.Unix(),
+			Sub: tok.Subject, Jti: fmt.Sprintf("%v#%d", tok.ID, tok.Generation), Cnf: e.cnf(&tok),
 		})
 	case errors.Is(err, lapse.ErrUnauthenticated):
 		reply(w, http.StatusOK, map[string]bool{"active": false})

@@ -39,7 +39,7 @@ func LogIn[C any](e *Endpoints, verifiers ...lapse.Verifier[C]) http.Handler {
 			failLogIn(w, err)
 			return
 		}
-		reply(w, http.StatusOK, pair)
+		e.replyPair(w, pair)
 	})
 }
 

@@ -53,5 +53,5 @@ func (e *Endpoints) refresh(w http.ResponseWriter, r *http.Request, client strin
 		failGrant(w, err)
 		return
 	}
-	reply(w, http.StatusOK, pair)
+	e.replyPair(w, pair)
 }

@@ -73,7 +73,7 @@ async function signIn(event) {
   }
 }
 
-// Somebody who clicks or types uses this device. The server is told of that once a
+// A person who clicks or types uses this device. The server is told of that once a
 // second at most.
 let uses = false;
 let told = -Infinity;

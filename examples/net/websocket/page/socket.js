@@ -36,7 +36,7 @@ export function connect(token, on) {
       const answer = await fetch('/device', { headers: { Authorization: `Bearer ${token}` } });
       if (answer.status === 401) return end((await answer.json()).reason);
     } catch {
-      // Nobody answers. That says nothing about the token.
+      // No server answers. That says nothing about the token.
     }
     again();
   }
