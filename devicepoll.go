@@ -14,11 +14,10 @@ import (
 // Pairs.Issue does. They work from then on, and the session lives for its TTL from then on. client is
 // the Client of the DeviceRequest.
 //
-// The texts are given once, and again within the grace (PairConfig.Grace) or, if that is later, until
-// two intervals of the device have passed or its codes run out; never again with NoGrace, or once the
-// session has been refreshed. So a device that lost the answer gets the same texts, as does each of
-// many Polls at once. After any other error, or a crash, Poll again gives them. If the device does not
-// poll again, a session may stay of which no client has a text, until it runs out.
+// The texts are given again, to a device that lost the answer and to each of many Polls at once, within
+// the grace (PairConfig.Grace) and within two intervals of the device as long as its codes live. They
+// are given once with NoGrace, and never after a refresh. After any other error, or a crash, Poll again
+// gives them. If the device polls no more, a session of which no client has a text stays until it ends.
 //
 // As long as no user has decided, the error is ErrAuthorizationPending, or ErrSlowDown if the device
 // polls before its interval has passed. The store keeps each ErrSlowDown: the interval is 5 seconds
