@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse/internal/hold"
 	"github.com/seed-55daa01a/lapse/internal/race"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -283,7 +284,8 @@ func TestBytesOfHold(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector allocates by itself")
 	}
-	const holds, budget = 5_000, 1320
+	const budget = 1320
+	holds := sample.Of(5_000, 1_000)
 	for name, tt := range map[string]struct {
 		cfg      Config
 		tokens   int

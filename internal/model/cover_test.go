@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	coverDepth = flag.Int("coverdepth", 4, "how many steps after its beginning the state cover takes")
+	coverDepth = flag.Int("coverdepth", 3, "how many steps after its beginning the state cover takes")
 	coverTime  = flag.Duration("covertime", 0, "how long each scenario of the state cover may take; 0: as long as it needs")
 )
 
