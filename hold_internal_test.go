@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -284,9 +286,8 @@ func TestBytesOfHold(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector allocates by itself")
 	}
-	const budget = 1320
-	holds := sample.Of(5_000, 1_000)
-	for name, tt := range map[string]struct {
+	const holds, budget = 5_000, 1320
+	rows := map[string]struct {
 		cfg      Config
 		tokens   int
 		delegate bool
@@ -295,7 +296,12 @@ func TestBytesOfHold(t *testing.T) {
 		"a token each, asked about again": {Config{Admit: letPass, Recheck: day}, holds, false},
 		"ten for a token":                 {Config{}, holds / 10, false},
 		"a delegate each":                 {Config{}, holds, true},
-	} {
+	}
+	for n, name := range slices.Sorted(maps.Keys(rows)) {
+		if !sample.Every(2, n) {
+			continue
+		}
+		tt := rows[name]
 		t.Run(name, func(t *testing.T) {
 			tt.cfg.Policy.MaxTokens, tt.cfg.Policy.MaxDelegates = NoTokenLimit, NoTokenLimit
 			m, _ := managerOver(t, memory.New(), tt.cfg)

@@ -322,9 +322,12 @@ func TestNoErrorTellsASecret(t *testing.T) {
 			s.quiet(t, heard, 8, wrong)
 		})
 	}
-	for _, kind := range []error{ErrNotFound, ErrConflict, ErrUnavailable, ErrOutcomeUnknown, ErrClosed, ErrCorrupt, ErrLocked,
+	for k, kind := range []error{ErrNotFound, ErrConflict, ErrUnavailable, ErrOutcomeUnknown, ErrClosed, ErrCorrupt, ErrLocked,
 		context.Canceled, context.DeadlineExceeded, errOwnDisk} {
-		for _, method := range []string{"Get", "Touch", "Update", "List", "Sweep", "all"} {
+		for n, method := range []string{"Get", "Touch", "Update", "List", "Sweep", "all"} {
+			if !sample.Every(3, k+n) {
+				continue
+			}
 			t.Run(kind.Error()+" by "+method, func(t *testing.T) {
 				s, heard := speaking(t)
 				s.clock.Set(after(time.Minute)) // so that a renewal is due
@@ -1015,9 +1018,12 @@ var togetherOn = [][]string{
 func TestNoTextIsTold(t *testing.T) {
 	race.Alone(t)
 	tried := 0
-	for _, verbs := range togetherOn {
+	for group, verbs := range togetherOn {
 		tried += len(verbs)
-		for _, dead := range []bool{false, true} {
+		for n, dead := range []bool{false, true} {
+			if !sample.Every(2, group+n) {
+				continue
+			}
 			s, heard, kinds := newRefusedScene(t), &said{}, map[EventKind]bool{}
 			var log bytes.Buffer
 			logging := LogEvents(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), &LogOptions{PerMinute: -1})

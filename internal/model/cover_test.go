@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -190,4 +191,10 @@ func TestCover(t *testing.T) {
 			t.Logf("%d states, %d steps compared, %d deep, in %v", states, c.steps, levels, time.Since(begun).Round(time.Millisecond))
 		})
 	}
+}
+
+// TestMain leaves the many small heaps of these tests more garbage.
+func TestMain(m *testing.M) {
+	sample.Garbage()
+	m.Run()
 }

@@ -275,3 +275,9 @@ func TestModel(t *testing.T) {
 		}
 	}
 }
+
+// TestMain leaves the many small heaps of these tests more garbage.
+func TestMain(m *testing.M) {
+	sample.Garbage()
+	m.Run()
+}

@@ -81,6 +81,7 @@ const hanging = 3 * time.Second
 
 // TestMain has eight flaws tried at a time, without -parallel: those that hang only wait.
 func TestMain(m *testing.M) {
+	sample.Garbage()
 	flag.Set("test.parallel", "8")
 	os.Exit(m.Run())
 }
