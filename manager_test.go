@@ -14,9 +14,9 @@ import (
 	"github.com/benbjohnson/clock"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
