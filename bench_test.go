@@ -27,6 +27,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/base62"
 	"github.com/seed-55daa01a/lapse/internal/race"
 	"github.com/seed-55daa01a/lapse/internal/ratio"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/internal/table"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
@@ -1113,7 +1114,8 @@ func TestManyRefreshesTakeConstantSpace(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector allocates by itself")
 	}
-	const sessions, refreshes, budget = 10_000, 20, 500 // and one of them 10,000 times
+	const sessions, budget = 10_000, 500
+	refreshes := sample.Of(20, 3) // and one of them 10,000 times
 	ctx, store := context.Background(), memory.New()
 	p, err := NewPairs(store, PairConfig{Refresh: Config{Policy: Policy{MaxTokens: NoTokenLimit}}})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -455,7 +456,7 @@ func TestForgetSubjectDamaged(t *testing.T) {
 func TestForgetSubjectOfMany(t *testing.T) {
 	lapsetest.OnStores(t, func(t *testing.T, store *storagetest.Faulty) {
 		m, _ := lapsetest.GateManager(t, store, lapse.Policy{})
-		const many = 20_000
+		many := sample.Of(20_000, 5_000)
 		i := issueFor(t, m, lapse.Grant{Subject: "ana"})
 		rec := lapsetest.Must(store.Get(t.Context(), i.ID))
 		err := store.Update(t.Context(), "ana", func(tx storage.Tx) error {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"iter"
 	"maps"
@@ -24,6 +23,7 @@ import (
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/internal/race"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -103,13 +103,16 @@ func TestStorageFaults(t *testing.T) {
 }
 
 func testStorageFaults(t *testing.T, newScene func(*testing.T) *scene) {
-	for _, verb := range verbs {
+	for v, verb := range verbs {
 		if race.Enabled && !strings.HasPrefix(verb.name, "Hold") {
 			continue // one goroutine does it all, and there is nothing for the race detector
 		}
 		calls := len(callsOf(t, newScene, verb.do))
 		for n := 1; n <= calls; n++ {
-			for _, fault := range callFaults {
+			for f, fault := range callFaults {
+				if !sample.Every(3, v+n+f) {
+					continue
+				}
 				name := fmt.Sprintf("%s/call %d/%v %v", verb.name, n, fault.mode, fault.err)
 				if strings.HasPrefix(verb.name, "Hold") && n == verb.use && fault.mode == storagetest.Hang {
 					continue // its context has ended, and with it the hold
@@ -347,16 +350,6 @@ func wantNoVerdict(t *testing.T, name string, err, cause error) {
 	}
 }
 
-var wholeTests = flag.Bool("whole", false, "the long tests run at full length")
-
-// shorter returns short, or whole with -whole.
-func shorter(whole, short int) int {
-	if *wholeTests {
-		return whole
-	}
-	return short
-}
-
 // TestFault19StoresDecideNothing: whatever a store returns from whichever call, a verb
 // answers that it could not tell, or is a use that is good all the same. Without -whole a call
 // returns each verdict in one of three forms, by turns.
@@ -374,7 +367,10 @@ func TestFault19StoresDecideNothing(t *testing.T) {
 					continue // there it is the store's to say
 				}
 				forms := []error{fmt.Errorf("%w: %w", errDisk, verdict), fmt.Errorf("%w: %w", lapse.ErrUnavailable, verdict), verdict}
-				if !*wholeTests {
+				if !sample.Every(2, v+i+n) {
+					continue
+				}
+				if !sample.Whole() {
 					forms = forms[(v+i+n)%len(forms):][:1]
 				}
 				for _, says := range forms {
@@ -768,15 +764,20 @@ func (tx sayingTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
 // tell, or is a use that is good all the same.
 func TestFault19TransactionsDecideNothing(t *testing.T) {
 	others, tries := otherVerdicts(t), 0
-	for _, verb := range verbs {
-		for _, op := range []string{"Get", "Put", "Living"} {
-			for name, says := range map[string]error{
+	for v, verb := range verbs {
+		for o, op := range []string{"Get", "Put", "Living"} {
+			all := map[string]error{
 				"a refusal":                  others["another's refusal"],
 				"another's ErrLimit":         others["another's ErrLimit"],
 				"unavailable and damaged":    fmt.Errorf("%w: %w", storage.ErrUnavailable, storage.ErrCorrupt),
 				"late and not found":         fmt.Errorf("%w: %w", storage.ErrNotFound, context.DeadlineExceeded),
 				"not found, and its refusal": fmt.Errorf("%w: %w", storage.ErrNotFound, others["another's refusal"]),
-			} {
+			}
+			for i, name := range slices.Sorted(maps.Keys(all)) {
+				says := all[name]
+				if !sample.Every(3, v+o+i) {
+					continue
+				}
 				for n := range 4 {
 					s := newScene(t)
 					store := &sayingStore{Store: s.on, op: op, left: n, err: says}

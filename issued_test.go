@@ -31,6 +31,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-55daa01a/lapse/internal/race"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -168,8 +169,11 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 	values, s := holders(t)
 	for name, shapes := range values {
 		t.Run(name, func(t *testing.T) {
-			for shape, v := range shapes {
-				if printers := s.shownBy(v); len(printers) > 0 {
+			for n, shape := range slices.Sorted(maps.Keys(shapes)) {
+				if !sample.Every(3, n+len(name)) {
+					continue
+				}
+				if printers := s.shownBy(shapes[shape]); len(printers) > 0 {
 					t.Errorf("%s: secrets are shown by %s and %d more", shape, printers[0], len(printers)-1)
 				}
 			}
@@ -296,12 +300,16 @@ func TestNoErrorTellsASecret(t *testing.T) {
 	race.Alone(t)
 	t.Run("malformed", func(t *testing.T) {
 		s, heard := speaking(t)
-		for _, text := range nearMisses(s.issued.Bearer) {
-			for _, err := range bearerVerbs(t.Context(), s.Manager, text) {
+		misses := nearMisses(s.issued.Bearer)
+		for n, name := range slices.Sorted(maps.Keys(misses)) {
+			if !sample.Every(5, n) {
+				continue
+			}
+			for _, err := range bearerVerbs(t.Context(), s.Manager, misses[name]) {
 				heard.err(err)
 			}
 		}
-		s.quiet(t, heard, 500)
+		s.quiet(t, heard, sample.Of(500, 100))
 	})
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
@@ -314,9 +322,12 @@ func TestNoErrorTellsASecret(t *testing.T) {
 			s.quiet(t, heard, 8, wrong)
 		})
 	}
-	for _, kind := range []error{ErrNotFound, ErrConflict, ErrUnavailable, ErrOutcomeUnknown, ErrClosed, ErrCorrupt, ErrLocked,
+	for k, kind := range []error{ErrNotFound, ErrConflict, ErrUnavailable, ErrOutcomeUnknown, ErrClosed, ErrCorrupt, ErrLocked,
 		context.Canceled, context.DeadlineExceeded, errOwnDisk} {
-		for _, method := range []string{"Get", "Touch", "Update", "List", "Sweep", "all"} {
+		for n, method := range []string{"Get", "Touch", "Update", "List", "Sweep", "all"} {
+			if !sample.Every(3, k+n) {
+				continue
+			}
 			t.Run(kind.Error()+" by "+method, func(t *testing.T) {
 				s, heard := speaking(t)
 				s.clock.Set(after(time.Minute)) // so that a renewal is due
@@ -675,8 +686,11 @@ func TestFault2_NothingPrintsASecret(t *testing.T) {
 	}
 	for name, nests := range values {
 		t.Run(name, func(t *testing.T) {
-			for nest, v := range nests {
-				shown, want := hushShown(s, v), ""
+			for n, nest := range slices.Sorted(maps.Keys(nests)) {
+				if !sample.Every(3, n+len(name)) && name != "hushPlanted" {
+					continue
+				}
+				shown, want := hushShown(s, nests[nest]), ""
 				switch name {
 				case "Issued", "Found":
 					want = hushRemainder[nest]
@@ -1004,9 +1018,12 @@ var togetherOn = [][]string{
 func TestNoTextIsTold(t *testing.T) {
 	race.Alone(t)
 	tried := 0
-	for _, verbs := range togetherOn {
+	for group, verbs := range togetherOn {
 		tried += len(verbs)
-		for _, dead := range []bool{false, true} {
+		for n, dead := range []bool{false, true} {
+			if !sample.Every(2, group+n) {
+				continue
+			}
 			s, heard, kinds := newRefusedScene(t), &said{}, map[EventKind]bool{}
 			var log bytes.Buffer
 			logging := LogEvents(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), &LogOptions{PerMinute: -1})

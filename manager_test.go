@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
@@ -1218,4 +1219,10 @@ func TestSweepSparesTheRenewed(t *testing.T) {
 			t.Errorf("left: %v; want the renewed one", left)
 		}
 	})
+}
+
+// TestMain leaves the many small heaps of these tests more garbage.
+func TestMain(m *testing.M) {
+	sample.Garbage()
+	m.Run()
 }

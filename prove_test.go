@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-55daa01a/lapse/internal/race"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/internal/steady"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
@@ -384,7 +385,8 @@ func (s byID) UpdateIDFor(store storage.Store) bool { return store == storage.St
 // byte for byte, and what is told.
 func TestWhatEachTextDoes(t *testing.T) {
 	race.Alone(t)
-	_, wrongByID := playTable(newTextWorld(t, byID{memory.New()}), textVerbs(), func(*textCell, string) bool { return true })
+	n := 0
+	_, wrongByID := playTable(newTextWorld(t, byID{memory.New()}), textVerbs(), func(*textCell, string) bool { n++; return sample.Every(4, n) })
 	if len(wrongByID) > 0 {
 		t.Errorf("on a store that is a storage.IDUpdater: %q", wrongByID)
 	}
@@ -1620,21 +1622,26 @@ func TestProofOfEachText(t *testing.T) {
 		w := newTextWorld(t, memory.New())
 		w.bound, w.proof, w.words = proofKeys[0], proof, unproved
 		whole := name == "no proof"
-		played, wrong := playTable(w, textVerbs(), func(_ *textCell, kind string) bool { return whole || kind == "plain" || kind == "session" })
+		n := 0
+		played, wrong := playTable(w, textVerbs(), func(_ *textCell, kind string) bool {
+			n++
+			return (whole || kind == "plain" || kind == "session") && sample.Every(4, n)
+		})
 		for _, w := range wrong {
 			t.Errorf("%s: %s", name, w)
 		}
-		if played < 500 {
+		if played < sample.Of(500, 100) {
 			t.Errorf("%s: %d texts were presented", name, played)
 		}
 	}
 	w := newTextWorld(t, memory.New())
 	w.bound = proofKeys[0]
-	played, wrong := playTable(w, textVerbs(), func(*textCell, string) bool { return true })
+	n := 0
+	played, wrong := playTable(w, textVerbs(), func(*textCell, string) bool { n++; return sample.Every(4, n) })
 	for _, w := range wrong {
 		t.Errorf("with the proof: %s", w)
 	}
-	if played < 1000 {
+	if played < sample.Of(1000, 250) {
 		t.Errorf("with the proof: %d texts were presented", played)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/internal/race"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
@@ -372,10 +373,7 @@ func compareTimelines(t *testing.T, rounds int, tell teller) (right map[lapse.St
 // TestTimelineIsWhatAuthenticateDoes, under thousands of policies.
 func TestTimelineIsWhatAuthenticateDoes(t *testing.T) {
 	race.Alone(t)
-	rounds := 4_000
-	if testing.Short() {
-		rounds = 400
-	}
+	rounds := sample.Of(4_000, 800)
 	right, wrong := compareTimelines(t, rounds, lapse.Policy.Timeline)
 	if wrong != nil {
 		t.Fatal(wrong)

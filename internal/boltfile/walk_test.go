@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/seed-55daa01a/lapse/internal/sample"
 )
 
 // sound returns files of every form that bbolt writes.
@@ -123,7 +125,7 @@ func TestWalkChurn(t *testing.T) {
 	for _, bare := range []bool{false, true} {
 		o := bbolt.Options{PageSize: 1024, NoFreelistSync: bare}
 		var file []byte
-		for round := range 40 {
+		for round := range sample.Of(40, 12) {
 			var steps []step
 			for range 1 + r.IntN(4) {
 				from := r.IntN(2000)

@@ -17,12 +17,11 @@ const lineLen = 16
 // Table is a row of counters, in stripes. Each stripe has every counter once, and the value of a
 // counter is the sum over the stripes. Each goroutine adds to a stripe that it seldom shares, so that
 // processors share no line of their caches. BenchmarkStripes: two processors then take 0.3 of the
-// time. A Table is safe for concurrent use. A nil Table counts nothing.
+// time. The first addition to a stripe makes it, so that a Table of one goroutine has one. A Table is
+// safe for concurrent use. A nil Table counts nothing.
 type Table struct {
-	cells  []atomic.Uint64
-	keys   int // how many counters a stripe has
-	stride int // how many cells a stripe has
-	mask   int // the number of stripes, which is a power of two, less 1
+	stripes []atomic.Pointer[[]atomic.Uint64] // a power of two; nil before the first addition
+	keys    int                               // how many counters a stripe has
 }
 
 // New returns a Table of counters that are zero, with the keys 0 to keys-1. It has at least four
@@ -32,8 +31,7 @@ func New(keys int) *Table {
 	for stripes < 4*runtime.GOMAXPROCS(0) && stripes < maxStripes {
 		stripes *= 2
 	}
-	stride := (keys + lineLen - 1) / lineLen * lineLen
-	return &Table{make([]atomic.Uint64, stripes*stride), keys, stride, stripes - 1}
+	return &Table{make([]atomic.Pointer[[]atomic.Uint64], stripes), keys}
 }
 
 // Add adds n to the counter of key.
@@ -44,7 +42,21 @@ func (t *Table) Add(key int, n uint64) {
 }
 
 // add is Add to a stripe of the caller's choice.
-func (t *Table) add(key, stripe int, n uint64) { t.cells[(stripe&t.mask)*t.stride+key].Add(n) }
+func (t *Table) add(key, stripe int, n uint64) {
+	at := &t.stripes[stripe&(len(t.stripes)-1)]
+	cells := at.Load()
+	if cells == nil {
+		cells = t.fill(at)
+	}
+	(*cells)[key].Add(n)
+}
+
+// fill makes the stripe at the place, unless another goroutine has, and returns it.
+func (t *Table) fill(at *atomic.Pointer[[]atomic.Uint64]) *[]atomic.Uint64 {
+	cells := make([]atomic.Uint64, (t.keys+lineLen-1)/lineLen*lineLen)
+	at.CompareAndSwap(nil, &cells)
+	return at.Load()
+}
 
 // here returns a number below maxStripes that stays the same for a goroutine, mostly, and differs
 // between most goroutines: a hash of the place of the stack, since stacks have 2 KiB or more.
@@ -62,9 +74,11 @@ func (t *Table) Sums() []uint64 {
 		return nil
 	}
 	sums := make([]uint64, t.keys)
-	for stripe := 0; stripe < len(t.cells); stripe += t.stride {
-		for key := range sums {
-			sums[key] += t.cells[stripe+key].Load()
+	for i := range t.stripes {
+		if cells := t.stripes[i].Load(); cells != nil {
+			for key := range sums {
+				sums[key] += (*cells)[key].Load()
+			}
 		}
 	}
 	return sums

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/seed-55daa01a/lapse/internal/ratio"
 )
@@ -41,13 +42,36 @@ func TestSums(t *testing.T) {
 // is more than one stripe.
 func TestStripesShareNoLine(t *testing.T) {
 	table := New(1)
-	if table.mask < 1 || table.stride*8 < 128 {
-		t.Errorf("%d stripes of %d cells", table.mask+1, table.stride)
+	if len(table.stripes) < 2 {
+		t.Fatalf("%d stripes", len(table.stripes))
 	}
 	table.add(0, 0, 1)
 	table.add(0, 1, 1)
-	if a, b := table.cells[0].Load(), table.cells[table.stride].Load(); a != 1 || b != 1 {
-		t.Errorf("%d in the first stripe, %d in the second", a, b)
+	a, b := *table.stripes[0].Load(), *table.stripes[1].Load()
+	if a[0].Load() != 1 || b[0].Load() != 1 {
+		t.Errorf("%d in the first stripe, %d in the second", a[0].Load(), b[0].Load())
+	}
+	if apart := int64(uintptr(unsafe.Pointer(&a[0]))) - int64(uintptr(unsafe.Pointer(&b[0]))); max(apart, -apart) < 128 {
+		t.Errorf("the stripes are %d bytes apart", apart)
+	}
+}
+
+// TestStripesAreMadeWhenAddedTo: a new table has no stripe, and additions to one make that one, even
+// if many goroutines make the first.
+func TestStripesAreMadeWhenAddedTo(t *testing.T) {
+	table := New(3)
+	var adders sync.WaitGroup
+	for range 32 {
+		adders.Go(func() { table.add(2, 1, 1) })
+	}
+	adders.Wait()
+	for i := range table.stripes {
+		if made := table.stripes[i].Load() != nil; made != (i == 1) {
+			t.Errorf("stripe %d: made is %v", i, made)
+		}
+	}
+	if got := table.Sums()[2]; got != 32 {
+		t.Errorf("counted %d of 32", got)
 	}
 }
 

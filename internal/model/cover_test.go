@@ -12,12 +12,13 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 var (
-	coverDepth = flag.Int("coverdepth", 4, "how many steps after its beginning the state cover takes")
+	coverDepth = flag.Int("coverdepth", 3, "how many steps after its beginning the state cover takes")
 	coverTime  = flag.Duration("covertime", 0, "how long each scenario of the state cover may take; 0: as long as it needs")
 )
 
@@ -190,4 +191,10 @@ func TestCover(t *testing.T) {
 			t.Logf("%d states, %d steps compared, %d deep, in %v", states, c.steps, levels, time.Since(begun).Round(time.Millisecond))
 		})
 	}
+}
+
+// TestMain leaves the many small heaps of these tests more garbage.
+func TestMain(m *testing.M) {
+	sample.Garbage()
+	m.Run()
 }

@@ -46,7 +46,7 @@ func script(seed uint64, bytes int) []byte {
 	return b
 }
 
-var histories = flag.Int("histories", 10, "how many scripts of all verbs are played on memory and on bolt")
+var histories = flag.Int("histories", 5, "how many scripts of all verbs are played on memory and on bolt")
 
 func TestHistories(t *testing.T) {
 	dir := t.TempDir()

@@ -17,7 +17,7 @@ var fences = []struct {
 	{"C", "lapse is pure Go", nobody},
 	{"net/http", "the caller brings the transport", func(f *goFile) bool { return f.in("examples") }},
 	{"testing", "no test code in a user's binary", func(f *goFile) bool {
-		return f.test || f.in("internal/bearertest", "internal/lapsetest", "internal/race", "internal/ratio", "storage/storagetest")
+		return f.test || f.in("internal/bearertest", "internal/lapsetest", "internal/race", "internal/ratio", "internal/sample", "storage/storagetest")
 	}},
 	{"go.etcd.io/bbolt", "one package writes the file", func(f *goFile) bool {
 		return f.in("internal/tree", "internal/fault") || f.test && f.in("internal/boltfile", "storage/bolt")
@@ -35,6 +35,7 @@ var fences = []struct {
 	{module + "/internal/lapsetest", "it is for tests", func(f *goFile) bool { return f.test }},
 	{module + "/internal/bearertest", "it is for tests", func(f *goFile) bool { return f.test }},
 	{module + "/internal/race", "it is for tests", func(f *goFile) bool { return f.test }},
+	{module + "/internal/sample", "it is for tests", func(f *goFile) bool { return f.test }},
 	{module + "/internal/ratio", "it is for benchmarks", func(f *goFile) bool { return f.test || f.in("storage/storagetest") }},
 	{module + "/storage/memory", "the contract and its users know no backend", func(f *goFile) bool {
 		return f.test || f.in("examples", "internal/lapsetest", "storage/storagetest")

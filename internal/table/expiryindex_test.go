@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -121,7 +122,7 @@ func TestTakeDeadOverYears(t *testing.T) {
 		t.Run(fmt.Sprint(most), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(most), 5))
 			table, alive, now, next := New(), map[storage.ID]int64{}, int64(1_700_000_000_000), 0
-			for range shorter(300, 100) {
+			for range sample.Of(300, 100) {
 				for range rng.IntN(40) {
 					dies := now + rng.Int64N(20*most+1) - most
 					table.Put(&storage.Record{Token: storage.Token{ID: numbered(next), ExpiresAt: ms(dies)}}, storage.Use{})

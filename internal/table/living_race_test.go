@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -13,7 +14,7 @@ import (
 // that put aside already or not. A walk that begins once the Touch is back finds it.
 func TestTouchAgainstLiving(t *testing.T) {
 	outcomes := map[bool]int{}
-	for round := range shorter(3000, 1000) {
+	for round := range sample.Of(3000, 1000) {
 		table := deadAnd(3, 1, 1)
 		if round%2 == 0 {
 			table.Living(nil, "ana", at(600), nil)

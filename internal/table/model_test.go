@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -254,9 +255,9 @@ func (w *world) lists(at time.Time) {
 
 func TestModel(t *testing.T) {
 	for _, how := range slices.Sorted(maps.Keys(choosers)) {
-		seeds := shorter(8, 1)
+		seeds := sample.Of(8, 1)
 		if how == planted {
-			seeds = shorter(8, plantedSeeds)
+			seeds = sample.Of(8, plantedSeeds)
 		}
 		for seed := range uint64(seeds) {
 			t.Run(fmt.Sprint(how, "/", seed), func(t *testing.T) {
@@ -273,4 +274,10 @@ func TestModel(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestMain leaves the many small heaps of these tests more garbage.
+func TestMain(m *testing.M) {
+	sample.Garbage()
+	m.Run()
 }

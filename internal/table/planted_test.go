@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -179,7 +180,7 @@ func TestModelCatches(t *testing.T) {
 		var done sync.WaitGroup
 		seeds := plantedSeeds
 		if name == "sound" {
-			seeds = shorter(plantedSeeds, 1)
+			seeds = sample.Of(plantedSeeds, 1)
 		}
 		for seed := range uint64(seeds) {
 			if v.failed {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -154,7 +155,7 @@ func TestTouchAgainstTakeDead(t *testing.T) {
 	id := storage.ID{1}
 	before := epoch.Add(time.Second)
 	outcomes := map[bool]int{}
-	for range shorter(3000, 1000) {
+	for range sample.Of(3000, 1000) {
 		table := New()
 		table.Put(&storage.Record{Token: storage.Token{ID: id, ExpiresAt: epoch}}, storage.Use{})
 		var gone []storage.ID
@@ -178,7 +179,7 @@ func TestTouchAgainstTakeDead(t *testing.T) {
 func TestTouchAgainstPut(t *testing.T) {
 	id := storage.ID{1}
 	used, expires := epoch.Add(time.Minute), epoch.Add(time.Hour)
-	for range shorter(3000, 1000) {
+	for range sample.Of(3000, 1000) {
 		table := New()
 		r := storage.Record{Token: storage.Token{ID: id, Subject: "ana", LastUsedAt: epoch, ExpiresAt: epoch}}
 		table.Put(&r, storage.Use{})

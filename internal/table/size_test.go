@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -29,7 +30,7 @@ func TestBytesPerRecord(t *testing.T) {
 // TestManyAtOnce goes through growth and back, with IDs that were chosen, and with one
 // subject that has them all or one each.
 func TestManyAtOnce(t *testing.T) {
-	n := shorter(20_000, 5_000)
+	n := sample.Of(20_000, 5_000)
 	for _, subjects := range []int{1, 100, n} {
 		for _, how := range []string{"counted at the front", "equal halves"} {
 			table := New()
@@ -81,7 +82,7 @@ func TestChurn(t *testing.T) {
 			rng := rand.New(rand.NewPCG(8, 8))
 			table := New()
 			most := 0
-			for n := range shorter(20, 6) * records {
+			for n := range sample.Of(20, 6) * records {
 				id := numbered(rng.IntN(records))
 				if name == "some that stay" && n > records && id[7]%8 == 0 {
 					continue
@@ -116,7 +117,7 @@ func TestChurn(t *testing.T) {
 // TestIDsComeAndGo deletes and puts for ever and expects the index not to grow.
 func TestIDsComeAndGo(t *testing.T) {
 	table := New()
-	for n := range shorter(200_000, 60_000) {
+	for n := range sample.Of(200_000, 60_000) {
 		r := storage.Record{Token: storage.Token{ID: numbered(n), Subject: fmt.Sprint(n), ExpiresAt: ms(int64(n) * 1000)}}
 		table.Put(&r, storage.Use{})
 		if n >= 1000 {

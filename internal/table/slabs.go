@@ -3,7 +3,7 @@ package table
 import "sync/atomic"
 
 const (
-	slabBits  = 10
+	slabBits  = 8
 	slabCells = 1 << slabBits
 )
 

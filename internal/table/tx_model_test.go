@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -249,7 +250,7 @@ func (p *plain) run(seed uint64) (found mismatch) {
 // TestStageAgainstPlain runs updates, touches between and during them, and what
 // becomes of them, and compares every answer with that of plain maps.
 func TestStageAgainstPlain(t *testing.T) {
-	for seed := range uint64(shorter(150, 50)) {
+	for seed := range uint64(sample.Of(150, 50)) {
 		if found := new(plain).run(seed); found != "" {
 			t.Fatalf("seed %d: %s", seed, found)
 		}

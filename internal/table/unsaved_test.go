@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -57,7 +58,7 @@ func TestUnsavedAllHaveTheirTurn(t *testing.T) {
 func TestUnsavedOrInHand(t *testing.T) {
 	table := New()
 	table.Put(&storage.Record{Token: storage.Token{ID: numbered(0)}}, storage.Use{})
-	for range shorter(3000, 1000) {
+	for range sample.Of(3000, 1000) {
 		var inHand atomic.Int64
 		table.MarkUnsaved(numbered(0))
 		begin, taken := make(chan struct{}), make(chan struct{})

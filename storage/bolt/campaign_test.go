@@ -18,8 +18,6 @@ var (
 	seed    = flag.Uint64("seed", 0, "what the campaigns draw from, as a failure has printed it; 0: another seed in each run")
 )
 
-var wholeTests = flag.Bool("whole", false, "the long tests that are no campaigns run at full length")
-
 // onDisk is for CI. The tests look for what a store does, which is the same in memory;
 // those that are about what a disk keeps mount one of their own.
 var onDisk = flag.Bool("ondisk", false, "the files of the tests lie where TMPDIR says, not on a file system in memory")
@@ -30,14 +28,6 @@ const mountsEnv = "LAPSE_TEST_MOUNTS"
 // minAcknowledged is what a round needs to count: harm to a store that does nothing
 // shows nothing.
 const minAcknowledged = 20
-
-// shorter returns short, or whole with -whole.
-func shorter(whole, short int) int {
-	if *wholeTests {
-		return whole
-	}
-	return short
-}
 
 // drawn returns a seed, and has t print it if t fails.
 func drawn(t *testing.T) uint64 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -73,7 +74,7 @@ func TestCheckpointsAmongWriters(t *testing.T) {
 		for n := range all {
 			all[n] = make(truth)
 		}
-		for round := range shorter(40, 12) {
+		for round := range sample.Of(40, 12) {
 			r := chance(seed, round)
 			mix(t, s, &all, round, r)
 			if t.Failed() {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 		child(os.Getenv(pathEnv))
 		return
 	}
+	sample.Garbage()
 	flag.Parse()
 	if folder := folderInMemory(); folder != "" && !*onDisk && os.Getenv(mountsEnv) == "" {
 		os.Setenv("TMPDIR", folder)

@@ -10,6 +10,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -77,7 +78,7 @@ func TestSizeOfATokenOnDisk(t *testing.T) {
 	t.Parallel()
 	var records []storage.Record
 	encoded := 0
-	for n := range shorter(20_000, 8_000) {
+	for n := range sample.Of(20_000, 8_000) {
 		r := token(n, record(n).ExpiresAt)
 		v, err := encode(&r)
 		if err != nil {
@@ -104,7 +105,7 @@ func TestSizeOfATokenOnDisk(t *testing.T) {
 func TestChurn(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ live, churn int }{
-		{shorter(5000, 1250), shorter(3000, 750)}, {shorter(20_000, 5000), shorter(2000, 500)}, {0, shorter(3000, 750)},
+		{sample.Of(5000, 1250), sample.Of(3000, 750)}, {sample.Of(20_000, 5000), sample.Of(2000, 500)}, {0, sample.Of(3000, 750)},
 	} {
 		s := open(t, filepath.Join(quickDir(t), "tokens.db"), nil)
 		made := 0

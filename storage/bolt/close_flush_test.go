@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -23,7 +24,7 @@ func closing(s *Store) chan error {
 // flush when there is nobody to write it.
 func TestCloseWhileTheKeeperFlushes(t *testing.T) {
 	t.Parallel()
-	for range shorter(100, 30) {
+	for range sample.Of(100, 30) {
 		path, _ := makeFileIn(t, quickDir(t), 3)
 		s, err := Open(path, &Options{FlushEvery: time.Millisecond})
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestCloseMeetsTouches(t *testing.T) {
 	t.Parallel()
 	const callers = 4
-	for range shorter(60, 10) {
+	for range sample.Of(60, 10) {
 		path, _ := makeFileIn(t, quickDir(t), callers)
 		s, err := Open(path, &lazy)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -44,7 +45,7 @@ func putAndCompact(path string) {
 func TestKilledWhileCompacting(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8))
-	for round := range shorter(12, 4) {
+	for round := range sample.Of(12, 4) {
 		path, _ := makeFileIn(t, quickDir(t), 0)
 		acknowledged := killAfter(t, compacter, path, 5+r.IntN(60))
 		s := open(t, path, nil)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -203,7 +204,7 @@ func TestCompactAmongWriters(t *testing.T) {
 		touched = n
 		return s.Touch(ctx, record(3).ID, storage.Use{At: record(n).ExpiresAt})
 	})
-	for range shorter(10, 4) {
+	for range sample.Of(10, 4) {
 		if err := s.Compact(ctx); err != nil {
 			t.Error(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -12,7 +13,7 @@ import (
 // for each of them, and the file does not grow beyond what the records take.
 func TestEndOfManyIsShort(t *testing.T) {
 	const step = 10_000
-	tokens := shorter(100_000, 20_000)
+	tokens := sample.Of(100_000, 10_000)
 	path, _ := makeFileIn(t, quickDir(t), 0)
 	s := open(t, path, &Options{logAtOnce: true})
 	for at := 0; at < tokens; at += step {

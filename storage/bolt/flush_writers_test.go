@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -159,7 +160,7 @@ func TestFlushUnderWritersWithoutEnd(t *testing.T) {
 			}
 		})
 	}
-	for n := range shorter(50, 15) {
+	for n := range sample.Of(50, 15) {
 		used := record(n).ExpiresAt
 		if err := s.Touch(ctx, record(1).ID, storage.Use{At: used}); err != nil {
 			t.Fatal(err)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-var images = flag.Int("images", 60, "how many images of a crash TestCrashImages opens")
+var images = flag.Int("images", 30, "how many images of a crash TestCrashImages opens")
 
 // imagesEach is how many of them are drawn from one recording at most. A short campaign draws two
 // thirds of its images from one recording, and the others from two crashes after a crash: to record

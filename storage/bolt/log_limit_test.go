@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -73,7 +74,7 @@ func TestLogAtItsLimit(t *testing.T) {
 
 // TestGroupLongerThanTheLog: an Update may be longer than the log may be; then the log is cut.
 func TestGroupLongerThanTheLog(t *testing.T) {
-	n := shorter(100_000, 20_000)
+	n := sample.Of(100_000, 20_000)
 	inBoth(t, lazy, func(t *testing.T, opts *Options) {
 		path, _ := makeFileIn(t, quickDir(t), 0)
 		s := open(t, path, opts)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse/internal/localfile"
 	"github.com/seed-55daa01a/lapse/internal/recovery"
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/internal/tree"
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -281,7 +282,7 @@ func restoreAll(path string) {
 func TestKilledWhileRestoring(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(drawn(t), 9))
-	for range shorter(12, 4) {
+	for range sample.Of(12, 4) {
 		dir := quickDir(t)
 		path := filepath.Join(dir, "tokens.db")
 		if err := os.Mkdir(filepath.Join(dir, "from"), 0o700); err != nil {

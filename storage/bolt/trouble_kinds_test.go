@@ -3,9 +3,11 @@ package bolt
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -127,10 +129,13 @@ var troubles = []struct {
 // group reached the disk or not, after a crash then, and when the file is opened again. All
 // else of the group counts as not written.
 func TestTroubleOfEachKind(t *testing.T) {
-	for _, row := range troubles {
+	for n, row := range troubles {
 		for name, fails := range map[string]func(func() error) error{
 			row.name + ", not written": notWritten, row.name + ", written": syncLost,
 		} {
+			if written := strings.HasSuffix(name, ", written"); !sample.Whole() && written != (n%2 == 0) {
+				continue
+			}
 			t.Run(name, func(t *testing.T) {
 				inBoth(t, lazy, func(t *testing.T, opts *Options) { troubleOf(t, opts, row.changes, row.ends, fails) })
 			})

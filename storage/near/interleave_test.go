@@ -10,7 +10,7 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-var interleavings = flag.Int("interleavings", 2000, "how many interleavings of fill, end, gap, probe and freeze TestEndsWait plays")
+var interleavings = flag.Int("interleavings", 500, "how many interleavings of fill, end, gap, probe and freeze TestEndsWait plays")
 
 // lease is that of the tests, and step how far a clock goes at a time.
 const (
