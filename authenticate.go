@@ -18,8 +18,9 @@ import (
 //
 // For a text that is no good the error wraps ErrUnauthenticated and carries a *Rejection:
 // ErrMalformed, ErrUnknown, ErrProof, ErrReplaced, ErrExpired, ErrRevoked, ErrSuspended,
-// ErrExhausted or ErrRefused. Then nothing has been written. Any other error is one of the
-// store, of the context or of Admit, and means that Authenticate could not tell.
+// ErrExhausted or ErrRefused. Then nothing has been written, except that the use may be stored if a
+// new epoch of the clock ended the token meanwhile. Any other error is one of the store, of the
+// context or of Admit, and means that Authenticate could not tell.
 //
 // Authenticate reads the store once, and once more for a foreign text (Config.Foreign) and
 // for each token above a delegate. For a text of a later generation than the record has, it
@@ -64,7 +65,7 @@ const (
 // A record is large. So load writes it into its place, and only the token is copied, once,
 // to the caller. The secret is hashed before the record is looked up, in the place where
 // Parse decoded it: without that, BenchmarkAuthenticate takes 10 percent longer. A
-// token without a parent that is not suspended is not passed to admit where there is no
+// token that has no parent and is not suspended is not passed to admit where there is no
 // Admit, which saves another 15 percent.
 func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h bearer.Hashed
@@ -222,7 +223,7 @@ var (
 )
 
 // admitText is admit for rec, which is alive at now and which the text c has been proved to be of. It
-// refuses a token that a new epoch has ended while Admit ran. Of a token without a parent that is not
+// refuses a token that a new epoch has ended while Admit ran. Of a token that has no parent and is not
 // suspended it asks Admit alone: by BenchmarkHooks/admit an Admit then costs half as much.
 func (m *Manager) admitText(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *ancestry, err error) {
 	if rec.Parent == (ID{}) && rec.SuspendedAt.IsZero() {

@@ -16,7 +16,7 @@ import (
 //
 // The texts are given once, and again within the grace (PairConfig.Grace), as long as the session has
 // not been refreshed: to a device that lost the answer, and to each of many Polls at once. All get
-// the same texts of one session. After any other error, or a crash, Poll again gives them. If the
+// the same texts of one session. After an error of the store, or a crash, Poll again gives them. If the
 // device does not poll again, a session may stay of which no client has a text, until it runs out.
 //
 // As long as no user has decided, the error is ErrAuthorizationPending, or ErrSlowDown if the device
