@@ -176,14 +176,27 @@ func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec
 		return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.named()})
 	}
 	found, err := m.match(rec, p, now)
-	if err == nil && found != unknownText && !rec.Thumbprint.IsZero() {
+	if err != nil {
+		return unknownText, storeError(verb.Verb, err)
+	}
+	if found != unknownText && !rec.Thumbprint.IsZero() {
 		if err := m.requireProof(ctx, verb, p, rec, found); err != nil {
 			return found, err
 		}
 	}
-	if err == nil && found == aheadText {
-		found, err = m.matchStored(ctx, p, rec, now)
+	switch found {
+	case unknownText:
+		return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
+	case aheadText:
+		return m.proveAhead(ctx, verb, p, rec, now)
 	}
+	return found, nil
+}
+
+// proveAhead is proveRecord for a text of a later generation than rec, which may be an old copy. If the
+// text is later than the stored record, too, Observe is told, and the text is refused.
+func (m *Manager) proveAhead(ctx context.Context, verb *call, p *presented, rec *storage.Record, now time.Time) (standing, error) {
+	found, err := m.matchStored(ctx, p, rec, now)
 	switch {
 	case err != nil:
 		return unknownText, storeError(verb.Verb, err)
@@ -272,22 +285,6 @@ func (m *Manager) askAdmit(ctx context.Context, verb *call, tok *Token, by uint3
 	}
 	return nil
 }
-
-// expired returns the rejection of tok, which is dead, to a secret of the generation by:
-// ErrExpired, ErrRevoked or ErrExhausted.
-func expired(tok *Token, by uint32) *Rejection {
-	why := ErrExpired
-	switch {
-	case tok.EndReason == EndExhausted, tok.EndedAt.IsZero() && tok.MaxUses != 0 && tok.UsesLeft <= 0:
-		why = ErrExhausted
-	case !tok.EndedAt.IsZero():
-		why = ErrRevoked
-	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
-}
-
-// deadFrom is Token.DeadFrom without a copy of the token.
-func deadFrom(tok *Token) time.Time { return capped(tok.ExpiresAt, tok.EndedAt) }
 
 // replaced returns the rejection of p, a text of rec whose secret was replaced.
 func replaced(rec *storage.Record, p *presented) *Rejection {
