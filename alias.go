@@ -11,13 +11,13 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// An alias is a record of storage.KindAlias. It is no token: it names one, under an ID that is
-// derived from a key. (The records of device log-ins have that kind, too: see deviceRecord and guess.) The key is that of a foreign text, or the RequestID of a Grant. A check by a
-// foreign text, and Issue with a RequestID, read the alias and then the record of the token, and
-// judge that. Alias and token have one subject, so that one transaction puts both. No list, limit or
-// verb that takes an ID finds an alias: ofID, readable and owns leave it out. An alias has no secret
-// and is never ended, not by a new epoch of the clock either. It is valid until its ExpiresAt, and
-// then is swept.
+// An alias is a record of storage.KindAlias, and no token. No list, limit or verb that takes an ID
+// finds an alias: ofID, readable and owns leave it out. It is valid until its ExpiresAt, and then is
+// swept. This file has the aliases that name a token, under an ID that is derived from a key: that of
+// a foreign text, or the RequestID of a Grant. A check by a foreign text, and Issue with a RequestID,
+// read the alias and then the record of the token, and judge that. Alias and token have one subject, so
+// that one transaction puts both. Such an alias has no secret and is never ended, not by a new epoch
+// of the clock either. The aliases of device log-ins are otherwise: see deviceRecord and guess.
 
 // Record.Sealed of an alias is this label with a version, the ID of the token, and a hash of what
 // the token was made for.
@@ -158,8 +158,8 @@ func (a *aliased) findOrPut(again func(now time.Time) error, put func(storage.Tx
 	}
 }
 
-// find sets existing and rec. An alias does not count if a new epoch of the clock has ended its token,
-// and nothing else has happened to that: no log-out, rotation, suspension or Edit is undone.
+// find sets existing and rec. An alias does not count if its token was ended by a new epoch of the clock,
+// and had no log-out, rotation, suspension or Edit: a second token would undo these.
 func (a *aliased) find(tx storage.Tx) error {
 	d := &a.draft
 	a.existing, a.rec = false, storage.Record{}

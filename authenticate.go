@@ -18,8 +18,9 @@ import (
 //
 // For a text that is no good the error wraps ErrUnauthenticated and carries a *Rejection:
 // ErrMalformed, ErrUnknown, ErrProof, ErrReplaced, ErrExpired, ErrRevoked, ErrSuspended,
-// ErrExhausted or ErrRefused. Then nothing has been written. Any other error is one of the
-// store, of the context or of Admit, and means that Authenticate could not tell.
+// ErrExhausted or ErrRefused. Then nothing has been written, except that the use may be stored if a
+// new epoch of the clock ended the token meanwhile. Any other error is one of the store, of the
+// context or of Admit, and means that Authenticate could not tell.
 //
 // Authenticate reads the store once, and once more for a foreign text (Config.Foreign) and
 // for each token above a delegate. For a text of a later generation than the record has, it
@@ -64,7 +65,7 @@ const (
 // A record is large. So load writes it into its place, and only the token is copied, once,
 // to the caller. The secret is hashed before the record is looked up, in the place where
 // Parse decoded it: without that, BenchmarkAuthenticate takes 10 percent longer. A
-// token without a parent that is not suspended is not passed to admit where there is no
+// token that has no parent and is not suspended is not passed to admit where there is no
 // Admit, which saves another 15 percent.
 func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h bearer.Hashed
@@ -175,14 +176,27 @@ func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec
 		return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.named()})
 	}
 	found, err := m.match(rec, p, now)
-	if err == nil && found != unknownText && !rec.Thumbprint.IsZero() {
+	if err != nil {
+		return unknownText, storeError(verb.Verb, err)
+	}
+	if found != unknownText && !rec.Thumbprint.IsZero() {
 		if err := m.requireProof(ctx, verb, p, rec, found); err != nil {
 			return found, err
 		}
 	}
-	if err == nil && found == aheadText {
-		found, err = m.matchStored(ctx, p, rec, now)
+	switch found {
+	case unknownText:
+		return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
+	case aheadText:
+		return m.proveAhead(ctx, verb, p, rec, now)
 	}
+	return found, nil
+}
+
+// proveAhead is proveRecord for a text of a later generation than rec, which may be an old copy. If the
+// text is later than the stored record, too, Observe is told, and the text is refused.
+func (m *Manager) proveAhead(ctx context.Context, verb *call, p *presented, rec *storage.Record, now time.Time) (standing, error) {
+	found, err := m.matchStored(ctx, p, rec, now)
 	switch {
 	case err != nil:
 		return unknownText, storeError(verb.Verb, err)
@@ -222,7 +236,7 @@ var (
 )
 
 // admitText is admit for rec, which is alive at now and which the text c has been proved to be of. It
-// refuses a token that a new epoch has ended while Admit ran. Of a token without a parent that is not
+// refuses a token that a new epoch has ended while Admit ran. Of a token that has no parent and is not
 // suspended it asks Admit alone: by BenchmarkHooks/admit an Admit then costs half as much.
 func (m *Manager) admitText(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *ancestry, err error) {
 	if rec.Parent == (ID{}) && rec.SuspendedAt.IsZero() {
@@ -271,22 +285,6 @@ func (m *Manager) askAdmit(ctx context.Context, verb *call, tok *Token, by uint3
 	}
 	return nil
 }
-
-// expired returns the rejection of tok, which is dead, to a secret of the generation by:
-// ErrExpired, ErrRevoked or ErrExhausted.
-func expired(tok *Token, by uint32) *Rejection {
-	why := ErrExpired
-	switch {
-	case tok.EndReason == EndExhausted, tok.EndedAt.IsZero() && tok.MaxUses != 0 && tok.UsesLeft <= 0:
-		why = ErrExhausted
-	case !tok.EndedAt.IsZero():
-		why = ErrRevoked
-	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
-}
-
-// deadFrom is Token.DeadFrom without a copy of the token.
-func deadFrom(tok *Token) time.Time { return capped(tok.ExpiresAt, tok.EndedAt) }
 
 // replaced returns the rejection of p, a text of rec whose secret was replaced.
 func replaced(rec *storage.Record, p *presented) *Rejection {

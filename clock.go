@@ -10,7 +10,7 @@ import (
 )
 
 // Clock tells a Manager the time. It must be safe for concurrent use. It may go backwards,
-// and the time that decisions see still does not (Config.ClockGuard). *clock.Mock of
+// and the time that decisions see still does not within an epoch (Config.ClockGuard). *clock.Mock of
 // github.com/benbjohnson/clock is a Clock.
 //
 // A Clock may also have a method Elapsed() time.Duration, which returns how much time has
@@ -25,12 +25,13 @@ type Clock interface {
 
 // Now returns the time that decisions see, in UTC and whole milliseconds. Give it to
 // Token.Live for a token that a list returned: it agrees with Authenticate also after the
-// clock was set back, when Config.Clock does not.
+// clock was set back, when Config.Clock does not. Within an epoch it never goes back. A new epoch
+// begins at the clock, which may be earlier, and ends all tokens of before (ClockGuard). Under
+// GuardOff Now goes back with the clock.
 func (m *Manager) Now() time.Time { return m.now() }
 
-// now returns the time that decisions see, and no decision sees another one. It never goes
-// back, except under GuardOff. It has no monotonic reading, so that a suspended machine cannot
-// lengthen a life, and it is in whole milliseconds, which every store can keep.
+// now is Now: no decision sees another time. It has no monotonic reading, so that a suspended
+// machine cannot lengthen a life, and it is in whole milliseconds, which every store can keep.
 func (m *Manager) now() time.Time {
 	if m.time == nil {
 		return steady.Normalise(m.clock.Now())
@@ -42,7 +43,7 @@ func (m *Manager) now() time.Time {
 // the time that tokens were judged by, by more than Config.ClockTolerance and for longer than
 // Config.ClockSettle. Each wrong setting of the clock costs each user at most one log-in. A
 // jump away and the correction are two settings. Until then time never goes back, except under
-// GuardOff: see Time in the package comment.
+// GuardOff: see Time in the package comment. The time from one such proof to the next is an epoch.
 //
 // The guard needs a Clock that knows how much time has passed (Elapsed), as the system clock
 // does, and a store that is a storage.Marker, as memory and bolt are. On another store no epoch

@@ -410,19 +410,23 @@ func (g *guarded) discontinuities() (n int) {
 	return n
 }
 
-// TestDiscontinuity: tokens of before end, in every verb and list, an event says so, a
-// new one is good, and a sweep after a day writes the ends down.
+// TestDiscontinuity: Now goes back to the clock, tokens of before end, in every verb and list, an event
+// says so, a new one is good, and a sweep after a day writes the ends down.
 func TestDiscontinuity(t *testing.T) {
 	g := newGuarded(t, Config{Policy: Policy{TTL: 30 * day, MaxTTL: NoLimit}})
 	old := issueTo(t, g.Manager, Grant{Subject: "ana"})
 	g.machine.off -= 2 * time.Hour
 	g.tells("before it has settled", old.Bearer, nil)
+	before := g.Now()
 	g.settle()
 	at := steady.Normalise(g.machine.Now())
 	_, err := g.Authenticate(t.Context(), old.Bearer)
 	var why *Rejection
 	if !errors.As(err, &why) || why.Reason != EndClock || !errors.Is(err, ErrRevoked) {
 		t.Fatalf("Authenticate of a token from before: %v", err)
+	}
+	if now := g.Now(); !now.Before(before) || now.Before(at) {
+		t.Errorf("Now: %v, then %v; want the clock, which is earlier", before, now)
 	}
 	if n := g.discontinuities(); n != 1 {
 		t.Errorf("%d events; want 1", n)

@@ -16,8 +16,8 @@ import (
 //
 // The texts are given again, to a device that lost the answer and to each of many Polls at once, within
 // the grace (PairConfig.Grace) and within two intervals of the device as long as its codes live. They
-// are given once with NoGrace, and never after a refresh. After any other error, or a crash, Poll again
-// gives them. If the device polls no more, a session of which no client has a text stays until it ends.
+// are given once with NoGrace, and never after a refresh. After an error of the store, or a crash, Poll
+// again gives them. If the device polls no more, a session of which no client has a text stays until it ends.
 //
 // As long as no user has decided, the error is ErrAuthorizationPending, or ErrSlowDown if the device
 // polls before its interval has passed. The store keeps each ErrSlowDown: the interval is 5 seconds

@@ -15,7 +15,8 @@
 // instant of expiry is dead: a token is alive at now if it has not been ended and now is
 // before Token.ExpiresAt. Every verb, list and limit asks exactly that (Live, a method of
 // [Token], at [Manager.Now]). A token with a budget that is alive and has no uses left is
-// [ErrExhausted], and does not count under a limit.
+// [ErrExhausted]. It counts under MaxTokens while the Manager holds a connection by it, and
+// else under no limit.
 //
 // Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and for
 // good. Its record stays, says when and why, and explains a later refusal, until
@@ -23,12 +24,13 @@
 //
 // Verbs that take a bearer work only under the prefix of their Manager. Verbs that take an
 // ID or a subject are for administrators, and reach the tokens of every prefix in the
-// store: ExpireSubject leaves no session. RotateID alone takes the prefix of its Manager.
+// store: ExpireSubject leaves no session. RotateID and Pairs.Sessions keep to their own prefixes.
 //
 // A token is an identity, and its secret is replaceable. Rotate, Refresh and Obtain replace
 // the secret of a record that stays: the same ID, place in the limit, connections,
 // delegates and line in every list. Token.Generation counts the secrets. A text whose
-// secret was replaced is [ErrReplaced], for as long as the record exists.
+// secret was replaced works for its overlap or grace, if it has one, and then is [ErrReplaced] for
+// as long as the record exists. Refresh of a refresh text is [ErrReused] then, and ends the session.
 //
 // # Beyond one token
 //
@@ -68,11 +70,12 @@
 //
 // # Time
 //
-// Time comes from [Config].Clock, in UTC, rounded down to the millisecond. It never goes
-// back: a clock that is set back revives nothing, and time goes on as fast as it elapses. If
-// the clock stays behind by more than 5 minutes for longer than 10, the tokens of before end
-// with EndClock, and each user logs in once more ([ClockGuard]). [Manager.Now] is that time.
-// While a mock clock is set back, time stands still, except under GuardOff.
+// Time comes from [Config].Clock, in UTC, rounded down to the millisecond. A clock that is set
+// back revives nothing: time goes on as fast as it elapses. If the clock stays behind by more than
+// 5 minutes for longer than 10, a new epoch begins at the clock: the tokens of before end with
+// EndClock, and each user logs in once more ([ClockGuard]). Within an epoch time does not go back,
+// except for a minute at most by a kill. [Manager.Now] is that time. While a mock clock is set back,
+// time stands still. Under GuardOff it goes back with any clock.
 //
 // The Managers of one process that share a store see one time. On a store that several machines share,
 // each process has its own. Where that store is a [storage.Timekeeper], the time is the median of
@@ -102,17 +105,28 @@
 // no user out.
 //
 // A refusal carries a [*Rejection] for errors.As, with what may be logged. ErrInvalidGrant
-// carries a [*GrantError], and ErrScope a [*ScopeError]. A write whose outcome is unknown is
-// [ErrOutcomeUnknown]. Any other error means that nothing was written. These differ, and say so:
-// Sweep; ForgetSubject with ErrCorrupt; and Confirm and Edit with a *Rejection.
+// carries a [*GrantError], and ErrScope a [*ScopeError].
+//
+// A write whose outcome is unknown is [ErrOutcomeUnknown]. After any other error nothing has been
+// written, except that
+//   - Refresh with ErrReused has ended the session,
+//   - Poll with ErrAuthorizationPending or ErrSlowDown has recorded that the device polled,
+//   - Poll and Await may have given the session its texts: Poll again returns them,
+//   - Lookup, Approve and Deny may have counted a guess,
+//   - Approve may have stored the session, which ends with the codes, and made room for it,
+//   - Hold may have recorded or spent a use,
+//   - Sweep may have done a part of its work,
+//   - ForgetSubject with ErrCorrupt may have deleted all records that are not damaged,
+//   - any verb may have written about tokens that a new epoch of the clock ended while it ran.
 //
 // No error or event of this package contains a secret, a digest or a checksum. Neither does the
 // printed form of its values, except where [Issued] says so of fmt.
 //
 // # Concurrency
 //
-// A Manager and both stores are safe for concurrent use. A Manager has goroutines and
-// state of its own only while connections are held. Several Managers may share a store.
+// A Manager and the stores of packages memory, bolt, near and postgres are safe for concurrent use.
+// A Manager has goroutines for held connections and for Await alone. Several Managers may share a
+// store: what each keeps by itself, as its counters and held connections, no other one needs.
 // Decisions about several tokens of a subject, as limits and ExpireSubject, are made in one
 // transaction over the subject.
 //

@@ -108,6 +108,22 @@ func delegatesIn(tx storage.Tx, now time.Time) (map[ID][]ID, error) {
 	return delegates, nil
 }
 
+// expired returns the rejection of tok, which is dead, to a secret of the generation by:
+// ErrExpired, ErrRevoked or ErrExhausted.
+func expired(tok *Token, by uint32) *Rejection {
+	why := ErrExpired
+	switch {
+	case tok.EndReason == EndExhausted, tok.EndedAt.IsZero() && tok.MaxUses != 0 && tok.UsesLeft <= 0:
+		why = ErrExhausted
+	case !tok.EndedAt.IsZero():
+		why = ErrRevoked
+	}
+	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
+}
+
+// deadFrom is Token.DeadFrom without a copy of the token.
+func deadFrom(tok *Token) time.Time { return capped(tok.ExpiresAt, tok.EndedAt) }
+
 // tokenLimit keeps the live tokens, or the live sessions, of a subject within
 // Policy.MaxTokens. Delegates do not count: Policy.MaxDelegates limits them.
 type tokenLimit struct {

@@ -11,13 +11,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/internal/lapsetest"
 	"github.com/seed-55daa01a/lapse/storage"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 	"github.com/seed-55daa01a/lapse/storage/storagetest"
 )
 
@@ -259,6 +262,67 @@ func TestFault12_EventsSayTheirReason(t *testing.T) {
 			t.Errorf("%s, slog text: %s; want %s", want, text, says)
 		}
 	}
+}
+
+// TestErrorsThatHaveWritten: these errors come after a write, and the package comment lists them.
+func TestErrorsThatHaveWritten(t *testing.T) {
+	poll := func(s *deviceScene, c lapse.DeviceCode) error { _, err := s.Poll(s.ctx, c.Code, "tv"); return err }
+	approve := func(s *deviceScene, code string) error {
+		_, err := s.Approve(s.ctx, code, lapse.Grant{Subject: "ana"})
+		return err
+	}
+	for _, row := range []struct {
+		name    string
+		want    error
+		prepare func(s *deviceScene) // nil: nothing
+		fails   int                  // the call of the store that fails, 0 for none
+		call    func(s *deviceScene) error
+	}{
+		{"Refresh of a replaced text", lapse.ErrReused, func(s *deviceScene) { s.next(s.given); s.clock.Add(10 * time.Second) }, 0,
+			func(s *deviceScene) error { _, err := s.Refresh(s.ctx, s.given.Refresh.Bearer); return err }},
+		{"Poll undecided", lapse.ErrAuthorizationPending, nil, 0, func(s *deviceScene) error { return poll(s, s.asks) }},
+		{"Poll too early", lapse.ErrSlowDown, func(s *deviceScene) { poll(s, s.asks) }, 0, func(s *deviceScene) error { return poll(s, s.asks) }},
+		{"Poll that redeems no code", lapse.ErrUnavailable, nil, 4, func(s *deviceScene) error { return poll(s, s.may) }},
+		{"Await that redeems no code", lapse.ErrUnavailable, nil, 4, func(s *deviceScene) error { _, err := s.Await(s.ctx, s.may.Code, "tv"); return err }},
+		{"Lookup of a wrong code", lapse.ErrUnknown, nil, 0, func(s *deviceScene) error { _, err := s.Lookup(s.ctx, "BCDF-GHJK", "ana"); return err }},
+		{"Approve of a wrong code", lapse.ErrUnknown, nil, 0, func(s *deviceScene) error { return approve(s, "BCDF-GHJK") }},
+		{"Deny of a wrong code", lapse.ErrUnknown, nil, 0, func(s *deviceScene) error { return s.Deny(s.ctx, "BCDF-GHJK", "ana") }},
+		{"Approve that is not noted", lapse.ErrUnavailable, nil, 5, func(s *deviceScene) error { return approve(s, s.asks.UserCode) }},
+	} {
+		s := newDeviceScene(t, nil)
+		if row.prepare != nil {
+			row.prepare(s)
+		}
+		before := stored(t, s.store)
+		s.store.Reset()
+		if row.fails > 0 {
+			s.store.Inject(row.fails, storagetest.FailBefore, lapse.ErrUnavailable)
+		}
+		lapsetest.WantIs(t, row.name, row.call(s), row.want)
+		if after := stored(t, s.store); cmp.Equal(before, after) {
+			t.Errorf("%s has written nothing", row.name)
+		}
+	}
+}
+
+// TestHoldThatHasWritten: a context that ends while Hold runs leaves no hold, and the use.
+func TestHoldThatHasWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		m := lapsetest.Must(lapse.New(memory.New(), lapse.Config{Observe: func(_ context.Context, e lapse.Event) {
+			if e.Kind == lapse.EventRenewed {
+				cancel()
+				synctest.Wait()
+			}
+		}}))
+		i := lapsetest.Must(m.Issue(ctx, lapse.Grant{Subject: "ana"}))
+		time.Sleep(time.Minute)
+		h, err := m.Hold(ctx, i.Bearer)
+		lapsetest.WantIs(t, "Hold", err, context.Canceled)
+		if tok := lapsetest.Must(m.Token(t.Context(), i.ID)); h != nil || !tok.LastUsedAt.Equal(m.Now()) {
+			t.Errorf("Hold returned %v, and the token was used at %v", h, tok.LastUsedAt)
+		}
+	})
 }
 
 // TestFault12_RejectionsSayTheirReason: in JSON with what they know, in logs with their text.

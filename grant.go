@@ -258,7 +258,7 @@ func (g *Grant) leastTTL(p *Policy) time.Duration {
 	return ttl - time.Duration(float64(ttl.Milliseconds())*g.Jitter)*time.Millisecond
 }
 
-// checkText returns a *GrantError unless value can be the field, which is Subject or Name.
+// checkText returns a *GrantError unless value can be the field, which is Subject, Name or Client.
 func checkText(field, value string, limit int) error {
 	switch {
 	case len(value) > limit:

@@ -73,7 +73,8 @@ func (h *Hold) drop() {
 // connection ends, use Hold.WarnFunc. To tell the peer why it has ended, use context.AfterFunc
 // with the context.
 //
-// The errors are those of Authenticate. Hold returns no Hold with an error.
+// The errors are those of Authenticate. Hold returns no Hold with an error. If the token dies, or ctx
+// ends, while Hold runs, the use may be stored all the same.
 func (m *Manager) Hold(ctx context.Context, bearer string) (*Hold, error) {
 	h := &Hold{m: m}
 	if err := m.openHold(ctx, h, bearer); err != nil {

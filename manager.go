@@ -16,9 +16,8 @@ import (
 )
 
 // Manager issues, authenticates, renews and ends tokens in one store under one policy and
-// one prefix. It is safe for concurrent use. Any number of Managers may share a store: a
-// Manager has a goroutine and state of its own only while it holds connections (Hold). Make
-// one with New.
+// one prefix. It is safe for concurrent use. Any number of Managers may share a store. A Manager
+// has goroutines for held connections (Hold) and for Await of a DeviceLogin alone. Make one with New.
 type Manager struct {
 	store     storage.Store
 	reader    *table.Reader     // of store

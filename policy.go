@@ -30,7 +30,7 @@ type Policy struct {
 	MaxTTL       time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
 	Renewal      Renewal       // what renews a token; zero value: RenewOnUse
 	RenewEvery   time.Duration // least time between two recorded uses; 0: every use is recorded
-	MaxTokens    int           // live tokens of a subject under one prefix, not counting delegates and tokens with no uses left; 0: 100; NoTokenLimit lifts it
+	MaxTokens    int           // live tokens of a subject under one prefix, not counting delegates, nor tokens with no uses left by which this Manager holds no connection; 0: 100; NoTokenLimit lifts it
 	AtLimit      AtLimit       // what Issue does when MaxTokens are live; zero value: LimitRefuse
 	MaxDelegates int           // live delegates of one token; 0: 100; NoTokenLimit lifts it
 	Retention    time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it

@@ -254,9 +254,9 @@ func (r *rotation) replace(tx storage.Tx, j *judged, state *rotationState, now t
 	return err
 }
 
-// keepPrevious sets in state which secret works beside the next one. With an overlap of 0 that
-// is none. Else it is the current secret, unless RotateID finds that unused: then the previous
-// secret stays.
+// keepPrevious sets in state which secret works beside the next one, and in PreviousUntil of the record
+// until when. With an overlap of 0 that is none. Else it is the current secret, unless RotateID finds
+// that unused: then the previous secret and its instant stay.
 func (r *rotation) keepPrevious(j *judged, state *rotationState, now time.Time) {
 	switch {
 	case r.overlap == 0:

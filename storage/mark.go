@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Marker is an optional ability of a Store: it remembers how far time has come. A Manager that uses
-// such a Store never goes back behind that instant, whatever the clock of the machine says after a
-// restart. The clauses M1 to M5 of the package comment are part of this interface.
+// Marker is an optional ability of a Store: it remembers how far time has come. Within an epoch no
+// Manager that uses such a Store goes back behind that instant, whatever the clock of the machine says
+// after a restart. The clauses M1 to M5 of the package comment are part of this interface.
 type Marker interface {
 	// Marks returns the marks of this store, and the same ones as long as it is open.
 	Marks() *Marks
@@ -26,7 +26,7 @@ type MarkSharer interface {
 
 // Mark says how far time has come. Instants are in UTC, to the millisecond.
 type Mark struct {
-	At     time.Time // no Manager has acted at a later instant
+	At     time.Time // no Manager has acted at a later instant of this epoch
 	Epoch  uint32    // how often the clock was found wrong and a new epoch began
 	Since  time.Time // when this epoch began; zero for the first epoch, or if the store has lost its mark
 	Quiet  time.Time // nothing is to be swept before this instant; zero if sweeping is allowed

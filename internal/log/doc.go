@@ -1,5 +1,6 @@
 // Package log keeps groups of bytes in an append-only file that lies beside a
-// database. Each group is durable after one write and one sync. The groups that the
+// database. A group takes one durable write, and another one where a slot begins, where
+// the log grows, and for each further slot that the group needs. The groups that the
 // database has merged are freed, and their place in the file is used again. The package
 // knows nothing of the database and does not look into a group.
 //

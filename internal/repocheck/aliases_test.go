@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,41 +99,96 @@ func listedFields(comment string) (fields []string) {
 	return fields
 }
 
+const verbsFile = "docs/verbs.md"
+
+// outsideModel are the end reasons that the model does not know.
+var outsideModel = exceptions{
+	"EndClock": "the model has one epoch",
+}
+
 func endReasons(t *tree) []violation {
+	r := reasonsOf(t)
+	verbs, _ := t.read(verbsFile)
+	want := []string{""}
 	var found []violation
-	var words []string
-	want, stored, aliases := []string{""}, map[string]string{}, map[string]bool{}
-	for _, f := range t.code {
-		if f.test || f.dir != "." && f.dir != "storage" {
-			continue
+	for _, name := range r.names {
+		word := strings.ToLower(strings.TrimPrefix(name.Name, "End"))
+		want = append(want, word)
+		add := func(what string) { found = append(found, violation{t.at(name), name.Name + what}) }
+		if !r.aliases[name.Name] {
+			add(" is not in package lapse")
 		}
-		for _, decl := range f.ast.Decls {
-			d, ok := decl.(*ast.GenDecl)
-			if !ok {
-				continue
-			}
-			for _, name := range valueNames(d) {
-				switch exported := strings.HasPrefix(name.Name, "End"); {
-				case exported && f.dir == "storage":
-					stored[name.Name] = t.at(name)
-					want = append(want, strings.ToLower(strings.TrimPrefix(name.Name, "End")))
-				case exported:
-					aliases[name.Name] = true
-				case name.Name == "endReasons":
-					words = elements(d)
-				}
-			}
+		if !r.used[name.Name] {
+			add(" ends nothing: no code of package lapse uses it")
+		}
+		if !r.modelled[name.Name] && !t.excuses(outsideModel, name.Name) {
+			add(" is not in internal/model/model_*_test.go")
+		}
+		if !strings.Contains(verbs, strconv.Quote(word)) {
+			add(" is not in " + verbsFile + " by its word")
 		}
 	}
-	for name, at := range stored {
-		if !aliases[name] {
-			found = append(found, violation{at, name + " is not in package lapse"})
-		}
-	}
-	if len(stored) > 0 && !slices.Equal(words, want) {
-		found = append(found, violation{"storage", fmt.Sprintf("the words in endReasons are %q, want %q, by the names of the constants", words, want)})
+	if len(r.names) > 0 && !slices.Equal(r.words, want) {
+		found = append(found, violation{"storage", fmt.Sprintf("the words in endReasons are %q, want %q, by the names of the constants", r.words, want)})
 	}
 	return found
+}
+
+// reasons says where a tree has the reasons for which a token ends.
+type reasons struct {
+	names                   []*ast.Ident    // the constants of package storage
+	words                   []string        // of endReasons
+	aliases, used, modelled map[string]bool // by name: in package lapse, declared and used; in the model
+}
+
+func reasonsOf(t *tree) reasons {
+	r := reasons{aliases: map[string]bool{}, used: map[string]bool{}, modelled: map[string]bool{}}
+	for _, f := range t.code {
+		switch {
+		case f.dir == "internal/model" && strings.HasPrefix(path.Base(f.path), "model_"):
+			addIdents(r.modelled, f.ast, nil)
+		case !f.test && f.dir == "storage":
+			for _, d := range genDecls(f) {
+				for _, name := range valueNames(d) {
+					if strings.HasPrefix(name.Name, "End") {
+						r.names = append(r.names, name)
+					}
+					if name.Name == "endReasons" {
+						r.words = elements(d)
+					}
+				}
+			}
+		case !f.test && f.dir == ".":
+			declared := map[string]bool{}
+			for _, d := range genDecls(f) {
+				for _, name := range valueNames(d) {
+					declared[name.Name], r.aliases[name.Name] = true, true
+				}
+			}
+			addIdents(r.used, f.ast, declared)
+		}
+	}
+	return r
+}
+
+// addIdents adds the identifiers in f that are not in except.
+func addIdents(to map[string]bool, f *ast.File, except map[string]bool) {
+	ast.Inspect(f, func(x ast.Node) bool {
+		if id, ok := x.(*ast.Ident); ok && !except[id.Name] {
+			to[id.Name] = true
+		}
+		return true
+	})
+}
+
+// genDecls returns the declarations in f that are not of functions.
+func genDecls(f *goFile) (decls []*ast.GenDecl) {
+	for _, decl := range f.ast.Decls {
+		if d, ok := decl.(*ast.GenDecl); ok {
+			decls = append(decls, d)
+		}
+	}
+	return decls
 }
 
 // valueNames returns the names of the constants or variables that d declares.

@@ -749,6 +749,10 @@ type Token struct {
 package lapse
 
 const EndOne = storage.EndOne
+-- expire.go --
+package lapse
+
+var _, _ = EndOne, storage.EndTwo
 -- storage/token.go --
 package storage
 
@@ -758,6 +762,12 @@ const (
 )
 
 var endReasons = [...]string{"", "one"}
+-- internal/model/model_test.go --
+package model
+
+var _, _ = lapse.EndOne, lapse.EndTwo
+-- docs/verbs.md --
+"one" "two"
 `, []string{"storage", "storage/token.go:5"}},
 
 	{"end reasons", "two words exchanged", `
@@ -765,6 +775,10 @@ var endReasons = [...]string{"", "one"}
 package lapse
 
 const EndOne, EndTwo = storage.EndOne, storage.EndTwo
+-- expire.go --
+package lapse
+
+var _, _ = EndOne, EndTwo
 -- storage/token.go --
 package storage
 
@@ -774,19 +788,74 @@ const (
 )
 
 var endReasons = [...]string{"", "two", "one"}
+-- internal/model/model_test.go --
+package model
+
+var _, _ = lapse.EndOne, lapse.EndTwo
+-- docs/verbs.md --
+"one" "two"
 `, []string{"storage"}},
+
+	{"end reasons", "without a verb, not in the model, not in the document", `
+-- token.go --
+package lapse
+
+const (
+	EndOne   = storage.EndOne // EndOne is used here alone
+	EndTwo   = storage.EndTwo
+	EndThree = storage.EndThree
+)
+-- expire.go --
+package lapse
+
+// EndOne is in a comment.
+var _, _ = EndTwo, EndThree
+-- storage/token.go --
+package storage
+
+const (
+	EndOne EndReason = 1 + iota
+	EndTwo
+	EndThree
+)
+
+var endReasons = [...]string{"", "one", "two", "three"}
+-- internal/model/model_test.go --
+package model
+
+var _, _ = lapse.EndOne, lapse.EndThree
+-- internal/model/cover_test.go --
+package model
+
+var _ = lapse.EndTwo
+-- docs/verbs.md --
+"one" "two" three
+`, []string{"storage/token.go:4", "storage/token.go:5", "storage/token.go:6"}},
 
 	{"end reasons", "complete", `
 -- token.go --
 package lapse
 
-const EndOne = storage.EndOne
+const EndOne, EndClock = storage.EndOne, storage.EndClock
+-- expire.go --
+package lapse
+
+var _, _ = EndOne, EndClock
 -- storage/token.go --
 package storage
 
-const EndOne EndReason = 1
+const (
+	EndOne EndReason = 1 + iota
+	EndClock
+)
 
-var endReasons = [...]string{"", "one"}
+var endReasons = [...]string{"", "one", "clock"}
+-- internal/model/model_test.go --
+package model
+
+var _ = lapse.EndOne
+-- docs/verbs.md --
+"one" "clock"
 `, nil},
 
 	{"links", "broken", `

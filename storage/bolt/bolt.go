@@ -5,8 +5,8 @@
 //
 // The file is an ordinary bbolt file, changed only through bbolt. The first groups of writes after
 // Open go into the file at once. Then the store makes a log beside the file, under the name of the
-// file and "-lapse". The log makes writes fast: a group of writes becomes durable by one write and
-// one sync of the log, and a checkpoint merges the groups into the file from time to time. Close
+// file and "-lapse". The log makes writes fast: a group of writes usually becomes durable by one
+// durable write to the log, and a checkpoint merges the groups into the file from time to time. Close
 // merges the last groups and removes the log. A store that can make no log, or must not by
 // Options.NoLog, goes on writing into the file. So the file alone is the whole store while no
 // process has it open; after a crash, file and log belong together.

@@ -1,6 +1,7 @@
 // Package memory keeps tokens in the memory of this process and nowhere else. It is for tests, and
 // for programs whose tokens may end with the process. It is also the reference implementation of
-// the storage contract, and the shortest one to read.
+// the storage contract, and the shortest one to read: a thin layer over internal/table, which has the
+// records and the transactions.
 package memory
 
 import (

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -200,7 +201,7 @@ func (s *Store) pipelined(ctx context.Context, conn *pgxpool.Conn, c *change, pa
 		return err
 	}
 	var heads int64
-	if err := readPipelined(p, func(values [][]byte) { heads = int64(values[0][len(values[0])-1]) }); err != nil {
+	if err := readPipelined(p, func(values [][]byte) { heads = bigint(values[0]) }); err != nil {
 		return err
 	}
 	unsent := readPipelined(p, nil)
@@ -212,6 +213,9 @@ func (s *Store) pipelined(ctx context.Context, conn *pgxpool.Conn, c *change, pa
 	}
 	return nil
 }
+
+// bigint decodes a bigint in the server's binary form.
+func bigint(value []byte) int64 { return int64(binary.BigEndian.Uint64(value)) }
 
 // notifyAgain sends notices of a commit that could not be sent behind it. While the server does not take
 // them, other processes may go on by what they had heard before: then the error is

@@ -6,8 +6,9 @@
 // Durable means what it means for the server: a call that returned nil is in the write-ahead log, and
 // with synchronous replication also on the standby, as synchronous_commit says. Where the connection
 // breaks between the commit and its answer, the store finds out on a new connection what happened, and
-// makes sure that a write which has not happened never will. ErrOutcomeUnknown is left for the case in
-// which the server cannot be reached for some seconds.
+// makes sure that a write which has not happened never will. ErrOutcomeUnknown is left for four cases: the
+// server cannot be reached for some seconds; the subject was changed several times meanwhile; the context
+// ends before the answer; other processes cannot be told of the write (below).
 //
 // A check is one round trip, an issue within a limit is one, and nearly every other verb is two: one
 // statement reads, one writes. A verb that changes one token by its text or ID is one, if this process has
@@ -52,4 +53,17 @@
 // alone. Three things are not found out. A row whose id or tag is damaged is found by no Get. Sweep judges
 // by the columns. A count in the table subject that is too low, or a deleted row of it, lets a subject have
 // more tokens than its limit, until an Issue finds that the count has come to the limit.
+//
+// # Words
+//
+// These are the words of this package alone:
+//
+//	header  the row of a subject, which each Update of the subject changes
+//	rev     the random number in a header, by which an Update finds out that another one came between
+//	fit     a record that is put unread, if at most some number of tokens of its subject live
+//	fence   a write that makes another one, which was not answered, impossible unless it has happened
+//	doubt   a change is in doubt from when it was not answered until that is settled
+//	grave   of a change that takes something away (S28): while in doubt, it counts as done
+//	untold  of a change of which other processes were not told
+//	tag     the last two bytes of an ID, the same for all tokens of a subject
 package postgres

@@ -16,8 +16,8 @@ import (
 
 // resolve finds out what became of c, whose commit was sent and not answered. It returns nil if c has
 // happened, storage.ErrUnavailable if c never will, and storage.ErrOutcomeUnknown if the server cannot
-// be asked, or was changed so often since that it cannot tell. In the first of these two cases c stays
-// in doubt.
+// be asked, if the header was changed so often since that it does not tell, or if other processes cannot
+// be told of c. If the server cannot be asked, c stays in doubt.
 func (s *Store) resolve(ctx context.Context, c *change) error {
 	limited, cancel := context.WithTimeout(ctx, s.patience.resolve)
 	defer cancel()
@@ -96,7 +96,7 @@ func (s *Store) settleHeader(ctx context.Context, conn *pgx.Conn, c *change) err
 }
 
 // settleFit is settle for a record that was put unread. A record of that ID with an end takes its
-// place, where it has not come. That record may stand there already, by a settle whose answer was lost.
+// place, where it has not come. This fence may stand there already, by a settle whose answer was lost.
 func (s *Store) settleFit(ctx context.Context, conn *pgx.Conn, c *change) error {
 	if _, err := conn.Exec(ctx, s.sql.fenceFit, c.fence...); err != nil {
 		return err
