@@ -49,6 +49,9 @@ type sessionsCommand struct {
 }
 
 func (c *sessionsCommand) Run(a *app) error {
+	if c.Subject == "" {
+		return usage("the subject is empty; say whose sessions")
+	}
 	return a.with(toRead, func(ctx context.Context, t tokens) error {
 		return a.list(ctx, t, t.Sessions(ctx, c.Subject), false)
 	})
