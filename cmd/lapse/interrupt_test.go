@@ -3,10 +3,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -83,6 +85,27 @@ func TestTwoSignals(t *testing.T) {
 		command.Wait()
 		if got := command.ProcessState.ExitCode(); got != exitUsage {
 			t.Fatalf("exit %v, want %d", command.ProcessState, exitUsage)
+		}
+	}
+}
+
+// TestBrokenPipe: where the text of a new token finds no reader, the command says which token has lost its text.
+func TestBrokenPipe(t *testing.T) {
+	w := fileInUse(t)
+	id := w.issue(lapse.Grant{Subject: "ana"}).ID.String()
+	for _, args := range [][]string{{"issue", "ana"}, {"issue", "ana", "--pair"}, {"issue", "ana", "--json"}, {"rotate", id}} {
+		r, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		var told bytes.Buffer
+		command := exec.Command(built(t), append([]string{"--file", w.file}, args...)...)
+		command.Stdout, command.Stderr = out, &told
+		err = command.Run()
+		out.Close()
+		if got := command.ProcessState.ExitCode(); got != exitFailed || !strings.Contains(told.String(), "is lost; revoke the token") {
+			t.Errorf("%v: %v, told %q", args, err, told.String())
 		}
 	}
 }
