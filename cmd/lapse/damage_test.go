@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,6 +43,19 @@ func TestDamagedFile(t *testing.T) {
 	w.lapseOnly("check", "--repair", "--yes").wants(t, 0, "repaired", "1 token good")
 	w.lapseOnly("show", id.String()).wants(t, 0)
 	w.lapseOnly("check", "--repair", "--yes").wants(t, 0, "no damage")
+}
+
+// TestDamagedCopy: a backup of a store with a damaged record is made, and restored when asked for, and both say
+// what is damaged.
+func TestDamagedCopy(t *testing.T) {
+	w := fileAlone(t)
+	w.issue(lapse.Grant{Subject: "ana", Name: "good"})
+	w.issue(lapse.Grant{Subject: "ana", Name: "damaged"})
+	w.damage("damaged")
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	w.lapseOnly("backup", copied).wants(t, exitDamaged, "1 token and 1 damaged record in "+copied, "check")
+	w.lapseOnly("restore", copied, "--yes").wants(t, exitDamaged, "1 token and 1 damaged record in "+w.file)
+	w.lapseOnly("check").wants(t, exitDamaged, "1 token good, 1 damaged")
 }
 
 // damage flips a bit of text in the file of w, and leaves the store closed.
