@@ -45,6 +45,16 @@ func TestDamagedFile(t *testing.T) {
 	w.lapseOnly("check", "--repair", "--yes").wants(t, 0, "no damage")
 }
 
+// TestDamagedStats: the figures are printed all the same, and say how many records are damaged.
+func TestDamagedStats(t *testing.T) {
+	w := fileAlone(t)
+	w.issue(lapse.Grant{Subject: "ana", Name: "good"})
+	w.issue(lapse.Grant{Subject: "ana", Name: "damaged"})
+	w.damage("damaged")
+	w.lapseOnly("stats").wants(t, exitDamaged, "tokens   1\n", "live     1\n", "damaged  1\n")
+	w.lapseOnly("stats", "--json").wants(t, exitDamaged, `{"tokens":1,"live":1,"file":{"Tokens":1,"Damaged":1`)
+}
+
 // TestDamagedCopy: a backup of a store with a damaged record is made, and restored when asked for, and both say
 // what is damaged.
 func TestDamagedCopy(t *testing.T) {
