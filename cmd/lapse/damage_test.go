@@ -55,6 +55,20 @@ func TestDamagedStats(t *testing.T) {
 	w.lapseOnly("stats", "--json").wants(t, exitDamaged, `{"tokens":1,"live":1,"file":{"Tokens":1,"Damaged":1`)
 }
 
+// TestDamagedScan: a token that cannot be ended keeps no other one from being ended.
+func TestDamagedScan(t *testing.T) {
+	w := fileAlone(t)
+	damaged := w.issue(lapse.Grant{Subject: "ana", Name: "damaged"})
+	leaked := w.issue(lapse.Grant{Subject: "ana", Name: "good"})
+	w.damage("damaged")
+	text := damaged.Bearer + "\n" + leaked.Bearer + "\n" + damaged.Bearer + "\n"
+	got := lapseAt(t, w.clock, text, append(w.args[:2:2], "scan", "--expire")...).wants(t, exitDamaged, "-:1:1", "failed: corrupt", "-:2:1", "ended", "-:3:1")
+	if strings.Count(got.stdout, "\n") != 3 {
+		t.Errorf("printed:\n%s\nwant three lines", got.stdout)
+	}
+	w.lapseOnly("show", leaked.ID.String()).wants(t, 0, "ended: revoked")
+}
+
 // TestDamagedCopy: a backup of a store with a damaged record is made, and restored when asked for, and both say
 // what is damaged.
 func TestDamagedCopy(t *testing.T) {

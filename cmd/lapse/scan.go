@@ -46,6 +46,7 @@ type scan struct {
 	found    int
 	read     int64 // bytes
 	unread   error // of the last file that could not be read
+	damaged  error // of the last token whose record is damaged, which no verb can end
 }
 
 // find is a text that was found, as --json prints it.
@@ -72,7 +73,7 @@ func (s *scan) all(ctx context.Context, paths []string) error {
 			return err
 		}
 	}
-	return s.unread
+	return errors.Join(s.unread, s.damaged)
 }
 
 // walk scans the file at path, or the regular files in the folder at path.
@@ -159,7 +160,7 @@ func (s *scan) print(ctx context.Context, f find) (err error) {
 	return err
 }
 
-// end ends the token whose text is bearer, and returns "ended", or why there is no such token. A text that
+// end ends the token whose text is bearer, and returns "ended", or why it could not be ended. A text that
 // was found before is not asked about again.
 func (s *scan) end(ctx context.Context, bearer string) (outcome string, err error) {
 	if outcome, known := s.outcomes[bearer]; known {
@@ -171,6 +172,8 @@ func (s *scan) end(ctx context.Context, bearer string) (outcome string, err erro
 		outcome = "ended"
 	case errors.Is(err, lapse.ErrUnauthenticated):
 		outcome = "no good: " + lapse.Code(err)
+	case errors.Is(err, lapse.ErrCorrupt):
+		outcome, s.damaged = "failed: "+lapse.Code(err), err
 	default:
 		return "", err
 	}
