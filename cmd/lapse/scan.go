@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -78,6 +79,9 @@ func (s *scan) all(ctx context.Context, paths []string) error {
 
 // walk scans the file at path, or the regular files in the folder at path.
 func (s *scan) walk(ctx context.Context, path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path += string(filepath.Separator) // WalkDir follows no link, unless the path ends so
+	}
 	return filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

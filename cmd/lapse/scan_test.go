@@ -58,5 +58,25 @@ func TestScan(t *testing.T) {
 	})
 }
 
+// TestScanLink: a link to a folder is followed where it is named, as the link to a file is, and not below.
+func TestScanLink(t *testing.T) {
+	w := inMemory(t)
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "real"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "real", "env"), []byte(w.issue(lapse.Grant{Subject: "ana"}).Bearer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("real", link); err != nil {
+		t.Fatal(err)
+	}
+	w.lapse("", "scan", link).wants(t, exitFound, filepath.Join(link, "env")+":1:1")
+	if got := w.lapse("", "scan", dir).wants(t, exitFound); strings.Count(got.stdout, "\n") != 1 {
+		t.Errorf("printed:\n%s\nwant the file once", got.stdout)
+	}
+}
+
 // replaceSecret returns a text that the checksum does not prove.
 func replaceSecret(a, b string) string { return a[:40] + b[40:] }
