@@ -144,11 +144,16 @@ func (r records) String() string {
 
 // tell says that r are in the file at path. The error says that some are damaged.
 func (a *app) tell(r records, path string) error {
-	a.say("%v in %s", r, path)
-	if r.damaged > 0 {
-		return fmt.Errorf("the damaged records are refused, the others work; lapse check says more: %w", lapse.ErrCorrupt)
+	var err error
+	if a.json {
+		err = a.print(map[string]int{"tokens": r.tokens, "damaged": r.damaged})
+	} else {
+		a.say("%v in %s", r, path)
 	}
-	return nil
+	if err == nil && r.damaged > 0 {
+		err = fmt.Errorf("the damaged records are refused, the others work; lapse check says more: %w", lapse.ErrCorrupt)
+	}
+	return err
 }
 
 // proven reads the whole file at path and returns what is in it.

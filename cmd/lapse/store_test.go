@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +75,22 @@ func TestBackupRefused(t *testing.T) {
 	m := inMemory(t)
 	m.lapse("", "backup", filepath.Join(dir, "copy")).wants(t, exitFailed, "Server.Store")
 	m.lapse("", "restore", text, "--yes").wants(t, exitUsage, "--file")
+}
+
+// TestStoreJSON: the verbs of the store as a whole print an object each, and tell nothing besides.
+func TestStoreJSON(t *testing.T) {
+	w := fileAlone(t)
+	w.issue(lapse.Grant{Subject: "ana"})
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	for _, args := range [][]string{
+		{"backup", copied}, {"restore", copied, "--yes"}, {"compact"}, {"check"}, {"sweep", "--retention", "1h"}, {"stats"}, {"logout", "ana", "--yes"},
+	} {
+		got := w.lapse("", append(args, "--json")...).wants(t, 0)
+		var object map[string]any
+		if err := json.Unmarshal([]byte(got.stdout), &object); err != nil || len(object) == 0 || strings.Count(got.stdout, "\n") != 1 || got.stderr != "" {
+			t.Errorf("%v printed %q and told %q, want one object: %v", args, got.stdout, got.stderr, err)
+		}
+	}
 }
 
 func TestSweep(t *testing.T) {
