@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,6 +81,30 @@ func TestDamagedCopy(t *testing.T) {
 	w.lapseOnly("backup", copied).wants(t, exitDamaged, "1 token and 1 damaged record in "+copied, "check")
 	w.lapseOnly("restore", copied, "--yes").wants(t, exitDamaged, "1 token and 1 damaged record in "+w.file)
 	w.lapseOnly("check").wants(t, exitDamaged, "1 token good, 1 damaged")
+}
+
+// TestDamagedJSON: all that is told of damage is objects, too, and for people it says once who tells it.
+func TestDamagedJSON(t *testing.T) {
+	w := fileAlone(t)
+	w.issue(lapse.Grant{Subject: "ana", Name: "damaged"})
+	w.damage("damaged")
+	for _, verb := range []string{"ls", "check", "stats"} {
+		got := w.lapseOnly(verb, "--json").wants(t, exitDamaged, `"code":"corrupt"`)
+		for line := range strings.Lines(got.stderr) {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("%s --json told %s", verb, line)
+			}
+		}
+		if got := w.lapseOnly(verb); strings.Contains(got.stderr, "lapse: lapse:") {
+			t.Errorf("%s told %s", verb, got.stderr)
+		}
+	}
+	got := w.lapseOnly("scan", "--json", filepath.Join(t.TempDir(), "absent"))
+	for line := range strings.Lines(got.stderr) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("scan --json told %s", line)
+		}
+	}
 }
 
 // damage flips a bit of text in the file of w, and leaves the store closed.

@@ -74,7 +74,7 @@ func (a *app) warn(err error) {
 		a.say("%s", line)
 		return
 	}
-	a.say("lapse: %s", plain(err.Error()))
+	a.say("lapse: %s", plain(strings.TrimPrefix(err.Error(), "lapse: ")))
 }
 
 // fail prints err, without what may be a secret, and returns its exit code.

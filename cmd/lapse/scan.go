@@ -104,7 +104,7 @@ func (s *scan) walk(ctx context.Context, path string) error {
 // pass tells of a file that cannot be read, and lets the scan go on.
 func (s *scan) pass(err error) error {
 	s.progress.clear()
-	s.say("lapse: %s", plain(err.Error()))
+	s.warn(err)
 	s.unread = fmt.Errorf("not all could be read: %w", err)
 	return nil
 }
