@@ -78,6 +78,17 @@ func TestSessions(t *testing.T) {
 	})
 }
 
+// TestExpiringNothing: a duration of nothing selects no token, and so is refused like every one under a millisecond.
+func TestExpiringNothing(t *testing.T) {
+	w := inMemory(t)
+	w.issue(lapse.Grant{Subject: "ana"})
+	for _, span := range []string{"0s", "0d", "1us", "-1h"} {
+		if got := w.lapse("", "ls", "--expiring="+span).wants(t, exitUsage); got.stdout != "" {
+			t.Errorf("--expiring=%s printed:\n%s", span, got.stdout)
+		}
+	}
+}
+
 // sorted returns the lines of text in order: tokens are listed by their IDs, which are random.
 func sorted(text string) string {
 	lines := strings.SplitAfter(text, "\n")
