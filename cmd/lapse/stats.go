@@ -39,7 +39,7 @@ type counter struct {
 
 func (c *statsCommand) Run(a *app) error {
 	return a.with(toRead, func(ctx context.Context, t tokens) error {
-		f, err := figuresOf(ctx, t)
+		f, err := figuresOf(ctx, t, a.place.Prefix)
 		if err != nil && !errors.Is(err, lapse.ErrCorrupt) {
 			return err
 		}
@@ -61,13 +61,14 @@ func (a *app) printFigures(f figures) error {
 	return rows.flush()
 }
 
-// figuresOf returns the figures of t. With an error that wraps ErrCorrupt, they are those of what can be read.
-func figuresOf(ctx context.Context, t tokens) (f figures, damaged error) {
+// figuresOf returns the figures of t, with the tokens of prefix, or of any if prefix is "". With an error that wraps
+// ErrCorrupt, they are those of what can be read.
+func figuresOf(ctx context.Context, t tokens, prefix string) (f figures, damaged error) {
 	var err error
-	if f.Tokens, damaged = t.Count(ctx, lapse.Query{}); damaged != nil && !errors.Is(damaged, lapse.ErrCorrupt) {
+	if f.Tokens, damaged = t.Count(ctx, lapse.Query{Prefix: prefix}); damaged != nil && !errors.Is(damaged, lapse.ErrCorrupt) {
 		return f, damaged
 	}
-	if f.Live, err = t.Count(ctx, lapse.Query{Live: true}); err != nil && !errors.Is(err, lapse.ErrCorrupt) {
+	if f.Live, err = t.Count(ctx, lapse.Query{Prefix: prefix, Live: true}); err != nil && !errors.Is(err, lapse.ErrCorrupt) {
 		return f, err
 	}
 	s, err := t.StoreStats(ctx)

@@ -137,6 +137,18 @@ func TestCompactAndStats(t *testing.T) {
 	m.lapse("", "stats", "--json").wants(t, 0, `{"tokens":0,"live":0`)
 }
 
+// TestStatsOfPrefix: the tokens of a prefix are counted if one is given.
+func TestStatsOfPrefix(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		w.issue(lapse.Grant{Subject: "ana"})
+		if _, err := w.pairs.Issue(t.Context(), lapse.Grant{Subject: "ana"}); err != nil {
+			t.Fatal(err)
+		}
+		w.lapse("", "stats", "--json").wants(t, 0, `{"tokens":2,"live":2`)
+		w.lapse("", "stats", "--json", "--prefix", "web").wants(t, 0, `{"tokens":1,"live":1`)
+	})
+}
+
 // TestNoFile: no verb makes a file where there is none.
 func TestNoFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "absent.db")
