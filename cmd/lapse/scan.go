@@ -103,11 +103,18 @@ func (s *scan) walk(ctx context.Context, path string) error {
 
 // pass tells of a file that cannot be read, and lets the scan go on.
 func (s *scan) pass(err error) error {
+	err = fileError{err}
 	s.progress.clear()
 	s.warn(err)
 	s.unread = fmt.Errorf("not all could be read: %w", err)
 	return nil
 }
+
+// fileError is an error with the name of a file that a stranger may have named: no line feed in it forges a line.
+type fileError struct{ error }
+
+func (e fileError) Error() string { return cell(e.error.Error()) }
+func (e fileError) Unwrap() error { return e.error }
 
 // stream scans what r reads.
 func (s *scan) stream(ctx context.Context, name string, r io.Reader) error {

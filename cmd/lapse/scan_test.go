@@ -78,5 +78,14 @@ func TestScanLink(t *testing.T) {
 	}
 }
 
+// TestScanForgery: the name of a file that cannot be read is told in one line, as the name of one with texts is.
+func TestScanForgery(t *testing.T) {
+	dir := t.TempDir()
+	got := lapseAt(t, nil, "", "scan", filepath.Join(dir, "none\nlapse: nothing was found\x1b[2J"))
+	if strings.Count(got.stderr, "\n") != 2 || strings.Contains(got.stderr, "\x1b") {
+		t.Errorf("told %q, want two lines: one of the file, one of the scan", got.stderr)
+	}
+}
+
 // replaceSecret returns a text that the checksum does not prove.
 func replaceSecret(a, b string) string { return a[:40] + b[40:] }
