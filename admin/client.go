@@ -189,7 +189,7 @@ func (b broken) Unwrap() error { return b.error }
 func (l *link) ask(name string, p *params, result any, each func(*part) error) (begun bool, err error) {
 	l.calls++
 	id := json.RawMessage(strconv.Itoa(l.calls))
-	if err := l.send(request{JSONRPC: "2.0", ID: id, Method: name, Params: p}); errors.Is(err, errLongLine) {
+	if err := l.send(request{JSONRPC: "2.0", ID: id, Method: name, Params: p}); errors.Is(err, errLongLine) || errors.Is(err, errNoJSON) {
 		return false, fmt.Errorf("%w: %w", lapse.ErrInvalidGrant, err)
 	} else if err != nil {
 		if _, said := l.answer(id); errors.As(said, new(*failure)) {

@@ -2,9 +2,11 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -233,6 +235,27 @@ func wantDone(t *testing.T, what string) func(bool, error) {
 		if !ok || err != nil {
 			t.Errorf("%s: %v, %v", what, ok, err)
 		}
+	}
+}
+
+// TestNoJSON sends values that JSON does not have. They are refused as the Manager refuses them.
+func TestNoJSON(t *testing.T) {
+	p := newProgram(t).serve()
+	c := p.dial()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	late := time.Date(10000, time.January, 1, 0, 0, 0, 0, time.UTC)
+	for what, err := range map[string]error{
+		"no number": func() error { _, err := c.Issue(ctx, lapse.Grant{Subject: "ana", Jitter: math.NaN()}); return err }(),
+		"a pair":    func() error { _, err := c.IssuePair(ctx, lapse.Grant{Subject: "ana", Jitter: math.Inf(1)}); return err }(),
+		"a year":    func() error { _, err := c.Edit(ctx, lapse.ID{}, lapse.Changes{ExpiresAt: &late}); return err }(),
+	} {
+		if !errors.Is(err, lapse.ErrInvalidGrant) || errors.Is(err, lapse.ErrOutcomeUnknown) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := c.Now(ctx); err != nil {
+		t.Error("after that:", err)
 	}
 }
 
