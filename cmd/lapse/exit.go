@@ -20,7 +20,7 @@ const (
 	exitFailed    = 1
 	exitUsage     = 2  // wrong arguments, or cancelled
 	exitNotFound  = 3  // no such token
-	exitNoGood    = 4  // verify: the token is no good
+	exitNoGood    = 4  // verify: the token is no good; rotate, edit, resume: it is dead
 	exitUnknown   = 5  // the outcome is unknown: run the command again; issue only with --request-id
 	exitFound     = 6  // scan found texts, and was not to end their tokens
 	exitNoFile    = 10 // no such file, or not a file of lapse
