@@ -109,3 +109,28 @@ func TestBrokenPipe(t *testing.T) {
 		}
 	}
 }
+
+// TestBrokenPipes: a verb that writes goes on where what it tells finds no reader.
+func TestBrokenPipes(t *testing.T) {
+	w := fileInUse(t)
+	var texts string
+	args := []string{"revoke"}
+	for range 3 {
+		args = append(args, w.issue(lapse.Grant{Subject: "ana"}).ID.String())
+		texts += w.issue(lapse.Grant{Subject: "ana"}).Bearer + "\n"
+	}
+	for _, args := range [][]string{args, {"scan", "--expire"}} {
+		r, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		command := exec.Command(built(t), append([]string{"--file", w.file}, args...)...)
+		command.Stdin, command.Stdout, command.Stderr = strings.NewReader(texts), out, out
+		command.Run()
+		out.Close()
+	}
+	if n, err := w.users.Count(t.Context(), lapse.Query{Live: true}); n != 0 || err != nil {
+		t.Errorf("%d of 6 tokens live, %v", n, err)
+	}
+}

@@ -47,7 +47,7 @@ type scan struct {
 	found    int
 	read     int64 // bytes
 	unread   error // of the last file that could not be read
-	damaged  error // of the last token whose record is damaged, which no verb can end
+	failed   error // of the last token that was not ended, since its record is damaged, or not told of
 }
 
 // find is a text that was found, as --json prints it.
@@ -74,7 +74,7 @@ func (s *scan) all(ctx context.Context, paths []string) error {
 			return err
 		}
 	}
-	return errors.Join(s.unread, s.damaged)
+	return errors.Join(s.unread, s.failed)
 }
 
 // walk scans the file at path, or the regular files in the folder at path.
@@ -126,8 +126,17 @@ func (s *scan) stream(ctx context.Context, name string, r io.Reader) error {
 			return s.pass(err)
 		}
 		s.found++
-		if err := s.print(ctx, find{File: name, Found: found}); err != nil {
+		f := find{File: name, Found: found}
+		if s.tokens != nil {
+			if f.Outcome, err = s.end(ctx, f.Bearer); err != nil {
+				return err
+			}
+		}
+		switch err := s.print(f); {
+		case err != nil && s.tokens == nil:
 			return err
+		case err != nil:
+			s.failed = err // the other tokens end all the same
 		}
 	}
 	return nil
@@ -155,19 +164,14 @@ func (r *scanned) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// print ends the token of f, if that is asked for, and prints f.
-func (s *scan) print(ctx context.Context, f find) (err error) {
-	if s.tokens != nil {
-		if f.Outcome, err = s.end(ctx, f.Bearer); err != nil {
-			return err
-		}
-	}
+// print prints f.
+func (s *scan) print(f find) error {
 	s.progress.clear()
 	if s.json {
 		return s.app.print(f)
 	}
 	line := fmt.Sprintf("%s:%d:%d  %s  %s  %s", cell(f.File), f.Line, f.Column, f.Prefix, f.ID, f.Outcome)
-	_, err = fmt.Fprintln(s.stdout, strings.TrimRight(line, " "))
+	_, err := fmt.Fprintln(s.stdout, strings.TrimRight(line, " "))
 	return err
 }
 
@@ -184,7 +188,7 @@ func (s *scan) end(ctx context.Context, bearer string) (outcome string, err erro
 	case errors.Is(err, lapse.ErrUnauthenticated):
 		outcome = "no good: " + lapse.Code(err)
 	case errors.Is(err, lapse.ErrCorrupt):
-		outcome, s.damaged = "failed: "+lapse.Code(err), err
+		outcome, s.failed = "failed: "+lapse.Code(err), err
 	default:
 		return "", err
 	}
