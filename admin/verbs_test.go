@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 // collect returns the printed pairs of a loop, each with its error.
@@ -235,6 +236,32 @@ func wantDone(t *testing.T, what string) func(bool, error) {
 		if !ok || err != nil {
 			t.Errorf("%s: %v, %v", what, ok, err)
 		}
+	}
+}
+
+// TestSameRefreshPrefix serves two Pairs whose refresh texts have one prefix, as by default. Each text goes to the
+// Pairs of its session.
+func TestSameRefreshPrefix(t *testing.T) {
+	p := newProgram(t)
+	app := must(lapse.NewPairs(p.store, lapse.PairConfig{Access: lapse.Config{Prefix: "app", Clock: p.clock}, Refresh: lapse.Config{Prefix: "web_refresh"}}))
+	p.server.Pairs = append(p.server.Pairs, app)
+	p.serve()
+	c := p.dial()
+	for prefix, pairs := range map[string]*lapse.Pairs{"web": p.pairs, "app": app} {
+		text := must(pairs.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Refresh.Bearer
+		if tok, err := c.Peek(t.Context(), text); err != nil || tok.Prefix != prefix {
+			t.Errorf("%s: Peek %q, %v", prefix, tok.Prefix, err)
+		}
+		if tok, err := c.ExpireBearer(t.Context(), text); err != nil || tok.EndReason != lapse.EndRevoked {
+			t.Errorf("%s: ExpireBearer %v, %v", prefix, tok.EndReason, err)
+		}
+		if _, err := c.Peek(t.Context(), text); !errors.Is(err, lapse.ErrRevoked) {
+			t.Errorf("%s: after that %v", prefix, err)
+		}
+	}
+	foreign := must(lapse.NewPairs(memory.New(), lapse.PairConfig{Refresh: lapse.Config{Prefix: "web_refresh"}}))
+	if _, err := c.Peek(t.Context(), must(foreign.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Refresh.Bearer); !errors.Is(err, lapse.ErrUnknown) {
+		t.Errorf("of another store: %v", err)
 	}
 }
 
