@@ -66,13 +66,16 @@ func (c *backupCommand) free() error {
 	return nil
 }
 
-// apart returns an error if To is the file of the tokens, a file that a process has open, or the log beside
-// either: the process would go on with a file that has no name. file is "" if it is not known.
+// apart returns an error if To is the file of the tokens, or a file that a process has open, which would go on
+// with a file that has no name, or the name of the log of any file. file is "" if it is not known.
 func (c *backupCommand) apart(file string) error {
 	to := strings.TrimSuffix(c.To, "-lapse")
 	info, err := os.Stat(to)
 	if err != nil {
 		return nil
+	}
+	if to != c.To {
+		return usage("%s is the name of the log of %s; name another file", c.To, to)
 	}
 	if its, err := os.Stat(file); err == nil && os.SameFile(info, its) {
 		return usage("%s belongs to the tokens themselves; name another file", c.To)

@@ -218,6 +218,16 @@ func TestBackupSpares(t *testing.T) {
 	})
 }
 
+// TestBackupAsLog: no backup gets the name of the log of another store, which would be refused then.
+func TestBackupAsLog(t *testing.T) {
+	w, other := fileAlone(t), fileAlone(t)
+	id := other.issue(lapse.Grant{Subject: "ana"}).Token.ID.String()
+	other.store.Close()
+	w.lapse("", "backup", other.file+"-lapse").wants(t, exitUsage, "log")
+	other.lapseOnly("show", id).wants(t, 0)
+	w.lapse("", "backup", filepath.Join(t.TempDir(), "none-lapse")).wants(t, 0)
+}
+
 // boltOpen returns the path of a store that is open.
 func boltOpen(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "open.db")
