@@ -126,6 +126,25 @@ func TestEndedContext(t *testing.T) {
 	}
 }
 
+// TestIdle has a Client make many calls at once. It keeps few connections after that, so that there is room for others.
+func TestIdle(t *testing.T) {
+	p := newProgram(t).serve()
+	c := p.dial()
+	var calls []*link
+	for range maxConnections {
+		calls = append(calls, must(c.take(t.Context())))
+	}
+	for _, l := range calls {
+		c.give(l)
+	}
+	if len(c.all) != maxIdle || len(c.idle) != maxIdle {
+		t.Errorf("%d connections, of which %d are idle, want %d", len(c.all), len(c.idle), maxIdle)
+	}
+	if _, err := c.Now(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDeadline has a verb run for longer than the patience of the server.
 func TestDeadline(t *testing.T) {
 	p := newProgram(t)
