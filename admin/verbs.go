@@ -144,6 +144,9 @@ func (v *verbs) ofText(ctx context.Context, p *params) (m *lapse.Manager, pairs 
 		if m, err := v.manager(prefix); err == nil {
 			return m, nil, nil
 		}
+		if _, err := v.any().Token(ctx, c.ID()); err == nil {
+			return nil, nil, errNoPrefix // and not unknown, since the token may live
+		}
 	}
 	m, err = v.manager(p.Prefix)
 	return m, nil, err

@@ -265,6 +265,30 @@ func TestSameRefreshPrefix(t *testing.T) {
 	}
 }
 
+// TestNotServed asks about texts of tokens that are in the store, of a Manager and of Pairs that the server does not
+// have: that such a token is unknown would not be true.
+func TestNotServed(t *testing.T) {
+	p := newProgram(t)
+	p.server.Managers, p.server.Pairs = []*lapse.Manager{p.users, p.pairs.Access()}, nil
+	p.serve()
+	c := p.dial()
+	for what, text := range map[string]string{
+		"another prefix": must(p.keys.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Bearer,
+		"a refresh text": must(p.pairs.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Refresh.Bearer,
+	} {
+		if _, err := c.Peek(t.Context(), text); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: Peek: %v", what, err)
+		}
+		if _, err := c.ExpireBearer(t.Context(), text); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: ExpireBearer: %v", what, err)
+		}
+	}
+	foreign := must(lapse.New(memory.New(), lapse.Config{Prefix: "key"}))
+	if _, err := c.ExpireBearer(t.Context(), must(foreign.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Bearer); !errors.Is(err, lapse.ErrUnknown) {
+		t.Errorf("of another store: %v", err)
+	}
+}
+
 // TestNoJSON sends values that JSON does not have. They are refused as the Manager refuses them.
 func TestNoJSON(t *testing.T) {
 	p := newProgram(t).serve()
