@@ -47,7 +47,7 @@ type scan struct {
 	found    int
 	read     int64 // bytes
 	unread   error // of the last file that could not be read
-	failed   error // of the last token that was not ended, since its record is damaged, or not told of
+	failed   error // of the last token that was not ended, since its record is damaged or its prefix not served, or not told of
 }
 
 // find is a text that was found, as --json prints it.
@@ -189,6 +189,8 @@ func (s *scan) end(ctx context.Context, bearer string) (outcome string, err erro
 		outcome = "no good: " + lapse.Code(err)
 	case errors.Is(err, lapse.ErrCorrupt):
 		outcome, s.failed = "failed: "+lapse.Code(err), err
+	case errors.Is(err, errors.ErrUnsupported):
+		outcome, s.failed = "failed: its prefix is not served", err
 	default:
 		return "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-55daa01a/lapse"
+	"github.com/seed-55daa01a/lapse/admin"
 )
 
 // TestScan: a text is found without a store, and ends its own token and no other.
@@ -56,6 +57,30 @@ func TestScan(t *testing.T) {
 		w.lapse(leaked.Bearer+" ", "scan", "--expire", "--json").wants(t, 0, `"file":"-"`, `"outcome":"ended"`)
 		w.lapse("", "scan", filepath.Join(dir, "absent"), filepath.Join(dir, "env"), "--expire").wants(t, exitNoFile, "ended", "absent")
 	})
+}
+
+// TestScanNotServed: a token that the program cannot end is told of, and the others end.
+func TestScanNotServed(t *testing.T) {
+	w := inMemory(t)
+	w.stop()
+	l, err := admin.Listen(w.args[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := w.pairs.Issue(t.Context(), lapse.Grant{Subject: "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pairs, err = lapse.NewPairs(w.store, lapse.PairConfig{Access: lapse.Config{Prefix: "other", Clock: w.clock}, Refresh: lapse.Config{Prefix: "other_refresh"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.stop = w.serveOn(l, nil)
+	leaked := w.issue(lapse.Grant{Subject: "ana"})
+	w.lapse(pair.Refresh.Bearer+"\n"+leaked.Bearer, "scan", "--expire").wants(t, exitFailed, "-:1:1", "failed: its prefix is not served", "-:2:1", "ended")
+	if w.token(leaked.ID).EndReason == 0 {
+		t.Error("the other token lives")
+	}
 }
 
 // TestScanLink: a link to a folder is followed where it is named, as the link to a file is, and not below.
