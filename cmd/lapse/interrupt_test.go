@@ -119,7 +119,8 @@ func TestBrokenPipes(t *testing.T) {
 		args = append(args, w.issue(lapse.Grant{Subject: "ana"}).ID.String())
 		texts += w.issue(lapse.Grant{Subject: "ana"}).Bearer + "\n"
 	}
-	for _, args := range [][]string{args, {"scan", "--expire"}} {
+	inJSON := append([]string{"suspend", "--json"}, args[1:]...)
+	for _, args := range [][]string{inJSON, args, {"scan", "--expire"}} {
 		r, out, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
@@ -129,6 +130,9 @@ func TestBrokenPipes(t *testing.T) {
 		command.Stdin, command.Stdout, command.Stderr = strings.NewReader(texts), out, out
 		command.Run()
 		out.Close()
+	}
+	for _, id := range args[1:] {
+		w.lapse("", "show", id, "--json").wants(t, 0, `"suspended_at"`)
 	}
 	if n, err := w.users.Count(t.Context(), lapse.Query{Live: true}); n != 0 || err != nil {
 		t.Errorf("%d of 6 tokens live, %v", n, err)
