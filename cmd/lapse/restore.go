@@ -23,6 +23,9 @@ func (c *restoreCommand) Run(a *app) error {
 	if err != nil {
 		return fmt.Errorf("the backup cannot be used, and nothing was changed: %w", err)
 	}
+	if err := replaceable(a.place.File); err != nil {
+		return err
+	}
 	question := fmt.Sprintf("Put the %v of %s in the place of what is in %s? Tokens that were ended since live again.", found, c.From, a.place.File)
 	if _, err := os.Stat(a.place.File); errors.Is(err, os.ErrNotExist) {
 		question = fmt.Sprintf("Make %s with the %v of %s?", a.place.File, found, c.From)
@@ -37,6 +40,19 @@ func (c *restoreCommand) Run(a *app) error {
 		return err
 	}
 	return a.tell(found, a.place.File)
+}
+
+// replaceable returns an error if the file at path is the database of another program. One that is damaged may be
+// replaced: a backup is for that.
+func replaceable(path string) error {
+	s, err := bolt.Open(path, &bolt.Options{ReadOnly: true})
+	switch {
+	case err == nil:
+		return s.Close()
+	case errors.Is(err, bolt.ErrNotStore):
+		return err
+	}
+	return nil
 }
 
 // onlyFile returns an error unless p is a file.

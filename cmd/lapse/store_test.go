@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/admin"
@@ -226,6 +230,33 @@ func TestBackupAsLog(t *testing.T) {
 	w.lapse("", "backup", other.file+"-lapse").wants(t, exitUsage, "log")
 	other.lapseOnly("show", id).wants(t, 0)
 	w.lapse("", "backup", filepath.Join(t.TempDir(), "none-lapse")).wants(t, 0)
+}
+
+// TestRestoreSpares: restore replaces no database of another program.
+func TestRestoreSpares(t *testing.T) {
+	w := fileAlone(t)
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	w.lapse("", "backup", copied).wants(t, 0)
+	foreign := filepath.Join(t.TempDir(), "foreign.db")
+	db, err := bbolt.Open(foreign, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket([]byte("precious"))
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lapseAt(t, nil, "", "--file", foreign, "restore", copied, "--yes").wants(t, exitNoFile, "not a lapse store")
+	if after, err := os.ReadFile(foreign); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the database was changed, %v", err)
+	}
 }
 
 // boltOpen returns the path of a store that is open.
