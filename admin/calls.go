@@ -23,6 +23,9 @@ func (c *Client) write(ctx context.Context, name string, p params, result any) e
 // call calls a method. unanswered is the kind of the error of a call that the server may have got.
 func (c *Client) call(ctx context.Context, name string, p *params, result any, each func(*part) error, unanswered error) error {
 	for {
+		if ctx.Err() != nil {
+			return unreached(ctx, nil)
+		}
 		l, err := c.take(ctx)
 		if err != nil {
 			return err

@@ -77,6 +77,9 @@ type link struct {
 	used  bool // it was idle before this call
 }
 
+// maxIdle is how many idle links a Client keeps: half of what a server has, so that others find room.
+const maxIdle = maxConnections / 2
+
 var errClosed = fmt.Errorf("admin: the Client was closed: %w", net.ErrClosed)
 
 // Close closes all connections, also those of a Client that Under returned. Calls that run end with an
@@ -141,12 +144,17 @@ func (s *links) enter(l *link) bool {
 	return !s.closed
 }
 
-// give makes l idle.
+// give makes l idle, or closes l if there are enough.
 func (s *links) give(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closed {
+	switch {
+	case s.closed:
+	case len(s.idle) < maxIdle:
 		s.idle = append(s.idle, l)
+	default:
+		l.Close()
+		delete(s.all, l)
 	}
 }
 
@@ -189,7 +197,7 @@ func (b broken) Unwrap() error { return b.error }
 func (l *link) ask(name string, p *params, result any, each func(*part) error) (begun bool, err error) {
 	l.calls++
 	id := json.RawMessage(strconv.Itoa(l.calls))
-	if err := l.send(request{JSONRPC: "2.0", ID: id, Method: name, Params: p}); errors.Is(err, errLongLine) {
+	if err := l.send(request{JSONRPC: "2.0", ID: id, Method: name, Params: p}); errors.Is(err, errLongLine) || errors.Is(err, errNoJSON) {
 		return false, fmt.Errorf("%w: %w", lapse.ErrInvalidGrant, err)
 	} else if err != nil {
 		if _, said := l.answer(id); errors.As(said, new(*failure)) {

@@ -107,6 +107,44 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
+// TestEndedContext calls verbs with a context that has ended. The server gets none of them.
+func TestEndedContext(t *testing.T) {
+	p := newProgram(t).serve()
+	c := p.dial()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		i := must(p.users.Issue(t.Context(), lapse.Grant{Subject: "ana"}))
+		must(c.Now(t.Context())) // a connection is idle
+		if _, err := c.Expire(ended, i.ID); !errors.Is(err, context.Canceled) || !errors.Is(err, lapse.ErrUnavailable) || errors.Is(err, lapse.ErrOutcomeUnknown) {
+			t.Fatal(err)
+		}
+	}
+	p.stop()
+	if n := must(p.users.Count(t.Context(), lapse.Query{Subject: "ana", Live: true})); n != 100 {
+		t.Errorf("%d tokens live, want 100", n)
+	}
+}
+
+// TestIdle has a Client make many calls at once. It keeps few connections after that, so that there is room for others.
+func TestIdle(t *testing.T) {
+	p := newProgram(t).serve()
+	c := p.dial()
+	var calls []*link
+	for range maxConnections {
+		calls = append(calls, must(c.take(t.Context())))
+	}
+	for _, l := range calls {
+		c.give(l)
+	}
+	if len(c.all) != maxIdle || len(c.idle) != maxIdle {
+		t.Errorf("%d connections, of which %d are idle, want %d", len(c.all), len(c.idle), maxIdle)
+	}
+	if _, err := c.Now(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDeadline has a verb run for longer than the patience of the server.
 func TestDeadline(t *testing.T) {
 	p := newProgram(t)

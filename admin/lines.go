@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -17,6 +18,9 @@ const maxLine = 1 << 20
 
 // errLongLine is the error of a line that is longer than maxLine. The rest of the line has been passed over.
 var errLongLine = errors.New("the line has more than a megabyte; send less at a time")
+
+// errNoJSON is the error of a value that JSON does not have: a number that is none, or a year after 9999.
+var errNoJSON = errors.New("a value cannot be sent")
 
 // lines are the two directions of a connection. One goroutine reads, and any number write.
 type lines struct {
@@ -63,12 +67,12 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
-// send writes v as one line. After errLongLine nothing was sent, and after any other error the connection
-// is no good.
+// send writes v as one line. After errLongLine and errNoJSON nothing was sent, and after any other error the
+// connection is no good.
 func (l *lines) send(v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoJSON, err)
 	}
 	if len(text) > maxLine {
 		return errLongLine

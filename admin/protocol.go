@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/seed-55daa01a/lapse"
 )
@@ -88,6 +91,9 @@ func parse(line []byte, table map[string]method) (req request, refused *fault) {
 	if line = bytes.TrimSpace(line); len(line) == 0 || line[0] != '{' || !json.Valid(line) {
 		return req, refuse(codeParse, "the line is not one JSON object; send one object a line, and no batches")
 	}
+	if !isUnicode(line) {
+		return req, refuse(codeParse, "a text of the line is no UTF-8, or has half a surrogate pair; send UTF-8")
+	}
 	var raw struct {
 		request
 		Params map[string]json.RawMessage `json:"params"`
@@ -139,4 +145,36 @@ func strictly(text []byte, v any) error {
 		return errors.New("more than one value")
 	}
 	return nil
+}
+
+// isUnicode reports whether the texts of line, which is valid JSON, are valid Unicode. The decoder would turn
+// another text into a valid one, and the verb would act on another subject.
+func isUnicode(line []byte) bool {
+	for rest := line; ; {
+		at := bytes.IndexByte(rest, '\\')
+		if at < 0 {
+			return utf8.Valid(line)
+		}
+		rest = rest[at:]
+		switch first := surrogate(rest); {
+		case first == 0:
+			rest = rest[len(`\n`):]
+		case utf16.DecodeRune(first, surrogate(rest[len(`\u0000`):])) == utf8.RuneError:
+			return false
+		default:
+			rest = rest[2*len(`\u0000`):]
+		}
+	}
+}
+
+// surrogate returns the half of a surrogate pair that text, of valid JSON, begins with, or 0.
+func surrogate(text []byte) rune {
+	if !bytes.HasPrefix(text, []byte(`\u`)) {
+		return 0
+	}
+	r, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil || !utf16.IsSurrogate(rune(r)) {
+		return 0
+	}
+	return rune(r)
 }

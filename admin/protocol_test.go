@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,11 @@ func TestRefused(t *testing.T) {
 		{`[{"jsonrpc":"2.0","id":1,"method":"now"}]`, codeParse, "no batches"},
 		{`{"jsonrpc":"2.0","id":1,"method":"now"}{}`, codeParse, "one object a line"},
 		{strings.Repeat("[", 100000), codeParse, "one object a line"},
+		{"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"logout\",\"params\":{\"subject\":\"caf\xe9\"}}", codeParse, "no UTF-8"},
+		{`{"jsonrpc":"2.0","id":1,"method":"logout","params":{"subject":"caf\udce9"}}`, codeParse, "half a surrogate pair"},
+		{`{"jsonrpc":"2.0","id":1,"method":"logout","params":{"subject":"\ud83d"}}`, codeParse, "half a surrogate pair"},
+		{`{"jsonrpc":"2.0","id":1,"method":"logout","params":{"subject":"\ud83d\u00e9"}}`, codeParse, "half a surrogate pair"},
+		{`{"jsonrpc":"2.0","id":1,"method":"logout","params":{"subject":"\ud83d\nde00"}}`, codeParse, "half a surrogate pair"},
 		{`{"jsonrpc":"2.0","id":1,"method":"now","extra":1}`, codeRequest, "other members"},
 		{`{"jsonrpc":"2.0","id":1,"method":["now"]}`, codeRequest, "wrong form"},
 		{`{"jsonrpc":"2.0","id":1,"method":"now","params":[1]}`, codeRequest, "wrong form"},
@@ -70,6 +76,19 @@ func TestRefused(t *testing.T) {
 	l.say(`{"jsonrpc":"2.0","id":"` + strings.Repeat("x", 62) + `","method":"now"}`)
 	if a := l.hear(); a.Error != nil || len(a.ID) != 64 || string(a.Result) != `"2026-01-05T09:00:00Z"` {
 		t.Errorf("the next request is answered by %+v, %s", a.Error, a.Result)
+	}
+}
+
+// TestSubjects sends subjects that JSON can write in several ways. The server takes each for what it is.
+func TestSubjects(t *testing.T) {
+	p := newProgram(t).serve()
+	l := p.raw(true)
+	for text, want := range map[string]string{`😀`: "😀", `\ud83d\ude00`: "😀", `\uD83D\uDE00\uFFFD`: "😀\ufffd", "\ufffd": "\ufffd", `\\ud83d`: `\ud83d`, `\"\u00e9`: `"é`} {
+		l.say(`{"jsonrpc":"2.0","id":1,"method":"issue","params":{"grant":{"subject":"` + text + `"}}}`)
+		var got issued
+		if a := l.hear(); a.Error != nil || json.Unmarshal(a.Result, &got) != nil || got.Token.Subject != want {
+			t.Errorf("%s is issued as %+v, %+v", text, got.Token, a.Error)
+		}
 	}
 }
 

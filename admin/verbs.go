@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
@@ -111,7 +112,7 @@ func (v *verbs) show(ctx context.Context, c *call) (any, error) {
 }
 
 func (v *verbs) verify(ctx context.Context, c *call) (any, error) {
-	m, pairs, err := v.ofText(c.p)
+	m, pairs, err := v.ofText(ctx, c.p)
 	switch {
 	case err != nil:
 		return nil, err
@@ -122,7 +123,7 @@ func (v *verbs) verify(ctx context.Context, c *call) (any, error) {
 }
 
 func (v *verbs) end(ctx context.Context, c *call) (any, error) {
-	m, pairs, err := v.ofText(c.p)
+	m, pairs, err := v.ofText(ctx, c.p)
 	switch {
 	case err != nil:
 		return nil, err
@@ -134,20 +135,36 @@ func (v *verbs) end(ctx context.Context, c *call) (any, error) {
 
 // ofText returns the Manager, or the Pairs, to which the bearer of p belongs by its prefix. A text that
 // is none of lapse belongs to the Manager of the prefix of p, which may have Config.Foreign.
-func (v *verbs) ofText(p *params) (m *lapse.Manager, pairs *lapse.Pairs, err error) {
+func (v *verbs) ofText(ctx context.Context, p *params) (m *lapse.Manager, pairs *lapse.Pairs, err error) {
 	var c bearer.Credential
 	if prefix, ok := c.Parse(*p.Bearer, ""); ok {
-		for _, pairs := range v.pairs {
-			if pairs.RefreshPrefix() == prefix {
-				return nil, pairs, nil
-			}
+		if pairs := v.refreshing(ctx, prefix, c.ID()); pairs != nil {
+			return nil, pairs, nil
 		}
 		if m, err := v.manager(prefix); err == nil {
 			return m, nil, nil
 		}
+		if _, err := v.any().Token(ctx, c.ID()); err == nil {
+			return nil, nil, errNoPrefix // and not unknown, since the token may live
+		}
 	}
 	m, err = v.manager(p.Prefix)
 	return m, nil, err
+}
+
+// refreshing returns the Pairs whose refresh texts have prefix, or nil. Of several, those are meant whose access texts
+// have the prefix of the record of id.
+func (v *verbs) refreshing(ctx context.Context, prefix string, id lapse.ID) *lapse.Pairs {
+	all := slices.DeleteFunc(slices.Clone(v.pairs), func(p *lapse.Pairs) bool { return p.RefreshPrefix() != prefix })
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	tok, _ := v.any().Token(ctx, id) // after an error any Pairs meet the same one
+	at := slices.IndexFunc(all, func(p *lapse.Pairs) bool { return p.Access().Prefix() == tok.Prefix })
+	return all[max(at, 0)]
 }
 
 func (v *verbs) issue(ctx context.Context, c *call) (any, error) {

@@ -2,9 +2,11 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
+	"github.com/seed-55daa01a/lapse/storage/memory"
 )
 
 // collect returns the printed pairs of a loop, each with its error.
@@ -233,6 +236,77 @@ func wantDone(t *testing.T, what string) func(bool, error) {
 		if !ok || err != nil {
 			t.Errorf("%s: %v, %v", what, ok, err)
 		}
+	}
+}
+
+// TestSameRefreshPrefix serves two Pairs whose refresh texts have one prefix, as by default. Each text goes to the
+// Pairs of its session.
+func TestSameRefreshPrefix(t *testing.T) {
+	p := newProgram(t)
+	app := must(lapse.NewPairs(p.store, lapse.PairConfig{Access: lapse.Config{Prefix: "app", Clock: p.clock}, Refresh: lapse.Config{Prefix: "web_refresh"}}))
+	p.server.Pairs = append(p.server.Pairs, app)
+	p.serve()
+	c := p.dial()
+	for prefix, pairs := range map[string]*lapse.Pairs{"web": p.pairs, "app": app} {
+		text := must(pairs.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Refresh.Bearer
+		if tok, err := c.Peek(t.Context(), text); err != nil || tok.Prefix != prefix {
+			t.Errorf("%s: Peek %q, %v", prefix, tok.Prefix, err)
+		}
+		if tok, err := c.ExpireBearer(t.Context(), text); err != nil || tok.EndReason != lapse.EndRevoked {
+			t.Errorf("%s: ExpireBearer %v, %v", prefix, tok.EndReason, err)
+		}
+		if _, err := c.Peek(t.Context(), text); !errors.Is(err, lapse.ErrRevoked) {
+			t.Errorf("%s: after that %v", prefix, err)
+		}
+	}
+	foreign := must(lapse.NewPairs(memory.New(), lapse.PairConfig{Refresh: lapse.Config{Prefix: "web_refresh"}}))
+	if _, err := c.Peek(t.Context(), must(foreign.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Refresh.Bearer); !errors.Is(err, lapse.ErrUnknown) {
+		t.Errorf("of another store: %v", err)
+	}
+}
+
+// TestNotServed asks about texts of tokens that are in the store, of a Manager and of Pairs that the server does not
+// have: that such a token is unknown would not be true.
+func TestNotServed(t *testing.T) {
+	p := newProgram(t)
+	p.server.Managers, p.server.Pairs = []*lapse.Manager{p.users, p.pairs.Access()}, nil
+	p.serve()
+	c := p.dial()
+	for what, text := range map[string]string{
+		"another prefix": must(p.keys.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Bearer,
+		"a refresh text": must(p.pairs.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Refresh.Bearer,
+	} {
+		if _, err := c.Peek(t.Context(), text); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: Peek: %v", what, err)
+		}
+		if _, err := c.ExpireBearer(t.Context(), text); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: ExpireBearer: %v", what, err)
+		}
+	}
+	foreign := must(lapse.New(memory.New(), lapse.Config{Prefix: "key"}))
+	if _, err := c.ExpireBearer(t.Context(), must(foreign.Issue(t.Context(), lapse.Grant{Subject: "ana"})).Bearer); !errors.Is(err, lapse.ErrUnknown) {
+		t.Errorf("of another store: %v", err)
+	}
+}
+
+// TestNoJSON sends values that JSON does not have. They are refused as the Manager refuses them.
+func TestNoJSON(t *testing.T) {
+	p := newProgram(t).serve()
+	c := p.dial()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	late := time.Date(10000, time.January, 1, 0, 0, 0, 0, time.UTC)
+	for what, err := range map[string]error{
+		"no number": func() error { _, err := c.Issue(ctx, lapse.Grant{Subject: "ana", Jitter: math.NaN()}); return err }(),
+		"a pair":    func() error { _, err := c.IssuePair(ctx, lapse.Grant{Subject: "ana", Jitter: math.Inf(1)}); return err }(),
+		"a year":    func() error { _, err := c.Edit(ctx, lapse.ID{}, lapse.Changes{ExpiresAt: &late}); return err }(),
+	} {
+		if !errors.Is(err, lapse.ErrInvalidGrant) || errors.Is(err, lapse.ErrOutcomeUnknown) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := c.Now(ctx); err != nil {
+		t.Error("after that:", err)
 	}
 }
 

@@ -19,8 +19,9 @@ var errNeedsProgram = errors.New("this needs the program whose tokens they are, 
 // alone are the tokens of a store without the program whose tokens they are.
 type alone struct {
 	*lapse.Manager
-	store storage.Store
-	clock lapse.Clock
+	store  storage.Store
+	prefix string // "": every prefix
+	clock  lapse.Clock
 }
 
 // newAlone returns the tokens of store. It closes store if that fails. The policy of the program is not known
@@ -30,7 +31,7 @@ func newAlone(store storage.Store, prefix string, clock lapse.Clock) (*alone, er
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	return &alone{m, store, clock}, nil
+	return &alone{m, store, prefix, clock}, nil
 }
 
 // Now returns the time of this machine.
@@ -39,7 +40,7 @@ func (a *alone) Now(context.Context) (time.Time, error) { return a.Manager.Now()
 // Sessions yields the live sessions of subject.
 func (a *alone) Sessions(ctx context.Context, subject string) iter.Seq2[lapse.Token, error] {
 	return func(yield func(lapse.Token, error) bool) {
-		for tok, err := range a.List(ctx, lapse.Query{Subject: subject, Live: true}) {
+		for tok, err := range a.List(ctx, lapse.Query{Subject: subject, Prefix: a.prefix, Live: true}) {
 			if err == nil && tok.Kind != lapse.KindSession {
 				continue
 			}

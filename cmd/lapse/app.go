@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/admin"
@@ -24,6 +26,9 @@ type app struct {
 
 // with opens the tokens for a verb that needs n, runs verb, and closes them.
 func (a *app) with(n need, verb func(context.Context, tokens) error) (err error) {
+	if n == toWrite {
+		signal.Ignore(syscall.SIGPIPE) // a reader that is gone would end the verb before all is written
+	}
 	t, err := a.place.open(a.ctx, n)
 	if err != nil {
 		return err

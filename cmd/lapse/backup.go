@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage/bolt"
 )
 
@@ -34,7 +35,7 @@ func (c *backupCommand) Run(a *app) error {
 		}
 		defer copied.Close()
 		defer os.Remove(copied.Name())
-		tokens, err := proven(a, copied.Name())
+		found, err := proven(a, copied.Name())
 		if err != nil {
 			return fmt.Errorf("the copy is no good, and was removed: %w", err)
 		}
@@ -45,8 +46,7 @@ func (c *backupCommand) Run(a *app) error {
 			_ = dir.Sync()
 			dir.Close()
 		}
-		a.say("%s in %s", counted(tokens, "token"), c.To)
-		return nil
+		return a.tell(found, c.To)
 	})
 }
 
@@ -66,13 +66,16 @@ func (c *backupCommand) free() error {
 	return nil
 }
 
-// apart returns an error if To is the file of the tokens, a file that a process has open, or the log beside
-// either: the process would go on with a file that has no name. file is "" if it is not known.
+// apart returns an error if To is the file of the tokens, or a file that a process has open, which would go on
+// with a file that has no name, or the name of the log of any file. file is "" if it is not known.
 func (c *backupCommand) apart(file string) error {
 	to := strings.TrimSuffix(c.To, "-lapse")
 	info, err := os.Stat(to)
 	if err != nil {
 		return nil
+	}
+	if to != c.To {
+		return usage("%s is the name of the log of %s; name another file", c.To, to)
 	}
 	if its, err := os.Stat(file); err == nil && os.SameFile(info, its) {
 		return usage("%s belongs to the tokens themselves; name another file", c.To)
@@ -130,13 +133,40 @@ func existing(path string) error {
 	return usage("%s is there already; name another file, or give --force", path)
 }
 
-// proven reads the whole file at path and returns how many tokens are in it.
-func proven(a *app, path string) (tokens int, err error) {
+// records is how many tokens are in a file, and how many records that are damaged.
+type records struct{ tokens, damaged int }
+
+// String returns "2 tokens" or "2 tokens and 1 damaged record".
+func (r records) String() string {
+	text := counted(r.tokens, "token")
+	if r.damaged > 0 {
+		text += " and " + counted(r.damaged, "damaged record")
+	}
+	return text
+}
+
+// tell says that r are in the file at path. The error says that some are damaged.
+func (a *app) tell(r records, path string) error {
+	var err error
+	if a.json {
+		err = a.print(map[string]int{"tokens": r.tokens, "damaged": r.damaged})
+	} else {
+		a.say("%v in %s", r, path)
+	}
+	if err == nil && r.damaged > 0 {
+		err = fmt.Errorf("the damaged records are refused, the others work; lapse check says more: %w", lapse.ErrCorrupt)
+	}
+	return err
+}
+
+// proven reads the whole file at path and returns what is in it.
+func proven(a *app, path string) (records, error) {
 	p := a.progress("reading " + plain(path))
 	defer p.clear()
 	s, err := bolt.Open(path, &bolt.Options{ReadOnly: true, Progress: p.pages})
 	if err != nil {
-		return 0, err
+		return records{}, err
 	}
-	return s.Stats().Tokens, s.Close()
+	stats := s.Stats()
+	return records{stats.Tokens, stats.Damaged}, s.Close()
 }

@@ -1,6 +1,9 @@
 package main
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // compactCommand is `lapse compact`.
 type compactCommand struct{}
@@ -15,6 +18,9 @@ func (c *compactCommand) Run(a *app) error {
 			return err
 		}
 		after, err := t.StoreStats(ctx)
+		if a.json {
+			return errors.Join(err, a.print(map[string]int64{"before": before.FileSize, "after": after.FileSize}))
+		}
 		a.say("%s before, %s now", size(before.FileSize), size(after.FileSize))
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/seed-55daa01a/lapse"
 )
@@ -48,7 +49,8 @@ func (c *severalIDs) each(a *app, word string, verb func(tokens, context.Context
 				continue
 			}
 			failed = append(failed, fmt.Errorf("%v: %w", id, err))
-			if !errors.Is(err, lapse.ErrNotFound) && !errors.Is(err, lapse.ErrUnauthenticated) && !errors.Is(err, lapse.ErrCorrupt) {
+			untold := errors.Is(err, syscall.EPIPE) // and done all the same
+			if !untold && !errors.Is(err, lapse.ErrNotFound) && !errors.Is(err, lapse.ErrUnauthenticated) && !errors.Is(err, lapse.ErrCorrupt) {
 				break // the next token would meet the same
 			}
 		}

@@ -20,7 +20,7 @@ const (
 	exitFailed    = 1
 	exitUsage     = 2  // wrong arguments, or cancelled
 	exitNotFound  = 3  // no such token
-	exitNoGood    = 4  // verify: the token is no good
+	exitNoGood    = 4  // verify: the token is no good; rotate, edit, resume: it is dead
 	exitUnknown   = 5  // the outcome is unknown: run the command again; issue only with --request-id
 	exitFound     = 6  // scan found texts, and was not to end their tokens
 	exitNoFile    = 10 // no such file, or not a file of lapse
@@ -74,7 +74,7 @@ func (a *app) warn(err error) {
 		a.say("%s", line)
 		return
 	}
-	a.say("lapse: %s", plain(err.Error()))
+	a.say("lapse: %s", plain(strings.TrimPrefix(err.Error(), "lapse: ")))
 }
 
 // fail prints err, without what may be a secret, and returns its exit code.

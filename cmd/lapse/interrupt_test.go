@@ -3,10 +3,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,5 +86,55 @@ func TestTwoSignals(t *testing.T) {
 		if got := command.ProcessState.ExitCode(); got != exitUsage {
 			t.Fatalf("exit %v, want %d", command.ProcessState, exitUsage)
 		}
+	}
+}
+
+// TestBrokenPipe: where the text of a new token finds no reader, the command says which token has lost its text.
+func TestBrokenPipe(t *testing.T) {
+	w := fileInUse(t)
+	id := w.issue(lapse.Grant{Subject: "ana"}).ID.String()
+	for _, args := range [][]string{{"issue", "ana"}, {"issue", "ana", "--pair"}, {"issue", "ana", "--json"}, {"rotate", id}} {
+		r, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		var told bytes.Buffer
+		command := exec.Command(built(t), append([]string{"--file", w.file}, args...)...)
+		command.Stdout, command.Stderr = out, &told
+		err = command.Run()
+		out.Close()
+		if got := command.ProcessState.ExitCode(); got != exitFailed || !strings.Contains(told.String(), "is lost; revoke the token") {
+			t.Errorf("%v: %v, told %q", args, err, told.String())
+		}
+	}
+}
+
+// TestBrokenPipes: a verb that writes goes on where what it tells finds no reader.
+func TestBrokenPipes(t *testing.T) {
+	w := fileInUse(t)
+	var texts string
+	args := []string{"revoke"}
+	for range 3 {
+		args = append(args, w.issue(lapse.Grant{Subject: "ana"}).ID.String())
+		texts += w.issue(lapse.Grant{Subject: "ana"}).Bearer + "\n"
+	}
+	inJSON := append([]string{"suspend", "--json"}, args[1:]...)
+	for _, args := range [][]string{inJSON, args, {"scan", "--expire"}} {
+		r, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		command := exec.Command(built(t), append([]string{"--file", w.file}, args...)...)
+		command.Stdin, command.Stdout, command.Stderr = strings.NewReader(texts), out, out
+		command.Run()
+		out.Close()
+	}
+	for _, id := range args[1:] {
+		w.lapse("", "show", id, "--json").wants(t, 0, `"suspended_at"`)
+	}
+	if n, err := w.users.Count(t.Context(), lapse.Query{Live: true}); n != 0 || err != nil {
+		t.Errorf("%d of 6 tokens live, %v", n, err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/seed-55daa01a/lapse"
@@ -92,6 +94,7 @@ func (a *app) hand(ctx context.Context, t tokens, i lapse.Issued, refresh *lapse
 	if err != nil {
 		now = i.IssuedAt // the text is printed all the same: nothing else has it
 	}
+	signal.Ignore(syscall.SIGPIPE) // a reader that is gone would end the process before the next error is told
 	if err := a.printTexts(now, i, refresh); err != nil {
 		return fmt.Errorf("the text of the token %v is lost; revoke the token, or rotate it: %w", i.ID, err)
 	}

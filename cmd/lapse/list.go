@@ -14,7 +14,7 @@ type lsCommand struct {
 	Subject  *string `arg:"" optional:"" help:"Whose tokens; those of all subjects if not given."`
 	Name     string  `help:"Tokens of this name."`
 	All      bool    `short:"a" help:"Dead tokens, too."`
-	Expiring span    `placeholder:"DURATION" help:"Live tokens that will be dead after DURATION unless they are renewed."`
+	Expiring *span   `placeholder:"DURATION" help:"Live tokens that will be dead after DURATION unless they are renewed."`
 }
 
 func (c *lsCommand) Run(a *app) error {
@@ -22,11 +22,16 @@ func (c *lsCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if c.All && c.Expiring != 0 {
+	switch {
+	case c.Expiring == nil:
+		c.Expiring = new(span)
+	case c.All:
 		return usage("--all lists dead tokens, and --expiring live ones; give one of them")
+	case *c.Expiring == 0:
+		return usage("--expiring is 0, and no token that lives is dead then; say how far to look ahead, as 7d")
 	}
 	return a.with(toRead, func(ctx context.Context, t tokens) error {
-		q := lapse.Query{Subject: subject, Prefix: a.place.Prefix, Name: c.Name, Live: !c.All, Within: time.Duration(c.Expiring)}
+		q := lapse.Query{Subject: subject, Prefix: a.place.Prefix, Name: c.Name, Live: !c.All, Within: time.Duration(*c.Expiring)}
 		return a.list(ctx, t, t.List(ctx, q), c.Subject == nil)
 	})
 }
@@ -49,6 +54,9 @@ type sessionsCommand struct {
 }
 
 func (c *sessionsCommand) Run(a *app) error {
+	if c.Subject == "" {
+		return usage("the subject is empty; say whose sessions")
+	}
 	return a.with(toRead, func(ctx context.Context, t tokens) error {
 		return a.list(ctx, t, t.Sessions(ctx, c.Subject), false)
 	})

@@ -54,6 +54,41 @@ func TestLsJSON(t *testing.T) {
 	})
 }
 
+// TestSessions: the sessions of one subject are listed, and of one prefix if that is given.
+func TestSessions(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		w.issue(lapse.Grant{Subject: "ana", Name: "plain"})
+		for _, subject := range []string{"ana", "bob"} {
+			if _, err := w.pairs.Issue(t.Context(), lapse.Grant{Subject: subject, Name: "of " + subject}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, args := range [][]string{{"sessions", "ana"}, {"sessions", "ana", "--prefix", "web"}} {
+			got := w.lapse("", args...).wants(t, 0, "of ana")
+			if strings.Contains(got.stdout, "of bob") || strings.Contains(got.stdout, "plain") {
+				t.Errorf("%v: printed:\n%s", args, got.stdout)
+			}
+		}
+		if got := w.lapse("", "sessions", "ana", "--prefix", "lapse"); got.stdout != "" {
+			t.Errorf("of another prefix:\n%s", got.stdout)
+		}
+		if got := w.lapse("", "sessions", "").wants(t, exitUsage, "empty"); got.stdout != "" {
+			t.Errorf("of no subject:\n%s", got.stdout)
+		}
+	})
+}
+
+// TestExpiringNothing: a duration of nothing selects no token, and so is refused like every one under a millisecond.
+func TestExpiringNothing(t *testing.T) {
+	w := inMemory(t)
+	w.issue(lapse.Grant{Subject: "ana"})
+	for _, span := range []string{"0s", "0d", "1us", "-1h"} {
+		if got := w.lapse("", "ls", "--expiring="+span).wants(t, exitUsage); got.stdout != "" {
+			t.Errorf("--expiring=%s printed:\n%s", span, got.stdout)
+		}
+	}
+}
+
 // sorted returns the lines of text in order: tokens are listed by their IDs, which are random.
 func sorted(text string) string {
 	lines := strings.SplitAfter(text, "\n")

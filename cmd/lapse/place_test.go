@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed-55daa01a/lapse"
 )
 
 // TestPlace: a command line that names no place, two, or a password is refused, and no password is printed.
@@ -45,5 +47,21 @@ func TestPlace(t *testing.T) {
 				t.Errorf("the password is in:\n%s", got.stderr)
 			}
 		})
+	}
+}
+
+// TestEmptyPlace: an empty flag, which a shell makes of a variable that is not set, is no leave to take the tokens of
+// the environment.
+func TestEmptyPlace(t *testing.T) {
+	w := fileAlone(t)
+	id := w.issue(lapse.Grant{Subject: "ana"}).ID
+	w.store.Close()
+	t.Setenv("LAPSE_FILE", w.file)
+	for _, flag := range [][]string{{"--file="}, {"--file", ""}, {"--socket="}, {"--dsn="}} {
+		lapseAt(t, w.clock, "", append(flag, "logout", "ana", "--yes")...).wants(t, exitUsage, "empty")
+	}
+	w.open(boltAt(t, w.file))
+	if w.token(id).EndReason != 0 {
+		t.Error("the token was ended")
 	}
 }

@@ -19,13 +19,16 @@ func (c *restoreCommand) Run(a *app) error {
 	if err := a.place.onlyFile("restore a database with pg_restore"); err != nil {
 		return err
 	}
-	tokens, err := proven(a, c.From)
+	found, err := proven(a, c.From)
 	if err != nil {
 		return fmt.Errorf("the backup cannot be used, and nothing was changed: %w", err)
 	}
-	question := fmt.Sprintf("Put the %s of %s in the place of what is in %s? Tokens that were ended since live again.", counted(tokens, "token"), c.From, a.place.File)
+	if err := replaceable(a.place.File); err != nil {
+		return err
+	}
+	question := fmt.Sprintf("Put the %v of %s in the place of what is in %s? Tokens that were ended since live again.", found, c.From, a.place.File)
 	if _, err := os.Stat(a.place.File); errors.Is(err, os.ErrNotExist) {
-		question = fmt.Sprintf("Make %s with the %s of %s?", a.place.File, counted(tokens, "token"), c.From)
+		question = fmt.Sprintf("Make %s with the %v of %s?", a.place.File, found, c.From)
 	}
 	if err := c.confirm(a, question); err != nil {
 		return err
@@ -36,7 +39,19 @@ func (c *restoreCommand) Run(a *app) error {
 		}
 		return err
 	}
-	a.say("%s in %s", counted(tokens, "token"), a.place.File)
+	return a.tell(found, a.place.File)
+}
+
+// replaceable returns an error if the file at path is the database of another program. One that is damaged may be
+// replaced: a backup is for that.
+func replaceable(path string) error {
+	s, err := bolt.Open(path, &bolt.Options{ReadOnly: true})
+	switch {
+	case err == nil:
+		return s.Close()
+	case errors.Is(err, bolt.ErrNotStore):
+		return err
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -46,6 +47,7 @@ type scan struct {
 	found    int
 	read     int64 // bytes
 	unread   error // of the last file that could not be read
+	failed   error // of the last token that was not ended, since its record is damaged or its prefix not served, or not told of
 }
 
 // find is a text that was found, as --json prints it.
@@ -72,11 +74,14 @@ func (s *scan) all(ctx context.Context, paths []string) error {
 			return err
 		}
 	}
-	return s.unread
+	return errors.Join(s.unread, s.failed)
 }
 
 // walk scans the file at path, or the regular files in the folder at path.
 func (s *scan) walk(ctx context.Context, path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path += string(filepath.Separator) // WalkDir follows no link, unless the path ends so
+	}
 	return filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -98,11 +103,18 @@ func (s *scan) walk(ctx context.Context, path string) error {
 
 // pass tells of a file that cannot be read, and lets the scan go on.
 func (s *scan) pass(err error) error {
+	err = fileError{err}
 	s.progress.clear()
-	s.say("lapse: %s", plain(err.Error()))
+	s.warn(err)
 	s.unread = fmt.Errorf("not all could be read: %w", err)
 	return nil
 }
+
+// fileError is an error with the name of a file that a stranger may have named: no line feed in it forges a line.
+type fileError struct{ error }
+
+func (e fileError) Error() string { return cell(e.error.Error()) }
+func (e fileError) Unwrap() error { return e.error }
 
 // stream scans what r reads.
 func (s *scan) stream(ctx context.Context, name string, r io.Reader) error {
@@ -114,8 +126,17 @@ func (s *scan) stream(ctx context.Context, name string, r io.Reader) error {
 			return s.pass(err)
 		}
 		s.found++
-		if err := s.print(ctx, find{File: name, Found: found}); err != nil {
+		f := find{File: name, Found: found}
+		if s.tokens != nil {
+			if f.Outcome, err = s.end(ctx, f.Bearer); err != nil {
+				return err
+			}
+		}
+		switch err := s.print(f); {
+		case err != nil && s.tokens == nil:
 			return err
+		case err != nil:
+			s.failed = err // the other tokens end all the same
 		}
 	}
 	return nil
@@ -143,23 +164,18 @@ func (r *scanned) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// print ends the token of f, if that is asked for, and prints f.
-func (s *scan) print(ctx context.Context, f find) (err error) {
-	if s.tokens != nil {
-		if f.Outcome, err = s.end(ctx, f.Bearer); err != nil {
-			return err
-		}
-	}
+// print prints f.
+func (s *scan) print(f find) error {
 	s.progress.clear()
 	if s.json {
 		return s.app.print(f)
 	}
 	line := fmt.Sprintf("%s:%d:%d  %s  %s  %s", cell(f.File), f.Line, f.Column, f.Prefix, f.ID, f.Outcome)
-	_, err = fmt.Fprintln(s.stdout, strings.TrimRight(line, " "))
+	_, err := fmt.Fprintln(s.stdout, strings.TrimRight(line, " "))
 	return err
 }
 
-// end ends the token whose text is bearer, and returns "ended", or why there is no such token. A text that
+// end ends the token whose text is bearer, and returns "ended", or why it could not be ended. A text that
 // was found before is not asked about again.
 func (s *scan) end(ctx context.Context, bearer string) (outcome string, err error) {
 	if outcome, known := s.outcomes[bearer]; known {
@@ -171,6 +187,10 @@ func (s *scan) end(ctx context.Context, bearer string) (outcome string, err erro
 		outcome = "ended"
 	case errors.Is(err, lapse.ErrUnauthenticated):
 		outcome = "no good: " + lapse.Code(err)
+	case errors.Is(err, lapse.ErrCorrupt):
+		outcome, s.failed = "failed: "+lapse.Code(err), err
+	case errors.Is(err, errors.ErrUnsupported):
+		outcome, s.failed = "failed: its prefix is not served", err
 	default:
 		return "", err
 	}

@@ -39,29 +39,36 @@ type counter struct {
 
 func (c *statsCommand) Run(a *app) error {
 	return a.with(toRead, func(ctx context.Context, t tokens) error {
-		f, err := figuresOf(ctx, t)
-		if err != nil {
+		f, err := figuresOf(ctx, t, a.place.Prefix)
+		if err != nil && !errors.Is(err, lapse.ErrCorrupt) {
 			return err
 		}
-		if a.json {
-			return a.print(f)
-		}
-		rows := &table{out: a.stdout}
-		for _, line := range f.lines() {
-			if err := rows.add(row{cells: line}); err != nil {
-				return err
-			}
-		}
-		return rows.flush()
+		return errors.Join(a.printFigures(f), err)
 	})
 }
 
-// figuresOf returns the figures of t.
-func figuresOf(ctx context.Context, t tokens) (f figures, err error) {
-	if f.Tokens, err = t.Count(ctx, lapse.Query{}); err != nil {
-		return f, err
+// printFigures prints f.
+func (a *app) printFigures(f figures) error {
+	if a.json {
+		return a.print(f)
 	}
-	if f.Live, err = t.Count(ctx, lapse.Query{Live: true}); err != nil {
+	rows := &table{out: a.stdout}
+	for _, line := range f.lines() {
+		if err := rows.add(row{cells: line}); err != nil {
+			return err
+		}
+	}
+	return rows.flush()
+}
+
+// figuresOf returns the figures of t, with the tokens of prefix, or of any if prefix is "". With an error that wraps
+// ErrCorrupt, they are those of what can be read.
+func figuresOf(ctx context.Context, t tokens, prefix string) (f figures, damaged error) {
+	var err error
+	if f.Tokens, damaged = t.Count(ctx, lapse.Query{Prefix: prefix}); damaged != nil && !errors.Is(damaged, lapse.ErrCorrupt) {
+		return f, damaged
+	}
+	if f.Live, err = t.Count(ctx, lapse.Query{Prefix: prefix, Live: true}); err != nil && !errors.Is(err, lapse.ErrCorrupt) {
 		return f, err
 	}
 	s, err := t.StoreStats(ctx)
@@ -73,7 +80,7 @@ func figuresOf(ctx context.Context, t tokens) (f figures, err error) {
 	}
 	program, is := t.(*admin.Client)
 	if !is {
-		return f, nil
+		return f, damaged
 	}
 	counters, err := program.Stats(ctx)
 	if err != nil {
@@ -85,7 +92,7 @@ func figuresOf(ctx context.Context, t tokens) (f figures, err error) {
 	slices.SortFunc(f.Counters, func(a, b counter) int {
 		return strings.Compare(a.Verb.String()+" "+a.Outcome, b.Verb.String()+" "+b.Outcome)
 	})
-	return f, nil
+	return f, damaged
 }
 
 // lines returns f as the cells of a table.

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/admin"
@@ -75,6 +81,22 @@ func TestBackupRefused(t *testing.T) {
 	m.lapse("", "restore", text, "--yes").wants(t, exitUsage, "--file")
 }
 
+// TestStoreJSON: the verbs of the store as a whole print an object each, and tell nothing besides.
+func TestStoreJSON(t *testing.T) {
+	w := fileAlone(t)
+	w.issue(lapse.Grant{Subject: "ana"})
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	for _, args := range [][]string{
+		{"backup", copied}, {"restore", copied, "--yes"}, {"compact"}, {"check"}, {"sweep", "--retention", "1h"}, {"stats"}, {"logout", "ana", "--yes"},
+	} {
+		got := w.lapse("", append(args, "--json")...).wants(t, 0)
+		var object map[string]any
+		if err := json.Unmarshal([]byte(got.stdout), &object); err != nil || len(object) == 0 || strings.Count(got.stdout, "\n") != 1 || got.stderr != "" {
+			t.Errorf("%v printed %q and told %q, want one object: %v", args, got.stdout, got.stderr, err)
+		}
+	}
+}
+
 func TestSweep(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		w.issue(lapse.Grant{Subject: "ana"}) // dead after an hour
@@ -117,6 +139,18 @@ func TestCompactAndStats(t *testing.T) {
 	m := inMemory(t)
 	m.lapse("", "compact").wants(t, exitFailed, "Server.Store")
 	m.lapse("", "stats", "--json").wants(t, 0, `{"tokens":0,"live":0`)
+}
+
+// TestStatsOfPrefix: the tokens of a prefix are counted if one is given.
+func TestStatsOfPrefix(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		w.issue(lapse.Grant{Subject: "ana"})
+		if _, err := w.pairs.Issue(t.Context(), lapse.Grant{Subject: "ana"}); err != nil {
+			t.Fatal(err)
+		}
+		w.lapse("", "stats", "--json").wants(t, 0, `{"tokens":2,"live":2`)
+		w.lapse("", "stats", "--json", "--prefix", "web").wants(t, 0, `{"tokens":1,"live":1`)
+	})
 }
 
 // TestNoFile: no verb makes a file where there is none.
@@ -186,6 +220,43 @@ func TestBackupSpares(t *testing.T) {
 		w.args = []string{"--socket", path}
 		everyFile(t, w)
 	})
+}
+
+// TestBackupAsLog: no backup gets the name of the log of another store, which would be refused then.
+func TestBackupAsLog(t *testing.T) {
+	w, other := fileAlone(t), fileAlone(t)
+	id := other.issue(lapse.Grant{Subject: "ana"}).Token.ID.String()
+	other.store.Close()
+	w.lapse("", "backup", other.file+"-lapse").wants(t, exitUsage, "log")
+	other.lapseOnly("show", id).wants(t, 0)
+	w.lapse("", "backup", filepath.Join(t.TempDir(), "none-lapse")).wants(t, 0)
+}
+
+// TestRestoreSpares: restore replaces no database of another program.
+func TestRestoreSpares(t *testing.T) {
+	w := fileAlone(t)
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	w.lapse("", "backup", copied).wants(t, 0)
+	foreign := filepath.Join(t.TempDir(), "foreign.db")
+	db, err := bbolt.Open(foreign, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket([]byte("precious"))
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lapseAt(t, nil, "", "--file", foreign, "restore", copied, "--yes").wants(t, exitNoFile, "not a lapse store")
+	if after, err := os.ReadFile(foreign); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the database was changed, %v", err)
+	}
 }
 
 // boltOpen returns the path of a store that is open.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -13,7 +14,8 @@ import (
 )
 
 // words reads a text from an argument. kong makes another text of one that is not valid UTF-8, and so does the
-// protocol of a program: then the tokens of another subject would end. The name of a file may be any bytes.
+// protocol of a program: then the tokens of another subject would end. The name of a file may be any bytes. An empty
+// flag of a place would give way to the environment.
 var words = kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 	token, err := ctx.Scan.PopValue("string")
 	if err != nil {
@@ -22,6 +24,9 @@ var words = kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) 
 	text := fmt.Sprint(token.Value)
 	if !utf8.ValidString(text) && ctx.Value.Tag.Get("predictor") != "file" {
 		return errors.New("not valid UTF-8; write the text in UTF-8")
+	}
+	if text == "" && slices.Contains([]string{"file", "socket", "dsn"}, ctx.Value.Name) {
+		return errors.New("empty; say which tokens, or leave the flag out for those of the environment")
 	}
 	target.SetString(text)
 	return nil

@@ -18,7 +18,9 @@
 //
 // Every attribute begins with "lapse.", too: lapse.verb, lapse.outcome, lapse.event, and lapse.prefix,
 // which all have. Their values are the words of package lapse: those of Verb, of StatKey.Outcome and Code,
-// and of EventKind. So their number is bounded. No ID and no subject of a token is a value of them.
+// and of EventKind. So their number is bounded. No ID and no subject of a token is a value of them. The
+// prefix of a counter is that of the Manager that was added, and of a duration that of lapse.Event: Issue and
+// Refresh of lapse.Pairs have that of the refresh texts there.
 //
 // lapse.verb.duration has the events of verbs that may write durably (lapse.Event.Took): one for each
 // call that has one effect. A call that ends several tokens has one for each. Where a verb and an

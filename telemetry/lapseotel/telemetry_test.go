@@ -120,6 +120,28 @@ func TestDurations(t *testing.T) {
 	}
 }
 
+// The counters of Pairs have the prefix of the Manager that was added, and the durations of their verbs that of the
+// refresh texts.
+func TestPairs(t *testing.T) {
+	s := newScene(t, lapse.Config{}, lapseotel.Options{})
+	pairs := must(lapse.NewPairs(memory.New(), lapse.PairConfig{
+		Access: lapse.Config{Prefix: "web", Clock: s.clock, Observe: s.tel.Observe}, Refresh: lapse.Config{Prefix: "web_refresh"},
+	}))
+	if err := s.tel.Add(pairs.Access()); err != nil {
+		t.Fatal(err)
+	}
+	must(pairs.Refresh(s.ctx, must(pairs.Issue(s.ctx, lapse.Grant{Subject: subject})).Refresh.Bearer))
+	points := s.read()
+	for _, verb := range []string{"issue pair", "refresh"} {
+		if p := find(points["lapse.verb.calls"], "lapse.verb", verb, "lapse.prefix", "web"); p.n != 1 {
+			t.Errorf("%s: %d calls, want 1", verb, p.n)
+		}
+		if p := find(points["lapse.verb.duration"], "lapse.verb", verb, "lapse.prefix", "web_refresh"); p.n != 1 {
+			t.Errorf("%s: %d durations, want 1", verb, p.n)
+		}
+	}
+}
+
 // A failed write has a duration, with its outcome.
 func TestFailures(t *testing.T) {
 	s := newScene(t, lapse.Config{}, lapseotel.Options{})
