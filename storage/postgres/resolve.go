@@ -101,7 +101,7 @@ func (s *Store) settleFit(ctx context.Context, conn *pgx.Conn, c *change) error 
 	if _, err := conn.Exec(ctx, s.sql.fenceFit, c.fence...); err != nil {
 		return err
 	}
-	r, err := scanRow(conn.QueryRow(ctx, s.sql.get, [16]byte(c.put.ID), tagOf(c.put.ID)))
+	r, err := scanRow(conn.QueryRow(ctx, s.sql.get, uuid(c.put.ID), tagOf(c.put.ID)))
 	switch {
 	case errors.Is(err, pgx.ErrNoRows): // it has been swept, and so it was dead
 		return errNeverWritten

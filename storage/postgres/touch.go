@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -226,10 +227,10 @@ func (d *deferred) write(ctx context.Context, batch map[storage.ID]storage.Use) 
 		return nil, nil
 	}
 	n := len(batch)
-	ids, tags := make([][16]byte, 0, n), make([]int16, 0, n)
+	ids, tags := make([]pgtype.UUID, 0, n), make([]int16, 0, n)
 	used, expires, slack := make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
 	for id, use := range batch {
-		ids, tags = append(ids, id), append(tags, tagOf(id))
+		ids, tags = append(ids, uuid(id)), append(tags, tagOf(id))
 		used, expires = append(used, use.At.UnixMilli()), append(expires, use.ExpiresAt.UnixMilli())
 		slack = append(slack, slackOf(use.ExpiresAt.Sub(use.At)))
 	}

@@ -42,7 +42,7 @@ func (s *Store) UpdateID(ctx context.Context, id storage.ID, fn func(storage.Tx)
 	}
 	t := s.newTx(ctx, s.pool, "")
 	t.tag = tagBytes(id)
-	if err := t.load(s.sql.loadOfID, [16]byte(id), tagOf(id)); err != nil {
+	if err := t.load(s.sql.loadOfID, uuid(id), tagOf(id)); err != nil {
 		return err
 	}
 	r := t.rows[id]

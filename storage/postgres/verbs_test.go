@@ -316,7 +316,7 @@ func TestExhaustedPool(t *testing.T) {
 
 // TestWithoutPreparedStatements: a pool that prepares nothing, as one to a pooler does, serves every verb.
 func TestWithoutPreparedStatements(t *testing.T) {
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec} {
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 		o := &Options{Schema: "pooler"}
 		emptied(t, o)
 		cfg, err := pgxpool.ParseConfig(dsn(t))
@@ -346,6 +346,12 @@ func TestWithoutPreparedStatements(t *testing.T) {
 		}
 		if _, err := m.Authenticate(t.Context(), issued.Bearer); !errors.Is(err, lapse.ErrRevoked) {
 			t.Errorf("%v: %v", mode, err)
+		}
+		if n, err := m.Count(t.Context(), lapse.Query{}); n != 1 || err != nil {
+			t.Errorf("%v: Count = %d, %v", mode, n, err)
+		}
+		if n, err := m.ForgetSubject(t.Context(), "ana"); n != 1 || err != nil {
+			t.Errorf("%v: ForgetSubject = %d, %v", mode, n, err)
 		}
 		s.Close()
 	}
