@@ -54,9 +54,6 @@ func (s *Store) settle(ctx context.Context, c *change, synced bool) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "SET synchronous_commit = local"); err != nil {
-		return err
-	}
 	if c.put != nil {
 		err = s.settleFit(ctx, conn, c)
 	} else {
