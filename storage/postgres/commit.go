@@ -124,7 +124,7 @@ func (s *Store) commitAlone(ctx context.Context, t *tx, c *change, conn *pgxpool
 		return t.fitted(conn.Query(ctx, c.sql, c.args...))
 	}
 	payloads := s.notices(c.told)
-	if len(payloads) > 0 && conn.Conn().Config().DefaultQueryExecMode <= pgx.QueryExecModeCacheDescribe {
+	if len(payloads) > 0 && conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		return s.pipelined(ctx, conn, c, payloads)
 	}
 	err := headed(conn.QueryRow(ctx, c.sql, c.args...))

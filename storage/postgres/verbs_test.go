@@ -323,7 +323,8 @@ func TestWithoutPreparedStatements(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.ConnConfig.DefaultQueryExecMode = mode
+		var named int
+		cfg.MaxConns, cfg.ConnConfig.DefaultQueryExecMode = 1, mode
 		pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -349,6 +350,9 @@ func TestWithoutPreparedStatements(t *testing.T) {
 		}
 		if n, err := m.Count(t.Context(), lapse.Query{}); n != 1 || err != nil {
 			t.Errorf("%v: Count = %d, %v", mode, n, err)
+		}
+		if err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_prepared_statements").Scan(&named); named != 0 || err != nil {
+			t.Errorf("%v: %d statements stay prepared by name, %v; want none", mode, named, err)
 		}
 		if n, err := m.ForgetSubject(t.Context(), "ana"); n != 1 || err != nil {
 			t.Errorf("%v: ForgetSubject = %d, %v", mode, n, err)
