@@ -20,6 +20,7 @@ const (
 	serializationFailed = "40001"
 	deadlockDetected    = "40P01"
 	lockNotAvailable    = "55P03"
+	tooManyConnections  = "53300"
 	limitExceeded       = "54000" // of NOTIFY: its queue is full
 )
 

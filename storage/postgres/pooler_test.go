@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -167,5 +168,32 @@ func TestSettlingLeavesNoSetting(t *testing.T) {
 	var setting string
 	if err := conn.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&setting); err != nil || setting != "on" {
 		t.Errorf("synchronous_commit = %q, %v; want on", setting, err)
+	}
+}
+
+// TestSettleWithoutAFreePlace: where the role may make no more connections, what is in doubt is settled on one of
+// the pool. The store answers again.
+func TestSettleWithoutAFreePlace(t *testing.T) {
+	o := &Options{Schema: "crowded"}
+	emptied(t, o)
+	_, err := adminPool(t).Exec(t.Context(), `DROP OWNED BY crowded; DROP ROLE crowded`)
+	if err != nil && code(err) != "42704" { // undefined_object
+		t.Fatal(err)
+	}
+	_, err = adminPool(t).Exec(t.Context(), `CREATE ROLE crowded LOGIN CONNECTION LIMIT 2; GRANT USAGE ON SCHEMA crowded TO crowded; GRANT ALL ON ALL TABLES IN SCHEMA crowded TO crowded`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openedAt(t, strings.Replace(dsn(t), "lapse@", "crowded@", 1)+"&pool_max_conns=1", o) // and one to listen
+	for _, row := range doubtful {
+		if row.old {
+			if err := s.Update(t.Context(), "ana", puts(numbered(1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, c := prepare(t, s, row.fn)
+		if err := s.settle(t.Context(), c, true); err != errNeverWritten {
+			t.Errorf("%s: %v", row.name, err)
+		}
 	}
 }
