@@ -65,7 +65,7 @@ func (s *Store) notices(changes []storage.Change) (all []string) {
 // that it does.
 type listener struct {
 	s    *Store
-	cfg  *pgx.ConnConfig
+	cfg  *pgx.ConnConfig // nil: that of the pool
 	stop context.CancelFunc
 	done chan struct{}
 
@@ -101,7 +101,14 @@ var errSwallowed = fmt.Errorf("%w: the connection does not hear its own NOTIFY; 
 // connect returns a connection that listens, and has heard itself. With again it gives up an attempt that the
 // network has forgotten.
 func (l *listener) connect(ctx context.Context, again bool) (*pgx.Conn, error) {
-	cfg := l.cfg.Copy()
+	cfg, err := l.cfg, error(nil)
+	if cfg == nil {
+		cfg, err = connConfig(ctx, l.s.pool)
+	}
+	if err != nil {
+		return nil, classify(err)
+	}
+	cfg = cfg.Copy()
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	limit := max(2*time.Second, l.patience())
 	if again { // the first one may take as long as the caller wants

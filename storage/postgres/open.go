@@ -161,21 +161,30 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 	if err := s.checkSchema(ctx); err != nil {
 		return nil, err
 	}
-	cfg := pool.Config().ConnConfig
+	var listen *pgx.ConnConfig
 	if s.options.ListenDSN != "" {
 		direct, err := parse(s.options.ListenDSN)
 		if err != nil {
 			return nil, err
 		}
-		cfg = direct.ConnConfig
+		listen = direct.ConnConfig
 	}
-	l, err := startListener(ctx, s, cfg)
+	l, err := startListener(ctx, s, listen)
 	if err != nil {
 		return nil, err
 	}
 	s.listen = l
 	s.touches = newDeferred(s)
 	return s, nil
+}
+
+// connConfig returns how pool would make its next connection.
+func connConfig(ctx context.Context, pool *pgxpool.Pool) (*pgx.ConnConfig, error) {
+	cfg := pool.Config()
+	if cfg.BeforeConnect == nil {
+		return cfg.ConnConfig, nil
+	}
+	return cfg.ConnConfig, cfg.BeforeConnect(ctx, cfg.ConnConfig)
 }
 
 // Format writes the name of the type and nothing of the content.

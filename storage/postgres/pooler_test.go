@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // sharing stands before the server as a pooler does that resets no session: a connection to the server
@@ -195,5 +197,24 @@ func TestSettleWithoutAFreePlace(t *testing.T) {
 		if err := s.settle(t.Context(), c, true); err != errNeverWritten {
 			t.Errorf("%s: %v", row.name, err)
 		}
+	}
+}
+
+// TestBeforeConnect: what a pool does before it connects, such as to give a new password, holds for the connections
+// that the store makes beside the pool, too.
+func TestBeforeConnect(t *testing.T) {
+	o := &Options{Schema: "before"}
+	emptied(t, o)
+	cfg, err := pgxpool.ParseConfig(dsn(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	user := cfg.ConnConfig.User
+	cfg.ConnConfig.User = "not the user"
+	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { c.User = user; return nil }
+	s := openedOn(t, cfg, o)
+	_, c := prepare(t, s, issues(numbered(1)))
+	if err := s.settle(t.Context(), c, false); err != errNeverWritten {
+		t.Error(err)
 	}
 }

@@ -65,7 +65,10 @@ func (s *Store) settle(ctx context.Context, c *change, synced bool) error {
 // apart returns a new connection, since those of the pool may be lost without a word, and what frees it. Where
 // the server takes no more connections, it is one of the pool all the same.
 func (s *Store) apart(ctx context.Context) (conn *pgx.Conn, free func(), err error) {
-	cfg := s.pool.Config().ConnConfig
+	cfg, err := connConfig(ctx, s.pool)
+	if err != nil {
+		return nil, nil, err
+	}
 	cfg.OnNotice = noteWarning
 	conn, err = pgx.ConnectConfig(ctx, cfg)
 	if code(err) != tooManyConnections {
