@@ -122,7 +122,7 @@ func Open(ctx context.Context, dsn string, o *Options) (*Store, error) {
 // whose wait for a standby was cancelled for one that the standby has.
 func Configure(cfg *pgxpool.Config) {
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, planning)
+		_, err := conn.Exec(ctx, planning+isolation)
 		return err
 	}
 	cfg.ConnConfig.OnNotice = noteWarning
@@ -136,6 +136,10 @@ func Configure(cfg *pgxpool.Config) {
 // costs more than the statements take. That plan may be made while the tables are empty, and so it must
 // find each row by an index.
 const planning = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+
+// isolation has an Update that waits for another one go on behind it, which fails in any higher isolation. Bodies
+// that come as text come in the one form that pgx reads.
+const isolation = "; SET default_transaction_isolation = 'read committed'; SET bytea_output = hex"
 
 // parse returns the configuration of a pool. An error of pgx may quote the text, and with it a
 // password.

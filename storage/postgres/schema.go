@@ -19,7 +19,8 @@ const schemaVersion = 1
 // oldestServer is the oldest version of PostgreSQL that this package is for, as server_version_num.
 const oldestServer = 140000
 
-// migrateLock lets one Migrate of a server go on at a time.
+// migrateLock lets one Migrate of a server go on at a time. In a higher isolation than READ COMMITTED the
+// next one would not see what it has waited for.
 const migrateLock = "SELECT pg_advisory_xact_lock(hashtextextended('lapse.migrate', 0))"
 
 // Migrate makes the tables, or brings those of an earlier version of this package to its own. It does
@@ -30,7 +31,7 @@ const migrateLock = "SELECT pg_advisory_xact_lock(hashtextextended('lapse.migrat
 // Programs with a tool of their own for migrations execute Schema instead.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 	all := o.withDefaults()
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, migrateLock); err != nil {
 			return err
 		}

@@ -19,12 +19,28 @@ func limited(t *testing.T, s *Store, setting, value string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := u.Query()
-	q.Set(setting, value)
-	u.RawQuery = q.Encode()
+	u.RawQuery += "&" + setting + "=" + value
 	o := s.options
 	o.ListenDSN = dsn(t)
 	return openedAt(t, u.String(), &o)
+}
+
+// TestSettingsOfTheServer: the store works where the server, the database or the role has other settings than
+// usual, also with a pool that prepares nothing.
+func TestSettingsOfTheServer(t *testing.T) {
+	free := resolving(t, true)
+	for setting, value := range map[string]string{"default_transaction_isolation": "serializable", "bytea_output": "escape"} {
+		for _, mode := range []string{"cache_statement", "exec"} {
+			s := limited(t, free, setting, value+"&default_query_exec_mode="+mode)
+			if r, err := s.Get(t.Context(), numbered(1).ID); err != nil || !r.Equal(numbered(1)) {
+				t.Errorf("%s in the mode %s: Get = %v, %v", setting, mode, r, err)
+			}
+			var level string // an Update that waits for another one would fail in any other
+			if err := s.pool.QueryRow(t.Context(), "SHOW transaction_isolation").Scan(&level); err != nil || level != "read committed" {
+				t.Errorf("%s in the mode %s: the transactions are %s, %v; want read committed", setting, mode, level, err)
+			}
+		}
+	}
 }
 
 // locked begins a transaction of another client, which is idle once it has a lock, and returns what ends it.

@@ -215,6 +215,7 @@ func TestMigrateSeesTheOtherOne(t *testing.T) {
 	o, first := &Options{Schema: "seen"}, adminPool(t)
 	config := first.Config()
 	config.MaxConns = 1
+	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "serializable" // which sees nothing later than its first statement
 	second, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
