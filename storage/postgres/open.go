@@ -65,11 +65,12 @@ type Options struct {
 	// their IDs; 0: the table is not partitioned. Later calls leave the table as it is.
 	Partitions int
 
-	// FlushEvery is how long a renewal by use may wait until it is written; 0: a second.
+	// FlushEvery is how long a renewal by use may wait until it is written: a millisecond at least;
+	// 0: a second.
 	FlushEvery time.Duration
 
-	// ProbeEvery is how often the store proves that it hears the notices of other processes; 0: a
-	// quarter of a second. A proof that takes longer than eight times as long ends all watches.
+	// ProbeEvery is how often the store proves that it hears the notices of other processes: every
+	// millisecond at most; 0: every quarter of a second. A proof that takes longer than eight times as long ends all watches.
 	ProbeEvery time.Duration
 
 	// ListenDSN leads to the server itself, where the DSN leads to a pooler; "": the DSN.
@@ -157,6 +158,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 	s := &Store{
 		pool: pool, options: o.withDefaults(), marks: storage.NewMarks(storage.Mark{}, nil),
 		patience: patience{commit: 30 * time.Second, resolve: 8 * time.Second, close: 10 * time.Second},
+	}
+	if s.options.FlushEvery < time.Millisecond || s.options.ProbeEvery < time.Millisecond {
+		return nil, fmt.Errorf("%w: Options.FlushEvery or ProbeEvery is under a millisecond; leave it at 0 for the default", storage.ErrUnavailable)
 	}
 	s.sql = newStatements(s.options.Schema)
 	if err := drawRandom(&s.self, &s.key); err != nil {

@@ -273,6 +273,23 @@ func TestOpenSays(t *testing.T) {
 	}
 }
 
+// TestInvalidOptions: Open refuses options that cannot work, and says which.
+func TestInvalidOptions(t *testing.T) {
+	emptied(t, &Options{})
+	for name, o := range map[string]*Options{
+		"FlushEvery": {FlushEvery: -1},
+		"ProbeEvery": {ProbeEvery: time.Millisecond - 1},
+	} {
+		s, err := Open(t.Context(), dsn(t), o)
+		if err == nil {
+			s.Close()
+		}
+		if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), name) {
+			t.Errorf("%s: %v; want ErrUnavailable that names it", name, err)
+		}
+	}
+}
+
 // TestTimekeeper: the server's clock is known at once, with its uncertainty.
 func TestTimekeeper(t *testing.T) {
 	o := &Options{Schema: "clock"}
