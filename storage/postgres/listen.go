@@ -35,7 +35,9 @@ const (
 )
 
 // channel returns the name of the channel of the tables.
-func (s *Store) channel() string { return "lapse." + s.options.Schema }
+func (s *Store) channel() string { return channelPrefix + s.options.Schema }
+
+const channelPrefix = "lapse."
 
 // notices returns the notices of changes.
 func (s *Store) notices(changes []storage.Change) (all []string) {

@@ -58,7 +58,7 @@ type patience struct {
 
 // Options are settings of a Store. The zero value of each field is usable.
 type Options struct {
-	// Schema is the schema of the tables; "" means "lapse".
+	// Schema is the schema of the tables, a name of 57 bytes at most; "" means "lapse".
 	Schema string
 
 	// Partitions is how many partitions Migrate gives a new table of tokens, by the last bytes of

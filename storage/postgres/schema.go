@@ -19,6 +19,10 @@ const schemaVersion = 1
 // oldestServer is the oldest version of PostgreSQL that this package is for, as server_version_num.
 const oldestServer = 140000
 
+// maxSchema is how long the name of a schema is at most: the server's names end at 63 bytes, that of the channel
+// included.
+const maxSchema = 63 - len(channelPrefix)
+
 // migrateLock lets one Migrate of a server go on at a time. In a higher isolation than READ COMMITTED the
 // next one would not see what it has waited for.
 const migrateLock = "SELECT pg_advisory_xact_lock(hashtextextended('lapse.migrate', 0))"
@@ -107,6 +111,9 @@ type querier interface {
 // goes on. The query reads a catalog as a table: the server tells a session what others have changed when
 // the session locks a table, and not when it calls to_regclass.
 func versionOf(ctx context.Context, q querier, schema string) (version int, err error) {
+	if len(schema) > maxSchema {
+		return 0, fmt.Errorf("%w: the name of the schema is too long; use one of %d bytes at most", storage.ErrUnavailable, maxSchema)
+	}
 	var there bool
 	n := newNames(schema)
 	if err := q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'setting')", schema).Scan(&there); err != nil || !there {

@@ -261,6 +261,7 @@ func TestOpenSays(t *testing.T) {
 		"no server":       {"postgres://ana:hunter2@127.0.0.1:1/x", "lapse", "no connection"},
 		"no tables":       {address, "nowhere", "Migrate"},
 		"tables too new":  {address, "newer", "newer version"},
+		"long schema":     {address, strings.Repeat("s", 58), "57 bytes"},
 		"strange address": {"host=127.0.0.1 port=1 password=hunter2 user=ana", "lapse", "no connection"},
 	} {
 		s, err := Open(t.Context(), row.dsn, &Options{Schema: row.schema})
@@ -269,6 +270,21 @@ func TestOpenSays(t *testing.T) {
 		}
 		if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), row.says) || strings.Contains(fmt.Sprint(err), "hunter2") {
 			t.Errorf("%s: %v; want ErrUnavailable that says %q", name, err, row.says)
+		}
+	}
+}
+
+// TestLongestSchema: the longest name that Migrate takes serves a store.
+func TestLongestSchema(t *testing.T) {
+	for n := 56; n < 65; n++ {
+		o := &Options{Schema: strings.Repeat("s", n)}
+		made := Migrate(t.Context(), adminPool(t), o)
+		s, err := Open(t.Context(), dsn(t), o)
+		if err == nil {
+			s.Close()
+		}
+		if (made == nil) != (n <= 57) || (err == nil) != (n <= 57) {
+			t.Errorf("%d bytes: Migrate = %v, Open = %v", n, made, err)
 		}
 	}
 }
