@@ -288,4 +288,4 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 }
 
 // storable reports whether a record may hold t.
-func storable(t time.Time) bool { return 1 <= t.Year() && t.Year() <= 9999 }
+func storable(t time.Time) bool { year := t.UTC().Year(); return 1 <= year && year <= 9999 }
