@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -151,10 +150,7 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		return errStandby
 	}
 	version, err := versionOf(ctx, s.pool, s.options.Schema)
-	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && pg.Code == "42501":
-		return fmt.Errorf("%w: the role may not read the tables; grant it SELECT, INSERT, UPDATE and DELETE", storage.ErrUnavailable)
 	case err != nil:
 		return classify(err)
 	case version > schemaVersion:

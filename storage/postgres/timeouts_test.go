@@ -43,6 +43,47 @@ func TestSettingsOfTheServer(t *testing.T) {
 	}
 }
 
+// TestRights: where the role or the server lets the store do less than it needs, each error says what to change.
+func TestRights(t *testing.T) {
+	free := resolving(t, true)
+	admin := adminPool(t)
+	if _, err := admin.Exec(t.Context(), "DROP OWNED BY reader; DROP ROLE reader"); err != nil && code(err) != "42704" { // undefined_object
+		t.Fatal(err)
+	}
+	if _, err := admin.Exec(t.Context(), "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA resolve TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA resolve TO reader"); err != nil {
+		t.Fatal(err)
+	}
+	roles, err := url.Parse(dsn(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles.User = url.User("reader")
+	for _, row := range []struct {
+		name, says string
+		s          *Store
+	}{
+		{"a role that may only read", "grant", openedAt(t, roles.String(), &free.options)},
+		{"read-only transactions", "default_transaction_read_only", limited(t, free, "default_transaction_read_only", "on")},
+	} {
+		for _, verb := range patientVerbs {
+			err := verb.do(t.Context(), row.s)
+			if writes := verb.name != "get"; writes && (!errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), row.says)) || !writes && err != nil {
+				t.Errorf("%s, %s: %v; want ErrUnavailable that says %q", row.name, verb.name, err, row.says)
+			}
+		}
+	}
+	err = Migrate(t.Context(), poolOf(t, roles.String()), &Options{Schema: "of the reader"})
+	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "grant") {
+		t.Errorf("Migrate = %v; want ErrUnavailable that says what to grant", err)
+	}
+	if _, err := admin.Exec(t.Context(), "ALTER ROLE reader CONNECTION LIMIT 0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Open(t.Context(), roles.String(), &free.options); !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "max_connections") {
+		t.Errorf("Open without a free connection = %v; want ErrUnavailable that says what to raise", err)
+	}
+}
+
 // locked begins a transaction of another client, which is idle once it has a lock, and returns what ends it.
 func locked(t *testing.T, sql string) (end func()) {
 	t.Helper()
