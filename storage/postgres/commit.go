@@ -245,7 +245,10 @@ type preparedQuery struct {
 // prepared prepares a statement, once for each connection.
 func prepared(ctx context.Context, conn *pgx.Conn, sql string, args []any) (*preparedQuery, error) {
 	d, err := conn.Prepare(ctx, sql, sql)
-	if err != nil {
+	switch {
+	case err != nil && definite(err):
+		return nil, err
+	case err != nil: // which is definite, too, as that of no connection: the commit is not sent
 		return nil, &pgconn.ConnectError{}
 	}
 	q := &preparedQuery{name: d.Name}

@@ -175,6 +175,19 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 	}
 }
 
+// TestTimeoutOfPrepare: a commit whose statement the server does not prepare in time says so. The connection is good.
+func TestTimeoutOfPrepare(t *testing.T) {
+	s := limited(t, resolving(t, false), "statement_timeout", "20")
+	if err := s.Update(t.Context(), "ana", puts(numbered(1))); err != nil { // and keeps a copy, so that the end reads nothing
+		t.Fatal(err)
+	}
+	defer locked(t, "LOCK TABLE "+newNames("resolve").token+" IN ACCESS EXCLUSIVE MODE")()
+	err := s.UpdateID(t.Context(), numbered(1).ID, puts(revoked(numbered(1))))
+	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "57014") {
+		t.Errorf("UpdateID = %v; want ErrUnavailable with SQLSTATE 57014", err)
+	}
+}
+
 // TestTouchOfALockedRow: a renewal that waits for a row asks the server less and less often.
 func TestTouchOfALockedRow(t *testing.T) {
 	o := &Options{Schema: "trips"}
