@@ -125,7 +125,11 @@ func (s *Store) commitAlone(ctx context.Context, t *tx, c *change, conn *pgxpool
 	}
 	payloads := s.notices(c.told)
 	if len(payloads) > 0 && conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-		return s.pipelined(ctx, conn, c, payloads)
+		err := s.pipelined(ctx, conn, c, payloads)
+		if code(err) == missingStatement { // pgx forgets the others by itself
+			conn.Conn().DeallocateAll(ctx)
+		}
+		return err
 	}
 	err := headed(conn.QueryRow(ctx, c.sql, c.args...))
 	if err == nil && len(payloads) > 0 { // a pooler keeps no prepared statements

@@ -19,6 +19,7 @@ const (
 	missingRight        = "42501"
 	undefinedTable      = "42P01"
 	readOnly            = "25006"
+	missingStatement    = "26000" // another user of the session has discarded what was prepared
 	serializationFailed = "40001"
 	deadlockDetected    = "40P01"
 	lockNotAvailable    = "55P03"
@@ -50,7 +51,7 @@ func code(err error) string {
 // again reports whether err is one of the server that the next try may not meet.
 func again(err error) bool {
 	switch code(err) {
-	case divisionByZero, uniqueViolation, serializationFailed, deadlockDetected, lockNotAvailable:
+	case divisionByZero, uniqueViolation, missingStatement, serializationFailed, deadlockDetected, lockNotAvailable:
 		return true
 	}
 	return err == errOvertaken
