@@ -51,7 +51,7 @@ type Store struct {
 
 // patience is how long a Store waits for the server where no context of a caller's says so.
 type patience struct {
-	commit  time.Duration // for the answer to a commit
+	commit  time.Duration // for the answer to a commit, and for the row of a Touch
 	resolve time.Duration // until it knows what became of a commit that was not answered
 	close   time.Duration // until Close has written the renewals that wait
 }

@@ -207,6 +207,19 @@ func TestTouchOfALockedRow(t *testing.T) {
 	}
 }
 
+// TestTouchOfARowThatStaysLocked: a renewal gives up after a while, although its context never ends.
+func TestTouchOfARowThatStaysLocked(t *testing.T) {
+	s := resolving(t, true)
+	s.patience.commit = shortPatience
+	defer locked(t, "SELECT FROM "+newNames("resolve").token+" FOR UPDATE")()
+	returns(t, late, "Touch", func() {
+		err := s.Touch(context.Background(), numbered(1).ID, storage.Use{At: numbered(1).IssuedAt})
+		if !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("Touch = %v; want ErrUnavailable", err)
+		}
+	})
+}
+
 // TestLostLock: an Update whose transaction the server ends while its function is slow, and which so has lost the
 // lock of its subject, overwrites nothing that came meanwhile, and reads nothing that it has not read.
 func TestLostLock(t *testing.T) {

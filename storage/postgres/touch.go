@@ -276,13 +276,15 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 	if s.touches.put(id, use) {
 		return nil
 	}
+	limited, cancel := context.WithTimeout(ctx, s.patience.commit)
+	defer cancel()
 	for n := 1; ; n++ {
-		locked, err := s.touches.write(ctx, map[storage.ID]storage.Use{id: use})
+		locked, err := s.touches.write(limited, map[storage.ID]storage.Use{id: use})
 		if err != nil || len(locked) == 0 {
 			return err
 		}
-		if err := pause(ctx, n); err != nil {
-			return err
+		if err := pause(limited, n); err != nil {
+			return classify(err)
 		}
 	}
 }
