@@ -20,6 +20,7 @@ const (
 	undefinedTable      = "42P01"
 	readOnly            = "25006"
 	missingStatement    = "26000" // another user of the session has discarded what was prepared
+	takenStatement      = "42P05" // another one has prepared it
 	serializationFailed = "40001"
 	deadlockDetected    = "40P01"
 	lockNotAvailable    = "55P03"
@@ -27,12 +28,16 @@ const (
 	limitExceeded       = "54000" // of NOTIFY: its queue is full
 )
 
+const mixedUp = "another client of a pooler has changed what is prepared in the session; add default_query_exec_mode=exec to the DSN"
+
 // remedies say what to do about errors of the server.
 var remedies = map[string]string{
 	missingRight:       "the role lacks a right; grant it SELECT, INSERT, UPDATE and DELETE on the tables and USAGE on their schema, and for Migrate the right to create the schema",
 	undefinedTable:     "a table is missing; call postgres.Migrate with the same Options",
 	readOnly:           "the server, the database or the role allows reading alone; connect to the primary, or set default_transaction_read_only to off",
 	tooManyConnections: "the server takes no more connections; raise max_connections or the limit of the role, or lower pool_max_conns",
+	missingStatement:   mixedUp,
+	takenStatement:     mixedUp,
 	limitExceeded:      "the server's queue of notices is full (SQLSTATE 54000); end the session that did LISTEN and then began a transaction long ago, its PID is in the server's log",
 }
 

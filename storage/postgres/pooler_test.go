@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/seed-55daa01a/lapse/storage"
 )
 
 // sharing stands before the server as a pooler does that resets no session: a connection to the server
@@ -171,6 +175,25 @@ func TestSettlingLeavesNoSetting(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&setting); err != nil || setting != "on" {
 		t.Errorf("synchronous_commit = %q, %v; want on", setting, err)
 	}
+}
+
+// TestPreparedByAnotherClient: where a pooler mixes up what its clients have prepared, the error says which mode does
+// without, and the store works in that mode.
+func TestPreparedByAnotherClient(t *testing.T) {
+	o := &Options{Schema: "mixed up", ListenDSN: dsn(t)}
+	emptied(t, o)
+	through := startSharing(t)
+	var err error
+	for range 2 { // the second client gets the session of the first one
+		var s *Store
+		if s, err = Open(t.Context(), through, o); err == nil {
+			err = s.Close()
+		}
+	}
+	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), "default_query_exec_mode=exec") {
+		t.Errorf("Open = %v; want ErrUnavailable that names the mode", err)
+	}
+	openedAt(t, through+"&default_query_exec_mode=exec", o)
 }
 
 // TestSettleWithoutAFreePlace: where the role may make no more connections, what is in doubt is settled on one of
