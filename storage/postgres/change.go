@@ -77,10 +77,10 @@ func (t *tx) change() (*change, error) {
 }
 
 // livingRows returns how many rows that were read as living there are. That is at least as many as
-// there are living tokens.
+// there are living tokens, those of other subjects that share the header included.
 func (t *tx) livingRows() (n int64) {
 	for _, r := range t.rows {
-		if r != nil && (r.err != nil || r.rec.Subject == t.subject && r.rec.EndedAt.IsZero()) {
+		if r != nil && (r.err != nil || r.rec.EndedAt.IsZero()) {
 			n++
 		}
 	}

@@ -138,6 +138,36 @@ func TestLimitOfTwoHandles(t *testing.T) {
 	}
 }
 
+// TestLimitOfSharedHeader: two subjects that share a number, which a client who chooses subjects can find, share a
+// header. A count by an Update of one lets the other have no more tokens than its limit.
+func TestLimitOfSharedHeader(t *testing.T) {
+	s := resolving(t, true)
+	if err := s.Update(t.Context(), "ana", puts(numbered(2))); err != nil {
+		t.Fatal(err)
+	}
+	bob := numbered(3)
+	bob.Subject = "bob"
+	x := s.newTx(t.Context(), s.pool, "bob")
+	x.key = subjectKey("ana") // as if the hashes began alike
+	err := s.attempt(t.Context(), x, func(tx storage.Tx) error {
+		for range tx.Living(bob.IssuedAt) {
+		}
+		return tx.Put(bob)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fits bool
+	err = s.Update(t.Context(), "ana", func(tx storage.Tx) error {
+		r := numbered(4)
+		fits = tx.(storage.Fitter).PutIfFits(&r, 1, r.IssuedAt)
+		return nil
+	})
+	if err != nil || fits {
+		t.Errorf("a third token fits where one may live besides it: %t, %v", fits, err)
+	}
+}
+
 // TestEndsElsewhere: an end through one store is refused at another one with copies, and cuts the
 // connections that are held there.
 func TestEndsElsewhere(t *testing.T) {
