@@ -356,3 +356,35 @@ func TestPooler(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestListenerIsPatient: while the server takes no connections, the store asks for one less and less often: many
+// processes would else keep a server busy that comes back.
+func TestListenerIsPatient(t *testing.T) {
+	p := proxied(t)
+	o := &Options{Schema: "patient", ListenDSN: p.DSN()}
+	emptied(t, o)
+	opened(t, o)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := p.Lead("postgres://" + l.Addr().String() + "/x"); err != nil {
+		t.Fatal(err)
+	}
+	const many, atLeast = 20, 1030 * time.Millisecond // what 20 pauses of at most 64 ms cannot take
+	var begin time.Time
+	for n := range many {
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		if n == 0 {
+			begin = time.Now()
+		}
+	}
+	if took := time.Since(begin); took < atLeast {
+		t.Errorf("%d connections in %v; want them to take %v at least", many, took, atLeast)
+	}
+}

@@ -205,7 +205,7 @@ func pause(ctx context.Context, n int) error {
 	if n == 0 {
 		return nil
 	}
-	timer := time.NewTimer(rand.N(time.Millisecond << min(n, 6)))
+	timer := time.NewTimer(rand.N(time.Millisecond << min(n, 9)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
