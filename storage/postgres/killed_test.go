@@ -88,12 +88,13 @@ func TestKilledDuringCommit(t *testing.T) {
 func TestKilledBeforeNotice(t *testing.T) {
 	for _, sql := range []string{
 		"CREATE SCHEMA IF NOT EXISTS hung",
-		"CREATE OR REPLACE FUNCTION hung.pg_notify(text, text) RETURNS void LANGUAGE sql VOLATILE AS 'SELECT pg_advisory_xact_lock(20)'",
+		"CREATE OR REPLACE FUNCTION hung.pg_notify(text, text) RETURNS void LANGUAGE sql VOLATILE AS 'SELECT pg_advisory_xact_lock(20); SELECT pg_catalog.pg_notify($1, $2)'",
 	} {
 		if _, err := adminPool(t).Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
+	d := newDying(t, "killed before notice", dsn(t)+"&search_path=hung,pg_catalog")
 	hold, err := adminPool(t).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +103,6 @@ func TestKilledBeforeNotice(t *testing.T) {
 	if _, err := hold.Exec(t.Context(), "SELECT pg_advisory_xact_lock(20)"); err != nil {
 		t.Fatal(err)
 	}
-	d := newDying(t, "killed before notice", dsn(t)+"&search_path=hung,pg_catalog")
 	backend := d.killWaiting(t, "advisory")
 	if _, err := adminPool(t).Exec(t.Context(), "SELECT pg_terminate_backend($1)", backend); err != nil {
 		t.Fatal(err)

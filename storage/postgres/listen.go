@@ -123,13 +123,17 @@ func (l *listener) connect(ctx context.Context, again bool) (*pgx.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	_, err = conn.Exec(limited, "LISTEN "+pgx.Identifier{l.s.channel()}.Sanitize())
+	silence := errSwallowed
 	if err == nil {
 		err = l.probe(limited, conn)
+	}
+	if err == nil && l.cfg != nil {
+		err, silence = l.meet(limited, conn), errElsewhere
 	}
 	if err != nil {
 		conn.Close(context.WithoutCancel(ctx))
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = errSwallowed
+			err = silence
 		}
 		return nil, classify(err)
 	}
@@ -203,18 +207,34 @@ func (l *listener) probe(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	l.setClock(at, sent, storage.Elapsed())
+	if err := l.await(ctx, conn, payload); err != nil {
+		return err
+	}
+	l.s.feed.AsOf(sent)
+	return nil
+}
+
+// await passes notices on until payload is heard.
+func (l *listener) await(ctx context.Context, conn *pgx.Conn, payload string) error {
 	for {
 		n, err := conn.WaitForNotification(ctx)
-		if err != nil {
+		if err != nil || n.Payload == payload {
 			return err
-		}
-		if n.Payload == payload {
-			l.s.feed.AsOf(sent)
-			return nil
 		}
 		l.hear(n)
 	}
 }
+
+// meet returns once conn hears what the pool notifies. ListenDSN may lead to another database.
+func (l *listener) meet(ctx context.Context, conn *pgx.Conn) error {
+	payload := fmt.Sprintf("%016x probe", l.s.self)
+	if _, err := l.s.pool.Exec(ctx, notifySQL, l.s.channel(), payload); err != nil {
+		return err
+	}
+	return l.await(ctx, conn, payload)
+}
+
+var errElsewhere = fmt.Errorf("%w: what the store notifies is not heard at Options.ListenDSN; it must lead to the same database of the same server as the DSN", storage.ErrUnavailable)
 
 // hear passes a notice on, unless it is one of this store.
 func (l *listener) hear(n *pgconn.Notification) {

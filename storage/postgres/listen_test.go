@@ -357,6 +357,19 @@ func TestPooler(t *testing.T) {
 	}
 }
 
+// TestListenElsewhere: Open refuses a ListenDSN that leads to another database, where no notice of the pool arrives.
+func TestListenElsewhere(t *testing.T) {
+	o := &Options{Schema: "pooled", ListenDSN: strings.Replace(dsn(t), "/postgres?", "/template1?", 1)}
+	emptied(t, o)
+	s, err := Open(t.Context(), dsn(t), o)
+	if err == nil {
+		s.Close()
+	}
+	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), "same database") {
+		t.Errorf("Open = %v; want ErrUnavailable that says where ListenDSN must lead", err)
+	}
+}
+
 // TestListenerIsPatient: while the server takes no connections, the store asks for one less and less often: many
 // processes would else keep a server busy that comes back.
 func TestListenerIsPatient(t *testing.T) {
