@@ -123,7 +123,7 @@ func Open(ctx context.Context, dsn string, o *Options) (*Store, error) {
 // whose wait for a standby was cancelled for one that the standby has.
 func Configure(cfg *pgxpool.Config) {
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, planning+isolation)
+		_, err := conn.Exec(ctx, planning+defaults)
 		return err
 	}
 	cfg.ConnConfig.OnNotice = noteWarning
@@ -138,9 +138,10 @@ func Configure(cfg *pgxpool.Config) {
 // find each row by an index.
 const planning = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 
-// isolation has an Update that waits for another one go on behind it, which fails in any higher isolation. Bodies
-// that come as text come in the one form that pgx reads.
-const isolation = "; SET default_transaction_isolation = 'read committed'; SET bytea_output = hex"
+// defaults are what the server, the database or the role may have otherwise: an Update that waits for another one
+// goes on behind it, which fails in any higher isolation; bodies that come as text come in the one form that pgx
+// reads; and the warning comes that noteWarning waits for.
+const defaults = "; SET default_transaction_isolation = 'read committed'; SET bytea_output = hex; SET client_min_messages = warning"
 
 // parse returns the configuration of a pool. An error of pgx may quote the text, and with it a
 // password.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -224,7 +225,7 @@ func TestSettleWithoutAFreePlace(t *testing.T) {
 }
 
 // TestBeforeConnect: what a pool does before it connects, such as to give a new password, holds for the connections
-// that the store makes beside the pool, too.
+// that the store makes beside the pool, too. What the pool does behind it holds for those that settle.
 func TestBeforeConnect(t *testing.T) {
 	o := &Options{Schema: "before"}
 	emptied(t, o)
@@ -235,9 +236,12 @@ func TestBeforeConnect(t *testing.T) {
 	user := cfg.ConnConfig.User
 	cfg.ConnConfig.User = "not the user"
 	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { c.User = user; return nil }
+	var made atomic.Int64
+	cfg.AfterConnect = func(context.Context, *pgx.Conn) error { made.Add(1); return nil }
 	s := openedOn(t, cfg, o)
 	_, c := prepare(t, s, issues(numbered(1)))
-	if err := s.settle(t.Context(), c, false); err != errNeverWritten {
-		t.Error(err)
+	made.Store(0)
+	if err := s.settle(t.Context(), c, false); err != errNeverWritten || made.Load() != 1 {
+		t.Errorf("settle = %v, with %d calls of AfterConnect; want one", err, made.Load())
 	}
 }

@@ -71,14 +71,19 @@ func (s *Store) apart(ctx context.Context) (conn *pgx.Conn, free func(), err err
 	}
 	cfg.OnNotice = noteWarning
 	conn, err = pgx.ConnectConfig(ctx, cfg)
-	if code(err) != tooManyConnections {
-		return conn, func() { conn.Close(context.WithoutCancel(ctx)) }, err
+	if code(err) == tooManyConnections {
+		pooled, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		return pooled.Conn(), pooled.Release, nil
 	}
-	pooled, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return nil, nil, err
+	if after := s.pool.Config().AfterConnect; err == nil && after != nil {
+		if err = after(ctx, conn); err != nil {
+			conn.Close(context.WithoutCancel(ctx))
+		}
 	}
-	return pooled.Conn(), pooled.Release, nil
+	return conn, func() { conn.Close(context.WithoutCancel(ctx)) }, err
 }
 
 // settleHeader is settle for a change that has read the header. The header gets a rev that no write in
