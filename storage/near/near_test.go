@@ -357,6 +357,40 @@ func TestWaits(t *testing.T) {
 	}
 }
 
+// TestNewRecordsDoNotWait: with EndsWait no call waits for a record that it has made itself, which no process has a
+// copy of, however often the call puts it.
+func TestNewRecordsDoNotWait(t *testing.T) {
+	for name, first := range map[string]func(tx storage.Tx, r storage.Record) bool{
+		"found absent": func(tx storage.Tx, r storage.Record) bool {
+			_, err := tx.Get(r.ID)
+			return err != nil && tx.Put(r) == nil
+		},
+		"put if it fits": func(tx storage.Tx, r storage.Record) bool { return tx.(storage.Fitter).PutIfFits(&r, 9, r.IssuedAt) },
+	} {
+		s, _ := open(t, Options{EndsWait: true, Lease: time.Second})
+		r := put(t, s)
+		r.ID[0]++
+		now, waited := storage.Elapsed(), time.Duration(0)
+		s.elapsed = func() time.Duration { return now + waited }
+		s.after = func(d time.Duration) (<-chan time.Time, func() bool) {
+			waited += d
+			fires := make(chan time.Time)
+			close(fires)
+			return fires, func() bool { return true }
+		}
+		err := s.Update(t.Context(), "ana", func(tx storage.Tx) error {
+			if !first(tx, r) {
+				t.Errorf("%s: the record is not put", name)
+			}
+			r.MaxExpiresAt = r.ExpiresAt
+			return tx.Put(r)
+		})
+		if err != nil || waited != 0 {
+			t.Errorf("%s: waited %v, %v; want no wait", name, waited, err)
+		}
+	}
+}
+
 // TestWaitIsCutShort: a caller whose context ends while the call waits is told that the write is done.
 func TestWaitIsCutShort(t *testing.T) {
 	s, _ := open(t, Options{EndsWait: true, Lease: time.Hour})

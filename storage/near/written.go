@@ -28,13 +28,22 @@ func (w *written) wrap(tx storage.Tx) storage.Tx {
 type noting struct {
 	tx   storage.Tx
 	w    *written
-	read map[storage.ID]*storage.Record // nil: there is no such record
+	read map[storage.ID]*storage.Record // nil: there was no such record
 }
 
-// fitting is a noting over a Tx that is a storage.Fitter. A record that PutIfFits puts is a new one.
+// fitting is a noting over a Tx that is a storage.Fitter.
 type fitting struct {
 	*noting
-	storage.Fitter
+	fitter storage.Fitter
+}
+
+// PutIfFits implements storage.Fitter. A record that it puts is a new one.
+func (f *fitting) PutIfFits(r *storage.Record, n int, now time.Time) bool {
+	fits := f.fitter.PutIfFits(r, n, now)
+	if fits {
+		f.read[r.ID] = nil
+	}
+	return fits
 }
 
 // Get implements storage.Tx.
@@ -78,10 +87,11 @@ func (n *noting) Put(r storage.Record) error {
 		return err
 	}
 	old, known := n.read[r.ID]
-	if !known || old != nil {
-		n.w.ids = append(n.w.ids, r.ID)
+	if known && old == nil { // of a record that this run has made there are no copies
+		return nil
 	}
-	if !known || old != nil && takes(old, &r) {
+	n.w.ids = append(n.w.ids, r.ID)
+	if !known || takes(old, &r) {
 		n.w.takes = true
 	}
 	n.read[r.ID] = &r

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -14,8 +16,8 @@ func asMany(args []any) []any {
 	many := append([]any{}, args[:5]...)
 	for _, arg := range args[5:] {
 		switch v := arg.(type) {
-		case [16]byte:
-			many = append(many, [][16]byte{v})
+		case pgtype.UUID:
+			many = append(many, []pgtype.UUID{v})
 		case int16:
 			many = append(many, []int16{v})
 		case int64:
@@ -26,7 +28,7 @@ func asMany(args []any) []any {
 			many = append(many, [][]byte{v})
 		}
 	}
-	return append(many, [][16]byte{}, []int16{}, int64(1))
+	return append(many, []pgtype.UUID{}, []int16{}, int64(1))
 }
 
 // BenchmarkCommit changes a record by the statement for one row and by that for any number, in turns, and
@@ -100,7 +102,7 @@ func BenchmarkFlush(b *testing.B) {
 		flush += time.Since(begin)
 		begin = time.Now()
 		for _, id := range ids {
-			if _, err := s.pool.Exec(b.Context(), one, [16]byte(id), tagOf(id), use.At.Add(time.Second).UnixMilli(), use.ExpiresAt.Add(time.Second).UnixMilli()); err != nil {
+			if _, err := s.pool.Exec(b.Context(), one, uuid(id), tagOf(id), use.At.Add(time.Second).UnixMilli(), use.ExpiresAt.Add(time.Second).UnixMilli()); err != nil {
 				b.Fatal(err)
 			}
 		}

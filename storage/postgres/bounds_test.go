@@ -287,3 +287,26 @@ func TestOpenWithoutAnswer(t *testing.T) {
 		t.Errorf("%v; want ErrUnavailable that wraps Canceled", err)
 	}
 }
+
+// TestDiscardedStatements: where another user of the pool has discarded the prepared statements of the session, an
+// Update prepares its own again.
+func TestDiscardedStatements(t *testing.T) {
+	o := &Options{Schema: "discarded"}
+	emptied(t, o)
+	cfg, err := pgxpool.ParseConfig(dsn(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxConns = 1
+	s := openedOn(t, cfg, o)
+	for n := range byte(2) {
+		for _, fn := range []func(storage.Tx) error{issues(numbered(n)), puts(revoked(numbered(n)))} {
+			if err := s.Update(t.Context(), "ana", fn); err != nil {
+				t.Errorf("Update after %d times DISCARD ALL = %v", n, err)
+			}
+		}
+		if _, err := s.pool.Exec(t.Context(), "DISCARD ALL"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

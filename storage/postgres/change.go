@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -62,7 +64,7 @@ func (t *tx) change() (*change, error) {
 		c.args[3], c.args[4] = nil, nil // the header's stay
 	}
 	if w.rows == 1 && w.last != nil {
-		c.copied = copyOf(w.ids[0], rev, w.last)
+		c.copied = copyOf(w.ids[0].Bytes, rev, w.last)
 	}
 	if one {
 		c.sql = t.s.sql.commitOne
@@ -75,10 +77,10 @@ func (t *tx) change() (*change, error) {
 }
 
 // livingRows returns how many rows that were read as living there are. That is at least as many as
-// there are living tokens.
+// there are living tokens, those of other subjects that share the header included.
 func (t *tx) livingRows() (n int64) {
 	for _, r := range t.rows {
-		if r != nil && (r.err != nil || r.rec.Subject == t.subject && r.rec.EndedAt.IsZero()) {
+		if r != nil && (r.err != nil || r.rec.EndedAt.IsZero()) {
 			n++
 		}
 	}
@@ -96,14 +98,14 @@ func (t *tx) sortedWrites() []storage.ID {
 
 // written are the columns of all rows that a commit writes.
 type written struct {
-	ids                 [][16]byte
+	ids                 []pgtype.UUID
 	tags                []int16
 	used, expires       []int64
 	live, sweep         []int64
 	cap, ended          []*int64
 	bodies              [][]byte
 	wasUsed, wasExpires []*int64
-	deletedIDs          [][16]byte
+	deletedIDs          []pgtype.UUID
 	deletedTags         []int16
 	rows, created       int64
 	last                *columns // of the row that was added last
@@ -116,7 +118,7 @@ func (w *written) add(t *tx, id storage.ID, c *change) error {
 	case want.deleted && was == nil: // made and deleted by this run
 		return nil
 	case want.deleted:
-		w.deletedIDs, w.deletedTags = append(w.deletedIDs, id), append(w.deletedTags, tagOf(id))
+		w.deletedIDs, w.deletedTags = append(w.deletedIDs, uuid(id)), append(w.deletedTags, tagOf(id))
 		c.told = append(c.told, storage.Change{ID: id, Subject: t.subject})
 		c.grave = append(c.grave, id)
 		w.rows++
@@ -127,7 +129,7 @@ func (w *written) add(t *tx, id storage.ID, c *change) error {
 		return err
 	}
 	w.last = &col
-	w.ids, w.tags = append(w.ids, id), append(w.tags, tagOf(id))
+	w.ids, w.tags = append(w.ids, uuid(id)), append(w.tags, tagOf(id))
 	w.used, w.expires = append(w.used, col.used), append(w.expires, col.expires)
 	w.live, w.sweep = append(w.live, col.live), append(w.sweep, col.sweep)
 	w.cap, w.ended, w.bodies = append(w.cap, col.cap), append(w.ended, col.ended), append(w.bodies, col.body)
@@ -163,7 +165,7 @@ func (t *tx) fitChange() (*change, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, tag := [16]byte(rec.ID), tagOf(rec.ID)
+	id, tag := uuid(rec.ID), tagOf(rec.ID)
 	return &change{
 		key: t.key, tag: t.tag, rev: rev, put: rec, copied: copyOf(rec.ID, rev, &col), sql: t.s.sql.insertFit,
 		args:  []any{t.key, rev, int64(t.fit.n), t.fit.now.UnixMilli(), col.used, col.expires, col.live, col.sweep, col.cap, id, tag, col.body},

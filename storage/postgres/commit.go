@@ -125,8 +125,12 @@ func (s *Store) commitAlone(ctx context.Context, t *tx, c *change, conn *pgxpool
 		return t.fitted(conn.Query(ctx, c.sql, c.args...))
 	}
 	payloads := s.notices(c.told)
-	if len(payloads) > 0 && conn.Conn().Config().DefaultQueryExecMode <= pgx.QueryExecModeCacheDescribe {
-		return s.pipelined(ctx, conn, c, payloads)
+	if len(payloads) > 0 && conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		err := s.pipelined(ctx, conn, c, payloads)
+		if code(err) == missingStatement { // pgx forgets the others by itself
+			conn.Conn().DeallocateAll(ctx)
+		}
+		return err
 	}
 	err := headed(conn.QueryRow(ctx, c.sql, c.args...))
 	if err == nil && len(payloads) > 0 { // a pooler keeps no prepared statements
@@ -249,7 +253,10 @@ type preparedQuery struct {
 // prepared prepares a statement, once for each connection.
 func prepared(ctx context.Context, conn *pgx.Conn, sql string, args []any) (*preparedQuery, error) {
 	d, err := conn.Prepare(ctx, sql, sql)
-	if err != nil {
+	switch {
+	case err != nil && definite(err):
+		return nil, err
+	case err != nil: // which is definite, too, as that of no connection: the commit is not sent
 		return nil, &pgconn.ConnectError{}
 	}
 	q := &preparedQuery{name: d.Name}

@@ -81,9 +81,6 @@ func (s *Store) updateCopy(ctx context.Context, id storage.ID, fn func(storage.T
 	if r.rec, r.err = wire.Decode(id, own.body); r.err != nil {
 		return errOvertaken
 	}
-	if err := s.settleDoubts(ctx); err != nil {
-		return err
-	}
 	r.rec.LastUsedAt, r.rec.ExpiresAt = instant(r.used), instant(r.expires)
 	s.touches.raise(&r.rec, storage.Use{})
 	t := s.newTx(ctx, s.pool, r.rec.Subject)

@@ -44,7 +44,8 @@
 // # Poolers
 //
 // A pooler in the mode of transactions, pgbouncer for instance, swallows LISTEN: Open finds that out
-// and says so. Give it Options.ListenDSN, which leads to the server itself.
+// and says so. Give it Options.ListenDSN, which leads to the server itself. Where the pooler keeps no
+// prepared statements apart, add default_query_exec_mode=exec to the DSN.
 //
 // # Damage
 //

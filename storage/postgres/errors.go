@@ -16,12 +16,30 @@ import (
 const (
 	divisionByZero      = "22012" // a commit whose rows are not as they were read
 	uniqueViolation     = "23505"
+	missingRight        = "42501"
 	undefinedTable      = "42P01"
+	readOnly            = "25006"
+	missingStatement    = "26000" // another user of the session has discarded what was prepared
+	takenStatement      = "42P05" // another one has prepared it
 	serializationFailed = "40001"
 	deadlockDetected    = "40P01"
 	lockNotAvailable    = "55P03"
+	tooManyConnections  = "53300"
 	limitExceeded       = "54000" // of NOTIFY: its queue is full
 )
+
+const mixedUp = "another client of a pooler has changed what is prepared in the session; add default_query_exec_mode=exec to the DSN"
+
+// remedies say what to do about errors of the server.
+var remedies = map[string]string{
+	missingRight:       "the role lacks a right; grant it SELECT, INSERT, UPDATE and DELETE on the tables and USAGE on their schema, and for Migrate the right to create the schema",
+	undefinedTable:     "a table is missing; call postgres.Migrate with the same Options",
+	readOnly:           "the server, the database or the role allows reading alone; connect to the primary, or set default_transaction_read_only to off",
+	tooManyConnections: "the server takes no more connections; raise max_connections or the limit of the role, or lower pool_max_conns",
+	missingStatement:   mixedUp,
+	takenStatement:     mixedUp,
+	limitExceeded:      "the server's queue of notices is full (SQLSTATE 54000); end the session that did LISTEN and then began a transaction long ago, its PID is in the server's log",
+}
 
 // errOvertaken: another Update of the subject came first. The Update runs again.
 var errOvertaken = fmt.Errorf("%w: the subject was changed too often meanwhile; try again", storage.ErrUnavailable)
@@ -38,7 +56,7 @@ func code(err error) string {
 // again reports whether err is one of the server that the next try may not meet.
 func again(err error) bool {
 	switch code(err) {
-	case divisionByZero, uniqueViolation, serializationFailed, deadlockDetected, lockNotAvailable:
+	case divisionByZero, uniqueViolation, missingStatement, serializationFailed, deadlockDetected, lockNotAvailable:
 		return true
 	}
 	return err == errOvertaken
@@ -75,10 +93,8 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, context.Canceled)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, context.DeadlineExceeded)
-	case errors.As(err, &pg) && pg.Code == undefinedTable:
-		return fmt.Errorf("%w: a table is missing; call postgres.Migrate with the same Options", storage.ErrUnavailable)
-	case errors.As(err, &pg) && pg.Code == limitExceeded:
-		return fmt.Errorf("%w: the server's queue of notices is full (SQLSTATE 54000); end the session that did LISTEN and then began a transaction long ago, its PID is in the server's log", storage.ErrUnavailable)
+	case errors.As(err, &pg) && remedies[pg.Code] != "":
+		return fmt.Errorf("%w: %s", storage.ErrUnavailable, remedies[pg.Code])
 	case errors.As(err, &pg):
 		return fmt.Errorf("%w: the server answered with SQLSTATE %s, see its log", storage.ErrUnavailable, pg.Code)
 	case errors.As(err, &connect):

@@ -88,12 +88,13 @@ func TestKilledDuringCommit(t *testing.T) {
 func TestKilledBeforeNotice(t *testing.T) {
 	for _, sql := range []string{
 		"CREATE SCHEMA IF NOT EXISTS hung",
-		"CREATE OR REPLACE FUNCTION hung.pg_notify(text, text) RETURNS void LANGUAGE sql VOLATILE AS 'SELECT pg_advisory_xact_lock(20)'",
+		"CREATE OR REPLACE FUNCTION hung.pg_notify(text, text) RETURNS void LANGUAGE sql VOLATILE AS 'SELECT pg_advisory_xact_lock(20); SELECT pg_catalog.pg_notify($1, $2)'",
 	} {
 		if _, err := adminPool(t).Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
+	d := newDying(t, "killed before notice", dsn(t)+"&search_path=hung,pg_catalog")
 	hold, err := adminPool(t).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +103,6 @@ func TestKilledBeforeNotice(t *testing.T) {
 	if _, err := hold.Exec(t.Context(), "SELECT pg_advisory_xact_lock(20)"); err != nil {
 		t.Fatal(err)
 	}
-	d := newDying(t, "killed before notice", dsn(t)+"&search_path=hung,pg_catalog")
 	backend := d.killWaiting(t, "advisory")
 	if _, err := adminPool(t).Exec(t.Context(), "SELECT pg_terminate_backend($1)", backend); err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func TestNoticeIsSentWithItsCommit(t *testing.T) {
 				if ends {
 					syncs = append(syncs, bytes.Count(b, []byte("S\x00\x00\x00\x04")))
 				}
-				return breaks && len(syncs) == 1
+				return breaks && ends && len(syncs) == 1
 			})
 			i, err := m.Issue(t.Context(), lapse.Grant{Subject: "ana"})
 			if err != nil {
@@ -187,12 +187,15 @@ func TestNoticeIsSentWithItsCommit(t *testing.T) {
 			mu.Unlock()
 			_, err = m.Expire(t.Context(), i.ID)
 			mu.Lock()
-			defer mu.Unlock()
+			ends = false
+			mu.Unlock()
 			if len(syncs) == 0 || syncs[0] != 2 || len(syncs) > 1 && !breaks {
 				t.Errorf("an end of a copy sends %v statements at a time; want two", syncs)
 			}
 			if err != nil && !errors.Is(err, lapse.ErrOutcomeUnknown) {
-				t.Errorf("Expire of a token whose end was sent: %v", err)
+				if _, lives := m.Authenticate(t.Context(), i.Bearer); lives != nil {
+					t.Errorf("Expire says that nothing was written: %v; and the token is no good: %v", err, lives)
+				}
 			}
 		})
 	}

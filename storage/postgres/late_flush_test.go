@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -126,5 +127,32 @@ func readsOf(t *testing.T, s *Store, id storage.ID) map[string]func() (storage.R
 			err = s.UpdateID(ctx, id, func(tx storage.Tx) (err error) { r, err = tx.Get(id); return err })
 			return r, err
 		},
+	}
+}
+
+// TestTouchOutsideOfTime: no Touch takes a record out of the years that a record may hold, whatever the zone of its
+// instants. Nothing could end such a record.
+func TestTouchOutsideOfTime(t *testing.T) {
+	s, id := resolving(t, true), numbered(1).ID
+	for at, good := range map[time.Time]bool{
+		time.Date(9999, 12, 31, 23, 30, 0, 0, time.FixedZone("west", -3600)): false,
+		time.Date(1, 1, 1, 0, 30, 0, 0, time.FixedZone("east", 3600)):        false,
+		time.Date(10000, 1, 1, 0, 30, 0, 0, time.FixedZone("east", 3600)):    true,
+	} {
+		for _, use := range []storage.Use{{At: at}, {ExpiresAt: at}} {
+			if err := s.Touch(t.Context(), id, use); (err == nil) != good || !good && !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("Touch at %v = %v; want it good: %t", at, err, good)
+			}
+		}
+	}
+	err := s.Update(t.Context(), "ana", func(tx storage.Tx) error {
+		r, err := tx.Get(id)
+		if err != nil {
+			return err
+		}
+		return tx.Put(revoked(r))
+	})
+	if err != nil {
+		t.Errorf("the record cannot be ended: %v", err)
 	}
 }

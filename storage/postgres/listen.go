@@ -35,7 +35,9 @@ const (
 )
 
 // channel returns the name of the channel of the tables.
-func (s *Store) channel() string { return "lapse." + s.options.Schema }
+func (s *Store) channel() string { return channelPrefix + s.options.Schema }
+
+const channelPrefix = "lapse."
 
 // notices returns the notices of changes.
 func (s *Store) notices(changes []storage.Change) (all []string) {
@@ -65,7 +67,7 @@ func (s *Store) notices(changes []storage.Change) (all []string) {
 // that it does.
 type listener struct {
 	s    *Store
-	cfg  *pgx.ConnConfig
+	cfg  *pgx.ConnConfig // nil: that of the pool
 	stop context.CancelFunc
 	done chan struct{}
 
@@ -101,7 +103,14 @@ var errSwallowed = fmt.Errorf("%w: the connection does not hear its own NOTIFY; 
 // connect returns a connection that listens, and has heard itself. With again it gives up an attempt that the
 // network has forgotten.
 func (l *listener) connect(ctx context.Context, again bool) (*pgx.Conn, error) {
-	cfg := l.cfg.Copy()
+	cfg, err := l.cfg, error(nil)
+	if cfg == nil {
+		cfg, err = connConfig(ctx, l.s.pool)
+	}
+	if err != nil {
+		return nil, classify(err)
+	}
+	cfg = cfg.Copy()
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	limit := max(2*time.Second, l.patience())
 	if again { // the first one may take as long as the caller wants
@@ -114,13 +123,17 @@ func (l *listener) connect(ctx context.Context, again bool) (*pgx.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	_, err = conn.Exec(limited, "LISTEN "+pgx.Identifier{l.s.channel()}.Sanitize())
+	silence := errSwallowed
 	if err == nil {
 		err = l.probe(limited, conn)
+	}
+	if err == nil && l.cfg != nil {
+		err, silence = l.meet(limited, conn), errElsewhere
 	}
 	if err != nil {
 		conn.Close(context.WithoutCancel(ctx))
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = errSwallowed
+			err = silence
 		}
 		return nil, classify(err)
 	}
@@ -194,18 +207,34 @@ func (l *listener) probe(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	l.setClock(at, sent, storage.Elapsed())
+	if err := l.await(ctx, conn, payload); err != nil {
+		return err
+	}
+	l.s.feed.AsOf(sent)
+	return nil
+}
+
+// await passes notices on until payload is heard.
+func (l *listener) await(ctx context.Context, conn *pgx.Conn, payload string) error {
 	for {
 		n, err := conn.WaitForNotification(ctx)
-		if err != nil {
+		if err != nil || n.Payload == payload {
 			return err
-		}
-		if n.Payload == payload {
-			l.s.feed.AsOf(sent)
-			return nil
 		}
 		l.hear(n)
 	}
 }
+
+// meet returns once conn hears what the pool notifies. ListenDSN may lead to another database.
+func (l *listener) meet(ctx context.Context, conn *pgx.Conn) error {
+	payload := fmt.Sprintf("%016x probe", l.s.self)
+	if _, err := l.s.pool.Exec(ctx, notifySQL, l.s.channel(), payload); err != nil {
+		return err
+	}
+	return l.await(ctx, conn, payload)
+}
+
+var errElsewhere = fmt.Errorf("%w: what the store notifies is not heard at Options.ListenDSN; it must lead to the same database of the same server as the DSN", storage.ErrUnavailable)
 
 // hear passes a notice on, unless it is one of this store.
 func (l *listener) hear(n *pgconn.Notification) {

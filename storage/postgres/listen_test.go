@@ -356,3 +356,48 @@ func TestPooler(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestListenElsewhere: Open refuses a ListenDSN that leads to another database, where no notice of the pool arrives.
+func TestListenElsewhere(t *testing.T) {
+	o := &Options{Schema: "pooled", ListenDSN: strings.Replace(dsn(t), "/postgres?", "/template1?", 1)}
+	emptied(t, o)
+	s, err := Open(t.Context(), dsn(t), o)
+	if err == nil {
+		s.Close()
+	}
+	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), "same database") {
+		t.Errorf("Open = %v; want ErrUnavailable that says where ListenDSN must lead", err)
+	}
+}
+
+// TestListenerIsPatient: while the server takes no connections, the store asks for one less and less often: many
+// processes would else keep a server busy that comes back.
+func TestListenerIsPatient(t *testing.T) {
+	p := proxied(t)
+	o := &Options{Schema: "patient", ListenDSN: p.DSN()}
+	emptied(t, o)
+	opened(t, o)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := p.Lead("postgres://" + l.Addr().String() + "/x"); err != nil {
+		t.Fatal(err)
+	}
+	const many, atLeast = 20, 1030 * time.Millisecond // what 20 pauses of at most 64 ms cannot take
+	var begin time.Time
+	for n := range many {
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		if n == 0 {
+			begin = time.Now()
+		}
+	}
+	if took := time.Since(begin); took < atLeast {
+		t.Errorf("%d connections in %v; want them to take %v at least", many, took, atLeast)
+	}
+}

@@ -51,25 +51,26 @@ type Store struct {
 
 // patience is how long a Store waits for the server where no context of a caller's says so.
 type patience struct {
-	commit  time.Duration // for the answer to a commit
+	commit  time.Duration // for the answer to a commit, and for the row of a Touch
 	resolve time.Duration // until it knows what became of a commit that was not answered
 	close   time.Duration // until Close has written the renewals that wait
 }
 
 // Options are settings of a Store. The zero value of each field is usable.
 type Options struct {
-	// Schema is the schema of the tables; "" means "lapse".
+	// Schema is the schema of the tables, a name of 57 bytes at most; "" means "lapse".
 	Schema string
 
 	// Partitions is how many partitions Migrate gives a new table of tokens, by the last bytes of
 	// their IDs; 0: the table is not partitioned. Later calls leave the table as it is.
 	Partitions int
 
-	// FlushEvery is how long a renewal by use may wait until it is written; 0: a second.
+	// FlushEvery is how long a renewal by use may wait until it is written: a millisecond at least;
+	// 0: a second.
 	FlushEvery time.Duration
 
-	// ProbeEvery is how often the store proves that it hears the notices of other processes; 0: a
-	// quarter of a second. A proof that takes longer than eight times as long ends all watches.
+	// ProbeEvery is how often the store proves that it hears the notices of other processes: every
+	// millisecond at most; 0: every quarter of a second. A proof that takes longer than eight times as long ends all watches.
 	ProbeEvery time.Duration
 
 	// ListenDSN leads to the server itself, where the DSN leads to a pooler; "": the DSN.
@@ -122,7 +123,7 @@ func Open(ctx context.Context, dsn string, o *Options) (*Store, error) {
 // whose wait for a standby was cancelled for one that the standby has.
 func Configure(cfg *pgxpool.Config) {
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, planning)
+		_, err := conn.Exec(ctx, planning+defaults)
 		return err
 	}
 	cfg.ConnConfig.OnNotice = noteWarning
@@ -136,6 +137,11 @@ func Configure(cfg *pgxpool.Config) {
 // costs more than the statements take. That plan may be made while the tables are empty, and so it must
 // find each row by an index.
 const planning = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+
+// defaults are what the server, the database or the role may have otherwise: an Update that waits for another one
+// goes on behind it, which fails in any higher isolation; bodies that come as text come in the one form that pgx
+// reads; and the warning comes that noteWarning waits for.
+const defaults = "; SET default_transaction_isolation = 'read committed'; SET bytea_output = hex; SET client_min_messages = warning"
 
 // parse returns the configuration of a pool. An error of pgx may quote the text, and with it a
 // password.
@@ -154,6 +160,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 		pool: pool, options: o.withDefaults(), marks: storage.NewMarks(storage.Mark{}, nil),
 		patience: patience{commit: 30 * time.Second, resolve: 8 * time.Second, close: 10 * time.Second},
 	}
+	if s.options.FlushEvery < time.Millisecond || s.options.ProbeEvery < time.Millisecond {
+		return nil, fmt.Errorf("%w: Options.FlushEvery or ProbeEvery is under a millisecond; leave it at 0 for the default", storage.ErrUnavailable)
+	}
 	s.sql = newStatements(s.options.Schema)
 	if err := drawRandom(&s.self, &s.key); err != nil {
 		return nil, err
@@ -161,21 +170,30 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 	if err := s.checkSchema(ctx); err != nil {
 		return nil, err
 	}
-	cfg := pool.Config().ConnConfig
+	var listen *pgx.ConnConfig
 	if s.options.ListenDSN != "" {
 		direct, err := parse(s.options.ListenDSN)
 		if err != nil {
 			return nil, err
 		}
-		cfg = direct.ConnConfig
+		listen = direct.ConnConfig
 	}
-	l, err := startListener(ctx, s, cfg)
+	l, err := startListener(ctx, s, listen)
 	if err != nil {
 		return nil, err
 	}
 	s.listen = l
 	s.touches = newDeferred(s)
 	return s, nil
+}
+
+// connConfig returns how pool would make its next connection.
+func connConfig(ctx context.Context, pool *pgxpool.Pool) (*pgx.ConnConfig, error) {
+	cfg := pool.Config()
+	if cfg.BeforeConnect == nil {
+		return cfg.ConnConfig, nil
+	}
+	return cfg.ConnConfig, cfg.BeforeConnect(ctx, cfg.ConnConfig)
 }
 
 // Format writes the name of the type and nothing of the content.

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -24,7 +25,7 @@ func (s *Store) Get(ctx context.Context, id storage.ID) (storage.Record, error) 
 		return storage.Record{}, err
 	}
 	before := s.touches.of(id)
-	r, err := scanRow(s.pool.QueryRow(ctx, s.sql.get, [16]byte(id), tagOf(id)))
+	r, err := scanRow(s.pool.QueryRow(ctx, s.sql.get, uuid(id), tagOf(id)))
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return storage.Record{}, storage.ErrNotFound
@@ -52,9 +53,9 @@ func (s *Store) Gets(ctx context.Context, ids []storage.ID) iter.Seq2[storage.Re
 // GetsFor implements storage.BatchGetter.
 func (s *Store) GetsFor(store storage.Store) bool { return store == storage.Store(s) }
 
-func idColumns(ids []storage.ID) (all [][16]byte, tags []int16) {
+func idColumns(ids []storage.ID) (all []pgtype.UUID, tags []int16) {
 	for _, id := range ids {
-		all, tags = append(all, id), append(tags, tagOf(id))
+		all, tags = append(all, uuid(id)), append(tags, tagOf(id))
 	}
 	return all, tags
 }
@@ -118,9 +119,9 @@ func (s *Store) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Re
 // pageAfter returns the n rows behind an ID, of one subject unless that is "".
 func (s *Store) pageAfter(ctx context.Context, after storage.ID, n int, subject string) ([]row, error) {
 	if subject == "" {
-		return s.rows(ctx, s.sql.page, [16]byte(after), n)
+		return s.rows(ctx, s.sql.page, uuid(after), n)
 	}
-	return s.rows(ctx, s.sql.subjectPage, [16]byte(after), n, subjectKey(subject))
+	return s.rows(ctx, s.sql.subjectPage, uuid(after), n, subjectKey(subject))
 }
 
 // Page implements storage.Pager, in the order of the IDs. A place is good in this store until it is

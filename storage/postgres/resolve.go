@@ -41,22 +41,16 @@ func (s *Store) resolve(ctx context.Context, c *change) error {
 // errNeverWritten: the connection broke before the write, which was made impossible since.
 var errNeverWritten = fmt.Errorf("%w: the connection to the server broke before the write; try again", storage.ErrUnavailable)
 
-// settle asks the server, on a connection of its own, what became of c, and makes sure that c cannot
-// happen later if it has not happened. The error is nil if c has happened, errNeverWritten if not, and
-// storage.ErrOutcomeUnknown if the header was changed several times since. Any other error says that
-// the server could not be asked. With synced, nil says that a synchronous standby has c, too; without
-// synced no standby is waited for.
+// settle asks the server what became of c, and makes sure that c cannot happen later if it has not
+// happened. The error is nil if c has happened, errNeverWritten if not, and storage.ErrOutcomeUnknown if
+// the header was changed several times since. Any other error says that the server could not be asked.
+// With synced, nil says that a synchronous standby has c, too; without synced no standby is waited for.
 func (s *Store) settle(ctx context.Context, c *change, synced bool) error {
-	cfg := s.pool.Config().ConnConfig
-	cfg.OnNotice = noteWarning
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	conn, free, err := s.apart(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "SET synchronous_commit = local"); err != nil {
-		return err
-	}
+	defer free()
 	if c.put != nil {
 		err = s.settleFit(ctx, conn, c)
 	} else {
@@ -66,6 +60,30 @@ func (s *Store) settle(ctx context.Context, c *change, synced bool) error {
 		return err
 	}
 	return s.follow(ctx, conn, c)
+}
+
+// apart returns a new connection, since those of the pool may be lost without a word, and what frees it. Where
+// the server takes no more connections, it is one of the pool all the same.
+func (s *Store) apart(ctx context.Context) (conn *pgx.Conn, free func(), err error) {
+	cfg, err := connConfig(ctx, s.pool)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.OnNotice = noteWarning
+	conn, err = pgx.ConnectConfig(ctx, cfg)
+	if code(err) == tooManyConnections {
+		pooled, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		return pooled.Conn(), pooled.Release, nil
+	}
+	if after := s.pool.Config().AfterConnect; err == nil && after != nil {
+		if err = after(ctx, conn); err != nil {
+			conn.Close(context.WithoutCancel(ctx))
+		}
+	}
+	return conn, func() { conn.Close(context.WithoutCancel(ctx)) }, err
 }
 
 // settleHeader is settle for a change that has read the header. The header gets a rev that no write in
@@ -101,7 +119,7 @@ func (s *Store) settleFit(ctx context.Context, conn *pgx.Conn, c *change) error 
 	if _, err := conn.Exec(ctx, s.sql.fenceFit, c.fence...); err != nil {
 		return err
 	}
-	r, err := scanRow(conn.QueryRow(ctx, s.sql.get, [16]byte(c.put.ID), tagOf(c.put.ID)))
+	r, err := scanRow(conn.QueryRow(ctx, s.sql.get, uuid(c.put.ID), tagOf(c.put.ID)))
 	switch {
 	case errors.Is(err, pgx.ErrNoRows): // it has been swept, and so it was dead
 		return errNeverWritten

@@ -255,3 +255,33 @@ func TestOvertakenDoubt(t *testing.T) {
 		})
 	}
 }
+
+// TestUpdateIDBehindADoubt: an Update by ID that begins while an end is in doubt, and that writes nothing, sees what
+// became of the end.
+func TestUpdateIDBehindADoubt(t *testing.T) {
+	o := resolving(t, true).options
+	s := opened(t, &o) // which has no copy of the record
+	end := locked(t, "SELECT FROM "+newNames("resolve").subject+" FOR UPDATE")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Update(ctx, "ana", puts(revoked(numbered(1)))) }()
+	waits := says(t, dsn(t), "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+	eventually(t, "the end waits for the lock", waits)
+	cancel()
+	if err := <-ended; !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	var rec storage.Record
+	done := make(chan error, 1)
+	go func() {
+		done <- s.UpdateID(t.Context(), numbered(1).ID, func(tx storage.Tx) (err error) {
+			rec, err = tx.Get(numbered(1).ID)
+			return err
+		})
+	}()
+	eventually(t, "the Update waits for the same lock", says(t, dsn(t), "SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+	end()
+	if err := <-done; err != nil || rec.EndedAt.IsZero() {
+		t.Errorf("UpdateID = %v, and the record has the end %v; want the end that was in doubt", err, rec.EndedAt)
+	}
+}

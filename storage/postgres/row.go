@@ -24,6 +24,9 @@ func subjectKey(subject string) int64 {
 // tagOf returns the last two bytes of an ID.
 func tagOf(id storage.ID) int16 { return int16(binary.BigEndian.Uint16(id[14:])) }
 
+// uuid returns id as pgx sends it in every mode: without a description of the statement, pgx sends no [16]byte.
+func uuid(id storage.ID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }
+
 // row is a row of the table of tokens: a record, and what a Touch may have raised since it was put.
 type row struct {
 	rec           storage.Record

@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -19,7 +18,12 @@ const schemaVersion = 1
 // oldestServer is the oldest version of PostgreSQL that this package is for, as server_version_num.
 const oldestServer = 140000
 
-// migrateLock lets one Migrate of a server go on at a time.
+// maxSchema is how long the name of a schema is at most: the server's names end at 63 bytes, that of the channel
+// included.
+const maxSchema = 63 - len(channelPrefix)
+
+// migrateLock lets one Migrate of a server go on at a time. In a higher isolation than READ COMMITTED the
+// next one would not see what it has waited for.
 const migrateLock = "SELECT pg_advisory_xact_lock(hashtextextended('lapse.migrate', 0))"
 
 // Migrate makes the tables, or brings those of an earlier version of this package to its own. It does
@@ -30,7 +34,7 @@ const migrateLock = "SELECT pg_advisory_xact_lock(hashtextextended('lapse.migrat
 // Programs with a tool of their own for migrations execute Schema instead.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 	all := o.withDefaults()
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, migrateLock); err != nil {
 			return err
 		}
@@ -106,6 +110,9 @@ type querier interface {
 // goes on. The query reads a catalog as a table: the server tells a session what others have changed when
 // the session locks a table, and not when it calls to_regclass.
 func versionOf(ctx context.Context, q querier, schema string) (version int, err error) {
+	if len(schema) > maxSchema {
+		return 0, fmt.Errorf("%w: the name of the schema is too long; use one of %d bytes at most", storage.ErrUnavailable, maxSchema)
+	}
 	var there bool
 	n := newNames(schema)
 	if err := q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'setting')", schema).Scan(&there); err != nil || !there {
@@ -143,10 +150,7 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		return errStandby
 	}
 	version, err := versionOf(ctx, s.pool, s.options.Schema)
-	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && pg.Code == "42501":
-		return fmt.Errorf("%w: the role may not read the tables; grant it SELECT, INSERT, UPDATE and DELETE", storage.ErrUnavailable)
 	case err != nil:
 		return classify(err)
 	case version > schemaVersion:

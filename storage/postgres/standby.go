@@ -51,9 +51,6 @@ func confirmed(conn *pgconn.PgConn, err error) error {
 // follow commits a write behind c, which has happened, and waits for the standby as the server's
 // settings say: a standby that has the later write has the earlier one.
 func (s *Store) follow(ctx context.Context, conn *pgx.Conn, c *change) error {
-	if _, err := conn.Exec(ctx, "SET synchronous_commit TO DEFAULT"); err != nil {
-		return err
-	}
 	_, err := conn.Exec(ctx, s.sql.follow, c.key)
 	return confirmed(conn.PgConn(), err)
 }

@@ -163,9 +163,9 @@ func notRead(t *testing.T, s *Store, p *pgtest.Proxy, standby *pgtest.Server, go
 }
 
 // TestCancelledWaitForStandby cancels the wait of a commit for a standby, which is absent. A standby that
-// is promoted would lack the write, so the outcome is unknown. The store goes on.
+// is promoted would lack the write, so the outcome is unknown, also where the role wants no warnings. The store goes on.
 func TestCancelledWaitForStandby(t *testing.T) {
-	s := resolving(t, true)
+	s := limited(t, resolving(t, true), "client_min_messages", "error")
 	s.patience.resolve = 300 * time.Millisecond
 	n := byte(1)
 	for _, how := range []string{"pg_cancel_backend", "pg_terminate_backend"} {

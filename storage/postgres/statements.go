@@ -23,6 +23,10 @@ const update = `UPDATE $token t SET
 	live = CASE WHEN v.ended IS NULL AND t.expires > v.was_expires THEN greatest(v.live, t.live) ELSE v.live END,
 	sweep = v.sweep, cap = v.cap, ended = v.ended, body = v.body`
 
+// unfollowed has a statement that is a transaction of its own wait for no standby. No setting of the session
+// changes, which a pooler would give to its next client.
+const unfollowed = `set_config('synchronous_commit', 'local', true)`
+
 // newStatements returns the statements. Where a row is found by its ID, the subject is compared as
 // subject_key + 0, so that no plan reads all rows of the subject. A commit of one row has a statement of
 // its own, which takes 0.73 of the time of the one for any number of rows (BenchmarkCommit).
@@ -89,12 +93,12 @@ func newStatements(schema string) *statements {
 				AND (NOT $17::boolean OR t.used = v.was_used AND t.expires = v.was_expires) RETURNING 1
 			)
 			SELECT count(*), 1 / CASE WHEN count(*) = (SELECT count(*) FROM upd) THEN 1 ELSE 0 END FROM head`),
-		fence: named(`INSERT INTO $subject AS s (subject_key, rev, prev, counted, tokens) VALUES ($1, $2, $3, 0, 0)
+		fence: named(`INSERT INTO $subject AS s (subject_key, rev, prev, counted, tokens) SELECT $1, $2, $3, 0, 0 FROM ` + unfollowed + `
 			ON CONFLICT (subject_key) DO UPDATE SET rev = $2, prev = $3 WHERE s.rev = $3 RETURNING rev`),
 		header: named(`SELECT rev, prev FROM $subject WHERE subject_key = $1`),
 		follow: named(`UPDATE $subject SET tokens = tokens WHERE subject_key = $1`),
 		fenceFit: named(`INSERT INTO $token (subject_key, used, expires, live, sweep, cap, ended, id, tag, body)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`),
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM ` + unfollowed + ` ON CONFLICT DO NOTHING`),
 		sweep: named(`WITH due AS (
 				SELECT id, tag, coalesce(least(ended, expires), expires) AS dead FROM $token WHERE sweep < $1 ORDER BY sweep LIMIT $2 FOR UPDATE SKIP LOCKED
 			), moved AS (

@@ -19,12 +19,69 @@ func limited(t *testing.T, s *Store, setting, value string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := u.Query()
-	q.Set(setting, value)
-	u.RawQuery = q.Encode()
+	u.RawQuery += "&" + setting + "=" + value
 	o := s.options
 	o.ListenDSN = dsn(t)
 	return openedAt(t, u.String(), &o)
+}
+
+// TestSettingsOfTheServer: the store works where the server, the database or the role has other settings than
+// usual, also with a pool that prepares nothing.
+func TestSettingsOfTheServer(t *testing.T) {
+	free := resolving(t, true)
+	for setting, value := range map[string]string{"default_transaction_isolation": "serializable", "bytea_output": "escape"} {
+		for _, mode := range []string{"cache_statement", "exec"} {
+			s := limited(t, free, setting, value+"&default_query_exec_mode="+mode)
+			if r, err := s.Get(t.Context(), numbered(1).ID); err != nil || !r.Equal(numbered(1)) {
+				t.Errorf("%s in the mode %s: Get = %v, %v", setting, mode, r, err)
+			}
+			var level string // an Update that waits for another one would fail in any other
+			if err := s.pool.QueryRow(t.Context(), "SHOW transaction_isolation").Scan(&level); err != nil || level != "read committed" {
+				t.Errorf("%s in the mode %s: the transactions are %s, %v; want read committed", setting, mode, level, err)
+			}
+		}
+	}
+}
+
+// TestRights: where the role or the server lets the store do less than it needs, each error says what to change.
+func TestRights(t *testing.T) {
+	free := resolving(t, true)
+	admin := adminPool(t)
+	if _, err := admin.Exec(t.Context(), "DROP OWNED BY reader; DROP ROLE reader"); err != nil && code(err) != "42704" { // undefined_object
+		t.Fatal(err)
+	}
+	if _, err := admin.Exec(t.Context(), "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA resolve TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA resolve TO reader"); err != nil {
+		t.Fatal(err)
+	}
+	roles, err := url.Parse(dsn(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles.User = url.User("reader")
+	for _, row := range []struct {
+		name, says string
+		s          *Store
+	}{
+		{"a role that may only read", "grant", openedAt(t, roles.String(), &free.options)},
+		{"read-only transactions", "default_transaction_read_only", limited(t, free, "default_transaction_read_only", "on")},
+	} {
+		for _, verb := range patientVerbs {
+			err := verb.do(t.Context(), row.s)
+			if writes := verb.name != "get"; writes && (!errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), row.says)) || !writes && err != nil {
+				t.Errorf("%s, %s: %v; want ErrUnavailable that says %q", row.name, verb.name, err, row.says)
+			}
+		}
+	}
+	err = Migrate(t.Context(), poolOf(t, roles.String()), &Options{Schema: "of the reader"})
+	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "grant") {
+		t.Errorf("Migrate = %v; want ErrUnavailable that says what to grant", err)
+	}
+	if _, err := admin.Exec(t.Context(), "ALTER ROLE reader CONNECTION LIMIT 0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Open(t.Context(), roles.String(), &free.options); !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "max_connections") {
+		t.Errorf("Open without a free connection = %v; want ErrUnavailable that says what to raise", err)
+	}
 }
 
 // locked begins a transaction of another client, which is idle once it has a lock, and returns what ends it.
@@ -118,6 +175,19 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 	}
 }
 
+// TestTimeoutOfPrepare: a commit whose statement the server does not prepare in time says so. The connection is good.
+func TestTimeoutOfPrepare(t *testing.T) {
+	s := limited(t, resolving(t, false), "statement_timeout", "20")
+	if err := s.Update(t.Context(), "ana", puts(numbered(1))); err != nil { // and keeps a copy, so that the end reads nothing
+		t.Fatal(err)
+	}
+	defer locked(t, "LOCK TABLE "+newNames("resolve").token+" IN ACCESS EXCLUSIVE MODE")()
+	err := s.UpdateID(t.Context(), numbered(1).ID, puts(revoked(numbered(1))))
+	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "57014") {
+		t.Errorf("UpdateID = %v; want ErrUnavailable with SQLSTATE 57014", err)
+	}
+}
+
 // TestTouchOfALockedRow: a renewal that waits for a row asks the server less and less often.
 func TestTouchOfALockedRow(t *testing.T) {
 	o := &Options{Schema: "trips"}
@@ -135,6 +205,19 @@ func TestTouchOfALockedRow(t *testing.T) {
 	if n := c.n.Load() - begin; n > 60 {
 		t.Errorf("%d statements in 600 ms; want 60 at most", n)
 	}
+}
+
+// TestTouchOfARowThatStaysLocked: a renewal gives up after a while, although its context never ends.
+func TestTouchOfARowThatStaysLocked(t *testing.T) {
+	s := resolving(t, true)
+	s.patience.commit = shortPatience
+	defer locked(t, "SELECT FROM "+newNames("resolve").token+" FOR UPDATE")()
+	returns(t, late, "Touch", func() {
+		err := s.Touch(context.Background(), numbered(1).ID, storage.Use{At: numbered(1).IssuedAt})
+		if !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("Touch = %v; want ErrUnavailable", err)
+		}
+	})
 }
 
 // TestLostLock: an Update whose transaction the server ends while its function is slow, and which so has lost the

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/seed-55daa01a/lapse/storage"
 )
@@ -226,10 +227,10 @@ func (d *deferred) write(ctx context.Context, batch map[storage.ID]storage.Use) 
 		return nil, nil
 	}
 	n := len(batch)
-	ids, tags := make([][16]byte, 0, n), make([]int16, 0, n)
+	ids, tags := make([]pgtype.UUID, 0, n), make([]int16, 0, n)
 	used, expires, slack := make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
 	for id, use := range batch {
-		ids, tags = append(ids, id), append(tags, tagOf(id))
+		ids, tags = append(ids, uuid(id)), append(tags, tagOf(id))
 		used, expires = append(used, use.At.UnixMilli()), append(expires, use.ExpiresAt.UnixMilli())
 		slack = append(slack, slackOf(use.ExpiresAt.Sub(use.At)))
 	}
@@ -275,16 +276,18 @@ func (s *Store) Touch(ctx context.Context, id storage.ID, use storage.Use) error
 	if s.touches.put(id, use) {
 		return nil
 	}
+	limited, cancel := context.WithTimeout(ctx, s.patience.commit)
+	defer cancel()
 	for n := 1; ; n++ {
-		locked, err := s.touches.write(ctx, map[storage.ID]storage.Use{id: use})
+		locked, err := s.touches.write(limited, map[storage.ID]storage.Use{id: use})
 		if err != nil || len(locked) == 0 {
 			return err
 		}
-		if err := pause(ctx, n); err != nil {
-			return err
+		if err := pause(limited, n); err != nil {
+			return classify(err)
 		}
 	}
 }
 
 // storable reports whether a record may hold t.
-func storable(t time.Time) bool { return 1 <= t.Year() && t.Year() <= 9999 }
+func storable(t time.Time) bool { year := t.UTC().Year(); return 1 <= year && year <= 9999 }

@@ -133,7 +133,7 @@ func (t *tx) find(id storage.ID) (storage.Record, error) {
 	}
 	r, known := t.rows[id]
 	if !known {
-		if err := t.load(t.s.sql.loadOne, t.key, [16]byte(id), tagOf(id)); err != nil {
+		if err := t.load(t.s.sql.loadOne, t.key, uuid(id), tagOf(id)); err != nil {
 			return storage.Record{}, err
 		}
 		if r = t.rows[id]; r == nil {

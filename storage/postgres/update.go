@@ -27,6 +27,9 @@ func (s *Store) Update(ctx context.Context, subject string, fn func(storage.Tx) 
 		return err
 	}
 	defer s.end()
+	if err := s.settleDoubts(ctx); err != nil {
+		return err
+	}
 	return s.attempts(ctx, subject, nil, fn)
 }
 
@@ -37,12 +40,15 @@ func (s *Store) UpdateID(ctx context.Context, id storage.ID, fn func(storage.Tx)
 		return err
 	}
 	defer s.end()
+	if err := s.settleDoubts(ctx); err != nil {
+		return err
+	}
 	if err := s.updateCopy(ctx, id, fn); err != errOvertaken {
 		return err
 	}
 	t := s.newTx(ctx, s.pool, "")
 	t.tag = tagBytes(id)
-	if err := t.load(s.sql.loadOfID, [16]byte(id), tagOf(id)); err != nil {
+	if err := t.load(s.sql.loadOfID, uuid(id), tagOf(id)); err != nil {
 		return err
 	}
 	r := t.rows[id]
@@ -61,9 +67,6 @@ func (s *Store) UpdateIDFor(store storage.Store) bool { return store == storage.
 
 // attempts runs fn until its writes are committed. The first run is on t, unless that is nil.
 func (s *Store) attempts(ctx context.Context, subject string, t *tx, fn func(storage.Tx) error) error {
-	if err := s.settleDoubts(ctx); err != nil {
-		return err
-	}
 	fits := t == nil
 	var err error
 	for n := range maxAttempts {
@@ -202,7 +205,7 @@ func pause(ctx context.Context, n int) error {
 	if n == 0 {
 		return nil
 	}
-	timer := time.NewTimer(rand.N(time.Millisecond << min(n, 6)))
+	timer := time.NewTimer(rand.N(time.Millisecond << min(n, 9)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -138,6 +138,36 @@ func TestLimitOfTwoHandles(t *testing.T) {
 	}
 }
 
+// TestLimitOfSharedHeader: two subjects that share a number, which a client who chooses subjects can find, share a
+// header. A count by an Update of one lets the other have no more tokens than its limit.
+func TestLimitOfSharedHeader(t *testing.T) {
+	s := resolving(t, true)
+	if err := s.Update(t.Context(), "ana", puts(numbered(2))); err != nil {
+		t.Fatal(err)
+	}
+	bob := numbered(3)
+	bob.Subject = "bob"
+	x := s.newTx(t.Context(), s.pool, "bob")
+	x.key = subjectKey("ana") // as if the hashes began alike
+	err := s.attempt(t.Context(), x, func(tx storage.Tx) error {
+		for range tx.Living(bob.IssuedAt) {
+		}
+		return tx.Put(bob)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fits bool
+	err = s.Update(t.Context(), "ana", func(tx storage.Tx) error {
+		r := numbered(4)
+		fits = tx.(storage.Fitter).PutIfFits(&r, 1, r.IssuedAt)
+		return nil
+	})
+	if err != nil || fits {
+		t.Errorf("a third token fits where one may live besides it: %t, %v", fits, err)
+	}
+}
+
 // TestEndsElsewhere: an end through one store is refused at another one with copies, and cuts the
 // connections that are held there.
 func TestEndsElsewhere(t *testing.T) {
@@ -215,6 +245,7 @@ func TestMigrateSeesTheOtherOne(t *testing.T) {
 	o, first := &Options{Schema: "seen"}, adminPool(t)
 	config := first.Config()
 	config.MaxConns = 1
+	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "serializable" // which sees nothing later than its first statement
 	second, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -260,6 +291,7 @@ func TestOpenSays(t *testing.T) {
 		"no server":       {"postgres://ana:hunter2@127.0.0.1:1/x", "lapse", "no connection"},
 		"no tables":       {address, "nowhere", "Migrate"},
 		"tables too new":  {address, "newer", "newer version"},
+		"long schema":     {address, strings.Repeat("s", 58), "57 bytes"},
 		"strange address": {"host=127.0.0.1 port=1 password=hunter2 user=ana", "lapse", "no connection"},
 	} {
 		s, err := Open(t.Context(), row.dsn, &Options{Schema: row.schema})
@@ -268,6 +300,38 @@ func TestOpenSays(t *testing.T) {
 		}
 		if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), row.says) || strings.Contains(fmt.Sprint(err), "hunter2") {
 			t.Errorf("%s: %v; want ErrUnavailable that says %q", name, err, row.says)
+		}
+	}
+}
+
+// TestLongestSchema: the longest name that Migrate takes serves a store.
+func TestLongestSchema(t *testing.T) {
+	for n := 56; n < 65; n++ {
+		o := &Options{Schema: strings.Repeat("s", n)}
+		made := Migrate(t.Context(), adminPool(t), o)
+		s, err := Open(t.Context(), dsn(t), o)
+		if err == nil {
+			s.Close()
+		}
+		if (made == nil) != (n <= 57) || (err == nil) != (n <= 57) {
+			t.Errorf("%d bytes: Migrate = %v, Open = %v", n, made, err)
+		}
+	}
+}
+
+// TestInvalidOptions: Open refuses options that cannot work, and says which.
+func TestInvalidOptions(t *testing.T) {
+	emptied(t, &Options{})
+	for name, o := range map[string]*Options{
+		"FlushEvery": {FlushEvery: -1},
+		"ProbeEvery": {ProbeEvery: time.Millisecond - 1},
+	} {
+		s, err := Open(t.Context(), dsn(t), o)
+		if err == nil {
+			s.Close()
+		}
+		if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), name) {
+			t.Errorf("%s: %v; want ErrUnavailable that names it", name, err)
 		}
 	}
 }
@@ -316,14 +380,15 @@ func TestExhaustedPool(t *testing.T) {
 
 // TestWithoutPreparedStatements: a pool that prepares nothing, as one to a pooler does, serves every verb.
 func TestWithoutPreparedStatements(t *testing.T) {
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec} {
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 		o := &Options{Schema: "pooler"}
 		emptied(t, o)
 		cfg, err := pgxpool.ParseConfig(dsn(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.ConnConfig.DefaultQueryExecMode = mode
+		var named int
+		cfg.MaxConns, cfg.ConnConfig.DefaultQueryExecMode = 1, mode
 		pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -346,6 +411,15 @@ func TestWithoutPreparedStatements(t *testing.T) {
 		}
 		if _, err := m.Authenticate(t.Context(), issued.Bearer); !errors.Is(err, lapse.ErrRevoked) {
 			t.Errorf("%v: %v", mode, err)
+		}
+		if n, err := m.Count(t.Context(), lapse.Query{}); n != 1 || err != nil {
+			t.Errorf("%v: Count = %d, %v", mode, n, err)
+		}
+		if err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_prepared_statements").Scan(&named); named != 0 || err != nil {
+			t.Errorf("%v: %d statements stay prepared by name, %v; want none", mode, named, err)
+		}
+		if n, err := m.ForgetSubject(t.Context(), "ana"); n != 1 || err != nil {
+			t.Errorf("%v: ForgetSubject = %d, %v", mode, n, err)
 		}
 		s.Close()
 	}
