@@ -87,7 +87,8 @@ func (s *Store) apart(ctx context.Context) (conn *pgx.Conn, free func(), err err
 }
 
 // settleHeader is settle for a change that has read the header. The header gets a rev that no write in
-// flight expects, unless the header has changed.
+// flight expects, unless the header has changed. Where Sweep has deleted the header since, all that c may
+// have changed is dead and gone, and c counts as never made.
 func (s *Store) settleHeader(ctx context.Context, conn *pgx.Conn, c *change) error {
 	fence, err := newRev()
 	if err != nil {

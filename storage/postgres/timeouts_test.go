@@ -142,7 +142,7 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 		"tables": "LOCK TABLE " + n.subject + ", " + n.token + " IN ACCESS EXCLUSIVE MODE",
 	}
 	for _, setting := range []string{"statement_timeout", "lock_timeout", "work_mem"} { // the last one ends nothing
-		s := limited(t, free, setting, map[string]string{"statement_timeout": "20", "lock_timeout": "5", "work_mem": "4096"}[setting])
+		s := limited(t, free, setting, map[string]string{"statement_timeout": "150", "lock_timeout": "5", "work_mem": "4096"}[setting])
 		for lock, sql := range locks {
 			for _, verb := range patientVerbs {
 				t.Run(setting+"/"+lock+"/"+verb.name, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 					before, end := whole(t, free), locked(t, sql)
 					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 					if setting == "work_mem" || lock == "row" && verb.name == "touch at once" {
-						ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
+						ctx, cancel = context.WithTimeout(ctx, 250*time.Millisecond)
 					}
 					defer cancel()
 					err = verb.do(ctx, s)

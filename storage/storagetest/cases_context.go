@@ -102,21 +102,23 @@ func checkContextEndsWaiting(e *env) error {
 	if promptly != nil {
 		return fmt.Errorf("Update still waits after its context ended: %w", errors.Join(promptly, <-held))
 	}
-	want := []storage.Record{first}
 	err := <-waiting
+	there := func() error { return e.holds(first) }
 	switch {
 	case err == nil:
-		want = append(want, second)
-	case errors.Is(err, storage.ErrOutcomeUnknown): // its commit had begun: either is right
-		_, absent := e.store.Get(e.ctx, second.ID)
-		if absent == nil {
-			want = append(want, second)
+		there = func() error { return e.holds(first, second) }
+	case errors.Is(err, storage.ErrOutcomeUnknown): // its commit had begun: either is right, and the second may come late
+		there = func() error {
+			if e.holds(first) == nil {
+				return nil
+			}
+			return e.holds(first, second)
 		}
 		fallthrough
 	default:
 		err = wants("Update that waited", err, context.Canceled)
 	}
-	return errors.Join(err, <-held, e.andReopened(func() error { return e.holds(want...) }))
+	return errors.Join(err, <-held, e.andReopened(there))
 }
 
 func checkContextEndsAfterwards(e *env) error {
