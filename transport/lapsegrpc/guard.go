@@ -13,7 +13,8 @@ import (
 
 // Rule says what the calls of a method need. The zero Rule wants a good token and no scope.
 type Rule struct {
-	// NoToken lets every call pass. A bearer is not looked at, and TokenFrom finds no token.
+	// NoToken lets every call pass. A bearer is not looked at, and TokenFrom finds no token. The other
+	// fields are zero then, or New returns an error.
 	NoToken bool
 
 	// Scope has the words that the token must have, with spaces between them (lapse.Require). On a
@@ -28,6 +29,9 @@ type Rule struct {
 	// (lapse.Hold.Use). A message of a token with a budget is none. A unary method ignores Messages.
 	Messages bool
 }
+
+// contradicts reports whether r wants no token, and something of it.
+func (r Rule) contradicts() bool { return r.NoToken && r != Rule{NoToken: true} }
 
 // Options are the rules of a server. With the zero Options every method wants a good token.
 type Options struct {
@@ -46,15 +50,21 @@ type Guard struct {
 
 // New returns a Guard by the tokens of a Manager. It keeps o: do not change the map afterwards.
 // lapse.ErrInvalidConfig says that tokens is nil, or names a method whose name is not of the form
-// "/package.Service/Method".
+// "/package.Service/Method" or whose Rule has NoToken and asks something of the token.
 func New(tokens *lapse.Manager, o Options) (*Guard, error) {
 	if tokens == nil {
 		return nil, fmt.Errorf("%w: lapsegrpc: tokens is nil; lapse.New makes a Manager", lapse.ErrInvalidConfig)
 	}
-	for method := range o.Methods {
+	if o.Default.contradicts() {
+		return nil, fmt.Errorf("%w: lapsegrpc: the Default has NoToken and asks something of the token; leave out either", lapse.ErrInvalidConfig)
+	}
+	for method, rule := range o.Methods {
 		service, name, ok := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 		if !ok || method[0] != '/' || service == "" || name == "" || strings.Contains(name, "/") {
 			return nil, fmt.Errorf("%w: lapsegrpc: method %q; write /package.Service/Method", lapse.ErrInvalidConfig, method)
+		}
+		if rule.contradicts() {
+			return nil, fmt.Errorf("%w: lapsegrpc: the rule of %q has NoToken and asks something of the token; leave out either", lapse.ErrInvalidConfig, method)
 		}
 	}
 	return &Guard{tokens: tokens, rules: o}, nil

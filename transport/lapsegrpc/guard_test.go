@@ -227,6 +227,13 @@ func TestRules(t *testing.T) {
 	if _, err := lapsegrpc.New(nil, lapsegrpc.Options{}); !errors.Is(err, lapse.ErrInvalidConfig) {
 		t.Errorf("without a Manager: %v", err)
 	}
+	for _, open := range []lapsegrpc.Rule{{NoToken: true, Scope: "notes:read"}, {NoToken: true, Peek: true}, {NoToken: true, Messages: true}} {
+		for _, o := range []lapsegrpc.Options{{Default: open}, {Methods: map[string]lapsegrpc.Rule{get: open}}} {
+			if g, err := lapsegrpc.New(s.tokens, o); !errors.Is(err, lapse.ErrInvalidConfig) || g != nil {
+				t.Errorf("%+v: %v, %v; want ErrInvalidConfig", o, g, err)
+			}
+		}
+	}
 	server := grpc.NewServer()
 	server.RegisterService(&service, &notes{})
 	for method, good := range map[string]bool{get: true, talk: true, "/test.Notes/get": false, "/Notes/Get": false} {
