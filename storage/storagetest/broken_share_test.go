@@ -136,12 +136,17 @@ func (a apart) Update(ctx context.Context, subject string, fn func(storage.Tx) e
 }
 
 // meet returns once an Update of the other process is here, too, or after a time in which one that has begun
-// would have come.
+// would have come. After a few in vain it waits no longer than a moment: the case has one Update at a time.
 func (a apart) meet() {
+	limit := 25 * moment
+	if a.missed.Load() > 3 {
+		limit = moment / 2
+	}
 	select {
 	case a.meeting <- struct{}{}:
 	case <-a.meeting:
-	case <-time.After(25 * moment):
+	case <-time.After(limit):
+		a.missed.Add(1)
 	}
 }
 

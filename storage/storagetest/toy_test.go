@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -47,6 +48,7 @@ type toyData struct {
 	handles []*toy
 	bodies  bodies        // for those that wait for them
 	meeting chan struct{} // of the Updates of two processes
+	missed  atomic.Int64  // how many of them have met none
 }
 
 func newToy() *toy {
