@@ -114,7 +114,7 @@ func (r *reopened) open(_, _ int) error {
 	if r.store != nil {
 		return nil
 	}
-	store, err := bolt.Open(r.path, nil)
+	store, err := bolt.Open(r.path, &bolt.Options{MaxTokens: 1 << 30}) // many turns of issues
 	if err != nil {
 		return err
 	}
