@@ -25,6 +25,8 @@ type sharing struct {
 	host string
 	mu   sync.Mutex
 	free []*shared
+	busy int        // clients that have not left
+	left *sync.Cond // told when busy falls
 }
 
 // shared is a connection to the server, and what the server has said when it began.
@@ -35,8 +37,8 @@ type shared struct {
 	client   io.Writer
 }
 
-// startSharing returns the DSN of a pooler that shares sessions.
-func startSharing(t *testing.T) (dsn string) {
+// startSharing returns the DSN of a pooler that shares sessions, and what waits until all of its clients have left.
+func startSharing(t *testing.T) (dsn string, alone func()) {
 	to, err := url.Parse(server.dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +48,7 @@ func startSharing(t *testing.T) (dsn string) {
 		t.Fatal(err)
 	}
 	p := &sharing{host: to.Host}
+	p.left = sync.NewCond(&p.mu)
 	t.Cleanup(func() { l.Close(); p.close() })
 	go func() {
 		for {
@@ -53,12 +56,29 @@ func startSharing(t *testing.T) (dsn string) {
 			if err != nil {
 				return
 			}
+			p.count(1)
 			go p.serve(client)
 		}
 	}()
 	through := *to
 	through.Host = l.Addr().String()
-	return through.String()
+	return through.String(), p.alone
+}
+
+func (p *sharing) count(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy += n
+	p.left.Broadcast()
+}
+
+// alone waits until all clients have left, so that the next client gets the session of one of them.
+func (p *sharing) alone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.busy > 0 {
+		p.left.Wait()
+	}
 }
 
 func (p *sharing) close() {
@@ -71,6 +91,7 @@ func (p *sharing) close() {
 
 // serve passes the messages of a client on until the client leaves.
 func (p *sharing) serve(client net.Conn) {
+	defer p.count(-1)
 	defer client.Close()
 	begin, err := message(client, 0)
 	if err != nil {
@@ -154,7 +175,8 @@ func message(from io.Reader, head int) ([]byte, error) {
 func TestSettlingLeavesNoSetting(t *testing.T) {
 	o := &Options{Schema: "settling", ListenDSN: dsn(t)}
 	emptied(t, o)
-	through := startSharing(t) + "&default_query_exec_mode=exec"
+	through, _ := startSharing(t)
+	through += "&default_query_exec_mode=exec"
 	s := openedAt(t, through, o)
 	for _, row := range doubtful {
 		if row.old {
@@ -183,13 +205,14 @@ func TestSettlingLeavesNoSetting(t *testing.T) {
 func TestPreparedByAnotherClient(t *testing.T) {
 	o := &Options{Schema: "mixed up", ListenDSN: dsn(t)}
 	emptied(t, o)
-	through := startSharing(t)
+	through, alone := startSharing(t)
 	var err error
 	for range 2 { // the second client gets the session of the first one
 		var s *Store
 		if s, err = Open(t.Context(), through, o); err == nil {
 			err = s.Close()
 		}
+		alone()
 	}
 	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), "default_query_exec_mode=exec") {
 		t.Errorf("Open = %v; want ErrUnavailable that names the mode", err)
