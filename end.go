@@ -3,6 +3,7 @@ package lapse
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -194,6 +195,31 @@ func (l *tokenLimit) evict(tx storage.Tx, live []Token, now time.Time) error {
 		l.evicted = append(l.evicted, ended...)
 	}
 	return nil
+}
+
+// evict returns the n tokens of live that AtLimit ends first, in that order, or fewer if there are
+// not so many. held reports whether a connection is held by a token: for LimitEndIdlest that counts
+// as a use now. LimitEndIdlest ends no suspended token, which cannot be used. evict changes live.
+func (p *Policy) evict(live []Token, n int, held func(ID) bool) []Token {
+	since := func(t *Token) time.Time { return t.IssuedAt }
+	inUse := make(map[ID]bool)
+	if p.AtLimit == LimitEndIdlest {
+		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
+		live = slices.DeleteFunc(live, func(t Token) bool { return !t.SuspendedAt.IsZero() })
+		for i := range live {
+			inUse[live[i].ID] = held(live[i].ID)
+		}
+	}
+	slices.SortStableFunc(live, func(a, b Token) int {
+		switch {
+		case inUse[a.ID] && !inUse[b.ID]:
+			return 1
+		case inUse[b.ID] && !inUse[a.ID]:
+			return -1
+		}
+		return since(&a).Compare(since(&b))
+	})
+	return live[:min(n, len(live))]
 }
 
 // counts reports whether rec counts while it is alive. A token with no uses left counts only
