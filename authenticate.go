@@ -60,24 +60,21 @@ const (
 
 // A bearer text is checked in grades. Each guarantees what the one before it does, and more.
 //
-//   - match compares the text with a record, and says what the text is to it.
-//   - prove guarantees that the secret is one that the record has or had, and that the context
+//   - match compares the secret of the text with those of a record, and returns a standing.
+//   - proveRecord guarantees that the secret is one that the record has or had, and that the context
 //     proves the key of a bound token. The token may be dead, and the secret replaced.
-//   - proveWorking guarantees that the secret has not been replaced, or was replaced last and
-//     still works.
-//   - proveLive guarantees that the token is alive and not suspended, that it has uses left, and
-//     that Admit lets it pass. proveLiveIn guarantees the same in a transaction, and does not ask Admit.
+//   - proveWorking guarantees that the secret is the current one, or the previous one in its time.
+//   - authenticateParsed guarantees that the token is alive and not suspended, that Admit lets it
+//     pass, and that it had a use left, or repeats its last use.
 //
-// authenticate goes through the same grades, with nothing allocated.
+// The other verbs that take a text go through the same grades in prove.go: prove, proveLive, and, in
+// a transaction, proveLiveIn, which does not ask Admit.
 
 // authenticate sets *tok to the token whose text is given, if the text is good, and
 // returns the generation of its secret. Any other text is refused.
 //
-// A record is large. So load writes it into its place, and only the token is copied, once,
-// to the caller. The secret is hashed before the record is looked up, in the place where
-// Parse decoded it: without that, BenchmarkAuthenticate takes 10 percent longer. A
-// token that has no parent and is not suspended is not passed to admit where there is no
-// Admit, which saves another 15 percent.
+// The secret is hashed before the record is looked up, in the place where Parse decoded it:
+// otherwise BenchmarkAuthenticate takes 10 percent longer.
 func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h bearer.Hashed
 	c := h.Credential()
@@ -93,8 +90,8 @@ func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use
 	return m.authenticateParsed(ctx, verb, &p, use, tok)
 }
 
-// authenticateForeign is authenticate for a text that is not of the form of lapse. That authenticate
-// does itself what parse does for any other text saves 11 percent (BenchmarkAuthenticate).
+// authenticateForeign is authenticate for a text that is not of the form of lapse. Only such a text
+// is left to parse: authenticate reads all others itself, which saves 11 percent (BenchmarkAuthenticate).
 func (m *Manager) authenticateForeign(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h hashedText
 	if err := m.parse(ctx, verb, text, &h); err != nil {
@@ -104,7 +101,14 @@ func (m *Manager) authenticateForeign(ctx context.Context, verb *call, text stri
 	return m.authenticateParsed(ctx, verb, &p, use, tok)
 }
 
-// authenticateParsed is authenticate for a text that parse has read.
+// authenticateParsed is authenticate for a text that has been read: p. It reads the record, proves
+// the secret, asks whether the token may be used now, and records the use, in this order. Before the
+// secret is proved, no answer says whether there is a record. So proveWorking is given the error of
+// the read, and decides what that says.
+//
+// A record is large: loadGood writes it into its place, and only the token is copied, once, to the
+// caller. loadGood is load, unless a copy of the record is at hand (storage.Cacher) by which the text is
+// good and admitted.
 func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *presented, use usage, tok *Token) (generation uint32, err error) {
 	c := p.cred
 	var rec storage.Record
@@ -114,14 +118,14 @@ func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *present
 		return 0, err
 	}
 	if m.fromEarlierEpoch(&rec) {
-		m.showClockEnd(&rec)
+		m.showClockEnd(&rec) // the clock proved wrong, and that ended the token
 	}
-	m.viewText(&rec, found)
+	m.viewText(&rec, found) // by Policy.view: from here on rec is what callers see
 	if !alive(&rec.Token, now) {
 		return 0, m.refuseDead(ctx, verb, c, &rec.Token, p.generation)
 	}
 	var above *ancestry
-	if !admitted && (m.admission != nil || rec.Parent != (ID{}) || !rec.SuspendedAt.IsZero()) {
+	if !admitted && m.mayRefuseLive(&rec) {
 		if above, err = m.admitText(ctx, verb, c, &rec, p.generation, now); err != nil {
 			return 0, err
 		}
@@ -129,17 +133,24 @@ func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *present
 	return p.generation, m.useText(ctx, verb, p, &rec, found, use, now, above, tok)
 }
 
+// mayRefuseLive reports whether admitText may refuse the living token of rec: because it is suspended, for
+// a token above it, or by Config.Admit. Leaving out admitText for all others saves 15 percent
+// (BenchmarkAuthenticate).
+func (m *Manager) mayRefuseLive(rec *storage.Record) bool {
+	return m.admission != nil || rec.Parent != (ID{}) || !rec.SuspendedAt.IsZero()
+}
+
 // hashedText is a text as parse has read it.
 type hashedText struct {
-	sum     [sha256.Size]byte // the first field, which is aligned
+	sum     [sha256.Size]byte // the first field, so that it is aligned
 	input   bearer.Hashed
 	prefix  string
 	foreign bool
 }
 
 // parse reads text, which a client presents, into *h. It refuses a text that is neither of the form
-// of lapse nor one that Config.Foreign knows, and asks m.ready. The secret is hashed in the place
-// where Parse decodes it.
+// of lapse nor one that Config.Foreign knows. Between reading and hashing a text it calls ready, which
+// may begin a new epoch of the clock.
 func (m *Manager) parse(ctx context.Context, verb *call, text string, h *hashedText) (err error) {
 	var ok bool
 	if h.prefix, ok = h.input.Credential().Parse(text, m.prefix); !ok {
@@ -151,7 +162,7 @@ func (m *Manager) parse(ctx context.Context, verb *call, text string, h *hashedT
 	return err
 }
 
-// presented returns what h presents. It refers to h.
+// presented returns what h presents, as pointers into h.
 func (h *hashedText) presented() presented {
 	return presented{cred: h.input.Credential(), sum: &h.sum, prefix: h.prefix, foreign: h.foreign}
 }
@@ -160,13 +171,13 @@ func (h *hashedText) presented() presented {
 type presented struct {
 	cred       *bearer.Credential
 	sum        *[sha256.Size]byte
-	prefix     string
+	prefix     string // of the text
 	generation uint32 // of its secret, once match has found that it works or worked
 	foreign    bool   // the ID in cred does not stand in the text: an alias had it
 }
 
-// load sets *rec to the record of id, or returns the error of the store. A reader of the store
-// sets *rec in its place. Where it reports false, the store says why.
+// load sets *rec to the record of id, or returns the error of the store. m.reader writes into *rec, and
+// reports false where the store has no reader, or an error: then Store.Get has the record or the error.
 func (m *Manager) load(ctx context.Context, id ID, rec *storage.Record) (err error) {
 	if !m.reader.Get(ctx, id, rec) {
 		*rec, err = m.store.Get(ctx, id)
@@ -184,10 +195,10 @@ func (m *Manager) proveWorking(ctx context.Context, verb *call, p *presented, re
 	return found, err
 }
 
-// proveRecord returns what the text p is to rec: its current text, its previous one, or one
-// that was replaced before. The store returned rec and err for the ID in p. A text of a bound
-// token is refused as ErrProof unless ctx has the proof, also a text of a later generation than
-// rec, and any other text as ErrUnknown. A refusal takes the time of one digest and one tag, whether or not there is a record.
+// proveRecord returns what the text p is to rec, which the store returned with err for the ID in p:
+// currentText, previousText or spentText. A text of a bound token, also one of a later generation than
+// rec has, is refused as ErrProof unless ctx has the proof. A text that is not of rec is ErrUnknown. A
+// refusal takes the time of one digest and one tag, whether or not there is a record.
 func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
 	if err == nil && rec.ID != p.cred.ID() {
 		err = errWrongRecord
@@ -228,8 +239,10 @@ const (
 	currentText                  // its secret is the current one
 )
 
-// match says what the text p is at now to rec, which m owns, and sets p.generation. A text
-// that does not work takes the time of one tag. The error is ErrCorrupt.
+// match says what the text p is at now to rec, whose texts have the prefix of m, and sets
+// p.generation. Record.Digest is of the secret of a plain token, or of the refresh secret of a
+// session, whose access secret has its digest in Record.Sealed. A text that does not work takes the
+// time of one tag. The error is ErrCorrupt.
 func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (standing, error) {
 	p.generation = rec.Generation
 	if (rec.Kind == KindPlain || m.refreshes) && rec.Digest.Matches(storage.SHA256, p.sum) {
@@ -261,7 +274,7 @@ func (m *Manager) refuseDead(ctx context.Context, verb *call, c *bearer.Credenti
 // *tok. The text p of rec is good at now, and above are the tokens above a delegate.
 func (m *Manager) useText(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *ancestry, tok *Token) (err error) {
 	switch {
-	case rec.MaxUses == 0:
+	case rec.MaxUses == 0: // no budget
 	case rec.UsesLeft <= 0:
 		return m.repeat(ctx, verb, p.cred, rec, p.generation, use, tok)
 	case use != useNone:

@@ -23,13 +23,16 @@ const NoTokenLimit int = math.MaxInt
 // and a lower MaxTTL applies at once. The other fields apply as they are now. A RenewEvery
 // at or above a token's TTL means that no use renews it.
 type Policy struct {
-	TTL          time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
-	MaxTTL       time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
-	Renewal      Renewal       // what renews a token; zero value: RenewOnUse
-	RenewEvery   time.Duration // least time between two recorded uses; 0: every use is recorded
-	MaxTokens    int           // live tokens of a subject under one prefix, not counting delegates, nor tokens with no uses left by which this Manager holds no connection; 0: 100; NoTokenLimit lifts it
+	TTL        time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
+	MaxTTL     time.Duration // how long it lives in all, with renewals; 0: 30 days, or TTL if longer; NoLimit lifts it
+	Renewal    Renewal       // what renews a token; zero value: RenewOnUse
+	RenewEvery time.Duration // least time between two recorded uses; 0: every use is recorded
+
+	// MaxTokens limits the live tokens of a subject under one prefix. 0: 100; NoTokenLimit lifts it. It
+	// counts no delegate, and no token with no uses left unless this Manager holds a connection by it.
+	MaxTokens    int
 	AtLimit      AtLimit       // what Issue does when MaxTokens are live; zero value: LimitRefuse
-	MaxDelegates int           // live delegates of one token; 0: 100; NoTokenLimit lifts it
+	MaxDelegates int           // live delegates of one token, not those with no uses left; 0: 100; NoTokenLimit lifts it
 	Retention    time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it
 }
 
@@ -50,7 +53,10 @@ const (
 	LimitDefault   AtLimit = iota // LimitRefuse in New, LimitEndIdlest for Refresh in NewPairs
 	LimitRefuse                   // fail with ErrLimit
 	LimitEndOldest                // end the token issued first; either of two that were issued in the same millisecond
-	LimitEndIdlest                // end the token unused for longest, counted from log-in, refresh or rotation if that is later; never a suspended one
+
+	// LimitEndIdlest: end the token unused for longest, counted from log-in, refresh or rotation if
+	// that is later; never a suspended one.
+	LimitEndIdlest
 )
 
 // capFrom returns the instant that no renewal of a token issued at issued passes. Zero means
