@@ -10,6 +10,9 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
+// Verbs other than Authenticate, Peek and Hold check a text by prove, proveLive or proveLiveIn, which
+// guarantee what the grades of authenticate.go do.
+
 // proved is a text whose secret has been proved, and the record that it names.
 type proved struct {
 	presented
@@ -68,9 +71,9 @@ func (m *Manager) requireLive(ctx context.Context, verb *call, p *presented, rec
 	return tok, err
 }
 
-// admitText is admit for rec, which is alive at now and which the text c has been proved to be of. It
-// refuses a token that a new epoch has ended while Admit ran. Of a token that has no parent and is not
-// suspended it asks Admit alone: by BenchmarkHooks/admit an Admit then costs half as much.
+// admitText is admit for rec, which is alive at now, and whose text c has been proved. It also refuses
+// a token that a new epoch of the clock has ended while Admit ran. For a token that has no parent and
+// is not suspended it only asks Admit: by BenchmarkHooks/admit an Admit then costs half as much.
 func (m *Manager) admitText(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *ancestry, err error) {
 	if rec.Parent == (ID{}) && rec.SuspendedAt.IsZero() {
 		err = m.askAdmit(ctx, verb, &rec.Token, by)
@@ -88,8 +91,8 @@ func (m *Manager) admitText(ctx context.Context, verb *call, c *bearer.Credentia
 }
 
 // admit returns nil as its error if tok is alive at now and not suspended, and Admit lets it pass.
-// A secret of tok, of the generation by, has been proved. admit reads the tokens above a delegate,
-// returns them, and gives tok the end, the suspension and the expiry that it has by them.
+// by is the generation of the secret of tok that has been proved. admit reads the tokens above a
+// delegate, returns them, and gives tok the end, the suspension and the expiry that it has by them.
 func (m *Manager) admit(ctx context.Context, verb *call, tok *Token, by uint32, now time.Time) (above *ancestry, err error) {
 	if alive(tok, now) {
 		if above, err = m.clampStored(ctx, verb.Verb, tok); err != nil {
