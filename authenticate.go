@@ -264,12 +264,6 @@ func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (stand
 	return s.match(rec, p, m.binding, now), nil
 }
 
-// refuseDead refuses c, a text of tok, which is dead. by is the generation of its secret.
-func (m *Manager) refuseDead(ctx context.Context, verb *call, c *bearer.Credential, tok *Token, by uint32) error {
-	payTag(c, m.binding)
-	return m.refuse(ctx, verb, expired(tok, by))
-}
-
 // useText spends a use of the budget of rec, or records the use where that is due, and sets
 // *tok. The text p of rec is good at now, and above are the tokens above a delegate.
 func (m *Manager) useText(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *ancestry, tok *Token) (err error) {

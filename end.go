@@ -1,11 +1,13 @@
 package lapse
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"slices"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -120,6 +122,12 @@ func expired(tok *Token, by uint32) *Rejection {
 		why = ErrRevoked
 	}
 	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
+}
+
+// refuseDead refuses c, a text of tok, which is dead. by is the generation of its secret.
+func (m *Manager) refuseDead(ctx context.Context, verb *call, c *bearer.Credential, tok *Token, by uint32) error {
+	payTag(c, m.binding)
+	return m.refuse(ctx, verb, expired(tok, by))
 }
 
 // deadFrom is Token.DeadFrom without a copy of the token.
