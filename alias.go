@@ -54,41 +54,6 @@ func readAlias(rec *storage.Record) (token ID, madeFor string, err error) {
 	return ID([]byte(text[aliasToken:aliasMadeFor])), text[aliasMadeFor:], nil
 }
 
-// parse reads text, which a client presents, into *h. It refuses a text that is neither of the form
-// of lapse nor one that Config.Foreign knows, and asks m.ready. The secret is hashed in the place
-// where Parse decodes it.
-func (m *Manager) parse(ctx context.Context, verb *call, text string, h *hashedText) (err error) {
-	var ok bool
-	if h.prefix, ok = h.input.Credential().Parse(text, m.prefix); !ok {
-		return m.parseForeign(ctx, verb, text, h)
-	}
-	if err = m.ready(ctx, verb); err == nil {
-		h.sum = h.input.Sum(m.binding)
-	}
-	return err
-}
-
-// hashedText is a text as parse has read it.
-type hashedText struct {
-	sum     [sha256.Size]byte // the first field, which is aligned
-	input   bearer.Hashed
-	prefix  string
-	foreign bool
-}
-
-// presented returns what h presents. It refers to h.
-func (h *hashedText) presented() presented {
-	return presented{cred: h.input.Credential(), sum: &h.sum, prefix: h.prefix, foreign: h.foreign}
-}
-
-// named returns the ID that stands in the text p, or zeros for a foreign text.
-func (p *presented) named() ID {
-	if p.foreign {
-		return ID{}
-	}
-	return p.cred.ID()
-}
-
 // parseForeign is parse for a text that is not of the form of lapse. Where no alias leads to a
 // token, *h has the ID of the alias, by which no token is found: such a text is refused after the
 // same work as one with another digest than its token.

@@ -2,8 +2,7 @@ package lapse
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"crypto/sha256"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
@@ -59,14 +58,23 @@ const (
 	useHeld              // the check is a use by Hold: the last use ends the token when its last connection ends
 )
 
+// A bearer text is checked in grades. Each guarantees what the one before it does, and more.
+//
+//   - match compares the secret of the text with those of a record, and returns a standing.
+//   - proveRecord guarantees that the secret is one that the record has or had, and that the context
+//     proves the key of a bound token. The token may be dead, and the secret replaced.
+//   - proveWorking guarantees that the secret is the current one, or the previous one in its time.
+//   - authenticateParsed guarantees that the token is alive and not suspended, that Admit lets it
+//     pass, and that it had a use left, or repeats its last use.
+//
+// The other verbs that take a text go through the same grades in prove.go: prove, proveLive, and, in
+// a transaction, proveLiveIn, which does not ask Admit.
+
 // authenticate sets *tok to the token whose text is given, if the text is good, and
 // returns the generation of its secret. Any other text is refused.
 //
-// A record is large. So load writes it into its place, and only the token is copied, once,
-// to the caller. The secret is hashed before the record is looked up, in the place where
-// Parse decoded it: without that, BenchmarkAuthenticate takes 10 percent longer. A
-// token that has no parent and is not suspended is not passed to admit where there is no
-// Admit, which saves another 15 percent.
+// The secret is hashed before the record is looked up, in the place where Parse decoded it:
+// otherwise BenchmarkAuthenticate takes 10 percent longer.
 func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h bearer.Hashed
 	c := h.Credential()
@@ -82,8 +90,8 @@ func (m *Manager) authenticate(ctx context.Context, verb *call, text string, use
 	return m.authenticateParsed(ctx, verb, &p, use, tok)
 }
 
-// authenticateForeign is authenticate for a text that is not of the form of lapse. That authenticate
-// does itself what parse does for any other text saves 11 percent (BenchmarkAuthenticate).
+// authenticateForeign is authenticate for a text that is not of the form of lapse. Only such a text
+// is left to parse: authenticate reads all others itself, which saves 11 percent (BenchmarkAuthenticate).
 func (m *Manager) authenticateForeign(ctx context.Context, verb *call, text string, use usage, tok *Token) (generation uint32, err error) {
 	var h hashedText
 	if err := m.parse(ctx, verb, text, &h); err != nil {
@@ -93,7 +101,14 @@ func (m *Manager) authenticateForeign(ctx context.Context, verb *call, text stri
 	return m.authenticateParsed(ctx, verb, &p, use, tok)
 }
 
-// authenticateParsed is authenticate for a text that parse has read.
+// authenticateParsed is authenticate for a text that has been read: p. It reads the record, proves
+// the secret, asks whether the token may be used now, and records the use, in this order. Before the
+// secret is proved, no answer says whether there is a record. So proveWorking is given the error of
+// the read, and decides what that says.
+//
+// A record is large: loadGood writes it into its place, and only the token is copied, once, to the
+// caller. loadGood is load, unless a copy of the record is at hand (storage.Cacher) by which the text is
+// good and admitted.
 func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *presented, use usage, tok *Token) (generation uint32, err error) {
 	c := p.cred
 	var rec storage.Record
@@ -103,14 +118,14 @@ func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *present
 		return 0, err
 	}
 	if m.fromEarlierEpoch(&rec) {
-		m.showClockEnd(&rec)
+		m.showClockEnd(&rec) // the clock proved wrong, and that ended the token
 	}
-	m.viewText(&rec, found)
+	m.viewText(&rec, found) // by Policy.view: from here on rec is what callers see
 	if !alive(&rec.Token, now) {
 		return 0, m.refuseDead(ctx, verb, c, &rec.Token, p.generation)
 	}
 	var above *ancestry
-	if !admitted && (m.admission != nil || rec.Parent != (ID{}) || !rec.SuspendedAt.IsZero()) {
+	if !admitted && m.mayRefuseLive(&rec) {
 		if above, err = m.admitText(ctx, verb, c, &rec, p.generation, now); err != nil {
 			return 0, err
 		}
@@ -118,36 +133,56 @@ func (m *Manager) authenticateParsed(ctx context.Context, verb *call, p *present
 	return p.generation, m.useText(ctx, verb, p, &rec, found, use, now, above, tok)
 }
 
-// useText spends a use of the budget of rec, or records the use where that is due, and sets
-// *tok. The text p of rec is good at now, and above are the tokens above a delegate.
-func (m *Manager) useText(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *ancestry, tok *Token) (err error) {
-	switch {
-	case rec.MaxUses == 0:
-	case rec.UsesLeft <= 0:
-		return m.repeat(ctx, verb, p.cred, rec, p.generation, use, tok)
-	case use != useNone:
-		*tok, err = m.spend(ctx, verb, p, rec.Subject, use)
-		return err
+// mayRefuseLive reports whether admitText may refuse the living token of rec: because it is suspended, for
+// a token above it, or by Config.Admit. Leaving out admitText for all others saves 15 percent
+// (BenchmarkAuthenticate).
+func (m *Manager) mayRefuseLive(rec *storage.Record) bool {
+	return m.admission != nil || rec.Parent != (ID{}) || !rec.SuspendedAt.IsZero()
+}
+
+// hashedText is a text as parse has read it.
+type hashedText struct {
+	sum     [sha256.Size]byte // the first field, so that it is aligned
+	input   bearer.Hashed
+	prefix  string
+	foreign bool
+}
+
+// parse reads text, which a client presents, into *h. It refuses a text that is neither of the form
+// of lapse nor one that Config.Foreign knows. Between reading and hashing a text it calls ready, which
+// may begin a new epoch of the clock.
+func (m *Manager) parse(ctx context.Context, verb *call, text string, h *hashedText) (err error) {
+	var ok bool
+	if h.prefix, ok = h.input.Credential().Parse(text, m.prefix); !ok {
+		return m.parseForeign(ctx, verb, text, h)
 	}
-	if use != useNone && found == currentText && m.mayRecord(rec, now) {
-		err = m.recordUse(ctx, verb, p, rec, now, above)
-	}
-	if err == nil {
-		*tok = rec.Token
+	if err = m.ready(ctx, verb); err == nil {
+		h.sum = h.input.Sum(m.binding)
 	}
 	return err
 }
 
-// mayRecord reports whether a use of rec by its current text at now may have to be recorded:
-// as the first use of a secret that Rotate made, or because RenewEvery has passed.
-func (m *Manager) mayRecord(rec *storage.Record, now time.Time) bool {
-	return rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)
+// presented returns what h presents, as pointers into h.
+func (h *hashedText) presented() presented {
+	return presented{cred: h.input.Credential(), sum: &h.sum, prefix: h.prefix, foreign: h.foreign}
 }
 
-// refuseDead refuses c, a text of tok, which is dead. by is the generation of its secret.
-func (m *Manager) refuseDead(ctx context.Context, verb *call, c *bearer.Credential, tok *Token, by uint32) error {
-	payTag(c, m.binding)
-	return m.refuse(ctx, verb, expired(tok, by))
+// presented is a bearer text that was given to a verb, and the digest of its secret.
+type presented struct {
+	cred       *bearer.Credential
+	sum        *[sha256.Size]byte
+	prefix     string // of the text
+	generation uint32 // of its secret, once match has found that it works or worked
+	foreign    bool   // the ID in cred does not stand in the text: an alias had it
+}
+
+// load sets *rec to the record of id, or returns the error of the store. m.reader writes into *rec, and
+// reports false where the store has no reader, or an error: then Store.Get has the record or the error.
+func (m *Manager) load(ctx context.Context, id ID, rec *storage.Record) (err error) {
+	if !m.reader.Get(ctx, id, rec) {
+		*rec, err = m.store.Get(ctx, id)
+	}
+	return err
 }
 
 // proveWorking is proveRecord, except that it refuses spentText: it returns only currentText and
@@ -160,10 +195,10 @@ func (m *Manager) proveWorking(ctx context.Context, verb *call, p *presented, re
 	return found, err
 }
 
-// proveRecord returns what the text p is to rec: its current text, its previous one, or one
-// that was replaced before. The store returned rec and err for the ID in p. A text of a bound
-// token is refused as ErrProof unless ctx has the proof, also a text of a later generation than
-// rec, and any other text as ErrUnknown. A refusal takes the time of one digest and one tag, whether or not there is a record.
+// proveRecord returns what the text p is to rec, which the store returned with err for the ID in p:
+// currentText, previousText or spentText. A text of a bound token, also one of a later generation than
+// rec has, is refused as ErrProof unless ctx has the proof. A text that is not of rec is ErrUnknown. A
+// refusal takes the time of one digest and one tag, whether or not there is a record.
 func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec *storage.Record, err error, now time.Time) (standing, error) {
 	if err == nil && rec.ID != p.cred.ID() {
 		err = errWrongRecord
@@ -193,100 +228,64 @@ func (m *Manager) proveRecord(ctx context.Context, verb *call, p *presented, rec
 	return found, nil
 }
 
-// proveAhead is proveRecord for a text of a later generation than rec, which may be an old copy. If the
-// text is later than the stored record, too, Observe is told, and the text is refused.
-func (m *Manager) proveAhead(ctx context.Context, verb *call, p *presented, rec *storage.Record, now time.Time) (standing, error) {
-	found, err := m.matchStored(ctx, p, rec, now)
-	switch {
-	case err != nil:
-		return unknownText, storeError(verb.Verb, err)
-	case found == aheadText:
-		m.tell(ctx, verb, Event{Kind: EventAhead, At: now, Token: m.token(rec)})
-	case found != unknownText:
-		return found, nil
-	}
-	return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
-}
+// standing says what a text is to the record that it names.
+type standing uint8
 
-// matchStored is match for the record that a transaction reads, past every cache. It sets
-// *rec to that record.
-func (m *Manager) matchStored(ctx context.Context, p *presented, rec *storage.Record, now time.Time) (found standing, err error) {
-	kept := p.keep()
-	var read storage.Record
-	var gone bool
-	err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) (err error) {
-		if read, err = getIn(tx, kept.cred.ID()); err == nil {
-			found, err = m.match(&read, kept, now)
-		}
-		gone = errors.Is(err, errGone)
-		return err
-	})
-	switch {
-	case gone: // swept since rec was read
-		return unknownText, nil
-	case err == nil:
-		*rec, p.generation = read, kept.generation
-	}
-	return found, err
-}
-
-var (
-	errWrongRecord = fmt.Errorf("%w: it answered with another token's record", ErrCorrupt)
-	errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
+const (
+	unknownText  standing = iota // nothing proves that it was ever a text of that record
+	aheadText                    // its tag is right, and its generation is later than that of the record
+	spentText                    // its secret has been replaced, and does not work
+	previousText                 // its secret was replaced last, and still works
+	currentText                  // its secret is the current one
 )
 
-// admitText is admit for rec, which is alive at now and which the text c has been proved to be of. It
-// refuses a token that a new epoch has ended while Admit ran. Of a token that has no parent and is not
-// suspended it asks Admit alone: by BenchmarkHooks/admit an Admit then costs half as much.
-func (m *Manager) admitText(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *ancestry, err error) {
-	if rec.Parent == (ID{}) && rec.SuspendedAt.IsZero() {
-		err = m.askAdmit(ctx, verb, &rec.Token, by)
-	} else {
-		above, err = m.admit(ctx, verb, &rec.Token, by, now)
+// match says what the text p is at now to rec, whose texts have the prefix of m, and sets
+// p.generation. Record.Digest is of the secret of a plain token, or of the refresh secret of a
+// session, whose access secret has its digest in Record.Sealed. A text that does not work takes the
+// time of one tag. The error is ErrCorrupt.
+func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (standing, error) {
+	p.generation = rec.Generation
+	if (rec.Kind == KindPlain || m.refreshes) && rec.Digest.Matches(storage.SHA256, p.sum) {
+		if !legible(rec) {
+			return unknownText, errSecrets
+		}
+		return currentText, nil
+	}
+	if rec.Digest.Algorithm() != storage.SHA256 {
+		return unknownText, errWrongDigest
+	}
+	if kept, ok := sessionOf(rec); ok && rec.Kind == KindSession && !m.refreshes && isSum(kept.access(), p.sum) {
+		return currentText, nil // without this the row text/1e3/access of bench takes 10 percent longer
+	}
+	s, err := m.oldSecrets(rec)
+	if err != nil {
+		return unknownText, err
+	}
+	return s.match(rec, p, m.binding, now), nil
+}
+
+// useText spends a use of the budget of rec, or records the use where that is due, and sets
+// *tok. The text p of rec is good at now, and above are the tokens above a delegate.
+func (m *Manager) useText(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *ancestry, tok *Token) (err error) {
+	switch {
+	case rec.MaxUses == 0: // no budget
+	case rec.UsesLeft <= 0:
+		return m.repeat(ctx, verb, p.cred, rec, p.generation, use, tok)
+	case use != useNone:
+		*tok, err = m.spend(ctx, verb, p, rec.Subject, use)
+		return err
+	}
+	if use != useNone && found == currentText && m.mayRecord(rec, now) {
+		err = m.recordUse(ctx, verb, p, rec, now, above)
 	}
 	if err == nil {
-		err = m.refuseOvertaken(ctx, verb, &rec.Token, rec.Epoch, by)
+		*tok = rec.Token
 	}
-	if err != nil {
-		payTag(c, m.binding)
-		return nil, err
-	}
-	return above, nil
+	return err
 }
 
-// admit returns nil as its error if tok is alive at now and not suspended, and Admit lets it pass.
-// A secret of tok, of the generation by, has been proved. admit reads the tokens above a delegate,
-// returns them, and gives tok the end, the suspension and the expiry that it has by them.
-func (m *Manager) admit(ctx context.Context, verb *call, tok *Token, by uint32, now time.Time) (above *ancestry, err error) {
-	if alive(tok, now) {
-		if above, err = m.clampStored(ctx, verb.Verb, tok); err != nil {
-			return nil, err
-		}
-	}
-	if err := unusable(tok, by, now); err != nil {
-		return above, m.refuse(ctx, verb, err)
-	}
-	return above, m.askAdmit(ctx, verb, tok, by)
-}
-
-// askAdmit returns nil if Config.Admit lets tok pass, or if there is no Admit. At a log-in
-// tok has no ID, since there is no token yet.
-func (m *Manager) askAdmit(ctx context.Context, verb *call, tok *Token, by uint32) error {
-	if m.admission == nil {
-		return nil
-	}
-	err := m.admission(ctx, *tok)
-	if errors.Is(err, ErrRefused) {
-		err = fromOutside(err, ErrUnauthenticated, ErrRefused)
-		return m.refuse(ctx, verb, &Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: by})
-	}
-	if err != nil {
-		return fmt.Errorf("lapse: %s: Admit could not tell: %w", verb.Verb, fromOutside(err, ErrUnavailable))
-	}
-	return nil
-}
-
-// replaced returns the rejection of p, a text of rec whose secret was replaced.
-func replaced(rec *storage.Record, p *presented) *Rejection {
-	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: p.generation}
+// mayRecord reports whether a use of rec by its current text at now may have to be recorded:
+// as the first use of a secret that Rotate made, or because RenewEvery has passed.
+func (m *Manager) mayRecord(rec *storage.Record, now time.Time) bool {
+	return rec.Generation != 0 && rec.Kind == KindPlain || m.policy.due(&rec.Token, now)
 }

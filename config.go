@@ -1,6 +1,7 @@
 package lapse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -109,6 +110,85 @@ func (cfg *Config) checkIntervals() error {
 	}
 	if cfg.Recheck > 0 && cfg.Admit == nil {
 		return fmt.Errorf("%w: Recheck: there is no Admit to ask", ErrInvalidConfig)
+	}
+	return nil
+}
+
+const (
+	defaultTTL       = 30 * time.Minute
+	defaultMaxTTL    = 30 * 24 * time.Hour
+	defaultMaxTokens = 100
+	defaultDelegates = 100
+	defaultRetention = 24 * time.Hour
+)
+
+// withDefaults returns p with every zero replaced by its default and every duration in
+// whole milliseconds, or ErrInvalidConfig with the name of the field.
+func (p Policy) withDefaults() (Policy, error) {
+	if err := p.truncateDurations(); err != nil {
+		return p, err
+	}
+	p.TTL = cmp.Or(p.TTL, defaultTTL)
+	p.MaxTTL = cmp.Or(p.MaxTTL, max(defaultMaxTTL, p.TTL))
+	p.MaxTokens = cmp.Or(p.MaxTokens, defaultMaxTokens)
+	p.MaxDelegates = cmp.Or(p.MaxDelegates, defaultDelegates)
+	p.Retention = cmp.Or(p.Retention, defaultRetention)
+	p.Renewal = cmp.Or(p.Renewal, RenewOnUse)
+	p.AtLimit = cmp.Or(p.AtLimit, LimitRefuse)
+	return p, p.checkLimits()
+}
+
+// truncateDurations rounds every duration of p down to whole milliseconds. It returns
+// ErrInvalidConfig for one that checkDuration refuses.
+func (p *Policy) truncateDurations() error {
+	for _, d := range []struct {
+		name    string
+		value   *time.Duration
+		noLimit bool
+	}{
+		{"TTL", &p.TTL, false},
+		{"MaxTTL", &p.MaxTTL, true},
+		{"RenewEvery", &p.RenewEvery, false},
+		{"Retention", &p.Retention, true},
+	} {
+		if err := checkDuration(*d.value, d.noLimit); err != nil {
+			return fmt.Errorf("%w: Policy.%s: %w", ErrInvalidConfig, d.name, err)
+		}
+		if *d.value != NoLimit {
+			*d.value = d.value.Truncate(time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// checkLimits returns ErrInvalidConfig if a field is out of its limits. withDefaults has replaced the
+// zeros.
+func (p *Policy) checkLimits() error {
+	switch {
+	case p.MaxTTL < p.TTL:
+		return fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)
+	case p.MaxTokens < 0:
+		return fmt.Errorf("%w: Policy.MaxTokens: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxTokens)
+	case p.MaxDelegates < 0:
+		return fmt.Errorf("%w: Policy.MaxDelegates: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxDelegates)
+	case p.Renewal > RenewNever:
+		return fmt.Errorf("%w: Policy.Renewal: %d is none of RenewOnUse, RenewOnRequest, RenewNever", ErrInvalidConfig, p.Renewal)
+	case p.AtLimit > LimitEndIdlest:
+		return fmt.Errorf("%w: Policy.AtLimit: %d is none of LimitRefuse, LimitEndOldest, LimitEndIdlest", ErrInvalidConfig, p.AtLimit)
+	}
+	return nil
+}
+
+// checkDuration returns an error unless d is 0 or at least a millisecond. NoLimit is an error
+// unless noLimit is true.
+func checkDuration(d time.Duration, noLimit bool) error {
+	switch {
+	case d == NoLimit && !noLimit:
+		return fmt.Errorf("NoLimit has no meaning here")
+	case d < 0:
+		return fmt.Errorf("%v is negative", d)
+	case d > 0 && d < time.Millisecond:
+		return fmt.Errorf("%v is under a millisecond", d)
 	}
 	return nil
 }

@@ -1,11 +1,11 @@
 // Package lapse issues, authenticates, expires and renews opaque bearer tokens.
 //
-// A program makes one [Manager] with [New], over a store: package storage/bolt keeps
-// tokens in a file, package storage/memory in the process. At log-in it calls
-// [Manager.Issue] and hands the bearer text to the client. With every request, message or
-// connection it calls [Manager.Authenticate] with the text that came back. To log out it
-// calls [Manager.ExpireBearer], and once an hour [Manager.Sweep]. The example shows the
-// main job. No transport is assumed: lapse knows neither HTTP nor cookies, and sends nothing.
+// A program makes one [Manager] with [New], over a store: package storage/bolt keeps tokens in a
+// file, package storage/memory in the process, and package storage is the contract for others, which
+// storage/storagetest checks. At log-in the program calls [Manager.Issue] and hands the bearer text to
+// the client. With every request, message or connection it calls [Manager.Authenticate] with the text
+// that came back. To log out it calls [Manager.ExpireBearer], and once an hour [Manager.Sweep]. No
+// transport is assumed: lapse knows neither HTTP nor cookies, and sends nothing.
 //
 // # Life of a token
 //
@@ -15,8 +15,7 @@
 // instant of expiry is dead: a token is alive at now if it has not been ended and now is
 // before Token.ExpiresAt. Every verb, list and limit asks exactly that (Live, a method of
 // [Token], at [Manager.Now]). A token with a budget that is alive and has no uses left is
-// [ErrExhausted]. It counts under MaxTokens while the Manager holds a connection by it, and
-// else under no limit.
+// [ErrExhausted].
 //
 // Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and for
 // good. Its record stays, says when and why, and explains a later refusal, until
@@ -26,24 +25,23 @@
 // ID or a subject are for administrators, and reach the tokens of every prefix in the
 // store: ExpireSubject leaves no session. RotateID and Pairs.Sessions keep to their own prefixes.
 //
-// A token is an identity, and its secret is replaceable. Rotate, Refresh and Obtain replace
-// the secret of a record that stays: the same ID, place in the limit, connections,
-// delegates and line in every list. Token.Generation counts the secrets. A text whose
-// secret was replaced works for its overlap or grace, if it has one, and then is [ErrReplaced] for
-// as long as the record exists. Refresh of a refresh text is [ErrReused] then, and ends the session.
+// A token is an identity, and its secret is replaceable. Rotate, Refresh and Obtain replace the
+// secret of a record that stays: the same ID, place in the limit, connections, delegates and line in
+// every list. Token.Generation counts the secrets. A text whose secret was replaced works for its
+// overlap or grace, if it has one, and then is [ErrReplaced] for as long as the record exists.
+// Refresh of a refresh text is [ErrReused] then, and ends the session.
 //
 // # Beyond one token
 //
-// [Login] asks verifiers whose credentials it was given, and issues a plain token.
-// [Manager.Obtain] gives the subject the token it has, with the same bearer, or issues one.
-// [Pairs] make sessions: one record with a short-lived access text, and a refresh text that
-// replaces both; a refresh text that comes back late ends the session. A log-in with
-// Pairs is [Identify] and then [Pairs.Issue]; [DeviceLogin] logs in a device without a keyboard. [Manager.Rotate] gives a long-lived token a
-// new text without a gap. Grant.MaxUses is a budget, whose uses are spent durably: 1 makes
-// a one-time token. [Manager.Delegate] makes a token that may do less and lives no longer;
-// the end of the first also ends the second. [Require] asks a token for scopes,
-// [Policy.Timeline] says what a policy does before it is in use, and [Manager.List] finds
-// tokens: page by page, those of a subject, or those that run out soon.
+// [Login] asks verifiers whose credentials it was given, and issues a plain token. [Manager.Obtain]
+// gives the subject the token it has, with the same bearer, or issues one. [Pairs] make sessions: one
+// record with a short-lived access text, and a refresh text that replaces both; a refresh text that
+// comes back late ends the session. A log-in with Pairs is [Identify] and then [Pairs.Issue];
+// [DeviceLogin] logs in a device without a keyboard. [Manager.Rotate] gives a long-lived token a new
+// text without a gap. Grant.MaxUses is a budget, whose uses are spent durably: 1 makes a one-time
+// token. [Manager.Delegate] makes a token that may do less and lives no longer; the end of the first
+// also ends the second. [Require] asks a token for scopes, and [Policy.Timeline] says what a policy
+// does before it is in use.
 //
 // Grant.Thumbprint binds a token to a key of its client. Then each verb that takes a text of that
 // token wants the proof of the key ([WithProof]), and refuses with [ErrProof] without it.
@@ -55,11 +53,12 @@
 // # Administration
 //
 // [Manager.Suspend] has a token refused until [Manager.Resume]. [Manager.Edit] changes what a token
-// has, and [Manager.RotateID] replaces its secret. [Manager.List], [Manager.Count] and
-// [Manager.Holds] say what there is, and [Manager.Watch] says what changes.
-// [Manager.ForgetSubject] deletes all records of a subject. [Manager.Import] takes over the tokens
-// of another system. Grant.RequestID keeps a repeated [Manager.Issue] from making a second token.
-// Package admin lets another program of the same user call these verbs over a socket.
+// has, and [Manager.RotateID] replaces its secret. [Manager.List] finds tokens: page by page, those
+// of a subject, or those that run out soon. [Manager.Count] and [Manager.Holds] say what there is,
+// and [Manager.Watch] says what changes. [Manager.ForgetSubject] deletes all records of a subject.
+// [Manager.Import] takes over the tokens of another system. Grant.RequestID keeps a repeated
+// [Manager.Issue] from making a second token. Package admin lets another program of the same user
+// call these verbs over a socket.
 //
 // # Connections
 //
@@ -74,16 +73,14 @@
 // back revives nothing: time goes on as fast as it elapses. If the clock stays behind by more than
 // 5 minutes for longer than 10, a new epoch begins at the clock: the tokens of before end with
 // EndClock, and each user logs in once more ([ClockGuard]). Within an epoch time does not go back,
-// except for a minute at most by a kill. [Manager.Now] is that time. While a mock clock is set back,
-// time stands still. Under GuardOff it goes back with any clock.
+// except for a minute at most by a kill. [Manager.Now] is that time. Under GuardOff it goes back
+// with any clock.
 //
-// The Managers of one process that share a store see one time. On a store that several machines share,
-// each process has its own. Where that store is a [storage.Timekeeper], the time is the median of
-// the Clock, the clock of the store, and what has elapsed: so one wrong clock ends no token and
-// lengthens none, and two can. Without a Timekeeper a token may live longer by as much as the
-// clocks of the machines are apart.
-//
-// docs/time.md in the repository has all cases, and what cannot be known.
+// The Managers of one process that share a store see one time. On a store that several machines
+// share, each process has its own. Where that store is a [storage.Timekeeper], the time is the median
+// of the Clock, the clock of the store, and what has elapsed: so one wrong clock ends no token and
+// lengthens none, and two can. Without a Timekeeper a token may live longer by as much as the clocks
+// of the machines are apart. docs/time.md in the repository has all cases, and what cannot be known.
 //
 // # Errors
 //
@@ -95,9 +92,10 @@
 //     [ErrSuspended], [ErrProof] and [ErrRefused] the same text may be good later.
 //   - [ErrInvalidConfig], [ErrInvalidGrant], [ErrInvalidQuery], [ErrInvalidID],
 //     [ErrInvalidThumbprint], [ErrLimit], [ErrNotRenewable], [ErrNotDelegable], [ErrRotated],
-//     [ErrGuesses] and [ErrNoKeys] are about what was asked for, [ErrScope] about what a good token may not do
-//     (403), [ErrAuthorizationPending] and [ErrSlowDown] about a device that waits for its user, [ErrNotFound] about an ID without a record, and [errors.ErrUnsupported] about what
-//     the store cannot do.
+//     [ErrGuesses] and [ErrNoKeys] are about what was asked for, [ErrScope] about what a good token
+//     may not do (403), [ErrAuthorizationPending] and [ErrSlowDown] about a device that waits for its
+//     user, [ErrNotFound] about an ID without a record, and [errors.ErrUnsupported] about what the
+//     store cannot do.
 //   - Any other error means that lapse could not tell, or could not do it, now: answer 503,
 //     and let the client keep its token.
 //
@@ -125,14 +123,9 @@
 // # Concurrency
 //
 // A Manager and the stores of packages memory, bolt, near and postgres are safe for concurrent use.
-// A Manager has goroutines for held connections and for Await alone. Several Managers may share a
-// store: what each keeps by itself, as its counters and held connections, no other one needs.
-// Decisions about several tokens of a subject, as limits and ExpireSubject, are made in one
-// transaction over the subject.
-//
-// # Stores
-//
-// Package storage is the contract for backends, and storage/storagetest checks it.
+// Several Managers may share a store: what each keeps by itself, as its counters and held
+// connections, no other one needs. Decisions about several tokens of a subject, as limits and
+// ExpireSubject, are made in one transaction over the subject.
 //
 // # Compatibility
 //

@@ -1,10 +1,13 @@
 package lapse
 
 import (
+	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
+	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -121,6 +124,12 @@ func expired(tok *Token, by uint32) *Rejection {
 	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
 }
 
+// refuseDead refuses c, a text of tok, which is dead. by is the generation of its secret.
+func (m *Manager) refuseDead(ctx context.Context, verb *call, c *bearer.Credential, tok *Token, by uint32) error {
+	payTag(c, m.binding)
+	return m.refuse(ctx, verb, expired(tok, by))
+}
+
 // deadFrom is Token.DeadFrom without a copy of the token.
 func deadFrom(tok *Token) time.Time { return capped(tok.ExpiresAt, tok.EndedAt) }
 
@@ -194,6 +203,31 @@ func (l *tokenLimit) evict(tx storage.Tx, live []Token, now time.Time) error {
 		l.evicted = append(l.evicted, ended...)
 	}
 	return nil
+}
+
+// evict returns the n tokens of live that AtLimit ends first, in that order, or fewer if there are
+// not so many. held reports whether a connection is held by a token: for LimitEndIdlest that counts
+// as a use now. LimitEndIdlest ends no suspended token, which cannot be used. evict changes live.
+func (p *Policy) evict(live []Token, n int, held func(ID) bool) []Token {
+	since := func(t *Token) time.Time { return t.IssuedAt }
+	inUse := make(map[ID]bool)
+	if p.AtLimit == LimitEndIdlest {
+		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
+		live = slices.DeleteFunc(live, func(t Token) bool { return !t.SuspendedAt.IsZero() })
+		for i := range live {
+			inUse[live[i].ID] = held(live[i].ID)
+		}
+	}
+	slices.SortStableFunc(live, func(a, b Token) int {
+		switch {
+		case inUse[a.ID] && !inUse[b.ID]:
+			return 1
+		case inUse[b.ID] && !inUse[a.ID]:
+			return -1
+		}
+		return since(&a).Compare(since(&b))
+	})
+	return live[:min(n, len(live))]
 }
 
 // counts reports whether rec counts while it is alive. A token with no uses left counts only

@@ -63,6 +63,9 @@ func (d decision) Unwrap() error { return d.error }
 // errGone is the decision of a transaction whose record is absent.
 var errGone = decide(ErrNotFound)
 
+// errWrongRecord says that the store answered for one ID with the record of another.
+var errWrongRecord = fmt.Errorf("%w: it answered with another token's record", ErrCorrupt)
+
 // fromTx marks an error that a transaction of this package returned to the store. An error of
 // Update without that mark is the store's own.
 type fromTx struct{ error }

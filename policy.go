@@ -1,10 +1,7 @@
 package lapse
 
 import (
-	"cmp"
-	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/steady"
@@ -26,13 +23,16 @@ const NoTokenLimit int = math.MaxInt
 // and a lower MaxTTL applies at once. The other fields apply as they are now. A RenewEvery
 // at or above a token's TTL means that no use renews it.
 type Policy struct {
-	TTL          time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
-	MaxTTL       time.Duration // how long it lives in all, renewals included; 0: 30 days, or TTL if longer; NoLimit lifts it
-	Renewal      Renewal       // what renews a token; zero value: RenewOnUse
-	RenewEvery   time.Duration // least time between two recorded uses; 0: every use is recorded
-	MaxTokens    int           // live tokens of a subject under one prefix, not counting delegates, nor tokens with no uses left by which this Manager holds no connection; 0: 100; NoTokenLimit lifts it
+	TTL        time.Duration // how long a token lives from issue, and from each renewal; 0: 30 minutes
+	MaxTTL     time.Duration // how long it lives in all, with renewals; 0: 30 days, or TTL if longer; NoLimit lifts it
+	Renewal    Renewal       // what renews a token; zero value: RenewOnUse
+	RenewEvery time.Duration // least time between two recorded uses; 0: every use is recorded
+
+	// MaxTokens limits the live tokens of a subject under one prefix. 0: 100; NoTokenLimit lifts it. It
+	// counts no delegate, and no token with no uses left unless this Manager holds a connection by it.
+	MaxTokens    int
 	AtLimit      AtLimit       // what Issue does when MaxTokens are live; zero value: LimitRefuse
-	MaxDelegates int           // live delegates of one token; 0: 100; NoTokenLimit lifts it
+	MaxDelegates int           // live delegates of one token, not those with no uses left; 0: 100; NoTokenLimit lifts it
 	Retention    time.Duration // how long a dead record is kept before Sweep deletes it; 0: 24 hours; NoLimit keeps it
 }
 
@@ -53,87 +53,11 @@ const (
 	LimitDefault   AtLimit = iota // LimitRefuse in New, LimitEndIdlest for Refresh in NewPairs
 	LimitRefuse                   // fail with ErrLimit
 	LimitEndOldest                // end the token issued first; either of two that were issued in the same millisecond
-	LimitEndIdlest                // end the token unused for longest, counted from log-in, refresh or rotation if that is later; never a suspended one
+
+	// LimitEndIdlest: end the token unused for longest, counted from log-in, refresh or rotation if
+	// that is later; never a suspended one.
+	LimitEndIdlest
 )
-
-const (
-	defaultTTL       = 30 * time.Minute
-	defaultMaxTTL    = 30 * 24 * time.Hour
-	defaultMaxTokens = 100
-	defaultDelegates = 100
-	defaultRetention = 24 * time.Hour
-)
-
-// withDefaults returns p with every zero replaced by its default and every duration in
-// whole milliseconds, or ErrInvalidConfig with the name of the field.
-func (p Policy) withDefaults() (Policy, error) {
-	if err := p.truncateDurations(); err != nil {
-		return p, err
-	}
-	p.TTL = cmp.Or(p.TTL, defaultTTL)
-	p.MaxTTL = cmp.Or(p.MaxTTL, max(defaultMaxTTL, p.TTL))
-	p.MaxTokens = cmp.Or(p.MaxTokens, defaultMaxTokens)
-	p.MaxDelegates = cmp.Or(p.MaxDelegates, defaultDelegates)
-	p.Retention = cmp.Or(p.Retention, defaultRetention)
-	p.Renewal = cmp.Or(p.Renewal, RenewOnUse)
-	p.AtLimit = cmp.Or(p.AtLimit, LimitRefuse)
-	return p, p.checkLimits()
-}
-
-// truncateDurations rounds every duration of p down to whole milliseconds. It returns
-// ErrInvalidConfig for one that checkDuration refuses.
-func (p *Policy) truncateDurations() error {
-	for _, d := range []struct {
-		name    string
-		value   *time.Duration
-		noLimit bool
-	}{
-		{"TTL", &p.TTL, false},
-		{"MaxTTL", &p.MaxTTL, true},
-		{"RenewEvery", &p.RenewEvery, false},
-		{"Retention", &p.Retention, true},
-	} {
-		if err := checkDuration(*d.value, d.noLimit); err != nil {
-			return fmt.Errorf("%w: Policy.%s: %w", ErrInvalidConfig, d.name, err)
-		}
-		if *d.value != NoLimit {
-			*d.value = d.value.Truncate(time.Millisecond)
-		}
-	}
-	return nil
-}
-
-// checkLimits returns ErrInvalidConfig if a field is out of its limits. withDefaults has replaced the
-// zeros.
-func (p *Policy) checkLimits() error {
-	switch {
-	case p.MaxTTL < p.TTL:
-		return fmt.Errorf("%w: Policy.MaxTTL: %v is below the TTL of %v", ErrInvalidConfig, p.MaxTTL, p.TTL)
-	case p.MaxTokens < 0:
-		return fmt.Errorf("%w: Policy.MaxTokens: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxTokens)
-	case p.MaxDelegates < 0:
-		return fmt.Errorf("%w: Policy.MaxDelegates: %d is negative; NoTokenLimit lifts the limit", ErrInvalidConfig, p.MaxDelegates)
-	case p.Renewal > RenewNever:
-		return fmt.Errorf("%w: Policy.Renewal: %d is none of RenewOnUse, RenewOnRequest, RenewNever", ErrInvalidConfig, p.Renewal)
-	case p.AtLimit > LimitEndIdlest:
-		return fmt.Errorf("%w: Policy.AtLimit: %d is none of LimitRefuse, LimitEndOldest, LimitEndIdlest", ErrInvalidConfig, p.AtLimit)
-	}
-	return nil
-}
-
-// checkDuration returns an error unless d is 0 or at least a millisecond. NoLimit is an error
-// unless noLimit is true.
-func checkDuration(d time.Duration, noLimit bool) error {
-	switch {
-	case d == NoLimit && !noLimit:
-		return fmt.Errorf("NoLimit has no meaning here")
-	case d < 0:
-		return fmt.Errorf("%v is negative", d)
-	case d > 0 && d < time.Millisecond:
-		return fmt.Errorf("%v is under a millisecond", d)
-	}
-	return nil
-}
 
 // capFrom returns the instant that no renewal of a token issued at issued passes. Zero means
 // that there is none.
@@ -202,6 +126,16 @@ func capped(t, limit time.Time) time.Time {
 	return t
 }
 
+// latest returns the latest of t and more.
+func latest(t time.Time, more ...time.Time) time.Time {
+	for _, u := range more {
+		if u.After(t) {
+			t = u
+		}
+	}
+	return t
+}
+
 // renewal returns what renewing t at now records. At the cap, and when the clock has stepped
 // back, that may change nothing.
 func renewal(t *Token, ttl time.Duration, now time.Time) storage.Use {
@@ -238,39 +172,4 @@ func (p *Policy) dueUse(t *Token, ttl time.Duration, now time.Time) (expires tim
 		expires = renewedUntil(t, ttl, now)
 	}
 	return expires, now.After(t.LastUsedAt) || expires.After(t.ExpiresAt)
-}
-
-// evict returns the n tokens of live that AtLimit ends first, in that order, or fewer if there are
-// not so many. held reports whether a connection is held by a token: for LimitEndIdlest that counts
-// as a use now. LimitEndIdlest ends no suspended token, which cannot be used. evict changes live.
-func (p *Policy) evict(live []Token, n int, held func(ID) bool) []Token {
-	since := func(t *Token) time.Time { return t.IssuedAt }
-	inUse := make(map[ID]bool)
-	if p.AtLimit == LimitEndIdlest {
-		since = func(t *Token) time.Time { return latest(t.IssuedAt, t.RotatedAt, t.LastUsedAt) }
-		live = slices.DeleteFunc(live, func(t Token) bool { return !t.SuspendedAt.IsZero() })
-		for i := range live {
-			inUse[live[i].ID] = held(live[i].ID)
-		}
-	}
-	slices.SortStableFunc(live, func(a, b Token) int {
-		switch {
-		case inUse[a.ID] && !inUse[b.ID]:
-			return 1
-		case inUse[b.ID] && !inUse[a.ID]:
-			return -1
-		}
-		return since(&a).Compare(since(&b))
-	})
-	return live[:min(n, len(live))]
-}
-
-// latest returns the latest of t and more.
-func latest(t time.Time, more ...time.Time) time.Time {
-	for _, u := range more {
-		if u.After(t) {
-			t = u
-		}
-	}
-	return t
 }

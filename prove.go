@@ -2,24 +2,16 @@ package lapse
 
 import (
 	"context"
-	"crypto/sha256"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// A bearer text is checked in grades. Each guarantees what the one before it does, and more.
-//
-//   - match compares the text with a record, and says what the text is to it.
-//   - prove guarantees that the secret is one that the record has or had, and that the context
-//     proves the key of a bound token. The token may be dead, and the secret replaced.
-//   - proveWorking guarantees that the secret has not been replaced, or was replaced last and
-//     still works.
-//   - proveLive guarantees that the token is alive and not suspended, that it has uses left, and
-//     that Admit lets it pass. proveLiveIn guarantees the same in a transaction, and does not ask Admit.
-//
-// authenticate goes through the same grades, with nothing allocated.
+// Verbs other than Authenticate, Peek and Hold check a text by prove, proveLive or proveLiveIn, which
+// guarantee what the grades of authenticate.go do.
 
 // proved is a text whose secret has been proved, and the record that it names.
 type proved struct {
@@ -50,15 +42,6 @@ func (m *Manager) proveInto(ctx context.Context, verb *call, text string, h *has
 	return p, found, now, err
 }
 
-// load sets *rec to the record of id, or returns the error of the store. A reader of the store
-// sets *rec in its place. Where it reports false, the store says why.
-func (m *Manager) load(ctx context.Context, id ID, rec *storage.Record) (err error) {
-	if !m.reader.Get(ctx, id, rec) {
-		*rec, err = m.store.Get(ctx, id)
-	}
-	return err
-}
-
 // proveLive is prove, and returns the token as that text shows it. It refuses a text that
 // does not work, a token that is dead, suspended or has no uses left, and one that Admit refuses.
 func (m *Manager) proveLive(ctx context.Context, verb *call, bearer string) (p proved, tok Token, err error) {
@@ -86,6 +69,57 @@ func (m *Manager) requireLive(ctx context.Context, verb *call, p *presented, rec
 		payTag(p.cred, m.binding)
 	}
 	return tok, err
+}
+
+// admitText is admit for rec, which is alive at now, and whose text c has been proved. It also refuses
+// a token that a new epoch of the clock has ended while Admit ran. For a token that has no parent and
+// is not suspended it only asks Admit: by BenchmarkHooks/admit an Admit then costs half as much.
+func (m *Manager) admitText(ctx context.Context, verb *call, c *bearer.Credential, rec *storage.Record, by uint32, now time.Time) (above *ancestry, err error) {
+	if rec.Parent == (ID{}) && rec.SuspendedAt.IsZero() {
+		err = m.askAdmit(ctx, verb, &rec.Token, by)
+	} else {
+		above, err = m.admit(ctx, verb, &rec.Token, by, now)
+	}
+	if err == nil {
+		err = m.refuseOvertaken(ctx, verb, &rec.Token, rec.Epoch, by)
+	}
+	if err != nil {
+		payTag(c, m.binding)
+		return nil, err
+	}
+	return above, nil
+}
+
+// admit returns nil as its error if tok is alive at now and not suspended, and Admit lets it pass.
+// by is the generation of the secret of tok that has been proved. admit reads the tokens above a
+// delegate, returns them, and gives tok the end, the suspension and the expiry that it has by them.
+func (m *Manager) admit(ctx context.Context, verb *call, tok *Token, by uint32, now time.Time) (above *ancestry, err error) {
+	if alive(tok, now) {
+		if above, err = m.clampStored(ctx, verb.Verb, tok); err != nil {
+			return nil, err
+		}
+	}
+	if err := unusable(tok, by, now); err != nil {
+		return above, m.refuse(ctx, verb, err)
+	}
+	return above, m.askAdmit(ctx, verb, tok, by)
+}
+
+// askAdmit returns nil if Config.Admit lets tok pass, or if there is no Admit. At a log-in
+// tok has no ID, since there is no token yet.
+func (m *Manager) askAdmit(ctx context.Context, verb *call, tok *Token, by uint32) error {
+	if m.admission == nil {
+		return nil
+	}
+	err := m.admission(ctx, *tok)
+	if errors.Is(err, ErrRefused) {
+		err = fromOutside(err, ErrUnauthenticated, ErrRefused)
+		return m.refuse(ctx, verb, &Rejection{Err: err, ID: tok.ID, Subject: tok.Subject, Generation: by})
+	}
+	if err != nil {
+		return fmt.Errorf("lapse: %s: Admit could not tell: %w", verb.Verb, fromOutside(err, ErrUnavailable))
+	}
+	return nil
 }
 
 // judged is what a transaction finds for a bearer text.
@@ -143,13 +177,41 @@ func (m *Manager) requireAliveIn(tx storage.Tx, j *judged, now time.Time) (err e
 	return outOfUses(&j.tok, j.tok.Generation)
 }
 
-// presented is a bearer text that was given to a verb, and the digest of its secret.
-type presented struct {
-	cred       *bearer.Credential
-	sum        *[sha256.Size]byte
-	prefix     string
-	generation uint32 // of its secret, once match has found that it works or worked
-	foreign    bool   // the ID in cred does not stand in the text: an alias had it
+// proveAhead is proveRecord for a text of a later generation than rec, which may be an old copy. If the
+// text is later than the stored record, too, Observe is told, and the text is refused.
+func (m *Manager) proveAhead(ctx context.Context, verb *call, p *presented, rec *storage.Record, now time.Time) (standing, error) {
+	found, err := m.matchStored(ctx, p, rec, now)
+	switch {
+	case err != nil:
+		return unknownText, storeError(verb.Verb, err)
+	case found == aheadText:
+		m.tell(ctx, verb, Event{Kind: EventAhead, At: now, Token: m.token(rec)})
+	case found != unknownText:
+		return found, nil
+	}
+	return unknownText, m.refuse(ctx, verb, &Rejection{Err: ErrUnknown, ID: p.cred.ID()})
+}
+
+// matchStored is match for the record that a transaction reads, past every cache. It sets
+// *rec to that record.
+func (m *Manager) matchStored(ctx context.Context, p *presented, rec *storage.Record, now time.Time) (found standing, err error) {
+	kept := p.keep()
+	var read storage.Record
+	var gone bool
+	err = m.store.Update(ctx, rec.Subject, func(tx storage.Tx) (err error) {
+		if read, err = getIn(tx, kept.cred.ID()); err == nil {
+			found, err = m.match(&read, kept, now)
+		}
+		gone = errors.Is(err, errGone)
+		return err
+	})
+	switch {
+	case gone: // swept since rec was read
+		return unknownText, nil
+	case err == nil:
+		*rec, p.generation = read, kept.generation
+	}
+	return found, err
 }
 
 // keep returns a copy of p without its prefix, on the heap. A transaction gets the copy. A function
@@ -160,56 +222,17 @@ func (p *presented) keep() *presented {
 	return &presented{cred: &cred, sum: &sum}
 }
 
-// standing says what a text is to the record that it names.
-type standing uint8
-
-const (
-	unknownText  standing = iota // nothing proves that it was ever a text of that record
-	aheadText                    // its tag is right, and its generation is later than that of the record
-	spentText                    // its secret has been replaced, and does not work
-	previousText                 // its secret was replaced last, and still works
-	currentText                  // its secret is the current one
-)
-
-// oldSecrets are what a record keeps of the earlier secrets of one kind. isSum reads the digests.
-type oldSecrets struct {
-	kind            bearer.Kind
-	key             bearer.TagKey // zeros where there is none
-	previous, first string        // the digests of the previous secret, and of the first one if that has no tag
-	until           time.Time     // when the previous secret ends
-	before          uint32        // the generation of the previous secret
+// named returns the ID that stands in the text p, or zeros for a foreign text.
+func (p *presented) named() ID {
+	if p.foreign {
+		return ID{}
+	}
+	return p.cred.ID()
 }
 
-// oldSecrets returns the old secrets of rec for the texts that m takes. The error is ErrCorrupt for a
-// record whose secrets cannot be read.
-func (m *Manager) oldSecrets(rec *storage.Record) (oldSecrets, error) {
-	if rec.Kind == KindPlain && !m.refreshes {
-		return plainOldSecrets(rec)
-	}
-	s, ok := sessionOf(rec)
-	switch {
-	case rec.Kind != KindSession || !ok:
-		return oldSecrets{}, errSecrets
-	case m.refreshes:
-		return oldSecrets{kind: bearer.RefreshSecret, key: s.key(), previous: s.previousRefresh(), until: rec.PreviousUntil, before: rec.Generation - 1}, nil
-	}
-	return oldSecrets{kind: bearer.AccessSecret, key: s.key(), previous: s.previousAccess(), until: s.previousUntil(), before: rec.Generation - 1}, nil
-}
-
-// plainOldSecrets is oldSecrets for a plain token. It shares the memory of rec.Sealed.
-func plainOldSecrets(rec *storage.Record) (s oldSecrets, err error) {
-	s.kind = bearer.PlainSecret
-	switch {
-	case !legible(rec):
-		return s, errSecrets
-	case !wasRotated(rec):
-		return s, nil
-	}
-	text := rec.Sealed.Text()
-	copy(s.key[:], text[rotatedKey:])
-	s.previous, s.first = text[rotatedPrevious:rotatedSalt], text[rotatedFirst:rotatedPrevious]
-	s.until, s.before = rec.PreviousUntil, uint32At(text, rotatedBefore)
-	return s, nil
+// replaced returns the rejection of p, a text of rec whose secret was replaced.
+func replaced(rec *storage.Record, p *presented) *Rejection {
+	return &Rejection{Err: ErrReplaced, ID: rec.ID, Subject: rec.Subject, Generation: p.generation}
 }
 
 // owns reports whether a text of m's prefix can be one of rec.
@@ -223,65 +246,6 @@ func (m *Manager) owns(rec *storage.Record) bool {
 // refreshesRecord is owns for the Manager of refresh texts.
 func (m *Manager) refreshesRecord(rec *storage.Record) bool {
 	return rec.Kind == KindSession && rec.Prefix == m.rules.access && m.rules.refreshes(rec)
-}
-
-// match says what the text p is at now to rec, which m owns, and sets p.generation. A text
-// that does not work takes the time of one tag. The error is ErrCorrupt.
-func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (standing, error) {
-	p.generation = rec.Generation
-	if (rec.Kind == KindPlain || m.refreshes) && rec.Digest.Matches(storage.SHA256, p.sum) {
-		if !legible(rec) {
-			return unknownText, errSecrets
-		}
-		return currentText, nil
-	}
-	if rec.Digest.Algorithm() != storage.SHA256 {
-		return unknownText, errWrongDigest
-	}
-	if kept, ok := sessionOf(rec); ok && rec.Kind == KindSession && !m.refreshes && isSum(kept.access(), p.sum) {
-		return currentText, nil // without this the row text/1e3/access of bench takes 10 percent longer
-	}
-	s, err := m.oldSecrets(rec)
-	if err != nil {
-		return unknownText, err
-	}
-	return s.match(rec, p, m.binding, now), nil
-}
-
-// match is Manager.match for a text that is not the current one of rec.
-func (s *oldSecrets) match(rec *storage.Record, p *presented, b bearer.Binding, now time.Time) standing {
-	p.generation = s.before
-	previous := isSum(s.previous, p.sum)
-	if previous && now.Before(s.until) {
-		return previousText
-	}
-	right := p.cred.Tagged(&s.key, b, s.kind)
-	if previous {
-		return spentText
-	}
-	p.generation = 0
-	if isSum(s.first, p.sum) {
-		return spentText
-	}
-	p.generation = p.cred.Generation()
-	if !right || s.key == (bearer.TagKey{}) {
-		return unknownText
-	}
-	return s.byGeneration(rec, p.generation)
-}
-
-// byGeneration says what a text of generation is to rec, if its tag is right and its digest is
-// neither in rec nor in s. Where rec or s has a digest of the same generation, that of another
-// text, the text is forged, or was made after the backup that was restored: it is unknownText.
-func (s *oldSecrets) byGeneration(rec *storage.Record, generation uint32) standing {
-	kept := s.previous != "" && s.previous != noSum
-	switch {
-	case generation > rec.Generation:
-		return aheadText
-	case generation == rec.Generation, kept && generation == s.before, s.first != "" && generation == 0:
-		return unknownText
-	}
-	return spentText
 }
 
 // payTag takes the time of computing a tag, so that the time of a refusal does not tell its

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/seed-55daa01a/lapse/internal/bearer"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -42,6 +43,9 @@ const (
 
 // errSecrets says that what a record keeps sealed cannot be read.
 var errSecrets = fmt.Errorf("%w: what a record says of its secrets is damaged", ErrCorrupt)
+
+// errWrongDigest says that the digest of a record cannot be compared with that of a text.
+var errWrongDigest = fmt.Errorf("%w: a record's digest is missing, or made in a way this version does not know", ErrCorrupt)
 
 // wasRotated reports whether rec, of a plain token, has a rotationState.
 func wasRotated(rec *storage.Record) bool { return strings.HasPrefix(rec.Sealed.Text(), rotatedLabel) }
@@ -149,6 +153,83 @@ func isSum(text string, sum *[sha256.Size]byte) bool {
 	}
 	d := storage.NewDigest(storage.SHA256, [sha256.Size]byte([]byte(text)))
 	return d.Matches(storage.SHA256, sum)
+}
+
+// oldSecrets are what a record keeps of the earlier secrets of one kind. isSum reads the digests.
+type oldSecrets struct {
+	kind            bearer.Kind
+	key             bearer.TagKey // zeros where there is none
+	previous, first string        // the digests of the previous secret, and of the first one if that has no tag
+	until           time.Time     // when the previous secret ends
+	before          uint32        // the generation of the previous secret
+}
+
+// oldSecrets returns the old secrets of rec for the texts that m takes. The error is ErrCorrupt for a
+// record whose secrets cannot be read.
+func (m *Manager) oldSecrets(rec *storage.Record) (oldSecrets, error) {
+	if rec.Kind == KindPlain && !m.refreshes {
+		return plainOldSecrets(rec)
+	}
+	s, ok := sessionOf(rec)
+	switch {
+	case rec.Kind != KindSession || !ok:
+		return oldSecrets{}, errSecrets
+	case m.refreshes:
+		return oldSecrets{kind: bearer.RefreshSecret, key: s.key(), previous: s.previousRefresh(), until: rec.PreviousUntil, before: rec.Generation - 1}, nil
+	}
+	return oldSecrets{kind: bearer.AccessSecret, key: s.key(), previous: s.previousAccess(), until: s.previousUntil(), before: rec.Generation - 1}, nil
+}
+
+// plainOldSecrets is oldSecrets for a plain token. It shares the memory of rec.Sealed.
+func plainOldSecrets(rec *storage.Record) (s oldSecrets, err error) {
+	s.kind = bearer.PlainSecret
+	switch {
+	case !legible(rec):
+		return s, errSecrets
+	case !wasRotated(rec):
+		return s, nil
+	}
+	text := rec.Sealed.Text()
+	copy(s.key[:], text[rotatedKey:])
+	s.previous, s.first = text[rotatedPrevious:rotatedSalt], text[rotatedFirst:rotatedPrevious]
+	s.until, s.before = rec.PreviousUntil, uint32At(text, rotatedBefore)
+	return s, nil
+}
+
+// match is Manager.match for a text that is not the current one of rec.
+func (s *oldSecrets) match(rec *storage.Record, p *presented, b bearer.Binding, now time.Time) standing {
+	p.generation = s.before
+	previous := isSum(s.previous, p.sum)
+	if previous && now.Before(s.until) {
+		return previousText
+	}
+	right := p.cred.Tagged(&s.key, b, s.kind)
+	if previous {
+		return spentText
+	}
+	p.generation = 0
+	if isSum(s.first, p.sum) {
+		return spentText
+	}
+	p.generation = p.cred.Generation()
+	if !right || s.key == (bearer.TagKey{}) {
+		return unknownText
+	}
+	return s.byGeneration(rec, p.generation)
+}
+
+// byGeneration says what a text of generation is to rec, if its tag is right and its digest is
+// neither in rec nor in s. Where rec or s has a digest of the same generation, that of another
+// text, the text is forged, or was made after the backup that was restored: it is unknownText.
+func (s *oldSecrets) byGeneration(rec *storage.Record, generation uint32) standing {
+	kept := s.previous != "" && s.previous != noSum
+	switch {
+	case generation > rec.Generation:
+		return aheadText
+	case generation == rec.Generation, kept && generation == s.before, s.first != "" && generation == 0:
+		return unknownText
+	}
+	return spentText
 }
 
 // makeSecret sets cred to the text of rec's generation, and in state what its secret derives

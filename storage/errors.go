@@ -1,9 +1,6 @@
 package storage
 
-import (
-	"errors"
-	"fmt"
-)
+import "errors"
 
 // The errors of a Store. All of them may come wrapped: match them with errors.Is. None of them says
 // that a token is invalid. They say that the store could not answer or could not act.
@@ -39,13 +36,4 @@ var (
 	// ErrLocked: the file is open in another process, or in another store of this process. Close it
 	// there first.
 	ErrLocked = errors.New("storage: in use: the file is open elsewhere; close it there first")
-)
-
-var (
-	errForeignRecord = fmt.Errorf("%w: the record names another subject than the update", ErrConflict)
-	errTakenID       = fmt.Errorf("%w: another subject holds this ID", ErrConflict)
-	errUncapped      = fmt.Errorf("%w: a lower expiry needs a cap that is not above it", ErrConflict)
-	errRevival       = fmt.Errorf("%w: an end is final", ErrConflict)
-	errNoEnd         = fmt.Errorf("%w: only a record with an end has EndedBy and EndNote", ErrConflict)
-	errRebound       = fmt.Errorf("%w: the thumbprint of a record never changes", ErrConflict)
 )

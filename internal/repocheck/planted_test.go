@@ -336,6 +336,10 @@ var update = false
 		sized("storage/storagetest/a.go", 400) + sized("storage/storagetest/b.go", 401),
 		[]string{"a.go", "storage/storagetest/b.go"}},
 
+	{"guided reading", "as long as may be", reading(maxReading), nil},
+	{"guided reading", "one line too many", reading(maxReading + 1), []string{"docs/architecture.md"}},
+	{"guided reading", "absent", sized("a.go", 1), []string{"docs/architecture.md"}},
+
 	{"root entries", "as many as may be", crowded(maxRoot), nil},
 	{"root entries", "one too many", crowded(maxRoot + 1), []string{"."}},
 
@@ -908,6 +912,20 @@ func crowded(n int) string {
 		fmt.Fprintf(&b, "-- f%d.txt --\n", i)
 	}
 	return b.String()
+}
+
+// reading is a guided reading of five files and a directory that have n lines together, and tests.
+func reading(n int) string {
+	var b strings.Builder
+	b.WriteString("-- docs/architecture.md --\n")
+	for i := 1; i <= 5; i++ {
+		fmt.Fprintf(&b, "**%d. [a%d.go](../a%d.go): 'view'.** A file.\n\n", i, i, i)
+	}
+	b.WriteString("**6. [b](../b).** A directory.\n\n**[c.go](../c.go).** No place of six.\n")
+	for i := 1; i <= 5; i++ {
+		b.WriteString(sized(fmt.Sprintf("a%d.go", i), 100))
+	}
+	return b.String() + sized("b/b.go", 100) + sized("b/d.go", n-600) + sized("b/b_test.go", 900) + sized("c.go", 900)
 }
 
 // sized is a file of n lines.

@@ -69,6 +69,11 @@ var rules = []rule{
 		allow: longFilesAllowed,
 	},
 	{
+		name:  "guided reading",
+		want:  "The six places of the guided reading in docs/architecture.md, \"**1. [place](../place)\", have at most 1,000 lines together, tests aside: move what no check needs to the file whose idea it is.",
+		check: guidedReading,
+	},
+	{
 		name:  "root entries",
 		want:  "The root holds few entries: join a test with the X_test.go of the file it tests, and put what is no part of the API under internal.",
 		check: rootEntries,

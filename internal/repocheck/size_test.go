@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -13,7 +14,8 @@ const (
 	maxFile     = 300 // lines
 	maxSuite    = 400 // of a file in storage/storagetest, which is mostly a table
 	maxFunction = 60
-	maxRoot     = 95 // entries of the root
+	maxRoot     = 95   // entries of the root
+	maxReading  = 1000 // lines of the places of the guided reading, together
 )
 
 // longFilesAllowed are the files that may be longer.
@@ -43,6 +45,29 @@ func functionSize(t *tree) []violation {
 		}
 	}
 	return found
+}
+
+// readingPlace is a place of the guided reading: a number, and a link to a file or a directory.
+var readingPlace = regexp.MustCompile(`(?m)^\*\*\d+\. \[[^\]]+\]\(\.\./([^)]+)\)`)
+
+// guidedReading counts the lines of the places that docs/architecture.md leads a newcomer through, without
+// the tests in them.
+func guidedReading(t *tree) []violation {
+	const document = "docs/architecture.md"
+	text, _ := t.read(document)
+	places := readingPlace.FindAllStringSubmatch(text, -1)
+	sum := 0
+	for _, place := range places {
+		for _, f := range t.code {
+			if !f.test && (f.path == place[1] || f.dir == place[1]) {
+				sum += bytes.Count(f.src, []byte("\n"))
+			}
+		}
+	}
+	if len(places) == 6 && sum <= maxReading {
+		return nil
+	}
+	return []violation{{document, fmt.Sprintf("%d places with %d lines, limit 6 with %d", len(places), sum, maxReading)}}
 }
 
 const saysNothing = " util utils helper helpers common misc types "
