@@ -8,11 +8,13 @@
 // # The answers
 //
 // Every answer that refuses has a fixed text. Neither the ID of a token, nor its subject, nor an
-// instant is in it. Those of a Guard have the challenges of RFC 6750 section 3:
+// instant is in it. Those of a Guard have the challenges of RFC 6750 section 3, and of
+// RFC 9449 section 7.1 where Options.DPoP is set:
 //
 //	400 invalid_request     more than one bearer, an empty one, or one in the query: correct the request
 //	401 without an error    there is no bearer: log in
 //	401 invalid_token       the token is no good: drop it, and log in
+//	401 invalid_dpop_proof  the proof of its key is absent or of another key: keep the token, and prove the key
 //	403 insufficient_scope  the token is good, and its scope lacks a word
 //	403 without a challenge a page of another origin used the cookie
 //	503                     lapse could not tell: keep the token, and try again

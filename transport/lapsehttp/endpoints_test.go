@@ -346,6 +346,7 @@ func TestLogInOfNestedNames(t *testing.T) {
 	type key struct{ ID, Name string }
 	type credentials struct {
 		Name   string
+		Number json.Number
 		Key    key
 		Spares []key
 		Extra  map[string]string
@@ -355,6 +356,7 @@ func TestLogInOfNestedNames(t *testing.T) {
 	w.mux.Handle("/nested", lapsehttp.LogIn(w.e, lapse.Verifier[credentials](verify)))
 	for body, status := range map[string]int{
 		`{"name":"a","key":{"name":"b","id":"c"},"spares":[{"id":"d"},{"id":"d"}],"extra":{"name":"id","id":"name"}}`: 200,
+		`{"name":"a","number":1e999}`:                            200,
 		`{"name":"a","key":{"id":"b","id":"c"}}`:                 400,
 		`{"name":"a","key":{"id":"b"},"key":{"id":"c"}}`:         400,
 		`{"name":"a","spares":[{"id":"a"},{"id":"b","Id":"c"}]}`: 400,

@@ -90,7 +90,7 @@ func (g *Guard) judge(judge func(context.Context, string) (lapse.Token, error), 
 			}
 		}
 		if err != nil {
-			g.refuse(w, err, "")
+			g.refuse(w, b, err, "")
 			return
 		}
 		b.mark(w)
@@ -106,18 +106,18 @@ func (g *Guard) Hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, err := g.bearer(r, true)
 		if err != nil {
-			g.refuse(w, err, "")
+			g.refuse(w, b, err, "")
 			return
 		}
 		hold, err := g.tokens.Hold(r.Context(), b.text)
 		if err != nil {
-			g.refuse(w, err, "")
+			g.refuse(w, b, err, "")
 			return
 		}
 		defer hold.Release()
 		tok := hold.Token()
 		if err := g.suits(b, &tok); err != nil {
-			g.refuse(w, err, "")
+			g.refuse(w, b, err, "")
 			return
 		}
 		b.mark(w)
@@ -127,7 +127,8 @@ func (g *Guard) Hold(next http.Handler) http.Handler {
 
 // RequireScope calls next if the token of the request has every word of scopes, each of which may hold
 // several words with spaces between them (lapse.Require). Otherwise the answer is 403 with
-// insufficient_scope, which names the words that are wanted. It stands inside of Protect, Peek, Stream or
+// insufficient_scope, which names the words that are wanted. A request that is refused so is a use of the
+// token all the same, unless it came through Peek. RequireScope stands inside of Protect, Peek, Stream or
 // Hold; without them there is no token, and the answer is that to a request without a bearer. A word that no
 // scope can have (RFC 6749 section 3.3) refuses every request, with a challenge that names no words.
 func (g *Guard) RequireScope(next http.Handler, scopes ...string) http.Handler {
@@ -143,7 +144,7 @@ func (g *Guard) RequireScope(next http.Handler, scopes ...string) http.Handler {
 			err = lapse.Require(tok, words...)
 		}
 		if err != nil {
-			g.refuse(w, err, wanted)
+			g.refuse(w, bearer{}, err, wanted)
 			return
 		}
 		next.ServeHTTP(w, r)

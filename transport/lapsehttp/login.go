@@ -77,10 +77,10 @@ func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 	if !ok {
 		return false
 	}
-	strict := json.NewDecoder(bytes.NewReader(b))
+	strict, names := json.NewDecoder(bytes.NewReader(b)), json.NewDecoder(bytes.NewReader(b))
 	strict.DisallowUnknownFields()
-	if !utf8.Valid(b) || !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) || strict.Decode(v) != nil || strict.Decode(new(any)) != io.EOF ||
-		!namedOnce(json.NewDecoder(bytes.NewReader(b))) {
+	names.UseNumber() // a number may be of any size
+	if !utf8.Valid(b) || !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) || strict.Decode(v) != nil || strict.Decode(new(any)) != io.EOF || !namedOnce(names) {
 		fail(w, http.StatusBadRequest, "invalid_request", "the body is not the JSON object of a log-in")
 		return false
 	}
