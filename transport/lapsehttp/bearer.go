@@ -76,13 +76,13 @@ func (g *Guard) fromCookie(r *http.Request, held bool) (b bearer, err error) {
 	return bearer{text: cookies[0].Value, private: true}.checked()
 }
 
-// checked returns b, or an error for a text that is empty or too long.
+// checked returns b, and an error for a text that is empty or too long.
 func (b bearer) checked() (bearer, error) {
 	switch {
 	case b.text == "":
-		return bearer{}, errBadRequest
+		return b, errBadRequest
 	case len(b.text) > maxBearer:
-		return bearer{}, lapse.ErrMalformed
+		return b, lapse.ErrMalformed
 	}
 	return b, nil
 }

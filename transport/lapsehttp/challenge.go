@@ -7,9 +7,9 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// refuse answers a request for err, an error of this package or of lapse. scope has the words that are
-// wanted, where err is lapse.ErrScope.
-func (g *Guard) refuse(w http.ResponseWriter, err error, scope string) {
+// refuse answers a request that has b for err, an error of this package or of lapse. scope has the words that
+// are wanted, where err is lapse.ErrScope.
+func (g *Guard) refuse(w http.ResponseWriter, b bearer, err error, scope string) {
 	switch {
 	case errors.Is(err, errNoBearer): // no error code without a token (RFC 6750 section 3.1)
 		g.challenge(w, http.StatusUnauthorized, "Bearer", "")
@@ -23,7 +23,9 @@ func (g *Guard) refuse(w http.ResponseWriter, err error, scope string) {
 			parameters += `, scope="` + scope + `"`
 		}
 		g.challenge(w, http.StatusForbidden, "Bearer", parameters)
-	case errors.Is(err, lapse.ErrProof) && g.o.DPoP != "":
+	case errors.Is(err, lapse.ErrProof) && g.o.DPoP != "": // the token is good: the client keeps it
+		g.challenge(w, http.StatusUnauthorized, "DPoP", `, error="invalid_dpop_proof", algs="`+g.o.DPoP+`"`)
+	case errors.Is(err, lapse.ErrUnauthenticated) && b.dpop: // the scheme of the request (RFC 9449 section 7.1)
 		g.challenge(w, http.StatusUnauthorized, "DPoP", `, error="invalid_token", algs="`+g.o.DPoP+`"`)
 	case errors.Is(err, lapse.ErrUnauthenticated):
 		g.challenge(w, http.StatusUnauthorized, "Bearer", `, error="invalid_token"`)

@@ -1,18 +1,20 @@
 // Package lapsehttp puts lapse in front of HTTP handlers, and serves the endpoints by which clients
 // get, refresh, revoke and introspect tokens. It needs the standard library alone.
 //
-// A Guard is the middleware: Protect, Peek and Hold read the bearer of a request, and a handler asks
-// TokenFrom for the token. Endpoints are the handlers of a server that issues sessions: LogIn, Token
+// A Guard is the middleware: Protect, Peek, Stream and Hold read the bearer of a request, and a handler
+// asks TokenFrom for the token. Endpoints are the handlers of a server that issues sessions: LogIn, Token
 // (RFC 6749 section 6), Revoke (RFC 7009), Introspect (RFC 7662) and DeviceAuthorization (RFC 8628).
 //
 // # The answers
 //
 // Every answer that refuses has a fixed text. Neither the ID of a token, nor its subject, nor an
-// instant is in it. Those of a Guard have the challenges of RFC 6750 section 3:
+// instant is in it. Those of a Guard have the challenges of RFC 6750 section 3, and of
+// RFC 9449 section 7.1 where Options.DPoP is set:
 //
 //	400 invalid_request     more than one bearer, an empty one, or one in the query: correct the request
 //	401 without an error    there is no bearer: log in
 //	401 invalid_token       the token is no good: drop it, and log in
+//	401 invalid_dpop_proof  the proof of its key is absent or of another key: keep the token, and prove the key
 //	403 insufficient_scope  the token is good, and its scope lacks a word
 //	403 without a challenge a page of another origin used the cookie
 //	503                     lapse could not tell: keep the token, and try again
@@ -22,20 +24,19 @@
 //
 // # Handlers that stream
 //
-// Hold keeps the request by its token: the context of the request ends when the token dies or is
-// suspended (lapse.Manager.Hold). A handler of server-sent events returns then, its client asks
-// again, and gets 401. What the handler has to do:
+// Stream and Hold keep the request by its token: the context of the request ends when the token dies or is
+// suspended (lapse.Manager.Hold). A handler of server-sent events returns then, its client asks again, and
+// gets 401. Wait for the context in every select: Go ends no handler, and one that waits for something
+// else alone stays.
 //
-//   - Wait for the context in every select. Go ends no handler: one that waits for something else
-//     alone stays.
-//   - A Write blocks while the client reads nothing, and no context ends it. Call SetWriteDeadline of
-//     an http.ResponseController when the context ends, and do not return before that call has: after
-//     the handler has returned, net/http panics over HTTP/2 (ExampleGuard_Hold).
-//   - After Hijack, by any library of WebSockets, the context goes on to end with the token, but no
-//     longer with the connection: read from the connection to see it close. Stay in the handler for
-//     as long as the connection lives, because the hold ends when the handler returns. When the context
-//     ends, send a close frame and close the connection. Do not give the context to reads and writes:
-//     many libraries drop the connection before the close frame is sent.
+// Stream is for handlers that write to their ResponseWriter. No context ends a Write that blocks while the
+// client reads nothing, so Stream sets the deadlines that do.
+//
+// Hold is for handlers that take the connection over, by any library of WebSockets. After Hijack the context
+// goes on to end with the token, but no longer with the connection: read from the connection to see it close.
+// Stay in the handler for as long as the connection lives, because the hold ends when the handler returns. When
+// the context ends, send a close frame and close the connection. Do not give the context to reads and writes:
+// many libraries drop the connection before the close frame is sent.
 //
 // # Cookies
 //

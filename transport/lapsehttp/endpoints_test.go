@@ -1,6 +1,7 @@
 package lapsehttp_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -304,6 +305,11 @@ func TestLogIn(t *testing.T) {
 		"two objects":       {media, `{"user":"ana","secret":"a"}{}`, "", "", 400, "invalid_request"},
 		"a brace behind it": {media, `{"user":"ana","secret":"a"}}`, "", "", 400, "invalid_request"},
 		"1 MB":              {media, `{"user":"` + strings.Repeat("a", 1<<20) + `"}`, "", "", 413, "invalid_request"},
+		"a name twice":      {media, `{"user":"root","user":"ana","secret":"a"}`, "", "", 400, "invalid_request"}, // others take the first one
+		"in another case":   {media, `{"USER":"root","user":"ana","secret":"a"}`, "", "", 400, "invalid_request"}, // encoding/json reads both into User
+		"as an escape":      {media, `{"\u0075ser":"root","user":"ana","secret":"a"}`, "", "", 400, "invalid_request"},
+		"by a long s":       {media, `{"user":"ana","ſecret":"b","secret":"a"}`, "", "", 400, "invalid_request"},
+		"the same value":    {media, `{"user":"ana","user":"ana","secret":"a"}`, "", "", 400, "invalid_request"},
 		"deep":              {media, strings.Repeat(`{"user":`, 8000), "", "", 400, "invalid_request"},
 	} {
 		w := newWorld(t, nil)
@@ -332,6 +338,37 @@ func TestLogIn(t *testing.T) {
 	}
 	if answer := newWorld(t, nil).do(httptest.NewRequest("GET", "/login", nil)); errorOf(t, "GET", answer, 405) != "invalid_request" {
 		t.Error("GET")
+	}
+}
+
+// TestLogInOfNestedNames: in each object of the body a name stands once, and in another object again.
+func TestLogInOfNestedNames(t *testing.T) {
+	type key struct{ ID, Name string }
+	type credentials struct {
+		Name   string
+		Number json.Number
+		Key    key
+		Spares []key
+		Extra  map[string]string
+	}
+	w := newWorld(t, nil)
+	verify := lapse.VerifierFunc[credentials](func(context.Context, credentials) (string, error) { return "ana", nil })
+	w.mux.Handle("/nested", lapsehttp.LogIn(w.e, lapse.Verifier[credentials](verify)))
+	for body, status := range map[string]int{
+		`{"name":"a","key":{"name":"b","id":"c"},"spares":[{"id":"d"},{"id":"d"}],"extra":{"name":"id","id":"name"}}`: 200,
+		`{"name":"a","number":1e999}`:                            200,
+		`{"name":"a","key":{"id":"b","id":"c"}}`:                 400,
+		`{"name":"a","key":{"id":"b"},"key":{"id":"c"}}`:         400,
+		`{"name":"a","spares":[{"id":"a"},{"id":"b","Id":"c"}]}`: 400,
+		`{"name":"a","spares":[],"key":{"id":"b"},"NAME":"c"}`:   400,
+		`{"name":"a","extra":{"x":"{","x ":"}","":""},"key":{}}`: 200,
+		`{"name":"a","extra":{"x":"1","y":"2","x":"3"}}`:         400,
+	} {
+		r := httptest.NewRequest("POST", "/nested", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		if answer := w.do(r); answer.Code != status {
+			t.Errorf("%s: %d, want %d", body, answer.Code, status)
+		}
 	}
 }
 

@@ -104,28 +104,17 @@ func ExampleGuard_RequireScope() {
 }
 
 // A stream of events that ends with its token, also while its client reads nothing.
-func ExampleGuard_Hold() {
+func ExampleGuard_Stream() {
 	tokens, bearer := someTokens()
 	guard := must(lapsehttp.New(tokens, lapsehttp.Options{}))
 	events := make(chan string, 1)
-	server := httptest.NewServer(guard.Hold(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		flow := http.NewResponseController(w)
-		set := make(chan struct{})
-		stop := context.AfterFunc(r.Context(), func() {
-			flow.SetWriteDeadline(time.Now().Add(time.Second))
-			close(set)
-		})
-		defer func() {
-			if !stop() {
-				<-set // or the deadline may be set after the handler has returned, where net/http panics
-			}
-		}()
+	server := httptest.NewServer(guard.Stream(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for {
 			select {
 			case event := <-events:
 				fmt.Fprintf(w, "data: %s\n\n", event)
-				flow.Flush()
+				http.NewResponseController(w).Flush()
 			case <-r.Context().Done():
 				fmt.Fprint(w, "event: end\ndata:\n\n")
 				return
@@ -148,6 +137,18 @@ func ExampleGuard_Hold() {
 	// data:
 }
 
+// A handler that has taken its connection over learns when the token ends, and why.
+func ExampleGuard_Hold() {
+	tokens, bearer := someTokens()
+	guard := must(lapsehttp.New(tokens, lapsehttp.Options{}))
+	send(guard.Hold(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tokens.ExpireSubject(context.Background(), "ana")
+		<-r.Context().Done()
+		fmt.Fprint(w, "closed: ", lapse.Code(context.Cause(r.Context()))) // a WebSocket would send a close frame
+	})), "GET", "/", bearer)
+	// Output: 200 closed: revoked
+}
+
 func ExampleTokenFrom() {
 	tokens, bearer := someTokens()
 	guard := must(lapsehttp.New(tokens, lapsehttp.Options{}))
@@ -162,7 +163,7 @@ func ExampleTokenFrom() {
 func ExampleHoldFrom() {
 	tokens, bearer := someTokens()
 	guard := must(lapsehttp.New(tokens, lapsehttp.Options{}))
-	send(guard.Hold(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	send(guard.Stream(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		hold, _ := lapsehttp.HoldFrom(r.Context())
 		soon := make(chan struct{}, 1)
 		defer hold.WarnFunc(time.Minute, func() {

@@ -22,8 +22,8 @@ type Options struct {
 	Cookie string
 
 	// CrossOrigin refuses a request that has its bearer from the cookie. Besides what its Check
-	// refuses, it refuses requests of other origins that open a stream: those to Hold, and those with
-	// the header Upgrade. nil is a new http.CrossOriginProtection.
+	// refuses, it refuses requests of other origins that open a stream: those to Stream and Hold, and
+	// those with the header Upgrade. nil is a new http.CrossOriginProtection.
 	CrossOrigin *http.CrossOriginProtection
 
 	// Query reads the bearer of a request without the header Authorization from access_token of the
@@ -90,7 +90,7 @@ func (g *Guard) judge(judge func(context.Context, string) (lapse.Token, error), 
 			}
 		}
 		if err != nil {
-			g.refuse(w, err, "")
+			g.refuse(w, b, err, "")
 			return
 		}
 		b.mark(w)
@@ -98,25 +98,26 @@ func (g *Guard) judge(judge func(context.Context, string) (lapse.Token, error), 
 	})
 }
 
-// Hold is Protect for a handler that streams: the context of the request ends when the token does. The
-// doc of the package says what such a handler has to do. The opening of the stream is a use of the
-// token. For further uses HoldFrom has the lapse.Hold, which ends when next returns.
+// Hold is Protect for a handler that takes the connection over: the context of the request ends when the
+// token does. The doc of the package says what such a handler has to do; Stream is for one that does not
+// take it over. The opening of the connection is a use of the token. For further uses HoldFrom has the
+// lapse.Hold, which ends when next returns.
 func (g *Guard) Hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, err := g.bearer(r, true)
 		if err != nil {
-			g.refuse(w, err, "")
+			g.refuse(w, b, err, "")
 			return
 		}
 		hold, err := g.tokens.Hold(r.Context(), b.text)
 		if err != nil {
-			g.refuse(w, err, "")
+			g.refuse(w, b, err, "")
 			return
 		}
 		defer hold.Release()
 		tok := hold.Token()
 		if err := g.suits(b, &tok); err != nil {
-			g.refuse(w, err, "")
+			g.refuse(w, b, err, "")
 			return
 		}
 		b.mark(w)
@@ -126,8 +127,9 @@ func (g *Guard) Hold(next http.Handler) http.Handler {
 
 // RequireScope calls next if the token of the request has every word of scopes, each of which may hold
 // several words with spaces between them (lapse.Require). Otherwise the answer is 403 with
-// insufficient_scope, which names the words that are wanted. It stands inside of Protect, Peek or Hold;
-// without them there is no token, and the answer is that to a request without a bearer. A word that no
+// insufficient_scope, which names the words that are wanted. A request that is refused so is a use of the
+// token all the same, unless it came through Peek. RequireScope stands inside of Protect, Peek, Stream or
+// Hold; without them there is no token, and the answer is that to a request without a bearer. A word that no
 // scope can have (RFC 6749 section 3.3) refuses every request, with a challenge that names no words.
 func (g *Guard) RequireScope(next http.Handler, scopes ...string) http.Handler {
 	words := strings.Fields(strings.Join(scopes, " "))
@@ -142,7 +144,7 @@ func (g *Guard) RequireScope(next http.Handler, scopes ...string) http.Handler {
 			err = lapse.Require(tok, words...)
 		}
 		if err != nil {
-			g.refuse(w, err, wanted)
+			g.refuse(w, bearer{}, err, wanted)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -153,8 +155,8 @@ func (g *Guard) RequireScope(next http.Handler, scopes ...string) http.Handler {
 // context.
 type tokenKey struct{}
 
-// TokenFrom returns the token of the request whose context is ctx. Within Hold it is the token as
-// lapse.Hold.Token returns it now. ok is false outside of Protect, Peek and Hold.
+// TokenFrom returns the token of the request whose context is ctx. Within Stream and Hold it is the token
+// as lapse.Hold.Token returns it now. ok is false outside of Protect, Peek, Stream and Hold.
 func TokenFrom(ctx context.Context) (tok lapse.Token, ok bool) {
 	switch v := ctx.Value(tokenKey{}).(type) {
 	case *lapse.Token:
@@ -168,7 +170,7 @@ func TokenFrom(ctx context.Context) (tok lapse.Token, ok bool) {
 // HoldFrom returns the Hold of the request whose context is ctx, for a handler that warns its client
 // (lapse.Hold.WarnFunc) or has each message be a use (lapse.Hold.Use). The handler does not release it.
 // What WarnFunc runs may still run when the handler has returned: let it wake the handler by a channel, and
-// write nothing to the client itself. ok is false outside of Hold.
+// write nothing to the client itself. ok is false outside of Stream and Hold.
 func HoldFrom(ctx context.Context) (hold *lapse.Hold, ok bool) {
 	hold, ok = ctx.Value(tokenKey{}).(*lapse.Hold)
 	return hold, ok

@@ -190,7 +190,7 @@ func TestPeek(t *testing.T) {
 // algorithms.
 func TestProof(t *testing.T) {
 	key := lapse.Thumbprint{1}
-	const dpop = `DPoP realm="lapse", error="invalid_token", algs="ES256"`
+	const dpop = `DPoP realm="lapse", error="invalid_dpop_proof", algs="ES256"`
 	for _, row := range []struct {
 		name, algs, scheme string
 		bound, proved      bool
@@ -226,6 +226,40 @@ func TestProof(t *testing.T) {
 	}
 }
 
+// TestChallengeOfADeadToken: what is said of a text that is no good is said in a challenge of the scheme by
+// which it came (RFC 9449 section 7.1), and is another error than that of a proof, after which a client
+// keeps its token.
+func TestChallengeOfADeadToken(t *testing.T) {
+	const dead = `DPoP realm="lapse", error="invalid_token", algs="ES256"`
+	key := lapse.Thumbprint{1}
+	for name, spoil := range map[string]func(w *world, p lapse.TokenPair) string{
+		"ended": func(w *world, p lapse.TokenPair) string {
+			must(w.pairs.Access().Expire(t.Context(), p.Access.ID))
+			return p.Access.Bearer
+		},
+		"suspended": func(w *world, p lapse.TokenPair) string {
+			must(w.pairs.Access().Suspend(t.Context(), p.Access.ID))
+			return p.Access.Bearer
+		},
+		"expired":   func(w *world, p lapse.TokenPair) string { w.clock.Add(time.Hour); return p.Access.Bearer },
+		"malformed": func(*world, lapse.TokenPair) string { return "lapse_x" },
+		"9 KB":      func(*world, lapse.TokenPair) string { return strings.Repeat("a", 9<<10) },
+	} {
+		for _, path := range []string{"/who", "/look", "/held"} {
+			w := newWorld(t, func(o *lapsehttp.Options) { o.DPoP = "ES256" })
+			text := spoil(w, w.issue("", lapse.Grant{Thumbprint: key}))
+			for scheme, challenges := range map[string][]string{"DPoP": {dead}, "Bearer": {invalidToken, `DPoP realm="lapse", algs="ES256"`}} {
+				r := httptest.NewRequest("GET", path, nil)
+				r.Header.Set("Authorization", scheme+" "+text)
+				answer := w.do(r.WithContext(lapse.WithProof(r.Context(), key)))
+				if got := answer.Header()["Www-Authenticate"]; answer.Code != 401 || !slices.Equal(got, challenges) {
+					t.Errorf("%s by %s at %s: %d %q, want %q", name, scheme, path, answer.Code, got, challenges)
+				}
+			}
+		}
+	}
+}
+
 // TestChallengesOfBothSchemes: where the scheme DPoP is served, a 401 by the scheme Bearer names it, too,
 // with no error of its own (RFC 9449 section 7.2).
 func TestChallengesOfBothSchemes(t *testing.T) {
@@ -237,7 +271,7 @@ func TestChallengesOfBothSchemes(t *testing.T) {
 		{"", []string{bare, dpop}},
 		{"Basic YTpi", []string{bare, dpop}},
 		{"Bearer lapse_x", []string{invalidToken, dpop}},
-		{"DPoP lapse_x", []string{invalidToken, dpop}},
+		{"DPoP", []string{badRequest}},
 		{"Bearer", []string{badRequest}},
 	} {
 		for algs, want := range map[string][]string{"ES256": row.challenges, "": row.challenges[:1]} {

@@ -6,14 +6,16 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed-55daa01a/lapse"
 )
 
 // LogIn returns the handler of a log-in of a program's own users, for its own clients. The body is a
-// JSON object that is decoded into C, with no name that C has not; verifiers say whose credentials they
-// are (lapse.Identify), and the session is issued by ServerOptions.Grant. The answer is that of RFC 6749
+// JSON object that is decoded into C, with no name that C has not, and none twice, also in another case;
+// verifiers say whose credentials they are (lapse.Identify), and the session is issued by ServerOptions.Grant. The answer is that of RFC 6749
 // section 5.1, with both texts.
 //
 // Credentials that are wrong, or whose subject is refused, are 400 with invalid_grant, and a body that
@@ -75,11 +77,50 @@ func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 	if !ok {
 		return false
 	}
-	strict := json.NewDecoder(bytes.NewReader(b))
+	strict, names := json.NewDecoder(bytes.NewReader(b)), json.NewDecoder(bytes.NewReader(b))
 	strict.DisallowUnknownFields()
-	if !utf8.Valid(b) || !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) || strict.Decode(v) != nil || strict.Decode(new(any)) != io.EOF {
+	names.UseNumber() // a number may be of any size
+	if !utf8.Valid(b) || !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) || strict.Decode(v) != nil || strict.Decode(new(any)) != io.EOF || !namedOnce(names) {
 		fail(w, http.StatusBadRequest, "invalid_request", "the body is not the JSON object of a log-in")
 		return false
 	}
 	return true
+}
+
+// namedOnce reads one value, which is valid, and reports whether no object of it has a name twice. Names are the
+// same if encoding/json decodes them into the same field: it ignores case, and keeps the last one.
+func namedOnce(tokens *json.Decoder) bool {
+	begin, err := tokens.Token()
+	kind, nested := begin.(json.Delim)
+	if err != nil || !nested {
+		return err == nil
+	}
+	names := make(map[string]bool)
+	for tokens.More() {
+		if kind == '{' {
+			token, _ := tokens.Token()
+			name, _ := token.(string)
+			same := strings.Map(folded, name)
+			if names[same] {
+				return false
+			}
+			names[same] = true
+		}
+		if !namedOnce(tokens) {
+			return false
+		}
+	}
+	_, err = tokens.Token()
+	return err == nil
+}
+
+// folded returns the least of the runes that differ from r in case alone.
+func folded(r rune) rune {
+	for {
+		next := unicode.SimpleFold(r)
+		if next <= r {
+			return next
+		}
+		r = next
+	}
 }

@@ -57,7 +57,7 @@ func routes(store storage.Store, ttl time.Duration, clock lapse.Clock) (http.Han
 	mux.HandleFunc("POST /introspect", endpoints.Introspect)
 	mux.Handle("GET /api/files", guard.Protect(guard.RequireScope(http.HandlerFunc(list), "files:read")))
 	mux.Handle("DELETE /api/files", guard.Protect(guard.RequireScope(http.HandlerFunc(list), "files:write")))
-	mux.Handle("GET /api/events", guard.Hold(guard.RequireScope(http.HandlerFunc(events), "files:read")))
+	mux.Handle("GET /api/events", guard.Stream(guard.RequireScope(http.HandlerFunc(events), "files:read")))
 	mux.Handle("GET /", strict(http.FileServerFS(files)))
 	return mux, nil
 }
@@ -95,21 +95,10 @@ func list(w http.ResponseWriter, r *http.Request) {
 
 // events is a stream that says once in a while that it is open, and ends with its token.
 func events(w http.ResponseWriter, r *http.Request) {
-	flow := http.NewResponseController(w)
-	set := make(chan struct{})
-	stop := context.AfterFunc(r.Context(), func() {
-		flow.SetWriteDeadline(time.Now().Add(time.Second))
-		close(set)
-	})
-	defer func() {
-		if !stop() {
-			<-set // or the deadline may be set after the handler has returned, where net/http panics
-		}
-	}()
 	w.Header().Set("Content-Type", "text/event-stream")
 	for tick := time.NewTicker(15 * time.Second); ; {
 		fmt.Fprint(w, "data: open\n\n")
-		if flow.Flush() != nil {
+		if http.NewResponseController(w).Flush() != nil {
 			return
 		}
 		select {
