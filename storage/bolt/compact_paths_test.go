@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -148,22 +147,6 @@ func TestCompactBehindALink(t *testing.T) {
 	}
 }
 
-// untilOpened returns when this process has path open n times, where it can tell.
-func untilOpened(path string, n int) {
-	for opened := 0; opened < n; runtime.Gosched() {
-		fds, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			return
-		}
-		opened = 0
-		for _, fd := range fds {
-			if at, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && at == path {
-				opened++
-			}
-		}
-	}
-}
-
 // TestOpenWaitsWhileCompacting: who waits for the lock of a file that is replaced
 // meanwhile does not get the old one.
 func TestOpenWaitsWhileCompacting(t *testing.T) {
@@ -172,12 +155,13 @@ func TestOpenWaitsWhileCompacting(t *testing.T) {
 	s := open(t, path, nil)
 	opening := make(chan error, 1)
 	var second *Store
+	tried := untilClosed(t, path)
 	go func() {
 		var err error
 		second, err = Open(path, &Options{LockTimeout: time.Minute})
 		opening <- err
 	}()
-	untilOpened(path, 2)
+	tried()
 	if err := s.Compact(ctx); err != nil {
 		t.Fatal(err)
 	}
