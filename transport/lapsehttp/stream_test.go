@@ -228,7 +228,7 @@ func TestHoldOverHTTP2(t *testing.T) {
 	w := newWorldOver(t, memory.New(), nil)
 	g := must(lapsehttp.New(w.pairs.Access(), lapsehttp.Options{}))
 	s := httptest.NewUnstartedServer(g.Hold(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer endWrites(w, r, time.Second)()
+		defer endWrites(w, r, patience)()
 		io.WriteString(w, "begun\n")
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
