@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"testing"
@@ -187,5 +188,51 @@ func TestCutWithoutAnswer(t *testing.T) {
 	case <-fired:
 	case <-time.After(20 * time.Second):
 		t.Error("the cut has not happened")
+	}
+}
+
+// TestCutOfAChattyServer: a cut between the two sides has happened, too, where the server sends all the time, so that
+// the other direction resets both sides before the bytes have reached the server.
+func TestCutOfAChattyServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for err == nil {
+					_, err = conn.Write([]byte("news\n"))
+				}
+			}()
+		}
+	}()
+	p, err := StartProxy("postgres://" + l.Addr().String() + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for range 200 {
+		conn, err := net.Dial("tcp", p.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, conn)
+		fired := p.CutNext(CutBetween)
+		if _, err := conn.Write([]byte("a question\n")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-fired:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the cut has not happened")
+		}
+		conn.Close()
 	}
 }
