@@ -23,9 +23,7 @@ func main() {
 		stop()
 	})
 	a := &app{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	status := a.run(os.Args[1:])
-	stop()
-	os.Exit(status)
+	os.Exit(a.run(os.Args[1:]))
 }
 
 // done is what run panics with where kong would exit the process, after --help for instance.

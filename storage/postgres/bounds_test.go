@@ -148,14 +148,10 @@ func TestForgottenConnection(t *testing.T) {
 		t.Errorf("Sweep = %v", err)
 	}
 	p.Thaw()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if r, err := other.Get(t.Context(), id); err == nil && r.LastUsedAt.Equal(use.At) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the renewal is not written")
-		}
-	}
+	eventually(t, "the renewal is written", func() bool {
+		r, err := other.Get(t.Context(), id)
+		return err == nil && r.LastUsedAt.Equal(use.At)
+	})
 }
 
 // TestForgottenListener: where the network forgets the connection that hears notices, and the one that is being

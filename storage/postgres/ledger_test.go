@@ -46,8 +46,9 @@ func newLedger(patience time.Duration) *ledger {
 	}
 }
 
-// late is how long after its context has ended a call may return.
-const late = 2 * time.Second
+// late is how long after its context has ended a call may return on a busy machine. It is less than what a store
+// waits for by itself.
+const late = 6 * time.Second
 
 // work issues, checks and ends tokens of a subject of its own until ctx ends.
 func (l *ledger) work(ctx context.Context, m *lapse.Manager, subject string) {

@@ -276,14 +276,10 @@ func TestProofsAmongNotices(t *testing.T) {
 	if !w.until(t, func(c storage.Change) bool { return !c.Gap && c.AsOf == 0 }) {
 		t.Fatal(w.err)
 	}
-	begin := time.Now()
 	for range 3 {
 		if !w.until(t, func(c storage.Change) bool { return c.AsOf != 0 }) {
 			t.Fatal(w.err)
 		}
-	}
-	if took := time.Since(begin); took > 10*time.Second {
-		t.Errorf("three proofs took %v", took)
 	}
 }
 

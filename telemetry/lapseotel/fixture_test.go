@@ -161,7 +161,7 @@ func (s *scene) story() (secrets []string) {
 // waitFor returns the points of name once there are n in all: a cut is told after its context has ended.
 func (s *scene) waitFor(name string, n int64) []point {
 	s.t.Helper()
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(time.Millisecond) {
 		sum := int64(0)
 		points := s.read()[name]
 		for _, p := range points {

@@ -131,7 +131,7 @@ func (s *scene) issue(g lapse.Grant) lapse.Issued {
 
 // with returns a context that sends values of the metadata "authorization".
 func (s *scene) with(values ...string) context.Context {
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second) // for a test that hangs
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute) // for a test that hangs
 	s.t.Cleanup(cancel)
 	return metadata.NewOutgoingContext(ctx, metadata.MD{"authorization": values})
 }

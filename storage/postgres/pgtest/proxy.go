@@ -201,7 +201,7 @@ func (p *Proxy) pass(l *link, to *net.TCPConn, b []byte, sends bool) bool {
 		l.client.Close()
 	}
 	if !silent {
-		if _, err := to.Write(b); err != nil {
+		if _, err := to.Write(b); err != nil && cut != CutBetween { // the other direction may have reset both sides already
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"testing"
@@ -55,7 +56,7 @@ func ask(conn net.Conn, line string, patience time.Duration) error {
 
 // TestProxy: each fault does what it says, to what the server gets and to what the client gets.
 func TestProxy(t *testing.T) {
-	const soon, never = 5 * time.Second, 50 * time.Millisecond
+	const soon, never = 20 * time.Second, 50 * time.Millisecond
 	for _, row := range []struct {
 		name     string
 		fault    func(p *Proxy)
@@ -100,17 +101,25 @@ func TestProxy(t *testing.T) {
 				t.Errorf("the client gets %v; want an answer: %t, a broken connection: %t", err, row.answered, row.broken)
 			}
 			reached := false
+			wait := never
+			if row.reaches {
+				wait = soon
+			}
 			select {
 			case <-heard:
 				reached = true
-			case <-time.After(never):
+			case <-time.After(wait):
 			}
 			if reached != row.reaches {
 				t.Errorf("it reached the server: %t; want %t", reached, row.reaches)
 			}
 			if !row.broken && !row.answered {
 				p.Thaw()
-				conn.SetReadDeadline(time.Now().Add(never * 4))
+				wait := never
+				if row.thawed {
+					wait = soon
+				}
+				conn.SetReadDeadline(time.Now().Add(wait))
 				if _, err := bufio.NewReader(conn).ReadString('\n'); (err == nil) != row.thawed {
 					t.Errorf("after Thaw the client gets %v; want an answer: %t", err, row.thawed)
 				}
@@ -124,7 +133,7 @@ func TestProxy(t *testing.T) {
 
 // TestLead: a proxy that leads elsewhere breaks the connections before, and the next one goes to the new server.
 func TestLead(t *testing.T) {
-	const soon = 5 * time.Second
+	const soon = 20 * time.Second
 	old, _ := echo(t)
 	next, heard := echo(t)
 	p, err := StartProxy(old)
@@ -172,12 +181,58 @@ func TestCutWithoutAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := ask(conn, "bye", 5*time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := ask(conn, "bye", 20*time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the client gets %v; want a broken connection", err)
 	}
 	select {
 	case <-fired:
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("the cut has not happened")
+	}
+}
+
+// TestCutOfAChattyServer: a cut between the two sides has happened, too, where the server sends all the time, so that
+// the other direction resets both sides before the bytes have reached the server.
+func TestCutOfAChattyServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for err == nil {
+					_, err = conn.Write([]byte("news\n"))
+				}
+			}()
+		}
+	}()
+	p, err := StartProxy("postgres://" + l.Addr().String() + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for range 200 {
+		conn, err := net.Dial("tcp", p.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, conn)
+		fired := p.CutNext(CutBetween)
+		if _, err := conn.Write([]byte("a question\n")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-fired:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the cut has not happened")
+		}
+		conn.Close()
 	}
 }
