@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/seed-55daa01a/lapse"
 )
@@ -42,6 +43,7 @@ type Guard struct {
 	tokens *lapse.Manager
 	o      Options
 	realm  string // with its name and quotes
+	grace  time.Duration
 }
 
 // New returns a Guard by the tokens of a Manager; of Pairs, Access has it. lapse.ErrInvalidConfig says
@@ -62,7 +64,7 @@ func New(tokens *lapse.Manager, o Options) (*Guard, error) {
 	if o.Realm == "" {
 		o.Realm = tokens.Prefix()
 	}
-	return &Guard{tokens: tokens, o: o, realm: `realm="` + o.Realm + `"`}, nil
+	return &Guard{tokens: tokens, o: o, realm: `realm="` + o.Realm + `"`, grace: grace}, nil
 }
 
 // quotable reports whether s may stand between the quotes of a challenge.

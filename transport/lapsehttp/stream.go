@@ -29,7 +29,7 @@ func (g *Guard) Stream(next http.Handler) http.Handler {
 		set := make(chan struct{})
 		stop := context.AfterFunc(r.Context(), func() {
 			defer close(set)
-			end := time.Now().Add(grace) // by the clock of the system, as all deadlines of connections
+			end := time.Now().Add(g.grace) // by the clock of the system, as all deadlines of connections
 			client := http.NewResponseController(w)
 			client.SetReadDeadline(end)
 			client.SetWriteDeadline(end)

@@ -199,7 +199,7 @@ func TestHoldOfAHijackedConnection(t *testing.T) {
 var protocols = []string{"HTTP/1.1", "HTTP/2.0"}
 
 // serveStream serves handler behind Stream, over protocol. change changes the server before it starts.
-func serveStream(t *testing.T, protocol string, handler func(s *streams, w http.ResponseWriter, r *http.Request), change func(*httptest.Server)) *streams {
+func serveStream(t *testing.T, protocol string, handler func(s *streams, w http.ResponseWriter, r *http.Request), change func(*lapsehttp.Guard, *httptest.Server)) *streams {
 	s := &streams{world: newWorldOver(t, memory.New(), nil), ended: make(chan error, 64)}
 	g := must(lapsehttp.New(s.pairs.Access(), lapsehttp.Options{}))
 	s.Server = httptest.NewUnstartedServer(g.Stream(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -210,13 +210,16 @@ func serveStream(t *testing.T, protocol string, handler func(s *streams, w http.
 	})))
 	s.EnableHTTP2 = protocol == "HTTP/2.0"
 	if change != nil {
-		change(s.Server)
+		change(g, s.Server)
 	}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	t.Cleanup(s.CloseClientConnections) // or Close would wait for a handler that a failed test has left
 	return s
 }
+
+// patient gives handlers more than a second to end, which a slow machine may need.
+func patient(g *lapsehttp.Guard, _ *httptest.Server) { g.SetGrace(patience) }
 
 // begin writes the first line of a stream.
 func begin(w http.ResponseWriter) {
@@ -291,7 +294,7 @@ func TestStreamSaysGoodbye(t *testing.T) {
 			begin(w)
 			<-r.Context().Done()
 			io.WriteString(w, lapse.Code(context.Cause(r.Context())))
-		}, nil)
+		}, patient)
 		pair := s.issue("", lapse.Grant{})
 		lines := s.open(pair.Access.Bearer, nil)
 		must(s.pairs.ExpireBearer(t.Context(), pair.Access.Bearer))
@@ -317,7 +320,7 @@ func TestStreamsAtOnce(t *testing.T) {
 			if tok.Name == "panics" {
 				panic(http.ErrAbortHandler)
 			}
-		}, nil)
+		}, patient)
 		for range rounds {
 			bodies := make(map[io.Reader]bool) // and whether the handler panics
 			for n := range many {
@@ -344,7 +347,7 @@ func TestStreamOfAServerWithWriteTimeout(t *testing.T) {
 				begin(w)
 				block(w)
 				s.ended <- context.Cause(r.Context())
-			}, func(s *httptest.Server) { s.Config.WriteTimeout = time.Hour })
+			}, func(_ *lapsehttp.Guard, s *httptest.Server) { s.Config.WriteTimeout = time.Hour })
 			pair := s.issue("", lapse.Grant{})
 			s.open(pair.Access.Bearer, nil)
 			must(s.pairs.ExpireBearer(t.Context(), pair.Access.Bearer))
@@ -381,7 +384,7 @@ func TestStreamBehindAMiddleware(t *testing.T) {
 						block(w)
 					}
 					s.ended <- context.Cause(r.Context())
-				}, func(s *httptest.Server) {
+				}, func(_ *lapsehttp.Guard, s *httptest.Server) {
 					guarded := s.Config.Handler
 					s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { guarded.ServeHTTP(wrap(w), r) })
 				})
@@ -423,7 +426,7 @@ func TestStreamLeavesTheConnection(t *testing.T) {
 	s := serveStream(t, "HTTP/1.1", func(s *streams, w http.ResponseWriter, r *http.Request) {
 		begin(w)
 		<-r.Context().Done()
-	}, func(s *httptest.Server) {
+	}, func(_ *lapsehttp.Guard, s *httptest.Server) {
 		d.Listener, s.Listener = s.Listener, &d
 		guarded := s.Config.Handler
 		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
