@@ -666,7 +666,7 @@ func TestStatsOfHolds(t *testing.T) {
 	released, left, cut := made(m.Hold(t.Context(), i.Bearer)), made(m.Hold(ctx, i.Bearer)), made(m.Hold(t.Context(), i.Bearer))
 	want := func(when string, key StatKey, n uint64) {
 		t.Helper()
-		for range 2000 { // what cuts, and what a context calls, has goroutines of its own
+		for range 60_000 { // what cuts, and what a context calls, has goroutines of its own
 			if m.Stats().Get(key) == n {
 				return
 			}

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -127,13 +125,18 @@ func (p *program) raw(hello bool) *line {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	l := &line{p.t, conn, bufio.NewReader(conn)}
+	conn.SetDeadline(time.Now().Add(5 * time.Minute)) // for a server that hangs, and not for a slow machine
+	return newLine(p.t, conn, hello)
+}
+
+func newLine(t *testing.T, conn net.Conn, hello bool) *line {
+	t.Helper()
+	t.Cleanup(func() { conn.Close() })
+	l := &line{t, conn, bufio.NewReader(conn)}
 	if hello {
 		l.say(`{"jsonrpc":"2.0","id":0,"method":"hello","params":{"version":1}}`)
 		if a := l.hear(); a.Error != nil {
-			p.t.Fatal(a.Error)
+			t.Fatal(a.Error)
 		}
 	}
 	return l
@@ -163,37 +166,4 @@ func (l *line) hear() (a answer) {
 		l.t.Fatalf("%q: %v", text, err)
 	}
 	return a
-}
-
-// cut writes until the server has closed the connection, and reads nothing.
-func (l *line) cut() {
-	l.t.Helper()
-	for {
-		if _, err := l.Write([]byte("\n")); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				l.t.Fatal("the server does not cut the connection")
-			}
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// readOnly returns a Client of a user who may only read.
-func (p *program) readOnly() *Client {
-	p.t.Helper()
-	v, err := p.server.verbs()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	c, err := connect(p.t.Context(), func(context.Context) (net.Conn, error) {
-		here, there := net.Pipe()
-		go (&visit{lines: newLines(there, patience), table: v.methods(), caller: Caller{UID: 7}}).serve(p.t.Context())
-		return here, nil
-	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { c.Close() })
-	return c
 }

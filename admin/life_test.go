@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -147,52 +148,64 @@ func TestIdle(t *testing.T) {
 
 // TestDeadline has a verb run for longer than the patience of the server.
 func TestDeadline(t *testing.T) {
-	p := newProgram(t)
-	p.admit = func(ctx context.Context, _ lapse.Token) error {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	p.server.patience = 20 * time.Millisecond
-	c := p.serve().dial()
-	ana := must(p.users.Issue(t.Context(), lapse.Grant{Subject: "ana"}))
-	if _, err := c.Peek(t.Context(), ana.Bearer); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, lapse.ErrUnauthenticated) {
-		t.Error("a verb that does not end:", err)
-	}
-	p.admit = func(context.Context, lapse.Token) error { return fmt.Errorf("vpn only: %w", lapse.ErrRefused) }
-	if _, err := c.Peek(t.Context(), ana.Bearer); !errors.Is(err, lapse.ErrRefused) || !strings.Contains(err.Error(), "vpn only") {
-		t.Error("the next call:", err)
+	inBubble(t, func(t *testing.T, p *program) {
+		var given time.Duration
+		p.admit = func(ctx context.Context, _ lapse.Token) error {
+			begin := time.Now()
+			<-ctx.Done()
+			given = time.Since(begin)
+			return ctx.Err()
+		}
+		c := p.dialPipe(Caller{Full: true})
+		ana := must(p.users.Issue(t.Context(), lapse.Grant{Subject: "ana"}))
+		if _, err := c.Peek(t.Context(), ana.Bearer); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, lapse.ErrUnauthenticated) || given != patience {
+			t.Errorf("a verb that does not end: %v after %v", err, given)
+		}
+		p.admit = func(context.Context, lapse.Token) error { return fmt.Errorf("vpn only: %w", lapse.ErrRefused) }
+		if _, err := c.Peek(t.Context(), ana.Bearer); !errors.Is(err, lapse.ErrRefused) || !strings.Contains(err.Error(), "vpn only") {
+			t.Error("the next call:", err)
+		}
+	})
+}
+
+// endless is a store whose backup has no end.
+type endless struct{ Store }
+
+func (endless) Backup(_ context.Context, w io.Writer) error {
+	for {
+		if _, err := w.Write(make([]byte, 4096)); err != nil {
+			return err
+		}
 	}
 }
 
 // TestSlowReader asks for a backup and reads nothing: it is cut, and a Client with a slow body is not.
 func TestSlowReader(t *testing.T) {
-	p := newProgram(t)
-	p.server.patience = 50 * time.Millisecond
-	p.serve()
-	ctx := t.Context()
-	var issuing sync.WaitGroup
-	for range 150 {
-		issuing.Go(func() {
-			must(p.pairs.Access().Issue(ctx, lapse.Grant{Subject: "ana", Data: strings.Repeat("x", 4096)}))
-		})
-	}
-	issuing.Wait()
-	l := p.raw(true)
-	l.say(`{"jsonrpc":"2.0","id":1,"method":"backup"}`)
-	l.cut()
-	c := p.dial()
-	if n, err := c.Count(ctx, lapse.Query{}); n != 150 || err != nil {
-		t.Error("another client:", n, err)
-	}
-	seen := 0
-	for _, err := range c.List(ctx, lapse.Query{Limit: 10}) {
-		if seen++; seen == 1 {
-			time.Sleep(2 * p.server.patience)
+	inBubble(t, func(t *testing.T, p *program) {
+		p.server.Store = endless{}
+		ctx := t.Context()
+		const tokens = 2*pageLimit + 10
+		for i := range tokens {
+			must(p.users.Issue(ctx, lapse.Grant{Subject: fmt.Sprint("u", i%40)}))
 		}
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) { // a machine under load lists no page in 50 ms
-			t.Fatal(err)
+		conn, left := p.pipe(Caller{Full: true})
+		newLine(t, conn, true).say(`{"jsonrpc":"2.0","id":1,"method":"backup"}`)
+		wantCut(t, left)
+		c := p.dialPipe(Caller{Full: true})
+		if n, err := c.Count(ctx, lapse.Query{}); n != tokens || err != nil {
+			t.Error("another client:", n, err)
 		}
-	}
+		seen := 0
+		for _, err := range c.List(ctx, lapse.Query{}) {
+			if seen++; err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * patience)
+		}
+		if seen != tokens {
+			t.Errorf("a slow body saw %d tokens, want %d", seen, tokens)
+		}
+	})
 }
 
 // TestClosedStore closes the store under the server.

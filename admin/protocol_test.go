@@ -133,31 +133,44 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
-// TestHalfLines sends a line without its end, and waits or hangs up. p.patience is short.
+var halfLines = []string{`{`, `{"jsonrpc":"2.0","id":1,"method":"now"}`, strings.Repeat("x", 2*maxLine)}
+
+// TestHalfLines sends a line without its end, and waits.
 func TestHalfLines(t *testing.T) {
-	p := newProgram(t)
-	p.server.patience = 50 * time.Millisecond
-	p.serve()
-	for _, half := range []string{`{`, `{"jsonrpc":"2.0","id":1,"method":"now"}`, strings.Repeat("x", 2*maxLine)} {
-		for _, hangUp := range []bool{false, true} {
-			l := p.raw(true)
+	inBubble(t, func(t *testing.T, p *program) {
+		for _, half := range halfLines {
+			conn, left := p.pipe(Caller{Full: true})
+			l := newLine(t, conn, true)
 			l.Write([]byte(half))
-			if hangUp {
-				l.Conn.(*net.UnixConn).CloseWrite()
+			begin := time.Now()
+			if a := l.hear(); a.Error == nil || !strings.Contains(a.Error.Message, "has no end") || time.Since(begin) != patience {
+				t.Errorf("%.20q is answered after %v by %+v", half, time.Since(begin), a)
 			}
-			if a := l.hear(); a.Error == nil || !strings.Contains(a.Error.Message, "has no end") {
-				t.Errorf("%.20q is answered by %+v", half, a)
-			}
-			if _, err := l.r.ReadByte(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
-				t.Errorf("%.20q: the connection goes on: %v", half, err)
-			}
+			<-left
 		}
-	}
-	l := p.raw(true) // to say nothing is no half line
-	time.Sleep(120 * time.Millisecond)
-	l.say(`{"jsonrpc":"2.0","id":1,"method":"now"}`)
-	if a := l.hear(); a.Error != nil {
-		t.Error("after a silence:", a.Error.Message)
+		conn, _ := p.pipe(Caller{Full: true})
+		l := newLine(t, conn, true) // to say nothing is no half line
+		time.Sleep(2 * patience)
+		l.say(`{"jsonrpc":"2.0","id":1,"method":"now"}`)
+		if a := l.hear(); a.Error != nil {
+			t.Error("after a silence:", a.Error.Message)
+		}
+	})
+}
+
+// TestHalfLinesOfOneWhoHangsUp sends a line without its end, and no more than that.
+func TestHalfLinesOfOneWhoHangsUp(t *testing.T) {
+	p := newProgram(t).serve()
+	for _, half := range halfLines {
+		l := p.raw(true)
+		l.Write([]byte(half))
+		l.Conn.(*net.UnixConn).CloseWrite()
+		if a := l.hear(); a.Error == nil || !strings.Contains(a.Error.Message, "has no end") {
+			t.Errorf("%.20q is answered by %+v", half, a)
+		}
+		if _, err := l.r.ReadByte(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%.20q: the connection goes on: %v", half, err)
+		}
 	}
 }
 

@@ -30,8 +30,6 @@ type Server struct {
 	Pairs    []*lapse.Pairs   // over the same store; their access Managers are served, too, and need not be in Managers
 	Store    Store            // nil: Backup, Compact and StoreStats are errors.ErrUnsupported
 	Allow    Allow            // who may connect besides the own user, who may call every verb
-
-	patience time.Duration // for tests; 0: the constant
 }
 
 // Serve accepts connections of l and answers them until ctx ends. Then it ends the verbs that run,
@@ -119,16 +117,12 @@ type audience struct {
 
 // welcome serves conn in a goroutine, or refuses it.
 func (a *audience) welcome(ctx context.Context, conn net.Conn) {
-	wait := a.patience
-	if wait == 0 {
-		wait = patience
-	}
 	served, room := a.enter(conn)
 	if !served {
 		conn.Close()
 		return
 	}
-	v := &visit{lines: newLines(conn, wait), table: a.table}
+	v := &visit{lines: newLines(conn, patience), table: a.table}
 	a.running.Go(func() {
 		defer a.leave(conn)
 		if err := v.identify(a.Allow); err != nil {

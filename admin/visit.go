@@ -147,8 +147,12 @@ func (v *visit) refuse(id json.RawMessage, f *fault) error {
 	return v.send(answer{JSONRPC: "2.0", ID: id, Error: f})
 }
 
-// part sends a part of the answer to c.
+// part sends a part of the answer to c. After half a line no other line can follow: part closes the connection.
 func (c *call) part(p part) error {
 	p.ID = c.id
-	return c.send(answer{JSONRPC: "2.0", Method: "part", Params: &p})
+	err := c.send(answer{JSONRPC: "2.0", Method: "part", Params: &p})
+	if err != nil && !errors.Is(err, errLongLine) && !errors.Is(err, errNoJSON) {
+		c.Close()
+	}
+	return err
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/seed-55daa01a/lapse"
 	"github.com/seed-55daa01a/lapse/storage/memory"
@@ -134,47 +133,49 @@ func TestWatchBehind(t *testing.T) {
 // TestWatchUnread asks for a watch and does not read it for a while: no writer waits, and no queue is
 // endless. It gets a gap in the place of changes.
 func TestWatchUnread(t *testing.T) {
-	p := inMemory(t)
-	l := p.raw(true)
-	l.say(`{"jsonrpc":"2.0","id":1,"method":"watch"}`)
-	if a := l.hear(); string(a.Params.Items[0]) != `{"token":{"id":"0000000000000000000000","prefix":"","subject":"","issued_at":"0001-01-01T00:00:00Z","expires_at":"0001-01-01T00:00:00Z"},"gap":true}` {
-		t.Fatalf("the first part is %s", a.Params.Items)
-	}
-	tok := must(p.users.Issue(t.Context(), lapse.Grant{Subject: "ana"}))
-	const changes = 80000 // more than a store keeps for a watch, 65,536, and a socket
-	for range changes / 2 {
-		must(p.users.Suspend(t.Context(), tok.ID))
-		must(p.users.Resume(t.Context(), tok.ID))
-	}
-	for n := 1; ; n++ {
-		if a := l.hear(); a.Params == nil || n > changes {
-			t.Fatalf("no gap among %d changes: %+v", n, a)
-		} else if item := must(itemsOf(a.Params))[0]; item.Gap {
-			break
+	inBubble(t, func(t *testing.T, p *program) {
+		conn, _ := p.pipe(Caller{Full: true})
+		l := newLine(t, conn, true)
+		l.say(`{"jsonrpc":"2.0","id":1,"method":"watch"}`)
+		if a := l.hear(); string(a.Params.Items[0]) != `{"token":{"id":"0000000000000000000000","prefix":"","subject":"","issued_at":"0001-01-01T00:00:00Z","expires_at":"0001-01-01T00:00:00Z"},"gap":true}` {
+			t.Fatalf("the first part is %s", a.Params.Items)
 		}
-	}
+		tok := must(p.users.Issue(t.Context(), lapse.Grant{Subject: "ana"}))
+		const changes = 80000 // more than a store keeps for a watch, 65,536
+		for range changes / 2 {
+			must(p.users.Suspend(t.Context(), tok.ID))
+			must(p.users.Resume(t.Context(), tok.ID))
+		}
+		for n := 1; ; n++ {
+			if a := l.hear(); a.Params == nil || n > changes {
+				t.Fatalf("no gap among %d changes: %+v", n, a)
+			} else if item := must(itemsOf(a.Params))[0]; item.Gap {
+				break
+			}
+		}
+	})
 }
 
 // TestWatchStalled reads a watch never again: it is cut.
 func TestWatchStalled(t *testing.T) {
-	p := &program{t: t, path: filepath.Join(t.TempDir(), "s")}
-	p.users = must(lapse.New(memory.New(), lapse.Config{}))
-	p.server = Server{Managers: []*lapse.Manager{p.users}, patience: 20 * time.Millisecond}
-	l := p.serve().raw(true)
-	l.say(`{"jsonrpc":"2.0","id":1,"method":"watch"}`)
-	l.hear()
-	tok := must(p.users.Issue(t.Context(), lapse.Grant{Subject: "ana"}))
-	for range 2000 {
-		must(p.users.Suspend(t.Context(), tok.ID))
-		must(p.users.Resume(t.Context(), tok.ID))
-	}
-	l.cut()
+	inBubble(t, func(t *testing.T, p *program) {
+		conn, left := p.pipe(Caller{Full: true})
+		l := newLine(t, conn, true)
+		l.say(`{"jsonrpc":"2.0","id":1,"method":"watch"}`)
+		l.hear()
+		tok := must(p.users.Issue(t.Context(), lapse.Grant{Subject: "ana"}))
+		for range 2000 {
+			must(p.users.Suspend(t.Context(), tok.ID))
+			must(p.users.Resume(t.Context(), tok.ID))
+		}
+		wantCut(t, left)
+	})
 }
 
 // TestReadOnly calls every method as a user who may only read.
 func TestReadOnly(t *testing.T) {
 	p := newProgram(t)
-	ctx, c := t.Context(), p.readOnly()
+	ctx, c := t.Context(), p.dialPipe(Caller{UID: 7})
 	if c.Hello().Full {
 		t.Error("hello says Full")
 	}

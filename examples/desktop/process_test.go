@@ -66,7 +66,7 @@ func (h home) desktop() desktop {
 // process returns the program, which is killed at the end of the test, or after a time that no test needs.
 func (h home) process(args ...string) *exec.Cmd {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	h.t.Cleanup(cancel)
 	binary, err := os.Executable()
 	if err != nil {
@@ -182,7 +182,7 @@ func (d *daemon) connectWith(first string) *client {
 		d.h.t.Fatal(err)
 	}
 	d.h.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	c := &client{d.h.t, conn, bufio.NewReader(conn)}
 	c.say(strings.TrimSpace(first))
 	return c

@@ -68,7 +68,7 @@ func TestFileInUse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(20 * time.Second))
+			l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(2 * time.Minute))
 			answer := make(chan said, 1)
 			go func() { answer <- h.runs("whoami --device laptop") }()
 			for range 2 {

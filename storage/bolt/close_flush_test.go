@@ -51,7 +51,7 @@ func TestCloseWhileTheKeeperFlushes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("Close does not come back")
 		}
 	}
@@ -96,7 +96,7 @@ func TestFlushMeetsClose(t *testing.T) {
 		if !errors.Is(err, storage.ErrClosed) {
 			t.Errorf("flush: %v; want ErrClosed", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the flush does not come back")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -136,18 +137,26 @@ func (a apart) Update(ctx context.Context, subject string, fn func(storage.Tx) e
 }
 
 // meet returns once an Update of the other process is here, too, or after a time in which one that has begun
-// would have come. After a few in vain it waits no longer than a moment: the case has one Update at a time.
+// would have come.
 func (a apart) meet() {
-	limit := 25 * moment
-	if a.missed.Load() > 3 {
-		limit = moment / 2
-	}
 	select {
 	case a.meeting <- struct{}{}:
 	case <-a.meeting:
-	case <-time.After(limit):
+	case <-time.After(a.limit()):
 		a.missed.Add(1)
 	}
+}
+
+// tries are how often a call has waited for another one in vain.
+type tries struct{ missed atomic.Int64 }
+
+// limit returns how long to wait for a call at the same time: so long that one of a slow machine comes, and after a few
+// in vain less than a moment, for the case has one call at a time.
+func (t *tries) limit() time.Duration {
+	if t.missed.Load() > 3 {
+		return moment / 2
+	}
+	return 25 * moment
 }
 
 // remembering believes that each record is as this process has written it or read it first.

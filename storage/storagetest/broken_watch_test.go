@@ -36,7 +36,7 @@ func watchFlaws() []flaw {
 		})},
 		{"tells_too_early", []string{"S23"}, func(t *toy) storage.Store {
 			t.tell = func(*toy, []storage.Record) {}
-			return early{t, new(atomic.Bool)}
+			return early{t, new(atomic.Bool), new(tries)}
 		}},
 		{"forgets_what_a_slow_body_missed", []string{"S24"}, func(t *toy) storage.Store {
 			overlooking(t)
@@ -93,21 +93,15 @@ func only(all changes, keep func(c storage.Change, err error) bool) changes {
 	}
 }
 
-// lateWatch begins to listen a moment after its Gap.
+// lateWatch begins to listen some time after its Gap.
 func lateWatch(t *toy, ctx context.Context) changes {
 	return func(yield func(storage.Change, error) bool) {
 		if !yield(storage.Change{Gap: true}, nil) {
 			return
 		}
-		pause(ctx)
+		pauseFor(ctx, 25*moment)
 		only(t.feed.Watch(ctx), func(c storage.Change, _ error) bool { return !c.Gap })(yield)
 	}
-}
-
-func pause(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, moment)
-	defer cancel()
-	<-ctx.Done()
 }
 
 // overlooking has t tell a thousand records at most in one turn of a body, and nothing of
@@ -135,7 +129,7 @@ func mending(ctx context.Context, f *feed.Feed) changes {
 		for ctx.Err() == nil {
 			for c, err := range f.Watch(ctx) {
 				if err == storage.ErrClosed {
-					pause(ctx)
+					pauseFor(ctx, moment)
 					break
 				}
 				if !yield(c, err) {
@@ -150,6 +144,7 @@ func mending(ctx context.Context, f *feed.Feed) changes {
 type early struct {
 	*toy
 	watched *atomic.Bool
+	tries   *tries
 }
 
 func (e early) Watch(ctx context.Context) changes {
@@ -164,7 +159,8 @@ func (e early) Update(ctx context.Context, subject string, fn func(storage.Tx) e
 			tellAll(e.toy, tx.(*toyTx).put)
 			return errors.Join(err, errNo)
 		})
-		pause(ctx)
+		pauseFor(ctx, e.tries.limit())
+		e.tries.missed.Add(1)
 	}
 	return e.toy.Update(ctx, subject, fn)
 }

@@ -184,6 +184,7 @@ func (x *indexed) Update(ctx context.Context, subject string, fn func(storage.Tx
 // and a Sweep wait a little for each other, so that they do meet.
 type unlocked struct {
 	*toy
+	tries
 	turn sync.Mutex      // of Sweeps
 	meet chan struct{}   // a Sweep that has looked to a Touch that has not raised yet
 	met  storage.ID      // what that Touch raises
@@ -194,15 +195,14 @@ func newUnlocked(t *toy) *unlocked {
 	return &unlocked{toy: t, meet: make(chan struct{}), seen: make(chan storage.ID, 1)}
 }
 
-const aLittle = 5 * time.Millisecond
-
 func (u *unlocked) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
 	select {
 	case <-u.meet:
 		u.mu.Lock()
 		u.met = id
 		u.mu.Unlock()
-	case <-time.After(aLittle):
+	case <-time.After(u.limit()):
+		u.missed.Add(1)
 	}
 	return u.toy.Touch(ctx, id, use)
 }
@@ -251,9 +251,10 @@ func (u *unlocked) pause() {
 	case u.meet <- struct{}{}:
 		select {
 		case <-u.seen:
-		case <-time.After(50 * aLittle):
+		case <-time.After(25 * moment):
 		}
-	case <-time.After(aLittle):
+	case <-time.After(u.limit()):
+		u.missed.Add(1)
 	}
 }
 

@@ -53,7 +53,7 @@ type Backend struct {
 
 // patience is how long a case may take. It is real time, and only a case that hangs, and so fails,
 // uses all of it.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // Run checks the contract. It runs one subtest for each case, named by the clause that it checks,
 // on a store of its own. A failure prints the sentence of the clause that was broken.

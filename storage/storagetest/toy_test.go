@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-55daa01a/lapse/storage"
@@ -48,7 +47,7 @@ type toyData struct {
 	handles []*toy
 	bodies  bodies        // for those that wait for them
 	meeting chan struct{} // of the Updates of two processes
-	missed  atomic.Int64  // how many of them have met none
+	tries                 // of them
 }
 
 func newToy() *toy {
