@@ -104,7 +104,7 @@ func TestEveryFlawIsFound(t *testing.T) {
 func hangs() []string {
 	return []string{"gets_holds_the_lock", "stopped_gets_holds_the_lock", "delete_does_nothing", "delete_is_not_told", "panic_keeps_the_lock", "goexit_keeps_the_lock", "list_holds_the_lock", "stopped_list_holds_the_lock", "deaf_to_contexts",
 		"no_gap_at_first", "tells_what_is_new_only", "tells_one_of_an_update", "listens_after_the_gap", "forgets_what_a_slow_body_missed",
-		"tells_its_own_process_only", "tells_other_processes_of_ends_only", "waits_for_bodies_of_other_processes", "reads_what_it_has_seen", "copies_what_it_has_seen",
+		"tells_its_own_process_only", "counts_what_its_own_process_put", "tells_other_processes_of_ends_only", "waits_for_bodies_of_other_processes", "reads_what_it_has_seen", "copies_what_it_has_seen",
 		"makes_writers_wait", "waits_for_updates_to_tell_the_time", "reads_before_its_own_slow_commit", "shows_what_may_not_happen", "watch_stays_locked", "watch_outlives_its_context", "watch_outlives_close"}
 }
 
