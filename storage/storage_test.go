@@ -326,3 +326,19 @@ func TestDigestMatches(t *testing.T) {
 		t.Error("the zero Digest matches a sum")
 	}
 }
+
+// TestStoredNumbers: the numbers that stores keep never change their meaning. A new one goes to the end of its table.
+func TestStoredNumbers(t *testing.T) {
+	reasons := []string{"", "revoked", "subject", "evicted", "rotated", "reused", "exhausted", "parent", "clock"}
+	for n, want := range append(reasons, "unknown") {
+		if got := EndReason(n).String(); got != want {
+			t.Errorf("end reason %d is %q; want %q", n, got, want)
+		}
+	}
+	kinds := []string{"", "session", "alias"}
+	for n, want := range append(kinds, "unknown") {
+		if got := Kind(n).String(); got != want {
+			t.Errorf("kind %d is %q; want %q", n, got, want)
+		}
+	}
+}

@@ -14,6 +14,8 @@ func recordCases() []testCase {
 	return []testCase{
 		{"S1_every_field", "A record comes back as it was put: every field.",
 			roundTrip(fieldRows)},
+		{"S1_each_field", "A record comes back as it was put: each field of the types alone, also one that is new in them.",
+			checkEachField},
 		{"S1_every_instant", "Instants come back to the millisecond in UTC from year 1 to 9999, the zero Time included.",
 			roundTrip(instantRows)},
 		{"S1_every_string", "Strings come back byte for byte up to the limits Max....",
