@@ -266,7 +266,10 @@ func (m *Manager) match(rec *storage.Record, p *presented, now time.Time) (stand
 
 // useText spends a use of the budget of rec, or records the use where that is due, and sets
 // *tok. The text p of rec is good at now, and above are the tokens above a delegate.
-func (m *Manager) useText(ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing, use usage, now time.Time, above *ancestry, tok *Token) (err error) {
+func (m *Manager) useText(
+	ctx context.Context, verb *call, p *presented, rec *storage.Record, found standing,
+	use usage, now time.Time, above *ancestry, tok *Token,
+) (err error) {
 	switch {
 	case rec.MaxUses == 0: // no budget
 	case rec.UsesLeft <= 0:

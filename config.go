@@ -221,7 +221,12 @@ type printedConfig struct {
 }
 
 func (c *Config) printed() printedConfig {
-	return printedConfig{c.Policy, c.Prefix, fmt.Sprintf("%T", c.Clock), c.Admit != nil, c.Observe != nil, c.Foreign != nil, len(c.Keys), c.Recheck, c.PollHolds, c.ClockGuard, c.ClockTolerance, c.ClockSettle}
+	return printedConfig{
+		Policy: c.Policy, Prefix: c.Prefix, Clock: fmt.Sprintf("%T", c.Clock),
+		Admit: c.Admit != nil, Observe: c.Observe != nil, Foreign: c.Foreign != nil, Keys: len(c.Keys),
+		Recheck: c.Recheck, PollHolds: c.PollHolds,
+		ClockGuard: c.ClockGuard, ClockTolerance: c.ClockTolerance, ClockSettle: c.ClockSettle,
+	}
 }
 
 // Format writes c with the number of its Keys, and says of each function whether it is set.

@@ -17,10 +17,10 @@ const MaxDelegation = 4
 // or a longer life than that. It is durable before Delegate returns.
 //
 // Grant.Subject is empty or that of the parent. Grant.Scope holds words of the parent's scope
-// only, or the error is ErrScope; an empty Scope is an empty scope. A word that the parent loses
-// by Edit is no longer seen in the scope of the delegate. Name, Data, Client and
-// MaxUses are the delegate's own, and so is each later renewal. A delegate of a bound token is bound to the
-// same key, or to that of Grant.Thumbprint; its AuthenticatedAt is that of the parent now.
+// only, or the error is ErrScope; an empty Scope is an empty scope. A word that the parent
+// loses by Edit is no longer seen in the scope of the delegate. Name, Data, Client and MaxUses
+// are the delegate's own, and so is each later renewal. A delegate of a bound token is bound to
+// the same key, or to that of Grant.Thumbprint; its AuthenticatedAt is that of the parent now.
 //
 // ExpiresAt and MaxExpiresAt of a delegate are never later than those of its parent, also after
 // these have changed. If bearer is an access text or a previous text, they are never later than

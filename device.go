@@ -20,9 +20,9 @@ type DeviceConfig struct {
 	ExpiresIn time.Duration
 
 	// Interval is how long a device waits from one Poll to the next. 0 means 5 seconds; the most
-	// is ExpiresIn. Over a second it is rounded up to whole seconds, in which a device is told it.
-	// A Poll before nine tenths of it is too early. Await reads the store so often where that is no
-	// storage.Watcher.
+	// is ExpiresIn. An Interval over a second is rounded up to whole seconds: a device is told it in
+	// seconds. A Poll that comes before nine tenths of the Interval is too early. On a store that is
+	// no storage.Watcher, Await reads once in each Interval.
 	Interval time.Duration
 
 	// Guesses is how many wrong user codes a subject can enter within ExpiresIn of the first one.

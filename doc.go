@@ -17,8 +17,8 @@
 // [Token], at [Manager.Now]). A token with a budget that is alive and has no uses left is
 // [ErrExhausted].
 //
-// Expire, ExpireBearer, ExpireSubject and a full limit end a token early, once and for
-// good. Its record stays, says when and why, and explains a later refusal, until
+// Expire, ExpireBearer, ExpireSubject, a full limit and the other causes of [EndReason] end a token
+// early, once and for good. Its record stays, says when and why, and explains a later refusal, until
 // [Manager.Sweep] deletes it after Policy.Retention, or ForgetSubject at once.
 //
 // Verbs that take a bearer work only under the prefix of their Manager. Verbs that take an

@@ -121,7 +121,10 @@ func expired(tok *Token, by uint32) *Rejection {
 	case !tok.EndedAt.IsZero():
 		why = ErrRevoked
 	}
-	return &Rejection{Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by, At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
+	return &Rejection{
+		Err: why, ID: tok.ID, Subject: tok.Subject, Generation: by,
+		At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote,
+	}
 }
 
 // refuseDead refuses c, a text of tok, which is dead. by is the generation of its secret.

@@ -23,7 +23,8 @@ var errEpoch = fmt.Errorf("%w: the clock was accepted or followed while it ran, 
 // meanwhile, fn has no effect and runs again. The error names the verb, except that a decision
 // or a *Rejection of fn is returned as it is.
 func (m *Manager) update(ctx context.Context, verb *call, subject string, fn func(tx storage.Tx, now time.Time) error) error {
-	return m.attempts(ctx, verb, func(fn func(storage.Tx) error) error { return m.store.Update(ctx, subject, fn) }, fn)
+	run := func(inTx func(storage.Tx) error) error { return m.store.Update(ctx, subject, inTx) }
+	return m.attempts(ctx, verb, run, fn)
 }
 
 // attempts is update by the method of the store that run calls.
@@ -63,8 +64,8 @@ func (m *Manager) updateOfID(ctx context.Context, verb *call, id ID, fn func(tx 
 // transaction finds the subject itself. The error is errGone if there is no such token.
 func (m *Manager) updateByID(ctx context.Context, verb *call, id ID, fn func(tx storage.Tx, now time.Time) error) error {
 	if m.byID != nil {
-		return m.attempts(ctx, verb, func(fn func(storage.Tx) error) error {
-			err := m.byID.UpdateID(ctx, id, fn)
+		return m.attempts(ctx, verb, func(inTx func(storage.Tx) error) error {
+			err := m.byID.UpdateID(ctx, id, inTx)
 			if absent(err) {
 				err = &fromTx{errGone}
 			}
@@ -81,10 +82,10 @@ func (m *Manager) updateByID(ctx context.Context, verb *call, id ID, fn func(tx 
 	return m.update(ctx, verb, rec.Subject, fn)
 }
 
-// ifProven returns fn for a transaction that begins with the text p, of the prefix of m, and no record. It fails with
-// errUnproven, and has no effect, unless p is the current or the previous text of its token by what tx
-// reads, and ctx proves the key of a bound token. Then the caller reads the record as it would without a
-// storage.IDUpdater, and refuses p by that.
+// ifProven returns fn for a transaction that begins with the text p, of the prefix of m, and no record.
+// The transaction fails with errUnproven, and has no effect, unless p is the current or the previous text
+// of its token by what tx reads, and ctx proves the key of a bound token. After errUnproven the caller
+// reads the record as it would without a storage.IDUpdater, and refuses p by that.
 func (m *Manager) ifProven(ctx context.Context, p *presented, fn func(tx storage.Tx, now time.Time) error) func(tx storage.Tx, now time.Time) error {
 	return func(tx storage.Tx, now time.Time) error {
 		rec, err := getIn(tx, p.cred.ID())

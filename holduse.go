@@ -19,12 +19,12 @@ import (
 // Then Use records nothing and returns nil until the connection is cut.
 //
 // Once Context has ended, Use returns context.Cause of it and tells Observe nothing: of a token
-// that died or was suspended the cause is a *Rejection, as of Authenticate. Use may refuse before the cut. It may
-// also return nil for a short time after the end. On ErrUnauthenticated go on reading: the cut ends
-// Context, which closes the connection. For a token with a budget (Grant.MaxUses) Use returns
-// ErrNotRenewable, and spends nothing. Any other error means that Use could not tell: it is one of
-// the store or of ctx, or ErrClock. A use that could not be recorded is good, and Observe is told,
-// as by Authenticate. Use may be called concurrently.
+// that died or was suspended the cause is a *Rejection, as of Authenticate. Use may refuse before
+// the cut. It may also return nil for a short time after the end. On ErrUnauthenticated go on
+// reading: the cut ends Context, which closes the connection. For a token with a budget
+// (Grant.MaxUses) Use returns ErrNotRenewable, and spends nothing. Any other error means that Use
+// could not tell: it is one of the store or of ctx, or ErrClock. A use that could not be recorded
+// is good, and Observe is told, as by Authenticate. Use may be called concurrently.
 func (h *Hold) Use(ctx context.Context) (err error) {
 	if held := h.Context(); held.Err() != nil {
 		return h.countUseAfterEnd(context.Cause(held))

@@ -120,11 +120,11 @@ func (m *Manager) deriveRequested(rec *storage.Record, c *bearer.Credential) boo
 	return false
 }
 
-// issue draws the random parts of the token and stores its record.
+// issue is transact with store.
 func (d *draft) issue(ctx context.Context, verb *call) error { return d.transact(ctx, verb, d.store) }
 
-// transact draws the random parts of the token and runs fn in a transaction of the subject. It
-// does so again if a new epoch begins meanwhile.
+// transact draws the TTL and runs attempt with fn, a transaction of the subject: again if a new epoch
+// begins meanwhile.
 func (d *draft) transact(ctx context.Context, verb *call, fn func(storage.Tx) error) error {
 	if err := d.grant.drawTTL(&d.m.policy); err != nil {
 		return err
@@ -136,7 +136,7 @@ func (d *draft) transact(ctx context.Context, verb *call, fn func(storage.Tx) er
 	})
 }
 
-// attempt draws a credential and runs fn once. If the ID is taken, it draws another one.
+// attempt draws a credential by mint and runs fn. If the ID is taken, attempt does both again.
 func (d *draft) attempt(ctx context.Context, verb *call, fn func(storage.Tx) error) (err error) {
 	for range mintAttempts {
 		if err = d.mint(d.m.now(), d.grant.Subject); err != nil {

@@ -16,8 +16,8 @@ import (
 )
 
 // Manager issues, authenticates, renews and ends tokens in one store under one policy and
-// one prefix. It is safe for concurrent use. Any number of Managers may share a store. A Manager
-// has goroutines for held connections (Hold) and for Await of a DeviceLogin alone. Make one with New.
+// one prefix. It is safe for concurrent use. Any number of Managers may share a store. New makes a
+// Manager. It has goroutines only for held connections (Hold) and for Await of its DeviceLogins.
 type Manager struct {
 	store     storage.Store
 	reader    *table.Reader     // of store
@@ -54,8 +54,8 @@ func New(store storage.Store, cfg Config) (*Manager, error) {
 	return newManager(store, cfg, nil)
 }
 
-// newManager is New. On a store that neither keeps marks nor shares any, the Manager uses
-// shared, or marks of its own if shared is nil.
+// newManager is New. On a store that is neither a storage.Marker nor a storage.MarkSharer, the Manager
+// uses shared, or marks of its own if shared is nil.
 func newManager(store storage.Store, cfg Config, shared *storage.Marks) (*Manager, error) {
 	if isNil(store) {
 		return nil, fmt.Errorf("%w: store is nil; memory.New and bolt.Open make one", ErrInvalidConfig)

@@ -58,8 +58,8 @@ type PairConfig struct {
 	// Each refresh stores the instant at which its grace ends; at that instant the texts are
 	// dead. A repeated answer does not prolong the grace and writes nothing, and Observe is told
 	// EventRepeated. 0 means 10 seconds, or Access.Policy.TTL if that is shorter. The most is 60
-	// seconds, or that TTL if shorter. NoGrace is none. If the Grant.TTL of a session is
-	// shorter than the grace, it is its grace.
+	// seconds, or that TTL if shorter. NoGrace is none. A session whose Grant.TTL is shorter
+	// than the grace has that TTL as its grace.
 	Grace time.Duration
 }
 

@@ -84,7 +84,10 @@ func (p *Pairs) refreshAtOnce(ctx context.Context, verb *call, refreshToken stri
 
 // reused returns the refusal of a spent text of the session tok, which is dead.
 func reused(tok *Token, p *presented) *Rejection {
-	return &Rejection{Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.Generation(), At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote}
+	return &Rejection{
+		Err: ErrReused, ID: tok.ID, Subject: tok.Subject, Generation: p.cred.Generation(),
+		At: deadFrom(tok), Reason: tok.EndReason, EndedBy: tok.EndedBy, EndNote: tok.EndNote,
+	}
 }
 
 // refreshing is one Refresh. Its transaction may run more than once, and sets the results each

@@ -57,8 +57,8 @@ type spending struct {
 	later   bool // the token ends with the last of its connections
 }
 
-// inTx is the transaction. A caller that finds the last use spent by another one is given a
-// repetition of that, if there may be one.
+// inTx is the transaction. A caller that finds the last use spent by another caller gets a repetition
+// of that use, if repeatable says so.
 func (s *spending) inTx(tx storage.Tx, now time.Time) error {
 	m := s.m
 	s.renewed, s.later = false, false

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Start is the instant at which a StepClock starts. It has a part below the millisecond, so that rounding is exercised, and is
-// not the zero of any count.
+// Start is the instant at which a StepClock starts. It has a part below the millisecond, so that
+// rounding is exercised, and is not the zero of any count.
 var Start = time.Date(2026, 1, 5, 9, 0, 0, 123_456_789, time.UTC)
 
 // StartMilli is Start as lapse sees it.

@@ -1,6 +1,7 @@
 // Package recordext encodes the extension of a record: the fields that only some records have.
 // These are the family and the parent, the budget of uses, the epoch, the kind with the rotations,
-// the fields of later.go, and the sealed text. Stores keep the extension behind the fields that every record has.
+// the fields of later.go, and the sealed text. Stores keep the extension behind the fields that
+// every record has.
 package recordext
 
 import (

@@ -9,5 +9,6 @@
 //
 // Open first removes the new files that a crash has left beside the store, such as that of a
 // Compact. It writes nothing else before it has found no damage, or has passed the damage. Then it
-// converts a file of an earlier schema, makes a repaired file whole, and removes a log that the tree does not need.
+// converts a file of an earlier schema, makes a repaired file whole, and removes a log that the
+// tree does not need.
 package recovery

@@ -70,7 +70,8 @@ type Options struct {
 	FlushEvery time.Duration
 
 	// ProbeEvery is how often the store proves that it hears the notices of other processes: every
-	// millisecond at most; 0: every quarter of a second. A proof that takes longer than eight times as long ends all watches.
+	// millisecond at most; 0: every quarter of a second. A proof that takes longer than eight times
+	// as long ends all watches.
 	ProbeEvery time.Duration
 
 	// ListenDSN leads to the server itself, where the DSN leads to a pooler; "": the DSN.

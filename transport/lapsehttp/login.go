@@ -13,10 +13,10 @@ import (
 	"github.com/seed-55daa01a/lapse"
 )
 
-// LogIn returns the handler of a log-in of a program's own users, for its own clients. The body is a
-// JSON object that is decoded into C, with no name that C has not, and none twice, also in another case;
-// verifiers say whose credentials they are (lapse.Identify), and the session is issued by ServerOptions.Grant. The answer is that of RFC 6749
-// section 5.1, with both texts.
+// LogIn returns the handler of a log-in of a program's own users, for its own clients. The body is
+// a JSON object that is decoded into C, with no name that C has not, and none twice, also in
+// another case; verifiers say whose credentials they are (lapse.Identify), and the session is
+// issued by ServerOptions.Grant. The answer is that of RFC 6749 section 5.1, with both texts.
 //
 // Credentials that are wrong, or whose subject is refused, are 400 with invalid_grant, and a body that
 // is no such object is 400 with invalid_request. Another media type is 415, so that no form of another
@@ -87,8 +87,9 @@ func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 	return true
 }
 
-// namedOnce reads one value, which is valid, and reports whether no object of it has a name twice. Names are the
-// same if encoding/json decodes them into the same field: it ignores case, and keeps the last one.
+// namedOnce reads one value, which is valid, and reports whether no object of it has a name twice.
+// Names are the same if encoding/json decodes them into the same field: it ignores case, and keeps
+// the last one.
 func namedOnce(tokens *json.Decoder) bool {
 	begin, err := tokens.Token()
 	kind, nested := begin.(json.Delim)
