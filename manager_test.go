@@ -576,7 +576,7 @@ func TestClocksAgree(t *testing.T) {
 // die one after the other: of idleness, at the cap, by Expire.
 func liveADay(t *testing.T, m *lapse.Manager, now func() time.Time, wait func(time.Duration)) []string {
 	t.Helper()
-	d := diary{t: t, m: m, now: now}
+	d := diary{t: t, m: m, now: func() time.Time { return now().UTC() }}
 	for _, step := range []struct {
 		wait time.Duration
 		do   func()
