@@ -980,11 +980,19 @@ func (c *tickWall) pass(d time.Duration) {
 // after each operation, those of transactions included.
 type tickStore struct {
 	*memory.Store
+	verbs   bool // between is called for the operations of verbs alone
 	mu      sync.Mutex
 	between func() // one at a time
 }
 
-func (s *tickStore) step() {
+// ofVerb marks the contexts of the verbs. The scheduler of held connections has contexts of its own, and its
+// operations run beside those of the verb: an epoch that begins with one of them may begin at any moment.
+type ofVerb struct{}
+
+func (s *tickStore) step(ctx context.Context) {
+	if s.verbs && ctx.Value(ofVerb{}) == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.between != nil {
@@ -1001,77 +1009,78 @@ func (s *tickStore) set(f func()) (before func()) {
 }
 
 func (s *tickStore) Get(ctx context.Context, id storage.ID) (storage.Record, error) {
-	s.step()
-	defer s.step()
+	s.step(ctx)
+	defer s.step(ctx)
 	return s.Store.Get(ctx, id)
 }
 
 func (s *tickStore) Page(ctx context.Context, after string, n int) ([]storage.Record, string, error) {
-	s.step()
-	defer s.step()
+	s.step(ctx)
+	defer s.step(ctx)
 	return s.Store.Page(ctx, after, n)
 }
 
 func (s *tickStore) PageFor(store storage.Store) bool { return store == storage.Store(s) }
 
 func (s *tickStore) Touch(ctx context.Context, id storage.ID, use storage.Use) error {
-	s.step()
-	defer s.step()
+	s.step(ctx)
+	defer s.step(ctx)
 	return s.Store.Touch(ctx, id, use)
 }
 
 func (s *tickStore) Sweep(ctx context.Context, before time.Time, limit int) (int, error) {
-	s.step()
-	defer s.step()
+	s.step(ctx)
+	defer s.step(ctx)
 	return s.Store.Sweep(ctx, before, limit)
 }
 
 func (s *tickStore) List(ctx context.Context, f storage.Filter) iter.Seq2[storage.Record, error] {
-	return s.around(s.Store.List(ctx, f))
+	return s.around(ctx, s.Store.List(ctx, f))
 }
 
-func (s *tickStore) around(records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
+func (s *tickStore) around(ctx context.Context, records iter.Seq2[storage.Record, error]) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
-		s.step()
+		s.step(ctx)
 		for rec, err := range records {
-			if s.step(); !yield(rec, err) {
+			if s.step(ctx); !yield(rec, err) {
 				return
 			}
 		}
-		s.step()
+		s.step(ctx)
 	}
 }
 
 func (s *tickStore) Update(ctx context.Context, subject string, fn func(storage.Tx) error) error {
-	s.step()
-	defer s.step()
+	s.step(ctx)
+	defer s.step(ctx)
 	return s.Store.Update(ctx, subject, func(tx storage.Tx) error {
-		s.step()
-		defer s.step()
-		return fn(&tickTx{tx, s})
+		s.step(ctx)
+		defer s.step(ctx)
+		return fn(&tickTx{tx, s, ctx})
 	})
 }
 
 type tickTx struct {
 	storage.Tx
-	s *tickStore
+	s   *tickStore
+	ctx context.Context
 }
 
 func (x *tickTx) Get(id storage.ID) (storage.Record, error) {
-	x.s.step()
-	defer x.s.step()
+	x.s.step(x.ctx)
+	defer x.s.step(x.ctx)
 	return x.Tx.Get(id)
 }
 
 func (x *tickTx) Put(r storage.Record) error {
-	x.s.step()
-	defer x.s.step()
+	x.s.step(x.ctx)
+	defer x.s.step(x.ctx)
 	return x.Tx.Put(r)
 }
 
-func (x *tickTx) Records() iter.Seq2[storage.Record, error] { return x.s.around(x.Tx.Records()) }
+func (x *tickTx) Records() iter.Seq2[storage.Record, error] { return x.s.around(x.ctx, x.Tx.Records()) }
 func (x *tickTx) Living(now time.Time) iter.Seq2[storage.Record, error] {
-	return x.s.around(x.Tx.Living(now))
+	return x.s.around(x.ctx, x.Tx.Living(now))
 }
 
 // tickWorld is a store with all that a verb can be asked about, and who asks.
@@ -1099,9 +1108,9 @@ type tickWorld struct {
 
 func newTickWorld(t *testing.T, guard ClockGuard) *tickWorld {
 	t.Helper()
-	ctx, release := context.WithCancel(context.Background())
+	ctx, release := context.WithCancel(context.WithValue(context.Background(), ofVerb{}, true))
 	t.Cleanup(release)
-	w := &tickWorld{t: t, ctx: ctx, clock: newTickWall(), store: &tickStore{Store: memory.New()}, text: map[ID]string{}}
+	w := &tickWorld{t: t, ctx: ctx, clock: newTickWall(), store: &tickStore{Store: memory.New(), verbs: true}, text: map[ID]string{}}
 	admit := func(context.Context, Token) error { return nil }
 	foreign := func(text string) (string, []byte, bool) {
 		f := tickForeign(text)
@@ -1279,7 +1288,7 @@ var tickVerbs = []tickVerb{
 	{"Manager.List within", func(w *tickWorld) ([]string, error) { return w.list(w.m.List(w.ctx, Query{Within: NoLimit})) }},
 	{"Manager.Count", func(w *tickWorld) ([]string, error) { return tickNone(w.m.Count(w.ctx, Query{Live: true})) }},
 	{"Manager.Holds", func(w *tickWorld) ([]string, error) {
-		h, err := w.m.Hold(w.ctx, w.plain.Bearer)
+		h, err := w.m.Hold(context.Background(), w.plain.Bearer)
 		if err == nil {
 			w.t.Cleanup(h.Release)
 		}
