@@ -14,12 +14,26 @@ import (
 // echo is a server that answers each line with the same line, and says which lines have come. It ends the
 // connection of a client that says bye.
 func echo(t *testing.T) (dsn string, heard <-chan string) {
+	lines := make(chan string, 100)
+	dsn = serve(t, func(conn net.Conn) {
+		for in := bufio.NewScanner(conn); in.Scan(); {
+			lines <- in.Text()
+			if in.Text() == "bye" {
+				return
+			}
+			fmt.Fprintln(conn, in.Text())
+		}
+	})
+	return dsn, lines
+}
+
+// serve returns the DSN of a server that calls handle for each connection, and then closes the connection.
+func serve(t *testing.T, handle func(net.Conn)) (dsn string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	lines := make(chan string, 100)
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -28,17 +42,11 @@ func echo(t *testing.T) (dsn string, heard <-chan string) {
 			}
 			go func() {
 				defer conn.Close()
-				for in := bufio.NewScanner(conn); in.Scan(); {
-					lines <- in.Text()
-					if in.Text() == "bye" {
-						return
-					}
-					fmt.Fprintln(conn, in.Text())
-				}
+				handle(conn)
 			}()
 		}
 	}()
-	return "postgres://" + l.Addr().String() + "/x", lines
+	return "postgres://" + l.Addr().String() + "/x"
 }
 
 // ask sends a line through p, and returns whether the same line comes back within patience.
@@ -194,31 +202,16 @@ func TestCutWithoutAnswer(t *testing.T) {
 // TestCutOfAChattyServer: a cut between the two sides has happened, too, where the server sends all the time, so that
 // the other direction resets both sides before the bytes have reached the server.
 func TestCutOfAChattyServer(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				for err == nil {
-					_, err = conn.Write([]byte("news\n"))
-				}
-			}()
+	p, err := StartProxy(serve(t, func(conn net.Conn) {
+		for err := error(nil); err == nil; {
+			_, err = conn.Write([]byte("news\n"))
 		}
-	}()
-	p, err := StartProxy("postgres://" + l.Addr().String() + "/x")
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	for range 200 {
+	for range 1000 {
 		conn, err := net.Dial("tcp", p.listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
