@@ -9,10 +9,11 @@ import (
 // Errors of Open for damage. Options.Repair passes all of them, except ErrFileMissing.
 var (
 	ErrMetaLost = fmt.Errorf("%w: one of its two meta pages is lost; look at the disk; Options.Repair opens the file by the other one, "+
-		"and what was acknowledged is there, unless the process crashed in its first write", storage.ErrCorrupt)
+		"and what was acknowledged is there, unless two crashes in a row came in the middle of a write", storage.ErrCorrupt)
 	ErrChanged = fmt.Errorf("%w: its records are not the ones that lapse wrote last: another program has changed them, or a page is lost or older than the others, "+
 		"which cannot be told apart; restore a backup, or open the file as it is with Options.Repair", storage.ErrCorrupt)
-	ErrStale = fmt.Errorf("%w: the last commit lost a page; restore a backup, or open the file as it is with Options.Repair", storage.ErrCorrupt)
+	ErrStale = fmt.Errorf("%w: the last commit lost a page, or another program has committed twice without changes, "+
+		"which cannot be told apart; restore a backup, or open the file as it is with Options.Repair", storage.ErrCorrupt)
 
 	ErrLogMissing = fmt.Errorf("%w: the log that belongs to it is missing, and what was written last with it; put the file ending in -lapse beside it, "+
 		"or open it without with Options.Repair", storage.ErrCorrupt)

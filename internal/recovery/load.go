@@ -150,18 +150,24 @@ func (rec *Recovered) put(key, value []byte) (whole bool) {
 // damaged (found), or only checksums (sealed). It does not fit if an ID is damaged, or if both
 // checksums and other bytes are: that looks the same as a page that is older than the others.
 //
-// Each transaction of lapse writes its own number into the state. If the number is lower than that
-// of the newest meta page, another program has committed since, or the page with the state is an
-// old one. In the latter case the older meta page leads to a newer state. A number above that of
-// the newest meta page is that of a file that was copied record by record.
+// The state has the number of the transaction after the one that wrote the state. If that is lower
+// than the number of the newest meta page, another program has committed since, or the page with the
+// state is an old one. Where both meta pages lead to that page, the older one tells: lapse writes no
+// list of free pages, and each transaction of lapse without changes follows one that wrote the state.
+// Otherwise the older meta page leads to a newer state than an old page. A number above that of the
+// newest meta page is that of a crash between the two transactions of a write, or of a file that was
+// copied record by record.
 func (rec *Recovered) judge() error {
+	newest, before := rec.metas.Newest, rec.metas.Older
 	switch {
 	case rec.found != rec.State.Sum && rec.sealed != rec.State.Sum:
 		return ErrChanged
-	case rec.State.Tx >= rec.metas.Newest.Tx || rec.metas.Lost != nil:
+	case rec.State.Tx >= newest.Tx || rec.metas.Lost != nil:
 		return nil
+	case newest.Root == before.Root && before.Tx > rec.State.Tx && !before.HasFreelist():
+		return ErrStale
 	}
-	older, err := tree.ReadState(rec.File, rec.metas.Older)
+	older, err := tree.ReadState(rec.File, before)
 	switch {
 	case errors.Is(err, boltfile.ErrNoBucket):
 		return nil

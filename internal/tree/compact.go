@@ -59,7 +59,7 @@ func SyncName(path string) error {
 
 // CopyFrom makes t, a new file, a durable copy of old, with the mode and the owner of old.
 func (t *Tree) CopyFrom(old *Tree) error {
-	t.CommitTx, t.State, t.space = old.CommitTx, old.State, old.space
+	t.CommitTx, t.SyncDB, t.State, t.space = old.CommitTx, old.SyncDB, old.State, old.space
 	if err := t.Open(); err != nil {
 		return err
 	}

@@ -33,7 +33,8 @@ type Tree struct {
 
 	Reader *Reading // the last one; nil: there was none
 
-	CommitTx func(*bbolt.Tx) error // bbolt's Commit; tests replace it by a disk that fails
+	CommitTx func(*bbolt.Tx) error // bbolt's Commit and Sync; tests replace them by a disk that fails
+	SyncDB   func(*bbolt.DB) error
 }
 
 var (
@@ -47,8 +48,8 @@ type opened struct {
 	File  *os.File    // bbolt's own, locked
 	Info  os.FileInfo // of the file; Check compares it with the file at Path
 	DB    *bbolt.DB   // nil: bbolt does not have it open
-	pin   *bbolt.Tx   // reads the state before the last transaction; nil: nothing is pinned
 	State wire.State  // as the last transaction wrote it
+	tried uint64      // the State.Tx of the last transaction that was begun
 	head  boltfile.Head
 	size  int64 // the file has at least so many bytes, unless it was cut
 	space int   // length of bbolt's map of the file
@@ -59,7 +60,7 @@ type opened struct {
 
 // New returns the tree in the file f, which is at path. bbolt does not have f open yet.
 func New(f *os.File, path string) *Tree {
-	return &Tree{Turn: turn.New(), opened: opened{File: f}, Path: path, CommitTx: (*bbolt.Tx).Commit}
+	return &Tree{Turn: turn.New(), opened: opened{File: f}, Path: path, CommitTx: (*bbolt.Tx).Commit, SyncDB: (*bbolt.DB).Sync}
 }
 
 // allocSize returns the least number of bytes by which bbolt lets a file of that size grow.
@@ -86,7 +87,7 @@ func (t *Tree) Open() error {
 	t.space = max(t.space, mapSize(info.Size()))
 	opts := &bbolt.Options{
 		Timeout: time.Second, NoStatistics: true, PageSize: pageSize, InitialMmapSize: t.space,
-		NoFreelistSync: true,                    // transact decides; without, Open itself would commit after a crash
+		NoFreelistSync: true,                    // see repeatMeta; and bbolt would commit while it opens a file without the list
 		FreelistType:   bbolt.FreelistArrayType, // the other type breaks up free pages that lie in a row (TestChurnOfAny)
 		OpenFile:       func(string, int, os.FileMode) (*os.File, error) { return t.File, nil },
 	}
@@ -101,7 +102,7 @@ func (t *Tree) Open() error {
 		return err
 	}
 	t.DB.AllocSize = allocSize(info.Size()) // of bbolt's own transactions; transact sets it for ours
-	t.DB.MaxSize = t.space                  // or bbolt would map the file again, and wait for the pin for ever
+	t.DB.MaxSize = t.space                  // or bbolt would map the file again, and wait for a Reading
 	t.broken, t.Info, t.size = false, info, info.Size()
 	t.Length.Store(t.size)
 	if t.Suspect = t.noteHead(); t.Suspect != nil {
@@ -177,7 +178,7 @@ func (t *Tree) readState() error {
 		return err
 	}
 	st, err := ReadState(t.File, metas.Newest)
-	if err == nil && st.Tx != t.State.Tx && st.Tx != t.State.Tx+1 {
+	if err == nil && st.Tx != t.State.Tx && st.Tx != t.tried {
 		return errOverwritten
 	}
 	if err == nil {
@@ -186,20 +187,19 @@ func (t *Tree) readState() error {
 	return err
 }
 
-// Release cuts the Reading off, ends the pin and has bbolt close the file. If bbolt does not have
+// Release cuts the Reading off and has bbolt close the file. If bbolt does not have
 // the file open, Release does nothing.
 func (t *Tree) Release() error {
 	if t.DB == nil {
 		return nil
 	}
 	t.Cut(errReopened)
-	err := t.rollback(t.pin)
 	db := t.DB
-	t.DB, t.pin = nil, nil
+	t.DB = nil
 	if t.broken {
 		return errors.Join(localfile.Unlock(t.File), t.File.Close())
 	}
-	return errors.Join(err, guard(db.Close))
+	return guard(db.Close)
 }
 
 // begin begins a transaction of bbolt.

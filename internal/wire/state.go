@@ -21,7 +21,7 @@ type State struct {
 	NeedsLog   bool     // the file may miss groups of the log
 	Named      bool     // the name that the file had at this write is durable
 	Superseded [16]byte // the ID of the log of a store that this file has replaced; zero: none
-	Tx         uint64   // the transaction of bbolt that wrote the state
+	Tx         uint64   // of the transaction of bbolt after the one that wrote the state
 	Sum        Sum      // of all records
 }
 

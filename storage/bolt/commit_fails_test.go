@@ -10,33 +10,46 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// TestCommitOfBboltFails fails each of the first four, written or not, in both modes, that of Close included: what was
-// acknowledged is there, what failed is not, what was to be ended stays ended from then on, and
-// the next write goes through.
+// TestCommitOfBboltFails fails each of the first four, written or not, or the sync behind a second one, in both
+// modes, that of Close included: what was acknowledged is there, what failed is not, what was to be
+// ended stays ended from then on, and the next write goes through. Before that, another program may
+// have committed to the file.
 func TestCommitOfBboltFails(t *testing.T) {
 	for fails := range 4 {
-		for _, happens := range []bool{false, true} {
-			t.Run(fmt.Sprintf("commit %d, written %v", fails, happens), func(t *testing.T) {
-				inBoth(t, lazy, func(t *testing.T, opts *Options) { commitFails(t, opts, fails, happens) })
-			})
+		for _, how := range []string{"not written", "written", "not synced"} {
+			if how == "not synced" && fails%2 == 0 {
+				continue // bbolt itself syncs the first commit of two
+			}
+			for _, others := range []int{0, 3} {
+				t.Run(fmt.Sprintf("commit %d, %s, after %d of another program", fails, how, others), func(t *testing.T) {
+					inBoth(t, lazy, func(t *testing.T, opts *Options) { commitFails(t, opts, fails, how, others) })
+				})
+			}
 		}
 	}
 }
 
-func commitFails(t *testing.T, opts *Options, fails int, happens bool) {
+func commitFails(t *testing.T, opts *Options, fails int, how string, others int) {
 	path, _ := makeFileIn(t, quickDir(t), 10)
+	foreign(t, path, nil, others, idle)
 	s := open(t, path, opts)
 	commits := 0
 	s.tree.Turn.Take()
 	s.tree.CommitTx = func(btx *bbolt.Tx) error {
 		commits++
 		switch {
-		case commits-1 != fails:
+		case commits-1 != fails, how == "not synced":
 			return btx.Commit()
-		case happens:
+		case how == "written":
 			return errors.Join(btx.Commit(), errDisk)
 		}
 		return errDisk
+	}
+	s.tree.SyncDB = func(db *bbolt.DB) error {
+		if how == "not synced" && commits-1 == fails {
+			return errDisk
+		}
+		return db.Sync()
 	}
 	s.tree.Turn.Give()
 	want := make(truth)

@@ -76,7 +76,7 @@ func (h *past) lost(n, before int) (files [][]byte) {
 	return files
 }
 
-// TestLostPages: a file of which one page is as it was one, two or three transactions before is
+// TestLostPages: a file of which one page is as it was one to eight transactions before is
 // refused, or holds everything. With Repair it opens, unless bbolt could not use it.
 func TestLostPages(t *testing.T) {
 	h := makePast(t)
@@ -84,11 +84,11 @@ func TestLostPages(t *testing.T) {
 	path := filepath.Join(dir, "tokens.db")
 	refused, opened, repaired := 0, 0, 0
 	for n := range h.files {
-		if h.holds[n] == nil || n < 3 {
+		if h.holds[n] == nil {
 			continue
 		}
-		for back := 1; back <= 3; back++ {
-			if !sample.Every(3, n+back) {
+		for back := 1; back <= min(n, 8); back++ {
+			if !sample.Every(8, n+back) {
 				continue
 			}
 			for _, file := range h.lost(n, n-back) {
@@ -156,15 +156,20 @@ func TestJudge(t *testing.T) {
 	for _, row := range []struct {
 		name         string
 		older, newer func(*testing.T, *bbolt.Tx) error
+		noList       bool // of free pages
 		want         error
 	}{
-		{"as lapse writes", tx(0), tx(0), nil},
-		{"another program's last", tx(0), nothing, nil},
-		{"another program's both", nothing, nothing, nil},
-		{"another program's first", nothing, tx(0), nil},
-		{"copied record by record", tx(-100), tx(-100), nil},
-		{"the state is from before", tx(0), tx(2), recovery.ErrStale},
-		{"the state is from long before", tx(1), tx(7), recovery.ErrStale},
+		{"as lapse writes", tx(-1), nothing, true, nil},
+		{"another program's last, without a list", tx(0), nothing, true, nil},
+		{"the page of both is from before", tx(1), nothing, true, recovery.ErrStale},
+		{"another program has committed twice", tx(1), nothing, false, nil},
+		{"as earlier versions wrote", tx(0), tx(0), false, nil},
+		{"another program's last", tx(0), nothing, false, nil},
+		{"another program's both", nothing, nothing, false, nil},
+		{"another program's first", nothing, tx(0), false, nil},
+		{"copied record by record", tx(-100), tx(-100), false, nil},
+		{"the state is from before", tx(0), tx(2), false, recovery.ErrStale},
+		{"the state is from long before", tx(1), tx(7), false, recovery.ErrStale},
 		{"the older state is lost", func(_ *testing.T, btx *bbolt.Tx) error {
 			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), []byte("?"))
 		}, func(t *testing.T, btx *bbolt.Tx) error {
@@ -175,24 +180,24 @@ func TestJudge(t *testing.T) {
 				st.Sum.Add(r.ID[:], v)
 			}
 			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), st.Encode())
-		}, recovery.ErrStale},
+		}, false, recovery.ErrStale},
 		{"the state is no state", tx(0), func(_ *testing.T, btx *bbolt.Tx) error {
 			return btx.Bucket([]byte(tree.MetaBucket)).Put([]byte(stateKey), make([]byte, 69))
-		}, storage.ErrCorrupt},
+		}, false, storage.ErrCorrupt},
 		{"there is no state", tx(0), func(_ *testing.T, btx *bbolt.Tx) error {
 			return btx.Bucket([]byte(tree.MetaBucket)).Delete([]byte(stateKey))
-		}, storage.ErrCorrupt},
+		}, false, storage.ErrCorrupt},
 		{"other records", tx(0), func(t *testing.T, btx *bbolt.Tx) error {
 			return errors.Join(tx(0)(t, btx), changing((*bbolt.Bucket).Delete, record(3).ID)(btx))
-		}, recovery.ErrChanged},
+		}, false, recovery.ErrChanged},
 		{"another number of records", tx(0), func(t *testing.T, btx *bbolt.Tx) error {
 			return restate(t, btx, func(st *wire.State) { st.Tx = uint64(btx.ID()); st.Sum.Records++ })
-		}, recovery.ErrChanged},
+		}, false, recovery.ErrChanged},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			path, _ := makeFileIn(t, quickDir(t), 5)
 			for _, commit := range []func(*testing.T, *bbolt.Tx) error{row.older, row.newer} {
-				foreign(t, path, nil, 1, func(btx *bbolt.Tx) error { return commit(t, btx) })
+				foreign(t, path, &bbolt.Options{NoFreelistSync: row.noList}, 1, func(btx *bbolt.Tx) error { return commit(t, btx) })
 			}
 			if row.want != nil {
 				refusedAs(t, path, nil, row.want)

@@ -28,7 +28,6 @@ func mutations() []mutation {
 		from, to int // the bytes of the page where a bit flips
 	}{
 		{"bit in a meta page", kindMeta, 0, pageHeader + metaLen},
-		{"bit in the freelist", kindList, 0, 256},
 		{"bit in a branch", kindBranch, 0, 2048},
 		{"bit in a leaf's header", kindLeaf, 0, pageHeader},
 		{"bit in a leaf's elements", kindLeaf, pageHeader, pageHeader + 3*pageElement},
@@ -152,7 +151,7 @@ func (s *specimen) pick(r *rand.Rand, kind pageKind) int {
 
 // any returns where a page begins, every kind being as likely.
 func (s *specimen) any(r *rand.Rand) int {
-	kinds := []pageKind{kindMeta, kindList, kindBranch, kindLeaf, kindOverflow, kindFree}
+	kinds := []pageKind{kindMeta, kindBranch, kindLeaf, kindOverflow, kindFree}
 	return s.pick(r, kinds[r.IntN(len(kinds))])
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -22,12 +24,11 @@ type specimen struct {
 	pages    map[pageKind][]int
 }
 
-// pageKind is what a page of a specimen is for.
+// pageKind is what a page of a specimen is for, mostly in the words of bbolt's PageInfo.
 type pageKind string
 
 const (
 	kindMeta     pageKind = "meta"
-	kindList     pageKind = "freelist"
 	kindBranch   pageKind = "branch"
 	kindLeaf     pageKind = "leaf"
 	kindOverflow pageKind = "overflow" // goes on with a leaf
@@ -171,6 +172,7 @@ func versionPath(dir string, n int) string { return filepath.Join(dir, fmt.Sprin
 // readSpecimen reads what makeSpecimen has left in dir.
 func readSpecimen(dir string) (*specimen, error) {
 	s := &specimen{pages: make(map[pageKind][]int)}
+	last := 0
 	for n := 0; ; n++ {
 		file, err := os.ReadFile(versionPath(dir, n))
 		if os.IsNotExist(err) && n > 0 {
@@ -183,47 +185,43 @@ func readSpecimen(dir string) (*specimen, error) {
 		if err != nil {
 			return nil, err
 		}
+		last = n
 		s.versions, s.logs = append(s.versions, file), append(s.logs, beside)
 	}
 	s.foreign, _ = os.ReadFile(filepath.Join(dir, foreignLog))
-	s.sort()
-	return s, nil
+	return s, s.sort(versionPath(dir, last))
 }
 
 func (s *specimen) file() []byte { return s.versions[len(s.versions)-1] }
 
 func (s *specimen) log() []byte { return s.logs[len(s.logs)-1] }
 
-// sort finds out what each page is.
-func (s *specimen) sort() {
-	file, page := s.file(), pageSize
-	number := func(at int) int { return numberAt(file, at) }
-	meta := newest(file) + pageHeader
-	list := number(meta+metaFreelist) * page
-	free := make(map[int]bool)
-	for n := range int(binary.NativeEndian.Uint16(file[list+pageCount:])) {
-		free[number(list+pageHeader+8*n)] = true
+// sort finds out what each page is, of the file at path and of the log.
+func (s *specimen) sort(path string) error {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true})
+	if err != nil {
+		return err
 	}
-	s.pages[kindMeta] = []int{0, page}
-	for id := 2; id < number(meta+metaPages); id++ {
-		at, overflow := id*page, 0
-		kind := map[uint16]pageKind{branchPage: kindBranch, leafPage: kindLeaf, freelistPage: kindList}[binary.NativeEndian.Uint16(file[at+pageFlags:])]
-		if free[id] {
-			kind = kindFree
-		} else {
-			overflow = int(binary.NativeEndian.Uint32(file[at+pageOverflow:]))
+	defer db.Close()
+	err = db.View(func(btx *bbolt.Tx) error {
+		for id := 0; id < int(btx.Size()/pageSize); {
+			info, err := btx.Page(id)
+			if err != nil {
+				return err
+			}
+			s.pages[pageKind(info.Type)] = append(s.pages[pageKind(info.Type)], id*pageSize)
+			for id++; info.Type != string(kindFree) && info.OverflowCount > 0; id, info.OverflowCount = id+1, info.OverflowCount-1 {
+				s.pages[kindOverflow] = append(s.pages[kindOverflow], id*pageSize)
+			}
 		}
-		s.pages[kind] = append(s.pages[kind], at)
-		for range overflow {
-			id++
-			s.pages[kindOverflow] = append(s.pages[kindOverflow], id*page)
-		}
-	}
-	for at := 0; at < len(s.log()) && len(s.logs) > 1; at += page {
-		if !bytes.Equal(s.log()[at:at+page], s.logs[len(s.logs)-2][at:at+page]) {
+		return nil
+	})
+	for at := 0; at < len(s.log()) && len(s.logs) > 1; at += pageSize {
+		if !bytes.Equal(s.log()[at:at+pageSize], s.logs[len(s.logs)-2][at:at+pageSize]) {
 			s.pages[kindLog] = append(s.pages[kindLog], at)
 		}
 	}
+	return err
 }
 
 // firstKey returns the first key of the leaf that begins at, nil if it has none

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
@@ -81,7 +83,11 @@ func work(path string) {
 	}
 	fmt.Println(saidOpened)
 	if p.plant == noSync {
-		s.tree.DB.NoSync = true
+		s.tree.CommitTx = func(btx *bbolt.Tx) error {
+			btx.DB().NoSync = true
+			return btx.Commit()
+		}
+		s.tree.SyncDB = func(*bbolt.DB) error { return nil }
 	}
 	w := &workload{plan: p, store: s, next: p.first}
 	for n := range owners {

@@ -54,9 +54,9 @@ func TestWritesAreSynced(t *testing.T) {
 	}
 }
 
-// TestFreeListIsInTheFile: after each write, and at the end of a checkpoint, the file has the list
-// of its free pages, so that no program has to make one when it opens the file.
-func TestFreeListIsInTheFile(t *testing.T) {
+// TestBothMetaPages: after each write, and at the end of a checkpoint, both meta pages lead to the same
+// pages, and none of these is a list of free pages.
+func TestBothMetaPages(t *testing.T) {
 	path, _ := makeFile(t, 0)
 	s, err := Open(path, nil)
 	if err != nil {
@@ -65,8 +65,10 @@ func TestFreeListIsInTheFile(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		metas, err := metasAt(path)
-		if err != nil || !metas.Newest.HasFreelist() {
-			t.Errorf("%s: %+v, %v; want a list of free pages", when, metas.Newest, err)
+		want := metas.Newest
+		want.Tx--
+		if err != nil || metas.Older != want || want.HasFreelist() {
+			t.Errorf("%s: %+v, %v; want two that differ in the number of the transaction, and no list", when, metas, err)
 		}
 	}
 	for n := range 2 * directGroups {
