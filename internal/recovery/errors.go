@@ -9,7 +9,7 @@ import (
 // Errors of Open for damage. Options.Repair passes all of them, except ErrFileMissing.
 var (
 	ErrMetaLost = fmt.Errorf("%w: one of its two meta pages is lost; look at the disk; Options.Repair opens the file by the other one, "+
-		"and what was acknowledged is there, unless two crashes in a row came in the middle of a write", storage.ErrCorrupt)
+		"and what was acknowledged is there, unless the machine, or two processes in a row, went down in a write or just after it", storage.ErrCorrupt)
 	ErrChanged = fmt.Errorf("%w: its records are not the ones that lapse wrote last: another program has changed them, or a page is lost or older than the others, "+
 		"which cannot be told apart; restore a backup, or open the file as it is with Options.Repair", storage.ErrCorrupt)
 	ErrStale = fmt.Errorf("%w: the last commit lost a page, or another program has committed twice without changes, "+

@@ -4,9 +4,10 @@
 // These ideas keep a file whole in a crash at any moment, and let the next opening tell whether the
 // file is whole:
 //
-//   - A transaction with changes is followed by one without. So both meta pages of bbolt lead to all
-//     changes, and the loss of one meta page undoes none. Nor does bbolt write over pages to which a
-//     meta page leads: a transaction writes over those that the one before has freed.
+//   - A transaction with changes is followed by one without, which is not synced at once. So both meta
+//     pages of bbolt lead to all changes, and the loss of one meta page undoes none. Nor does bbolt
+//     write over pages to which a meta page leads: a transaction writes over those that the one before
+//     has freed.
 //   - The state has the sum of all records and the number of the next transaction. By these package
 //     recovery tells a page that is lost, and a file that another program has changed.
 //   - The file has no list of free pages. bbolt looks for them when it opens the file. So a transaction

@@ -76,7 +76,7 @@ type Options struct {
 	// ErrReadOnly.
 	ReadOnly bool
 
-	// NoLog makes no log: each group of writes goes into the file itself, with three syncs
+	// NoLog makes no log: each group of writes goes into the file itself, with two syncs
 	// in the place of one. Open merges a log that a crash has left into the file. Set NoLog where
 	// the store must be a single file, for example in a folder that is synchronised with other
 	// machines.

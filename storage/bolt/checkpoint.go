@@ -76,7 +76,7 @@ func (s *Store) writeSteps(ids []storage.ID) error {
 	for step := range slices.Chunk(slices.Compact(ids), checkpointStep) {
 		changes, err := tree.EntriesOf(s.table, step)
 		if err == nil {
-			err = s.tree.Write(changes, s.tree.State, nil)
+			err = s.tree.Update(changes, s.tree.State, nil)
 		}
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func examine(dir string) {
 	}
 	e := &examiner{open: openers[how], repairs: how == repairing, path: filepath.Join(dir, fmt.Sprintf("damaged-%d.db", os.Getpid()))}
 	defer e.place(nil, nil)
-	truth, err := e.truth(s, how)
+	now, before, err := e.truth(s, how)
 	if err != nil {
 		fmt.Println(saysWrong, err)
 		return
@@ -56,7 +56,7 @@ func examine(dir string) {
 	for n := from; n < to; n++ {
 		name, file, log := s.mutate(seed, n)
 		fmt.Println(saysFile, n, name)
-		switch outcome := e.examine(file, log, truth); {
+		switch outcome := e.examine(file, log, now, before); {
 		case len(e.wrong) == 0:
 			fmt.Println(outcome, n)
 		default:
@@ -92,21 +92,21 @@ func (e *examiner) place(file, log []byte) error {
 	return err
 }
 
-// truth returns what the sound file with its log holds, and, for one who repairs, what all of
-// its versions did.
-func (e *examiner) truth(s *specimen, how string) (all []storage.Record, err error) {
-	first := len(s.versions) - 1
-	if how == repairing {
-		first = 0
+// truth returns what the sound file with its log holds, and, for one who repairs, what its earlier
+// versions did.
+func (e *examiner) truth(s *specimen, how string) (now, before []storage.Record, err error) {
+	last := len(s.versions) - 1
+	if now, err = e.holds(s.versions[last], s.logs[last]); err != nil || how != repairing {
+		return now, nil, err
 	}
-	for n := len(s.versions) - 1; n >= first; n-- {
+	for n := range last {
 		records, err := e.holds(s.versions[n], s.logs[n])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		all = append(all, records...)
+		before = append(before, records...)
 	}
-	return all, nil
+	return now, before, nil
 }
 
 func (e *examiner) holds(file, log []byte) (all []storage.Record, err error) {
@@ -138,9 +138,9 @@ func brief(r storage.Record) storage.Record {
 }
 
 // examine returns what came of the file and its log, with what was wrong in e.wrong.
-func (e *examiner) examine(file, log []byte, truth []storage.Record) (outcome string) {
+func (e *examiner) examine(file, log []byte, now, before []storage.Record) (outcome string) {
 	*e = examiner{open: e.open, path: e.path, repairs: e.repairs, allowed: make(map[storage.ID][]storage.Record)}
-	for _, r := range truth {
+	for _, r := range slices.Concat(now, before) {
 		e.allowed[r.ID] = append(e.allowed[r.ID], r)
 	}
 	if err := e.place(file, log); err != nil {
@@ -163,7 +163,7 @@ func (e *examiner) examine(file, log []byte, truth []storage.Record) (outcome st
 	default:
 		outcome = saysSound
 	}
-	e.use(s, truth)
+	e.use(s, now)
 	e.typed("Close", s.Close())
 	if s, err := e.open(e.path); err != nil {
 		e.refusal(err, nil, nil)

@@ -80,7 +80,7 @@ func (s *Store) writeTree(g *group) error {
 	defer t.Turn.Give()
 	next := t.State
 	next.Merged++ // an older copy of the file is then no parent of a log that is made after this write
-	return fault.Classify(t.Write(changes, next, &g.mark))
+	return fault.Classify(t.Update(changes, next, &g.mark))
 }
 
 // beginLog makes a log. If no log can be made, Stats.NoLog says why, and groups go into the tree.

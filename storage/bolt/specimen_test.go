@@ -83,6 +83,14 @@ func makeSpecimen(t *testing.T, dir string) {
 			}
 		}
 	}
+	versions := 0
+	version := func() { // free pages have what earlier versions hold
+		if err := s.checkpoint(true); err != nil {
+			t.Fatal(err)
+		}
+		copyStoreTo(t, path, versionPath(dir, versions))
+		versions++
+	}
 	ends := func(r *storage.Record) { r.EndedAt, r.EndReason = r.IssuedAt.AddDate(0, 0, 1), storage.EndRevoked }
 	commit(0, specimenRecords, func(r *storage.Record) {
 		if n := serialOf(r.ID); n%10 == 3 {
@@ -94,23 +102,22 @@ func makeSpecimen(t *testing.T, dir string) {
 			ends(r)
 		}
 	})
+	version()
 	commit(200, 230, func(r *storage.Record) { r.LastUsedAt = r.IssuedAt.AddDate(0, 0, 2) })
+	version()
 	if _, err := s.Sweep(context.Background(), record(60).IssuedAt, 100); err != nil {
 		t.Fatal(err)
 	}
-	for n := 0; ; n++ { // one record changes: its leaf moves between a few pages
+	for { // one record changes: its leaf moves between a few pages
 		commit(rewritten, rewritten+1, func(r *storage.Record) {
 			r.ExpiresAt = r.ExpiresAt.AddDate(0, 0, 1)
 		})
-		if err := s.checkpoint(true); err != nil {
-			t.Fatal(err)
-		}
-		copyStoreTo(t, path, versionPath(dir, n))
+		version()
 		made, err := readSpecimen(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n >= 10 && len(made.choices(sameLeaf)) > 0 {
+		if versions > 12 && len(made.choices(sameLeaf)) > 0 {
 			for n := range journaled - 1 {
 				commit(250+n, 251+n, ends)
 			}
@@ -118,11 +125,11 @@ func makeSpecimen(t *testing.T, dir string) {
 				t.Fatal(err)
 			}
 			put(t, s, specimenRecord(specimenRecords)) // which may be lost, and is gone then
-			copyStoreTo(t, path, versionPath(dir, n+1))
+			copyStoreTo(t, path, versionPath(dir, versions))
 			makeForeignLog(t, dir)
 			return
 		}
-		if n == 100 {
+		if versions > 100 {
 			t.Fatal("no leaf ever comes back to where it was")
 		}
 	}
