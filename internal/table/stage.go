@@ -43,6 +43,10 @@ type Write struct {
 	next       *Write      // the next newer held write that creates a record of the subject
 }
 
+// ChangesShown reports whether w, which is held, changes a record as the table shows it: w does not
+// create the record, and no older write of the record is held.
+func (w *Write) ChangesShown() bool { return !w.creates && w.older == nil }
+
 // creations are the held writes that create records of one subject, the oldest first.
 type creations struct {
 	first, last *Write

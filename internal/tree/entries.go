@@ -11,11 +11,15 @@ import (
 // EntryOf returns the entry that puts the record of id as t shows it, or deletes it if t shows
 // none. It fails for a record that cannot be encoded.
 func EntryOf(t *table.Table, id storage.ID) (wire.Entry, error) {
-	var r storage.Record
-	if !t.Get(id, &r) {
+	return entryOf(t, id, new(storage.Record))
+}
+
+// entryOf is EntryOf, and uses the memory of r.
+func entryOf(t *table.Table, id storage.ID, r *storage.Record) (wire.Entry, error) {
+	if !t.Get(id, r) {
 		return wire.Entry{Kind: wire.DeleteEntry, ID: id}, nil
 	}
-	value, err := wire.Encode(nil, &r)
+	value, err := wire.Encode(nil, r)
 	return wire.Entry{Kind: wire.PutEntry, ID: id, Value: value}, err
 }
 
@@ -24,9 +28,9 @@ func EntryOf(t *table.Table, id storage.ID) (wire.Entry, error) {
 func EntriesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 	slices.SortFunc(ids, storage.ID.Compare)
 	ids = slices.Compact(ids)
-	changes := make([]wire.Entry, 0, len(ids))
+	changes, r := make([]wire.Entry, 0, len(ids)), new(storage.Record)
 	for _, id := range ids {
-		e, err := EntryOf(t, id)
+		e, err := entryOf(t, id, r)
 		if err != nil {
 			return nil, err
 		}

@@ -119,15 +119,10 @@ func (g *group) encode(t *table.Table) error {
 		g.entries = append(g.entries, e)
 	}
 	var r storage.Record
-	put := make(map[storage.ID]bool) // records that g puts or deletes
 	for _, o := range g.ops {
 		g.forceMark = g.forceMark || o.forceMark
 		for i := range o.writes {
-			e := o.entry(t, i, put)
-			if e.Kind == wire.PutEntry || e.Kind == wire.DeleteEntry {
-				put[e.ID] = true
-			}
-			g.entries = append(g.entries, e)
+			g.entries = append(g.entries, o.entry(t, i))
 		}
 		for _, id := range o.raises {
 			if t.Get(id, &r) {
@@ -141,16 +136,14 @@ func (g *group) encode(t *table.Table) error {
 
 // entry returns the entry of write i of o. Where the write only ends a record as t shows it, or raises
 // its use, the entry is a short one. A whole record is about six times as long: the log would be full
-// after a sixth as many renewals, and after one end of 100,000 tokens. If put has the record, an
-// earlier write of the group has changed the record and t does not show that: then the entry is a
-// whole record.
-func (o *op) entry(t *table.Table, i int, put map[storage.ID]bool) wire.Entry {
+// after a sixth as many renewals, and after one end of 100,000 tokens.
+func (o *op) entry(t *table.Table, i int) wire.Entry {
 	r := &o.writes[i].Record
 	if o.values[i] == nil {
 		return wire.Entry{Kind: wire.DeleteEntry, ID: r.ID}
 	}
 	var shown storage.Record
-	if !put[r.ID] && t.Get(r.ID, &shown) {
+	if o.writes[i].ChangesShown() && t.Get(r.ID, &shown) {
 		e, short := wire.Ends(&shown, r)
 		if !short {
 			e, short = wire.Raises(&shown, r)
