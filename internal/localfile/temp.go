@@ -55,8 +55,9 @@ func RemoveStale(path string) {
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
+	prefix := TempPrefix(path)
 	for _, name := range names {
-		if strings.HasPrefix(name, TempPrefix(path)) {
+		if strings.HasPrefix(name, prefix) {
 			removeIfStale(filepath.Join(filepath.Dir(path), name), path)
 		}
 	}
