@@ -4,14 +4,14 @@ import "fmt"
 
 // settledContests write on bolt beside peers that leave no work for later. Lapse leaves work:
 // it writes a log and merges the log into the tree later. So each turn of lapse ends with
-// Close, which is timed. The store is opened before the next turn, which is not timed. Turns
-// are long: a store that has just been opened begins a log, and Close has a cost of its own
-// that does not grow with the turn.
+// Close, which is timed. A new copy of the store is opened before the next turn, which is not timed:
+// otherwise lapse, which issues most, would have the largest store. Turns are long: a store that has
+// just been opened begins a log, and Close has a cost of its own that does not grow with the turn.
 func settledContests(p plan, size int) []experiment {
 	one, many, crowd := p.callers[0], p.callers[2], p.callers[3]
 	group := func(must float64) row { return row{peer: "group-commit", must: atLeast(must)} }
 	sqlite := func(must float64) row { return row{peer: "sqlite", must: atLeast(must)} }
-	return []experiment{ // renewals first: issues make the stores grow
+	return []experiment{ // renewals first: issues make the stores of the peers grow
 		settledContest(p, size, "renew", one, group(1.7), sqlite(1)),
 		settledContest(p, size, "renew", many, group(3.5), sqlite(20)),
 		settledContest(p, size, "renew", crowd, group(2.5)),

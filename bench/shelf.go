@@ -89,32 +89,36 @@ func copyFile(from, to string) (err error) {
 // reopened is a store that is open during a turn alone. Closing it ends everything that
 // it has put off.
 type reopened struct {
+	shelf  string // the path of the shelf that is copied
 	path   string
 	store  *bolt.Store // nil while it is closed
 	tokens *lapse.Manager
 }
 
-// reopened returns a copy of the shelf of n tokens, for all rows that close it.
+// reopened returns a store with the n tokens of the shelf, for all rows that close it.
 func (w *world) reopened(n int) (*reopened, texts, error) {
 	s, err := w.shelf(n)
 	if err != nil {
 		return nil, texts{}, err
 	}
 	r, err := once(w, "a file that is reopened", func() (*reopened, error) {
-		path, err := w.copied(s.path)
-		r := &reopened{path: path}
+		r := &reopened{shelf: s.path, path: w.file("copy.db")}
 		w.atRelease(r.close)
-		return r, err
+		return r, nil
 	})
 	return r, s.bearers, err
 }
 
-// open opens the store unless it is open. The collector takes what that left behind.
+// open opens a new copy of the shelf, unless the store is open. The collector takes what that left
+// behind.
 func (r *reopened) open(_, _ int) error {
 	if r.store != nil {
 		return nil
 	}
-	store, err := bolt.Open(r.path, &bolt.Options{MaxTokens: 1 << 30}) // many turns of issues
+	if err := copyStore(r.shelf, r.path); err != nil {
+		return err
+	}
+	store, err := bolt.Open(r.path, nil)
 	if err != nil {
 		return err
 	}
