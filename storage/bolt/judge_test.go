@@ -135,6 +135,22 @@ func TestLostPages(t *testing.T) {
 	}
 }
 
+// TestJudgeEqualMetaPages: a file whose older meta page was copied over the newest one, as a tool does it
+// after two commits of another program, opens.
+func TestJudgeEqualMetaPages(t *testing.T) {
+	path, _ := makeFileIn(t, quickDir(t), 5)
+	foreign(t, path, &bbolt.Options{NoFreelistSync: true}, 2, otherBucket)
+	file := readFile(t, path)
+	at := newest(file)
+	copy(file[at+pageHeader:at+pageHeader+metaLen], file[pageSize-at+pageHeader:])
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := contents(t, open(t, path, nil)); len(got) != 5 {
+		t.Errorf("%d records; want 5", len(got))
+	}
+}
+
 // TestJudge: which numbers of transactions in the states that the two meta pages lead to are
 // those of a store in order.
 func TestJudge(t *testing.T) {
