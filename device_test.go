@@ -1003,7 +1003,7 @@ func TestDeviceCodesOfOthers(t *testing.T) {
 	lapsetest.WantIs(t, "Authenticate", err, lapse.ErrMalformed)
 	_, err = d.Refresh(d.ctx, c.Code)
 	lapsetest.WantIs(t, "Refresh", err, lapse.ErrMalformed)
-	for _, text := range []string{d.first(lapse.Grant{}).Refresh.Bearer, c.UserCode, "", c.Code[:len(c.Code)-1] + "0"} {
+	for _, text := range []string{d.first(lapse.Grant{}).Refresh.Bearer, c.UserCode, "", misspelt(c.Code)} {
 		_, err = d.Poll(d.ctx, text, "tv")
 		lapsetest.WantIs(t, "Poll", err, lapse.ErrMalformed)
 	}
@@ -1014,6 +1014,15 @@ func TestDeviceCodesOfOthers(t *testing.T) {
 	if text := fmt.Sprintf("%v %+v %#v %s %q %d", c, c, c, c, c, c); strings.Contains(text, c.Code[20:40]) || strings.Contains(text, c.UserCode) {
 		t.Errorf("printed: %s", text)
 	}
+}
+
+// misspelt returns text with another last digit, so that its checksum is wrong.
+func misspelt(text string) string {
+	last := "0"
+	if strings.HasSuffix(text, last) {
+		last = "1"
+	}
+	return text[:len(text)-1] + last
 }
 
 // TestDeviceLoginByAClockSetBack: while time stands still the codes go on working; a new epoch of the

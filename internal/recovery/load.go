@@ -152,12 +152,13 @@ func (rec *Recovered) put(key, value []byte) (whole bool) {
 //
 // The state has the number of the transaction after the one that wrote the state. If that is lower
 // than the number of the newest meta page, another program has committed since, or the page with the
-// state is an old one. Where both meta pages lead to that page, the older one tells: lapse writes no
-// list of free pages, each transaction of lapse without changes follows one that wrote the state, and
-// equal meta pages are those of a tool.
-// Otherwise the older meta page leads to a newer state than an old page. A number above that of the
-// newest meta page is that of a crash between the two transactions of a write, or of a file that was
-// copied record by record.
+// state is an old one. A number above that of the newest meta page is that of a crash between the two
+// transactions of a write, or of a file that was copied record by record.
+//
+// Where both meta pages lead to the same page with the state, the older meta page tells whether that
+// page is an old one: lapse writes no list of free pages, each transaction of lapse without changes
+// follows one that wrote the state, and equal meta pages are those of a tool. Otherwise the older meta
+// page leads to a newer state than an old page has.
 func (rec *Recovered) judge() error {
 	newest, before := rec.metas.Newest, rec.metas.Older
 	switch {
