@@ -150,7 +150,9 @@ type Store struct {
 	turn    *turn.Turn   // the lock of the fields up to tally; no holder waits for the disk
 	stage   *table.Stage // writes that are not finished; the table shows some of them already
 	next    *group       // the group that gathers ops
-	writing *group       // the group that the committer writes; nil: none
+	writing *group       // the group that is being written; nil: none
+	busy    bool         // a goroutine writes groups, until no op has gathered
+	spare   *group       // for the place of next when a caller writes next; nil while a caller writes
 	owed    []storage.ID // records that the next group writes first, as the table shows them
 	shut    bool         // no op may be enqueued any more
 	cause   error        // why the last group could not be written, or nil

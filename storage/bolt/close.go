@@ -33,16 +33,18 @@ func (s *Store) Close() error {
 	return err
 }
 
-// lastFlush writes everything that is not on the disk. After lastFlush no op is enqueued.
+// lastFlush writes everything that is not on the disk. After lastFlush no op is enqueued, and no
+// goroutine writes a group.
 func (s *Store) lastFlush() error {
-	s.writeNow(context.Background(), new(op)) // waits for earlier ops: one that fails may leave records owed, which the flush writes
-	err := s.flushNow(context.Background())
-	if err == nil && s.marks.Mark() != s.journal.mark() {
-		s.writeNow(context.Background(), &op{forceMark: true}) // otherwise the next Open would begin as after a crash, with an older mark
-	}
+	ctx := context.Background()
+	s.writeNow(ctx, new(op)) // waits for earlier ops: one that fails may leave records owed, which the flush writes
+	err := s.flushNow(ctx)
 	s.turn.Take()
-	defer s.turn.Give()
 	s.shut = true
+	last := &op{forceMark: err == nil && s.marks.Mark() != s.journal.mark()} // with an older mark the next Open would begin as after a crash
+	s.enqueue(ctx, last)
+	s.turn.Give()
+	s.await(ctx, last) // also for an op of a Backup, whose goroutine may write that op
 	return err
 }
 

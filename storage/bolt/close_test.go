@@ -26,7 +26,7 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 		if err := o.encode(); err != nil {
 			t.Fatal(err)
 		}
-		s.enqueue(o)
+		s.enqueue(t.Context(), o)
 		s.turn.Give()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

@@ -97,14 +97,14 @@ func (s *Store) failing() bool {
 	return s.cause != nil || len(s.owed) > 0
 }
 
-// writeNow has the committer write o, and returns the error of await.
+// writeNow enqueues o, and returns the error of await.
 func (s *Store) writeNow(ctx context.Context, o *op) error {
 	s.turn.Take()
 	if s.shut {
 		s.turn.Give()
 		return storage.ErrClosed
 	}
-	s.enqueue(o)
+	s.enqueue(ctx, o)
 	s.turn.Give()
 	return s.await(ctx, o)
 }

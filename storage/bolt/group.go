@@ -14,6 +14,7 @@ import (
 // that its call has read are durable.
 type op struct {
 	group     *group        // with which the op is written
+	byCaller  bool          // its caller writes the group, which has no other op
 	subject   string        // whose records they are; "" for several subjects
 	writes    []table.Write // held in the stage until they are durable, then shown by the table
 	values    [][]byte      // the encoded record of each write; nil deletes the record
@@ -70,22 +71,37 @@ type group struct {
 	left    bool // a caller has returned while the entries were being written
 }
 
-// newGroup makes a group. Open makes the first group and the committer all others: a channel that
+// newGroup makes a group. Open makes the first two and the committer all others: a channel that
 // is made inside a bubble of testing/synctest cannot be closed by a goroutine outside.
 func newGroup() *group { return &group{done: make(chan struct{})} }
 
-// enqueue adds o to the group that gathers and returns o. The caller holds s.turn.
-func (s *Store) enqueue(o *op) *op {
+// enqueue adds o to the group that gathers and returns o. The caller holds s.turn, and then calls
+// await with ctx. If no goroutine writes groups, the caller is to write o if ctx cannot end, because
+// a caller that writes cannot leave; otherwise the committer is.
+func (s *Store) enqueue(ctx context.Context, o *op) *op {
 	s.stage.Hold(o.writes)
 	o.group = s.next
 	o.group.ops = append(o.group.ops, o)
-	wake(s.work)
+	if s.busy {
+		return o
+	}
+	s.busy = true
+	if o.byCaller = ctx.Done() == nil; o.byCaller {
+		s.replaceGroup(s.spare)
+	} else {
+		wake(s.work)
+	}
 	return o
 }
 
 // await waits for o and returns its error. If ctx ends earlier, await rolls o back. If the group
 // of o is being written by then, the error is ErrOutcomeUnknown.
 func (s *Store) await(ctx context.Context, o *op) error {
+	if o.byCaller {
+		s.commitByCaller(o.group)
+		s.tell(o, o.err)
+		return o.err
+	}
 	select {
 	case <-o.group.done:
 	case <-ctx.Done():

@@ -48,7 +48,7 @@ func Open(path string, opts *Options) (*Store, error) {
 func newStore(o Options, r *recovery.Recovered) *Store {
 	s := &Store{
 		opts: o, table: r.Table, damaged: r.Damaged, file: r.File, closed: make(chan struct{}),
-		turn: turn.New(), stage: table.NewStage(r.Table), next: newGroup(), copying: turn.New(), flushing: turn.New(), tree: r.Tree,
+		turn: turn.New(), stage: table.NewStage(r.Table), next: newGroup(), spare: newGroup(), copying: turn.New(), flushing: turn.New(), tree: r.Tree,
 		work: make(chan struct{}, 1), alarm: make(chan struct{}, 1), full: make(chan struct{}, 1), quit: make(chan struct{}),
 		disk: func(write func() error) error { return write() }, repaired: r.Repaired,
 		journal: journal{log: r.Log, known: r.Mark, dirty: r.Dirty, number: r.Last},

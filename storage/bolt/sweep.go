@@ -48,5 +48,5 @@ func (s *Store) stageSweep(ctx context.Context, before time.Time, n int) (o *op,
 		return nil, 0, more, nil
 	}
 	s.owed = append(s.owed, ids...)
-	return s.enqueue(new(op)), len(ids), more, nil
+	return s.enqueue(ctx, new(op)), len(ids), more, nil
 }

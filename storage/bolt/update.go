@@ -43,7 +43,7 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 		if !tx.Staged() && !s.owes() {
 			return nil, err
 		}
-		return s.enqueue(&op{subject: subject}), err
+		return s.enqueue(ctx, &op{subject: subject}), err
 	}
 	if n := tx.Created() - tx.Deleted(); n > 0 && !s.roomFor(n) {
 		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
@@ -52,7 +52,7 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 	if err = o.encode(); err != nil {
 		return nil, err
 	}
-	return s.enqueue(o), nil
+	return s.enqueue(ctx, o), nil
 }
 
 // owes reports whether the table shows an end that is not known to be on the disk: an Update
