@@ -95,8 +95,13 @@ func (rec *Recovered) readMark() error {
 // walk reads the records of the tree into a new table.
 func (rec *Recovered) walk() error {
 	rec.Table, rec.Damaged, rec.found, rec.sealed, rec.epoch = table.New(), nil, wire.Sum{}, wire.Sum{}, 0
-	return boltfile.Walk(rec.File, rec.metas.Newest, boltfile.Visitor{Bucket: tree.TokensBucket, Pair: rec.pair, Progress: rec.progress})
+	err := boltfile.Walk(rec.File, rec.metas.Newest, boltfile.Visitor{Bucket: tree.TokensBucket, Pair: rec.pair, Progress: rec.progress})
+	rec.fill()
+	return err
 }
+
+// atOnce is how many records pair adds to the table at once.
+const atOnce = 16
 
 // sample is the number of records after which walk estimates the number of all records and makes
 // room for them in the table.
@@ -104,15 +109,25 @@ const sample = 4096
 
 // pair adds one record of the tree to the table and to both sums.
 func (rec *Recovered) pair(key, value []byte) error {
-	if rec.Table.Len() == sample && rec.found.Records == sample {
+	if rec.found.Records == sample {
 		rec.Table.Reserve(sample * int(rec.metas.Newest.Pages) / (rec.pages + 1))
 	}
 	rec.found.Add(key, value)
-	if !rec.put(key, value) {
+	if r, whole := rec.decode(key, value); whole {
+		if rec.records = append(rec.records, r); len(rec.records) == atOnce {
+			rec.fill()
+		}
+	} else {
 		value = wire.Seal(key, value)
 	}
 	rec.sealed.Add(key, value)
 	return nil
+}
+
+// fill adds rec.records to the table.
+func (rec *Recovered) fill() {
+	rec.Table.Fill(rec.records)
+	rec.records = rec.records[:0]
 }
 
 // quietPages is the length of a file, in pages, up to which Open does not call Progress.
@@ -127,20 +142,19 @@ func (rec *Recovered) progress(done, total int) {
 	}
 }
 
-// put adds one record to the table, and reports whether the record is whole. A damaged record is
+// decode decodes one record, and reports whether the record is whole. A damaged record is
 // denied under its key from then on. It belongs to no subject and is never swept.
-func (rec *Recovered) put(key, value []byte) (whole bool) {
+func (rec *Recovered) decode(key, value []byte) (r storage.Record, whole bool) {
 	r, err := wire.Decode(key, value)
 	if err != nil {
 		if rec.Damaged == nil {
 			rec.Damaged = make(map[storage.ID]struct{})
 		}
 		rec.Damaged[r.ID] = struct{}{}
-		return false
+		return r, false
 	}
 	rec.epoch = max(rec.epoch, r.Epoch)
-	rec.Table.Put(&r, storage.Use{})
-	return true
+	return r, true
 }
 
 // judge returns why the tree is not as lapse wrote it last, or nil.

@@ -131,7 +131,9 @@ func (rec *Recovered) applyToRecord(e *wire.Entry) {
 	delete(rec.Damaged, e.ID)
 	switch e.Kind {
 	case wire.PutEntry:
-		rec.put(e.ID[:], e.Value)
+		if r, ok := rec.decode(e.ID[:], e.Value); ok {
+			rec.Table.Put(&r, storage.Use{})
+		}
 	case wire.EndEntry:
 		e.End(&r)
 		rec.Table.Put(&r, storage.Use{})

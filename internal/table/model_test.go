@@ -69,6 +69,7 @@ type asked interface {
 	Get(storage.ID, *storage.Record) bool
 	Touch(storage.ID, storage.Use) bool
 	Put(*storage.Record, storage.Use)
+	Fill([]storage.Record)
 	Delete(storage.ID) bool
 	Len() int
 	Subject([]storage.ID, string) []storage.ID
@@ -87,7 +88,7 @@ func (w *world) step() {
 	t := w.t
 	t.Helper()
 	id, at := w.id(), w.instant()
-	switch w.rng.IntN(14) {
+	switch w.rng.IntN(15) {
 	case 0, 1, 2, 3:
 		r := w.record(id)
 		old := w.model.records[id]
@@ -124,11 +125,28 @@ func (w *world) step() {
 		w.lists(at)
 	case 12, 13:
 		w.living(at)
+	case 14:
+		if w.rng.IntN(8) == 0 {
+			w.fill(w.rng.IntN(3 * fillStep))
+		}
 	}
 	w.one(w.id())
 	w.one(id)
 	if got := w.table.Unsaved(); got != len(w.model.unsaved) || w.table.Len() != len(w.model.records) {
 		t.Fatalf("%d records, %d unsaved; want %d and %d", w.table.Len(), got, len(w.model.records), len(w.model.unsaved))
+	}
+}
+
+// fill puts n records at once.
+func (w *world) fill(n int) {
+	records := make([]storage.Record, n)
+	for i := range records {
+		records[i] = w.record(w.id())
+		w.model.put(records[i], storage.Use{})
+	}
+	w.table.Fill(records)
+	for i := range records {
+		w.one(records[i].ID)
 	}
 }
 

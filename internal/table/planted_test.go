@@ -25,7 +25,12 @@ type (
 	mergesPastCap  struct{ *Table } // what was raised before, in Put
 	losesEarlier   struct{ *Table } // what has run out since, in Living
 	yieldsDead     struct{ *Table } // at the very instant, in Living
+	fillsOneStep   struct{ *Table } // of the records, in Fill
 )
+
+func (f fillsOneStep) Fill(records []storage.Record) {
+	f.Table.Fill(records[:min(len(records), fillStep)])
+}
 
 func (f losesTouches) Put(r *storage.Record, _ storage.Use) {
 	var old storage.Record
@@ -173,6 +178,7 @@ func TestModelCatches(t *testing.T) {
 		"merges past cap": func(table *Table) asked { return mergesPastCap{table} },
 		"loses earlier":   func(table *Table) asked { return losesEarlier{table} },
 		"yields dead":     func(table *Table) asked { return yieldsDead{table} },
+		"fills one step":  func(table *Table) asked { return fillsOneStep{table} },
 		"loses touched":   func(table *Table) asked { return forgets{table, true, false, map[storage.ID]bool{}} },
 		"loses put":       func(table *Table) asked { return forgets{table, false, true, map[storage.ID]bool{}} },
 	} {
