@@ -37,7 +37,7 @@ type Recovered struct {
 	metas    boltfile.Metas
 	Table    *table.Table
 	Damaged  map[storage.ID]struct{} // the damaged records
-	records  []storage.Record        // read from the tree, to be added to the table
+	records  []storage.Record        // read from the tree, and not yet in the table
 	epoch    uint32                  // the latest epoch of a record
 	found    wire.Sum                // of all records in the tree, as they were found
 	sealed   wire.Sum                // of the same records, each with a checksum that fits

@@ -131,8 +131,9 @@ func (o *Options) withDefaults() (Options, error) {
 // ends it.
 //
 // Get, and a Touch that is deferred, take no lock that a writer holds. Updates run one at a
-// time. Updates that come while the disk is writing are written together afterwards. Three
-// goroutines belong to a Store, from Open to Close: the committer writes groups, the
+// time. Updates that come while the disk is writing are written together afterwards. A call whose
+// context cannot end, and that finds the disk idle, writes in its own goroutine. Three
+// goroutines belong to a Store, from Open to Close: the committer writes all other groups, the
 // checkpointer merges the log into the tree, and the flusher writes the deferred Touches. A
 // read-only Store has no goroutine. A call whose context ends while the disk is writing leaves
 // a goroutine behind until the disk has answered.

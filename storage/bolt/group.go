@@ -76,8 +76,8 @@ type group struct {
 func newGroup() *group { return &group{done: make(chan struct{})} }
 
 // enqueue adds o to the group that gathers and returns o. The caller holds s.turn, and then calls
-// await with ctx. If no goroutine writes groups, the caller is to write o if ctx cannot end, because
-// a caller that writes cannot leave; otherwise the committer is.
+// await with ctx. If no goroutine writes groups, the committer begins to, or, where ctx cannot end,
+// the caller: while a caller writes, it could not leave at the end of ctx.
 func (s *Store) enqueue(ctx context.Context, o *op) *op {
 	s.stage.Hold(o.writes)
 	o.group = s.next
