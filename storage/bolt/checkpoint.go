@@ -47,10 +47,8 @@ func (s *Store) checkpoint(needsLog bool) error {
 }
 
 // checkpointStep is how many records one transaction of a checkpoint writes. The pages that the
-// transaction changes stay in memory until its end, and the file grows by as many pages. 64 callers
-// renew 1.15 times as many tokens as with 1024 records (row settled-renew/64 of bench), and as with
-// 256, which need more syncs.
-const checkpointStep = 512
+// transaction changes stay in memory until its end, and the file grows by as many pages.
+const checkpointStep = 1024
 
 // checkpointNow is checkpoint for a caller that holds the turn of the tree. First it writes most
 // records in steps, while the table goes on showing groups. Then it holds revealing, so that the
