@@ -100,9 +100,6 @@ func (rec *Recovered) walk() error {
 	return err
 }
 
-// atOnce is how many records pair adds to the table at once.
-const atOnce = 16
-
 // sample is the number of records after which walk estimates the number of all records and makes
 // room for them in the table.
 const sample = 4096
@@ -114,7 +111,7 @@ func (rec *Recovered) pair(key, value []byte) error {
 	}
 	rec.found.Add(key, value)
 	if r, whole := rec.decode(key, value); whole {
-		if rec.records = append(rec.records, r); len(rec.records) == atOnce {
+		if rec.records = append(rec.records, r); len(rec.records) == table.FillStep {
 			rec.fill()
 		}
 	} else {

@@ -6,8 +6,8 @@ import (
 	"github.com/seed-55daa01a/lapse/storage"
 )
 
-// fillStep is how many places of records Fill looks up before it puts the first of them.
-const fillStep = 16
+// FillStep is how many places of records Fill looks up before it puts the first of them.
+const FillStep = 16
 
 // Fill is Put for each of records, with a zero seen, while other writers wait. It reads the places
 // of several records in the indexes first: the processor waits for these reads at the same time,
@@ -16,9 +16,9 @@ const fillStep = 16
 func (t *Table) Fill(records []storage.Record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var places [fillStep]location
+	var places [FillStep]location
 	for len(records) > 0 {
-		step := records[:min(fillStep, len(records))]
+		step := records[:min(FillStep, len(records))]
 		for i := range step {
 			places[i] = t.locate(&step[i])
 			t.readAhead(places[i])

@@ -127,7 +127,7 @@ func (w *world) step() {
 		w.living(at)
 	case 14:
 		if w.rng.IntN(8) == 0 {
-			w.fill(w.rng.IntN(3 * fillStep))
+			w.fill(w.rng.IntN(3 * FillStep))
 		}
 	}
 	w.one(w.id())

@@ -29,7 +29,7 @@ type (
 )
 
 func (f fillsOneStep) Fill(records []storage.Record) {
-	f.Table.Fill(records[:min(len(records), fillStep)])
+	f.Table.Fill(records[:min(len(records), FillStep)])
 }
 
 func (f losesTouches) Put(r *storage.Record, _ storage.Use) {

@@ -63,7 +63,7 @@ func (s *Store) replaceGroup(next *group) *group {
 
 // commitByCaller writes g, whose only op is of the caller. If ops have gathered meanwhile, the
 // committer goes on. A caller that has the committer write g wakes a thread and is woken by
-// another: row settled-issue/1 of bench issues 1.15 times as many tokens without that.
+// another: the load of row settled-issue/1 of bench issues 1.15 times as many tokens without that.
 func (s *Store) commitByCaller(g *group) {
 	err := s.commit(g)
 	s.turn.Take()
