@@ -26,7 +26,7 @@ func measured(f func() (answer, error)) (answer, error) {
 	a, err := f()
 	a.Took = int64(time.Since(begin))
 	after, failed := writtenSoFar()
-	a.Disk, a.Calls = after.disk-before.disk, after.calls-before.calls
+	a.Bytes = after - before
 	return a, errors.Join(err, failed)
 }
 

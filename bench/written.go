@@ -53,15 +53,10 @@ func (w *world) countWritten(ctx context.Context, size int, rows []row) ([]resul
 	return all, nil
 }
 
-// compareWritten compares bytes that reached the disk. A file system in memory has no such
-// bytes; then those of the calls are compared.
+// compareWritten compares the bytes of both sides.
 func compareWritten(r row, own, peer answer) result {
-	lapse, other, note := own.Disk, peer.Disk, ""
-	if lapse == 0 || other == 0 {
-		lapse, other, note = own.Calls, peer.Calls, "bytes of calls, as no disk is below; "
-	}
-	res := r.compare("B", []float64{float64(lapse)}, []float64{float64(other)})
-	res.Note = fmt.Sprintf("%s%s renewals in %s, those of the peer in %s and %s transactions", note, grouped(own.Done),
+	res := r.compare("B", []float64{float64(own.Bytes)}, []float64{float64(peer.Bytes)})
+	res.Note = fmt.Sprintf("%s renewals in %s, those of the peer in %s and %s transactions", grouped(own.Done),
 		humane(float64(own.Took), "ns"), humane(float64(peer.Took), "ns"), grouped(peer.Commit))
 	return r.judge(res)
 }
