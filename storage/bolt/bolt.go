@@ -163,7 +163,7 @@ type Store struct {
 
 	disk func(write func() error) error // calls write; tests replace it by a disk that fails
 
-	revealing  sync.Mutex // guards Stage.Reveal, together with journal.show
+	revealing  sync.Mutex // guards Stage.Reveal, together with journal.add
 	file       *os.File   // of a read-only store
 	tree       *tree.Tree // nil: the store is read-only
 	journal    journal

@@ -50,21 +50,25 @@ func (s *Store) checkpoint(needsLog bool) error {
 // transaction changes stay in memory until its end, and the file grows by as many pages.
 const checkpointStep = 1024
 
-// checkpointNow is checkpoint for a caller that holds the turn of the tree. First it writes most
-// records in steps, while the table goes on showing groups. Then it holds revealing, so that the
-// table shows no other group while it takes the number of the last one and reads the records that
-// are dirty still. With these records the tree has every group up to that number as a whole.
+// checkpointNow is checkpoint for a caller that holds the turn of the tree. The groups that writers
+// show meanwhile stay in the log, though some records in the tree are as these groups left them: to
+// apply a group once more changes nothing. Where the tree has to be whole without the log,
+// checkpointNow then holds revealing, so that the table shows no other group while it takes the number
+// of the last one and reads the records that are dirty still.
 func (s *Store) checkpointNow(needsLog bool) error {
-	_, ids, _ := s.journal.takeDirty()
+	number, ids, mark := s.journal.takeDirty()
 	err := s.writeSteps(ids)
-	if err == nil {
+	var changes []wire.Entry
+	if err == nil && !needsLog {
+		var rest []storage.ID
 		s.revealing.Lock()
-		number, rest, mark := s.journal.takeDirty()
-		changes, failed := tree.EntriesOf(s.table, rest)
+		number, rest, mark = s.journal.takeDirty()
+		changes, err = tree.EntriesOf(s.table, rest)
 		s.revealing.Unlock()
-		if ids, err = append(ids, rest...), failed; err == nil {
-			err = s.writeLast(changes, number, &mark, needsLog)
-		}
+		ids = append(ids, rest...)
+	}
+	if err == nil {
+		err = s.writeLast(changes, number, &mark, needsLog)
 	}
 	s.journal.endCheckpoint(ids, err)
 	return err

@@ -7,9 +7,12 @@ import (
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/seed-55daa01a/lapse/internal/sample"
 	"github.com/seed-55daa01a/lapse/storage"
@@ -56,6 +59,31 @@ func TestTruthDiffers(t *testing.T) {
 	} {
 		if text := row.is.differs(t, s); (text == "") != row.same {
 			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
+
+// TestGroupDuringACheckpoint: a group that is shown while a checkpoint writes stays in the log, and a
+// crash keeps it. Where the tree has to be whole without the log, the tree has the group at the end.
+func TestGroupDuringACheckpoint(t *testing.T) {
+	for needsLog, want := range map[bool][]storage.ID{true: {record(2).ID}, false: nil} {
+		path, _ := makeFileIn(t, quickDir(t), 0)
+		s := open(t, path, &Options{logAtOnce: true})
+		put(t, s, record(1))
+		var during sync.Once
+		onCommit(s, func(btx *bbolt.Tx) error {
+			during.Do(func() { put(t, s, record(2)) })
+			return btx.Commit()
+		})
+		if err := s.checkpoint(needsLog); err != nil {
+			t.Fatal(err)
+		}
+		if _, ids, _ := s.journal.takeDirty(); !slices.Equal(ids, want) {
+			t.Errorf("needs the log %v: %v are not in the tree; want %v", needsLog, ids, want)
+		}
+		is := truth{record(1).ID: record(1), record(2).ID: record(2)}
+		if text := is.differs(t, openCrashed(t, path)); text != "" {
+			t.Errorf("needs the log %v, after a crash: %s", needsLog, text)
 		}
 	}
 }
