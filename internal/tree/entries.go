@@ -40,17 +40,13 @@ func EntriesOf(t *table.Table, ids []storage.ID) ([]wire.Entry, error) {
 }
 
 // Combine returns puts and deletes with the same effect as all, one for each record, in the order of
-// the IDs, in which bbolt writes them fastest. A raise with a value becomes a put of that value. Any
-// other raise becomes a part of the put beside it, or, alone, a put of the record as t shows it.
-// Combine uses the memory of all.
+// the IDs, in which bbolt writes them fastest. A raise becomes a part of the put beside it, or, alone,
+// a put of the record as t shows it. all has no ends. Combine uses the memory of all.
 func Combine(t *table.Table, all []wire.Entry) ([]wire.Entry, error) {
 	slices.SortStableFunc(all, func(a, b wire.Entry) int { return a.ID.Compare(b.ID) })
 	n := 0
 	for i := range all {
 		var err error
-		if all[i].Value != nil {
-			all[i].Kind = wire.PutEntry
-		}
 		switch {
 		case n == 0 || all[n-1].ID != all[i].ID:
 			n++

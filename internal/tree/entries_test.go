@@ -31,7 +31,7 @@ func TestRaised(t *testing.T) {
 		put := wire.Entry{Kind: wire.PutEntry, ID: r.ID, Value: value}
 		raise := wire.Entry{Kind: wire.RaiseEntry, ID: r.ID, Use: use}
 		for order, all := range map[string][]wire.Entry{
-			"put, raise": {put, raise}, "raise, put": {raise, put}, "raise, raise to the record": {raise, {Kind: wire.RaiseEntry, ID: r.ID, Value: value}},
+			"put, raise": {put, raise}, "raise, put": {raise, put},
 		} {
 			got, err := Combine(table.New(), all)
 			if err != nil || len(got) != 1 || got[0].Kind != wire.PutEntry {

@@ -31,7 +31,7 @@ const (
 type Entry struct {
 	Kind  byte
 	ID    storage.ID
-	Value []byte      // of a put: the encoded record; of a mark: the encoded mark; else not in the log
+	Value []byte      // of a put: the encoded record; of a mark: the encoded mark
 	Use   storage.Use // of a raise and of an end
 
 	EndedAt time.Time // of an end, as Reason is

@@ -64,9 +64,9 @@ func Storable(t time.Time) bool {
 }
 
 // Encode returns the encoded r. b is empty, and Encode uses its memory if that is enough. The
-// error is ErrUnavailable if a field of r is out of the limits of package storage.
+// error is that of Check.
 func Encode(b []byte, r *storage.Record) ([]byte, error) {
-	if err := checkLimits(r); err != nil {
+	if err := Check(r); err != nil {
 		return nil, err
 	}
 	extension := recordext.Len(r)
@@ -93,8 +93,9 @@ func Encode(b []byte, r *storage.Record) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(b, Checksum(r.ID[:], b)), nil
 }
 
-// checkLimits returns the error of Encode for a field of r that is out of its limits, or nil.
-func checkLimits(r *storage.Record) error {
+// Check returns ErrUnavailable if a field of r is out of the limits of package storage, and otherwise
+// nil.
+func Check(r *storage.Record) error {
 	switch {
 	case r.TTL < 0:
 		return fmt.Errorf("%w: a TTL is negative", errUnstorable)

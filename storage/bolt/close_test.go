@@ -23,7 +23,7 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := &op{subject: r.Subject, writes: tx.TakeWrites()}
-		if err := o.encode(); err != nil {
+		if err := o.check(); err != nil {
 			t.Fatal(err)
 		}
 		s.enqueue(t.Context(), o)

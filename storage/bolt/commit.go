@@ -79,8 +79,8 @@ func (s *Store) commitByCaller(g *group) {
 // commit makes g durable and has the table show it. An error means that nothing of g is or
 // will be on the disk, unless it is ErrOutcomeUnknown.
 func (s *Store) commit(g *group) error {
-	if err := g.encode(s.table); err != nil || len(g.entries) == 0 && !g.forceMark {
-		return err // nil where all ops only wait for earlier groups, which are durable by now
+	if g.empty() {
+		return nil // all ops only wait for earlier groups, which are durable by now
 	}
 	if err := fault.Classify(g.disk(func() error { return s.write(g) })); err != nil {
 		return err
@@ -127,8 +127,8 @@ func lastWrites(all [][]table.Write) [][]table.Write {
 }
 
 // encode makes the entries of g. The entries of owed records and of renewals have the records
-// as t shows them.
-func (g *group) encode(t *table.Table) error {
+// as t shows them. short says whether an entry may be shorter than the record.
+func (g *group) encode(t *table.Table, short bool) error {
 	n := len(g.owed)
 	for _, o := range g.ops {
 		n += len(o.writes) + len(o.raises)
@@ -143,9 +143,12 @@ func (g *group) encode(t *table.Table) error {
 	}
 	var r storage.Record
 	for _, o := range g.ops {
-		g.forceMark = g.forceMark || o.forceMark
 		for i := range o.writes {
-			g.entries = append(g.entries, o.entry(t, i))
+			e, err := o.entry(t, i, short)
+			if err != nil {
+				return err
+			}
+			g.entries = append(g.entries, e)
 		}
 		for _, id := range o.raises {
 			if t.Get(id, &r) {
@@ -158,25 +161,24 @@ func (g *group) encode(t *table.Table) error {
 }
 
 // entry returns the entry of write i of o. Where the write only ends a record as t shows it, or raises
-// its use, the entry is a short one. A whole record is about six times as long: the log would be full
-// after a sixth as many renewals, and after one end of 100,000 tokens.
-func (o *op) entry(t *table.Table, i int) wire.Entry {
+// its use, the entry may be a short one. A whole record is about six times as long: the log would be
+// full after a sixth as many renewals, and after one end of 100,000 tokens.
+func (o *op) entry(t *table.Table, i int, short bool) (wire.Entry, error) {
 	r := &o.writes[i].Record
-	if o.values[i] == nil {
-		return wire.Entry{Kind: wire.DeleteEntry, ID: r.ID}
+	if o.writes[i].Deletes {
+		return wire.Entry{Kind: wire.DeleteEntry, ID: r.ID}, nil
 	}
 	var shown storage.Record
-	if o.writes[i].ChangesShown() && t.Get(r.ID, &shown) {
-		e, short := wire.Ends(&shown, r)
-		if !short {
-			e, short = wire.Raises(&shown, r)
+	if short && o.writes[i].ChangesShown() && t.Get(r.ID, &shown) {
+		if e, ok := wire.Ends(&shown, r); ok {
+			return e, nil
 		}
-		if short {
-			e.Value = o.values[i] // for the tree
-			return e
+		if e, ok := wire.Raises(&shown, r); ok {
+			return e, nil
 		}
 	}
-	return wire.Entry{Kind: wire.PutEntry, ID: r.ID, Value: o.values[i]}
+	value, err := wire.Encode(nil, r)
+	return wire.Entry{Kind: wire.PutEntry, ID: r.ID, Value: value}, err
 }
 
 // finish settles g, whose commit returned err, and wakes the callers of its ops.

@@ -17,7 +17,6 @@ type op struct {
 	byCaller  bool          // its caller writes the group, which has no other op
 	subject   string        // whose records they are; "" for several subjects
 	writes    []table.Write // held in the stage until they are durable, then shown by the table
-	values    [][]byte      // the encoded record of each write; nil deletes the record
 	raises    []storage.ID  // records with a renewal that the table shows and the disk does not have
 	forceMark bool          // the mark is written, even if nothing else is
 
@@ -27,12 +26,11 @@ type op struct {
 	err        error // its outcome, once its group is done
 }
 
-// encode sets the values of o, which is new. It fails for a record that cannot be stored.
-func (o *op) encode() (err error) {
-	o.values = make([][]byte, len(o.writes))
+// check returns an error for a record of o that cannot be stored.
+func (o *op) check() error {
 	for i := range o.writes {
 		if w := &o.writes[i]; !w.Deletes {
-			if o.values[i], err = wire.Encode(nil, &w.Record); err != nil {
+			if err := wire.Check(&w.Record); err != nil {
 				return err
 			}
 		}
@@ -61,14 +59,23 @@ type group struct {
 	owed []storage.ID  // taken from Store.owed; written before ops
 	done chan struct{} // closed once every op has its err
 
-	disk      func(write func() error) error // see Store.disk
-	mark      storage.Mark                   // at the moment the group is closed
-	forceMark bool                           // the mark is written, even if nothing else is
-	entries   []wire.Entry                   // of owed and of ops
-	number    uint64                         // in the log; 0 if the group went into the tree
+	disk    func(write func() error) error // see Store.disk
+	mark    storage.Mark                   // at the moment the group is closed
+	entries []wire.Entry                   // of owed and of ops, once these are being written
+	number  uint64                         // in the log; 0 if the group went into the tree
 
 	durable bool // its entries are durable
 	left    bool // a caller has returned while the entries were being written
+}
+
+// empty reports whether g has nothing to write.
+func (g *group) empty() bool {
+	for _, o := range g.ops {
+		if len(o.writes)+len(o.raises) > 0 || o.forceMark {
+			return false
+		}
+	}
+	return len(g.owed) == 0
 }
 
 // newGroup makes a group. Open makes the first two and the committer all others: a channel that

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -71,6 +72,10 @@ func (s *Store) wantsLog() bool {
 
 // writeTree makes g durable in the tree, and changes the entries of g.
 func (s *Store) writeTree(g *group) error {
+	err := g.encode(s.table, false)
+	if err != nil {
+		return err
+	}
 	changes, err := tree.Combine(s.table, g.entries)
 	if err != nil {
 		return err
@@ -128,11 +133,14 @@ const keptBuf = 64 << 10
 // writeLog makes g durable in l, after a checkpoint where l is full. After an error nothing of g
 // is or will be in l, unless the error is ErrOutcomeUnknown.
 func (s *Store) writeLog(l *log.Log, g *group) (err error) {
+	if err := g.encode(s.table, true); err != nil {
+		return err
+	}
 	b := s.journal.buf[:0]
 	for i := range g.entries {
 		b = g.entries[i].AppendTo(b)
 	}
-	if g.forceMark || g.mark != s.journal.known {
+	if g.mark != s.journal.known || slices.ContainsFunc(g.ops, func(o *op) bool { return o.forceMark }) {
 		mark := wire.Entry{Kind: wire.MarkEntry, Value: wire.EncodeMark(g.mark)}
 		b = mark.AppendTo(b)
 	}

@@ -49,7 +49,7 @@ func (s *Store) stageUpdate(ctx context.Context, subject string, fn func(storage
 		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ErrTooMany)
 	}
 	o := &op{subject: subject, writes: tx.TakeWrites()}
-	if err = o.encode(); err != nil {
+	if err = o.check(); err != nil {
 		return nil, err
 	}
 	return s.enqueue(ctx, o), nil
