@@ -88,34 +88,44 @@ func TestFreeTurnAllocatesNothing(t *testing.T) {
 }
 
 // TestHandedOver: a goroutine that has lost the turn often enough is handed it. On one processor a
-// goroutine that gives the turn back and takes it again is ahead of all that wait.
+// goroutine that gives the turn back and takes it again is ahead of all that wait, unless the system
+// interrupts it between the two. So there are several tries.
 func TestHandedOver(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	turn := New()
+	most := 0
+	for range 5 {
+		most = max(most, lostTurns(t))
+	}
+	if most < 1 || most > 2*patience {
+		t.Errorf("the turn was handed over after %d lost turns, want about %d", most, patience)
+	}
+}
+
+// lostTurns returns how often a goroutine that waits for a turn loses it before it has the turn.
+func lostTurns(t *testing.T) int {
+	turn, has := New(), make(chan struct{})
 	turn.Take()
-	waited := make(chan struct{})
 	go func() {
 		turn.Take()
-		close(waited)
-		turn.Give()
+		close(has)
 	}()
 	runtime.Gosched() // the other goroutine waits
-	rounds := 0
-	for ; rounds < 100*patience; rounds++ {
+	lost := 0
+	for ; lost < 100*patience; lost++ {
 		turn.Give()
 		if !turn.Try() {
 			break
 		}
 		runtime.Gosched() // the other goroutine tries, and loses
 	}
-	if rounds < 1 || rounds > 2*patience {
-		t.Fatalf("the turn was handed over after %d lost turns, want about %d", rounds, patience)
+	if lost == 100*patience {
+		turn.Give()
 	}
-	<-waited
-	turn.Take()
+	<-has
 	if n := turn.hungry.Load(); n != 0 {
 		t.Errorf("%d are still to be handed the turn, want 0", n)
 	}
+	return lost
 }
 
 // TestHungryGivesUp: a goroutine that is to be handed the turn and gives up leaves it to others.
